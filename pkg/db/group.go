@@ -1,0 +1,196 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+)
+
+const (
+	maxGroup     = 256                   // callers per commit
+	maxGroupTime = 20 * time.Millisecond // no further caller joins a group that has run this long
+	maxReplays   = 5                     // how often a caller joins again after another one destroyed its group
+)
+
+var (
+	// errAborted stands for a panic or Goexit in the caller's function.
+	errAborted = errors.New("transaction function did not return")
+	// errLost means that the group's transaction ended before its commit: nothing of it remains.
+	errLost = errors.New("the transaction was rolled back by SQLite")
+)
+
+// group commits the transactions of all waiting callers with one fsync. One goroutine owns the connection; it hands
+// the open transaction from caller to caller, each behind its own savepoint, and then commits for all. A caller's
+// function runs on the caller's own goroutine, so that a panic or a failed test stays there.
+type group struct {
+	db    *sql.DB
+	queue chan *job
+	done  chan struct{}
+}
+
+type job struct {
+	ctx    context.Context //nolint:containedctx // the wait of one caller, not state
+	grant  chan *sql.Tx    // unbuffered: a caller that has left cannot be handed the transaction
+	ran    chan error      // what the caller's function returned
+	result chan error      // what became of it
+}
+
+func newGroup(db *sql.DB) *group {
+	g := &group{db: db, queue: make(chan *job, maxGroup), done: make(chan struct{})}
+	go func() {
+		defer close(g.done)
+		for j := range g.queue {
+			g.run(j)
+		}
+	}()
+	return g
+}
+
+// stop ends the writer. No caller may be in tx or enter it.
+func (g *group) stop() {
+	close(g.queue)
+	<-g.done
+}
+
+// tx is the caller's side.
+func (g *group) tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	for range maxReplays {
+		err := g.join(ctx, fn)
+		if !errors.Is(err, errLost) {
+			return err
+		}
+	}
+	return fault.Wrap(fault.Unavailable, fault.ReasonStoreUnavailable, errLost, "the database rolled the change back")
+}
+
+func (g *group) join(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	j := &job{ctx: ctx, grant: make(chan *sql.Tx), ran: make(chan error, 1), result: make(chan error, 1)}
+	select {
+	case g.queue <- j:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the transaction: %w", ctx.Err())
+	}
+	select {
+	case tx := <-j.grant:
+		if err := j.call(tx, fn); err != nil {
+			<-j.result // the rollback; its own failure changes nothing for this caller
+			return err
+		}
+		// Not bounded by ctx: the answer is a commit away, and leaving now would make it uncertain.
+		return <-j.result
+	case err := <-j.result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the transaction: %w", ctx.Err())
+	}
+}
+
+func (j *job) call(tx *sql.Tx, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	err := errAborted
+	defer func() { j.ran <- err }() // also on panic and Goexit, with errAborted
+	err = fn(context.WithoutCancel(j.ctx), tx)
+	return err
+}
+
+// run commits one group, which begins with first.
+func (g *group) run(first *job) {
+	ctx := context.Background()
+	conn, err := g.db.Conn(ctx)
+	if err != nil {
+		first.result <- fmt.Errorf("writer connection: %w", err)
+		return
+	}
+	defer conn.Close() //nolint:errcheck // returns it to the pool
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		discard(conn)
+		first.result <- fmt.Errorf("begin: %w", err)
+		return
+	}
+	members, err := g.collect(ctx, tx, first)
+	if err == nil && len(members) > 0 {
+		if err = tx.Commit(); err != nil {
+			err = fmt.Errorf("commit: %w", err)
+		}
+	} else if rollback := tx.Rollback(); err == nil {
+		err = rollback
+	}
+	if err != nil {
+		// The connection may still be inside the transaction; closing it is what surely ends it.
+		discard(conn)
+	}
+	for _, j := range members {
+		j.result <- err
+	}
+}
+
+// collect runs the callers that wait, one after the other, and returns those whose work is to be committed. An
+// error means that the transaction is lost, with the work of all of them.
+func (g *group) collect(ctx context.Context, tx *sql.Tx, first *job) ([]*job, error) {
+	var members []*job
+	begun := time.Now()
+	for j := first; j != nil; {
+		ok, err := one(ctx, tx, j)
+		if ok {
+			members = append(members, j)
+		}
+		if err != nil {
+			return members, err
+		}
+		j = nil
+		if len(members) < maxGroup && time.Since(begun) < maxGroupTime {
+			select {
+			case j = <-g.queue: // nil once the queue is closed
+			default:
+			}
+		}
+	}
+	return members, nil
+}
+
+// one runs one caller behind a savepoint. It reports whether the caller waits for the commit; if not, the caller has
+// its result already.
+func one(ctx context.Context, tx *sql.Tx, j *job) (bool, error) {
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT caller"); err != nil {
+		return true, lost(err)
+	}
+	select {
+	case j.grant <- tx:
+	case <-j.ctx.Done():
+		_, err := tx.ExecContext(ctx, "RELEASE caller")
+		return false, lost(err)
+	}
+	if failed := <-j.ran; failed != nil {
+		_, err := tx.ExecContext(ctx, "ROLLBACK TO caller")
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "RELEASE caller")
+		}
+		j.result <- failed
+		return false, lost(err)
+	}
+	// Fails if a statement of this caller ended the transaction, by an interrupt, a full disk or on purpose.
+	_, err := tx.ExecContext(ctx, "RELEASE caller")
+	return true, lost(err)
+}
+
+func lost(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrTxDone):
+		// The function committed or rolled back by itself: what remains is unknown, so nobody may be run again.
+		return fmt.Errorf("transaction ended inside its function: %w", err)
+	default:
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
+}
+
+// discard closes the connection instead of returning it to the pool.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}

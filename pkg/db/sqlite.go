@@ -1,0 +1,109 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/XSAM/otelsql"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"modernc.org/sqlite"
+
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+
+	"database/sql"
+	"database/sql/driver"
+)
+
+func openSQLite(ctx context.Context, path string, t *telemetry.Telemetry) (*DB, error) {
+	d := &DB{engine: SQLite}
+	sync := "FULL"
+	if path == ":memory:" {
+		// A file in a private directory rather than SQLite's own memory mode: that has no WAL, so readers would
+		// wait for the writer and a test could see deadlocks that production does not have.
+		dir, err := os.MkdirTemp("", "selfsame-db-")
+		if err != nil {
+			return nil, fmt.Errorf("open sqlite: %w", err)
+		}
+		d.remove, path, sync = dir, filepath.Join(dir, "private.db"), "OFF"
+	}
+	if err := d.openFiles(ctx, path, sync, t); err != nil {
+		err = fmt.Errorf("open sqlite %s: %w", path, err)
+		if d.remove != "" {
+			err = errors.Join(err, os.RemoveAll(d.remove))
+		}
+		return nil, err
+	}
+	d.group = newGroup(d.write)
+	return d, nil
+}
+
+func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Telemetry) error {
+	if path == "" {
+		return errors.New("no file name")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	// SQLite would make it readable by everyone; the WAL takes over the mode of the file.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + sync + ")", "foreign_keys(1)"}
+	d.write = open(sqliteConnector(path, "immediate", pragmas), t, attribute.String("db.system.name", "sqlite"))
+	d.write.SetMaxOpenConns(1)
+	d.write.SetMaxIdleConns(1)
+	if err := d.write.PingContext(ctx); err != nil {
+		return errors.Join(err, d.write.Close())
+	}
+	d.read = open(sqliteConnector(path, "deferred", append(pragmas, "query_only(1)")), t, attribute.String("db.system.name", "sqlite"))
+	n := max(4, 2*runtime.GOMAXPROCS(0))
+	d.read.SetMaxOpenConns(n)
+	d.read.SetMaxIdleConns(n)
+	if err := d.read.PingContext(ctx); err != nil {
+		return errors.Join(err, d.read.Close(), d.write.Close())
+	}
+	return nil
+}
+
+// connector makes SQLite connections without registering a driver name.
+type connector struct {
+	driver *sqlite.Driver
+	name   string
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.name) }
+
+func (c connector) Driver() driver.Driver { return c.driver }
+
+func sqliteConnector(path, lock string, pragmas []string) driver.Connector {
+	q := url.Values{"_txlock": {lock}, "_pragma": pragmas}
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
+	return connector{&sqlite.Driver{}, u.String()}
+}
+
+// open wraps a connector with spans and metrics. Spans hold the statement, whose values are parameters, and no
+// error text, which may quote a value.
+func open(c driver.Connector, t *telemetry.Telemetry, attrs ...attribute.KeyValue) *sql.DB {
+	return otelsql.OpenDB(c,
+		otelsql.WithTracerProvider(t.Tracer),
+		otelsql.WithMeterProvider(t.Meter),
+		otelsql.WithAttributes(attrs...),
+		otelsql.WithSpanOptions(otelsql.SpanOptions{
+			DisableErrSkip: true, OmitConnResetSession: true, OmitConnPrepare: true, OmitRows: true,
+			OmitConnectorConnect: true,
+			RecordError:          func(error) bool { return false },
+			SpanFilter: func(ctx context.Context, _ otelsql.Method, _ string, _ []driver.NamedValue) bool {
+				return trace.SpanFromContext(ctx).IsRecording()
+			},
+		}))
+}
