@@ -1,0 +1,156 @@
+// Package source is what the process service needs of a system that keeps customers, and the adapters that give it:
+// one over the gRPC API of system-salesforce, one over that of system-erp.
+//
+// It is the border where a system's words become ours: above it there are only canonical fields and values, below it
+// only the messages of the system services. Invariant: what an adapter hands up is canonical ([golden.Canonical]), so
+// a value that was written and read back compares equal.
+//
+// The package decides nothing: it neither retries nor remembers. Which record belongs to which customer, what to write
+// and when is the business of its callers.
+package source
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+)
+
+// MaxWrites is the greatest number of writes in one call of Upsert.
+const MaxWrites = 200
+
+// Record is one record of one system as it was when it was read.
+type Record struct {
+	// Ref names the record.
+	Ref golden.Ref
+	// ParentID is the record id, in the same system, of the customer a contact works for; empty when none and for customers.
+	ParentID string
+	// ExternalID is what Selfsame wrote into the record to know it again; empty when it never did.
+	ExternalID string
+	// Values are canonical. They hold every field the system carries except [golden.Parent], which only we know.
+	Values golden.Values
+	// Version grows with every change of this record; two changes may share one where the system's clock is coarse.
+	Version int64
+	// EventTime is when the record last changed, by the system's clock.
+	EventTime time.Time
+	// Deleted is true for a tombstone; Values are empty then.
+	Deleted bool
+}
+
+// Change is a hint that one record may have changed, with the record as it was when the hint was read.
+type Change struct {
+	// ID is unique within the system and stable: a change that comes twice has the same id.
+	ID string
+	// Ref names the record. For an overflow only System and Object are set, Object empty when every kind is meant.
+	Ref golden.Ref
+	// Deleted is true when the record is gone.
+	Deleted bool
+	// Overflow is true when the system lost count: every record of the object has to be read again.
+	Overflow bool
+	// OwnWrite is true when the system says that Selfsame caused the change; a hint, never a proof.
+	OwnWrite bool
+	// Version is that of the record, or of its deletion; zero when the system does not say.
+	Version int64
+	// CommitTime is when the change was committed, by the system's clock.
+	CommitTime time.Time
+	// Record is the record; nil when it is deleted and for an overflow.
+	Record *Record
+}
+
+// Batch is a run of changes and the position after them.
+type Batch struct {
+	// Changes are in the system's order; none in a heartbeat.
+	Changes []Change
+	// Token is to be stored together with the effect of the changes; watching with it goes on after them.
+	Token string
+}
+
+// Write is what one record shall hold.
+type Write struct {
+	// Ref names the record. Without a RecordID the record that carries ExternalID is written, or created.
+	Ref golden.Ref
+	// ExternalID is written into the record when it is not empty; required without a RecordID.
+	ExternalID string
+	// ParentID is the record id, in the same system, of a contact's customer. It is written when it is not empty, and
+	// cleared when it is empty and Values has [golden.Parent].
+	ParentID string
+	// Values are the fields to write; an empty value clears the field. Fields the system does not carry are left out.
+	Values golden.Values
+	// ExpectedVersion is the version the caller knows; zero writes over whatever is there. A system that cannot check it
+	// ignores it.
+	ExpectedVersion int64
+}
+
+// Result is the outcome of one write.
+type Result struct {
+	// RecordID names the record that was written; empty when Err is set and none is known.
+	RecordID string
+	// Version is that after the write; zero when the system does not say.
+	Version int64
+	// Created is true when the record is new.
+	Created bool
+	// Unchanged is true when the record already was as asked.
+	Unchanged bool
+	// Record is the record as stored; nil when the system does not return it.
+	Record *Record
+	// Err is a *fault.Error when this record was not written: Conflict with ETAG_MISMATCH for another version, Uncertain
+	// when nobody knows, Unavailable when the same write may succeed later, any other kind when it never will.
+	Err error
+}
+
+// System is a system that keeps customers and contacts. Implementations are safe for concurrent use, and every error
+// is a *fault.Error.
+type System interface {
+	// Name is the configured name, the same for the life of the value.
+	Name() string
+	// Fields returns the canonical fields of obj that the system carries, in the order of [golden.Fields].
+	Fields(obj golden.Object) []string
+	// Watch calls fn with the changes after token and then with every new one, until ctx ends, fn returns an error (which
+	// it returns unwrapped) or the stream ends; nil means it ended in good order and may be opened again. The first batch
+	// comes at once and carries the position. An empty token starts now: nothing that changes after the first batch is
+	// missed. Precondition with RESUME_TOKEN_EXPIRED means that changes after token are lost.
+	Watch(ctx context.Context, token string, fn func(Batch) error) error
+	// List returns one page of the live records of obj and the token of the next page, empty after the last one. A record
+	// that lives throughout the listing is returned at least once, as it was at some moment of the listing.
+	List(ctx context.Context, obj golden.Object, pageToken string) (recs []Record, next string, err error)
+	// Fetch returns records by id, in any order, and the ids the system does not know. A deleted record is either
+	// missing or returned as a tombstone.
+	Fetch(ctx context.Context, obj golden.Object, ids []string) (recs []Record, missing []string, err error)
+	// Upsert writes up to [MaxWrites] records; results are in the order of writes. An error means that the whole call
+	// failed; [OutcomeKnown] says whether that means that nothing was written.
+	Upsert(ctx context.Context, obj golden.Object, writes []Write) ([]Result, error)
+}
+
+// OutcomeKnown reports whether err, returned by Upsert for the whole call or for one record, proves that nothing was
+// written. After any other error the write may have been made, or may still be made.
+func OutcomeKnown(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.Unauthenticated, fault.Forbidden, fault.NotFound, fault.AlreadyExists,
+		fault.Precondition, fault.Conflict, fault.Exhausted, fault.Unimplemented:
+		return true
+	default:
+		return false
+	}
+}
+
+// ExternalIDOf returns the external id of a record of the golden record id. The first record that a system has of it
+// carries the golden id itself, so that a repeated create finds it; recordID is empty then. A further record of the
+// same system, a duplicate there, carries the golden id and its own record id, because external ids are unique.
+func ExternalIDOf(id golden.ID, recordID string) string {
+	if recordID == "" {
+		return string(id)
+	}
+	return string(id) + "." + recordID
+}
+
+// GoldenIDOf returns the golden id in an external id, or "" when the text is not one of ours.
+func GoldenIDOf(externalID string) golden.ID {
+	text, _, _ := strings.Cut(externalID, ".")
+	id, ok := golden.ParseID(text)
+	if !ok {
+		return ""
+	}
+	return id
+}
