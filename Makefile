@@ -1,0 +1,99 @@
+SHELL := bash
+.DELETE_ON_ERROR:
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+
+BIN := $(CURDIR)/bin
+MODULES := proto pkg services/system-salesforce services/system-erp services/process-customer services/experience-mobile suite
+ARGS ?=
+PKG ?= work
+BENCH ?= .
+# What contracts are compared with: the images of the last release.
+BASELINE := proto/baseline
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+# --- run ---
+.PHONY: demo
+demo: ## Run the whole suite with sample data; ARGS="--processes --port-base 0 …"
+	@go run ./suite/cmd/selfsame demo $(ARGS)
+
+.PHONY: build
+build: ## Build every binary into dist/
+	mkdir -p dist && go build -o dist/ ./services/system-salesforce/cmd/... ./services/system-erp/cmd/... ./services/process-customer/cmd/... ./services/experience-mobile/cmd/... ./suite/cmd/...
+
+# --- test ---
+.PHONY: test
+test: ## Fast tests of every module (race detector on)
+	go test -race -short -shuffle=on -timeout 10m $(PKG)
+
+.PHONY: test-full
+test-full: ## Every test, both storage engines when SELFSAME_TEST_POSTGRES is set
+	go test -race -shuffle=on -timeout 30m -p 2 $(PKG)
+
+.PHONY: bench
+bench: ## Benchmarks; BENCH=regexp
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+.PHONY: load
+load: ## Measure speed and memory of the whole suite, write docs/benchmarks/results.md
+	go run ./suite/cmd/selfsame load $(ARGS)
+
+# --- generate ---
+.PHONY: gen
+gen: $(BIN)/.tools ## Generate code and OpenAPI from the contracts, and reference pages
+	$(BIN)/buf generate
+	cd services/system-salesforce/internal/pubsub && $(BIN)/buf generate --template buf.gen.yaml
+	go generate work
+
+.PHONY: baseline
+baseline: $(BIN)/.tools ## Record the contracts of a release, which later changes are compared with
+	mkdir -p $(BASELINE)
+	$(BIN)/buf build -o $(BASELINE)/contracts.binpb
+	cp services/experience-mobile/internal/apidoc/openapi.json $(BASELINE)/openapi.json
+
+# --- check ---
+.PHONY: check
+check: gen-diff contracts lint modules test-full test ## Everything CI runs
+
+.PHONY: check-fast
+check-fast: contracts modules test ## The part that every commit passes
+
+.PHONY: gen-diff
+gen-diff: gen ## Fail when generated files are not the committed ones
+	@git diff --exit-code --stat -- proto/gen services docs || { echo 'generated files differ: run make gen and commit'; exit 1; }
+	@test -z "$$(git status --porcelain --untracked-files=all -- proto/gen)" || { git status --short -- proto/gen; exit 1; }
+
+.PHONY: contracts
+contracts: $(BIN)/.tools $(BIN)/.openapi ## Lint the contracts and refuse breaking changes
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against $(BASELINE)/contracts.binpb
+	$(BIN)/oasdiff breaking --fail-on ERR $(BASELINE)/openapi.json services/experience-mobile/internal/apidoc/openapi.json
+
+.PHONY: lint
+lint: $(BIN)/.lint ## golangci-lint, module by module
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yaml ./...); done
+
+.PHONY: fmt
+fmt: $(BIN)/.lint $(BIN)/.tools ## Format Go and proto files
+	@for m in $(MODULES); do (cd $$m && $(BIN)/golangci-lint fmt --config $(CURDIR)/.golangci.yaml); done
+	$(BIN)/buf format -w proto/selfsame
+
+.PHONY: modules
+modules: ## Build and vet every module alone, without the workspace: the layer check
+	@for m in $(MODULES); do echo "module $$m"; (cd $$m && GOWORK=off go mod tidy -diff && GOWORK=off go build -o /dev/null ./... && GOWORK=off go vet ./...) || exit 1; done
+
+.PHONY: tidy
+tidy: ## Tidy every module
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy); done
+
+# --- tools, pinned in modules of their own and built once ---
+$(BIN)/.tools: tools/go.mod tools/go.sum
+	cd tools && GOWORK=off GOBIN=$(BIN) go install tool && touch $@
+$(BIN)/.openapi: tools/openapi/go.mod tools/openapi/go.sum
+	cd tools/openapi && GOWORK=off GOBIN=$(BIN) go install tool && touch $@
+$(BIN)/.lint: tools/lint/go.mod tools/lint/go.sum
+	cd tools/lint && GOWORK=off GOBIN=$(BIN) go install tool && touch $@
