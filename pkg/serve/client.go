@@ -1,0 +1,195 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // client-side health checking works only with it
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+)
+
+const (
+	defaultCallTimeout = 10 * time.Second
+	hopMargin          = 20 * time.Millisecond // kept back from the caller's deadline for the way home
+)
+
+// ClientOptions says how to call a service.
+type ClientOptions struct {
+	// TLS protects the connection; the zero value is plaintext.
+	TLS TLS
+	// Telemetry traces and measures the calls; nil means not.
+	Telemetry *telemetry.Telemetry
+	// Services are the descriptors of the services that will be called. A method that they declare NO_SIDE_EFFECTS or
+	// IDEMPOTENT is repeated up to twice when the service is unavailable; no other method ever is.
+	Services []protoreflect.ServiceDescriptor
+	// Unary interceptors run before the call leaves; they see *fault.Error.
+	Unary []grpc.UnaryClientInterceptor
+	// Timeout is the deadline of a unary call whose context has none; zero means 10 s.
+	Timeout time.Duration
+	// CallerName is the name this process gives itself where no certificate does.
+	CallerName string
+}
+
+// Dial returns a connection to target (host:port, or any gRPC target). It does no I/O: a unary call waits for the
+// connection until its deadline. Errors of calls are *fault.Error. The caller closes the connection.
+func Dial(target string, o ClientOptions) (*grpc.ClientConn, error) {
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.Discard()
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultCallTimeout
+	}
+	creds, err := clientCredentials(o.TLS, o.Telemetry.Log)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", target, err)
+	}
+	config, err := serviceConfig(o.Services)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", target, err)
+	}
+	unary := append([]grpc.UnaryClientInterceptor{bound(o.Timeout), nameUnary(o.CallerName)}, o.Unary...)
+	conn, err := grpc.NewClient(target,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDisableServiceConfig(), // none from DNS: the contract decides what is repeated
+		grpc.WithDefaultServiceConfig(config),
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler(instrument(o.Telemetry)...)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.WithChainUnaryInterceptor(append(unary, fault.UnaryClient())...),
+		grpc.WithChainStreamInterceptor(nameStream(o.CallerName), fault.StreamClient()),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", target, err)
+	}
+	return conn, nil
+}
+
+func clientCredentials(t TLS, log *slog.Logger) (credentials.TransportCredentials, error) {
+	if !t.Enabled() {
+		return insecure.NewCredentials(), nil
+	}
+	src, err := newTLSSource(t, false, log)
+	if err != nil {
+		return nil, err
+	}
+	return reloading{src}, nil
+}
+
+// bound makes a unary call wait for the connection, but never without a deadline. Inside a server's call it keeps
+// some of the caller's time back, so that the answer still arrives.
+func bound(limit time.Duration) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		var cancel context.CancelFunc = func() {}
+		if at, ok := ctx.Deadline(); !ok {
+			ctx, cancel = context.WithTimeout(ctx, limit)
+		} else if grpc.ServerTransportStreamFromContext(ctx) != nil {
+			ctx, cancel = context.WithDeadline(ctx, at.Add(-hopMargin))
+		}
+		defer cancel()
+		return invoke(ctx, method, req, reply, cc, append([]grpc.CallOption{grpc.WaitForReady(true)}, opts...)...)
+	}
+}
+
+func nameUnary(name string) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		return invoke(named(ctx, name), method, req, reply, cc, opts...)
+	}
+}
+
+func nameStream(name string) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		return streamer(named(ctx, name), desc, cc, method, opts...)
+	}
+}
+
+func named(ctx context.Context, name string) context.Context {
+	if name == "" {
+		return ctx
+	}
+	md, _ := metadata.FromOutgoingContext(ctx)
+	md = md.Copy()
+	md.Set(callerKey, name)
+	return metadata.NewOutgoingContext(ctx, md)
+}
+
+// The service config, as gRPC's JSON wants it.
+type (
+	configJSON struct {
+		LoadBalancing []map[string]struct{} `json:"loadBalancingConfig"`
+		Health        healthJSON            `json:"healthCheckConfig"`
+		Throttling    throttlingJSON        `json:"retryThrottling"`
+		Methods       []methodJSON          `json:"methodConfig,omitempty"`
+	}
+	healthJSON struct {
+		Service string `json:"serviceName"`
+	}
+	throttlingJSON struct {
+		MaxTokens  int     `json:"maxTokens"`
+		TokenRatio float64 `json:"tokenRatio"`
+	}
+	methodJSON struct {
+		Name  []nameJSON `json:"name"`
+		Retry retryJSON  `json:"retryPolicy"`
+	}
+	nameJSON struct {
+		Service string `json:"service"`
+		Method  string `json:"method"`
+	}
+	retryJSON struct {
+		MaxAttempts    int      `json:"maxAttempts"`
+		InitialBackoff string   `json:"initialBackoff"`
+		MaxBackoff     string   `json:"maxBackoff"`
+		Multiplier     float64  `json:"backoffMultiplier"`
+		Codes          []string `json:"retryableStatusCodes"`
+	}
+)
+
+// serviceConfig lists by name the methods that may be repeated. A service-wide policy would also repeat writes whose
+// connection broke after the effect.
+func serviceConfig(services []protoreflect.ServiceDescriptor) (string, error) {
+	c := configJSON{
+		LoadBalancing: []map[string]struct{}{{"round_robin": {}}},
+		Throttling:    throttlingJSON{MaxTokens: 100, TokenRatio: 0.1},
+	}
+	var names []nameJSON
+	for _, s := range services {
+		methods := s.Methods()
+		for i := range methods.Len() {
+			if m := methods.Get(i); repeatable(m) {
+				names = append(names, nameJSON{Service: string(s.FullName()), Method: string(m.Name())})
+			}
+		}
+	}
+	if len(names) > 0 {
+		c.Methods = []methodJSON{{Name: names, Retry: retryJSON{
+			MaxAttempts: 3, InitialBackoff: "0.05s", MaxBackoff: "1s", Multiplier: 2, Codes: []string{"UNAVAILABLE"},
+		}}}
+	}
+	b, err := json.Marshal(c)
+	return string(b), err
+}
+
+func repeatable(m protoreflect.MethodDescriptor) bool {
+	opts, ok := m.Options().(*descriptorpb.MethodOptions)
+	if !ok {
+		return false
+	}
+	switch opts.GetIdempotencyLevel() {
+	case descriptorpb.MethodOptions_NO_SIDE_EFFECTS, descriptorpb.MethodOptions_IDEMPOTENT:
+		return true
+	default:
+		return false
+	}
+}
