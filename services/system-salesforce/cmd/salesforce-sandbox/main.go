@@ -1,0 +1,56 @@
+// Command salesforce-sandbox runs a local Salesforce until it is interrupted.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
+)
+
+func main() {
+	var cfg sandbox.Config
+	var app sandbox.App
+	var user, schemaFile string
+	flag.StringVar(&cfg.HTTPListen, "listen", "127.0.0.1:8080", "address of the REST API")
+	flag.StringVar(&cfg.PubSubListen, "pubsub-listen", "127.0.0.1:7011", "address of the Pub/Sub API (plain text gRPC)")
+	flag.StringVar(&cfg.BaseURL, "base-url", "", "instance URL in answers (default: as the client addressed the server)")
+	flag.StringVar(&app.ClientID, "client-id", "", "consumer key of the app that may log in")
+	flag.StringVar(&app.PublicKeyPEM, "public-key", "", "file with the app's RSA public key or certificate (PEM)")
+	flag.StringVar(&user, "username", sandbox.DefaultUser, "user that may log in")
+	flag.StringVar(&schemaFile, "schema", "", "JSON file with more objects and fields")
+	flag.IntVar(&cfg.DailyAPILimit, "daily-limit", 100_000, "API calls in a rolling day")
+	flag.DurationVar(&cfg.KeepAlive, "keepalive", 0, "longest silence on an event stream (default 1m)")
+	flag.DurationVar(&cfg.SessionTTL, "session-ttl", 0, "life of a session (default 2h)")
+	flag.BoolVar(&cfg.Strict, "strict", false, "refuse assertions that are not exactly as documented")
+	flag.Int64Var(&cfg.Seed, "seed", 1, "seed of everything random")
+	flag.Parse()
+	cfg.Users = []sandbox.User{{Username: user, IntegrationUser: true}}
+	if app.ClientID != "" {
+		cfg.Apps = []sandbox.App{app}
+	}
+	if schemaFile != "" {
+		cfg.SchemaFiles = []string{schemaFile}
+	}
+	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := run(cfg); err != nil {
+		fmt.Fprintln(os.Stderr, "salesforce-sandbox:", err)
+		os.Exit(1)
+	}
+}
+
+func run(cfg sandbox.Config) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := sandbox.New(cfg)
+	if err != nil {
+		return err
+	}
+	cfg.Log.Info("sandbox is serving", "http", s.HTTPAddr(), "pubsub", s.PubSubAddr())
+	return s.Run(ctx)
+}

@@ -1,0 +1,100 @@
+// Package auth issues and checks the sessions of the local Salesforce.
+//
+// Sessions come only from the OAuth 2.0 JWT bearer flow. A token tells nothing
+// about its expiry; a client learns of it from a 401. The package does not
+// check what a user may do.
+package auth
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// User is someone who can log in.
+type User struct {
+	ID       string
+	Username string
+	Name     string
+	Email    string
+	// Refusal is empty for a user who may log in, or the OAuth error to answer
+	// with: "unapproved", "not_admin_approved" or "inactive".
+	Refusal string
+}
+
+// Session is one login.
+type Session struct {
+	Token   string
+	User    User
+	Issued  time.Time
+	Expires time.Time
+}
+
+// Sessions are the running logins. They are safe for concurrent use.
+type Sessions struct {
+	org string
+	ttl time.Duration
+	now func() time.Time
+
+	mu      sync.Mutex
+	byToken map[string]Session
+}
+
+// NewSessions makes an empty set for an organization id.
+func NewSessions(org string, ttl time.Duration, now func() time.Time) *Sessions {
+	return &Sessions{org: org, ttl: ttl, now: now, byToken: map[string]Session{}}
+}
+
+// Issue starts a session.
+func (s *Sessions) Issue(u User) Session {
+	var secret [60]byte
+	_, _ = rand.Read(secret[:]) // never fails, by its contract
+	now := s.now()
+	session := Session{
+		Token:   s.org[:15] + "!AQ" + base64.RawURLEncoding.EncodeToString(secret[:]),
+		User:    u,
+		Issued:  now,
+		Expires: now.Add(s.ttl),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for token, old := range s.byToken {
+		if now.After(old.Expires) {
+			delete(s.byToken, token)
+		}
+	}
+	s.byToken[session.Token] = session
+	return session
+}
+
+// Check finds a session that is still running.
+func (s *Sessions) Check(token string) (Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.byToken[token]
+	if !ok || s.now().After(session.Expires) {
+		return Session{}, false
+	}
+	return session, true
+}
+
+// Revoke ends a session and reports whether there was one.
+func (s *Sessions) Revoke(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.byToken[token]
+	delete(s.byToken, token)
+	return ok
+}
+
+// ExpireAll ends every session.
+func (s *Sessions) ExpireAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.byToken)
+}
+
+// IssuedAt is the wire form of a session's start.
+func (s Session) IssuedAt() string { return strconv.FormatInt(s.Issued.UnixMilli(), 10) }

@@ -1,0 +1,132 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
+)
+
+// control serves /__sandbox__/, which no real Salesforce has.
+func (s *Server) control(r *http.Request, seg []string) *answer {
+	if len(seg) != 1 {
+		return notFound()
+	}
+	switch r.Method + " " + seg[0] {
+	case "GET faults":
+		return reply(http.StatusOK, s.opt.Faults.Plan())
+	case "PUT faults":
+		return s.setFaults(r)
+	case "DELETE faults":
+		_ = s.opt.Faults.Set(faults.Plan{}) // an empty plan is always valid
+		return empty(http.StatusNoContent)
+	case "GET stats":
+		return s.stats()
+	case "GET events":
+		return s.events(r)
+	case "POST undelete":
+		return s.undelete(r)
+	}
+	return notFound()
+}
+
+func badControl(message string) *answer {
+	return reply(http.StatusBadRequest, map[string]string{"error": message})
+}
+
+func (s *Server) setFaults(r *http.Request) *answer {
+	b, err := payload(r)
+	if err != nil {
+		return badControl("the body could not be read")
+	}
+	var p faults.Plan
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return badControl(err.Error())
+	}
+	if err := s.opt.Faults.Set(p); err != nil {
+		return badControl(err.Error())
+	}
+	if p.ExpireSessions {
+		s.opt.Sessions.ExpireAll()
+	}
+	if p.ExpireReplayIDs {
+		s.opt.Bus.Expire()
+	}
+	if p.ResetStreams || p.Down || p.ExpireSessions {
+		s.opt.Bus.Reset()
+	}
+	return reply(http.StatusOK, s.opt.Faults.Plan())
+}
+
+func (s *Server) stats() *answer {
+	total, byRoute := s.calls.counts()
+	records := map[string]int{}
+	_ = s.opt.Store.Read(func(v store.View) error { // fn never fails
+		for _, o := range s.opt.Schema.Objects {
+			records[o.Name] = v.Live(o)
+		}
+		return nil
+	})
+	return reply(http.StatusOK, map[string]any{
+		"api_calls": total, "by_path": byRoute, "events_published": s.opt.Bus.Published(), "records": records,
+	})
+}
+
+// shownEvents is how many events the log shows unless asked otherwise.
+const shownEvents = 100
+
+func (s *Server) events(r *http.Request) *answer {
+	n := shownEvents
+	if given := r.URL.Query().Get("limit"); given != "" {
+		var err error
+		if n, err = strconv.Atoi(given); err != nil || n < 0 {
+			return badControl("limit is not a number")
+		}
+	}
+	type entry struct {
+		Replay string `json:"replay_id"`
+		Event  string `json:"event"`
+		Kind   string `json:"change_type"`
+		Record string `json:"record_id"`
+		Tx     string `json:"transaction_key"`
+	}
+	out := []entry{}
+	for _, e := range s.opt.Bus.Recent(n) {
+		out = append(out, entry{strconv.FormatUint(e.Replay, 10), e.Layout.Name, e.Kind, e.RecordID, e.Tx})
+	}
+	return reply(http.StatusOK, out)
+}
+
+// undelete takes records out of the bin, which REST clients cannot do.
+func (s *Server) undelete(r *http.Request) *answer {
+	b, err := payload(r)
+	if err != nil {
+		return badControl("the body could not be read")
+	}
+	var in struct {
+		IDs []string `json:"ids"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return badControl(err.Error())
+	}
+	results := make([]saved, len(in.IDs))
+	meta := store.Meta{User: s.opt.Verifier.Users[0].ID}
+	_ = s.opt.Store.Write(meta, func(tx *store.Tx) error { // failures are in the results
+		for i, given := range in.IDs {
+			id, _ := sfid.Normal(given)
+			if refusal := tx.Undelete(id); refusal != nil {
+				results[i] = failure(given, refusal)
+				continue
+			}
+			results[i] = success(id)
+		}
+		return nil
+	})
+	return reply(http.StatusOK, results)
+}

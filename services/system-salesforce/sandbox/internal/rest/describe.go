@@ -1,0 +1,177 @@
+package rest
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
+)
+
+// objectInfo is what every kind of describe says about an object.
+type objectInfo struct {
+	Name          string            `json:"name"`
+	Label         string            `json:"label"`
+	LabelPlural   string            `json:"labelPlural"`
+	KeyPrefix     string            `json:"keyPrefix"`
+	Custom        bool              `json:"custom"`
+	Createable    bool              `json:"createable"`
+	Updateable    bool              `json:"updateable"`
+	Deletable     bool              `json:"deletable"`
+	Undeletable   bool              `json:"undeletable"`
+	Queryable     bool              `json:"queryable"`
+	Retrieveable  bool              `json:"retrieveable"`
+	Replicateable bool              `json:"replicateable"`
+	Searchable    bool              `json:"searchable"`
+	Layoutable    bool              `json:"layoutable"`
+	Triggerable   bool              `json:"triggerable"`
+	Mergeable     bool              `json:"mergeable"`
+	URLs          map[string]string `json:"urls"`
+}
+
+type picklistValue struct {
+	Active       bool   `json:"active"`
+	DefaultValue bool   `json:"defaultValue"`
+	Label        string `json:"label"`
+	Value        string `json:"value"`
+}
+
+type fieldInfo struct {
+	Name               string          `json:"name"`
+	Label              string          `json:"label"`
+	Type               schema.Type     `json:"type"`
+	Length             int             `json:"length"`
+	ByteLength         int             `json:"byteLength"`
+	Precision          int             `json:"precision"`
+	Scale              int             `json:"scale"`
+	Digits             int             `json:"digits"`
+	SoapType           string          `json:"soapType"`
+	Nillable           bool            `json:"nillable"`
+	Createable         bool            `json:"createable"`
+	Updateable         bool            `json:"updateable"`
+	DefaultedOnCreate  bool            `json:"defaultedOnCreate"`
+	Calculated         bool            `json:"calculated"`
+	AutoNumber         bool            `json:"autoNumber"`
+	Unique             bool            `json:"unique"`
+	ExternalID         bool            `json:"externalId"`
+	IDLookup           bool            `json:"idLookup"`
+	Custom             bool            `json:"custom"`
+	CaseSensitive      bool            `json:"caseSensitive"`
+	Filterable         bool            `json:"filterable"`
+	Sortable           bool            `json:"sortable"`
+	Groupable          bool            `json:"groupable"`
+	NameField          bool            `json:"nameField"`
+	PicklistValues     []picklistValue `json:"picklistValues"`
+	RestrictedPicklist bool            `json:"restrictedPicklist"`
+	ReferenceTo        []string        `json:"referenceTo"`
+	RelationshipName   *string         `json:"relationshipName"`
+	CompoundFieldName  *string         `json:"compoundFieldName"`
+	DefaultValue       *string         `json:"defaultValue"`
+}
+
+type childInfo struct {
+	ChildSObject     string `json:"childSObject"`
+	Field            string `json:"field"`
+	RelationshipName string `json:"relationshipName"`
+	CascadeDelete    bool   `json:"cascadeDelete"`
+	RestrictedDelete bool   `json:"restrictedDelete"`
+}
+
+func (c *call) info(o *schema.Object) objectInfo {
+	base := render.Base(c.version) + "/sobjects/" + o.Name
+	open := !o.ReadOnly
+	return objectInfo{
+		Name: o.Name, Label: o.Label, LabelPlural: o.Plural, KeyPrefix: o.Prefix, Custom: o.Custom(),
+		Createable: open, Updateable: open, Deletable: open, Undeletable: open, Triggerable: open, Layoutable: open,
+		Queryable: true, Retrieveable: true, Replicateable: true, Searchable: true,
+		URLs: map[string]string{"sobject": base, "describe": base + "/describe", "rowTemplate": base + "/{ID}"},
+	}
+}
+
+func (c *call) describeGlobal() *answer {
+	list := make([]objectInfo, 0, len(c.opt.Schema.Objects))
+	for _, o := range c.opt.Schema.Objects {
+		list = append(list, c.info(o))
+	}
+	return reply(http.StatusOK, map[string]any{"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": list})
+}
+
+func (c *call) basic(o *schema.Object) *answer {
+	return reply(http.StatusOK, map[string]any{"objectDescribe": c.info(o), "recentItems": []any{}})
+}
+
+func (c *call) describe(o *schema.Object) *answer {
+	fields := make([]fieldInfo, 0, len(o.Fields))
+	for _, f := range o.Fields {
+		fields = append(fields, describeField(f))
+	}
+	children := []childInfo{}
+	for _, f := range c.opt.Schema.Children(o) {
+		children = append(children, childInfo{f.Object.Name, f.Name, f.ChildRelationship, f.OnDelete == "cascade", f.OnDelete == "restrict"})
+	}
+	a := reply(http.StatusOK, struct {
+		objectInfo
+		Fields   []fieldInfo `json:"fields"`
+		Children []childInfo `json:"childRelationships"`
+		Types    []any       `json:"recordTypeInfos"`
+	}{c.info(o), fields, children, []any{}})
+	// The model does not change while the server runs; any time in the past
+	// says so.
+	a.header.Set("Last-Modified", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Format(http.TimeFormat))
+	return a
+}
+
+func describeField(f *schema.Field) fieldInfo {
+	open := !f.ReadOnly()
+	length := f.Length
+	if f.Type == schema.Reference {
+		length = 18
+	}
+	info := fieldInfo{
+		Name: f.Name, Label: f.Label, Type: f.Type, Length: length, ByteLength: 3 * length, Precision: f.Precision, Scale: f.Scale,
+		SoapType: soapType(f.Type), Nillable: !f.Required && f.Type != schema.Boolean && f.Sys == schema.NotSystem,
+		Createable: open, Updateable: open, DefaultedOnCreate: f.Owner || f.Default != "" || f.Type == schema.Boolean || f.Sys != schema.NotSystem,
+		Calculated: f.CalcField != "" && f.Custom(), AutoNumber: f.AutoNumber > 0, Unique: f.Unique, ExternalID: f.ExternalID,
+		IDLookup: f.Sys == schema.SysID || f.ExternalID || f.IDLookup, Custom: f.Custom(), CaseSensitive: f.CaseSensitive,
+		Filterable: f.Type != schema.Address && (f.Type != schema.TextArea || f.Length <= 255), NameField: f.NameField,
+		PicklistValues: []picklistValue{}, RestrictedPicklist: f.Restricted, ReferenceTo: []string{},
+	}
+	info.Sortable = info.Filterable && f.Type != schema.TextArea
+	info.Groupable = info.Sortable && !f.Type.Number()
+	for _, v := range f.Picklist {
+		info.PicklistValues = append(info.PicklistValues, picklistValue{true, v == f.Default, v, v})
+	}
+	info.ReferenceTo = append(info.ReferenceTo, f.ReferenceTo...)
+	info.RelationshipName = optional(f.Relationship)
+	info.CompoundFieldName = optional(f.Compound)
+	info.DefaultValue = optional(f.Default)
+	return info
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func soapType(t schema.Type) string {
+	switch t {
+	case schema.ID, schema.Reference:
+		return "tns:ID"
+	case schema.Boolean:
+		return "xsd:boolean"
+	case schema.Int:
+		return "xsd:int"
+	case schema.Double, schema.Currency, schema.Percent:
+		return "xsd:double"
+	case schema.Date:
+		return "xsd:date"
+	case schema.DateTime:
+		return "xsd:dateTime"
+	case schema.Address:
+		return "urn:address"
+	default:
+		return "xsd:string"
+	}
+}

@@ -1,0 +1,113 @@
+package rest
+
+import (
+	"net/http"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
+)
+
+const jwtGrant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+func (s *Server) oauth(r *http.Request, what string) *answer {
+	switch what {
+	case "token":
+		if r.Method != http.MethodPost {
+			return wrongMethod(r.Method)
+		}
+		return s.token(r)
+	case "userinfo":
+		return s.userinfo(r)
+	case "revoke":
+		return s.revoke(r)
+	}
+	return notFound()
+}
+
+func oauthError(r *auth.Refusal) *answer {
+	a := reply(http.StatusBadRequest, r)
+	noStore(a)
+	return a
+}
+
+func noStore(a *answer) {
+	a.header.Set("Cache-Control", "no-cache,must-revalidate,max-age=0,no-store,private")
+}
+
+func (s *Server) token(r *http.Request) *answer {
+	r.Body = http.MaxBytesReader(nil, r.Body, 1<<20)
+	if err := r.ParseForm(); err != nil {
+		return oauthError(&auth.Refusal{Code: "invalid_request", Description: "the request could not be read"})
+	}
+	if r.PostForm.Get("grant_type") != jwtGrant {
+		return oauthError(&auth.Refusal{Code: "unsupported_grant_type", Description: "grant type not supported"})
+	}
+	base := s.base(r)
+	user, refusal := s.opt.Verifier.Verify(r.PostForm.Get("assertion"), base)
+	if refusal != nil {
+		return oauthError(refusal)
+	}
+	session := s.opt.Sessions.Issue(user)
+	a := reply(http.StatusOK, map[string]string{
+		"access_token": session.Token,
+		"instance_url": base,
+		"id":           base + "/id/" + s.opt.OrgID + "/" + user.ID,
+		"token_type":   "Bearer",
+		"scope":        "api id",
+		"issued_at":    session.IssuedAt(),
+	})
+	noStore(a)
+	return a
+}
+
+func (s *Server) userinfo(r *http.Request) *answer {
+	session, ok := s.opt.Sessions.Check(bearer(r))
+	if !ok {
+		return badToken()
+	}
+	u, base := session.User, s.base(r)
+	return reply(http.StatusOK, map[string]any{
+		"sub": base + "/id/" + s.opt.OrgID + "/" + u.ID, "user_id": u.ID, "organization_id": s.opt.OrgID,
+		"preferred_username": u.Username, "name": u.Name, "email": u.Email, "active": true,
+		"urls": map[string]string{"rest": base + "/services/data/v{version}/"},
+	})
+}
+
+// badToken is what the identity services answer, unlike the REST API.
+func badToken() *answer {
+	a := raw(http.StatusForbidden, []byte("Bad_OAuth_Token"))
+	a.header.Set("Content-Type", "text/html;charset=UTF-8")
+	return a
+}
+
+// identity serves /id/{organization}/{user}.
+func (s *Server) identity(r *http.Request, seg []string) *answer {
+	token := bearer(r)
+	if token == "" {
+		token = r.URL.Query().Get("oauth_token")
+	}
+	session, ok := s.opt.Sessions.Check(token)
+	if !ok {
+		return badToken()
+	}
+	u := session.User
+	if len(seg) != 2 || seg[0] != s.opt.OrgID || seg[1] != u.ID {
+		return notFound()
+	}
+	base := s.base(r)
+	return reply(http.StatusOK, map[string]any{
+		"id": base + "/id/" + s.opt.OrgID + "/" + u.ID, "asserted_user": true, "user_id": u.ID, "organization_id": s.opt.OrgID,
+		"username": u.Username, "display_name": u.Name, "email": u.Email, "user_type": "STANDARD", "active": true,
+		"urls": map[string]string{"rest": base + "/services/data/v{version}/", "sobjects": base + "/services/data/v{version}/sobjects/"},
+	})
+}
+
+func (s *Server) revoke(r *http.Request) *answer {
+	r.Body = http.MaxBytesReader(nil, r.Body, 1<<20)
+	if err := r.ParseForm(); err != nil {
+		return oauthError(&auth.Refusal{Code: "invalid_request", Description: "the request could not be read"})
+	}
+	if !s.opt.Sessions.Revoke(r.Form.Get("token")) {
+		return oauthError(&auth.Refusal{Code: "invalid_token", Description: "this token is not valid"})
+	}
+	return empty(http.StatusOK)
+}

@@ -1,0 +1,155 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
+)
+
+// prepare turns decoded JSON into values of the object's fields, or refuses.
+// Keys are handled in sorted order so that the same body always meets the same
+// refusal.
+func (tx *Tx) prepare(o *schema.Object, in map[string]any, verb string) (map[*schema.Field]any, *Error) {
+	out := make(map[*schema.Field]any, len(in))
+	for _, key := range slices.Sorted(maps.Keys(in)) {
+		if key == "attributes" {
+			continue
+		}
+		f := o.Field(key)
+		if f == nil {
+			if err := tx.relate(o, key, in[key], out); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		v, err := tx.value(f, in[key], verb)
+		if err != nil {
+			return nil, err
+		}
+		out[f] = v
+	}
+	return out, nil
+}
+
+func (tx *Tx) value(f *schema.Field, raw any, verb string) (any, *Error) {
+	if f.Sys == schema.SysID {
+		if verb == "create" {
+			return nil, refuse("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", f.Name)
+		}
+		return nil, refuse("INVALID_FIELD", "The Id field should not be specified in the sobject data.", f.Name)
+	}
+	if f.ReadOnly() {
+		return nil, refuse("INVALID_FIELD_FOR_INSERT_UPDATE",
+			fmt.Sprintf("Unable to create/update fields: %s. Please check the security settings of this field and verify that it is read/write for your profile or permission set.", f.Name), f.Name)
+	}
+	v, err := Convert(f, raw)
+	if err != nil || v == nil || f.Type != schema.Reference {
+		return v, err
+	}
+	return tx.reference(f, v.(string))
+}
+
+// reference checks that an id points at a live record of the right object, and
+// returns the stored spelling so that the string is shared.
+func (tx *Tx) reference(f *schema.Field, id string) (any, *Error) {
+	target := tx.Schema().ByPrefix(id[:3])
+	if target == nil || !slices.Contains(f.ReferenceTo, target.Name) {
+		return nil, refuse("MALFORMED_ID", fmt.Sprintf("%s: id value of incorrect type: %s", f.Label, id), f.Name)
+	}
+	r := tx.Get(target, id)
+	switch {
+	case r == nil:
+		return nil, refuse("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", f.Name)
+	case r.Deleted:
+		return nil, refuse("ENTITY_IS_DELETED", "entity is deleted", f.Name)
+	}
+	return r.ID, nil
+}
+
+// relate handles a key that names a relationship: {"Account": {"Key__c": 1}}.
+func (tx *Tx) relate(o *schema.Object, key string, raw any, out map[*schema.Field]any) *Error {
+	f := o.Relationship(key)
+	if f == nil || f.Sys != schema.NotSystem {
+		return refuse("INVALID_FIELD", fmt.Sprintf("No such column '%s' on sobject of type %s", key, o.Name))
+	}
+	ref, ok := raw.(map[string]any)
+	if !ok {
+		return refuse("INVALID_FIELD", fmt.Sprintf("Cannot reference a foreign key field %s by a plain value.", key), key)
+	}
+	for _, name := range slices.Sorted(maps.Keys(ref)) {
+		if name == "attributes" {
+			continue
+		}
+		for _, to := range f.ReferenceTo {
+			ext := tx.Schema().Object(to).Field(name)
+			if ext == nil || !ext.Indexed() || ext.Type == schema.Reference {
+				continue
+			}
+			found, err := tx.foreign(o, ext, ref[name])
+			if err != nil {
+				return err
+			}
+			out[f] = found
+			return nil
+		}
+		return refuse("INVALID_FIELD", fmt.Sprintf("Field name provided, %s is not an External ID or indexed field for %s", name, strings.Join(f.ReferenceTo, ",")))
+	}
+	return refuse("INVALID_FIELD", fmt.Sprintf("The relationship %s carries no external id", key))
+}
+
+func (tx *Tx) foreign(o *schema.Object, ext *schema.Field, raw any) (any, *Error) {
+	v, err := Convert(ext, raw)
+	if err != nil {
+		return nil, err
+	}
+	found := tx.Lookup(ext, v)
+	switch len(found) {
+	case 1:
+		return found[0].ID, nil
+	case 0:
+		return nil, refuse("INVALID_FIELD", fmt.Sprintf("Foreign key external ID: %v not found for field %s in entity %s", raw, ext.Name, ext.Object.Name))
+	default:
+		return nil, refuse("DUPLICATE_EXTERNAL_ID", fmt.Sprintf("%s: more than one record found for external id field: %v", o.Name, raw))
+	}
+}
+
+// Upsert updates the one live record whose external id field holds the value,
+// or creates it. The body must not hold the field itself. More than one match
+// changes nothing and returns them all.
+func (tx *Tx) Upsert(ext *schema.Field, raw any, in map[string]any, updateOnly bool) (id string, created bool, many []*Record, err *Error) {
+	o := ext.Object
+	v, err := Convert(ext, raw)
+	if err != nil {
+		return "", false, nil, err
+	}
+	if v == nil {
+		return "", false, nil, refuse("MISSING_ARGUMENT", ext.Name+" not specified", ext.Name)
+	}
+	found := tx.Lookup(ext, v)
+	switch {
+	case len(found) == 1:
+		return found[0].ID, false, nil, tx.Update(o, found[0].ID, in)
+	case len(found) > 1:
+		return "", false, found, refuse("DUPLICATE_EXTERNAL_ID", fmt.Sprintf("%s: more than one record found for external id field: %s", ext.Name, ids(found)))
+	case updateOnly:
+		return "", false, nil, refuse("NOT_FOUND", "The requested resource does not exist")
+	}
+	full := make(map[string]any, len(in)+1)
+	maps.Copy(full, in)
+	full[ext.Name] = raw
+	id, err = tx.Create(o, full)
+	return id, true, nil, err
+}
+
+func ids(records []*Record) string {
+	out := make([]string, len(records))
+	for i, r := range records {
+		out[i] = r.ID
+	}
+	return list(out)
+}
+
+func list(names []string) string { return "[" + strings.Join(names, ", ") + "]" }

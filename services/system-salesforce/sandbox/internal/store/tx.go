@@ -1,0 +1,264 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
+)
+
+// Error is a refusal of one record, with the vendor's code and text.
+type Error struct {
+	Code    string
+	Message string
+	Fields  []string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+func refuse(code, message string, fields ...string) *Error {
+	return &Error{Code: code, Message: message, Fields: fields}
+}
+
+// Tx is a transaction in progress. Each method changes one record completely
+// or not at all, so a caller may go on after a refusal.
+type Tx struct {
+	View
+	meta    Meta
+	now     int64
+	changes []Change
+}
+
+// Mark names the current point, to return to with Rollback.
+func (tx *Tx) Mark() int { return len(tx.changes) }
+
+// Rollback undoes everything since the mark.
+func (tx *Tx) Rollback(mark int) {
+	for i := len(tx.changes) - 1; i >= mark; i-- {
+		c := tx.changes[i]
+		tx.s.tables[c.New.Object].put(c.New, c.Old)
+	}
+	tx.changes = tx.changes[:mark]
+}
+
+func (tx *Tx) put(k Kind, old, next *Record) {
+	next.Modified, next.ModifiedBy = tx.now, tx.meta.User
+	tx.s.tables[next.Object].put(old, next)
+	tx.changes = append(tx.changes, Change{Kind: k, Old: old, New: next})
+}
+
+// Create inserts a record and returns its id.
+func (tx *Tx) Create(o *schema.Object, in map[string]any) (string, *Error) {
+	if o.ReadOnly {
+		return "", refuse("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type "+o.Name+" does not support create in the sandbox")
+	}
+	values, err := tx.prepare(o, in, "create")
+	if err != nil {
+		return "", err
+	}
+	t := tx.s.tables[o]
+	r := &Record{Object: o, Created: tx.now, CreatedBy: tx.meta.User, row: int32(len(t.rows)), cells: make([]cell, 0, len(values)+2)}
+	for _, f := range o.Fields {
+		v, given := values[f]
+		switch {
+		case given && v != nil:
+			r.set(f, v)
+		case given:
+		case f.Owner:
+			r.set(f, tx.meta.User)
+		case f.Default != "":
+			r.set(f, f.Default)
+		case f.Type == schema.Boolean && f.Sys == schema.NotSystem:
+			r.set(f, false)
+		}
+	}
+	if err := required(r); err != nil {
+		return "", err
+	}
+	if err := tx.unique(r); err != nil {
+		return "", err
+	}
+	if tx.locked() {
+		return "", lockError("")
+	}
+	for _, f := range o.Fields {
+		if f.AutoNumber > 0 {
+			t.auto++
+			r.set(f, fmt.Sprintf("%0*d", f.AutoNumber, 1000+t.auto))
+		}
+	}
+	derive(nil, r, tx.now)
+	r.ID = sfid.New(o.Prefix, len(t.rows))
+	t.rows = append(t.rows, nil)
+	tx.put(Create, nil, r)
+	return r.ID, nil
+}
+
+// Update changes fields of a live record.
+func (tx *Tx) Update(o *schema.Object, id string, in map[string]any) *Error {
+	old, err := tx.live(o, id)
+	if err != nil {
+		return err
+	}
+	if o.ReadOnly {
+		return refuse("INSUFFICIENT_ACCESS_OR_READONLY", "entity type "+o.Name+" cannot be updated in the sandbox")
+	}
+	values, err := tx.prepare(o, in, "update")
+	if err != nil {
+		return err
+	}
+	r := old.next()
+	for f, v := range values {
+		if v == nil && f.Type == schema.Boolean {
+			return refuse("INVALID_TYPE_ON_FIELD_IN_RECORD", f.Label+": value not of required type: null", f.Name)
+		}
+		r.set(f, v)
+	}
+	if err := required(r); err != nil {
+		return err
+	}
+	if err := tx.unique(r); err != nil {
+		return err
+	}
+	if tx.locked() {
+		return lockError(old.ID)
+	}
+	derive(old, r, tx.now)
+	tx.put(Update, old, r)
+	return nil
+}
+
+// Delete moves a live record, and those that go with it, to the bin.
+func (tx *Tx) Delete(o *schema.Object, id string) *Error {
+	old, err := tx.live(o, id)
+	if err != nil {
+		return err
+	}
+	if o.ReadOnly {
+		return refuse("INSUFFICIENT_ACCESS_OR_READONLY", "entity type "+o.Name+" cannot be deleted in the sandbox")
+	}
+	if tx.locked() {
+		return lockError(old.ID)
+	}
+	mark := tx.Mark()
+	for _, f := range tx.Schema().Children(o) {
+		for _, child := range tx.Lookup(f, old.ID) {
+			if err := tx.orphan(f, child, old); err != nil {
+				tx.Rollback(mark)
+				return err
+			}
+		}
+	}
+	r := old.next()
+	r.Deleted = true
+	tx.put(Delete, old, r)
+	return nil
+}
+
+func (tx *Tx) orphan(f *schema.Field, child, parent *Record) *Error {
+	switch f.OnDelete {
+	case "cascade":
+		return tx.Delete(child.Object, child.ID)
+	case "clear":
+		r := child.next()
+		r.set(f, nil)
+		tx.put(Update, child, r)
+	case "restrict":
+		return refuse("DELETE_FAILED", fmt.Sprintf("Your attempt to delete %s could not be completed because it is associated with the following %s: %s",
+			parent.ID, child.Object.Plural, child.ID))
+	}
+	return nil
+}
+
+// Undelete brings a record back from the bin.
+func (tx *Tx) Undelete(id string) *Error {
+	old := tx.Any(id)
+	if old == nil || !old.Deleted {
+		return refuse("UNDELETE_FAILED", "entity is not in the recycle bin")
+	}
+	r := old.next()
+	r.Deleted = false
+	if err := tx.unique(r); err != nil {
+		return err
+	}
+	tx.put(Undelete, old, r)
+	return nil
+}
+
+func (tx *Tx) live(o *schema.Object, id string) (*Record, *Error) {
+	r := tx.Get(o, id)
+	switch {
+	case r == nil:
+		return nil, refuse("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+	case r.Deleted:
+		return nil, refuse("ENTITY_IS_DELETED", "entity is deleted")
+	}
+	return r, nil
+}
+
+func (tx *Tx) locked() bool { return tx.s.opt.LockRow != nil && tx.s.opt.LockRow() }
+
+func lockError(id string) *Error {
+	return refuse("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record or 1 records: "+id)
+}
+
+func required(r *Record) *Error {
+	var missing []string
+	for _, f := range r.Object.Fields {
+		if f.Required && r.Get(f) == nil {
+			missing = append(missing, f.Name)
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return refuse("REQUIRED_FIELD_MISSING", "Required fields are missing: "+list(missing), missing...)
+}
+
+func (tx *Tx) unique(r *Record) *Error {
+	for _, f := range r.Object.Fields {
+		if !f.Unique {
+			continue
+		}
+		v := r.Get(f)
+		if v == nil {
+			continue
+		}
+		for _, other := range tx.Lookup(f, v) {
+			if other.ID != r.ID {
+				return refuse("DUPLICATE_VALUE", fmt.Sprintf("duplicate value found: %s duplicates value on record with id: %s", f.Name, other.ID))
+			}
+		}
+	}
+	return nil
+}
+
+// derive sets the fields that follow from others.
+func derive(old, r *Record, now int64) {
+	for _, f := range r.Object.Fields {
+		if f.CalcField == "" {
+			continue
+		}
+		is := false
+		v := r.Get(r.Object.Field(f.CalcField))
+		for _, want := range f.CalcIn {
+			is = is || v == want
+		}
+		r.set(f, is)
+	}
+	for _, f := range r.Object.Fields {
+		if f.StampField == "" {
+			continue
+		}
+		flag := r.Object.Field(f.StampField)
+		on, _ := r.Get(flag).(bool)
+		was := old != nil && old.Get(flag) == true
+		switch {
+		case on && !was:
+			r.set(f, now*1000)
+		case !on:
+			r.set(f, nil)
+		}
+	}
+}
