@@ -1,0 +1,79 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
+)
+
+// ListWarranties implements store.Catalog.
+func (s *Store) ListWarranties(ctx context.Context, customerID string, after *store.WarrantyCursor, limit int) ([]erp.Warranty, error) {
+	query := "SELECT serial, sku, customer_id, order_id, starts, ends, terms FROM warranty WHERE customer_id = $1"
+	args := []any{customerID, limit}
+	if after != nil {
+		query += " AND (starts, serial) < ($3, $4)"
+		args = append(args, after.Start, after.Serial)
+	}
+	var out []erp.Warranty
+	err := each(ctx, s.db.Read(), func(scan func(...any) error) error {
+		var w erp.Warranty
+		err := scan(&w.Serial, &w.SKU, &w.CustomerID, optional{&w.OrderID}, moment{&w.Start}, moment{&w.End}, &w.Terms)
+		out = append(out, w)
+		return err
+	}, query+" ORDER BY starts DESC, serial DESC LIMIT $2", args...)
+	if err != nil {
+		return nil, fmt.Errorf("list warranties: %w", err)
+	}
+	return out, nil
+}
+
+// UpsertWarranty implements store.Catalog.
+func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, error) {
+	w.Start, w.End = db.FromMicros(db.Micros(w.Start)), db.FromMicros(db.Micros(w.End))
+	if !w.Start.Before(w.End) {
+		return erp.Warranty{}, fault.InvalidField("warranty.end_time", fault.ReasonValidationFailed, "a warranty ends after it starts")
+	}
+	err := s.inTx(ctx, func(ctx context.Context, q execer) error {
+		if err := checkWarranty(ctx, q, w); err != nil {
+			return err
+		}
+		_, err := insert(ctx, q, "warranty", []string{"serial", "sku", "customer_id", "order_id", "starts", "ends", "terms"},
+			` ON CONFLICT (serial) DO UPDATE SET sku = excluded.sku, customer_id = excluded.customer_id,
+			order_id = excluded.order_id, starts = excluded.starts, ends = excluded.ends, terms = excluded.terms`,
+			[][]any{{w.Serial, w.SKU, w.CustomerID, null(w.OrderID), db.Micros(w.Start), db.Micros(w.End), w.Terms}})
+		return err
+	})
+	return w, err
+}
+
+func checkWarranty(ctx context.Context, q execer, w erp.Warranty) error {
+	known, err := products(ctx, q, []string{w.SKU}, "")
+	if err != nil {
+		return err
+	}
+	if _, ok := known[w.SKU]; !ok {
+		return fault.InvalidField("warranty.sku", erp.ReasonUnknownRecord, "no product has this SKU")
+	}
+	customers, err := customerStates(ctx, q, []string{w.CustomerID})
+	if err != nil {
+		return err
+	}
+	if _, ok := customers[w.CustomerID]; !ok {
+		return fault.InvalidField("warranty.customer_id", erp.ReasonUnknownRecord, "no customer has this id")
+	}
+	if w.OrderID == "" {
+		return nil
+	}
+	orders, err := loadOrders(ctx, q, "WHERE id = $1", w.OrderID)
+	if err != nil {
+		return err
+	}
+	if len(orders) == 0 {
+		return fault.InvalidField("warranty.order_id", erp.ReasonUnknownRecord, "no order has this id")
+	}
+	return nil
+}
