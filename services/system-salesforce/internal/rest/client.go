@@ -1,0 +1,296 @@
+// Package rest is the one client of the Salesforce REST API.
+//
+// The problem: an HTTP status says little about what happened. The same 403 means "wait a day" or "wait a second", a 400 may
+// be a lock that is gone in a moment, and a lost connection leaves open whether records were written. The invariant: every
+// failure leaves this package classified as a fault, from the error code and from whether the call may have had an effect,
+// and every record of a batch has an outcome of its own.
+//
+// It offers no create: records are made only by upsert with an external id, so every call here may be repeated.
+// It does not know what the fields mean; that is package mapping.
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
+)
+
+const (
+	maxBody        = 64 << 20
+	callTimeout    = 2 * time.Minute
+	readRetries    = 2
+	writeRetries   = 1
+	retryPause     = 150 * time.Millisecond
+	deadlineMargin = 300 * time.Millisecond
+)
+
+// Sessions is what the client needs of package auth.
+type Sessions interface {
+	Session(ctx context.Context) (auth.Session, error)
+	Renew(ctx context.Context, refused auth.Session) (auth.Session, error)
+	Accepted(session auth.Session)
+}
+
+// Options configure a Client. Sessions and HTTP are required.
+type Options struct {
+	Sessions Sessions
+	// HTTP sends the requests; its transport adds spans. It must not follow redirects to other hosts.
+	HTTP *http.Client
+	// APIVersion is the version in the URLs, "66.0".
+	APIVersion string
+	// ClientName is sent as Sforce-Call-Options client and comes back in the origin of changes.
+	ClientName string
+	// MaxConcurrent is how many calls may run at once; 0 means 8.
+	MaxConcurrent int
+	// LimitPause is how long calls are held back after the daily allowance was used up; 0 means 5 minutes.
+	LimitPause time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Log gets what we coped with; nil discards it.
+	Log *slog.Logger
+}
+
+// Client calls the REST API. Create it with New; it is safe for concurrent use.
+type Client struct {
+	o     Options
+	slots chan struct{}
+	own   atomic.Int64
+	limit limiter
+}
+
+// New returns a client. It makes no call.
+func New(o Options) *Client {
+	if o.MaxConcurrent <= 0 {
+		o.MaxConcurrent = 8
+	}
+	if o.LimitPause <= 0 {
+		o.LimitPause = 5 * time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Client{o: o, slots: make(chan struct{}, o.MaxConcurrent), limit: limiter{pause: o.LimitPause}}
+}
+
+// request is one call; path is relative to the versioned base unless it begins with a slash.
+type request struct {
+	method, path string
+	query        url.Values
+	body         any
+	write        bool // changes records; may be repeated all the same
+}
+
+// trouble is the failure of one attempt.
+type trouble struct {
+	err   *fault.Error
+	again bool // another attempt may succeed at once
+	ran   bool // the call may have had its effect
+}
+
+// call runs r until it succeeds or there is no point in another attempt.
+func (c *Client) call(ctx context.Context, r request, out any) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	var body []byte
+	if r.body != nil {
+		var err error
+		if body, err = json.Marshal(r.body); err != nil {
+			return fmt.Errorf("encode the request: %w", err)
+		}
+	}
+	retries := readRetries
+	if r.write {
+		retries = writeRetries
+	}
+	ran := false
+	for attempt := 0; ; attempt++ {
+		t := c.attempt(ctx, r, body, out)
+		if t == nil {
+			return nil
+		}
+		ran = ran || t.ran
+		if !t.again || attempt >= retries || !sleep(ctx, pause(attempt)) {
+			if r.write && ran {
+				return uncertain(t.err)
+			}
+			return t.err
+		}
+		c.o.Log.LogAttrs(ctx, slog.LevelInfo, "call to salesforce repeated", slog.String("reason", t.err.Reason), slog.Int("attempt", attempt+1))
+	}
+}
+
+// bound keeps enough of the caller's time to tell it the outcome.
+func bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := callTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		timeout = min(timeout, left-min(deadlineMargin, left/5))
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
+func pause(attempt int) time.Duration {
+	d := retryPause << (2 * attempt)
+	return d/2 + rand.N(d)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// attempt sends the request once, or twice when the session had ended: a refused session proves that nothing happened.
+func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) *trouble {
+	if err := c.limit.allow(c.o.Now()); err != nil {
+		return &trouble{err: err}
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return &trouble{err: fault.Wrap(fault.Timeout, fault.ReasonTimeout, ctx.Err(), "no call slot became free in time")}
+	}
+	session, err := c.o.Sessions.Session(ctx)
+	if err != nil {
+		return &trouble{err: asFault(err)}
+	}
+	t := c.send(ctx, session, r, body, out)
+	if t == nil || t.err.Reason != reasonSessionEnded {
+		return t
+	}
+	if session, err = c.o.Sessions.Renew(ctx, session); err != nil {
+		return &trouble{err: asFault(err)}
+	}
+	if t = c.send(ctx, session, r, body, out); t != nil && t.err.Reason == reasonSessionEnded {
+		t.err = fault.New(fault.Unavailable, auth.ReasonSessionRefused, "Salesforce refuses the session it has just issued").WithRetryAfter(time.Second)
+	}
+	return t
+}
+
+func asFault(err error) *fault.Error {
+	if fe, ok := fault.As(err); ok {
+		return fe
+	}
+	return fault.Wrap(fault.Internal, fault.ReasonInternal, err, "the call could not be made")
+}
+
+func (c *Client) send(ctx context.Context, session auth.Session, r request, body []byte, out any) *trouble {
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	req, err := c.build(ctx, session, r, body)
+	if err != nil {
+		return &trouble{err: asFault(err)}
+	}
+	c.own.Add(1)
+	resp, err := c.o.HTTP.Do(req)
+	if err != nil {
+		return lost(ctx, err, sent.Load())
+	}
+	defer resp.Body.Close()
+	c.limit.observe(resp.Header.Get("Sforce-Limit-Info"))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return lost(ctx, err, true)
+	case len(data) > maxBody:
+		return &trouble{err: fault.New(fault.Internal, ReasonAnswerInvalid, "the answer of Salesforce is larger than %d MiB", maxBody>>20), ran: true}
+	}
+	if resp.StatusCode >= 300 {
+		t := classify(resp.StatusCode, data)
+		if t.err.Reason == ReasonLimit {
+			c.limit.exhausted(c.o.Now())
+			t.err = t.err.WithRetryAfter(c.o.LimitPause)
+		}
+		return t
+	}
+	c.limit.served()
+	c.o.Sessions.Accepted(session)
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return &trouble{err: fault.Wrap(fault.Internal, ReasonAnswerInvalid, shape(err), "the answer of Salesforce cannot be read"), ran: true}
+	}
+	return nil
+}
+
+// shape keeps the place of a decoding error and drops the text, which may quote the answer.
+func shape(err error) error {
+	if se, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("invalid JSON at byte %d", se.Offset)
+	}
+	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("unexpected JSON type at byte %d, field %q", te.Offset, te.Field)
+	}
+	return errors.New("invalid JSON")
+}
+
+func (c *Client) build(ctx context.Context, session auth.Session, r request, body []byte) (*http.Request, error) {
+	path := r.path
+	if !strings.HasPrefix(path, "/") {
+		path = "/services/data/v" + c.o.APIVersion + "/" + path
+	}
+	if len(r.query) > 0 {
+		path += "?" + r.query.Encode()
+	}
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, session.InstanceURL+path, reader)
+	if err != nil {
+		return nil, fmt.Errorf("build the request: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+session.Token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Sforce-Call-Options", "client="+c.o.ClientName)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json; charset=UTF-8")
+	}
+	return req, nil
+}
+
+// lost classifies the failure of a request that got no complete answer.
+func lost(ctx context.Context, err error, sent bool) *trouble {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		err = ue.Err // the URL may hold a query
+	}
+	switch {
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		return &trouble{err: fault.Wrap(fault.Canceled, fault.ReasonCanceled, err, "the call was cancelled"), ran: sent}
+	case ctx.Err() != nil:
+		return &trouble{err: fault.Wrap(fault.Timeout, fault.ReasonTimeout, err, "Salesforce did not answer in time"), ran: sent}
+	}
+	return &trouble{
+		err:   fault.Wrap(fault.Unavailable, auth.ReasonUnreachable, err, "the connection to Salesforce was lost").WithRetryAfter(2 * time.Second),
+		again: true, ran: sent,
+	}
+}
+
+func uncertain(cause *fault.Error) error {
+	return fault.Wrap(fault.Uncertain, fault.ReasonOutcomeUncertain, cause, "it is not known whether Salesforce took the records")
+}

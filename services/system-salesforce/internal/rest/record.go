@@ -1,0 +1,233 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+)
+
+const (
+	// MaxWrite is how many records one collections call writes.
+	MaxWrite = 200
+	// MaxRetrieve is how many records one retrieve call reads.
+	MaxRetrieve = 2000
+)
+
+// Record is one sObject record by field name. When read, values are as encoding/json decodes them.
+type Record map[string]any
+
+// Result is the outcome of one record of a write.
+type Result struct {
+	// ID is the record's id; empty when refused.
+	ID string
+	// Created is true when an upsert made the record.
+	Created bool
+	// Refused is why the record was not written; nil when it was.
+	Refused *Refusal
+}
+
+// Retrieve reads up to MaxRetrieve records by id. The answer has one element per id, in order; nil for an id that names no
+// live record.
+func (c *Client) Retrieve(ctx context.Context, object string, ids, fields []string) ([]Record, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	if len(ids) > MaxRetrieve {
+		return nil, fault.New(fault.Internal, fault.ReasonInternal, "retrieve takes at most %d ids", MaxRetrieve)
+	}
+	var rows []Record
+	body := map[string]any{"ids": ids, "fields": fields}
+	if err := c.call(ctx, request{method: http.MethodPost, path: "composite/sobjects/" + object, body: body}, &rows); err != nil {
+		return nil, err
+	}
+	// By id rather than by position: an id asked twice or a row left out must not shift the others.
+	byID := make(map[string]Record, len(rows))
+	for _, row := range rows {
+		if id, ok := row["Id"].(string); ok {
+			byID[FullID(id)] = row
+		}
+	}
+	out := make([]Record, len(ids))
+	for i, id := range ids {
+		out[i] = byID[FullID(id)]
+	}
+	return out, nil
+}
+
+// Query runs a SOQL query and returns every row, following the pages of the answer.
+func (c *Client) Query(ctx context.Context, soql string) ([]Record, error) {
+	rows, err := c.query(ctx, soql)
+	if fault.ReasonOf(err) == reasonLocatorGone {
+		rows, err = c.query(ctx, soql)
+	}
+	return rows, err
+}
+
+func (c *Client) query(ctx context.Context, soql string) ([]Record, error) {
+	type page struct {
+		Done    bool     `json:"done"`
+		Next    string   `json:"nextRecordsUrl"`
+		Records []Record `json:"records"`
+	}
+	var rows []Record
+	r := request{method: http.MethodGet, path: "query", query: url.Values{"q": {soql}}}
+	for {
+		var p page
+		if err := c.call(ctx, r, &p); err != nil {
+			return nil, err
+		}
+		rows = append(rows, p.Records...)
+		if p.Done || p.Next == "" {
+			return rows, nil
+		}
+		if !strings.HasPrefix(p.Next, "/services/data/") || len(p.Records) == 0 {
+			return nil, fault.New(fault.Internal, ReasonAnswerInvalid, "the answer of Salesforce leads nowhere")
+		}
+		r = request{method: http.MethodGet, path: p.Next}
+	}
+}
+
+// Quote returns s as a SOQL string literal.
+func Quote(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`).Replace(s) + "'"
+}
+
+// Update writes up to MaxWrite records, each with its Id. One refused record does not stop the others.
+//
+// Besides classified faults it returns Uncertain when it is not known whether the records were written.
+func (c *Client) Update(ctx context.Context, object string, records []Record) ([]Result, error) {
+	return c.write(ctx, "composite/sobjects", object, records)
+}
+
+// Upsert writes up to MaxWrite records by an external id field, which every record holds. A record refused because another
+// writer made it in the same moment is sent once more. Errors are as for Update.
+func (c *Client) Upsert(ctx context.Context, object, externalID string, records []Record) ([]Result, error) {
+	path := "composite/sobjects/" + object + "/" + externalID
+	results, err := c.write(ctx, path, object, records)
+	if err != nil {
+		return nil, err
+	}
+	var again []int
+	for i, r := range results {
+		if r.Refused != nil && r.Refused.Reason == ReasonDuplicateValue && r.Refused.names(externalID) {
+			again = append(again, i)
+		}
+	}
+	if len(again) == 0 {
+		return results, nil
+	}
+	second := make([]Record, len(again))
+	for j, i := range again {
+		second[j] = records[i]
+	}
+	// Whatever comes of the second attempt, the first outcomes stand: a failure leaves the duplicates refused.
+	if retried, err := c.write(ctx, path, object, second); err == nil {
+		for j, i := range again {
+			results[i] = retried[j]
+		}
+	}
+	return results, nil
+}
+
+// names reports whether the refusal may be about field: it says so or names no field at all.
+func (r *Refusal) names(field string) bool {
+	for _, f := range r.Fields {
+		if strings.EqualFold(f, field) {
+			return true
+		}
+	}
+	return strings.Contains(r.message, field) || len(r.Fields) == 0 && !strings.Contains(r.message, "duplicate value found:")
+}
+
+func (c *Client) write(ctx context.Context, path, object string, records []Record) ([]Result, error) {
+	if len(records) == 0 {
+		return nil, nil
+	}
+	if len(records) > MaxWrite {
+		return nil, fault.New(fault.Internal, fault.ReasonInternal, "a write takes at most %d records", MaxWrite)
+	}
+	rows := make([]Record, len(records))
+	for i, r := range records {
+		row := make(Record, len(r)+1)
+		for k, v := range r {
+			row[k] = v
+		}
+		row["attributes"] = map[string]string{"type": object}
+		rows[i] = row
+	}
+	var answer []struct {
+		ID      string        `json:"id"`
+		Success bool          `json:"success"`
+		Created bool          `json:"created"`
+		Errors  []vendorError `json:"errors"`
+	}
+	body := map[string]any{"allOrNone": false, "records": rows}
+	if err := c.call(ctx, request{method: http.MethodPatch, path: path, body: body, write: true}, &answer); err != nil {
+		return nil, err
+	}
+	if len(answer) != len(records) {
+		return nil, uncertain(fault.New(fault.Internal, ReasonAnswerInvalid, "Salesforce answered %d outcomes for %d records", len(answer), len(records)))
+	}
+	results := make([]Result, len(records))
+	for i, a := range answer {
+		switch {
+		case a.Success:
+			results[i] = Result{ID: FullID(a.ID), Created: a.Created}
+		case len(a.Errors) > 0:
+			r := a.Errors[0].refusal()
+			results[i] = Result{Refused: &r}
+		default:
+			r := catalogue("", "")
+			results[i] = Result{Refused: &r}
+		}
+	}
+	return results, nil
+}
+
+// Field is what describe says about one field.
+type Field struct {
+	Name       string `json:"name"`
+	Type       string `json:"type"`
+	Length     int    `json:"length"`
+	Createable bool   `json:"createable"`
+	Updateable bool   `json:"updateable"`
+	ExternalID bool   `json:"externalId"`
+	IDLookup   bool   `json:"idLookup"`
+	Unique     bool   `json:"unique"`
+}
+
+// Describe returns the fields of an object. NotFound when the org has no such object.
+func (c *Client) Describe(ctx context.Context, object string) ([]Field, error) {
+	var answer struct {
+		Fields []Field `json:"fields"`
+	}
+	if err := c.call(ctx, request{method: http.MethodGet, path: "sobjects/" + object + "/describe"}, &answer); err != nil {
+		return nil, fmt.Errorf("describe %s: %w", object, err)
+	}
+	return answer.Fields, nil
+}
+
+// FullID returns the 18-character form of a record id: the suffix encodes the case of the first 15 characters. Anything that
+// is not 15 characters long is returned unchanged.
+func FullID(id string) string {
+	if len(id) != 15 {
+		return id
+	}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+	var b strings.Builder
+	b.WriteString(id)
+	for group := range 3 {
+		mask := 0
+		for i := range 5 {
+			if ch := id[group*5+i]; ch >= 'A' && ch <= 'Z' {
+				mask |= 1 << i
+			}
+		}
+		b.WriteByte(alphabet[mask])
+	}
+	return b.String()
+}
