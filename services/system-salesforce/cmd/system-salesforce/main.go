@@ -1,0 +1,35 @@
+// Command system-salesforce serves one Salesforce org as selfsame.salesforce.v1.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/selfsame-io/selfsame/pkg/conf"
+
+	systemsalesforce "github.com/selfsame-io/selfsame/services/system-salesforce"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil && !errors.Is(err, conf.ErrHandled) {
+		fmt.Fprintln(os.Stderr, "system-salesforce:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	cfg, err := conf.Load(conf.Options{
+		Program: "system-salesforce", EnvPrefix: "SELFSAME", Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout,
+	}, systemsalesforce.DefaultConfig())
+	if err != nil {
+		return err
+	}
+	return systemsalesforce.Run(ctx, cfg)
+}

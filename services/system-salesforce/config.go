@@ -1,0 +1,97 @@
+package systemsalesforce
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+)
+
+// Config is everything an operator decides. Start from DefaultConfig.
+type Config struct {
+	// Serve says where the service listens.
+	Serve serve.Config `conf:"serve"`
+	// Telemetry says what is logged and traced.
+	Telemetry telemetry.Config `conf:"telemetry"`
+	// Salesforce says which org is served and as whom.
+	Salesforce Salesforce `conf:"salesforce"`
+
+	// Listener and OpsListener are optional listeners that are already bound; Run closes them.
+	Listener    net.Listener `conf:"-"`
+	OpsListener net.Listener `conf:"-"`
+	// Started, if set, is called once the service listens.
+	Started func(serve.Addrs) `conf:"-"`
+}
+
+// Salesforce is the access to one org.
+type Salesforce struct {
+	// LoginURL is the authorization server: My Domain, https://login.salesforce.com or https://test.salesforce.com.
+	LoginURL string `conf:"login_url" help:"authorization server, for example https://acme.my.salesforce.com"`
+	// Audience is the aud claim of the login; empty means LoginURL.
+	Audience string `conf:"audience" help:"aud claim of the login; empty means login_url"`
+	// ClientID is the consumer key of the connected app.
+	ClientID string `conf:"client_id" help:"consumer key of the connected app"`
+	// Username is the integration user.
+	Username string `conf:"username" help:"integration user"`
+	// PrivateKey is the RSA key, in PEM form, whose certificate the connected app has.
+	PrivateKey conf.Secret `conf:"private_key" help:"RSA private key (PEM) of the connected app's certificate"`
+	// PubSubEndpoint is host:port of the Pub/Sub API.
+	PubSubEndpoint string `conf:"pubsub_endpoint" help:"host:port of the Pub/Sub API"`
+	// PubSubPlaintext talks to the Pub/Sub API without TLS: for the sandbox only.
+	PubSubPlaintext bool `conf:"pubsub_plaintext" help:"no TLS to the Pub/Sub API; for the sandbox only"`
+	// APIVersion is the REST API version, "66.0".
+	APIVersion string `conf:"api_version" help:"REST API version"`
+	// ClientName marks our writes in the org's logs and change events; each writer to an org needs its own.
+	ClientName string `conf:"client_name" help:"name that marks our writes in change events"`
+	// MappingFile says how records are kept where that differs from the built-in mapping; empty means nowhere.
+	MappingFile string `conf:"mapping_file" help:"YAML file with what differs from the built-in mapping"`
+	// MaxConcurrent is how many REST calls may run at once.
+	MaxConcurrent int `conf:"max_concurrent" help:"REST calls that may run at once"`
+	// LimitPause is how long calls are held back after the org's allowance was used up.
+	LimitPause time.Duration `conf:"limit_pause" help:"how long to hold calls back when the API allowance is used up"`
+	// Watchdog is how long a change stream may be silent before it is opened again. Salesforce sends something every minute.
+	Watchdog time.Duration `conf:"watchdog" help:"longest silence of a change stream"`
+}
+
+// DefaultConfig returns a configuration that lacks only the access to the org.
+func DefaultConfig() Config {
+	s := serve.DefaultConfig()
+	s.Listen, s.Ops = ":9101", ":9102"
+	return Config{
+		Serve: s, Telemetry: telemetry.DefaultConfig(),
+		Salesforce: Salesforce{
+			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
+			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, Watchdog: 100 * time.Second,
+		},
+	}
+}
+
+// Validate returns every problem that can be seen without asking Salesforce.
+func (c Config) Validate() error {
+	errs := []error{c.Serve.Validate(), c.Telemetry.Validate()}
+	s := c.Salesforce
+	problem := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("salesforce."+format, args...))
+		}
+	}
+	u, err := url.Parse(s.LoginURL)
+	problem(err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http", "login_url: must be an https URL")
+	problem(s.ClientID == "", "client_id: required")
+	problem(s.Username == "", "username: required")
+	problem(s.PrivateKey == "", "private_key: required; give private_key_file to read it from a file")
+	_, _, err = net.SplitHostPort(s.PubSubEndpoint)
+	problem(err != nil, "pubsub_endpoint: must be host:port")
+	problem(!regexp.MustCompile(`^\d{2,3}\.0$`).MatchString(s.APIVersion), "api_version: must look like 66.0")
+	problem(!regexp.MustCompile(`^[A-Za-z0-9_./-]{1,64}$`).MatchString(s.ClientName), "client_name: 1 to 64 letters, digits and _ . / -")
+	problem(s.MaxConcurrent < 1 || s.MaxConcurrent > 25, "max_concurrent: must be 1 to 25, which is what an org allows for long calls")
+	problem(s.LimitPause <= 0, "limit_pause: must be positive")
+	problem(s.Watchdog <= 0, "watchdog: must be positive")
+	return errors.Join(errs...)
+}

@@ -1,0 +1,137 @@
+package systemsalesforce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/retry"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+)
+
+// gate keeps calls out until the org has been reached and the mapping fits it. After that it stays open: an outage shows in the
+// calls themselves.
+type gate struct {
+	describe func(ctx context.Context, object string) ([]rest.Field, error)
+	mapping  *mapping.Mapping
+	log      *slog.Logger
+	backoff  retry.Backoff
+
+	mu     sync.Mutex
+	closed error // why; nil when open
+}
+
+func newGate(crm *rest.Client, m *mapping.Mapping, log *slog.Logger) *gate {
+	return &gate{
+		describe: crm.Describe, mapping: m, log: log,
+		backoff: retry.Backoff{Min: 500 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.2},
+		closed:  fault.New(fault.Unavailable, fault.ReasonNotReady, "the service has not reached Salesforce yet").WithRetryAfter(time.Second),
+	}
+}
+
+func (g *gate) ready() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
+func (g *gate) set(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = err
+}
+
+// run opens the gate and ends. Its error ends the service: the mapping does not fit the org, and a person must change one of them.
+func (g *gate) run(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		err := g.check(ctx)
+		if err == nil {
+			g.set(nil)
+			g.log.Info("salesforce reached and mapping checked")
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, errMismatch) {
+			return err
+		}
+		g.set(waiting(err))
+		g.log.LogAttrs(ctx, slog.LevelWarn, "salesforce not reached yet",
+			slog.Int("attempt", attempt), slog.String("reason", fault.ReasonOf(err)), slog.String("error", err.Error()))
+		timer := time.NewTimer(max(g.backoff.Next(attempt), min(fault.RetryAfter(err), time.Minute)))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// check compares the mapping of every object with the org.
+func (g *gate) check(ctx context.Context) error {
+	var problems []error
+	for _, o := range []*mapping.Object{g.mapping.Account, g.mapping.Contact, g.mapping.Case} {
+		fields, err := g.describe(ctx, o.SObject)
+		if fault.Is(err, fault.NotFound) {
+			problems = append(problems, fmt.Errorf("objects.%s.sobject: the org has no object %s that the integration user may see", o.Name, o.SObject))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		described := make([]mapping.Described, len(fields))
+		for i, f := range fields {
+			described[i] = mapping.Described{Name: f.Name, Length: f.Length, Writable: f.Createable && f.Updateable, ExternalID: f.ExternalID}
+		}
+		if err := o.Check(described); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%w: %w", errMismatch, errors.Join(problems...))
+	}
+	return nil
+}
+
+// errMismatch is a mapping that names what the org does not have: waiting does not mend it.
+var errMismatch = errors.New("the mapping does not fit the org")
+
+// waiting is what callers are told meanwhile: whatever is wrong between us and Salesforce, their calls may come again.
+func waiting(err error) error {
+	if fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	return fault.Wrap(fault.Unavailable, fault.ReasonOf(err), err, "the service cannot work with Salesforce yet").WithRetryAfter(5 * time.Second)
+}
+
+func (g *gate) admit(method string) error {
+	if !strings.HasPrefix(method, "/selfsame.salesforce.v1.") {
+		return nil // health and reflection
+	}
+	return g.ready()
+}
+
+func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if err := g.admit(info.FullMethod); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+func (g *gate) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := g.admit(info.FullMethod); err != nil {
+		return err
+	}
+	return handler(srv, ss)
+}

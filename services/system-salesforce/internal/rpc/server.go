@@ -1,0 +1,80 @@
+// Package rpc serves selfsame.salesforce.v1: it translates calls into those of the protocol packages and back.
+//
+// The invariant: a batch write answers with one outcome per record, in order, whatever happened to the calls it took; the call
+// itself fails only when it is certain that no record was written.
+//
+// It holds no state and makes no decision about customers.
+package rpc
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+)
+
+// CRM is what the handlers need of package rest.
+type CRM interface {
+	Retrieve(ctx context.Context, object string, ids, fields []string) ([]rest.Record, error)
+	Query(ctx context.Context, soql string) ([]rest.Record, error)
+	Update(ctx context.Context, object string, records []rest.Record) ([]rest.Result, error)
+	Upsert(ctx context.Context, object, externalID string, records []rest.Record) ([]rest.Result, error)
+	Usage() rest.Usage
+}
+
+// Watcher is what the handlers need of package changes.
+type Watcher interface {
+	Watch(ctx context.Context, token string, send func(*sfv1.WatchChangesResponse) error) error
+}
+
+// Server implements the four services. All fields are required.
+type Server struct {
+	CRM     CRM
+	Mapping *mapping.Mapping
+	Watcher Watcher
+	Now     func() time.Time
+}
+
+// Register adds the services to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	sfv1.RegisterAccountServiceServer(r, &accounts{Server: s})
+	sfv1.RegisterContactServiceServer(r, &contacts{Server: s})
+	sfv1.RegisterCaseServiceServer(r, &cases{Server: s})
+	sfv1.RegisterChangeServiceServer(r, &changes{Server: s})
+}
+
+// unreadable is the fault for a record that is not what the describe of the object promised.
+func unreadable(cause error) error {
+	return fault.Wrap(fault.Internal, rest.ReasonAnswerInvalid, cause, "a record of the CRM cannot be read")
+}
+
+func notFound(object string) error {
+	return fault.New(fault.NotFound, fault.ReasonNotFound, "there is no such %s", object)
+}
+
+// get reads live records by id and translates them: found in the order asked, and the ids that were not.
+func get[T any](ctx context.Context, s *Server, o *mapping.Object, ids []string, read func(map[string]any) (T, error)) (found []T, missing []string, err error) {
+	rows, err := s.CRM.Retrieve(ctx, o.SObject, ids, o.Columns())
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, row := range rows {
+		if row == nil {
+			missing = append(missing, ids[i])
+			continue
+		}
+		record, err := read(row)
+		if err != nil {
+			return nil, nil, unreadable(err)
+		}
+		found = append(found, record)
+	}
+	return found, missing, nil
+}

@@ -1,0 +1,177 @@
+// Package systemsalesforce is the system layer's service for Salesforce: it owns the vendor's protocol, session, quota and
+// mapping, and shows accounts, contacts, cases and their changes to the layers above as selfsame.salesforce.v1.
+//
+// The invariant: a vendor's name stops here. The package stores nothing and does not know what a golden customer is.
+package systemsalesforce
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/changes"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rpc"
+)
+
+const name = "system-salesforce"
+
+// maxEventBytes bounds one message of the Pub/Sub API: up to 100 events of usually a few kilobytes, at most one megabyte each.
+const maxEventBytes = 128 << 20
+
+// Run serves until ctx ends. It starts also while Salesforce is unreachable: then it is not ready, answers Unavailable, and
+// goes on trying. It ends with an error when the configuration or the mapping does not fit the org.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("configuration of %s: %w", name, err)
+	}
+	tel, err := telemetry.Start(ctx, name, cfg.Telemetry)
+	if err != nil {
+		return err
+	}
+	defer shutdown(ctx, tel)
+
+	m, err := loadMapping(cfg.Salesforce.MappingFile)
+	if err != nil {
+		return err
+	}
+	client := httpClient(cfg.Salesforce, tel)
+	defer client.CloseIdleConnections()
+	sessions, err := newSessions(cfg.Salesforce, client)
+	if err != nil {
+		return err
+	}
+	crm := rest.New(rest.Options{
+		Sessions: sessions, HTTP: client, APIVersion: cfg.Salesforce.APIVersion, ClientName: cfg.Salesforce.ClientName,
+		MaxConcurrent: cfg.Salesforce.MaxConcurrent, LimitPause: cfg.Salesforce.LimitPause, Log: tel.Log,
+	})
+	if err := observeUsage(tel, crm); err != nil {
+		return err
+	}
+	conn, err := dialPubSub(cfg.Salesforce, tel)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	watcher, err := changes.New(changes.Options{
+		Feed: pubsub.New(conn, sessions, cfg.Salesforce.Watchdog, tel.Log), Records: crm, Sessions: sessions, Mapping: m,
+		ClientName: cfg.Salesforce.ClientName, Meter: tel.Meter, Log: tel.Log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	g := newGate(crm, m, tel.Log)
+	api := &rpc.Server{CRM: crm, Mapping: m, Watcher: watcher, Now: time.Now}
+	return serve.Run(ctx, serve.Service{
+		Name: name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
+		Unary: []grpc.UnaryServerInterceptor{g.unary}, Stream: []grpc.StreamServerInterceptor{g.stream},
+		Loops:    []serve.Loop{{Name: "connect", Run: g.run}},
+		Checks:   []serve.Check{{Name: "salesforce", Ready: func(context.Context) error { return g.ready() }}},
+		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
+	})
+}
+
+func shutdown(ctx context.Context, tel *telemetry.Telemetry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := tel.Shutdown(ctx); err != nil {
+		tel.Log.Warn("telemetry not shut down cleanly", "error", err.Error())
+	}
+}
+
+func loadMapping(file string) (*mapping.Mapping, error) {
+	if file == "" {
+		return mapping.Default()
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the mapping file: %w", err)
+	}
+	return mapping.Load(data)
+}
+
+func newSessions(cfg Salesforce, client *http.Client) (*auth.Source, error) {
+	key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(cfg.PrivateKey.Reveal()))
+	if err != nil {
+		// The library's error may hold parts of the input.
+		return nil, errors.New("salesforce.private_key: not an RSA private key in PEM form")
+	}
+	return auth.New(auth.Config{
+		LoginURL: cfg.LoginURL, Audience: cfg.Audience, ClientID: cfg.ClientID, Username: cfg.Username, Key: key,
+	}, client, time.Now), nil
+}
+
+func httpClient(cfg Salesforce, tel *telemetry.Telemetry) *http.Client {
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   10 * time.Second,
+		MaxIdleConns:          2 * cfg.MaxConcurrent,
+		MaxIdleConnsPerHost:   cfg.MaxConcurrent,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		ForceAttemptHTTP2:     true,
+	}
+	return &http.Client{
+		Transport: telemetry.HTTPTransport(tel, transport),
+		// A redirect would carry the session elsewhere; Salesforce has no need of one.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func dialPubSub(cfg Salesforce, tel *telemetry.Telemetry) (*grpc.ClientConn, error) {
+	creds := credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
+	if cfg.PubSubPlaintext {
+		creds = insecure.NewCredentials()
+	}
+	conn, err := grpc.NewClient(cfg.PubSubEndpoint,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxEventBytes)),
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler(
+			otelgrpc.WithTracerProvider(tel.Tracer), otelgrpc.WithMeterProvider(tel.Meter), otelgrpc.WithPropagators(tel.Propagator))))
+	if err != nil {
+		return nil, fmt.Errorf("salesforce.pubsub_endpoint: %w", err)
+	}
+	return conn, nil
+}
+
+// observeUsage shows the API allowance as metrics.
+func observeUsage(tel *telemetry.Telemetry, crm *rest.Client) error {
+	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/system-salesforce")
+	usage, err1 := meter.Int64ObservableGauge("selfsame.salesforce.api.usage", metric.WithDescription("API calls counted by the org in its rolling window"))
+	limit, err2 := meter.Int64ObservableGauge("selfsame.salesforce.api.limit", metric.WithDescription("API calls allowed in the rolling window"))
+	own, err3 := meter.Int64ObservableCounter("selfsame.salesforce.api.calls", metric.WithDescription("API calls made by this process"))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return fmt.Errorf("usage metrics: %w", err)
+	}
+	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		u := crm.Usage()
+		o.ObserveInt64(usage, u.Used)
+		o.ObserveInt64(limit, u.Limit)
+		o.ObserveInt64(own, u.Own)
+		return nil
+	}, usage, limit, own)
+	if err != nil {
+		return fmt.Errorf("usage metrics: %w", err)
+	}
+	return nil
+}
