@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// codes lists the outcome of each result: "ok" or the status code.
-func codes(rows []map[string]any) []string {
+// outcomes lists the outcome of each result: "ok" or the status code.
+func outcomes(rows []map[string]any) []string {
 	var out []string
 	for _, r := range rows {
 		if r["success"] == true {
@@ -44,30 +44,30 @@ func TestCollectionsKeepOrderAndReportEachRecord(t *testing.T) {
 	t.Parallel()
 	o := setup(t)
 	rows := o.want(200, "POST", v62+"/composite/sobjects/", accounts("A", "", "C")).array()
-	require.Equal(t, []string{"ok", "REQUIRED_FIELD_MISSING", "ok"}, codes(rows))
+	require.Equal(t, []string{"ok", "REQUIRED_FIELD_MISSING", "ok"}, outcomes(rows))
 	require.Equal(t, []any{"Name"}, rows[1]["errors"].([]any)[0].(map[string]any)["fields"])
 	require.NotContains(t, rows[0], "created")
 	a, c := rows[0]["id"].(string), rows[2]["id"].(string)
 	rows = o.want(200, "PATCH", v62+"/composite/sobjects", fmt.Sprintf(
 		`{"records":[{"attributes":{"type":"Account"},"id":"%s","Name":"A2"},{"attributes":{"type":"Account"},"Id":"%s","Name":"C2"},{"Name":"no id"},{"id":"001000000000009AAA","Name":"none"}]}`, a, c)).array()
-	require.Equal(t, []string{"ok", "ok", "MISSING_ARGUMENT", "INVALID_CROSS_REFERENCE_KEY"}, codes(rows))
+	require.Equal(t, []string{"ok", "ok", "MISSING_ARGUMENT", "INVALID_CROSS_REFERENCE_KEY"}, outcomes(rows))
 	require.Equal(t, []string{"A2", "C2"}, o.names("SELECT Name FROM Account ORDER BY Name"))
 	rows = o.want(200, "DELETE", v62+"/composite/sobjects?ids="+a+",xx,"+c+"&allOrNone=false", "").array()
-	require.Equal(t, []string{"ok", "MALFORMED_ID", "ok"}, codes(rows))
+	require.Equal(t, []string{"ok", "MALFORMED_ID", "ok"}, outcomes(rows))
 }
 
 func TestCollectionsRollBack(t *testing.T) {
 	t.Parallel()
 	o := setup(t)
 	rows := o.want(200, "POST", v62+"/composite/sobjects", withAllOrNone(accounts("A", "", "C"))).array()
-	require.Equal(t, []string{"ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING", "ALL_OR_NONE_OPERATION_ROLLED_BACK"}, codes(rows))
+	require.Equal(t, []string{"ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING", "ALL_OR_NONE_OPERATION_ROLLED_BACK"}, outcomes(rows))
 	require.NotContains(t, rows[0], "id")
 	require.Empty(t, o.names("SELECT Name FROM Account"))
 
 	id := o.account(`{"Name":"Old","Selfsame_Id__c":"k1"}`)
 	body := `{"allOrNone":true,"records":[{"id":"` + id + `","Name":"New","Selfsame_Id__c":"k2"},{"id":"` + id + `","Name":null}]}`
 	rows = o.want(200, "PATCH", v62+"/composite/sobjects", body).array()
-	require.Equal(t, []string{"ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING"}, codes(rows))
+	require.Equal(t, []string{"ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING"}, outcomes(rows))
 	require.Equal(t, []string{"Old"}, o.names("SELECT Name FROM Account WHERE Selfsame_Id__c = 'k1'"))
 	require.Empty(t, o.names("SELECT Name FROM Account WHERE Selfsame_Id__c = 'k2'"))
 
@@ -91,7 +91,7 @@ func TestCollectionsUpsert(t *testing.T) {
 		{"attributes":{"type":"Account"},"Selfsame_Id__c":"d","Name":"y"},
 		{"attributes":{"type":"Account"},"Name":"no key"},
 		{"attributes":{"type":"Contact"},"Selfsame_Id__c":"E4","LastName":"no account"}]}`).array()
-	require.Equal(t, []string{"ok", "ok", "DUPLICATE_VALUE", "DUPLICATE_VALUE", "MISSING_ARGUMENT", "INVALID_TYPE"}, codes(rows))
+	require.Equal(t, []string{"ok", "ok", "DUPLICATE_VALUE", "DUPLICATE_VALUE", "MISSING_ARGUMENT", "INVALID_TYPE"}, outcomes(rows))
 	require.Equal(t, first[1]["id"], rows[0]["id"])
 	require.Equal(t, false, rows[0]["created"])
 	require.Contains(t, rows[2]["errors"].([]any)[0].(map[string]any)["message"], "Duplicate external id specified")
@@ -99,7 +99,7 @@ func TestCollectionsUpsert(t *testing.T) {
 	rows = o.want(200, "PATCH", v62+"/composite/sobjects/Contact/Selfsame_Id__c", `{"records":[
 		{"attributes":{"type":"Contact"},"Selfsame_Id__c":"c1","LastName":"L","Account":{"Selfsame_Id__c":"E1"}},
 		{"attributes":{"type":"Contact"},"Selfsame_Id__c":"c2","LastName":"L","Account":{"Selfsame_Id__c":"nope"}}]}`).array()
-	require.Equal(t, []string{"ok", "INVALID_FIELD"}, codes(rows))
+	require.Equal(t, []string{"ok", "INVALID_FIELD"}, outcomes(rows))
 	require.Contains(t, mustJSON(rows[1]), "Foreign key external ID: nope not found")
 	o.want(404, "PATCH", v62+"/composite/sobjects/Account/Name", `{"records":[]}`)
 }
