@@ -81,6 +81,7 @@ func TestExpiredSessionsAndReplayIDs(t *testing.T) {
 	}
 	again := f.subscribe(accountTopic, earliest, "", 1).collect(1)[0]
 	require.Equal(t, "A", again.value["Name"])
+	require.Equal(t, e.id, again.id)
 	require.Greater(t, again.replay, e.replay)
 	o.account(`{"Name":"B"}`)
 	require.Len(t, f.subscribe(accountTopic, custom, again.replay, 1).collect(1), 1)

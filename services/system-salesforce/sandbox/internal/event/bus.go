@@ -14,6 +14,8 @@ import (
 type Event struct {
 	// Replay is the position on the bus; events delivered twice share it.
 	Replay uint64
+	// ID is the same for every delivery of the event, under any replay id.
+	ID [16]byte
 	// Issued is when the event was published, in milliseconds since 1970.
 	Issued   int64
 	Layout   *Layout

@@ -58,7 +58,8 @@ func (c *Capture) Commit(m store.Commit) {
 			c.log.Error("change event could not be encoded", "object", l.object.Name, "record_id", ch.New.ID, "error", err)
 			continue
 		}
-		events = append(events, &Event{Layout: l, Kind: kindName(ch.Kind), RecordID: ch.New.ID, Tx: shared.Key, Payload: payload})
+		id := md5.Sum(binary.BigEndian.AppendUint32([]byte(shared.Key), uint32(len(events)+1)))
+		events = append(events, &Event{ID: id, Layout: l, Kind: kindName(ch.Kind), RecordID: ch.New.ID, Tx: shared.Key, Payload: payload})
 	}
 	c.bus.Publish(events)
 }

@@ -40,7 +40,7 @@ type Plan struct {
 	Error *Rule `json:"error,omitempty"`
 	// LockRow refuses single records with UNABLE_TO_LOCK_ROW.
 	LockRow *Rule `json:"lock_row,omitempty"`
-	// Latency delays every answer, as a Go duration.
+	// Latency delays every HTTP answer, as a Go duration.
 	Latency string `json:"latency,omitempty"`
 	// Down answers 503 to everything and breaks the event streams.
 	Down bool `json:"down,omitempty"`
@@ -156,7 +156,7 @@ func (f *Faults) Error(method, path string) (status int, code string) {
 	return status, code
 }
 
-// Latency is the delay of every answer.
+// Latency is the delay of every HTTP answer.
 func (f *Faults) Latency() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()

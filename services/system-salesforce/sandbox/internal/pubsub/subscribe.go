@@ -2,7 +2,6 @@ package pubsub
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -219,12 +218,9 @@ func (s *subscription) send(events []*event.Event) error {
 	return s.stream.SendMsg(&frame{b})
 }
 
-// consumerEvent wraps an event. Its id follows from its position and time, so
-// that a repeated delivery has the same.
+// consumerEvent wraps an event.
 func consumerEvent(e *event.Event) []byte {
-	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], uint64(e.Issued))
-	binary.BigEndian.PutUint64(id[8:], e.Replay)
+	id := e.ID
 	inner := putString(nil, 1, fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]))
 	inner = putString(inner, 2, e.Layout.SchemaID)
 	inner = putBytes(inner, 3, e.Payload)
