@@ -1,0 +1,37 @@
+// Command experience-mobile serves the REST API of the mobile apps.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/selfsame-io/selfsame/pkg/conf"
+	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	cfg, err := conf.Load(conf.Options{
+		Program: experiencemobile.Name, EnvPrefix: "SELFSAME", Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout,
+	}, experiencemobile.DefaultConfig())
+	if errors.Is(err, conf.ErrHandled) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", experiencemobile.Name, err)
+	}
+	return experiencemobile.Run(ctx, cfg)
+}

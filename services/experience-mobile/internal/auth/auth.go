@@ -1,0 +1,167 @@
+// Package auth decides who calls: it checks a bearer token (a JWT of the configured OpenID Connect issuer) and
+// returns its subject and scopes.
+//
+// The invariant: a token is accepted only if a trusted key signed it with RS256 or ES256, its issuer and audience
+// are the configured ones, and it is valid now. Keys are fetched when the first token needs them and kept, so
+// neither start-up nor normal work depends on the issuer being up, and a rotated key is picked up by its id.
+//
+// The package knows nothing of routes; who needs which scope is said where the routes are.
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+)
+
+// Scopes of the API.
+const (
+	ScopeRead  = "customers.read"
+	ScopeWrite = "customers.write"
+)
+
+// Reasons that this package raises.
+const (
+	ReasonTokenMissing    = "TOKEN_MISSING"
+	ReasonTokenInvalid    = "TOKEN_INVALID"
+	ReasonAuthUnavailable = "AUTH_UNAVAILABLE"
+	ReasonScope           = "INSUFFICIENT_SCOPE"
+)
+
+const (
+	maxToken   = 8 << 10
+	maxSubject = 255
+)
+
+// Principal is who calls. The zero value is nobody and has no scope.
+type Principal struct {
+	// Subject is the token's subject: visible ASCII, stable for one user or client.
+	Subject string
+	// Scopes are the token's scopes.
+	Scopes []string
+}
+
+// Has reports whether the token carries the scope.
+func (p Principal) Has(scope string) bool { return slices.Contains(p.Scopes, scope) }
+
+// Require returns a Forbidden error that names the scope if the token lacks it.
+func (p Principal) Require(scope string) error {
+	if p.Has(scope) {
+		return nil
+	}
+	return fault.New(fault.Forbidden, ReasonScope, "this needs the scope %s", scope).WithMeta("scope", scope)
+}
+
+// Config says whom to trust.
+type Config struct {
+	// Issuer is the exact value of the claim iss, and where the keys are found unless JWKSURL says.
+	Issuer string
+	// Audience must be among the token's audiences.
+	Audience string
+	// JWKSURL is where the keys are; empty asks the issuer's discovery document.
+	JWKSURL string
+	// Now is the clock for exp and nbf; nil means time.Now.
+	Now func() time.Time
+	// Transport fetches keys; nil means a new transport of its own.
+	Transport http.RoundTripper
+}
+
+// Verifier checks tokens. Make it with New; it is safe for concurrent use.
+type Verifier struct {
+	keys     *keySet
+	verifier *oidc.IDTokenVerifier
+}
+
+// New returns a verifier. It asks nobody yet.
+func New(c Config) *Verifier {
+	keys := newKeySet(c)
+	return &Verifier{keys: keys, verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
+		ClientID: c.Audience, SupportedSigningAlgs: []string{oidc.RS256, oidc.ES256}, Now: c.Now,
+	})}
+}
+
+// Close ends idle connections to the issuer.
+func (v *Verifier) Close() { v.keys.close() }
+
+// Verify returns the principal of a token. It fails with Unauthenticated (TOKEN_INVALID) for a token that is not
+// accepted, and with Unavailable (AUTH_UNAVAILABLE) if the issuer's keys are needed and cannot be read.
+func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
+	if len(token) > maxToken {
+		return Principal{}, invalid(errors.New("token is too long"))
+	}
+	var fetch fetchOutcome
+	t, err := v.verifier.Verify(context.WithValue(ctx, fetchKey{}, &fetch), token)
+	switch {
+	case err != nil && fetch.err != nil:
+		return Principal{}, fault.Wrap(fault.Unavailable, ReasonAuthUnavailable, fetch.err, "tokens cannot be checked now")
+	case err != nil:
+		return Principal{}, invalid(err)
+	}
+	var claims struct {
+		Scope string `json:"scope"`
+		SCP   any    `json:"scp"`
+	}
+	if err := t.Claims(&claims); err != nil {
+		return Principal{}, invalid(err)
+	}
+	if !visible(t.Subject) {
+		return Principal{}, invalid(errors.New("subject is empty, too long or not visible ascii"))
+	}
+	return Principal{Subject: t.Subject, Scopes: append(strings.Fields(claims.Scope), list(claims.SCP)...)}, nil
+}
+
+// invalid hides why: the reason helps only somebody who crafts tokens. The cause may hold parts of the token and
+// stays out of the error too.
+func invalid(error) error {
+	return fault.New(fault.Unauthenticated, ReasonTokenInvalid, "the bearer token is not accepted")
+}
+
+// list reads the claim scp, which issuers write as a list or as a text.
+func list(scp any) []string {
+	switch v := scp.(type) {
+	case string:
+		return strings.Fields(v)
+	case []any:
+		var out []string
+		for _, s := range v {
+			if text, ok := s.(string); ok {
+				out = append(out, text)
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+// visible reports whether the subject can travel as metadata unchanged.
+func visible(s string) bool {
+	if s == "" || len(s) > maxSubject {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Bearer returns the token of the Authorization header lines; it fails with Unauthenticated (TOKEN_MISSING) unless
+// there is exactly one, of the scheme Bearer.
+func Bearer(lines []string) (string, error) {
+	if len(lines) == 1 {
+		scheme, token, found := strings.Cut(lines[0], " ")
+		token = strings.TrimSpace(token)
+		if found && strings.EqualFold(scheme, "Bearer") && token != "" {
+			return token, nil
+		}
+	}
+	return "", fault.New(fault.Unauthenticated, ReasonTokenMissing, "a bearer token is needed")
+}

@@ -1,0 +1,135 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
+)
+
+// mediaType refuses what is not JSON, in either direction.
+func (e *edge) mediaType(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callOf(r.Context())
+		switch {
+		case !acceptsJSON(r.Header.Values("Accept")):
+			e.refuse(w, r, e.problems.New(problem.NotAcceptable, ""))
+		case c.route.body != nil && !sendsJSON(r):
+			w.Header().Set("Accept", "application/json")
+			e.refuse(w, r, e.problems.New(problem.UnsupportedMediaType, ""))
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func sendsJSON(r *http.Request) bool {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return false
+	}
+	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
+		return false
+	}
+	return t == "application/json" || (t == "application/merge-patch+json" && r.Method == http.MethodPatch)
+}
+
+// acceptsJSON reads Accept as RFC 9110 section 12.5.1: the most specific range that fits decides.
+func acceptsJSON(lines []string) bool {
+	if len(lines) == 0 {
+		return true
+	}
+	best, accepted := -1, false
+	for _, item := range strings.Split(strings.Join(lines, ","), ",") {
+		t, params, err := mime.ParseMediaType(item)
+		if err != nil {
+			continue
+		}
+		rank, fits := map[string]int{"*/*": 0, "application/*": 1, "application/json": 2}[t]
+		if !fits || rank < best {
+			continue
+		}
+		best, accepted = rank, positive(params["q"])
+	}
+	return accepted
+}
+
+func positive(q string) bool {
+	if q == "" {
+		return true
+	}
+	v, err := strconv.ParseFloat(q, 64)
+	return err == nil && v > 0
+}
+
+// readBody takes the whole body in before anything is done: a write must not begin with half a request. A client
+// that dribbles is cut off when the budget is used up.
+func (e *edge) readBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callOf(r.Context())
+		if r.ContentLength > e.o.MaxBody {
+			e.tooLarge(w, r)
+			return
+		}
+		control := http.NewResponseController(w)
+		// Not every writer has a connection (tests); then there is nothing to cut off.
+		_ = control.SetReadDeadline(time.Now().Add(e.o.Budget))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, e.o.MaxBody))
+		_ = control.SetReadDeadline(time.Time{})
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			e.tooLarge(w, r)
+			return
+		}
+		if err != nil {
+			w.Header().Set("Connection", "close")
+			e.refuse(w, r, e.problems.New(problem.BodyIncomplete, ""))
+			return
+		}
+		c.body = body
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (e *edge) tooLarge(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close")
+	e.refuse(w, r, e.problems.New(problem.BodyTooLarge, "The body is larger than "+strconv.FormatInt(e.o.MaxBody, 10)+" bytes."))
+}
+
+// deadline gives the request our budget. Grpc-Timeout and the like are not read.
+func (e *edge) deadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), e.o.Budget)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// headAsGet lets the rest see a GET; the server does not send the body of an answer to HEAD.
+func (e *edge) headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			r = r.WithContext(r.Context())
+			r.Method = http.MethodGet
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// strip leaves the mux nothing of the client's headers: what goes further was read, checked and is passed on
+// explicitly (see metadata). Grpc-Metadata-*, Grpc-Timeout, cookies and method overrides end here.
+func (e *edge) strip(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.WithContext(r.Context())
+		r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
+		r.RemoteAddr, r.Host = "", ""
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,150 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
+)
+
+const keyRequestID = "request_id"
+
+// call is what the steps know about one request. Each field is written by one step and read by later ones, all on
+// the goroutine of the request.
+type call struct {
+	id        string         // identify
+	route     *route         // classify; nil for an unknown path
+	allowed   []string       // classify: the methods of the path
+	principal auth.Principal // authenticate
+	body      []byte         // readBody
+	key       string         // idempotencyKey: the key itself
+	keyLine   string         // idempotencyKey: as the client wrote it
+	keyNote   string         // idempotencyKey: "ignored" on reads
+	ifMatch   string         // idempotencyKey: the entity tag without quotes
+	missing   []fault.Field  // checkJSON: required fields without a value; told together with broken rules
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	c, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return &call{}
+	}
+	return c
+}
+
+func (e *edge) open(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, &call{})))
+	})
+}
+
+// recoverPanic turns a panic into a problem. If the answer had begun, the connection is cut instead, so that the
+// client cannot mistake half an answer for a whole one.
+func (e *edge) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := &statusWriter{ResponseWriter: w}
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler { //nolint:errorlint // a sentinel that net/http compares the same way
+				panic(v)
+			}
+			e.log.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+				slog.String(keyRequestID, callOf(r.Context()).id),
+				slog.String(telemetry.KeyError, fmt.Sprintf("panic of type %T\n%s", v, debug.Stack())))
+			if s.status != 0 {
+				panic(http.ErrAbortHandler)
+			}
+			e.refuse(s, r, e.problems.New(fault.ReasonInternal, ""))
+		}()
+		next.ServeHTTP(s, r)
+	})
+}
+
+// identify gives the request its id. The client's own is kept if it is harmless in a log line and a header.
+func (e *edge) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callOf(r.Context())
+		if v := r.Header.Values("X-Request-Id"); len(v) == 1 && safeID(v[0]) {
+			c.id = v[0]
+		} else {
+			raw := make([]byte, 16)
+			// crypto/rand.Read never fails.
+			_, _ = rand.Read(raw)
+			c.id = hex.EncodeToString(raw)
+		}
+		w.Header().Set("X-Request-Id", c.id)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func safeID(s string) bool {
+	return s != "" && len(s) <= 64 &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
+}
+
+// harden sets what every answer carries.
+func (e *edge) harden(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Vary", "Accept-Encoding, Authorization, Origin")
+		if e.o.Secure {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuse answers with a problem.
+func (e *edge) refuse(w http.ResponseWriter, r *http.Request, p problem.Problem) {
+	c := callOf(r.Context())
+	p.RequestID = c.id
+	if p.Instance == "" {
+		p.Instance = "urn:selfsame:request:" + c.id
+	}
+	if c.keyLine != "" {
+		w.Header().Set("Idempotency-Key", c.keyLine)
+	}
+	problem.Write(w, p)
+}
+
+// statusWriter remembers what was answered.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (s *statusWriter) WriteHeader(status int) {
+	if s.status == 0 {
+		s.status = status
+	}
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *statusWriter) Write(b []byte) (int, error) {
+	if s.status == 0 {
+		s.status = http.StatusOK
+	}
+	n, err := s.ResponseWriter.Write(b)
+	s.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }

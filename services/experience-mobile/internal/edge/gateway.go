@@ -1,0 +1,212 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
+)
+
+// Metadata between the edge and package rpc, which believes it only on the connection inside the process.
+const (
+	MetaPrincipal = "selfsame-principal"
+	MetaKey       = "idempotency-key"
+	MetaIfMatch   = "if-match"
+	MetaRequestID = "x-request-id"
+	// MetaCreated comes back: "true" when the call made something new.
+	MetaCreated = "selfsame-created"
+	// MetaStatus comes back: executed or replayed, as a header on success and a trailer on failure.
+	MetaStatus = "idempotency-status"
+)
+
+// gateway returns the generated translation between JSON and the contract, with every door that it opens by itself
+// closed: no header passes in either direction, no method is overridden, no POST becomes a GET.
+func (e *edge) gateway(conn grpc.ClientConnInterface) (http.Handler, error) {
+	none := func(string) (string, bool) { return "", false }
+	mux := runtime.NewServeMux(
+		runtime.WithIncomingHeaderMatcher(none), runtime.WithOutgoingHeaderMatcher(none), runtime.WithOutgoingTrailerMatcher(none),
+		runtime.WithDisableHTTPMethodOverride(), runtime.WithDisablePathLengthFallback(),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved),
+		runtime.WithMetadata(metadataOf),
+		runtime.WithForwardResponseOption(e.decorate),
+		runtime.WithErrorHandler(e.fail),
+		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
+			e.refuse(w, r, e.problems.New(problem.RouteNotFound, ""))
+		}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+			MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true},
+		}),
+	)
+	if err := mobilev1.RegisterMobileServiceHandlerClient(context.Background(), mux, mobilev1.NewMobileServiceClient(conn)); err != nil {
+		return nil, fmt.Errorf("edge: register routes: %w", err)
+	}
+	return mux, nil
+}
+
+// metadataOf is all that goes down.
+func metadataOf(ctx context.Context, _ *http.Request) metadata.MD {
+	c := callOf(ctx)
+	md := metadata.Pairs(MetaPrincipal, c.principal.Subject, MetaRequestID, c.id)
+	if c.key != "" {
+		md.Set(MetaKey, c.key)
+	}
+	if c.ifMatch != "" {
+		md.Set(MetaIfMatch, c.ifMatch)
+	}
+	return md
+}
+
+// decorate gives a success its headers and status.
+func (e *edge) decorate(ctx context.Context, w http.ResponseWriter, msg proto.Message) error {
+	c, h := callOf(ctx), w.Header()
+	h.Set("Cache-Control", "private, no-store")
+	noteStatus(ctx, c, h, "")
+	holder, ok := msg.(interface{ GetCustomer() *mobilev1.Customer })
+	if !ok {
+		return nil
+	}
+	customer := holder.GetCustomer()
+	if tag := customer.GetEtag(); tag != "" {
+		h.Set("ETag", `"`+tag+`"`)
+	}
+	md, _ := runtime.ServerMetadataFromContext(ctx)
+	if first(md.HeaderMD, MetaCreated) == "true" {
+		h.Set("Location", "/v1/customers/"+url.PathEscape(customer.GetCustomerId()))
+		w.WriteHeader(http.StatusCreated)
+	}
+	return nil
+}
+
+// noteStatus says what became of the key.
+func noteStatus(ctx context.Context, c *call, h http.Header, code string) {
+	if c.keyLine != "" {
+		h.Set("Idempotency-Key", c.keyLine)
+	}
+	md, _ := runtime.ServerMetadataFromContext(ctx)
+	status := first(md.HeaderMD, MetaStatus)
+	if status == "" {
+		status = first(md.TrailerMD, MetaStatus)
+	}
+	switch {
+	case code == problem.IdempotencyInProgress:
+		status = "in-progress"
+	case status == "":
+		status = c.keyNote
+	}
+	if status != "" {
+		h.Set("Idempotency-Status", status)
+	}
+	if status == "replayed" {
+		h.Set("Idempotent-Replayed", "true")
+	}
+}
+
+func first(md metadata.MD, key string) string {
+	if v := md.Get(key); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// fail answers a failed call.
+func (e *edge) fail(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if _, malformed := errors.AsType[*runtime.HTTPStatusError](err); malformed {
+		e.refuse(w, r, e.problems.New(problem.PathInvalid, ""))
+		return
+	}
+	c := callOf(ctx)
+	p := e.problems.FromError(withMissing(err, c.missing), c.route.where)
+	h := w.Header()
+	noteStatus(ctx, c, h, p.Code)
+	if tag := p.Meta["etag"]; p.Code == fault.ReasonETagMismatch && tag != "" {
+		h.Set("ETag", `"`+tag+`"`)
+	}
+	if resource := p.Meta["resource"]; strings.HasPrefix(resource, "customers/") {
+		p.Instance = "/v1/" + resource
+	}
+	e.refuse(w, r, p)
+}
+
+// withMissing adds the required fields that the body leaves blank to the rules that it breaks.
+func withMissing(err error, missing []fault.Field) error {
+	e, ok := fault.As(err)
+	if !ok || e.Kind != fault.Invalid || fault.ReasonOf(err) != fault.ReasonValidationFailed || len(missing) == 0 {
+		return err
+	}
+	all := *e
+	for _, m := range missing {
+		same := func(f fault.Field) bool { return f.Path == m.Path }
+		if !slices.ContainsFunc(e.Fields, same) {
+			all.Fields = append(slices.Clone(all.Fields), m)
+		}
+	}
+	return &all
+}
+
+// where places a violated rule: in the body, in the query or in the path.
+func (r *route) where(f fault.Field) problem.Violation {
+	v := problem.Violation{Code: violationCode(f.Reason), Detail: f.Description}
+	head, rest, _ := strings.Cut(f.Path, ".")
+	switch {
+	case r != nil && r.bodyField != "" && head == r.bodyField:
+		pointer := pointerOf(rest)
+		v.Pointer = &pointer
+	case r != nil && r.params[head]:
+		v.Parameter = head
+	default:
+		v.Parameter = camel(head)
+	}
+	return v
+}
+
+// pointerOf turns "address.postal_code" into "/address/postalCode" and "items[2].sku" into "/items/2/sku".
+func pointerOf(path string) string {
+	if path == "" {
+		return ""
+	}
+	var b strings.Builder
+	for _, part := range strings.Split(path, ".") {
+		name, index, _ := strings.Cut(strings.TrimSuffix(part, "]"), "[")
+		b.WriteString("/" + escape(camel(name)))
+		if index != "" {
+			b.WriteString("/" + escape(strings.Trim(index, `"`)))
+		}
+	}
+	return b.String()
+}
+
+func camel(name string) string {
+	parts := strings.Split(name, "_")
+	for i := 1; i < len(parts); i++ {
+		if parts[i] != "" {
+			parts[i] = strings.ToUpper(parts[i][:1]) + parts[i][1:]
+		}
+	}
+	return strings.Join(parts, "")
+}
+
+// violationCode turns the id of a validation rule into a code: "string.max_len" into STRING_MAX_LEN.
+func violationCode(reason string) string {
+	if reason == "" {
+		return "INVALID"
+	}
+	return strings.ToUpper(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, reason))
+}

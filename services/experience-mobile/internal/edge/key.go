@@ -1,0 +1,93 @@
+package edge
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
+)
+
+const maxTag = 255
+
+// idempotencyKey reads the two headers that make a write safe: Idempotency-Key and If-Match.
+func (e *edge) idempotencyKey(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callOf(r.Context())
+		lines := r.Header.Values("Idempotency-Key")
+		if !c.route.writes {
+			if len(lines) > 0 {
+				c.keyNote = "ignored"
+			}
+			next.ServeHTTP(w, r)
+			return
+		}
+		if p := e.readKey(c, lines); p != nil {
+			e.refuse(w, r, *p)
+			return
+		}
+		tag, ok := parseIfMatch(r.Header.Values("If-Match"))
+		if !ok {
+			e.refuse(w, r, e.problems.New(problem.IfMatchInvalid, ""))
+			return
+		}
+		c.ifMatch = tag
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (e *edge) readKey(c *call, lines []string) *problem.Problem {
+	if len(lines) == 0 && !c.route.needsKey {
+		return nil
+	}
+	if key, err := idempotent.ParseHeader(lines); err == nil && key != "" {
+		c.key, c.keyLine = string(key), strings.TrimSpace(lines[0])
+		return nil
+	}
+	code, detail := problem.IdempotencyKeyInvalid, "The header must be one line with 1 to 255 visible ASCII characters, bare or in double quotes."
+	if len(lines) == 0 {
+		code, detail = problem.IdempotencyKeyMissing, "The header is missing."
+	}
+	p := e.problems.New(code, "", problem.Violation{Header: "Idempotency-Key", Code: code, Detail: detail})
+	return &p
+}
+
+func visibleASCII(s string) bool {
+	if s == "" || len(s) > maxTag {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// parseIfMatch returns the entity tag without quotes; "" when anything matches. A weak tag is passed on with its
+// mark, which no stored tag has: If-Match compares strongly, so it never matches.
+func parseIfMatch(lines []string) (string, bool) {
+	if len(lines) == 0 {
+		return "", true
+	}
+	if len(lines) > 1 {
+		return "", false
+	}
+	tag := strings.TrimSpace(lines[0])
+	if tag == "*" {
+		return "", true
+	}
+	weak := strings.HasPrefix(tag, "W/")
+	tag = strings.TrimPrefix(tag, "W/")
+	if len(tag) < 3 || tag[0] != '"' || tag[len(tag)-1] != '"' {
+		return "", false
+	}
+	tag = tag[1 : len(tag)-1]
+	if strings.Contains(tag, `"`) || !visibleASCII(tag) {
+		return "", false
+	}
+	if weak {
+		tag = "W/" + tag
+	}
+	return tag, true
+}

@@ -1,0 +1,285 @@
+// Package overlay adds to the generated OpenAPI description what the contract cannot say.
+//
+// It does not change what the generator says about messages, with three exceptions: the package prefix leaves the
+// names, a parameter that the edge does not take is dropped, and numbers of 64 bits stay the strings they are.
+package overlay
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
+)
+
+type object = map[string]any
+
+const (
+	prefix  = "selfsame.mobile.v1."
+	refBase = "#/components/schemas/"
+)
+
+// Build returns the published description for a generated one. It fails if the generated one is not of the shape
+// that it expects.
+func Build(raw []byte) ([]byte, error) {
+	raw = bytes.ReplaceAll(raw, []byte(refBase+prefix), []byte(refBase))
+	var doc object
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("read description: %w", err)
+	}
+	schemas, err := dig(doc, "components", "schemas")
+	if err != nil {
+		return nil, err
+	}
+	for name, s := range schemas {
+		if short, ok := strings.CutPrefix(name, prefix); ok {
+			schemas[short] = s
+			delete(schemas, name)
+		}
+	}
+	delete(schemas, "google.rpc.Status")
+	schemas["Problem"], schemas["Violation"] = problemSchema(), violationSchema()
+	doc["info"], doc["servers"], doc["tags"] = info(), []any{object{"url": "/"}}, tags()
+	doc["security"] = []any{object{"oidc": []any{}}}
+	components, err := dig(doc, "components")
+	if err != nil {
+		return nil, err
+	}
+	components["securitySchemes"] = object{"oidc": object{
+		"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+		"description": "A token of the configured OpenID Connect issuer. Reading needs the scope `" + auth.ScopeRead + "`, writing `" + auth.ScopeWrite + "`.",
+	}}
+	components["responses"], components["headers"], components["parameters"] = problemResponses(), headers(), parameters()
+	if err := eachOperation(doc, decorate); err != nil {
+		return nil, err
+	}
+	return render(doc)
+}
+
+func dig(o object, path ...string) (object, error) {
+	for _, p := range path {
+		next, ok := o[p].(object)
+		if !ok {
+			return nil, fmt.Errorf("description has no %s", strings.Join(path, "."))
+		}
+		o = next
+	}
+	return o, nil
+}
+
+func eachOperation(doc object, do func(verb string, op object) error) error {
+	paths, err := dig(doc, "paths")
+	if err != nil {
+		return err
+	}
+	for path := range paths {
+		item, err := dig(paths, path)
+		if err != nil {
+			return err
+		}
+		for verb := range item {
+			op, err := dig(item, verb)
+			if err != nil {
+				return err
+			}
+			if err := do(verb, op); err != nil {
+				return fmt.Errorf("%s %s: %w", verb, path, err)
+			}
+		}
+	}
+	return nil
+}
+
+// decorate adds to one operation its security, parameters, responses and headers.
+func decorate(verb string, op object) error {
+	id, _ := op["operationId"].(string)
+	op["operationId"] = strings.TrimPrefix(id, "MobileService_")
+	op["tags"] = []any{"Customers"}
+	write, scope := verb != "get", auth.ScopeRead
+	var params []any
+	list, _ := op["parameters"].([]any)
+	for _, p := range list {
+		if o, ok := p.(object); ok && o["name"] != "updateMask" {
+			params = append(params, p)
+		}
+	}
+	statuses := []int{400, 401, 403, 404, 406, 429, 500, 503, 504}
+	if write {
+		scope = auth.ScopeWrite
+		params = append(params, ref("parameters", "IdempotencyKey"))
+		statuses = append(statuses, 409, 410, 412, 413, 415, 422)
+	}
+	if verb == "patch" {
+		params = append(params, ref("parameters", "IfMatch"))
+	}
+	responses, err := dig(op, "responses")
+	if err != nil {
+		return err
+	}
+	ok, err := dig(responses, "200")
+	if err != nil {
+		return err
+	}
+	delete(responses, "default")
+	single := !strings.HasPrefix(op["operationId"].(string), "List")
+	if verb == "get" && single {
+		params = append(params, ref("parameters", "IfNoneMatch"))
+		responses["304"] = object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag")}}
+	}
+	decorateSuccess(responses, ok, verb, single)
+	op["parameters"] = append(params, ref("parameters", "RequestId"))
+	op["security"] = []any{object{"oidc": []any{scope}}}
+	for _, s := range statuses {
+		responses[strconv.Itoa(s)] = ref("responses", name(s))
+	}
+	return nil
+}
+
+func decorateSuccess(responses, ok object, verb string, single bool) {
+	h := object{"X-Request-Id": ref("headers", "X-Request-Id")}
+	if single {
+		h["ETag"] = ref("headers", "ETag")
+	}
+	if verb != "get" {
+		for _, n := range []string{"Idempotency-Key", "Idempotency-Status", "Idempotent-Replayed"} {
+			h[n] = ref("headers", n)
+		}
+	}
+	ok["headers"] = h
+	ok["description"] = "The answer."
+	if verb == "post" {
+		created := object{"description": "The customer was made.", "content": ok["content"], "headers": object{"Location": ref("headers", "Location")}}
+		for n, v := range h {
+			created["headers"].(object)[n] = v
+		}
+		ok["description"] = "The customer was known already and is returned unchanged."
+		responses["201"] = created
+	}
+}
+
+func ref(kind, name string) object { return object{"$ref": "#/components/" + kind + "/" + name} }
+
+// name of the shared response of a status.
+func name(status int) string {
+	return strings.NewReplacer(" ", "", "-", "").Replace(http.StatusText(status))
+}
+
+// problemResponses describes each status with the codes that come with it.
+func problemResponses() object {
+	codes := map[int][]string{}
+	for _, e := range problem.Catalogue() {
+		codes[e.Status] = append(codes[e.Status], e.Code)
+	}
+	out := object{}
+	for status, list := range codes {
+		if http.StatusText(status) == "" || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented {
+			continue
+		}
+		sort.Strings(list)
+		h := object{"X-Request-Id": ref("headers", "X-Request-Id"), "X-Error-Code": ref("headers", "X-Error-Code")}
+		switch status {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			h["WWW-Authenticate"] = ref("headers", "WWW-Authenticate")
+		case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			h["Retry-After"] = ref("headers", "Retry-After")
+		case http.StatusPreconditionFailed:
+			h["ETag"] = ref("headers", "ETag")
+		}
+		out[name(status)] = object{
+			"description": http.StatusText(status) + ": `" + strings.Join(list, "`, `") + "`.", "headers": h,
+			"content": object{problem.MediaType: object{"schema": object{"$ref": refBase + "Problem"}}},
+		}
+	}
+	return out
+}
+
+func info() object {
+	return object{
+		"title": "Selfsame mobile API", "version": "1.0.0", "summary": "Customers and their orders, for mobile apps.",
+		"description": "One API over Salesforce and the ERP. Field names are camelCase, times are UTC, amounts are decimal numbers as text.\n\n" +
+			"Words in `state`, `status` and the like may get additions: treat an unknown one as \"other\". Fields may be added to answers. " +
+			"A request with an unknown field or parameter is refused.\n\n" +
+			"A customer's `orders`, `cases` and `warranties` are known only if `sources` names the section.",
+		"license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
+	}
+}
+
+func tags() []any {
+	return []any{object{"name": "Customers", "description": "Customers, their orders and the people who work for them."}}
+}
+
+func text(description string) object {
+	return object{"description": description, "schema": object{"type": "string"}}
+}
+
+func headers() object {
+	return object{
+		"ETag":                text("Entity tag of the customer as shown. Send it back as If-Match or If-None-Match."),
+		"Location":            text("Path of the customer made."),
+		"X-Request-Id":        text("Id of this request, also in logs and traces."),
+		"X-Error-Code":        text("The member `code` of the problem."),
+		"WWW-Authenticate":    text("How to authenticate, RFC 6750."),
+		"Idempotency-Key":     text("The key as it was sent."),
+		"Idempotency-Status":  text("executed, replayed, in-progress or ignored."),
+		"Idempotent-Replayed": text("\"true\" if this is the stored answer of an earlier request with the same key."),
+		"Retry-After":         object{"description": "Seconds to wait before the request is sent again.", "schema": object{"type": "integer"}},
+	}
+}
+
+func parameters() object {
+	header := func(name, description string, required bool, schema object) object {
+		return object{"name": name, "in": "header", "description": description, "required": required, "schema": schema}
+	}
+	str := object{"type": "string"}
+	return object{
+		"IdempotencyKey": header("Idempotency-Key", "One key per intended change, for example a UUID; the same one with every try. Answers are kept for 7 days.",
+			true, object{"type": "string", "minLength": 1, "maxLength": 255}),
+		"IfMatch":     header("If-Match", "The entity tag the change is based on; 412 if the customer has changed since.", false, str),
+		"IfNoneMatch": header("If-None-Match", "Entity tag of the representation the client has; 304 if it is current.", false, str),
+		"RequestId":   header("X-Request-Id", "Id for this request: letters, digits, `-`, `_` and `.`, at most 64.", false, str),
+	}
+}
+
+func problemSchema() object {
+	p := func(description string) object { return object{"type": "string", "description": description} }
+	return object{
+		"type": "object", "description": "Problem is a refusal, RFC 9457.",
+		"required": []any{"type", "title", "status", "detail", "instance", "code", "requestId", "retryable"},
+		"properties": object{
+			"type": p("Where the code is explained."), "title": p("Short text of the code."),
+			"status": object{"type": "integer", "description": "The HTTP status."},
+			"detail": p("What is wrong with this request."), "instance": p("Names this occurrence."),
+			"code": p("Stable UPPER_SNAKE word; decide by it."), "requestId": p("Id of the request."),
+			"retryable": object{"type": "boolean", "description": "True if the same request may be sent again with the same key."},
+			"errors":    object{"type": "array", "description": "Every violation found.", "items": object{"$ref": refBase + "Violation"}},
+		},
+	}
+}
+
+func violationSchema() object {
+	p := func(description string) object { return object{"type": "string", "description": description} }
+	return object{
+		"type": "object", "description": "Violation is one broken rule, placed by exactly one of pointer, parameter and header.",
+		"required": []any{"code", "detail"},
+		"properties": object{
+			"pointer": p("RFC 6901 pointer into the body."), "parameter": p("Query or path parameter."), "header": p("Header."),
+			"code": p("Stable UPPER_SNAKE word for the rule."), "detail": p("For people."),
+		},
+	}
+}
+
+func render(doc object) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(doc); err != nil {
+		return nil, fmt.Errorf("write description: %w", err)
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,95 @@
+package overlay_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/openapi/overlay"
+)
+
+const generated = "../../../../../proto/gen/openapi/selfsame/mobile/v1/mobile_service.openapi.json"
+
+func TestBuild(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(generated)
+	require.NoError(t, err)
+	built, err := overlay.Build(raw)
+	require.NoError(t, err)
+
+	t.Run("the published description is what the contract says now", func(t *testing.T) {
+		t.Parallel()
+		published, err := os.ReadFile("../openapi.json")
+		require.NoError(t, err)
+		require.Equal(t, string(published), string(built), "run go generate ./internal/openapi")
+	})
+	t.Run("every reference leads somewhere", func(t *testing.T) {
+		t.Parallel()
+		var doc map[string]any
+		require.NoError(t, json.Unmarshal(built, &doc))
+		refs := 0
+		walk(doc, func(ref string) {
+			refs++
+			var at any = doc
+			for _, part := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+				m, ok := at.(map[string]any)
+				require.True(t, ok, ref)
+				at = m[part]
+			}
+			require.NotNil(t, at, ref)
+		})
+		require.Greater(t, refs, 50)
+	})
+	t.Run("every operation says what it needs", func(t *testing.T) {
+		t.Parallel()
+		var doc struct {
+			Paths map[string]map[string]struct {
+				OperationID string                `json:"operationId"`
+				Security    []map[string][]string `json:"security"`
+				Parameters  []map[string]any      `json:"parameters"`
+				Responses   map[string]any        `json:"responses"`
+			} `json:"paths"`
+		}
+		require.NoError(t, json.Unmarshal(built, &doc))
+		require.Len(t, doc.Paths, 4)
+		for path, item := range doc.Paths {
+			for verb, op := range item {
+				require.Len(t, op.Security, 1, path)
+				require.Contains(t, op.Responses, "401", path)
+				require.NotContains(t, op.Responses, "default", path)
+				keyed := false
+				for _, p := range op.Parameters {
+					require.NotEqual(t, "updateMask", p["name"], path)
+					keyed = keyed || p["$ref"] == "#/components/parameters/IdempotencyKey"
+				}
+				require.Equal(t, verb != "get", keyed, op.OperationID)
+			}
+		}
+	})
+	t.Run("a file that is no description is refused", func(t *testing.T) {
+		t.Parallel()
+		for _, bad := range []string{"", "[]", "{}", `{"components":{"schemas":{}}}`, `{"paths":{"/x":{"get":{}}},"components":{"schemas":{}}}`} {
+			_, err := overlay.Build([]byte(bad))
+			require.Error(t, err, bad)
+		}
+	})
+}
+
+func walk(v any, visit func(string)) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, child := range v {
+			if text, ok := child.(string); ok && k == "$ref" {
+				visit(text)
+			}
+			walk(child, visit)
+		}
+	case []any:
+		for _, child := range v {
+			walk(child, visit)
+		}
+	}
+}

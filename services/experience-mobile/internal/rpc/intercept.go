@@ -1,0 +1,134 @@
+package rpc
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/selfsame-io/selfsame/pkg/caller"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/edge"
+)
+
+const (
+	prefix = "/selfsame.mobile.v1.MobileService/"
+	// margin is kept back from the deadline, so that a call below that is late can still be told as such.
+	margin = 50 * time.Millisecond
+)
+
+// Verifier checks a bearer token.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (auth.Principal, error)
+}
+
+// Trusted takes the identity of the caller from metadata. Use it only on the connection that the edge has inside
+// the process: there, and only there, the metadata says what the edge verified.
+func Trusted() grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if !strings.HasPrefix(info.FullMethod, prefix) {
+			return handler(ctx, req)
+		}
+		v := metadata.ValueFromIncomingContext(ctx, edge.MetaPrincipal)
+		if len(v) != 1 || v[0] == "" {
+			return nil, fault.New(fault.Unauthenticated, "", "the edge named no caller")
+		}
+		return admit(caller.With(ctx, caller.Identity{Name: v[0], Verified: true}), req, info, handler)
+	}
+}
+
+// Bearer takes the identity of the caller from a token in the metadata "authorization", as the REST edge does from
+// the header. It is for the gRPC port, where metadata alone proves nothing.
+func Bearer(tokens Verifier) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if !strings.HasPrefix(info.FullMethod, prefix) {
+			return handler(ctx, req)
+		}
+		token, err := auth.Bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))
+		if err != nil {
+			return nil, err
+		}
+		principal, err := tokens.Verify(ctx, token)
+		if err != nil {
+			return nil, err
+		}
+		if err := principal.Require(scopeOf(info.FullMethod)); err != nil {
+			return nil, err
+		}
+		return admit(caller.With(ctx, caller.Identity{Name: principal.Subject, Verified: true}), req, info, handler)
+	}
+}
+
+// admit applies the rules that do not depend on who calls: the key of a write, and required fields.
+func admit(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if scopeOf(info.FullMethod) == auth.ScopeWrite {
+		key, err := keyOf(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ctx = idempotent.WithKey(ctx, key)
+	}
+	if fields := required(req); len(fields) > 0 {
+		e := fault.New(fault.Invalid, fault.ReasonValidationFailed, "the request is not valid")
+		e.Fields = fields
+		return nil, e
+	}
+	return handler(ctx, req)
+}
+
+func keyOf(ctx context.Context) (string, error) {
+	v := metadata.ValueFromIncomingContext(ctx, edge.MetaKey)
+	switch len(v) {
+	case 0:
+		return "", fault.New(fault.Invalid, idempotent.ReasonKeyMissing, "this call needs an idempotency key")
+	case 1:
+		key, err := idempotent.ParseKey(v[0])
+		return string(key), err
+	}
+	return "", fault.New(fault.Invalid, idempotent.ReasonKeyInvalid, "the idempotency key must be given once")
+}
+
+// scopeOf returns the scope that a method needs: the contract says whether it has side effects.
+func scopeOf(fullMethod string) string {
+	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
+	for i := range service.Methods().Len() {
+		m := service.Methods().Get(i)
+		if prefix+string(m.Name()) != fullMethod {
+			continue
+		}
+		if o, ok := m.Options().(*descriptorpb.MethodOptions); ok && o.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
+			return auth.ScopeRead
+		}
+	}
+	return auth.ScopeWrite
+}
+
+// begin keeps a margin of the deadline and names the caller to the process layer, which may believe it because of
+// who we are.
+func (s *Server) begin(ctx context.Context) (context.Context, context.CancelFunc) {
+	pairs := []string{edge.MetaPrincipal, principalOf(ctx)}
+	if v := metadata.ValueFromIncomingContext(ctx, edge.MetaRequestID); len(v) == 1 {
+		pairs = append(pairs, edge.MetaRequestID, v[0])
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, pairs...)
+	at, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, at.Add(-margin))
+}
+
+func principalOf(ctx context.Context) string { return caller.From(ctx).Name }
+
+func ifMatch(ctx context.Context) string {
+	if v := metadata.ValueFromIncomingContext(ctx, edge.MetaIfMatch); len(v) == 1 {
+		return v[0]
+	}
+	return ""
+}

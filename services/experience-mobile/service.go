@@ -1,0 +1,244 @@
+// Package experiencemobile is the REST API of the mobile apps: one call per screen over process-customer.
+//
+// It owns no customer data and keeps no state: an instance may be stopped, started and multiplied at will. Whether a
+// request was seen before is decided by the idempotency key where the effect happens.
+//
+// The public port serves HTTP (package edge). The gRPC port serves the same MobileService to internal callers, who
+// show the same bearer token. The operations port is apart; nothing of it is on the public one.
+package experiencemobile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/docs"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/edge"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/openapi"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/rpc"
+)
+
+// Name is the name of the service in logs, metrics and to other services.
+const Name = "experience-mobile"
+
+// Names of the HTTP servers in serve.Addrs.
+const (
+	PublicServer    = "public"
+	DevIssuerServer = "devissuer"
+)
+
+// Config is everything an operator decides. Start from DefaultConfig.
+type Config struct {
+	// Listen is the address of the public HTTP port.
+	Listen string `conf:"listen" help:"address of the public HTTP port"`
+	// TLS protects the public port; HTTP/2 comes with it.
+	TLS serve.TLS `conf:"tls"`
+	// Serve is the gRPC and the operations port.
+	Serve serve.Config `conf:"serve"`
+	// Customer is the process layer.
+	Customer Customer `conf:"customer"`
+	// Auth says whose tokens are accepted.
+	Auth Auth `conf:"auth"`
+	// Budget is the time a request may take; a later answer is a 504.
+	Budget time.Duration `conf:"budget" help:"time a request may take"`
+	// MaxBody is the largest request body, in bytes.
+	MaxBody int64 `conf:"max_body" help:"largest request body, in bytes"`
+	// Origins are the web origins whose pages may call, for example https://app.example.com.
+	Origins []string `conf:"cors_origins" help:"web origins whose pages may call"`
+	// Telemetry is logging, tracing and metrics.
+	Telemetry telemetry.Config `conf:"telemetry"`
+
+	// HTTPListener, Listener, OpsListener and DevIssuerListener are optional listeners that are already bound, in the
+	// place of the addresses. Run closes them.
+	HTTPListener      net.Listener `conf:"-"`
+	Listener          net.Listener `conf:"-"`
+	OpsListener       net.Listener `conf:"-"`
+	DevIssuerListener net.Listener `conf:"-"`
+	// Started, if set, is called once all ports are served.
+	Started func(serve.Addrs) `conf:"-"`
+	// TelemetryOptions change how telemetry is built, for tests.
+	TelemetryOptions []telemetry.Option `conf:"-"`
+}
+
+// Customer says how to reach process-customer.
+type Customer struct {
+	// Target is host:port or any gRPC target.
+	Target string `conf:"target" help:"address of process-customer"`
+	// TLS protects the connection and shows who we are.
+	TLS serve.TLS `conf:"tls"`
+}
+
+// Auth says whose tokens are accepted.
+type Auth struct {
+	// Issuer is the exact claim iss. With the development issuer, empty means its own address.
+	Issuer string `conf:"issuer" help:"OpenID Connect issuer of the tokens"`
+	// Audience must be among a token's audiences.
+	Audience string `conf:"audience" help:"audience that a token must be for"`
+	// JWKSURL is where the issuer's keys are; empty asks its discovery document.
+	JWKSURL string `conf:"jwks_url" help:"address of the issuer's keys; empty for discovery"`
+	// DevIssuer starts an issuer that gives a token to whoever asks. Never in production.
+	DevIssuer bool `conf:"dev_issuer" help:"start an issuer for development that gives tokens to whoever asks"`
+	// DevIssuerListen is the development issuer's own address.
+	DevIssuerListen string `conf:"dev_issuer_listen" help:"address of the development issuer"`
+	// DevIssuerKeyFile is its private key (PEM); empty makes one at every start.
+	DevIssuerKeyFile string `conf:"dev_issuer_key_file" help:"private key of the development issuer (PEM); empty makes one"`
+}
+
+// DefaultConfig returns the defaults. The issuer has none: whom to trust is a decision.
+func DefaultConfig() Config {
+	s := serve.DefaultConfig()
+	s.Listen, s.Ops = "127.0.0.1:9401", "127.0.0.1:9491"
+	return Config{
+		Listen: "127.0.0.1:8080", Serve: s,
+		Customer: Customer{Target: "127.0.0.1:9301"},
+		Auth:     Auth{Audience: "selfsame-mobile", DevIssuerListen: "127.0.0.1:8081"},
+		Budget:   5 * time.Second, MaxBody: 1 << 20,
+		Telemetry: telemetry.DefaultConfig(),
+	}
+}
+
+// Validate returns every problem of the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Customer.Target == "" {
+		bad("customer.target: must not be empty")
+	}
+	if c.Auth.Audience == "" {
+		bad("auth.audience: must not be empty")
+	}
+	switch {
+	case c.Auth.DevIssuer && c.Auth.JWKSURL != "":
+		bad("auth.jwks_url: the development issuer serves its own keys")
+	case !c.Auth.DevIssuer && c.Auth.Issuer == "":
+		bad("auth.issuer: must not be empty unless auth.dev_issuer is true")
+	}
+	if c.Budget < time.Second || c.Budget > time.Minute {
+		bad("budget: must be between 1s and 1m")
+	}
+	if c.MaxBody < 1<<10 || c.MaxBody > 16<<20 {
+		bad("max_body: must be between 1 KiB and 16 MiB")
+	}
+	for _, o := range c.Origins {
+		if u, err := url.Parse(o); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != o {
+			bad("cors_origins: %q is no origin, which is scheme://host or scheme://host:port", o)
+		}
+	}
+	return errors.Join(append(errs, c.TLS.Validate(), c.Customer.TLS.Validate(), c.Serve.Validate(), c.Telemetry.Validate())...)
+}
+
+// Run serves until ctx ends. It returns nil after a clean stop.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("%s: configuration: %w", Name, err)
+	}
+	tel, err := telemetry.Start(ctx, Name, cfg.Telemetry, cfg.TelemetryOptions...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, tel.Shutdown(stop))
+	}()
+
+	issuer, err := startIssuer(ctx, &cfg, tel.Log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	tokens := auth.New(auth.Config{Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL})
+	defer tokens.Close()
+
+	customers, err := serve.Dial(cfg.Customer.Target, serve.ClientOptions{
+		TLS: cfg.Customer.TLS, Telemetry: tel, CallerName: Name, Timeout: cfg.Budget,
+		Services: []protoreflect.ServiceDescriptor{customerv1.File_selfsame_customer_v1_customer_service_proto.Services().ByName("CustomerService")},
+		Unary:    []grpc.UnaryClientInterceptor{idempotent.UnaryClient()},
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	defer func() { err = errors.Join(err, customers.Close()) }()
+	server := rpc.New(customers)
+
+	inside, err := rpc.NewInside(server, tel, cfg.Serve)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	defer func() { err = errors.Join(err, inside.Close()) }()
+	public, err := publicHandler(cfg, tel, inside.Conn, tokens)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+
+	// The server inside the process ends after the public port, which calls it.
+	lasting, stopInside := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopInside()
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return inside.Run(lasting) })
+	group.Go(func() error {
+		defer stopInside()
+		return serve.Run(running, serve.Service{
+			Name: Name, Config: cfg.Serve, Telemetry: tel,
+			Register: func(r grpc.ServiceRegistrar) { mobilev1.RegisterMobileServiceServer(r, server) },
+			Unary:    []grpc.UnaryServerInterceptor{rpc.Bearer(tokens)},
+			HTTP: append(issuer, serve.HTTP{
+				Name: PublicServer, Listen: cfg.Listen, Listener: cfg.HTTPListener, Handler: public, TLS: cfg.TLS,
+			}),
+			Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
+		})
+	})
+	return group.Wait()
+}
+
+func publicHandler(cfg Config, tel *telemetry.Telemetry, conn grpc.ClientConnInterface, tokens edge.Verifier) (http.Handler, error) {
+	page, err := docs.Handler()
+	if err != nil {
+		return nil, err
+	}
+	return edge.New(edge.Options{
+		Telemetry: tel, Service: conn, Tokens: tokens, Origins: cfg.Origins, Budget: cfg.Budget, MaxBody: cfg.MaxBody,
+		Secure: cfg.TLS.Enabled(),
+		Pages:  map[string]http.Handler{"/openapi.json": openapi.Handler(), "/docs": page},
+	})
+}
+
+// startIssuer prepares the development issuer, if it is enabled. Its port is bound here, because tokens name it.
+func startIssuer(ctx context.Context, cfg *Config, log *slog.Logger) ([]serve.HTTP, error) {
+	if !cfg.Auth.DevIssuer {
+		return nil, nil
+	}
+	listener := cfg.DevIssuerListener
+	if listener == nil {
+		var err error
+		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Auth.DevIssuerListen); err != nil {
+			return nil, fmt.Errorf("development issuer: %w", err)
+		}
+	}
+	if cfg.Auth.Issuer == "" {
+		cfg.Auth.Issuer = "http://" + listener.Addr().String()
+	}
+	cfg.Auth.Issuer = strings.TrimSuffix(cfg.Auth.Issuer, "/")
+	issuer, err := devissuer.New(devissuer.Options{URL: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, KeyFile: cfg.Auth.DevIssuerKeyFile})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("development issuer: %w", err), listener.Close())
+	}
+	log.Warn("development issuer gives tokens to whoever asks", slog.String("listen", listener.Addr().String()))
+	return []serve.HTTP{{Name: DevIssuerServer, Listener: listener, Handler: issuer.Handler()}}, nil
+}
