@@ -42,6 +42,8 @@ const (
 	maxTokenBody  = 64 << 10
 	pauseMin      = time.Second
 	pauseMax      = time.Minute
+	// unreachableMax is the longest pause when no login was refused.
+	unreachableMax = 5 * time.Second
 )
 
 // Config says who logs in where. All fields but Audience are required.
@@ -198,6 +200,9 @@ func (s *Source) lead(ctx context.Context, f *flight) (Session, error) {
 	default:
 		s.failures++
 		pause := backoff(s.failures)
+		if fault.ReasonOf(err) != ReasonLoginRefused {
+			pause = min(pause, unreachableMax) // only failed logins count against the user
+		}
 		s.failure, s.until = err, s.now().Add(pause)
 	}
 	f.session, f.err = session, err

@@ -1,0 +1,370 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.uber.org/goleak"
+
+	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	accounts = "/data/AccountChangeEvent"
+	contacts = "/data/ContactChangeEvent"
+	acme     = "001000000000001AAA"
+	bolt     = "001000000000002AAA"
+	ada      = "003000000000001AAA"
+)
+
+// org is the feed, the records and the session of one org.
+type org struct {
+	id      string
+	batches map[string][]pubsub.Batch // by topic, handed over in order; then the stream idles
+	end     error                     // how idle streams end; nil: with the context
+
+	mu    sync.Mutex
+	from  map[string]pubsub.Position
+	rows  map[string]rest.Record
+	errs  []error // of the next retrieves
+	calls [][]string
+}
+
+func (o *org) Session(context.Context) (auth.Session, error) {
+	return auth.Session{Token: "t", InstanceURL: "https://i", OrgID: o.id}, nil
+}
+
+func (o *org) Subscribe(ctx context.Context, topic string, from pubsub.Position, handle func(context.Context, pubsub.Batch) error) error {
+	o.mu.Lock()
+	o.from[topic] = from
+	o.mu.Unlock()
+	for _, b := range o.batches[topic] {
+		if err := handle(ctx, b); err != nil {
+			return err
+		}
+	}
+	if o.end != nil {
+		return o.end
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (o *org) Retrieve(_ context.Context, _ string, ids, _ []string) ([]rest.Record, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.calls = append(o.calls, slices.Clone(ids))
+	if len(o.errs) > 0 {
+		err := o.errs[0]
+		o.errs = o.errs[1:]
+		return nil, err
+	}
+	out := make([]rest.Record, len(ids))
+	for i, id := range ids {
+		out[i] = o.rows[id]
+	}
+	return out, nil
+}
+
+func row(id, name string) rest.Record {
+	return rest.Record{"Id": id, "Name": name, "LastName": name, "CreatedDate": "2026-01-01T00:00:00.000+0000", "SystemModstamp": "2026-05-01T12:00:00.000+0000"}
+}
+
+var started = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func event(changeType, replay string, ids ...string) pubsub.Event {
+	return pubsub.Event{ReplayID: []byte(replay), Entity: "Account", RecordIDs: ids, ChangeType: changeType, Committed: started.Add(time.Second), Origin: "com/salesforce/api/rest/66.0"}
+}
+
+func batch(events ...pubsub.Event) pubsub.Batch {
+	return pubsub.Batch{Events: events, Position: pubsub.Position{Replay: events[len(events)-1].ReplayID}}
+}
+
+func setup(t *testing.T) (*org, *Watcher) {
+	t.Helper()
+	o := &org{
+		id: "00D000000000062EAA", batches: map[string][]pubsub.Batch{}, from: map[string]pubsub.Position{},
+		rows: map[string]rest.Record{acme: row(acme, "Acme"), bolt: row(bolt, "Bolt"), ada: row(ada, "Ada")},
+	}
+	m, err := mapping.Default()
+	require.NoError(t, err)
+	w, err := New(Options{
+		Feed: o, Records: o, Sessions: o, Mapping: m, ClientName: "selfsame", Meter: noop.NewMeterProvider(),
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return started },
+	})
+	require.NoError(t, err)
+	return o, w
+}
+
+var errStop = errors.New("stop")
+
+// run watches until n responses have come.
+func run(t *testing.T, w *Watcher, token string, n int) []*sfv1.WatchChangesResponse {
+	t.Helper()
+	var out []*sfv1.WatchChangesResponse
+	err := w.Watch(t.Context(), token, func(r *sfv1.WatchChangesResponse) error {
+		out = append(out, r)
+		if len(out) == n {
+			return errStop
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, errStop)
+	return out
+}
+
+func kinds(r *sfv1.WatchChangesResponse) (out []string) {
+	for _, c := range r.GetChanges() {
+		out = append(out, strings.TrimPrefix(c.GetKind().String(), "CHANGE_KIND_")+" "+c.GetRecordId())
+	}
+	return out
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	t.Run("the first message comes before anything else and can be resumed", func(t *testing.T) {
+		t.Parallel()
+		o, w := setup(t)
+		first := run(t, w, "", 1)[0]
+		require.Empty(t, first.GetChanges())
+		require.Empty(t, o.from, "nothing was subscribed yet")
+
+		o.batches[accounts] = []pubsub.Batch{batch(event("CREATE", "r1", acme))}
+		out := run(t, w, first.GetResumeToken(), 2)
+		require.Equal(t, first.GetResumeToken(), out[0].GetResumeToken())
+		require.Equal(t, []string{"CREATED " + acme}, kinds(out[1]))
+		require.Empty(t, o.from[accounts].Replay, "without a replay id the feed is read from its oldest event")
+	})
+	t.Run("events from before the beginning are left out, those within the clocks' margin are not", func(t *testing.T) {
+		t.Parallel()
+		o, w := setup(t)
+		old, near := event("CREATE", "r1", acme), event("CREATE", "r2", bolt)
+		old.Committed, near.Committed = started.Add(-6*time.Minute), started.Add(-4*time.Minute)
+		o.batches[accounts] = []pubsub.Batch{batch(old), batch(near)}
+		out := run(t, w, "", 3)
+		require.Empty(t, out[1].GetChanges())
+		require.Equal(t, []string{"CREATED " + bolt}, kinds(out[2]))
+		require.Equal(t, [][]string{{bolt}}, o.calls, "records of old events are not read")
+		run(t, w, out[1].GetResumeToken(), 2)
+		require.Equal(t, "r1", string(o.from[accounts].Replay))
+	})
+	t.Run("one read serves all events of a message, and a change carries the record as it is now", func(t *testing.T) {
+		t.Parallel()
+		o, w := setup(t)
+		own := event("UPDATE", "r2", acme, bolt)
+		own.Origin = "com/salesforce/api/rest/66.0;client=selfsame"
+		own.Changed = []string{"Name", "LastModifiedDate", "BillingAddress.City"}
+		o.batches[accounts] = []pubsub.Batch{batch(event("CREATE", "r1", acme[:15]), own)}
+		out := run(t, w, "", 2)[1]
+		require.Equal(t, []string{"CREATED " + acme, "UPDATED " + acme, "UPDATED " + bolt}, kinds(out))
+		require.Equal(t, [][]string{{acme, bolt}}, o.calls)
+		for _, c := range out.GetChanges() {
+			require.NotNil(t, c.GetAccount())
+			require.Nil(t, c.GetContact())
+		}
+		require.False(t, out.GetChanges()[0].GetOwnWrite())
+		require.True(t, out.GetChanges()[1].GetOwnWrite())
+		require.Equal(t, []string{"name", "address.city"}, out.GetChanges()[1].GetChangedFields())
+		require.Equal(t, started.Add(time.Second), out.GetChanges()[0].GetCommitTime().AsTime())
+	})
+	t.Run("gaps, deletions and overflows", func(t *testing.T) {
+		t.Parallel()
+		o, w := setup(t)
+		gone := "001000000000009AAA"
+		o.batches[accounts] = []pubsub.Batch{batch(
+			event("GAP_UPDATE", "r1", acme), event("UPDATE", "r2", gone), event("GAP_DELETE", "r3", acme), event("DELETE", "r4", bolt),
+			event("UNDELETE", "r5", bolt), event("GAP_OVERFLOW", "r6", "001000000000000AAA"), event("GAP_UPDATE", "r7", "001*"), event("UPDATE", "r8"), event("NEW_TYPE", "r9", acme))}
+		out := run(t, w, "", 2)[1]
+		require.Equal(t, []string{
+			"UPDATED " + acme, "DELETED " + gone, "UPDATED " + acme, "DELETED " + bolt, "UNDELETED " + bolt,
+			"OVERFLOW ", "OVERFLOW ", "OVERFLOW ", "UPDATED " + acme,
+		}, kinds(out))
+		require.Nil(t, out.GetChanges()[3].GetAccount(), "a deletion has no record, even when it is back")
+		ids := map[string]bool{}
+		for _, c := range out.GetChanges() {
+			ids[c.GetId()] = true
+		}
+		require.Len(t, ids, 9)
+	})
+	t.Run("accounts come before contacts when both are waiting", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o, w := setup(t)
+			o.batches[accounts] = []pubsub.Batch{batch(event("CREATE", "r1", acme)), batch(event("UPDATE", "r3", acme))}
+			o.batches[contacts] = []pubsub.Batch{batch(event("CREATE", "r2", ada)), batch(event("UPDATE", "r4", ada))}
+			var got []string
+			err := w.Watch(t.Context(), "", func(r *sfv1.WatchChangesResponse) error {
+				synctest.Wait() // the other topic's batch is there by now
+				got = append(got, kinds(r)...)
+				if len(got) == 4 {
+					return errStop
+				}
+				return nil
+			})
+			require.ErrorIs(t, err, errStop)
+			require.Less(t, slices.Index(got, "CREATED "+acme), slices.Index(got, "UPDATED "+acme))
+			require.Less(t, slices.Index(got, "CREATED "+ada), slices.Index(got, "UPDATED "+ada))
+			require.Less(t, slices.Index(got, "UPDATED "+acme), slices.Index(got, "UPDATED "+ada))
+		})
+	})
+	t.Run("an empty message moves the position and is passed on", func(t *testing.T) {
+		t.Parallel()
+		o, w := setup(t)
+		o.batches[contacts] = []pubsub.Batch{{Position: pubsub.Position{Replay: []byte("tip")}}}
+		out := run(t, w, "", 2)
+		require.Empty(t, out[1].GetChanges())
+		run(t, w, out[1].GetResumeToken(), 2)
+		require.Equal(t, "tip", string(o.from[contacts].Replay))
+		require.Empty(t, o.from[accounts].Replay)
+	})
+	t.Run("a large batch is sent in parts, and only the last one moves the position", func(t *testing.T) {
+		t.Parallel()
+		o, w := setup(t)
+		var ids []string
+		for i := range 1200 {
+			id := rest.FullID(fmt.Sprintf("001%012d", i))
+			ids = append(ids, id)
+			o.rows[id] = row(id, "n")
+		}
+		o.batches[accounts] = []pubsub.Batch{batch(event("UPDATE", "r1", ids...))}
+		out := run(t, w, "", 4)
+		require.Equal(t, []int{0, 500, 500, 200}, []int{len(out[0].GetChanges()), len(out[1].GetChanges()), len(out[2].GetChanges()), len(out[3].GetChanges())})
+		require.Equal(t, out[0].GetResumeToken(), out[1].GetResumeToken())
+		require.Equal(t, out[0].GetResumeToken(), out[2].GetResumeToken())
+		require.NotEqual(t, out[0].GetResumeToken(), out[3].GetResumeToken())
+		for _, c := range o.calls {
+			require.LessOrEqual(t, len(c), hydrateMax)
+		}
+	})
+	t.Run("records that cannot be read for now are read later, never skipped", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o, w := setup(t)
+			o.errs = []error{
+				fault.New(fault.Unavailable, auth.ReasonUnreachable, "away"),
+				fault.New(fault.Exhausted, rest.ReasonLimit, "used up").WithRetryAfter(5 * time.Minute),
+				fault.New(fault.Timeout, fault.ReasonTimeout, "slow"),
+			}
+			o.batches[accounts] = []pubsub.Batch{batch(event("CREATE", "r1", acme))}
+			begin := time.Now()
+			out := run(t, w, "", 2)
+			require.Equal(t, []string{"CREATED " + acme}, kinds(out[1]))
+			require.Greater(t, time.Since(begin), 5*time.Minute, "it waits as long as it is asked to")
+		})
+	})
+	for name, err := range map[string]error{
+		"records that can never be read": fault.New(fault.Forbidden, rest.ReasonAccess, "no"),
+		"a login that is refused":        fault.New(fault.Unavailable, auth.ReasonLoginRefused, "no"),
+	} {
+		t.Run(name+" end the stream", func(t *testing.T) {
+			t.Parallel()
+			o, w := setup(t)
+			o.errs = []error{err}
+			o.batches[accounts] = []pubsub.Batch{batch(event("CREATE", "r1", acme))}
+			require.ErrorIs(t, w.Watch(t.Context(), "", func(*sfv1.WatchChangesResponse) error { return nil }), err)
+		})
+	}
+	t.Run("the end of one topic's feed ends the stream", func(t *testing.T) {
+		t.Parallel()
+		o, w := setup(t)
+		o.end = expiredToken("gone")
+		err := w.Watch(t.Context(), "", func(*sfv1.WatchChangesResponse) error { return nil })
+		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(err))
+	})
+}
+
+func TestToken(t *testing.T) {
+	t.Parallel()
+	good := token{Version: 1, Org: "00D000000000062EAA", Topics: map[string]position{"account": {Replay: []byte{0, 1, 255}}, "contact": {Since: started.UnixMilli()}}}
+	objects := []string{"account", "contact"}
+	t.Run("it is read as it was written", func(t *testing.T) {
+		t.Parallel()
+		text, err := good.encode()
+		require.NoError(t, err)
+		got, err := parseToken(text, objects)
+		require.NoError(t, err)
+		require.Equal(t, good, got)
+	})
+	t.Run("what is not a token is refused", func(t *testing.T) {
+		t.Parallel()
+		for _, bad := range []token{
+			{}, {Version: 2, Org: good.Org, Topics: good.Topics}, {Version: 1, Topics: good.Topics},
+			{Version: 1, Org: good.Org, Topics: map[string]position{"account": {Since: 1}}},
+			{Version: 1, Org: good.Org, Topics: map[string]position{"account": {Since: 1}, "contact": {}}},
+			{Version: 1, Org: good.Org, Topics: map[string]position{"account": {Since: 1}, "lead": {Since: 1}}},
+		} {
+			text, err := bad.encode()
+			require.NoError(t, err)
+			_, err = parseToken(text, objects)
+			require.Equal(t, fault.ReasonResumeTokenInvalid, fault.ReasonOf(err))
+		}
+		for _, text := range []string{"!", "e30", "bnVsbA", "W10"} {
+			_, err := parseToken(text, objects)
+			require.Equal(t, fault.ReasonResumeTokenInvalid, fault.ReasonOf(err), text)
+		}
+	})
+	t.Run("a position without a replay id expires with the events it was taken among", func(t *testing.T) {
+		t.Parallel()
+		require.NoError(t, good.check("00D000000000062", started.Add(70*time.Hour)))
+		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(good.check("00D000000000062EAA", started.Add(72*time.Hour))))
+	})
+	t.Run("a position in another org is no position", func(t *testing.T) {
+		t.Parallel()
+		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(good.check("00D000000000063EAA", started)))
+	})
+}
+
+func FuzzParseToken(f *testing.F) {
+	f.Add("eyJ2IjoxLCJvIjoiMDBEIiwidCI6e319")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseToken(text, []string{"account", "contact"})
+		if err != nil {
+			require.Equal(t, fault.ReasonResumeTokenInvalid, fault.ReasonOf(err))
+			return
+		}
+		_, err = got.encode()
+		require.NoError(t, err)
+	})
+}
+
+func TestOwnWrite(t *testing.T) {
+	t.Parallel()
+	for origin, want := range map[string]bool{
+		"com/salesforce/api/rest/66.0;client=selfsame":         true,
+		"com/salesforce/api/rest/66.0; client=selfsame":        true,
+		"com/salesforce/api/rest/66.0":                         false,
+		"com/salesforce/api/rest/66.0;client=selfsame-eu":      false,
+		"com/salesforce/api/rest/66.0;client=my-selfsame":      false,
+		"com/salesforce/api/soap/58.0;client=SfdcInternalAPI/": false,
+		"client=selfsame": false,
+		"":                false,
+	} {
+		require.Equal(t, want, ownWrite(origin, "selfsame"), origin)
+	}
+	require.False(t, ownWrite("com/salesforce/api/rest/66.0;client=", ""))
+}
+
+func TestTopic(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, accounts, topic("Account"))
+	require.Equal(t, "/data/My_Account__ChangeEvent", topic("My_Account__c"))
+}
