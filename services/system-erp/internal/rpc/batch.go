@@ -3,6 +3,8 @@ package rpc
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
@@ -10,7 +12,7 @@ import (
 
 // batch writes the records that can be read and answers all in order: read turns a message into a write, write does those
 // that could be read.
-func batch[M message, W, R any](ctx context.Context, s *Server, object string, messages []M,
+func batch[M proto.Message, W, R any](ctx context.Context, s *Server, object string, messages []M,
 	read func(M) (W, error), write func(context.Context, []W) ([]store.Result[R], error),
 ) ([]store.Result[R], error) {
 	results := make([]store.Result[R], len(messages))
@@ -42,7 +44,7 @@ func batch[M message, W, R any](ctx context.Context, s *Server, object string, m
 	return results, nil
 }
 
-func readOne[M message, W any](s *Server, m M, read func(M) (W, error)) (W, error) {
+func readOne[M proto.Message, W any](s *Server, m M, read func(M) (W, error)) (W, error) {
 	if err := s.valid(m); err != nil {
 		var none W
 		return none, err

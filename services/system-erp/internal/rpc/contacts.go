@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/selfsame-io/selfsame/pkg/page"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
@@ -56,12 +57,16 @@ func (s *contactServer) CreateContact(ctx context.Context, req *erpv1.CreateCont
 	if err := assigned("contact", req.GetContact()); err != nil {
 		return nil, err
 	}
-	c, err := s.store.Contacts().Create(ctx, toContact(req.GetContact()))
+	var resp *erpv1.CreateContactResponse
+	_, err := s.store.Contacts().Create(ctx, toContact(req.GetContact()), func(ctx context.Context, tx *sql.Tx, c erp.Contact) error {
+		resp = &erpv1.CreateContactResponse{Contact: fromContact(c)}
+		return s.answer(ctx, tx, resp)
+	})
 	s.counted(ctx, "contact", created(err), err)
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.CreateContactResponse{Contact: fromContact(c)}, nil
+	return resp, nil
 }
 
 func (s *contactServer) UpdateContact(ctx context.Context, req *erpv1.UpdateContactRequest) (*erpv1.UpdateContactResponse, error) {

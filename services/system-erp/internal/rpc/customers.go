@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/selfsame-io/selfsame/pkg/page"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
@@ -56,12 +57,16 @@ func (s *customerServer) CreateCustomer(ctx context.Context, req *erpv1.CreateCu
 	if err := assigned("customer", req.GetCustomer()); err != nil {
 		return nil, err
 	}
-	c, err := s.store.Customers().Create(ctx, toCustomer(req.GetCustomer()))
+	var resp *erpv1.CreateCustomerResponse
+	_, err := s.store.Customers().Create(ctx, toCustomer(req.GetCustomer()), func(ctx context.Context, tx *sql.Tx, c erp.Customer) error {
+		resp = &erpv1.CreateCustomerResponse{Customer: fromCustomer(c)}
+		return s.answer(ctx, tx, resp)
+	})
 	s.counted(ctx, "customer", created(err), err)
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.CreateCustomerResponse{Customer: fromCustomer(c)}, nil
+	return resp, nil
 }
 
 func (s *customerServer) UpdateCustomer(ctx context.Context, req *erpv1.UpdateCustomerRequest) (*erpv1.UpdateCustomerResponse, error) {

@@ -7,6 +7,7 @@ package rpc
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
@@ -26,11 +28,14 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
 
-// Deps are what the methods work with; all but Now are required.
+// Deps are what the methods work with; all but Answer and Now are required.
 type Deps struct {
 	Store store.Store
 	Feed  *changes.Feed
 	Meter metric.Meter
+	// Answer stores the answer of a call with an idempotency key in the transaction of its effect
+	// (idempotent.SQLStore.CompleteTx); nil stores nothing.
+	Answer func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
 	// Now derives the state of a warranty; time.Now when nil.
 	Now func() time.Time
 }
@@ -40,6 +45,7 @@ type Server struct {
 	store     store.Store
 	feed      *changes.Feed
 	now       func() time.Time
+	answer    func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
 	records   metric.Int64Counter
 	validator func() (protovalidate.Validator, error)
 	customers *erp.Schema[erp.Customer]
@@ -51,13 +57,16 @@ func New(d Deps) (*Server, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Answer == nil {
+		d.Answer = func(context.Context, *sql.Tx, proto.Message) error { return nil }
+	}
 	records, err := d.Meter.Int64Counter("selfsame.erp.records",
 		metric.WithDescription("Records written, by kind of record and outcome."))
 	if err != nil {
 		return nil, fmt.Errorf("record metrics: %w", err)
 	}
 	return &Server{
-		store: d.Store, feed: d.Feed, now: d.Now, records: records,
+		store: d.Store, feed: d.Feed, now: d.Now, answer: d.Answer, records: records,
 		// Built on first use: it is slow, and a service should not wait for it to become ready.
 		validator: sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() }),
 		customers: erp.Customers(), contacts: erp.Contacts(),
@@ -169,7 +178,7 @@ func recordError(err error) *erpv1.RecordError {
 }
 
 // valid checks one record of a batch by the rules of the contract, so that a bad one is refused alone.
-func (s *Server) valid(m message) error {
+func (s *Server) valid(m proto.Message) error {
 	if path := badText(m.ProtoReflect(), ""); path != "" {
 		return textFault(path)
 	}

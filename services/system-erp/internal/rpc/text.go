@@ -13,8 +13,6 @@ import (
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 )
 
-type message = proto.Message
-
 // ReasonText is the reason of a refused text.
 const ReasonText = "TEXT_INVALID"
 
@@ -24,7 +22,7 @@ func Guard() grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		switch m := req.(type) {
 		case *erpv1.BatchUpsertCustomersRequest, *erpv1.BatchUpsertContactsRequest, *erpv1.BatchUpsertProductsRequest:
-		case message:
+		case proto.Message:
 			if path := badText(m.ProtoReflect(), ""); path != "" {
 				return nil, textFault(path)
 			}

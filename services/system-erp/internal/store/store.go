@@ -13,6 +13,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
@@ -59,6 +60,11 @@ type Result[R any] struct {
 	Err error
 }
 
+// Seal writes something of the caller's into the transaction that makes a record, so that both exist or neither: the stored
+// answer of a call with an idempotency key. An error undoes the record. It may run more than once, each time with the record
+// as it would be stored.
+type Seal[R any] func(ctx context.Context, tx *sql.Tx, r R) error
+
 // Records keeps one kind of record.
 type Records[R any] interface {
 	// Get returns the records with these ids, tombstones included; unknown ids are left out.
@@ -67,8 +73,9 @@ type Records[R any] interface {
 	List(ctx context.Context, after string, limit int) ([]R, error)
 	// Lookup returns the record that carries ref, tombstones included; NOT_FOUND when there is none.
 	Lookup(ctx context.Context, ref erp.Ref) (R, error)
-	// Create makes a record. ALREADY_EXISTS when one of its references belongs to another one.
-	Create(ctx context.Context, r R) (R, error)
+	// Create makes a record. ALREADY_EXISTS when one of its references belongs to another one. Seal, which may be nil, runs
+	// inside the transaction.
+	Create(ctx context.Context, r R, seal Seal[R]) (R, error)
 	// Update changes the record with the id in u; NOT_FOUND, RECORD_DELETED or ETAG_MISMATCH otherwise.
 	Update(ctx context.Context, u Upsert[R]) (Result[R], error)
 	// Delete leaves a tombstone; Unchanged when it already is one, NOT_FOUND when there is nothing.

@@ -98,7 +98,7 @@ func (s *Store) UpsertProducts(ctx context.Context, batch []erp.Product) ([]stor
 		}
 	}
 	slices.Sort(skus)
-	err := s.inTx(ctx, func(ctx context.Context, q execer) error {
+	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		results = make([]store.Result[erp.Product], len(batch))
 		old, err := products(ctx, q, skus, s.lockRows())
 		if err != nil {
@@ -136,7 +136,7 @@ func (s *Store) UpsertProducts(ctx context.Context, batch []erp.Product) ([]stor
 	return results, nil
 }
 
-func saveProducts(ctx context.Context, q execer, rows [][]any) error {
+func saveProducts(ctx context.Context, q txn, rows [][]any) error {
 	slices.SortFunc(rows, func(a, b []any) int { return strings.Compare(a[0].(string), b[0].(string)) })
 	columns := strings.Split(productColumns, ", ")
 	sets := make([]string, 0, len(columns))
@@ -219,7 +219,7 @@ func (s *Store) reserved(ctx context.Context, skus []string) (map[string]erp.Dec
 
 // SetInventory implements store.Catalog.
 func (s *Store) SetInventory(ctx context.Context, st erp.Stock) (erp.Stock, error) {
-	err := s.inTx(ctx, func(ctx context.Context, q execer) error {
+	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		known, err := products(ctx, q, []string{st.SKU}, "")
 		if err != nil {
 			return err

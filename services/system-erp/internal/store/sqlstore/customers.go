@@ -71,7 +71,7 @@ func loadCustomerParts(ctx context.Context, q querier, byID map[string]*erp.Cust
 	return nil
 }
 
-func saveCustomerParts(ctx context.Context, q execer, changed []change[erp.Customer]) error {
+func saveCustomerParts(ctx context.Context, q txn, changed []change[erp.Customer]) error {
 	var oldTax, oldAddress []string
 	var tax, address [][]any
 	for _, c := range changed {
@@ -111,7 +111,7 @@ func saveCustomerParts(ctx context.Context, q execer, changed []change[erp.Custo
 }
 
 // clearParts removes what customers keep in a side table.
-func clearParts(ctx context.Context, q execer, table string, customers []string) error {
+func clearParts(ctx context.Context, q txn, table string, customers []string) error {
 	if len(customers) == 0 {
 		return nil
 	}

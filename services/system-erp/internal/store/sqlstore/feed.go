@@ -22,7 +22,7 @@ type entry struct {
 // publish adds entries to the feed. It is the last thing a transaction does: the update of the feed's one row makes every
 // later writer wait until this one has committed or rolled back. A sequence would be faster and wrong: its values become
 // visible out of order, and a reader would walk past the change of a slow transaction.
-func (s *Store) publish(ctx context.Context, q execer, now time.Time, entries []entry) error {
+func (s *Store) publish(ctx context.Context, q txn, now time.Time, entries []entry) error {
 	var last, committed int64
 	err := each(ctx, q, func(scan func(...any) error) error {
 		return scan(&last, &committed)
@@ -138,7 +138,7 @@ func (s *Store) Stamp(ctx context.Context, position int64) (int64, bool, error) 
 // Purge implements store.Feed. Commit times never decrease along the feed, so what is old enough is a prefix of it.
 func (s *Store) Purge(ctx context.Context, before time.Time, limit int) (int, error) {
 	purged := 0
-	err := s.inTx(ctx, func(ctx context.Context, q execer) error {
+	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		purged = 0
 		var last, committed int64
 		err := each(ctx, q, func(scan func(...any) error) error {

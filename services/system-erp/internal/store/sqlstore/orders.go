@@ -98,7 +98,7 @@ func (s *Store) CreateOrder(ctx context.Context, asked erp.Order) (erp.Order, er
 	print := asked.Fingerprint()
 	var result erp.Order
 	var outcome erp.Outcome
-	err := s.inTx(ctx, func(ctx context.Context, q execer) error {
+	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		outcome = erp.Refused
 		if asked.ClientRef != "" {
 			first, err := loadOrders(ctx, q, "WHERE client_ref = $1", asked.ClientRef)
@@ -131,7 +131,7 @@ func (s *Store) CreateOrder(ctx context.Context, asked erp.Order) (erp.Order, er
 }
 
 // place checks what the order refers to and completes it.
-func (s *Store) place(ctx context.Context, q execer, o erp.Order) (erp.Order, error) {
+func (s *Store) place(ctx context.Context, q txn, o erp.Order) (erp.Order, error) {
 	if err := mayOrder(ctx, q, o.CustomerID); err != nil {
 		return o, err
 	}
@@ -158,7 +158,7 @@ func (s *Store) place(ctx context.Context, q execer, o erp.Order) (erp.Order, er
 	return o, nil
 }
 
-func mayOrder(ctx context.Context, q execer, customerID string) error {
+func mayOrder(ctx context.Context, q txn, customerID string) error {
 	known, deleted, blocked := false, false, false
 	err := each(ctx, q, func(scan func(...any) error) error {
 		known = true
@@ -177,7 +177,7 @@ func mayOrder(ctx context.Context, q execer, customerID string) error {
 	return nil
 }
 
-func saveOrder(ctx context.Context, q execer, o erp.Order, print []byte) error {
+func saveOrder(ctx context.Context, q txn, o erp.Order, print []byte) error {
 	n, err := insert(ctx, q, "sales_order", []string{
 		"id", "client_ref", "fingerprint", "customer_id", "customer_po", "ordered", "state", "fulfilment", "billing",
 		"block_reason", "total", "currency", "version", "updated",
@@ -205,7 +205,7 @@ func saveOrder(ctx context.Context, q execer, o erp.Order, print []byte) error {
 // MoveOrder implements store.Orders.
 func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, error) {
 	var result erp.Order
-	err := s.inTx(ctx, func(ctx context.Context, q execer) error {
+	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		found, err := loadOrders(ctx, q, "WHERE id = $1"+s.lockRows(), id)
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ type table[R any] struct {
 	// load reads what is kept beside the main row; nil for nothing.
 	load func(ctx context.Context, q querier, byID map[string]*R, ids []string) error
 	// save writes what is kept beside the main row; nil for nothing.
-	save func(ctx context.Context, q execer, changed []change[R]) error
+	save func(ctx context.Context, q txn, changed []change[R]) error
 	// number returns the field that is unique beside the id; nil for none.
 	number func(*R) string
 	// parent returns the customer the record belongs to; nil when it belongs to nobody.
@@ -208,56 +208,58 @@ func (t *records[R]) Lookup(ctx context.Context, ref erp.Ref) (R, error) {
 	return none, fmt.Errorf("%s of a reference is missing", t.table.name)
 }
 
+// refChunk is how many references one query looks up; see txn.params.
+const refChunk = 100
+
 // owners returns who carries which of the references.
 func (t *records[R]) owners(ctx context.Context, q querier, refs []erp.Ref) (map[erp.Ref]string, error) {
 	owners := make(map[erp.Ref]string, len(refs))
-	if len(refs) == 0 {
-		return owners, nil
-	}
-	args := make([]any, 0, 3*len(refs))
-	for _, r := range refs {
-		args = append(args, r.System, r.Type, r.Value)
-	}
-	err := each(ctx, q, func(scan func(...any) error) error {
-		var ref erp.Ref
-		var id string
-		err := scan(&ref.System, &ref.Type, &ref.Value, &id)
-		owners[ref] = id
-		return err
-	}, "SELECT system, type, value, record_id FROM "+t.refTable()+" WHERE (system, type, value) IN (VALUES "+
-		tuples(len(refs), 3)+")", args...)
-	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", t.refTable(), err)
+	for chunk := range slices.Chunk(refs, refChunk) {
+		args := make([]any, 0, 3*len(chunk))
+		for _, r := range chunk {
+			args = append(args, r.System, r.Type, r.Value)
+		}
+		err := each(ctx, q, func(scan func(...any) error) error {
+			var ref erp.Ref
+			var id string
+			err := scan(&ref.System, &ref.Type, &ref.Value, &id)
+			owners[ref] = id
+			return err
+		}, "SELECT system, type, value, record_id FROM "+t.refTable()+" WHERE (system, type, value) IN (VALUES "+
+			tuples(len(chunk), 3)+")", args...)
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", t.refTable(), err)
+		}
 	}
 	return owners, nil
 }
 
 // Create implements store.Records.
-func (t *records[R]) Create(ctx context.Context, r R) (R, error) {
-	res, err := t.one(ctx, modeCreate, store.Upsert[R]{Record: r})
+func (t *records[R]) Create(ctx context.Context, r R, seal store.Seal[R]) (R, error) {
+	res, err := t.one(ctx, modeCreate, store.Upsert[R]{Record: r}, seal)
 	return res.Record, err
 }
 
 // Update implements store.Records.
 func (t *records[R]) Update(ctx context.Context, u store.Upsert[R]) (store.Result[R], error) {
-	return t.one(ctx, modeUpdate, u)
+	return t.one(ctx, modeUpdate, u, nil)
 }
 
 // Delete implements store.Records.
 func (t *records[R]) Delete(ctx context.Context, id string) (store.Result[R], error) {
 	var u store.Upsert[R]
 	t.table.schema.Head(&u.Record).ID = id
-	return t.one(ctx, modeDelete, u)
+	return t.one(ctx, modeDelete, u, nil)
 }
 
 // Upsert implements store.Records.
 func (t *records[R]) Upsert(ctx context.Context, batch []store.Upsert[R]) ([]store.Result[R], error) {
-	return t.write(ctx, modeUpsert, batch)
+	return t.write(ctx, modeUpsert, batch, nil)
 }
 
 // one writes a single record and turns a refusal into the call's error.
-func (t *records[R]) one(ctx context.Context, m mode, u store.Upsert[R]) (store.Result[R], error) {
-	results, err := t.write(ctx, m, []store.Upsert[R]{u})
+func (t *records[R]) one(ctx context.Context, m mode, u store.Upsert[R], seal store.Seal[R]) (store.Result[R], error) {
+	results, err := t.write(ctx, m, []store.Upsert[R]{u}, seal)
 	if err != nil {
 		return store.Result[R]{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,25 +49,26 @@ func in(values []string) (string, []any) {
 	return tuples(1, len(values)), args
 }
 
-// insert adds rows in one statement and returns how many were written. The clause ("ON CONFLICT …") may be empty.
-func insert(ctx context.Context, q execer, table string, columns []string, clause string, rows [][]any) (int, error) {
-	if len(rows) == 0 {
-		return 0, nil
+// insert adds rows in a few statements and returns how many were written. The clause ("ON CONFLICT …") may be empty.
+func insert(ctx context.Context, q txn, table string, columns []string, clause string, rows [][]any) (int, error) {
+	written := 0
+	for chunk := range slices.Chunk(rows, max(1, q.params/len(columns))) {
+		args := make([]any, 0, len(chunk)*len(columns))
+		for _, r := range chunk {
+			args = append(args, r...)
+		}
+		res, err := q.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(columns, ", ")+") VALUES "+
+			tuples(len(chunk), len(columns))+clause, args...)
+		if err != nil {
+			return 0, fmt.Errorf("write %s: %w", table, err)
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return 0, fmt.Errorf("write %s: %w", table, err)
+		}
+		written += int(n)
 	}
-	args := make([]any, 0, len(rows)*len(columns))
-	for _, r := range rows {
-		args = append(args, r...)
-	}
-	res, err := q.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(columns, ", ")+") VALUES "+
-		tuples(len(rows), len(columns))+clause, args...)
-	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", table, err)
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", table, err)
-	}
-	return int(n), nil
+	return written, nil
 }
 
 // each runs a query and calls row for every row, which scans it.

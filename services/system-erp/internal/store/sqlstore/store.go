@@ -65,6 +65,15 @@ type execer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// txn is a running transaction.
+type txn struct {
+	execer
+	raw *sql.Tx
+	// params bounds the parameters of one statement. SQLite looks every parameter up in a list of names, so that a statement
+	// with thousands of them costs more than many small ones; for PostgreSQL the round trips weigh more.
+	params int
+}
+
 // Open migrates the database and returns the store. Several replicas may open one database at once.
 func Open(ctx context.Context, d *db.DB, o Options) (*Store, error) {
 	s := &Store{db: d, now: o.Now, committed: o.Committed}
@@ -109,14 +118,35 @@ func (s *Store) startFeed(ctx context.Context) error {
 	})
 }
 
+// Secret returns the random secret of this database, making it on first use. It is the same for all replicas.
+func (s *Store) Secret(ctx context.Context) ([]byte, error) {
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // never fails
+	var secret []byte
+	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
+		if _, err := q.ExecContext(ctx, "INSERT INTO setting (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING",
+			fresh); err != nil {
+			return fmt.Errorf("make the secret: %w", err)
+		}
+		err := each(ctx, q, func(scan func(...any) error) error { return scan(&secret) },
+			"SELECT value FROM setting WHERE name = 'secret'")
+		if err != nil {
+			return fmt.Errorf("read the secret: %w", err)
+		}
+		return nil
+	})
+	return secret, err
+}
+
 // inTx runs fn in a transaction and again, from the start, when it lost a race.
-func (s *Store) inTx(ctx context.Context, fn func(ctx context.Context, q execer) error) error {
+func (s *Store) inTx(ctx context.Context, fn func(ctx context.Context, q txn) error) error {
 	for range maxRaces {
 		err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			q := txn{execer: tx, raw: tx, params: s.params()}
 			if s.wrap != nil {
-				return fn(ctx, s.wrap(tx))
+				q.execer = s.wrap(tx)
 			}
-			return fn(ctx, tx)
+			return fn(ctx, q)
 		})
 		if !errors.Is(err, errRace) && !db.IsUnique(err) {
 			return err
@@ -128,6 +158,13 @@ func (s *Store) inTx(ctx context.Context, fn func(ctx context.Context, q execer)
 
 // stamp is the current time as it is stored: UTC in whole microseconds.
 func (s *Store) stamp() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
+
+func (s *Store) params() int {
+	if s.db.Engine() == db.PostgreSQL {
+		return 2000
+	}
+	return 128
+}
 
 // lockRows is the clause that locks the rows of a SELECT until the end of the transaction. It must not block the key-share
 // locks of foreign keys, hence no plain FOR UPDATE.

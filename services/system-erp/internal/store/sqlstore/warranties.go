@@ -37,7 +37,7 @@ func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warrant
 	if !w.Start.Before(w.End) {
 		return erp.Warranty{}, fault.InvalidField("warranty.end_time", fault.ReasonValidationFailed, "a warranty ends after it starts")
 	}
-	err := s.inTx(ctx, func(ctx context.Context, q execer) error {
+	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		if err := checkWarranty(ctx, q, w); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warrant
 	return w, err
 }
 
-func checkWarranty(ctx context.Context, q execer, w erp.Warranty) error {
+func checkWarranty(ctx context.Context, q txn, w erp.Warranty) error {
 	known, err := products(ctx, q, []string{w.SKU}, "")
 	if err != nil {
 		return err

@@ -47,15 +47,15 @@ type plan[R any] struct {
 }
 
 // write plans and applies a batch in one transaction, again when it lost a race.
-func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R]) ([]store.Result[R], error) {
+func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R], seal store.Seal[R]) ([]store.Result[R], error) {
 	var p *plan[R]
-	err := t.inTx(ctx, func(ctx context.Context, q execer) error {
+	err := t.inTx(ctx, func(ctx context.Context, q txn) error {
 		p = &plan[R]{t: t, mode: m, now: t.stamp(), batch: batch}
 		if err := p.look(ctx, q); err != nil {
 			return err
 		}
 		p.decide()
-		return p.apply(ctx, q)
+		return p.apply(ctx, q, seal)
 	})
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R])
 }
 
 // look reads everything the decisions depend on and locks the records that may change.
-func (p *plan[R]) look(ctx context.Context, q execer) (err error) {
+func (p *plan[R]) look(ctx context.Context, q txn) (err error) {
 	t := p.t
 	var refs []erp.Ref
 	var numbers, parents []string
@@ -237,7 +237,7 @@ func (p *plan[R]) take(rec *R) {
 
 // apply writes the changes. References go in sorted order, so that concurrent writers of the same ones queue instead of
 // waiting for each other in a circle; positions in the feed are taken last, because that lock is held until the commit.
-func (p *plan[R]) apply(ctx context.Context, q execer) error {
+func (p *plan[R]) apply(ctx context.Context, q txn, seal store.Seal[R]) error {
 	if len(p.changes) == 0 {
 		return nil
 	}
@@ -264,6 +264,14 @@ func (p *plan[R]) apply(ctx context.Context, q execer) error {
 	}
 	if t.table.save != nil {
 		if err := t.table.save(ctx, q, p.changes); err != nil {
+			return err
+		}
+	}
+	for _, c := range p.changes {
+		if seal == nil {
+			break
+		}
+		if err := seal(ctx, q.raw, *c.rec); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,10 @@ func dec(t *testing.T, s string) erp.Decimal {
 	return d
 }
 
-func euro(t *testing.T, s string) erp.Money { t.Helper(); return erp.Money{Amount: dec(t, s), Currency: "EUR"} }
+func euro(t *testing.T, s string) erp.Money {
+	t.Helper()
+	return erp.Money{Amount: dec(t, s), Currency: "EUR"}
+}
 
 func makeProducts(t *testing.T, s store.Store, list ...erp.Product) {
 	t.Helper()

@@ -19,7 +19,7 @@ func contacts(t *testing.T, open Open) {
 		"a contact is read back as it was sent": func(t *testing.T, s store.Store) {
 			c := person
 			c.CustomerID = makeCustomer(t, s, "a").ID
-			made, err := s.Contacts().Create(t.Context(), c)
+			made, err := s.Contacts().Create(t.Context(), c, nil)
 			require.NoError(t, err)
 			c.Head = made.Head
 			require.Equal(t, c, made)
@@ -31,7 +31,7 @@ func contacts(t *testing.T, open Open) {
 		"a contact of an unknown or deleted customer is refused with the field": func(t *testing.T, s store.Store) {
 			c := person
 			c.CustomerID = "nobody"
-			_, err := s.Contacts().Create(t.Context(), c)
+			_, err := s.Contacts().Create(t.Context(), c, nil)
 			refused(t, err, fault.Invalid, erp.ReasonUnknownRecord, "contact.customer_id")
 			gone := makeCustomer(t, s, "a")
 			_, err = s.Customers().Delete(t.Context(), gone.ID)
@@ -46,7 +46,7 @@ func contacts(t *testing.T, open Open) {
 			owner := makeCustomer(t, s, "a")
 			c := person
 			c.CustomerID = owner.ID
-			made, err := s.Contacts().Create(t.Context(), c)
+			made, err := s.Contacts().Create(t.Context(), c, nil)
 			require.NoError(t, err)
 			_, err = s.Customers().Delete(t.Context(), owner.ID)
 			require.NoError(t, err)
@@ -59,17 +59,17 @@ func contacts(t *testing.T, open Open) {
 			makeCustomer(t, s, "a")
 			c := person
 			c.Refs = []erp.Ref{ref("a")}
-			_, err := s.Contacts().Create(t.Context(), c)
+			_, err := s.Contacts().Create(t.Context(), c, nil)
 			require.NoError(t, err)
 		},
 		"a contact without a family name is refused": func(t *testing.T, s store.Store) {
-			_, err := s.Contacts().Create(t.Context(), erp.Contact{FirstName: "Ada"})
+			_, err := s.Contacts().Create(t.Context(), erp.Contact{FirstName: "Ada"}, nil)
 			refused(t, err, fault.Invalid, erp.ReasonRequired, "contact.last_name")
 		},
 		"a deleted contact keeps nothing personal": func(t *testing.T, s store.Store) {
 			c := person
 			c.Refs = []erp.Ref{ref("p")}
-			made, err := s.Contacts().Create(t.Context(), c)
+			made, err := s.Contacts().Create(t.Context(), c, nil)
 			require.NoError(t, err)
 			_, err = s.Contacts().Delete(t.Context(), made.ID)
 			require.NoError(t, err)

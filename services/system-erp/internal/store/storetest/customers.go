@@ -15,7 +15,7 @@ func customers(t *testing.T, open Open) {
 	schema := erp.Customers()
 	cases(t, open, map[string]func(t *testing.T, s store.Store){
 		"a created customer is read back as it was sent": func(t *testing.T, s store.Store) {
-			made, err := s.Customers().Create(t.Context(), acme())
+			made, err := s.Customers().Create(t.Context(), acme(), nil)
 			require.NoError(t, err)
 			require.NotEmpty(t, made.ID)
 			require.EqualValues(t, 1, made.Version)
@@ -45,18 +45,18 @@ func customers(t *testing.T, open Open) {
 		},
 		"a second customer with the same reference is refused": func(t *testing.T, s store.Store) {
 			makeCustomer(t, s, "a")
-			_, err := s.Customers().Create(t.Context(), erp.Customer{Head: erp.Head{Refs: []erp.Ref{ref("a")}}, Name: "Other"})
+			_, err := s.Customers().Create(t.Context(), erp.Customer{Head: erp.Head{Refs: []erp.Ref{ref("a")}}, Name: "Other"}, nil)
 			refused(t, err, fault.AlreadyExists, store.ReasonReferenceTaken, "customer.refs")
 			require.EqualValues(t, 1, newest(t, s))
 		},
 		"a second customer with the same number is refused": func(t *testing.T, s store.Store) {
-			_, err := s.Customers().Create(t.Context(), erp.Customer{Number: "7", Name: "One"})
+			_, err := s.Customers().Create(t.Context(), erp.Customer{Number: "7", Name: "One"}, nil)
 			require.NoError(t, err)
-			_, err = s.Customers().Create(t.Context(), erp.Customer{Number: "7", Name: "Two"})
+			_, err = s.Customers().Create(t.Context(), erp.Customer{Number: "7", Name: "Two"}, nil)
 			refused(t, err, fault.AlreadyExists, store.ReasonNumberTaken, "customer.number")
 		},
 		"an update changes what the mask names and nothing else": func(t *testing.T, s store.Store) {
-			made, err := s.Customers().Create(t.Context(), acme())
+			made, err := s.Customers().Create(t.Context(), acme(), nil)
 			require.NoError(t, err)
 			res, err := s.Customers().Update(t.Context(), store.Upsert[erp.Customer]{
 				Record: erp.Customer{Head: erp.Head{ID: made.ID}, Name: "New", Phone: "ignored"},
@@ -75,7 +75,7 @@ func customers(t *testing.T, open Open) {
 			require.Equal(t, want, found[made.ID])
 		},
 		"an update that changes nothing leaves version and feed alone": func(t *testing.T, s store.Store) {
-			made, err := s.Customers().Create(t.Context(), acme())
+			made, err := s.Customers().Create(t.Context(), acme(), nil)
 			require.NoError(t, err)
 			same := acme()
 			same.ID = made.ID
@@ -117,7 +117,7 @@ func customers(t *testing.T, open Open) {
 			refused(t, err, fault.NotFound, fault.ReasonNotFound, "")
 		},
 		"a deleted customer leaves a tombstone without personal data": func(t *testing.T, s store.Store) {
-			made, err := s.Customers().Create(t.Context(), acme())
+			made, err := s.Customers().Create(t.Context(), acme(), nil)
 			require.NoError(t, err)
 			res, err := s.Customers().Delete(t.Context(), made.ID)
 			require.NoError(t, err)
@@ -144,7 +144,7 @@ func customers(t *testing.T, open Open) {
 			res, err := s.Customers().Upsert(t.Context(), []store.Upsert[erp.Customer]{{Record: erp.Customer{Name: "New"}, Key: ref("a")}})
 			require.NoError(t, err)
 			refused(t, res[0].Err, fault.Precondition, erp.ReasonDeleted, "")
-			_, err = s.Customers().Create(t.Context(), erp.Customer{Head: erp.Head{Refs: []erp.Ref{ref("a")}}, Name: "New"})
+			_, err = s.Customers().Create(t.Context(), erp.Customer{Head: erp.Head{Refs: []erp.Ref{ref("a")}}, Name: "New"}, nil)
 			refused(t, err, fault.AlreadyExists, store.ReasonReferenceTaken, "customer.refs")
 		},
 		"unacceptable customers are refused with the field": func(t *testing.T, s store.Store) {
@@ -161,7 +161,7 @@ func customers(t *testing.T, open Open) {
 			} {
 				c := acme()
 				change(&c)
-				_, err := s.Customers().Create(t.Context(), c)
+				_, err := s.Customers().Create(t.Context(), c, nil)
 				f, ok := fault.As(err)
 				require.True(t, ok, path)
 				require.Equal(t, fault.Invalid, f.Kind)

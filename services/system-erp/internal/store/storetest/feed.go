@@ -26,7 +26,7 @@ func feed(t *testing.T, open Open) {
 		},
 		"changes come in commit order with the record as it is": func(t *testing.T, s store.Store) {
 			made := makeCustomer(t, s, "a")
-			person, err := s.Contacts().Create(t.Context(), erp.Contact{LastName: "P", CustomerID: made.ID})
+			person, err := s.Contacts().Create(t.Context(), erp.Contact{LastName: "P", CustomerID: made.ID}, nil)
 			require.NoError(t, err)
 			_, err = s.Customers().Update(t.Context(), store.Upsert[erp.Customer]{Record: erp.Customer{Head: erp.Head{ID: made.ID}, Name: "New"}})
 			require.NoError(t, err)

@@ -57,7 +57,7 @@ func acme() erp.Customer {
 
 func makeCustomer(t *testing.T, s store.Store, key string) erp.Customer {
 	t.Helper()
-	c, err := s.Customers().Create(t.Context(), erp.Customer{Head: erp.Head{Refs: []erp.Ref{ref(key)}}, Name: "Customer " + key})
+	c, err := s.Customers().Create(t.Context(), erp.Customer{Head: erp.Head{Refs: []erp.Ref{ref(key)}}, Name: "Customer " + key}, nil)
 	require.NoError(t, err)
 	return c
 }

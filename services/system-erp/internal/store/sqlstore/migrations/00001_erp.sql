@@ -159,7 +159,13 @@ CREATE TABLE change (
 );
 CREATE INDEX change_committed ON change (committed);
 
+CREATE TABLE setting (
+    name  TEXT  NOT NULL PRIMARY KEY,
+    value BYTEA NOT NULL
+);
+
 -- +goose Down
+DROP TABLE setting;
 DROP TABLE change;
 DROP TABLE feed;
 DROP TABLE warranty;

@@ -1,0 +1,119 @@
+// Package systemerp is the system layer's service for the ERP: customers, contacts, products, stock, orders and warranties
+// behind selfsame.erp.v1, with an embedded back end that keeps them in its own database.
+//
+// The invariant: a write and its row in the feed of changes commit together, so that whoever follows WatchChanges misses
+// nothing. The package knows no golden customer and calls nobody.
+package systemerp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/changes"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/rpc"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/store/sqlstore"
+)
+
+const (
+	name      = "system-erp"
+	scope     = "github.com/selfsame-io/selfsame/services/system-erp"
+	purgeKeys = time.Minute // how often answers of idempotent calls that are too old are removed
+)
+
+// Run serves until ctx ends or something fails. It migrates the database first.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("configuration of %s: %w", name, err)
+	}
+	tel, err := telemetry.Start(ctx, name, cfg.Telemetry)
+	if err != nil {
+		return err
+	}
+	defer shutdown(ctx, tel)
+
+	database, err := db.Open(ctx, cfg.Store.DSN.Reveal(), tel)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := database.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	var feed *changes.Feed // the store wakes it; both are complete before anything is served
+	records, err := sqlstore.Open(ctx, database, sqlstore.Options{Committed: func() { feed.Wake() }})
+	if err != nil {
+		return err
+	}
+	meter := tel.Meter.Meter(scope)
+	feed, err = changes.New(records, changes.Options{
+		Poll: cfg.Changes.Poll, Heartbeat: cfg.Changes.Heartbeat, Retention: cfg.Changes.Retention, Meter: meter, Log: tel.Log,
+	})
+	if err != nil {
+		return err
+	}
+	answers, err := openAnswers(ctx, database, records, cfg.Store)
+	if err != nil {
+		return err
+	}
+	api, err := rpc.New(rpc.Deps{Store: records, Feed: feed, Meter: meter, Answer: answers.CompleteTx})
+	if err != nil {
+		return err
+	}
+	return serve.Run(ctx, serve.Service{
+		Name: name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
+		Unary: []grpc.UnaryServerInterceptor{
+			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter}),
+		},
+		Loops: []serve.Loop{
+			{Name: "changes", Run: feed.Run},
+			{Name: "forget keys", Run: func(ctx context.Context) error { return forgetKeys(ctx, answers, tel.Log) }},
+		},
+		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
+		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
+	})
+}
+
+func shutdown(ctx context.Context, tel *telemetry.Telemetry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := tel.Shutdown(ctx); err != nil {
+		tel.Log.Warn("telemetry not shut down cleanly", telemetry.KeyError, err.Error())
+	}
+}
+
+// openAnswers opens the store of answers to calls with an idempotency key.
+func openAnswers(ctx context.Context, d *db.DB, records *sqlstore.Store, cfg Store) (*idempotent.SQLStore, error) {
+	secret := []byte(cfg.KeySecret.Reveal())
+	if len(secret) == 0 {
+		var err error
+		if secret, err = records.Secret(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return idempotent.NewSQLStore(d, secret, nil)
+}
+
+// forgetKeys removes answers after their retention. A failure is only noted: the next round does the work.
+func forgetKeys(ctx context.Context, answers *idempotent.SQLStore, log *slog.Logger) error {
+	tick := time.NewTicker(purgeKeys)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if _, err := answers.Purge(ctx, 1000); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "old idempotency keys cannot be removed", telemetry.KeyError, err.Error())
+		}
+	}
+}
