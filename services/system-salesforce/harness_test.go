@@ -23,12 +23,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/serve"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	systemsalesforce "github.com/selfsame-io/selfsame/services/system-salesforce"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
@@ -146,10 +144,10 @@ func (c *crm) live(object string) int {
 
 // service is a running system-salesforce.
 type service struct {
-	accounts sfv1.AccountServiceClient
-	contacts sfv1.ContactServiceClient
-	cases    sfv1.CaseServiceClient
-	changes  sfv1.ChangeServiceClient
+	accounts salesforcev1.AccountServiceClient
+	contacts salesforcev1.ContactServiceClient
+	cases    salesforcev1.CaseServiceClient
+	changes  salesforcev1.ChangeServiceClient
 	health   grpc_health_v1.HealthClient
 	addrs    serve.Addrs
 	stop     func() error // ends the service and returns what Run returned
@@ -192,8 +190,8 @@ func startService(t *testing.T, cfg systemsalesforce.Config) *service {
 		return <-ended
 	})
 	t.Cleanup(func() { _ = s.stop() })
-	s.accounts, s.contacts = sfv1.NewAccountServiceClient(conn), sfv1.NewContactServiceClient(conn)
-	s.cases, s.changes = sfv1.NewCaseServiceClient(conn), sfv1.NewChangeServiceClient(conn)
+	s.accounts, s.contacts = salesforcev1.NewAccountServiceClient(conn), salesforcev1.NewContactServiceClient(conn)
+	s.cases, s.changes = salesforcev1.NewCaseServiceClient(conn), salesforcev1.NewChangeServiceClient(conn)
 	s.health = grpc_health_v1.NewHealthClient(conn)
 	return s
 }
@@ -209,7 +207,7 @@ func startReady(t *testing.T, cfg systemsalesforce.Config) *service {
 func (s *service) waitReady(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		_, err := s.changes.GetUsage(t.Context(), &sfv1.GetUsageRequest{})
+		_, err := s.changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 		return err == nil
 	}, waitFor, tick)
 }
@@ -218,7 +216,7 @@ func (s *service) waitReady(t *testing.T) {
 type watch struct {
 	t      *testing.T
 	cancel context.CancelFunc
-	in     chan *sfv1.WatchChangesResponse
+	in     chan *salesforcev1.WatchChangesResponse
 	err    chan error
 	token  string // of the last message taken
 }
@@ -226,9 +224,9 @@ type watch struct {
 func (s *service) watch(t *testing.T, token string) *watch {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := s.changes.WatchChanges(ctx, &sfv1.WatchChangesRequest{ResumeToken: token})
+	stream, err := s.changes.WatchChanges(ctx, &salesforcev1.WatchChangesRequest{ResumeToken: token})
 	require.NoError(t, err)
-	w := &watch{t: t, cancel: cancel, in: make(chan *sfv1.WatchChangesResponse, 1000), err: make(chan error, 1)}
+	w := &watch{t: t, cancel: cancel, in: make(chan *salesforcev1.WatchChangesResponse, 1000), err: make(chan error, 1)}
 	go func() {
 		for {
 			m, err := stream.Recv()
@@ -245,7 +243,7 @@ func (s *service) watch(t *testing.T, token string) *watch {
 	return w
 }
 
-func (w *watch) next() *sfv1.WatchChangesResponse {
+func (w *watch) next() *salesforcev1.WatchChangesResponse {
 	w.t.Helper()
 	select {
 	case m := <-w.in:
@@ -259,9 +257,9 @@ func (w *watch) next() *sfv1.WatchChangesResponse {
 }
 
 // changes takes messages until n changes with different ids have come.
-func (w *watch) changes(n int) []*sfv1.Change {
+func (w *watch) changes(n int) []*salesforcev1.Change {
 	w.t.Helper()
-	var out []*sfv1.Change
+	var out []*salesforcev1.Change
 	seen := map[string]bool{}
 	for len(out) < n {
 		m := w.next()
@@ -295,13 +293,13 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func account(externalID, name string) *sfv1.AccountUpsert {
-	return &sfv1.AccountUpsert{Account: &sfv1.Account{ExternalId: externalID, Name: name}}
+func account(externalID, name string) *salesforcev1.AccountUpsert {
+	return &salesforcev1.AccountUpsert{Account: &salesforcev1.Account{ExternalId: externalID, Name: name}}
 }
 
-func (s *service) upsert(t *testing.T, upserts ...*sfv1.AccountUpsert) []*sfv1.WriteResult {
+func (s *service) upsert(t *testing.T, upserts ...*salesforcev1.AccountUpsert) []*salesforcev1.WriteResult {
 	t.Helper()
-	resp, err := s.accounts.BatchUpsertAccounts(t.Context(), &sfv1.BatchUpsertAccountsRequest{Upserts: upserts}, grpc.WaitForReady(true))
+	resp, err := s.accounts.BatchUpsertAccounts(t.Context(), &salesforcev1.BatchUpsertAccountsRequest{Upserts: upserts}, grpc.WaitForReady(true))
 	require.NoError(t, err)
 	require.Len(t, resp.GetResults(), len(upserts))
 	return resp.GetResults()

@@ -23,7 +23,6 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
-
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/changes"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"

@@ -16,10 +16,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	systemsalesforce "github.com/selfsame-io/selfsame/services/system-salesforce"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
@@ -28,18 +26,18 @@ func TestWrite(t *testing.T) {
 	t.Parallel()
 	c := startSandbox(t)
 	s := startReady(t, config(t, c))
-	full := &sfv1.Account{
+	full := &salesforcev1.Account{
 		ExternalId: "S-1", ErpNumber: "1000", Name: "Müller GmbH", TaxId: "DE123", Email: "info@mueller.example", Phone: "+49 30 1", Website: "https://mueller.example",
-		Address: &sfv1.Address{Street: "Hauptstr. 1", City: "Berlin", PostalCode: "10115", Region: "Berlin", Country: "DE"}, Segment: "Enterprise",
+		Address: &salesforcev1.Address{Street: "Hauptstr. 1", City: "Berlin", PostalCode: "10115", Region: "Berlin", Country: "DE"}, Segment: "Enterprise",
 	}
-	results := s.upsert(t, &sfv1.AccountUpsert{Account: full}, account("S-2", "Second"), account("", "No key"), account("S-1", "Again"))
-	require.Equal(t, sfv1.Outcome_OUTCOME_CREATED, results[0].GetOutcome())
+	results := s.upsert(t, &salesforcev1.AccountUpsert{Account: full}, account("S-2", "Second"), account("", "No key"), account("S-1", "Again"))
+	require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, results[0].GetOutcome())
 	require.Len(t, results[0].GetId(), 18)
-	require.Equal(t, sfv1.Outcome_OUTCOME_CREATED, results[1].GetOutcome())
+	require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, results[1].GetOutcome())
 	require.Equal(t, "EXTERNAL_ID_REQUIRED", results[2].GetError().GetReason())
 	require.Equal(t, "DUPLICATE_IN_BATCH", results[3].GetError().GetReason())
 
-	got, err := s.accounts.GetAccount(t.Context(), &sfv1.GetAccountRequest{Id: results[0].GetId()[:15]})
+	got, err := s.accounts.GetAccount(t.Context(), &salesforcev1.GetAccountRequest{Id: results[0].GetId()[:15]})
 	require.NoError(t, err)
 	a := got.GetAccount()
 	require.NotZero(t, a.GetVersion())
@@ -50,39 +48,39 @@ func TestWrite(t *testing.T) {
 	t.Run("one batch holds updates and upserts, and keeps the order of the records", func(t *testing.T) {
 		results := s.upsert(t,
 			account("S-3", "Third"),
-			&sfv1.AccountUpsert{Account: &sfv1.Account{Id: results[0].GetId(), Phone: "+49 30 2"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"phone", "segment"}}},
+			&salesforcev1.AccountUpsert{Account: &salesforcev1.Account{Id: results[0].GetId(), Phone: "+49 30 2"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"phone", "segment"}}},
 			account("S-2", "Second, renamed"),
-			&sfv1.AccountUpsert{Account: &sfv1.Account{Id: "001000000000999AAA", Name: "Nobody"}},
-			&sfv1.AccountUpsert{Account: &sfv1.Account{ExternalId: "S-4", Name: "x"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"nonsense"}}},
+			&salesforcev1.AccountUpsert{Account: &salesforcev1.Account{Id: "001000000000999AAA", Name: "Nobody"}},
+			&salesforcev1.AccountUpsert{Account: &salesforcev1.Account{ExternalId: "S-4", Name: "x"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"nonsense"}}},
 		)
-		require.Equal(t, sfv1.Outcome_OUTCOME_CREATED, results[0].GetOutcome())
-		require.Equal(t, sfv1.Outcome_OUTCOME_UPDATED, results[1].GetOutcome())
-		require.Equal(t, sfv1.Outcome_OUTCOME_UPDATED, results[2].GetOutcome())
-		require.Equal(t, sfv1.Outcome_OUTCOME_REFUSED, results[3].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, results[0].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, results[1].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, results[2].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_REFUSED, results[3].GetOutcome())
 		require.False(t, results[3].GetError().GetRetryable())
 		require.Equal(t, "FIELD_UNKNOWN", results[4].GetError().GetReason())
-		got, err := s.accounts.GetAccount(t.Context(), &sfv1.GetAccountRequest{Id: full.GetId()})
+		got, err := s.accounts.GetAccount(t.Context(), &salesforcev1.GetAccountRequest{Id: full.GetId()})
 		require.NoError(t, err)
 		require.Equal(t, "+49 30 2", got.GetAccount().GetPhone())
 		require.Empty(t, got.GetAccount().GetSegment(), "a field in the mask that is empty is cleared")
 		require.Equal(t, full.GetName(), got.GetAccount().GetName(), "a field outside the mask stays")
 	})
 	t.Run("a contact belongs to its account, and a missing record is reported missing", func(t *testing.T) {
-		resp, err := s.contacts.BatchUpsertContacts(t.Context(), &sfv1.BatchUpsertContactsRequest{Upserts: []*sfv1.ContactUpsert{
-			{Contact: &sfv1.Contact{ExternalId: "P-1", AccountId: full.GetId(), FirstName: "Ada", LastName: "L", Email: "ada@mueller.example", Mobile: "1", Title: "CTO", Department: "IT"}},
-			{Contact: &sfv1.Contact{ExternalId: "P-2", FirstName: "Without last name"}},
+		resp, err := s.contacts.BatchUpsertContacts(t.Context(), &salesforcev1.BatchUpsertContactsRequest{Upserts: []*salesforcev1.ContactUpsert{
+			{Contact: &salesforcev1.Contact{ExternalId: "P-1", AccountId: full.GetId(), FirstName: "Ada", LastName: "L", Email: "ada@mueller.example", Mobile: "1", Title: "CTO", Department: "IT"}},
+			{Contact: &salesforcev1.Contact{ExternalId: "P-2", FirstName: "Without last name"}},
 		}})
 		require.NoError(t, err)
-		require.Equal(t, sfv1.Outcome_OUTCOME_CREATED, resp.GetResults()[0].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, resp.GetResults()[0].GetOutcome())
 		require.Equal(t, "FIELD_REQUIRED", resp.GetResults()[1].GetError().GetReason())
 		require.Equal(t, "last_name", resp.GetResults()[1].GetError().GetField())
 		id := resp.GetResults()[0].GetId()
-		batch, err := s.contacts.BatchGetContacts(t.Context(), &sfv1.BatchGetContactsRequest{Ids: []string{"003000000000999AAA", id}})
+		batch, err := s.contacts.BatchGetContacts(t.Context(), &salesforcev1.BatchGetContactsRequest{Ids: []string{"003000000000999AAA", id}})
 		require.NoError(t, err)
 		require.Equal(t, []string{"003000000000999AAA"}, batch.GetMissingIds())
 		require.Equal(t, full.GetId(), batch.GetContacts()[0].GetAccountId())
 		require.Equal(t, "Ada", batch.GetContacts()[0].GetFirstName())
-		_, err = s.contacts.GetContact(t.Context(), &sfv1.GetContactRequest{Id: "003000000000999AAA"})
+		_, err = s.contacts.GetContact(t.Context(), &salesforcev1.GetContactRequest{Id: "003000000000999AAA"})
 		require.Equal(t, fault.NotFound, fault.KindOf(err))
 	})
 	t.Run("cases come newest first, page by page, open ones alone if asked", func(t *testing.T) {
@@ -90,7 +88,7 @@ func TestWrite(t *testing.T) {
 			c.create("Case", map[string]any{"AccountId": full.GetId(), "Subject": fmt.Sprint("case ", i), "Status": status, "Priority": "High"})
 		}
 		var subjects []string
-		req := &sfv1.ListCasesRequest{AccountIds: []string{full.GetId()}, OpenOnly: true, PageSize: 1}
+		req := &salesforcev1.ListCasesRequest{AccountIds: []string{full.GetId()}, OpenOnly: true, PageSize: 1}
 		for {
 			resp, err := s.cases.ListCases(t.Context(), req)
 			require.NoError(t, err)
@@ -107,7 +105,7 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("the list goes through every account once, in pages", func(t *testing.T) {
 		names := map[string]int{}
-		req := &sfv1.ListAccountsRequest{PageSize: 2}
+		req := &salesforcev1.ListAccountsRequest{PageSize: 2}
 		for {
 			resp, err := s.accounts.ListAccounts(t.Context(), req)
 			require.NoError(t, err)
@@ -119,7 +117,7 @@ func TestWrite(t *testing.T) {
 			}
 		}
 		require.Len(t, names, 3)
-		_, err := s.accounts.ListAccounts(t.Context(), &sfv1.ListAccountsRequest{PageToken: "nonsense"})
+		_, err := s.accounts.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{PageToken: "nonsense"})
 		require.Equal(t, fault.ReasonPageTokenInvalid, fault.ReasonOf(err))
 	})
 	t.Run("a locked record is refused for now, and its neighbours are written", func(t *testing.T) {
@@ -127,15 +125,15 @@ func TestWrite(t *testing.T) {
 		results := s.upsert(t, account("S-2", "Locked"), account("S-3", "Not locked"))
 		require.Equal(t, "RECORD_LOCKED", results[0].GetError().GetReason())
 		require.True(t, results[0].GetError().GetRetryable())
-		require.Equal(t, sfv1.Outcome_OUTCOME_UPDATED, results[1].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, results[1].GetOutcome())
 		results = s.upsert(t, account("S-2", "Locked"))
-		require.Equal(t, sfv1.Outcome_OUTCOME_UPDATED, results[0].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, results[0].GetOutcome())
 	})
 	t.Run("an acknowledgement that is lost leads to one record", func(t *testing.T) {
 		before := c.live("Account")
 		c.faults(map[string]any{"lose_ack": map[string]any{"method": "PATCH", "count": 1}})
 		results := s.upsert(t, account("S-9", "Lost and found"))
-		require.Equal(t, sfv1.Outcome_OUTCOME_UPDATED, results[0].GetOutcome(), "the repeated call finds the record that the first one made")
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, results[0].GetOutcome(), "the repeated call finds the record that the first one made")
 		require.Equal(t, before+1, c.live("Account"))
 	})
 	t.Run("acknowledgements that stay lost leave the record uncertain, not failed", func(t *testing.T) {
@@ -147,11 +145,11 @@ func TestWrite(t *testing.T) {
 	t.Run("sessions that end are renewed without the caller noticing", func(t *testing.T) {
 		c.faults(map[string]any{"expire_sessions": true})
 		c.token = ""
-		_, err := s.accounts.GetAccount(t.Context(), &sfv1.GetAccountRequest{Id: full.GetId()})
+		_, err := s.accounts.GetAccount(t.Context(), &salesforcev1.GetAccountRequest{Id: full.GetId()})
 		require.NoError(t, err)
 	})
 	t.Run("usage is what the org reports", func(t *testing.T) {
-		u, err := s.changes.GetUsage(t.Context(), &sfv1.GetUsageRequest{})
+		u, err := s.changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 		require.NoError(t, err)
 		require.EqualValues(t, 100_000, u.GetLimit())
 		require.Positive(t, u.GetUsed())
@@ -167,8 +165,8 @@ func TestWatch(t *testing.T) {
 	own := s.upsert(t, account("S-1", "Acme"))[0].GetId()
 	got := w.changes(1)[0]
 	require.Equal(t, own, got.GetRecordId())
-	require.Equal(t, sfv1.ChangeKind_CHANGE_KIND_CREATED, got.GetKind())
-	require.Equal(t, sfv1.Object_OBJECT_ACCOUNT, got.GetObject())
+	require.Equal(t, salesforcev1.ChangeKind_CHANGE_KIND_CREATED, got.GetKind())
+	require.Equal(t, salesforcev1.Object_OBJECT_ACCOUNT, got.GetObject())
 	require.True(t, got.GetOwnWrite())
 	require.Equal(t, "Acme", got.GetAccount().GetName())
 	require.WithinDuration(t, time.Now(), got.GetCommitTime().AsTime(), time.Minute)
@@ -176,7 +174,7 @@ func TestWatch(t *testing.T) {
 	t.Run("an update by someone else names its fields and carries the record as it is now", func(t *testing.T) {
 		c.do("PATCH", "/services/data/v66.0/sobjects/Account/"+own, map[string]any{"Phone": "+1 555", "BillingCity": "Paris"})
 		got := w.changes(1)[0]
-		require.Equal(t, sfv1.ChangeKind_CHANGE_KIND_UPDATED, got.GetKind())
+		require.Equal(t, salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, got.GetKind())
 		require.False(t, got.GetOwnWrite())
 		require.ElementsMatch(t, []string{"phone", "address.city"}, got.GetChangedFields())
 		require.Equal(t, "+1 555", got.GetAccount().GetPhone())
@@ -185,17 +183,17 @@ func TestWatch(t *testing.T) {
 	t.Run("a contact comes as a contact, a deletion without its record, and an undeletion with it", func(t *testing.T) {
 		id := c.create("Contact", map[string]any{"LastName": "Lovelace", "AccountId": own})
 		got := w.changes(1)[0]
-		require.Equal(t, sfv1.Object_OBJECT_CONTACT, got.GetObject())
+		require.Equal(t, salesforcev1.Object_OBJECT_CONTACT, got.GetObject())
 		require.Equal(t, own, got.GetContact().GetAccountId())
 		require.Nil(t, got.GetAccount())
 		c.do("DELETE", "/services/data/v66.0/sobjects/Contact/"+id, nil)
 		got = w.changes(1)[0]
-		require.Equal(t, sfv1.ChangeKind_CHANGE_KIND_DELETED, got.GetKind())
+		require.Equal(t, salesforcev1.ChangeKind_CHANGE_KIND_DELETED, got.GetKind())
 		require.Equal(t, id, got.GetRecordId())
 		require.Nil(t, got.GetContact())
 		c.do("POST", "/__sandbox__/undelete", map[string]any{"ids": []string{id}})
 		got = w.changes(1)[0]
-		require.Equal(t, sfv1.ChangeKind_CHANGE_KIND_UNDELETED, got.GetKind())
+		require.Equal(t, salesforcev1.ChangeKind_CHANGE_KIND_UNDELETED, got.GetKind())
 		require.Equal(t, "Lovelace", got.GetContact().GetLastName())
 	})
 	t.Run("streams that break and sessions that end are survived", func(t *testing.T) {
@@ -220,8 +218,20 @@ func TestWatch(t *testing.T) {
 		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(err))
 		require.Equal(t, fault.Precondition, fault.KindOf(err))
 	})
+	t.Run("the metrics tell usage, events and lag, and hold no ids", func(t *testing.T) {
+		resp, err := http.Get("http://" + s.addrs.Ops + "/metrics")
+		require.NoError(t, err)
+		text, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		http.DefaultClient.CloseIdleConnections()
+		for _, name := range []string{"selfsame_salesforce_api_usage ", "selfsame_salesforce_api_limit 100000", "selfsame_salesforce_api_calls_total ", `selfsame_cdc_events_total{kind="delete",object="contact"} 1`, "selfsame_cdc_lag_seconds_count"} {
+			require.Contains(t, string(text), name)
+		}
+		require.NotContains(t, string(text), own)
+	})
 	t.Run("a token that is none is refused", func(t *testing.T) {
-		stream, err := s.changes.WatchChanges(t.Context(), &sfv1.WatchChangesRequest{ResumeToken: "nonsense"})
+		stream, err := s.changes.WatchChanges(t.Context(), &salesforcev1.WatchChangesRequest{ResumeToken: "nonsense"})
 		require.NoError(t, err)
 		_, err = stream.Recv()
 		require.Equal(t, fault.ReasonResumeTokenInvalid, fault.ReasonOf(err))
@@ -241,7 +251,7 @@ func TestWatch_Restart(t *testing.T) {
 		want = append(want, c.create("Account", map[string]any{"Name": fmt.Sprint("while down ", i)}))
 	}
 	ids := map[string]bool{}
-	records := func(changes []*sfv1.Change) (out []string) {
+	records := func(changes []*salesforcev1.Change) (out []string) {
 		for _, ch := range changes {
 			ids[ch.GetId()] = true
 			out = append(out, ch.GetRecordId())
@@ -289,8 +299,8 @@ func TestMappingFile(t *testing.T) {
 		w := s.watch(t, "")
 		u := account("S-1", "Renamed")
 		u.Account.ErpNumber = "4711"
-		require.Equal(t, sfv1.Outcome_OUTCOME_CREATED, s.upsert(t, u)[0].GetOutcome())
-		require.Equal(t, sfv1.Outcome_OUTCOME_UPDATED, s.upsert(t, u)[0].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, s.upsert(t, u)[0].GetOutcome())
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, s.upsert(t, u)[0].GetOutcome())
 		got := w.changes(1)[0].GetAccount()
 		require.Equal(t, "4711", got.GetErpNumber())
 		require.Equal(t, "S-1", got.GetExternalId())
@@ -303,19 +313,19 @@ func TestLimit(t *testing.T) {
 	s := startReady(t, config(t, c))
 	var err error
 	for range 10 {
-		if _, err = s.accounts.ListAccounts(t.Context(), &sfv1.ListAccountsRequest{}); err != nil {
+		if _, err = s.accounts.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{}); err != nil {
 			break
 		}
 	}
 	require.Equal(t, fault.Exhausted, fault.KindOf(err))
 	require.Equal(t, "API_LIMIT_EXHAUSTED", fault.ReasonOf(err))
 	require.Greater(t, fault.RetryAfter(err), time.Minute)
-	before, err := s.changes.GetUsage(t.Context(), &sfv1.GetUsageRequest{})
+	before, err := s.changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 	require.NoError(t, err)
 	require.EqualValues(t, 6, before.GetLimit())
-	_, err = s.accounts.BatchUpsertAccounts(t.Context(), &sfv1.BatchUpsertAccountsRequest{Upserts: []*sfv1.AccountUpsert{account("S", "n")}})
+	_, err = s.accounts.BatchUpsertAccounts(t.Context(), &salesforcev1.BatchUpsertAccountsRequest{Upserts: []*salesforcev1.AccountUpsert{account("S", "n")}})
 	require.Equal(t, fault.Exhausted, fault.KindOf(err))
-	after, err := s.changes.GetUsage(t.Context(), &sfv1.GetUsageRequest{})
+	after, err := s.changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 	require.NoError(t, err)
 	require.Equal(t, before.GetOwnCalls(), after.GetOwnCalls(), "no call is wasted on an allowance that is used up")
 }
@@ -334,9 +344,9 @@ func TestStart_SalesforceAway(t *testing.T) {
 	conn, err := grpc.NewClient(s.addrs.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials())) // without health checks of its own
 	require.NoError(t, err)
 	defer conn.Close()
-	plain := sfv1.NewAccountServiceClient(conn)
+	plain := salesforcev1.NewAccountServiceClient(conn)
 	require.Eventually(t, func() bool {
-		_, err := plain.GetAccount(t.Context(), &sfv1.GetAccountRequest{Id: "001000000000001AAA"})
+		_, err := plain.GetAccount(t.Context(), &salesforcev1.GetAccountRequest{Id: "001000000000001AAA"})
 		return fault.ReasonOf(err) == "SALESFORCE_UNREACHABLE" && fault.KindOf(err) == fault.Unavailable
 	}, waitFor, tick)
 	require.Equal(t, grpc_health_v1.HealthCheckResponse_NOT_SERVING, status(grpc_health_v1.NewHealthClient(conn)))
@@ -352,5 +362,5 @@ func TestStart_SalesforceAway(t *testing.T) {
 	startSandbox(t, func(cfg *sandbox.Config) { cfg.HTTPListen, cfg.PubSubListen = web, bus })
 	s.waitReady(t)
 	require.Eventually(t, func() bool { return status(s.health) == grpc_health_v1.HealthCheckResponse_SERVING }, waitFor, 50*time.Millisecond)
-	require.Equal(t, sfv1.Outcome_OUTCOME_CREATED, s.upsert(t, account("S-1", "Caught up"))[0].GetOutcome())
+	require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, s.upsert(t, account("S-1", "Caught up"))[0].GetOutcome())
 }

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
-
 	systemsalesforce "github.com/selfsame-io/selfsame/services/system-salesforce"
 )
 
@@ -26,10 +26,18 @@ func main() {
 
 func run(ctx context.Context) error {
 	cfg, err := conf.Load(conf.Options{
-		Program: "system-salesforce", EnvPrefix: "SELFSAME", Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout,
+		Program: "system-salesforce", EnvPrefix: "SELFSAME", Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout, Version: version(),
 	}, systemsalesforce.DefaultConfig())
 	if err != nil {
 		return err
 	}
 	return systemsalesforce.Run(ctx, cfg)
+}
+
+// version is that of the module, as the build recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
 }

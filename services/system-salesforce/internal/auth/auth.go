@@ -40,8 +40,8 @@ const (
 	assertionLife = 3 * time.Minute
 	tokenTimeout  = 20 * time.Second
 	maxTokenBody  = 64 << 10
-	pauseMin      = time.Second
-	pauseMax      = time.Minute
+	firstPause    = time.Second
+	longestPause  = time.Minute
 	// unreachableMax is the longest pause when no login was refused.
 	unreachableMax = 5 * time.Second
 )
@@ -181,7 +181,7 @@ func backoff(n int) time.Duration {
 	if n <= 0 {
 		return 0
 	}
-	return min(pauseMax, pauseMin<<min(n-1, 10))
+	return min(longestPause, firstPause<<min(n-1, 10))
 }
 
 // lead runs the token request for everyone who waits on f.

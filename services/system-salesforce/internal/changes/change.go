@@ -9,10 +9,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
@@ -30,7 +28,7 @@ func topic(sobject string) string {
 }
 
 // changes translates events, reading the records they are about as they are now.
-func (w *Watcher) changes(ctx context.Context, s source, events []pubsub.Event) ([]*sfv1.Change, error) {
+func (w *Watcher) changes(ctx context.Context, s source, events []pubsub.Event) ([]*salesforcev1.Change, error) {
 	var ids []string
 	seen := map[string]bool{}
 	for _, e := range events {
@@ -48,11 +46,11 @@ func (w *Watcher) changes(ctx context.Context, s source, events []pubsub.Event) 
 	if err != nil {
 		return nil, err
 	}
-	var out []*sfv1.Change
+	var out []*salesforcev1.Change
 	for _, e := range events {
 		w.metrics.event(ctx, s.object.Name, e, w.o.Now())
 		if overflow(e) {
-			out = append(out, w.change(s, e, sfv1.ChangeKind_CHANGE_KIND_OVERFLOW, ""))
+			out = append(out, w.change(s, e, salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW, ""))
 			continue
 		}
 		for _, id := range e.RecordIDs {
@@ -79,17 +77,17 @@ func overflow(e pubsub.Event) bool {
 	return false
 }
 
-func (w *Watcher) recordChange(s source, e pubsub.Event, id string, records map[string]rest.Record) (*sfv1.Change, error) {
+func (w *Watcher) recordChange(s source, e pubsub.Event, id string, records map[string]rest.Record) (*salesforcev1.Change, error) {
 	row, alive := records[id]
 	c := w.change(s, e, kindOf(e.ChangeType, alive), id)
-	if !alive || c.Kind == sfv1.ChangeKind_CHANGE_KIND_DELETED {
+	if !alive || c.Kind == salesforcev1.ChangeKind_CHANGE_KIND_DELETED {
 		return c, nil
 	}
 	var err error
 	switch s.kind {
-	case sfv1.Object_OBJECT_ACCOUNT:
+	case salesforcev1.Object_OBJECT_ACCOUNT:
 		c.Account, err = w.o.Mapping.ReadAccount(row)
-	case sfv1.Object_OBJECT_CONTACT:
+	case salesforcev1.Object_OBJECT_CONTACT:
 		c.Contact, err = w.o.Mapping.ReadContact(row)
 	}
 	if err != nil {
@@ -98,8 +96,8 @@ func (w *Watcher) recordChange(s source, e pubsub.Event, id string, records map[
 	return c, nil
 }
 
-func (w *Watcher) change(s source, e pubsub.Event, kind sfv1.ChangeKind, id string) *sfv1.Change {
-	return &sfv1.Change{
+func (w *Watcher) change(s source, e pubsub.Event, kind salesforcev1.ChangeKind, id string) *salesforcev1.Change {
+	return &salesforcev1.Change{
 		Id:   s.object.Name + ":" + base64.RawURLEncoding.EncodeToString(e.ReplayID) + ":" + id,
 		Kind: kind, Object: s.kind, RecordId: id, CommitTime: timestamppb.New(e.Committed),
 		ChangedFields: s.object.Names(e.Changed), OwnWrite: ownWrite(e.Origin, w.o.ClientName),
@@ -107,20 +105,20 @@ func (w *Watcher) change(s source, e pubsub.Event, kind sfv1.ChangeKind, id stri
 }
 
 // kindOf says what an event means for a record that is or is not there now.
-func kindOf(changeType string, alive bool) sfv1.ChangeKind {
+func kindOf(changeType string, alive bool) salesforcev1.ChangeKind {
 	if !alive {
-		return sfv1.ChangeKind_CHANGE_KIND_DELETED
+		return salesforcev1.ChangeKind_CHANGE_KIND_DELETED
 	}
 	switch changeType {
 	case "CREATE", "GAP_CREATE":
-		return sfv1.ChangeKind_CHANGE_KIND_CREATED
+		return salesforcev1.ChangeKind_CHANGE_KIND_CREATED
 	case "UNDELETE", "GAP_UNDELETE":
-		return sfv1.ChangeKind_CHANGE_KIND_UNDELETED
+		return salesforcev1.ChangeKind_CHANGE_KIND_UNDELETED
 	case "DELETE":
-		return sfv1.ChangeKind_CHANGE_KIND_DELETED
+		return salesforcev1.ChangeKind_CHANGE_KIND_DELETED
 	}
 	// An update, a gap of unknown content, or a kind invented later: the record as it is now says it all.
-	return sfv1.ChangeKind_CHANGE_KIND_UPDATED
+	return salesforcev1.ChangeKind_CHANGE_KIND_UPDATED
 }
 
 // ownWrite compares the client part of an origin such as "com/salesforce/api/rest/66.0;client=selfsame", never the API part:

@@ -20,10 +20,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/retry"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
@@ -72,7 +70,7 @@ type Watcher struct {
 // source is one kind of record and its topic.
 type source struct {
 	object *mapping.Object
-	kind   sfv1.Object
+	kind   salesforcev1.Object
 	topic  string
 }
 
@@ -85,8 +83,8 @@ func New(o Options) (*Watcher, error) {
 	return &Watcher{
 		o: o, metrics: m, backoff: retry.Backoff{Min: 500 * time.Millisecond, Max: 30 * time.Second, Jitter: 0.3},
 		sources: []source{
-			{object: o.Mapping.Account, kind: sfv1.Object_OBJECT_ACCOUNT, topic: topic(o.Mapping.Account.SObject)},
-			{object: o.Mapping.Contact, kind: sfv1.Object_OBJECT_CONTACT, topic: topic(o.Mapping.Contact.SObject)},
+			{object: o.Mapping.Account, kind: salesforcev1.Object_OBJECT_ACCOUNT, topic: topic(o.Mapping.Account.SObject)},
+			{object: o.Mapping.Contact, kind: salesforcev1.Object_OBJECT_CONTACT, topic: topic(o.Mapping.Contact.SObject)},
 		},
 	}, nil
 }
@@ -103,7 +101,7 @@ type delivery struct {
 //
 // Errors: Invalid RESUME_TOKEN_INVALID, Precondition RESUME_TOKEN_EXPIRED, and those of pubsub.Client.Subscribe and
 // rest.Client.Retrieve that waiting does not mend.
-func (w *Watcher) Watch(ctx context.Context, text string, send func(*sfv1.WatchChangesResponse) error) error {
+func (w *Watcher) Watch(ctx context.Context, text string, send func(*salesforcev1.WatchChangesResponse) error) error {
 	t, err := w.start(ctx, text)
 	if err != nil {
 		return err
@@ -170,7 +168,7 @@ func (w *Watcher) objects() []string {
 
 // merge sends batches one after another. What the topics have at the same moment goes into one response, accounts first: a
 // contact usually comes with its account.
-func (w *Watcher) merge(ctx context.Context, t token, in <-chan delivery, send func(*sfv1.WatchChangesResponse) error) error {
+func (w *Watcher) merge(ctx context.Context, t token, in <-chan delivery, send func(*salesforcev1.WatchChangesResponse) error) error {
 	for {
 		waiting := make([]*delivery, len(w.sources))
 		select {
@@ -201,10 +199,10 @@ func (w *Watcher) merge(ctx context.Context, t token, in <-chan delivery, send f
 }
 
 // step sends what is waiting and returns the position after it.
-func (w *Watcher) step(ctx context.Context, t token, waiting []*delivery, send func(*sfv1.WatchChangesResponse) error) (token, error) {
+func (w *Watcher) step(ctx context.Context, t token, waiting []*delivery, send func(*salesforcev1.WatchChangesResponse) error) (token, error) {
 	next := t
 	next.Topics = maps.Clone(t.Topics)
-	var changes []*sfv1.Change
+	var changes []*salesforcev1.Change
 	for i, d := range waiting {
 		if d == nil {
 			continue
@@ -250,10 +248,10 @@ func after(events []pubsub.Event, since int64) (kept []pubsub.Event, passed bool
 	return kept, len(kept) > 0 || len(events) == 0
 }
 
-func (w *Watcher) send(t token, changes []*sfv1.Change, send func(*sfv1.WatchChangesResponse) error) error {
+func (w *Watcher) send(t token, changes []*salesforcev1.Change, send func(*salesforcev1.WatchChangesResponse) error) error {
 	text, err := t.encode()
 	if err != nil {
 		return err
 	}
-	return send(&sfv1.WatchChangesResponse{Changes: changes, ResumeToken: text})
+	return send(&salesforcev1.WatchChangesResponse{Changes: changes, ResumeToken: text})
 }

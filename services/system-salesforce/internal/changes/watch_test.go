@@ -16,10 +16,8 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.uber.org/goleak"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
@@ -118,10 +116,10 @@ func setup(t *testing.T) (*org, *Watcher) {
 var errStop = errors.New("stop")
 
 // run watches until n responses have come.
-func run(t *testing.T, w *Watcher, token string, n int) []*sfv1.WatchChangesResponse {
+func run(t *testing.T, w *Watcher, token string, n int) []*salesforcev1.WatchChangesResponse {
 	t.Helper()
-	var out []*sfv1.WatchChangesResponse
-	err := w.Watch(t.Context(), token, func(r *sfv1.WatchChangesResponse) error {
+	var out []*salesforcev1.WatchChangesResponse
+	err := w.Watch(t.Context(), token, func(r *salesforcev1.WatchChangesResponse) error {
 		out = append(out, r)
 		if len(out) == n {
 			return errStop
@@ -132,7 +130,7 @@ func run(t *testing.T, w *Watcher, token string, n int) []*sfv1.WatchChangesResp
 	return out
 }
 
-func kinds(r *sfv1.WatchChangesResponse) (out []string) {
+func kinds(r *salesforcev1.WatchChangesResponse) (out []string) {
 	for _, c := range r.GetChanges() {
 		out = append(out, strings.TrimPrefix(c.GetKind().String(), "CHANGE_KIND_")+" "+c.GetRecordId())
 	}
@@ -212,7 +210,7 @@ func TestWatch(t *testing.T) {
 			o.batches[accounts] = []pubsub.Batch{batch(event("CREATE", "r1", acme)), batch(event("UPDATE", "r3", acme))}
 			o.batches[contacts] = []pubsub.Batch{batch(event("CREATE", "r2", ada)), batch(event("UPDATE", "r4", ada))}
 			var got []string
-			err := w.Watch(t.Context(), "", func(r *sfv1.WatchChangesResponse) error {
+			err := w.Watch(t.Context(), "", func(r *salesforcev1.WatchChangesResponse) error {
 				synctest.Wait() // the other topic's batch is there by now
 				got = append(got, kinds(r)...)
 				if len(got) == 4 {
@@ -280,14 +278,14 @@ func TestWatch(t *testing.T) {
 			o, w := setup(t)
 			o.errs = []error{err}
 			o.batches[accounts] = []pubsub.Batch{batch(event("CREATE", "r1", acme))}
-			require.ErrorIs(t, w.Watch(t.Context(), "", func(*sfv1.WatchChangesResponse) error { return nil }), err)
+			require.ErrorIs(t, w.Watch(t.Context(), "", func(*salesforcev1.WatchChangesResponse) error { return nil }), err)
 		})
 	}
 	t.Run("the end of one topic's feed ends the stream", func(t *testing.T) {
 		t.Parallel()
 		o, w := setup(t)
 		o.end = expiredToken("gone")
-		err := w.Watch(t.Context(), "", func(*sfv1.WatchChangesResponse) error { return nil })
+		err := w.Watch(t.Context(), "", func(*salesforcev1.WatchChangesResponse) error { return nil })
 		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(err))
 	})
 }
@@ -307,7 +305,9 @@ func TestToken(t *testing.T) {
 	t.Run("what is not a token is refused", func(t *testing.T) {
 		t.Parallel()
 		for _, bad := range []token{
-			{}, {Version: 2, Org: good.Org, Topics: good.Topics}, {Version: 1, Topics: good.Topics},
+			{},
+			{Version: 2, Org: good.Org, Topics: good.Topics},
+			{Version: 1, Topics: good.Topics},
 			{Version: 1, Org: good.Org, Topics: map[string]position{"account": {Since: 1}}},
 			{Version: 1, Org: good.Org, Topics: map[string]position{"account": {Since: 1}, "contact": {}}},
 			{Version: 1, Org: good.Org, Topics: map[string]position{"account": {Since: 1}, "lead": {Since: 1}}},

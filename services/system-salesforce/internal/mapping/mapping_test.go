@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -91,9 +91,9 @@ func TestRead(t *testing.T) {
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	m := load(t, "")
-	account := &sfv1.Account{
+	account := &salesforcev1.Account{
 		Id: "001", Version: 5, ExternalId: "S-1", Name: "Müller", Phone: "1", Website: "",
-		Address: &sfv1.Address{City: "Berlin", Country: "Germany"},
+		Address: &salesforcev1.Address{City: "Berlin", Country: "Germany"},
 	}
 	row, problem := m.WriteAccount(account, nil)
 	require.Nil(t, problem)
@@ -103,33 +103,33 @@ func TestWrite(t *testing.T) {
 	require.Nil(t, problem)
 	golden(t, "write_mask", row)
 
-	row, problem = m.WriteContact(&sfv1.Contact{AccountId: "001x", LastName: "L"}, []string{"account_id", "email"})
+	row, problem = m.WriteContact(&salesforcev1.Contact{AccountId: "001x", LastName: "L"}, []string{"account_id", "email"})
 	require.Nil(t, problem)
 	golden(t, "write_contact", row)
 
 	t.Run("a mask over an absent address clears it", func(t *testing.T) {
 		t.Parallel()
-		row, problem := m.WriteAccount(&sfv1.Account{}, []string{"address.city"})
+		row, problem := m.WriteAccount(&salesforcev1.Account{}, []string{"address.city"})
 		require.Nil(t, problem)
 		require.Equal(t, map[string]any{"BillingCity": nil}, row)
 	})
 	t.Run("what cannot be kept is refused by our name of the field, without its value", func(t *testing.T) {
 		t.Parallel()
-		_, problem := m.WriteAccount(&sfv1.Account{Phone: strings.Repeat("ü", 41)}, nil)
+		_, problem := m.WriteAccount(&salesforcev1.Account{Phone: strings.Repeat("ü", 41)}, nil)
 		require.Equal(t, &Problem{Field: "phone", Reason: ReasonFieldTooLong, Message: "the CRM keeps at most 40 characters of this field"}, problem)
-		_, problem = m.WriteAccount(&sfv1.Account{Phone: strings.Repeat("ü", 40)}, nil)
+		_, problem = m.WriteAccount(&salesforcev1.Account{Phone: strings.Repeat("ü", 40)}, nil)
 		require.Nil(t, problem, "characters count, not bytes")
-		_, problem = m.WriteAccount(&sfv1.Account{}, []string{"telephone"})
+		_, problem = m.WriteAccount(&salesforcev1.Account{}, []string{"telephone"})
 		require.Equal(t, ReasonFieldUnknown, problem.Reason)
 	})
 	t.Run("a read-only field is refused when asked for and left out when not", func(t *testing.T) {
 		t.Parallel()
 		m := load(t, "version: 1\nobjects:\n  account:\n    fields:\n      erp_number: {read_only: true}\n      segment: {field: \"\"}\n")
-		row, problem := m.WriteAccount(&sfv1.Account{Name: "N", ErpNumber: "1", Segment: "x"}, nil)
+		row, problem := m.WriteAccount(&salesforcev1.Account{Name: "N", ErpNumber: "1", Segment: "x"}, nil)
 		require.Nil(t, problem)
 		require.Equal(t, map[string]any{"Name": "N"}, row)
 		for _, field := range []string{"erp_number", "segment"} {
-			_, problem = m.WriteAccount(&sfv1.Account{ErpNumber: "1"}, []string{field})
+			_, problem = m.WriteAccount(&salesforcev1.Account{ErpNumber: "1"}, []string{field})
 			require.Equal(t, ReasonFieldReadOnly, problem.Reason)
 		}
 	})
@@ -169,7 +169,7 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, "ERP_Customer_Number__c", before.Account.Column("erp_number"))
 		require.Equal(t, "SAP__c", after.Account.Column("erp_number"))
 		require.Equal(t, before.Contact.Columns(), after.Contact.Columns())
-		require.Equal(t, len(before.Account.Columns()), len(after.Account.Columns()))
+		require.Len(t, after.Account.Columns(), len(before.Account.Columns()))
 		row := readRow(t, "account.json")
 		row["SAP__c"] = "99"
 		a, err := after.ReadAccount(row)

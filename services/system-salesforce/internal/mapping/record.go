@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
 // Reasons for which a value cannot be kept.
@@ -31,12 +31,12 @@ type Problem struct {
 }
 
 // ReadAccount translates a record read with Columns.
-func (m *Mapping) ReadAccount(row map[string]any) (*sfv1.Account, error) {
+func (m *Mapping) ReadAccount(row map[string]any) (*salesforcev1.Account, error) {
 	meta, err := readMeta(row)
 	if err != nil {
 		return nil, fmt.Errorf("account: %w", err)
 	}
-	a := &sfv1.Account{Id: meta.id, Version: meta.version, CreateTime: meta.created, UpdateTime: meta.updated}
+	a := &salesforcev1.Account{Id: meta.id, Version: meta.version, CreateTime: meta.created, UpdateTime: meta.updated}
 	for _, f := range m.Account.fields {
 		if text := m.Account.read(f, row); text != "" {
 			*accountField(a, f.Name, true) = text
@@ -46,12 +46,12 @@ func (m *Mapping) ReadAccount(row map[string]any) (*sfv1.Account, error) {
 }
 
 // ReadContact translates a record read with Columns.
-func (m *Mapping) ReadContact(row map[string]any) (*sfv1.Contact, error) {
+func (m *Mapping) ReadContact(row map[string]any) (*salesforcev1.Contact, error) {
 	meta, err := readMeta(row)
 	if err != nil {
 		return nil, fmt.Errorf("contact: %w", err)
 	}
-	c := &sfv1.Contact{Id: meta.id, Version: meta.version, CreateTime: meta.created, UpdateTime: meta.updated}
+	c := &salesforcev1.Contact{Id: meta.id, Version: meta.version, CreateTime: meta.created, UpdateTime: meta.updated}
 	for _, f := range m.Contact.fields {
 		*contactField(c, f.Name) = m.Contact.read(f, row)
 	}
@@ -59,12 +59,12 @@ func (m *Mapping) ReadContact(row map[string]any) (*sfv1.Contact, error) {
 }
 
 // ReadCase translates a record read with Columns.
-func (m *Mapping) ReadCase(row map[string]any) (*sfv1.Case, error) {
+func (m *Mapping) ReadCase(row map[string]any) (*salesforcev1.Case, error) {
 	meta, err := readMeta(row)
 	if err != nil {
 		return nil, fmt.Errorf("case: %w", err)
 	}
-	c := &sfv1.Case{Id: meta.id, CreateTime: meta.created, UpdateTime: meta.updated}
+	c := &salesforcev1.Case{Id: meta.id, CreateTime: meta.created, UpdateTime: meta.updated}
 	for _, f := range m.Case.fields {
 		if f.Name == "closed" {
 			c.Closed, _ = row[f.Column].(bool)
@@ -77,7 +77,7 @@ func (m *Mapping) ReadCase(row map[string]any) (*sfv1.Case, error) {
 
 // WriteAccount returns the sObject fields to write. An empty mask writes every field that is set; a field in the mask that is
 // empty is cleared. Fields of the mask that cannot be written are a Problem.
-func (m *Mapping) WriteAccount(a *sfv1.Account, mask []string) (map[string]any, *Problem) {
+func (m *Mapping) WriteAccount(a *salesforcev1.Account, mask []string) (map[string]any, *Problem) {
 	return m.Account.row(mask, func(name string) string {
 		if p := accountField(a, name, false); p != nil {
 			return *p
@@ -87,7 +87,7 @@ func (m *Mapping) WriteAccount(a *sfv1.Account, mask []string) (map[string]any, 
 }
 
 // WriteContact is WriteAccount for contacts.
-func (m *Mapping) WriteContact(c *sfv1.Contact, mask []string) (map[string]any, *Problem) {
+func (m *Mapping) WriteContact(c *salesforcev1.Contact, mask []string) (map[string]any, *Problem) {
 	return m.Contact.row(mask, func(name string) string { return *contactField(c, name) })
 }
 
@@ -193,7 +193,7 @@ func Time(v any) (time.Time, error) {
 }
 
 // accountField returns where a field is kept in the message; nil when it is in an address that is absent and not to be made.
-func accountField(a *sfv1.Account, name string, make bool) *string {
+func accountField(a *salesforcev1.Account, name string, make bool) *string {
 	switch name {
 	case "external_id":
 		return &a.ExternalId
@@ -216,7 +216,7 @@ func accountField(a *sfv1.Account, name string, make bool) *string {
 		if !make {
 			return nil
 		}
-		a.Address = &sfv1.Address{}
+		a.Address = &salesforcev1.Address{}
 	}
 	switch name {
 	case "address.street":
@@ -233,7 +233,7 @@ func accountField(a *sfv1.Account, name string, make bool) *string {
 	panic("mapping: account has no field " + name)
 }
 
-func contactField(c *sfv1.Contact, name string) *string {
+func contactField(c *salesforcev1.Contact, name string) *string {
 	switch name {
 	case "external_id":
 		return &c.ExternalId
@@ -257,7 +257,7 @@ func contactField(c *sfv1.Contact, name string) *string {
 	panic("mapping: contact has no field " + name)
 }
 
-func caseField(c *sfv1.Case, name string) *string {
+func caseField(c *salesforcev1.Case, name string) *string {
 	switch name {
 	case "number":
 		return &c.Number

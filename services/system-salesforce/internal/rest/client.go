@@ -26,7 +26,6 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 )
 

@@ -19,7 +19,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 )
 
@@ -127,8 +126,10 @@ func TestRetrieve(t *testing.T) {
 	require.Nil(t, rows[1])
 	require.Equal(t, "Acme GmbH", rows[2]["Name"])
 	require.Equal(t, Usage{Used: 18, Limit: 15000, Own: 1}, v.client.Usage())
-	require.Equal(t, seen{method: "POST", uri: "/services/data/v66.0/composite/sobjects/Account", token: "Bearer token0", options: "client=selfsame",
-		body: map[string]any{"ids": []any{"001Hs00004abcdF", "001Hs00004zzzzzIAA", "001Hs00004abcdEIAQ"}, "fields": []any{"Id", "Name"}}}, v.got()[0])
+	require.Equal(t, seen{
+		method: "POST", uri: "/services/data/v66.0/composite/sobjects/Account", token: "Bearer token0", options: "client=selfsame",
+		body: map[string]any{"ids": []any{"001Hs00004abcdF", "001Hs00004zzzzzIAA", "001Hs00004abcdEIAQ"}, "fields": []any{"Id", "Name"}},
+	}, v.got()[0])
 }
 
 func TestQuery(t *testing.T) {

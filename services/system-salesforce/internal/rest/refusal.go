@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 )
 

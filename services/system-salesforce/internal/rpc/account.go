@@ -3,16 +3,16 @@ package rpc
 import (
 	"context"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
 type accounts struct {
-	sfv1.UnimplementedAccountServiceServer
+	salesforcev1.UnimplementedAccountServiceServer
 	*Server
 }
 
 // GetAccount returns one account.
-func (s *accounts) GetAccount(ctx context.Context, req *sfv1.GetAccountRequest) (*sfv1.GetAccountResponse, error) {
+func (s *accounts) GetAccount(ctx context.Context, req *salesforcev1.GetAccountRequest) (*salesforcev1.GetAccountResponse, error) {
 	found, _, err := get(ctx, s.Server, s.Mapping.Account, []string{req.GetId()}, s.Mapping.ReadAccount)
 	if err != nil {
 		return nil, err
@@ -20,25 +20,25 @@ func (s *accounts) GetAccount(ctx context.Context, req *sfv1.GetAccountRequest) 
 	if len(found) == 0 {
 		return nil, notFound("account")
 	}
-	return &sfv1.GetAccountResponse{Account: found[0]}, nil
+	return &salesforcev1.GetAccountResponse{Account: found[0]}, nil
 }
 
 // BatchGetAccounts returns many accounts.
-func (s *accounts) BatchGetAccounts(ctx context.Context, req *sfv1.BatchGetAccountsRequest) (*sfv1.BatchGetAccountsResponse, error) {
+func (s *accounts) BatchGetAccounts(ctx context.Context, req *salesforcev1.BatchGetAccountsRequest) (*salesforcev1.BatchGetAccountsResponse, error) {
 	found, missing, err := get(ctx, s.Server, s.Mapping.Account, req.GetIds(), s.Mapping.ReadAccount)
 	if err != nil {
 		return nil, err
 	}
-	return &sfv1.BatchGetAccountsResponse{Accounts: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetAccountsResponse{Accounts: found, MissingIds: missing}, nil
 }
 
 // ListAccounts returns a page of all accounts.
-func (s *accounts) ListAccounts(ctx context.Context, req *sfv1.ListAccountsRequest) (*sfv1.ListAccountsResponse, error) {
+func (s *accounts) ListAccounts(ctx context.Context, req *salesforcev1.ListAccountsRequest) (*salesforcev1.ListAccountsResponse, error) {
 	rows, next, err := s.list(ctx, s.Mapping.Account, req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	resp := &sfv1.ListAccountsResponse{NextPageToken: next, Accounts: make([]*sfv1.Account, 0, len(rows))}
+	resp := &salesforcev1.ListAccountsResponse{NextPageToken: next, Accounts: make([]*salesforcev1.Account, 0, len(rows))}
 	for _, row := range rows {
 		a, err := s.Mapping.ReadAccount(row)
 		if err != nil {
@@ -50,7 +50,7 @@ func (s *accounts) ListAccounts(ctx context.Context, req *sfv1.ListAccountsReque
 }
 
 // BatchUpsertAccounts writes accounts.
-func (s *accounts) BatchUpsertAccounts(ctx context.Context, req *sfv1.BatchUpsertAccountsRequest) (*sfv1.BatchUpsertAccountsResponse, error) {
+func (s *accounts) BatchUpsertAccounts(ctx context.Context, req *salesforcev1.BatchUpsertAccountsRequest) (*salesforcev1.BatchUpsertAccountsResponse, error) {
 	items := make([]item, len(req.GetUpserts()))
 	for i, u := range req.GetUpserts() {
 		items[i] = item{id: u.GetAccount().GetId(), externalID: u.GetAccount().GetExternalId()}
@@ -60,5 +60,5 @@ func (s *accounts) BatchUpsertAccounts(ctx context.Context, req *sfv1.BatchUpser
 	if err != nil {
 		return nil, err
 	}
-	return &sfv1.BatchUpsertAccountsResponse{Results: results}, nil
+	return &salesforcev1.BatchUpsertAccountsResponse{Results: results}, nil
 }

@@ -6,22 +6,20 @@ import (
 	"slices"
 	"strings"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
 type cases struct {
-	sfv1.UnimplementedCaseServiceServer
+	salesforcev1.UnimplementedCaseServiceServer
 	*Server
 }
 
 // ListCases returns the cases of accounts, newest first.
-func (s *cases) ListCases(ctx context.Context, req *sfv1.ListCasesRequest) (*sfv1.ListCasesResponse, error) {
+func (s *cases) ListCases(ctx context.Context, req *salesforcev1.ListCasesRequest) (*salesforcev1.ListCasesResponse, error) {
 	n, err := page.Size(req.GetPageSize(), 50, 200)
 	if err != nil {
 		return nil, err
@@ -54,7 +52,7 @@ func (s *cases) ListCases(ctx context.Context, req *sfv1.ListCasesRequest) (*sfv
 	if err != nil {
 		return nil, err
 	}
-	resp := &sfv1.ListCasesResponse{Cases: make([]*sfv1.Case, 0, len(rows))}
+	resp := &salesforcev1.ListCasesResponse{Cases: make([]*salesforcev1.Case, 0, len(rows))}
 	for _, row := range rows {
 		c, err := s.Mapping.ReadCase(row)
 		if err != nil {

@@ -5,21 +5,21 @@ import (
 
 	"google.golang.org/grpc"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
 type changes struct {
-	sfv1.UnimplementedChangeServiceServer
+	salesforcev1.UnimplementedChangeServiceServer
 	*Server
 }
 
 // WatchChanges streams the changes after a token.
-func (s *changes) WatchChanges(req *sfv1.WatchChangesRequest, stream grpc.ServerStreamingServer[sfv1.WatchChangesResponse]) error {
+func (s *changes) WatchChanges(req *salesforcev1.WatchChangesRequest, stream grpc.ServerStreamingServer[salesforcev1.WatchChangesResponse]) error {
 	return s.Watcher.Watch(stream.Context(), req.GetResumeToken(), stream.Send)
 }
 
 // GetUsage tells how much of the allowance is used.
-func (s *changes) GetUsage(context.Context, *sfv1.GetUsageRequest) (*sfv1.GetUsageResponse, error) {
+func (s *changes) GetUsage(context.Context, *salesforcev1.GetUsageRequest) (*salesforcev1.GetUsageResponse, error) {
 	u := s.CRM.Usage()
-	return &sfv1.GetUsageResponse{Used: u.Used, Limit: u.Limit, OwnCalls: u.Own}, nil
+	return &salesforcev1.GetUsageResponse{Used: u.Used, Limit: u.Limit, OwnCalls: u.Own}, nil
 }

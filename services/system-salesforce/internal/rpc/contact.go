@@ -3,16 +3,16 @@ package rpc
 import (
 	"context"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
 type contacts struct {
-	sfv1.UnimplementedContactServiceServer
+	salesforcev1.UnimplementedContactServiceServer
 	*Server
 }
 
 // GetContact returns one contact.
-func (s *contacts) GetContact(ctx context.Context, req *sfv1.GetContactRequest) (*sfv1.GetContactResponse, error) {
+func (s *contacts) GetContact(ctx context.Context, req *salesforcev1.GetContactRequest) (*salesforcev1.GetContactResponse, error) {
 	found, _, err := get(ctx, s.Server, s.Mapping.Contact, []string{req.GetId()}, s.Mapping.ReadContact)
 	if err != nil {
 		return nil, err
@@ -20,25 +20,25 @@ func (s *contacts) GetContact(ctx context.Context, req *sfv1.GetContactRequest) 
 	if len(found) == 0 {
 		return nil, notFound("contact")
 	}
-	return &sfv1.GetContactResponse{Contact: found[0]}, nil
+	return &salesforcev1.GetContactResponse{Contact: found[0]}, nil
 }
 
 // BatchGetContacts returns many contacts.
-func (s *contacts) BatchGetContacts(ctx context.Context, req *sfv1.BatchGetContactsRequest) (*sfv1.BatchGetContactsResponse, error) {
+func (s *contacts) BatchGetContacts(ctx context.Context, req *salesforcev1.BatchGetContactsRequest) (*salesforcev1.BatchGetContactsResponse, error) {
 	found, missing, err := get(ctx, s.Server, s.Mapping.Contact, req.GetIds(), s.Mapping.ReadContact)
 	if err != nil {
 		return nil, err
 	}
-	return &sfv1.BatchGetContactsResponse{Contacts: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetContactsResponse{Contacts: found, MissingIds: missing}, nil
 }
 
 // ListContacts returns a page of all contacts.
-func (s *contacts) ListContacts(ctx context.Context, req *sfv1.ListContactsRequest) (*sfv1.ListContactsResponse, error) {
+func (s *contacts) ListContacts(ctx context.Context, req *salesforcev1.ListContactsRequest) (*salesforcev1.ListContactsResponse, error) {
 	rows, next, err := s.list(ctx, s.Mapping.Contact, req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	resp := &sfv1.ListContactsResponse{NextPageToken: next, Contacts: make([]*sfv1.Contact, 0, len(rows))}
+	resp := &salesforcev1.ListContactsResponse{NextPageToken: next, Contacts: make([]*salesforcev1.Contact, 0, len(rows))}
 	for _, row := range rows {
 		a, err := s.Mapping.ReadContact(row)
 		if err != nil {
@@ -50,7 +50,7 @@ func (s *contacts) ListContacts(ctx context.Context, req *sfv1.ListContactsReque
 }
 
 // BatchUpsertContacts writes contacts.
-func (s *contacts) BatchUpsertContacts(ctx context.Context, req *sfv1.BatchUpsertContactsRequest) (*sfv1.BatchUpsertContactsResponse, error) {
+func (s *contacts) BatchUpsertContacts(ctx context.Context, req *salesforcev1.BatchUpsertContactsRequest) (*salesforcev1.BatchUpsertContactsResponse, error) {
 	items := make([]item, len(req.GetUpserts()))
 	for i, u := range req.GetUpserts() {
 		items[i] = item{id: u.GetContact().GetId(), externalID: u.GetContact().GetExternalId()}
@@ -60,5 +60,5 @@ func (s *contacts) BatchUpsertContacts(ctx context.Context, req *sfv1.BatchUpser
 	if err != nil {
 		return nil, err
 	}
-	return &sfv1.BatchUpsertContactsResponse{Results: results}, nil
+	return &salesforcev1.BatchUpsertContactsResponse{Results: results}, nil
 }

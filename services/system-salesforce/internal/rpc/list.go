@@ -8,7 +8,6 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
-
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )

@@ -11,10 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
@@ -124,7 +122,7 @@ func account(i int, at time.Time) rest.Record {
 // pages lists everything; between pages it calls change.
 func pages(t *testing.T, s *accounts, size int32, change func(page int)) (names []string) {
 	t.Helper()
-	req := &sfv1.ListAccountsRequest{PageSize: size}
+	req := &salesforcev1.ListAccountsRequest{PageSize: size}
 	for page := 0; ; page++ {
 		require.Less(t, page, 100, "the list does not end")
 		resp, err := s.ListAccounts(t.Context(), req)
@@ -189,29 +187,29 @@ func TestList(t *testing.T) {
 		t.Parallel()
 		c, s := setup(t)
 		c.rows = []rest.Record{account(1, old), account(2, old)}
-		resp, err := s.ListAccounts(t.Context(), &sfv1.ListAccountsRequest{PageSize: 1})
+		resp, err := s.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{PageSize: 1})
 		require.NoError(t, err)
-		_, err = (&contacts{Server: s.Server}).ListContacts(t.Context(), &sfv1.ListContactsRequest{PageToken: resp.GetNextPageToken()})
+		_, err = (&contacts{Server: s.Server}).ListContacts(t.Context(), &salesforcev1.ListContactsRequest{PageToken: resp.GetNextPageToken()})
 		require.Equal(t, fault.ReasonPageTokenInvalid, fault.ReasonOf(err))
 	})
 	t.Run("a record that cannot be read fails the call instead of being left out", func(t *testing.T) {
 		t.Parallel()
 		c, s := setup(t)
 		c.rows = []rest.Record{{"Id": "001", "SystemModstamp": "2026-05-01T12:00:00.000+0000", "CreatedDate": "yesterday"}}
-		_, err := s.ListAccounts(t.Context(), &sfv1.ListAccountsRequest{})
+		_, err := s.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{})
 		require.Equal(t, fault.Internal, fault.KindOf(err))
 	})
 }
 
-func upsert(id, external, name string, mask ...string) *sfv1.AccountUpsert {
-	u := &sfv1.AccountUpsert{Account: &sfv1.Account{Id: id, ExternalId: external, Name: name}}
+func upsert(id, external, name string, mask ...string) *salesforcev1.AccountUpsert {
+	u := &salesforcev1.AccountUpsert{Account: &salesforcev1.Account{Id: id, ExternalId: external, Name: name}}
 	if len(mask) > 0 {
 		u.UpdateMask = &fieldmaskpb.FieldMask{Paths: mask}
 	}
 	return u
 }
 
-func outcomes(results []*sfv1.WriteResult) (out []string) {
+func outcomes(results []*salesforcev1.WriteResult) (out []string) {
 	for _, r := range results {
 		text := strings.TrimPrefix(r.GetOutcome().String(), "OUTCOME_") + " " + r.GetId() + r.GetError().GetReason()
 		if r.GetError().GetUncertain() {
@@ -225,9 +223,9 @@ func outcomes(results []*sfv1.WriteResult) (out []string) {
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	const one, two = "001000000000001AAA", "001000000000002AAA"
-	write := func(t *testing.T, s *accounts, upserts ...*sfv1.AccountUpsert) ([]*sfv1.WriteResult, error) {
+	write := func(t *testing.T, s *accounts, upserts ...*salesforcev1.AccountUpsert) ([]*salesforcev1.WriteResult, error) {
 		t.Helper()
-		resp, err := s.BatchUpsertAccounts(t.Context(), &sfv1.BatchUpsertAccountsRequest{Upserts: upserts})
+		resp, err := s.BatchUpsertAccounts(t.Context(), &salesforcev1.BatchUpsertAccountsRequest{Upserts: upserts})
 		return resp.GetResults(), err
 	}
 	t.Run("records with an id are updated, the others upserted, and outcomes come in the order sent", func(t *testing.T) {
@@ -237,8 +235,10 @@ func TestWrite(t *testing.T) {
 		got, err := write(t, s, upsert("", "S-1", "a"), upsert(one, "", "b"), upsert("", "S-2", "bad"), upsert("", "", "c"),
 			upsert(two, "S-3", "d", "name"), upsert("", "S-1", "e"), upsert(one[:15], "", "f"), upsert("", "S-4", "g", "nonsense"))
 		require.NoError(t, err)
-		require.Equal(t, []string{"CREATED a", "UPDATED b", "REFUSED FIELD_REQUIRED", "REFUSED EXTERNAL_ID_REQUIRED", "UPDATED d",
-			"REFUSED DUPLICATE_IN_BATCH", "REFUSED DUPLICATE_IN_BATCH", "REFUSED FIELD_UNKNOWN"}, outcomes(got))
+		require.Equal(t, []string{
+			"CREATED a", "UPDATED b", "REFUSED FIELD_REQUIRED", "REFUSED EXTERNAL_ID_REQUIRED", "UPDATED d",
+			"REFUSED DUPLICATE_IN_BATCH", "REFUSED DUPLICATE_IN_BATCH", "REFUSED FIELD_UNKNOWN",
+		}, outcomes(got))
 		require.Equal(t, "name", got[2].GetError().GetField())
 		require.Equal(t, []rest.Record{{"id": one, "Name": "b"}, {"id": two, "Name": "d"}}, c.updated)
 		require.Equal(t, []rest.Record{{"Selfsame_Id__c": "S-1", "Name": "a"}, {"Selfsame_Id__c": "S-2", "Name": "bad"}}, c.upserted)
@@ -300,14 +300,14 @@ func TestGet(t *testing.T) {
 	c, s := setup(t)
 	c.rows = []rest.Record{account(1, now), account(2, now)}
 	missing := "001000000000009AAA"
-	resp, err := s.BatchGetAccounts(t.Context(), &sfv1.BatchGetAccountsRequest{Ids: []string{"001000000000002", missing, rest.FullID("001000000000001")}})
+	resp, err := s.BatchGetAccounts(t.Context(), &salesforcev1.BatchGetAccountsRequest{Ids: []string{"001000000000002", missing, rest.FullID("001000000000001")}})
 	require.NoError(t, err)
 	require.Equal(t, "2", resp.GetAccounts()[0].GetName())
 	require.Equal(t, "1", resp.GetAccounts()[1].GetName())
 	require.Equal(t, []string{missing}, resp.GetMissingIds())
-	_, err = s.GetAccount(t.Context(), &sfv1.GetAccountRequest{Id: missing})
+	_, err = s.GetAccount(t.Context(), &salesforcev1.GetAccountRequest{Id: missing})
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
-	u, err := (&changes{Server: s.Server}).GetUsage(t.Context(), &sfv1.GetUsageRequest{})
+	u, err := (&changes{Server: s.Server}).GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 	require.NoError(t, err)
 	require.Equal(t, "used:1 limit:2 own_calls:3", strings.Join(strings.Fields(u.String()), " "))
 }

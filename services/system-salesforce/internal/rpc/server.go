@@ -12,10 +12,8 @@ import (
 
 	"google.golang.org/grpc"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
@@ -31,7 +29,7 @@ type CRM interface {
 
 // Watcher is what the handlers need of package changes.
 type Watcher interface {
-	Watch(ctx context.Context, token string, send func(*sfv1.WatchChangesResponse) error) error
+	Watch(ctx context.Context, token string, send func(*salesforcev1.WatchChangesResponse) error) error
 }
 
 // Server implements the four services. All fields are required.
@@ -44,10 +42,10 @@ type Server struct {
 
 // Register adds the services to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	sfv1.RegisterAccountServiceServer(r, &accounts{Server: s})
-	sfv1.RegisterContactServiceServer(r, &contacts{Server: s})
-	sfv1.RegisterCaseServiceServer(r, &cases{Server: s})
-	sfv1.RegisterChangeServiceServer(r, &changes{Server: s})
+	salesforcev1.RegisterAccountServiceServer(r, &accounts{Server: s})
+	salesforcev1.RegisterContactServiceServer(r, &contacts{Server: s})
+	salesforcev1.RegisterCaseServiceServer(r, &cases{Server: s})
+	salesforcev1.RegisterChangeServiceServer(r, &changes{Server: s})
 }
 
 // unreadable is the fault for a record that is not what the describe of the object promised.

@@ -5,10 +5,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	sfv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
-
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
@@ -35,8 +33,8 @@ type group struct {
 }
 
 // write sends a batch in at most two calls: records with an id are updated, the others upserted.
-func (s *Server) write(ctx context.Context, o *mapping.Object, items []item) ([]*sfv1.WriteResult, error) {
-	results := make([]*sfv1.WriteResult, len(items))
+func (s *Server) write(ctx context.Context, o *mapping.Object, items []item) ([]*salesforcev1.WriteResult, error) {
+	results := make([]*salesforcev1.WriteResult, len(items))
 	updates := &group{send: func(ctx context.Context, rows []rest.Record) ([]rest.Result, error) {
 		return s.CRM.Update(ctx, o.SObject, rows)
 	}}
@@ -51,14 +49,14 @@ func (s *Server) write(ctx context.Context, o *mapping.Object, items []item) ([]
 		}
 		switch {
 		case it.problem != nil:
-			results[i] = refused(&sfv1.RecordError{Reason: it.problem.Reason, Message: it.problem.Message, Field: it.problem.Field})
+			results[i] = refused(&salesforcev1.RecordError{Reason: it.problem.Reason, Message: it.problem.Message, Field: it.problem.Field})
 			continue
 		case it.id == "" && it.externalID == "":
-			results[i] = refused(&sfv1.RecordError{Reason: reasonNoKey, Message: "a record without id needs an external id", Field: "external_id"})
+			results[i] = refused(&salesforcev1.RecordError{Reason: reasonNoKey, Message: "a record without id needs an external id", Field: "external_id"})
 			continue
 		case seen[key]:
 			// Salesforce refuses both in this case.
-			results[i] = refused(&sfv1.RecordError{Reason: reasonTwice, Message: "the batch holds this record already", Retryable: true})
+			results[i] = refused(&salesforcev1.RecordError{Reason: reasonTwice, Message: "the batch holds this record already", Retryable: true})
 			continue
 		}
 		seen[key] = true
@@ -95,7 +93,7 @@ func (g *group) add(i int, row rest.Record) {
 }
 
 // run makes the call and puts every record's outcome in its place, also when the call failed.
-func (g *group) run(ctx context.Context, o *mapping.Object, results []*sfv1.WriteResult) error {
+func (g *group) run(ctx context.Context, o *mapping.Object, results []*salesforcev1.WriteResult) error {
 	outcomes, err := g.send(ctx, g.rows)
 	for j, i := range g.index {
 		if err != nil {
@@ -107,31 +105,31 @@ func (g *group) run(ctx context.Context, o *mapping.Object, results []*sfv1.Writ
 	return err
 }
 
-func result(o *mapping.Object, r rest.Result) *sfv1.WriteResult {
+func result(o *mapping.Object, r rest.Result) *salesforcev1.WriteResult {
 	switch {
 	case r.Refused != nil:
-		e := &sfv1.RecordError{Reason: r.Refused.Reason, Message: r.Refused.Text, Retryable: r.Refused.Retryable}
+		e := &salesforcev1.RecordError{Reason: r.Refused.Reason, Message: r.Refused.Text, Retryable: r.Refused.Retryable}
 		if names := o.Names(r.Refused.Fields); len(names) > 0 {
 			e.Field = names[0]
 		}
 		return refused(e)
 	case r.Created:
-		return &sfv1.WriteResult{Outcome: sfv1.Outcome_OUTCOME_CREATED, Id: r.ID}
+		return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_CREATED, Id: r.ID}
 	}
-	return &sfv1.WriteResult{Outcome: sfv1.Outcome_OUTCOME_UPDATED, Id: r.ID}
+	return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_UPDATED, Id: r.ID}
 }
 
-func refused(e *sfv1.RecordError) *sfv1.WriteResult {
-	return &sfv1.WriteResult{Outcome: sfv1.Outcome_OUTCOME_REFUSED, Error: e}
+func refused(e *salesforcev1.RecordError) *salesforcev1.WriteResult {
+	return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_REFUSED, Error: e}
 }
 
 // callError is the outcome of every record of a call that failed. An uncertain record may be sent again all the same, for the
 // write is idempotent; that it is uncertain tells the caller to expect its own change in the feed.
-func callError(err error) *sfv1.RecordError {
+func callError(err error) *salesforcev1.RecordError {
 	if fault.Is(err, fault.Uncertain) {
-		return &sfv1.RecordError{Reason: reasonUncertain, Message: "it is not known whether the record was written", Retryable: true, Uncertain: true}
+		return &salesforcev1.RecordError{Reason: reasonUncertain, Message: "it is not known whether the record was written", Retryable: true, Uncertain: true}
 	}
-	e := &sfv1.RecordError{Reason: fault.ReasonOf(err), Message: "the call to the CRM failed", Retryable: fault.Retryable(err)}
+	e := &salesforcev1.RecordError{Reason: fault.ReasonOf(err), Message: "the call to the CRM failed", Retryable: fault.Retryable(err)}
 	if fe, ok := fault.As(err); ok {
 		e.Message = fe.Message
 	}
