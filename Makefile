@@ -46,14 +46,14 @@ load: ## Measure speed and memory of the whole suite, write docs/benchmarks/resu
 .PHONY: gen
 gen: $(BIN)/.tools ## Generate code and OpenAPI from the contracts, and reference pages
 	$(BIN)/buf generate
-	cd services/system-salesforce/internal/pubsub && $(BIN)/buf generate --template buf.gen.yaml
+	$(BIN)/buf generate services/system-salesforce/internal/pubsub/eventbus --template services/system-salesforce/internal/pubsub/buf.gen.yaml
 	go generate work
 
 .PHONY: baseline
 baseline: $(BIN)/.tools ## Record the contracts of a release, which later changes are compared with
 	mkdir -p $(BASELINE)
-	$(BIN)/buf build -o $(BASELINE)/contracts.binpb
-	cp services/experience-mobile/internal/apidoc/openapi.json $(BASELINE)/openapi.json
+	$(BIN)/buf build proto -o $(BASELINE)/contracts.binpb
+	cp services/experience-mobile/internal/openapi/openapi.json $(BASELINE)/openapi.json
 
 # --- check ---
 .PHONY: check
@@ -70,8 +70,8 @@ gen-diff: gen ## Fail when generated files are not the committed ones
 .PHONY: contracts
 contracts: $(BIN)/.tools $(BIN)/.openapi ## Lint the contracts and refuse breaking changes
 	$(BIN)/buf lint
-	$(BIN)/buf breaking --against $(BASELINE)/contracts.binpb
-	$(BIN)/oasdiff breaking --fail-on ERR $(BASELINE)/openapi.json services/experience-mobile/internal/apidoc/openapi.json
+	$(BIN)/buf breaking proto --against $(BASELINE)/contracts.binpb
+	$(BIN)/oasdiff breaking --fail-on ERR $(BASELINE)/openapi.json services/experience-mobile/internal/openapi/openapi.json
 
 .PHONY: lint
 lint: $(BIN)/.lint ## golangci-lint, module by module
