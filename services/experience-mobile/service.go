@@ -20,12 +20,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
-	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
@@ -168,8 +166,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 
 	customers, err := serve.Dial(cfg.Customer.Target, serve.ClientOptions{
 		TLS: cfg.Customer.TLS, Telemetry: tel, CallerName: Name, Timeout: cfg.Budget,
-		Services: []protoreflect.ServiceDescriptor{customerv1.File_selfsame_customer_v1_customer_service_proto.Services().ByName("CustomerService")},
-		Unary:    []grpc.UnaryClientInterceptor{idempotent.UnaryClient()},
+		Unary: []grpc.UnaryClientInterceptor{idempotent.UnaryClient(), rpc.RetryReads()},
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)

@@ -152,7 +152,7 @@ func (i *Issuer) Token(subject, scope string, ttl time.Duration) (string, error)
 	token, err := jwt.Signed(signer).Claims(jwt.Claims{
 		Issuer: i.o.URL, Subject: subject, Audience: jwt.Audience{i.o.Audience}, ID: base64.RawURLEncoding.EncodeToString(id),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(ttl)),
-	}).Claims(map[string]string{"scope": scope}).Serialize()
+	}).Claims(map[string]any{"scope": scope}).Serialize()
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}

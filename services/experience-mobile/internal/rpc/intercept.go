@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -99,10 +98,7 @@ func scopeOf(fullMethod string) string {
 	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
 	for i := range service.Methods().Len() {
 		m := service.Methods().Get(i)
-		if prefix+string(m.Name()) != fullMethod {
-			continue
-		}
-		if o, ok := m.Options().(*descriptorpb.MethodOptions); ok && o.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {
+		if prefix+string(m.Name()) == fullMethod && readOnly(m) {
 			return auth.ScopeRead
 		}
 	}

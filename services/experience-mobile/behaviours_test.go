@@ -1,0 +1,534 @@
+package experiencemobile_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestBehaviours is the table of what the REST surface promises. A case runs alone by its number:
+//
+//	go test -run 'TestBehaviours/M26' .
+//
+// Cases that need a process-customer or an issuer of their own are in special_test.go.
+func TestBehaviours(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	cases := []struct {
+		name string
+		run  func(t *testing.T, w *world)
+	}{
+		{"M1 JSON is camelCase with UTC times and amounts as text", jsonConventions},
+		{"M2 HEAD is GET without a body", head},
+		{"M3 an unknown route is a 404 problem, without a token", unknownRoute},
+		{"M4 a wrong verb is a 405 problem with Allow", wrongVerb},
+		{"M5 the entity tag changes with the representation only", entityTag},
+		{"M6 If-None-Match gives 304 without a body", notModified},
+		{"M7 personal data is not stored by caches", caching},
+		{"M10 the page size is bounded and never negative", pageSize},
+		{"M11 a page token belongs to its query", pageToken},
+		{"M13 an unknown query parameter is refused by name", unknownParameter},
+		{"M18 a write needs one well-formed key", keySyntax},
+		{"M19 the same key and body give the first answer and one effect", replay},
+		{"M20 the same key with another body is refused", reusedKey},
+		{"M21 the same key in flight is a conflict with Retry-After", inFlight},
+		{"M22 a key belongs to its caller and route", keyScope},
+		{"M23 creating answers 201 with Location, finding answers 200", created},
+		{"M25 PATCH changes what is present and null clears", patch},
+		{"M26 a stale If-Match is a 412 with the current tag", ifMatch},
+		{"M27 an unknown JSON field is refused with its pointer", unknownField},
+		{"M28 a wrong type is refused with its pointer and without a parser's text", wrongType},
+		{"M29 all violations come in one answer", allViolations},
+		{"M30 other media types are refused", mediaTypes},
+		{"M31 a large body is a 413", largeBody},
+		{"M33 every refusal is a problem", everyProblem},
+		{"M34 what happened inside stays inside", noInternals},
+		{"M35 a safe request id is kept and another replaced", requestID},
+		{"M37 the budget is ours and an outage says when to come back", budget},
+		{"M38 no header passes the edge by itself", headers},
+		{"M39 a section that failed does not fail the screen", sections},
+		{"M40 without a good token there is a challenge", challenge},
+		{"M42 a missing scope is named", scopes},
+		{"M45 only listed origins may read answers", crossOrigin},
+		{"M50 the description is served with an entity tag", description},
+		{"M52 operations are not on the public port", noOperations},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, w)
+		})
+	}
+}
+
+func jsonConventions(t *testing.T, w *world) {
+	v := w.do(t, "GET", "/v1/customers/"+known).json(t, 200)
+	require.Equal(t, known, v["customerId"])
+	require.Equal(t, "DE123456789", v["taxId"])
+	require.Equal(t, "2026-03-04T05:06:07Z", v["createTime"])
+	require.Equal(t, []any{"erp"}, v["pendingSystems"])
+	order, ok := v["orders"].([]any)[0].(map[string]any)
+	require.True(t, ok)
+	require.Equal(t, map[string]any{"amount": "1299.90", "currency": "EUR"}, order["total"])
+	empty := w.do(t, "GET", "/v1/customers?namePrefix=zzz").json(t, 200)
+	require.Equal(t, []any{}, empty["customers"], "an empty list is there")
+	require.Len(t, w.do(t, "GET", "/v1/customers/"+known+"/orders").json(t, 200)["orders"], 1)
+	require.Len(t, w.do(t, "GET", "/v1/customers/"+known+"/contacts").json(t, 200)["contacts"], 1)
+}
+
+func head(t *testing.T, w *world) {
+	got := w.do(t, "GET", "/v1/customers/"+known)
+	a := w.do(t, "HEAD", "/v1/customers/"+known)
+	require.Equal(t, 200, a.status)
+	require.Empty(t, a.body)
+	require.Equal(t, got.header.Get("ETag"), a.header.Get("ETag"))
+	require.NotEmpty(t, a.header.Get("Content-Length"))
+	require.Equal(t, 200, w.do(t, "HEAD", "/openapi.json", anonymous()).status)
+}
+
+func unknownRoute(t *testing.T, w *world) {
+	for _, path := range []string{"/nope", "/", "/v1", "/v1/customers/", "/v1/customers/a/b", "/v2/customers"} {
+		w.do(t, "GET", path, anonymous()).problem(t, 404, "ROUTE_NOT_FOUND")
+	}
+	w.do(t, "GET", "/v1/customers/c_none").problem(t, 404, "CUSTOMER_NOT_FOUND")
+	w.do(t, "GET", "/v1/customers/%FF", anonymous()).problem(t, 400, "PATH_INVALID")
+	w.do(t, "GET", "/v1/customers/a%00b", anonymous()).problem(t, 400, "PATH_INVALID")
+}
+
+func wrongVerb(t *testing.T, w *world) {
+	a := w.do(t, "DELETE", "/v1/customers/"+known)
+	a.problem(t, 405, "METHOD_NOT_ALLOWED")
+	require.Equal(t, "GET, HEAD, OPTIONS, PATCH", a.header.Get("Allow"))
+	a = w.do(t, "OPTIONS", "/v1/customers", anonymous())
+	require.Equal(t, 204, a.status)
+	require.Equal(t, "GET, HEAD, OPTIONS, POST", a.header.Get("Allow"))
+	w.do(t, "POST", "/openapi.json", anonymous()).problem(t, 405, "METHOD_NOT_ALLOWED")
+}
+
+func entityTag(t *testing.T, w *world) {
+	w.fake.add("c_tag")
+	first := w.do(t, "GET", "/v1/customers/c_tag")
+	tag := first.header.Get("ETag")
+	require.Regexp(t, `^"[^"]+"$`, tag)
+	require.Equal(t, tag, `"`+first.json(t, 200)["etag"].(string)+`"`)
+	require.Equal(t, tag, w.do(t, "GET", "/v1/customers/c_tag").header.Get("ETag"), "the time of reading does not count")
+	changed := w.do(t, "PATCH", "/v1/customers/c_tag", body(`{"phone":"2"}`), key("tag-1"))
+	require.Equal(t, 200, changed.status, changed.body)
+	require.NotEmpty(t, changed.header.Get("ETag"))
+	require.NotEqual(t, tag, w.do(t, "GET", "/v1/customers/c_tag").header.Get("ETag"))
+}
+
+func notModified(t *testing.T, w *world) {
+	tag := w.do(t, "GET", "/v1/customers/"+known).header.Get("ETag")
+	for _, sent := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
+		a := w.do(t, "GET", "/v1/customers/"+known, with("If-None-Match", sent))
+		require.Equal(t, 304, a.status, sent)
+		require.Empty(t, a.body)
+		require.Equal(t, tag, a.header.Get("ETag"))
+	}
+	require.Equal(t, 200, w.do(t, "GET", "/v1/customers/"+known, with("If-None-Match", `"other"`)).status)
+}
+
+func caching(t *testing.T, w *world) {
+	a := w.do(t, "GET", "/v1/customers/"+known)
+	require.Equal(t, "private, no-store", a.header.Get("Cache-Control"))
+	require.Contains(t, a.header.Get("Vary"), "Accept-Encoding, Authorization")
+	require.Equal(t, "no-store", w.do(t, "GET", "/v1/customers/c_none").header.Get("Cache-Control"))
+}
+
+func pageSize(t *testing.T, w *world) {
+	p := w.do(t, "GET", "/v1/customers?pageSize=-1").problem(t, 400, "VALIDATION_FAILED")
+	require.Equal(t, "pageSize", p.Errors[0].Parameter)
+	require.Equal(t, 200, w.do(t, "GET", "/v1/customers?pageSize=99999&namePrefix=coerced").status)
+	require.Equal(t, int32(500), w.fake.listOf("coerced").GetPageSize())
+	require.Equal(t, 200, w.do(t, "GET", "/v1/customers?namePrefix=default").status)
+	require.Equal(t, int32(0), w.fake.listOf("default").GetPageSize())
+	p = w.do(t, "GET", "/v1/customers?pageSize=many").problem(t, 400, "VALIDATION_FAILED")
+	require.Equal(t, "WRONG_TYPE", p.Errors[0].Code)
+	w.do(t, "GET", "/v1/customers?pageSize=99999999999").problem(t, 400, "VALIDATION_FAILED")
+}
+
+func pageToken(t *testing.T, w *world) {
+	token, ok := w.do(t, "GET", "/v1/customers?namePrefix=K").json(t, 200)["nextPageToken"].(string)
+	require.True(t, ok)
+	require.NotEmpty(t, token)
+	end := w.do(t, "GET", "/v1/customers?namePrefix=K&pageToken="+token).json(t, 200)
+	require.Empty(t, end["nextPageToken"])
+	w.do(t, "GET", "/v1/customers?namePrefix=L&pageToken="+token).problem(t, 400, "PAGE_TOKEN_INVALID")
+	w.do(t, "GET", "/v1/customers?pageToken=nonsense").problem(t, 400, "PAGE_TOKEN_INVALID")
+}
+
+func unknownParameter(t *testing.T, w *world) {
+	p := w.do(t, "GET", "/v1/customers?page_sise=3").problem(t, 400, "VALIDATION_FAILED")
+	require.Equal(t, "page_sise", p.Errors[0].Parameter)
+	require.Contains(t, p.Detail, "page_sise")
+	w.do(t, "GET", "/v1/customers/"+known+"?summary=perhaps").problem(t, 400, "VALIDATION_FAILED")
+	w.do(t, "GET", "/v1/customers?pageSize=1&pageSize=2").problem(t, 400, "VALIDATION_FAILED")
+	w.do(t, "GET", "/v1/customers?namePrefix=%FF").problem(t, 400, "VALIDATION_FAILED")
+	w.do(t, "GET", "/v1/customers?a=%ZZ").problem(t, 400, "VALIDATION_FAILED")
+	p = w.do(t, "PATCH", "/v1/customers/"+known+"?updateMask=name", body(`{"phone":"2"}`), key("mask-1")).problem(t, 400, "VALIDATION_FAILED")
+	require.Equal(t, "updateMask", p.Errors[0].Parameter)
+}
+
+func keySyntax(t *testing.T, w *world) {
+	const name = `{"name":"Key Syntax GmbH"}`
+	a := w.do(t, "POST", "/v1/customers", body(name))
+	a.problem(t, 400, "IDEMPOTENCY_KEY_MISSING")
+	require.Equal(t, `</docs#IDEMPOTENCY_KEY_MISSING>; rel="describedby"`, a.header.Get("Link"))
+	for _, bad := range []string{"", `""`, "two words", strings.Repeat("k", 256), `"open`, `"bad\escape"`, "schlüssel", `"a", "b"`, "a,b"} {
+		w.do(t, "POST", "/v1/customers", body(name), key(bad)).problem(t, 400, "IDEMPOTENCY_KEY_INVALID")
+	}
+	w.do(t, "POST", "/v1/customers", body(name), key("one"), key("two")).problem(t, 400, "IDEMPOTENCY_KEY_INVALID")
+	require.Zero(t, w.fake.created("Key Syntax GmbH"))
+
+	for i, pair := range [][2]string{{`"quoted-and-bare"`, "quoted-and-bare"}, {strings.Repeat("k", 255), `"` + strings.Repeat("k", 255) + `"`}, {`"with-parameter";v=1`, "with-parameter"}} {
+		fresh := body(strings.Replace(name, "Syntax", "Pair "+string(rune('A'+i)), 1))
+		first := w.do(t, "POST", "/v1/customers", fresh, key(pair[0]))
+		require.Equal(t, 201, first.status, first.body)
+		require.Equal(t, pair[0], first.header.Get("Idempotency-Key"))
+		require.Equal(t, "executed", first.header.Get("Idempotency-Status"))
+		second := w.do(t, "POST", "/v1/customers", fresh, key(pair[1]))
+		require.Equal(t, "true", second.header.Get("Idempotent-Replayed"), "both forms are one key")
+	}
+	require.Equal(t, "ignored", w.do(t, "GET", "/v1/customers/"+known, key("on-a-read")).header.Get("Idempotency-Status"))
+}
+
+func replay(t *testing.T, w *world) {
+	send := func() answer {
+		return w.do(t, "POST", "/v1/customers", body(`{"name":"Replay GmbH"}`), key("replay-1"))
+	}
+	first, second := send(), send()
+	require.Equal(t, 201, first.status, first.body)
+	require.Empty(t, first.header.Get("Idempotent-Replayed"))
+	require.Equal(t, first.status, second.status)
+	require.Equal(t, first.body, second.body)
+	require.Equal(t, first.header.Get("Location"), second.header.Get("Location"))
+	require.Equal(t, "true", second.header.Get("Idempotent-Replayed"))
+	require.Equal(t, "replayed", second.header.Get("Idempotency-Status"))
+	require.Equal(t, 1, w.fake.created("Replay GmbH"))
+}
+
+func reusedKey(t *testing.T, w *world) {
+	require.Equal(t, 201, w.do(t, "POST", "/v1/customers", body(`{"name":"Reused GmbH"}`), key("reused-1")).status)
+	p := w.do(t, "POST", "/v1/customers", body(`{"name":"Other GmbH"}`), key("reused-1")).problem(t, 422, "IDEMPOTENCY_KEY_REUSED")
+	require.False(t, *p.Retryable)
+	require.Zero(t, w.fake.created("Other GmbH"))
+}
+
+func inFlight(t *testing.T, w *world) {
+	send := func() answer {
+		return w.do(t, "POST", "/v1/customers", body(`{"name":"`+slowName+`"}`), key("flight-1"))
+	}
+	first := make(chan answer, 1)
+	go func() {
+		var a answer
+		defer func() { first <- a }()
+		a = send()
+	}()
+	require.Eventually(t, func() bool { return w.fake.started(slowName) }, time.Second, 5*time.Millisecond)
+	a := send()
+	p := a.problem(t, 409, "IDEMPOTENCY_IN_PROGRESS")
+	require.True(t, *p.Retryable)
+	require.NotEmpty(t, a.header.Get("Retry-After"))
+	require.Equal(t, "in-progress", a.header.Get("Idempotency-Status"))
+	close(w.fake.release)
+	require.Equal(t, 201, (<-first).status)
+	require.Equal(t, "true", send().header.Get("Idempotent-Replayed"))
+	require.Equal(t, 1, w.fake.created(slowName))
+}
+
+func keyScope(t *testing.T, w *world) {
+	const name = "Scope GmbH"
+	create := func(user string) answer {
+		return w.do(t, "POST", "/v1/customers", body(`{"name":"`+name+`"}`), key("scope-1"), with("Authorization", "Bearer "+w.token(t, user, readAll)))
+	}
+	require.Equal(t, 201, create("user-1").status)
+	other := create("user-2")
+	require.Equal(t, 201, other.status)
+	require.Empty(t, other.header.Get("Idempotent-Replayed"))
+	require.Equal(t, 2, w.fake.created(name))
+	w.fake.add("c_scope")
+	patched := w.do(t, "PATCH", "/v1/customers/c_scope", body(`{"phone":"2"}`), key("scope-1"))
+	require.Equal(t, 200, patched.status, patched.body)
+	require.Empty(t, patched.header.Get("Idempotent-Replayed"))
+}
+
+func created(t *testing.T, w *world) {
+	a := w.do(t, "POST", "/v1/customers", body(`{"name":"Created GmbH","address":{"city":"Bonn"}}`), key("created-1"))
+	v := a.json(t, 201)
+	require.Equal(t, "/v1/customers/"+v["customerId"].(string), a.header.Get("Location"))
+	require.Equal(t, `"`+v["etag"].(string)+`"`, a.header.Get("ETag"))
+	require.Equal(t, 200, w.do(t, "GET", a.header.Get("Location")).status)
+	a = w.do(t, "POST", "/v1/customers", body(`{"name":"`+knownName+`"}`), key("created-2"))
+	require.Equal(t, known, a.json(t, 200)["customerId"])
+	require.Empty(t, a.header.Get("Location"))
+}
+
+func patch(t *testing.T, w *world) {
+	w.fake.add("c_patch")
+	send := func(k, text string) answer {
+		return w.do(t, "PATCH", "/v1/customers/c_patch", body(text), key(k))
+	}
+	require.Equal(t, 200, send("patch-1", `{"email":"new@own.example"}`).status)
+	require.Equal(t, []string{"email"}, w.fake.maskOf("c_patch"))
+	require.Equal(t, "1", w.fake.get("c_patch").GetPhone(), "an absent field stays")
+	require.Equal(t, 200, send("patch-2", `{"phone":null}`).status)
+	require.Equal(t, []string{"phone"}, w.fake.maskOf("c_patch"))
+	require.Empty(t, w.fake.get("c_patch").GetPhone())
+	require.Equal(t, 200, send("patch-3", `{"address":{"city":"Köln"}}`).status)
+	require.Equal(t, []string{"address"}, w.fake.maskOf("c_patch"))
+	require.Equal(t, "Köln", w.fake.get("c_patch").GetAddress().GetCity())
+	require.Empty(t, w.fake.get("c_patch").GetAddress().GetStreet(), "an address moves as a whole")
+	require.Equal(t, 200, send("patch-4", `{"address":null}`).status)
+	require.Nil(t, w.fake.get("c_patch").GetAddress())
+	require.Equal(t, 200, w.do(t, "PATCH", "/v1/customers/c_patch", with("Content-Type", "application/merge-patch+json"), body(`{"phone":"3"}`), key("patch-5")).status)
+	require.Equal(t, []string{""}, send("patch-6", `{}`).problem(t, 400, "VALIDATION_FAILED").pointers())
+	require.Equal(t, []string{"/name"}, send("patch-7", `{"name":null}`).problem(t, 400, "VALIDATION_FAILED").pointers())
+	require.Equal(t, []string{"/etag"}, send("patch-8", `{"etag":"x"}`).problem(t, 400, "VALIDATION_FAILED").pointers())
+	w.do(t, "PATCH", "/v1/customers/"+mastered, body(`{"phone":"2"}`), key("patch-9")).problem(t, 422, "FIELD_MASTERED")
+	a := w.do(t, "PATCH", "/v1/customers/"+uncertain, body(`{"phone":"2"}`), key("patch-10"))
+	require.True(t, *a.problem(t, 409, "OUTCOME_UNCERTAIN").Retryable)
+	require.NotEmpty(t, a.header.Get("Retry-After"))
+}
+
+func ifMatch(t *testing.T, w *world) {
+	w.fake.add("c_match")
+	send := func(k, tag string) answer {
+		return w.do(t, "PATCH", "/v1/customers/c_match", body(`{"phone":"`+k+`"}`), key(k), with("If-Match", tag))
+	}
+	tag := w.do(t, "GET", "/v1/customers/c_match").header.Get("ETag")
+	require.Equal(t, 200, send("match-1", tag).status)
+	a := send("match-2", tag)
+	a.problem(t, 412, "ETAG_MISMATCH")
+	current := a.header.Get("ETag")
+	require.NotEqual(t, tag, current)
+	require.Equal(t, current, w.do(t, "GET", "/v1/customers/c_match?summary=true").header.Get("ETag"))
+	require.Equal(t, 200, send("match-3", current).status)
+	require.Equal(t, 200, send("match-4", "*").status)
+	send("match-5", `"old"`).problem(t, 412, "ETAG_MISMATCH")
+	send("match-6", "W/"+w.do(t, "GET", "/v1/customers/c_match").header.Get("ETag")).problem(t, 412, "ETAG_MISMATCH")
+	for _, bad := range []string{"old", `"`, `""`, `"a", "b"`} {
+		send("match-7", bad).problem(t, 400, "IF_MATCH_INVALID")
+	}
+}
+
+func unknownField(t *testing.T, w *world) {
+	send := func(text string) problemBody {
+		return w.do(t, "POST", "/v1/customers", body(text), key("unknown-1")).problem(t, 400, "VALIDATION_FAILED")
+	}
+	require.Equal(t, []string{"/customerIdd"}, send(`{"customerIdd":"c1","name":"Unknown GmbH"}`).pointers())
+	require.Equal(t, []string{"/address/zip", "/a~1b~0c"}, send(`{"name":"Unknown GmbH","address":{"zip":[1,{"x":2}]},"a/b~c":1}`).pointers())
+	require.Equal(t, []string{"/tax_id"}, send(`{"name":"Unknown GmbH","tax_id":"x"}`).pointers())
+	require.Equal(t, "DUPLICATE_FIELD", send(`{"name":"a","name":"b"}`).Errors[0].Code)
+	require.Equal(t, "READ_ONLY", send(`{"name":"a","orders":[{"orderId":"1"}]}`).Errors[0].Code)
+	require.Zero(t, w.fake.created("Unknown GmbH"))
+}
+
+func wrongType(t *testing.T, w *world) {
+	for text, pointer := range map[string]string{
+		`{"name":17}`: "/name", `{"name":"x","address":"Bonn"}`: "/address", `{"name":{"a":1}}`: "/name",
+		`[]`: "", `"text"`: "", `{"name":"a\u0000b"}`: "/name", `{"name":"x","address":{"city":true}}`: "/address/city",
+	} {
+		a := w.do(t, "POST", "/v1/customers", body(text), key("type-1"))
+		require.Equal(t, []string{pointer}, a.problem(t, 400, "VALIDATION_FAILED").pointers(), text)
+		require.NotContains(t, a.body, "proto")
+		require.NotContains(t, a.body, "json:")
+	}
+	for _, text := range []string{"", "{", `{"name":"a"} x`, `{"name":"a"}{}`, "{\"name\":\"\xff\"}", `{"name" "a"}`, strings.Repeat("[", 20000)} {
+		w.do(t, "POST", "/v1/customers", body(text), key("type-2")).problem(t, 400, "JSON_MALFORMED")
+	}
+}
+
+func allViolations(t *testing.T, w *world) {
+	p := w.do(t, "POST", "/v1/customers", body(`{"name":" ","email":"nobody","address":{"country":"Germany"}}`), key("all-1")).problem(t, 400, "VALIDATION_FAILED")
+	require.ElementsMatch(t, []string{"/name", "/email", "/address/country"}, p.pointers())
+	for _, e := range p.Errors {
+		require.NotEmpty(t, e.Code)
+		require.NotContains(t, e.Detail, "nobody", "a value is not repeated")
+	}
+	require.Equal(t, []string{"/name"}, w.do(t, "POST", "/v1/customers", body(`{}`), key("all-2")).problem(t, 400, "VALIDATION_FAILED").pointers())
+}
+
+func mediaTypes(t *testing.T, w *world) {
+	post := func(options ...option) answer {
+		return w.do(t, "POST", "/v1/customers", append([]option{key("media-1"), body(`{"name":"Media GmbH"}`)}, options...)...)
+	}
+	for _, kind := range []string{"text/xml", "application/x-www-form-urlencoded", "application/json; charset=latin1", "nonsense", "application/merge-patch+json"} {
+		post(without("Content-Type"), with("Content-Type", kind)).problem(t, 415, "UNSUPPORTED_MEDIA_TYPE")
+	}
+	post(without("Content-Type")).problem(t, 415, "UNSUPPORTED_MEDIA_TYPE")
+	post(with("Content-Encoding", "gzip")).problem(t, 415, "UNSUPPORTED_MEDIA_TYPE")
+	require.Zero(t, w.fake.created("Media GmbH"))
+	for _, accept := range []string{"text/csv", "application/json;q=0", "text/html, application/json;q=0, */*"} {
+		w.do(t, "GET", "/v1/customers/"+known, with("Accept", accept)).problem(t, 406, "NOT_ACCEPTABLE")
+	}
+	for _, accept := range []string{"*/*", "application/*", "text/html, application/json;q=0.5", "application/json; charset=utf-8"} {
+		require.Equal(t, 200, w.do(t, "GET", "/v1/customers/"+known, with("Accept", accept)).status, accept)
+	}
+}
+
+func largeBody(t *testing.T, w *world) {
+	text := `{"name":"` + strings.Repeat("x", 1<<20) + `"}`
+	a := w.do(t, "POST", "/v1/customers", body(text), key("large-1"))
+	require.False(t, *a.problem(t, 413, "BODY_TOO_LARGE").Retryable)
+	exact := `{"name":"Large GmbH"}` + strings.Repeat(" ", 1<<20-21)
+	require.Equal(t, 201, w.do(t, "POST", "/v1/customers", body(exact), key("large-2")).status, "the limit itself is allowed")
+}
+
+func everyProblem(t *testing.T, w *world) {
+	w.do(t, "GET", "/nope", anonymous()).problem(t, 404, "ROUTE_NOT_FOUND")
+	w.do(t, "GET", "/v1/customers", anonymous()).problem(t, 401, "TOKEN_MISSING")
+	w.do(t, "GET", "/v1/customers/"+leaky).problem(t, 500, "INTERNAL")
+	w.do(t, "GET", "/v1/customers/"+unavailable).problem(t, 503, "UNAVAILABLE")
+	w.do(t, "GET", "/v1/customers/"+refusing).problem(t, 500, "INTERNAL")
+	w.do(t, "HEAD", "/v1/customers/"+known, with("Accept", "text/csv"))
+	seen := w.do(t, "GET", "/v1/customers/"+strings.Repeat("x", 65)).problem(t, 400, "VALIDATION_FAILED")
+	require.Equal(t, "customer_id", seen.Errors[0].Parameter)
+}
+
+func noInternals(t *testing.T, w *world) {
+	for _, id := range []string{leaky, unavailable, refusing, slow} {
+		a := w.do(t, "GET", "/v1/customers/"+id)
+		require.GreaterOrEqual(t, a.status, 500)
+		for _, part := range []string{"pq:", "10.0.0.3", "password", "rpc error", "127.0.0.1", "ERP_"} {
+			require.NotContains(t, a.body, part)
+		}
+	}
+}
+
+func requestID(t *testing.T, w *world) {
+	a := w.do(t, "GET", "/v1/customers/c_none", with("X-Request-Id", "abc-1_2.3"))
+	require.Equal(t, "abc-1_2.3", a.problem(t, 404, "CUSTOMER_NOT_FOUND").RequestID)
+	require.Eventually(t, func() bool { return strings.Contains(w.log.String(), "abc-1_2.3") }, time.Second, 5*time.Millisecond)
+	for _, bad := range []string{"", "with space", strings.Repeat("x", 65), "a<b", "a\tb"} {
+		got := w.do(t, "GET", "/v1/customers/"+known, with("X-Request-Id", bad)).header.Get("X-Request-Id")
+		require.Regexp(t, "^[0-9a-f]{32}$", got)
+	}
+	require.Regexp(t, "^[0-9a-f]{32}$", w.do(t, "GET", "/v1/customers/"+known, with("X-Request-Id", "a"), with("X-Request-Id", "b")).header.Get("X-Request-Id"))
+}
+
+func budget(t *testing.T, w *world) {
+	begin := time.Now()
+	p := w.do(t, "GET", "/v1/customers/"+slow, with("Grpc-Timeout", "30S")).problem(t, 504, "TIMEOUT")
+	require.True(t, *p.Retryable)
+	require.Less(t, time.Since(begin), 1200*time.Millisecond)
+	a := w.do(t, "GET", "/v1/customers/"+unavailable+"/orders")
+	require.True(t, *a.problem(t, 503, "UNAVAILABLE").Retryable)
+	require.Equal(t, "7", a.header.Get("Retry-After"))
+}
+
+func headers(t *testing.T, w *world) {
+	a := w.do(t, "GET", "/v1/customers?namePrefix=headers",
+		with("Grpc-Metadata-X-Tenant", "planted"), with("Grpc-Metadata-Selfsame-Principal", "planted"), with("Selfsame-Principal", "planted"),
+		with("Grpc-Timeout", "1n"), with("Cookie", "session=planted"), with("X-HTTP-Method-Override", "DELETE"), with("TE", "trailers"))
+	require.Equal(t, 200, a.status, a.body)
+	for name := range a.header {
+		require.NotContains(t, strings.ToLower(name), "grpc")
+		require.NotContains(t, strings.ToLower(name), "selfsame")
+	}
+	named := false
+	for _, md := range w.fake.metadata() {
+		for name, values := range md {
+			require.NotContains(t, values, "planted", name)
+			require.NotContains(t, strings.Join(values, " "), "session=", name)
+			require.NotContains(t, strings.Join(values, " "), "Bearer", name)
+		}
+		named = named || len(md.Get("selfsame-principal")) == 1
+	}
+	require.True(t, named)
+	w.do(t, "POST", "/v1/customers", with("X-HTTP-Method-Override", "GET"), with("Content-Type", "application/x-www-form-urlencoded")).
+		problem(t, 415, "UNSUPPORTED_MEDIA_TYPE")
+}
+
+func sections(t *testing.T, w *world) {
+	v := w.do(t, "GET", "/v1/customers/"+partial).json(t, 200)
+	text, err := json.Marshal(v["sources"])
+	require.NoError(t, err)
+	states := map[string]string{}
+	for _, s := range v["sources"].([]any) {
+		m, ok := s.(map[string]any)
+		require.True(t, ok)
+		states[m["section"].(string)] = m["name"].(string) + " " + m["state"].(string) + " " + m["reason"].(string)
+	}
+	require.Equal(t, map[string]string{"orders": "erp UNAVAILABLE TIMEOUT", "cases": "salesforce OK ", "warranties": "erp STALE CIRCUIT_OPEN"}, states, string(text))
+	summary := w.do(t, "GET", "/v1/customers/"+partial+"?summary=true").json(t, 200)
+	require.Empty(t, summary["sources"])
+}
+
+func challenge(t *testing.T, w *world) {
+	expired, err := w.idp.Token("user-1", readAll, -time.Minute)
+	require.NoError(t, err)
+	for _, header := range []string{"Bearer " + expired, "Bearer x.y.z", "Bearer " + strings.Repeat("x", 9000)} {
+		a := w.do(t, "GET", "/v1/customers", with("Authorization", header))
+		a.problem(t, 401, "TOKEN_INVALID")
+		require.Contains(t, a.header.Get("WWW-Authenticate"), `Bearer realm="selfsame", error="invalid_token"`)
+	}
+	a := w.do(t, "GET", "/v1/customers", with("Authorization", "Basic dXNlcjpwYXNz"))
+	a.problem(t, 401, "TOKEN_MISSING")
+	require.Contains(t, a.header.Get("WWW-Authenticate"), `error="invalid_token"`)
+	good := "Bearer " + w.token(t, "user-1", readAll)
+	w.do(t, "GET", "/v1/customers", with("Authorization", good), with("Authorization", good)).problem(t, 401, "TOKEN_MISSING")
+	w.do(t, "GET", "/v1/customers?access_token="+w.token(t, "user-1", readAll), anonymous()).problem(t, 401, "TOKEN_MISSING")
+}
+
+func scopes(t *testing.T, w *world) {
+	read := with("Authorization", "Bearer "+w.token(t, "user-1", "customers.read"))
+	require.Equal(t, 200, w.do(t, "GET", "/v1/customers/"+known, read).status)
+	a := w.do(t, "POST", "/v1/customers", read, body(`{"name":"Scopeless GmbH"}`), key("scopes-1"))
+	require.Contains(t, a.problem(t, 403, "INSUFFICIENT_SCOPE").Detail, "customers.write")
+	require.Contains(t, a.header.Get("WWW-Authenticate"), `error="insufficient_scope", scope="customers.write"`)
+	w.do(t, "GET", "/v1/customers", with("Authorization", "Bearer "+w.token(t, "user-1", "customers.reader openid"))).problem(t, 403, "INSUFFICIENT_SCOPE")
+	require.Zero(t, w.fake.created("Scopeless GmbH"))
+}
+
+func crossOrigin(t *testing.T, w *world) {
+	preflight := func(from string) answer {
+		return w.do(t, "OPTIONS", "/v1/customers", anonymous(), with("Origin", from), with("Access-Control-Request-Method", "POST"))
+	}
+	a := preflight(origin)
+	require.Equal(t, 204, a.status)
+	require.Equal(t, origin, a.header.Get("Access-Control-Allow-Origin"))
+	for _, name := range []string{"Authorization", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"} {
+		require.Contains(t, a.header.Get("Access-Control-Allow-Headers"), name)
+	}
+	require.Contains(t, a.header.Get("Access-Control-Allow-Methods"), "PATCH")
+	for _, from := range []string{"https://evil.example.com", "null", origin + ".evil.com", "http://app.example.com"} {
+		require.Empty(t, preflight(from).header.Get("Access-Control-Allow-Origin"), from)
+	}
+	a = w.do(t, "GET", "/v1/customers/"+known, with("Origin", origin))
+	require.Equal(t, origin, a.header.Get("Access-Control-Allow-Origin"))
+	for _, name := range []string{"ETag", "Location", "Retry-After", "RateLimit", "X-Request-Id", "Idempotent-Replayed", "Deprecation", "Sunset"} {
+		require.Contains(t, a.header.Get("Access-Control-Expose-Headers"), name)
+	}
+	require.Empty(t, a.header.Get("Access-Control-Allow-Credentials"))
+	require.Contains(t, a.header.Get("Vary"), "Origin")
+	require.Equal(t, origin, w.do(t, "GET", "/nope", anonymous(), with("Origin", origin)).header.Get("Access-Control-Allow-Origin"), "a page can read refusals")
+}
+
+func description(t *testing.T, w *world) {
+	a := w.do(t, "GET", "/openapi.json", anonymous())
+	require.Equal(t, "3.1.0", a.json(t, 200)["openapi"])
+	require.Equal(t, 304, w.do(t, "GET", "/openapi.json", anonymous(), with("If-None-Match", a.header.Get("ETag"))).status)
+	page := w.do(t, "GET", "/docs", anonymous())
+	require.Equal(t, 200, page.status)
+	require.Contains(t, page.header.Get("Content-Type"), "text/html")
+	require.Contains(t, page.header.Get("Content-Security-Policy"), "default-src 'none'")
+	require.Contains(t, page.body, `id="IDEMPOTENCY_KEY_MISSING"`)
+	for _, foreign := range []string{"http://", "https://", "//cdn"} {
+		require.NotContains(t, page.body, foreign, "nothing is loaded from elsewhere")
+	}
+}
+
+func noOperations(t *testing.T, w *world) {
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/healthz", "/debug/pprof/"} {
+		w.do(t, "GET", path, anonymous()).problem(t, 404, "ROUTE_NOT_FOUND")
+	}
+	resp, err := w.client.Get("http://" + w.addrs.Ops + "/livez")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+}

@@ -1,0 +1,282 @@
+package experiencemobile_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/page"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+)
+
+// Ids and names that make the fake behave: the request itself carries the fault, so tests may run at once.
+const (
+	known       = "c_known"
+	slow        = "c_slow"
+	leaky       = "c_leaky"
+	unavailable = "c_unavailable"
+	partial     = "c_partial"
+	mastered    = "c_mastered"
+	uncertain   = "c_uncertain"
+	refusing    = "c_refusing"
+	slowName    = "Slow GmbH"
+	knownName   = "Known GmbH"
+	secretText  = "pq: password authentication failed for user erp at 10.0.0.3"
+)
+
+var readTime = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+// fakeCustomers is a process-customer in memory.
+type fakeCustomers struct {
+	customerv1.UnimplementedCustomerServiceServer
+
+	mu        sync.Mutex
+	customers map[string]*customerv1.Customer
+	version   map[string]int
+	creates   map[string]int  // by name
+	begun     map[string]bool // by name
+	updates   []*customerv1.UpdateCustomerRequest
+	lists     []*customerv1.ListCustomersRequest
+	seen      []metadata.MD
+	release   chan struct{} // closed lets slow creations go on
+}
+
+func newFake() *fakeCustomers {
+	f := &fakeCustomers{customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, release: make(chan struct{})}
+	for _, id := range []string{known, slow, leaky, unavailable, partial, mastered, uncertain, refusing} {
+		f.put(&customerv1.Customer{
+			Id: id, Name: knownName, Email: "office@known.example", Phone: "+49 228 1", TaxId: "DE123456789",
+			Address:    &customerv1.Address{Street: "Hauptstraße 1", City: "Bonn", PostalCode: "53111", Country: "DE"},
+			CreateTime: timestamppb.New(readTime), UpdateTime: timestamppb.New(readTime),
+			Sources: []*customerv1.SourceRecord{{System: "salesforce", RecordId: "001"}, {System: "erp", RecordId: "17", Pending: true}},
+		})
+	}
+	return f
+}
+
+func (f *fakeCustomers) put(c *customerv1.Customer) {
+	f.version[c.GetId()]++
+	c.Etag = fmt.Sprint(f.version[c.GetId()])
+	f.customers[c.GetId()] = c
+}
+
+// record keeps the metadata of every call.
+func (f *fakeCustomers) record(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	f.mu.Lock()
+	f.seen = append(f.seen, md)
+	f.mu.Unlock()
+	return handler(ctx, req)
+}
+
+// fault fails as the id demands.
+func (f *fakeCustomers) fault(ctx context.Context, id string) error {
+	switch id {
+	case slow:
+		<-ctx.Done()
+		return ctx.Err()
+	case leaky:
+		return fault.New(fault.Internal, "", "%s", secretText)
+	case unavailable:
+		return fault.New(fault.Unavailable, "ERP_UNAVAILABLE", "%s", secretText).WithRetryAfter(7 * time.Second)
+	case refusing:
+		return fault.New(fault.Forbidden, "", "%s", secretText)
+	}
+	return nil
+}
+
+func (f *fakeCustomers) find(ctx context.Context, id string) (*customerv1.Customer, error) {
+	if err := f.fault(ctx, id); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.customers[id]
+	if c == nil {
+		return nil, fault.New(fault.NotFound, "CUSTOMER_NOT_FOUND", "there is no such customer")
+	}
+	return proto.CloneOf(c), nil
+}
+
+func (f *fakeCustomers) GetCustomer(ctx context.Context, req *customerv1.GetCustomerRequest) (*customerv1.GetCustomerResponse, error) {
+	c, err := f.find(ctx, req.GetId())
+	return &customerv1.GetCustomerResponse{Customer: c}, err
+}
+
+func (f *fakeCustomers) GetCustomerView(ctx context.Context, req *customerv1.GetCustomerViewRequest) (*customerv1.GetCustomerViewResponse, error) {
+	c, err := f.find(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	v := &customerv1.GetCustomerViewResponse{Customer: c}
+	if req.GetLocalOnly() {
+		return v, nil
+	}
+	ok := func(system string) *customerv1.SectionStatus {
+		return &customerv1.SectionStatus{System: system, State: customerv1.SectionState_SECTION_STATE_OK, AsOf: timestamppb.Now()}
+	}
+	v.OrdersStatus, v.CasesStatus, v.WarrantiesStatus = ok("erp"), ok("salesforce"), ok("erp")
+	v.Orders = []*customerv1.OrderSummary{{Id: "4711", State: "CONFIRMED", TotalAmount: "1299.90", TotalCurrency: "EUR", OrderTime: timestamppb.New(readTime)}}
+	if req.GetId() == partial {
+		v.Orders = nil
+		v.OrdersStatus = &customerv1.SectionStatus{System: "erp", State: customerv1.SectionState_SECTION_STATE_UNAVAILABLE, Reason: "TIMEOUT"}
+		v.WarrantiesStatus = &customerv1.SectionStatus{System: "erp", State: customerv1.SectionState_SECTION_STATE_STALE, Reason: "CIRCUIT_OPEN", AsOf: timestamppb.New(readTime)}
+	}
+	return v, nil
+}
+
+func (f *fakeCustomers) ListCustomers(_ context.Context, req *customerv1.ListCustomersRequest) (*customerv1.ListCustomersResponse, error) {
+	var cursor string
+	if err := page.Decode(req.GetPageToken(), page.Hash(req.GetNamePrefix()), &cursor); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lists = append(f.lists, proto.CloneOf(req))
+	out := &customerv1.ListCustomersResponse{}
+	for _, c := range f.customers {
+		if cursor == "" && strings.HasPrefix(c.GetName(), req.GetNamePrefix()) {
+			out.Customers = append(out.Customers, proto.CloneOf(c))
+		}
+	}
+	if cursor == "" {
+		token, err := page.Encode(page.Hash(req.GetNamePrefix()), "end")
+		if err != nil {
+			return nil, err
+		}
+		out.NextPageToken = token
+	}
+	return out, nil
+}
+
+func (f *fakeCustomers) ListOrders(ctx context.Context, req *customerv1.ListOrdersRequest) (*customerv1.ListOrdersResponse, error) {
+	if _, err := f.find(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
+	return &customerv1.ListOrdersResponse{Orders: []*customerv1.OrderSummary{{Id: "4711", ItemCount: 2, TotalAmount: "1.00", TotalCurrency: "EUR"}}}, nil
+}
+
+func (f *fakeCustomers) ListContacts(ctx context.Context, req *customerv1.ListContactsRequest) (*customerv1.ListContactsResponse, error) {
+	if _, err := f.find(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
+	return &customerv1.ListContactsResponse{Contacts: []*customerv1.Contact{{Id: "p_1", FirstName: "Erika", LastName: "Muster"}}}, nil
+}
+
+func (f *fakeCustomers) CreateCustomer(ctx context.Context, req *customerv1.CreateCustomerRequest) (*customerv1.CreateCustomerResponse, error) {
+	c := proto.CloneOf(req.GetCustomer())
+	f.mu.Lock()
+	f.begun[c.GetName()] = true
+	f.mu.Unlock()
+	if c.GetName() == slowName {
+		select {
+		case <-f.release:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.creates[c.GetName()]++
+	if c.GetName() == knownName {
+		return &customerv1.CreateCustomerResponse{Customer: proto.CloneOf(f.customers[known]), Existing: true}, nil
+	}
+	c.Id = fmt.Sprintf("c_%d", len(f.customers))
+	f.put(c)
+	return &customerv1.CreateCustomerResponse{Customer: proto.CloneOf(c)}, nil
+}
+
+func (f *fakeCustomers) UpdateCustomer(ctx context.Context, req *customerv1.UpdateCustomerRequest) (*customerv1.UpdateCustomerResponse, error) {
+	in := req.GetCustomer()
+	c, err := f.find(ctx, in.GetId())
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case in.GetId() == mastered:
+		return nil, fault.New(fault.Precondition, "FIELD_MASTERED", "the field is decided by another system")
+	case in.GetId() == uncertain:
+		return nil, fault.New(fault.Uncertain, "", "the outcome is not known")
+	case in.GetEtag() != "" && in.GetEtag() != c.GetEtag():
+		return nil, fault.New(fault.Conflict, fault.ReasonETagMismatch, "the customer has changed")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.updates = append(f.updates, proto.CloneOf(req))
+	for _, p := range req.GetUpdateMask().GetPaths() {
+		fd := c.ProtoReflect().Descriptor().Fields().ByTextName(p)
+		if fd == nil {
+			return nil, fault.InvalidField("update_mask", "", "there is no field %s", p)
+		}
+		if in.ProtoReflect().Has(fd) {
+			c.ProtoReflect().Set(fd, in.ProtoReflect().Get(fd))
+		} else {
+			c.ProtoReflect().Clear(fd)
+		}
+	}
+	f.put(c)
+	return &customerv1.UpdateCustomerResponse{Customer: proto.CloneOf(c)}, nil
+}
+
+func (f *fakeCustomers) created(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.creates[name]
+}
+
+func (f *fakeCustomers) add(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.put(&customerv1.Customer{Id: id, Name: "Own " + id, Phone: "1", Address: &customerv1.Address{Street: "Old", City: "Bonn"}})
+}
+
+func (f *fakeCustomers) get(id string) *customerv1.Customer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return proto.CloneOf(f.customers[id])
+}
+
+// listOf returns the last list request with this name prefix.
+func (f *fakeCustomers) listOf(prefix string) *customerv1.ListCustomersRequest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := len(f.lists) - 1; i >= 0; i-- {
+		if f.lists[i].GetNamePrefix() == prefix {
+			return f.lists[i]
+		}
+	}
+	return nil
+}
+
+// maskOf returns the mask of the last update of a customer.
+func (f *fakeCustomers) maskOf(id string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := len(f.updates) - 1; i >= 0; i-- {
+		if f.updates[i].GetCustomer().GetId() == id {
+			return f.updates[i].GetUpdateMask().GetPaths()
+		}
+	}
+	return nil
+}
+
+// started reports whether a creation has begun.
+func (f *fakeCustomers) started(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.begun[name]
+}
+
+func (f *fakeCustomers) metadata() []metadata.MD {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]metadata.MD(nil), f.seen...)
+}

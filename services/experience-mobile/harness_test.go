@@ -1,0 +1,297 @@
+package experiencemobile_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	audience = "selfsame-mobile"
+	origin   = "https://app.example.com"
+	readAll  = "customers.read customers.write"
+)
+
+// provider is an identity provider on loopback.
+type provider struct {
+	*devissuer.Issuer
+	url  string
+	stop func()
+}
+
+func newProvider(t *testing.T) *provider {
+	t.Helper()
+	var issuer *devissuer.Issuer
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { issuer.Handler().ServeHTTP(w, r) }))
+	t.Cleanup(srv.Close)
+	issuer, err := devissuer.New(devissuer.Options{URL: srv.URL, Audience: audience})
+	require.NoError(t, err)
+	return &provider{issuer, srv.URL, srv.Close}
+}
+
+// world is experience-mobile over a fake process-customer.
+type world struct {
+	base   string
+	addrs  serve.Addrs
+	idp    *provider
+	fake   *fakeCustomers
+	client *http.Client
+	log    *lockedBuffer
+	stop   func() // stops process-customer
+	trust  *tls.Config
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return l
+}
+
+// background runs a service until the test ends.
+func background(t *testing.T, run func(ctx context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("service ended with %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func startFake(t *testing.T) (f *fakeCustomers, target string, stop func()) {
+	t.Helper()
+	f = newFake()
+	l := listen(t)
+	config := serve.DefaultConfig()
+	config.Ops, config.StopTimeout = "", 2*time.Second
+	stop = background(t, func(ctx context.Context) error {
+		return serve.Run(ctx, serve.Service{
+			Name: "process-customer", Config: config, Telemetry: telemetry.Discard(), Listener: l,
+			Register: func(r grpc.ServiceRegistrar) { customerv1.RegisterCustomerServiceServer(r, f) },
+			Unary: []grpc.UnaryServerInterceptor{
+				f.record, idempotent.UnaryServer(idempotent.NewMemoryStore(time.Now), idempotent.Options{Wait: 50 * time.Millisecond}),
+			},
+		})
+	})
+	return f, l.Addr().String(), stop
+}
+
+// setup starts a world; change may alter the configuration.
+func setup(t *testing.T, change ...func(*experiencemobile.Config)) *world {
+	t.Helper()
+	w := &world{idp: newProvider(t), log: &lockedBuffer{}}
+	var target string
+	w.fake, target, w.stop = startFake(t)
+	cfg := experiencemobile.DefaultConfig()
+	cfg.Customer.Target = target
+	cfg.Auth.Issuer = w.idp.url
+	cfg.Budget = time.Second
+	cfg.Origins = []string{origin}
+	cfg.Telemetry.LogLevel = "debug"
+	cfg.TelemetryOptions = []telemetry.Option{telemetry.WithLogWriter(w.log)}
+	cfg.Serve.StopTimeout = 2 * time.Second
+	cfg.HTTPListener, cfg.Listener, cfg.OpsListener = listen(t), listen(t), listen(t)
+	for _, c := range change {
+		c(&cfg)
+	}
+	started := make(chan serve.Addrs, 1)
+	cfg.Started = func(a serve.Addrs) { started <- a }
+	background(t, func(ctx context.Context) error {
+		err := experiencemobile.Run(ctx, cfg)
+		if err != nil {
+			close(started)
+		}
+		return err
+	})
+	w.addrs = <-started
+	w.base = "http://" + w.addrs.HTTP[experiencemobile.PublicServer]
+	transport := &http.Transport{DisableCompression: true}
+	w.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(transport.CloseIdleConnections)
+	return w
+}
+
+func (w *world) token(t *testing.T, subject, scope string) string {
+	t.Helper()
+	token, err := w.idp.Token(subject, scope, time.Hour)
+	require.NoError(t, err)
+	return token
+}
+
+// request is one request and how to repeat it by hand.
+type request struct {
+	method, path string
+	header       http.Header
+	body         string
+	anonymous    bool
+}
+
+type option func(*request)
+
+func with(name, value string) option { return func(r *request) { r.header.Add(name, value) } }
+
+func without(name string) option { return func(r *request) { r.header.Del(name) } }
+
+func body(text string) option {
+	return func(r *request) {
+		r.body = text
+		if r.header.Get("Content-Type") == "" {
+			r.header.Set("Content-Type", "application/json")
+		}
+	}
+}
+
+func key(k string) option { return with("Idempotency-Key", k) }
+
+func anonymous() option { return func(r *request) { r.anonymous = true } }
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	proto  string
+}
+
+// do sends a request as a user with all scopes, unless told otherwise. On failure the test prints the curl command.
+func (w *world) do(t *testing.T, method, path string, options ...option) answer {
+	t.Helper()
+	r := &request{method: method, path: path, header: http.Header{}}
+	for _, o := range options {
+		o(r)
+	}
+	if !r.anonymous && r.header.Get("Authorization") == "" {
+		r.header.Set("Authorization", "Bearer "+w.token(t, "user-1", readAll))
+	}
+	command := w.curl(r)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("reproduce with:\n%s", command)
+		}
+	})
+	req, err := http.NewRequestWithContext(t.Context(), method, w.base+path, strings.NewReader(r.body))
+	require.NoError(t, err)
+	req.Header = r.header
+	resp, err := w.client.Do(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	content, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return answer{resp.StatusCode, resp.Header, string(content), resp.Proto}
+}
+
+func (w *world) curl(r *request) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "curl -si -X %s '%s%s'", r.method, w.base, r.path)
+	for name, values := range r.header {
+		for _, v := range values {
+			if name == "Authorization" {
+				v = "Bearer $TOKEN"
+			}
+			fmt.Fprintf(&b, " \\\n  -H '%s: %s'", name, v)
+		}
+	}
+	if r.body != "" {
+		shown := r.body
+		if len(shown) > 300 {
+			shown = shown[:300] + "…"
+		}
+		fmt.Fprintf(&b, " \\\n  -d '%s'", shown)
+	}
+	return b.String()
+}
+
+type violation struct {
+	Pointer                         *string
+	Parameter, Header, Code, Detail string
+}
+
+type problemBody struct {
+	Type, Title, Detail, Instance, Code, RequestID string
+	Status                                         int
+	Retryable                                      *bool
+	Errors                                         []violation
+}
+
+// problem checks the shape that every refusal has (M33) and returns it.
+func (a answer) problem(t *testing.T, status int, code string) problemBody {
+	t.Helper()
+	require.Equal(t, status, a.status, a.body)
+	require.Equal(t, "application/problem+json", a.header.Get("Content-Type"))
+	var p problemBody
+	require.NoError(t, json.Unmarshal([]byte(a.body), &p), a.body)
+	require.Equal(t, code, p.Code, a.body)
+	require.Equal(t, status, p.Status)
+	require.Equal(t, code, a.header.Get("X-Error-Code"))
+	require.Equal(t, a.header.Get("X-Request-Id"), p.RequestID)
+	for name, v := range map[string]string{"type": p.Type, "title": p.Title, "detail": p.Detail, "instance": p.Instance, "requestId": p.RequestID} {
+		require.NotEmpty(t, v, name)
+	}
+	require.NotNil(t, p.Retryable, "retryable")
+	return p
+}
+
+func (p problemBody) pointers() []string {
+	var out []string
+	for _, e := range p.Errors {
+		if e.Pointer != nil {
+			out = append(out, *e.Pointer)
+		}
+	}
+	return out
+}
+
+func (a answer) json(t *testing.T, status int) map[string]any {
+	t.Helper()
+	require.Equal(t, status, a.status, a.body)
+	require.Equal(t, "application/json", a.header.Get("Content-Type"))
+	var v map[string]any
+	require.NoError(t, json.Unmarshal([]byte(a.body), &v), a.body)
+	return v
+}

@@ -1,0 +1,54 @@
+package rpc
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/retry"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+)
+
+// RetryReads repeats a read once when the process layer is unavailable for a moment. It is used in place of gRPC's own
+// retries, which would sit out a server's request to wait until the deadline: somebody is looking at a screen, so a
+// wait that cannot end in time is told at once. Writes are never repeated here; the client does that with its key.
+func RetryReads() grpc.UnaryClientInterceptor {
+	reads := map[string]bool{}
+	service := customerv1.File_selfsame_customer_v1_customer_service_proto.Services().ByName("CustomerService")
+	for i := range service.Methods().Len() {
+		m := service.Methods().Get(i)
+		reads["/"+string(service.FullName())+"/"+string(m.Name())] = readOnly(m)
+	}
+	policy := retry.Policy{
+		MaxAttempts: 2,
+		Backoff:     retry.Backoff{Min: 50 * time.Millisecond, Max: time.Second, Jitter: 0.5, Rand: rand.Float64},
+	}
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		once := func(ctx context.Context) error { return invoke(ctx, method, req, reply, cc, opts...) }
+		if !reads[method] {
+			return once(ctx)
+		}
+		var last error
+		err := retry.Do(ctx, policy, func(ctx context.Context) error {
+			last = once(ctx)
+			if fault.Is(last, fault.Unavailable) {
+				return last
+			}
+			return nil // anything else is the answer
+		})
+		if err != nil {
+			return err
+		}
+		return last
+	}
+}
+
+func readOnly(m protoreflect.MethodDescriptor) bool {
+	o, ok := m.Options().(*descriptorpb.MethodOptions)
+	return ok && o.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+}
