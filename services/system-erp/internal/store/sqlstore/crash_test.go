@@ -308,3 +308,55 @@ func TestReopen(t *testing.T) {
 		require.Equal(t, []string{"one"}, names(t, again, 0))
 	})
 }
+
+func TestClockGoesBack(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		now := time.Now()
+		s := open(t, d, Options{Now: func() time.Time { now = now.Add(-time.Hour); return now }})
+		for _, name := range []string{"one", "two", "three"} {
+			require.NoError(t, create(t.Context(), s, name))
+		}
+		list, err := s.Changes(t.Context(), 0, 10)
+		require.NoError(t, err)
+		require.Len(t, list, 3)
+		for _, c := range list {
+			require.Equal(t, list[0].Committed, c.Committed, "commit times never decrease along the feed")
+		}
+	})
+}
+
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		first, err := open(t, d, Options{}).Secret(t.Context())
+		require.NoError(t, err)
+		require.Len(t, first, 32)
+		again, err := open(t, d, Options{}).Secret(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, first, again, "all replicas and restarts share it")
+	})
+}
+
+// TestSeal shows that a record and what its caller writes beside it exist together or not at all.
+func TestSeal(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := open(t, d, Options{})
+		before := dump(t, d)
+		var sealed erp.Customer
+		_, err := s.Customers().Create(t.Context(), erp.Customer{Name: "A"}, func(ctx context.Context, tx *sql.Tx, c erp.Customer) error {
+			_, err := tx.ExecContext(ctx, "INSERT INTO setting (name, value) VALUES ('seal', $1)", []byte(c.ID))
+			return errors.Join(err, errCrash)
+		})
+		require.ErrorIs(t, err, errCrash)
+		require.Equal(t, before, dump(t, d))
+		made, err := s.Customers().Create(t.Context(), erp.Customer{Name: "A"}, func(ctx context.Context, tx *sql.Tx, c erp.Customer) error {
+			sealed = c
+			_, err := tx.ExecContext(ctx, "INSERT INTO setting (name, value) VALUES ('seal', $1)", []byte(c.ID))
+			return err
+		})
+		require.NoError(t, err, "nothing of the first seal is left in the way")
+		require.Equal(t, made, sealed)
+	})
+}

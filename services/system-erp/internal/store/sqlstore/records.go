@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
@@ -208,13 +209,15 @@ func (t *records[R]) Lookup(ctx context.Context, ref erp.Ref) (R, error) {
 	return none, fmt.Errorf("%s of a reference is missing", t.table.name)
 }
 
-// refChunk is how many references one query looks up; see txn.params.
-const refChunk = 100
-
-// owners returns who carries which of the references.
+// owners returns who carries which of the references. On PostgreSQL it is one statement, because two would see two states:
+// the key of a record still missing, another of its references already there.
 func (t *records[R]) owners(ctx context.Context, q querier, refs []erp.Ref) (map[erp.Ref]string, error) {
 	owners := make(map[erp.Ref]string, len(refs))
-	for chunk := range slices.Chunk(refs, refChunk) {
+	size := max(1, len(refs))
+	if t.db.Engine() == db.SQLite {
+		size = t.params() / 3
+	}
+	for chunk := range slices.Chunk(refs, size) {
 		args := make([]any, 0, 3*len(chunk))
 		for _, r := range chunk {
 			args = append(args, r.System, r.Type, r.Value)

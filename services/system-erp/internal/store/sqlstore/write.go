@@ -86,17 +86,19 @@ func (p *plan[R]) look(ctx context.Context, q txn) (err error) {
 			parents = append(parents, t.table.parent(&u.Record))
 		}
 	}
+	// The order matters where each statement sees what was committed before it: a number or a parent that a faster writer
+	// brought is seen only together with the references it brought, so that its record is found and not run into.
+	if p.numbers, err = t.numberOwners(ctx, q, numbers); err != nil {
+		return err
+	}
+	if p.parents, err = customerStates(ctx, q, parents); err != nil {
+		return err
+	}
 	slices.SortFunc(refs, erp.Ref.Compare)
 	if p.owners, err = t.owners(ctx, q, slices.Compact(refs)); err != nil {
 		return err
 	}
-	if p.old, err = t.loadAll(ctx, q, p.aim(), t.lockRows()); err != nil {
-		return err
-	}
-	if p.numbers, err = t.numberOwners(ctx, q, numbers); err != nil {
-		return err
-	}
-	p.parents, err = customerStates(ctx, q, parents)
+	p.old, err = t.loadAll(ctx, q, p.aim(), t.lockRows())
 	return err
 }
 

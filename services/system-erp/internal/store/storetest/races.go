@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -109,6 +110,36 @@ func races(t *testing.T, open Open) {
 				return nil
 			})
 			require.Equal(t, 1, won)
+		},
+		"a reader never sees parts of two versions": func(t *testing.T, s store.Store) {
+			var writing errgroup.Group
+			done := make(chan struct{})
+			writing.Go(func() error {
+				defer close(done)
+				for i := range 150 {
+					res, err := s.Customers().Upsert(t.Context(), []customerUpsert{{Key: ref("a"), Record: erp.Customer{
+						Name: key(i), Addresses: []erp.Address{{City: key(i)}}, TaxIDs: []erp.TaxID{{Scheme: "s", Value: key(i)}},
+					}}})
+					if err != nil || res[0].Err != nil {
+						return errors.Join(err, res[0].Err)
+					}
+				}
+				return nil
+			})
+			for reading := true; reading; {
+				select {
+				case <-done:
+					reading = false
+				default:
+				}
+				c, err := s.Customers().Lookup(t.Context(), ref("a"))
+				if fault.Is(err, fault.NotFound) {
+					continue
+				}
+				require.NoError(t, err)
+				require.Equal(t, []string{c.Name, c.Name}, []string{c.Addresses[0].City, c.TaxIDs[0].Value})
+			}
+			require.NoError(t, writing.Wait())
 		},
 		"a number wanted by many goes to one": func(t *testing.T, s store.Store) {
 			var mu sync.Mutex
