@@ -1,0 +1,494 @@
+// Package idempotenttest is the contract of an idempotent.Store, run against every implementation.
+package idempotenttest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+)
+
+// Clock is a clock that a test moves. It is safe for concurrent use.
+type Clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+// NewClock returns a clock at a fixed time.
+func NewClock() *Clock { return &Clock{at: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)} }
+
+// Now returns the time of the clock.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+const (
+	lease     = 30 * time.Second
+	retention = 24 * time.Hour
+)
+
+// fixture is a fresh store with its clock.
+type fixture struct {
+	t     *testing.T
+	store idempotent.Store
+	clock *Clock
+}
+
+// claim is a claim for key by a new caller.
+func claim(key string) idempotent.Claim {
+	return idempotent.Claim{
+		Scope:       idempotent.Scope{Principal: "p", Method: "/m", Key: key},
+		Fingerprint: []byte("request"), Owner: []byte(rand.Text()), Lease: lease, Retention: retention, Trace: "trace-1",
+	}
+}
+
+func (f fixture) begin(c idempotent.Claim) idempotent.Result {
+	f.t.Helper()
+	res, err := f.store.Begin(f.t.Context(), c)
+	require.NoError(f.t, err)
+	return res
+}
+
+func (f fixture) granted(c idempotent.Claim) idempotent.Grant {
+	f.t.Helper()
+	res := f.begin(c)
+	require.Equal(f.t, idempotent.Granted, res.Outcome)
+	return res.Grant
+}
+
+func (f fixture) outcome(c idempotent.Claim, want idempotent.Outcome) idempotent.Result {
+	f.t.Helper()
+	res := f.begin(c)
+	require.Equal(f.t, want, res.Outcome)
+	return res
+}
+
+func answer(text string) idempotent.Answer {
+	return idempotent.Answer{OK: true, Body: []byte(text), Resource: "things/" + text}
+}
+
+// Run checks a store. newStore returns a fresh store whose clock is now.
+func Run(t *testing.T, newStore func(t *testing.T, now func() time.Time) idempotent.Store) {
+	t.Helper()
+	for name, test := range map[string]func(fixture){
+		"one claim is granted, the others wait":                     claims,
+		"an answer is stored once and replayed unchanged":           answers,
+		"scopes share nothing":                                      scopes,
+		"another request is refused in every state":                 mismatch,
+		"a vanished attempt is taken over after its lease":          takeover,
+		"a vanished attempt of a manual method is in doubt":         doubt,
+		"an uncertain outcome is only for those who look first":     uncertain,
+		"a released key is granted again":                           released,
+		"a stale owner changes nothing":                             stale,
+		"a heartbeat keeps the claim, also a late one":              heartbeat,
+		"a caller that did not hear its grant gets it again":        sameOwner,
+		"an answer is kept for its retention, then only its name":   gone,
+		"purge leaves what lives and what nobody knows":             purge,
+		"an answer without a body is gone at once":                  tooLarge,
+		"one of many simultaneous claims is granted":                race,
+		"one of many simultaneous takeovers is granted":             takeoverRace,
+		"random histories keep one answer and growing fences":       histories,
+		"purging while others claim loses nothing":                  purgeRace,
+		"the trace of the first execution comes with its answer":    trace,
+		"an ended claim may be taken over at once (heartbeat of 0)": ended,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clock := NewClock()
+			test(fixture{t, newStore(t, clock.Now), clock})
+		})
+	}
+}
+
+func claims(f fixture) {
+	g := f.granted(claim("k"))
+	require.Equal(f.t, int64(1), g.Fence)
+	require.False(f.t, g.Recovery)
+	f.clock.Advance(10 * time.Second)
+	res := f.outcome(claim("k"), idempotent.InProgress)
+	require.Equal(f.t, 20*time.Second, res.Remaining)
+}
+
+func answers(f fixture) {
+	g := f.granted(claim("k"))
+	require.NoError(f.t, f.store.Complete(f.t.Context(), g, answer("one")))
+	for range 3 {
+		require.Equal(f.t, answer("one"), f.outcome(claim("k"), idempotent.Replay).Answer)
+	}
+	require.ErrorIs(f.t, f.store.Complete(f.t.Context(), g, answer("two")), idempotent.ErrStale)
+	require.ErrorIs(f.t, f.store.Release(f.t.Context(), g), idempotent.ErrStale)
+	require.ErrorIs(f.t, f.store.Uncertain(f.t.Context(), g), idempotent.ErrStale)
+	require.ErrorIs(f.t, f.store.Heartbeat(f.t.Context(), g, lease), idempotent.ErrStale)
+	require.Equal(f.t, answer("one"), f.outcome(claim("k"), idempotent.Replay).Answer)
+	looked, err := f.store.Look(f.t.Context(), g)
+	require.NoError(f.t, err)
+	require.Equal(f.t, idempotent.Replay, looked.Outcome)
+	require.Equal(f.t, g.Fence, looked.Fence)
+
+	failed := idempotent.Answer{Body: []byte("status")}
+	require.NoError(f.t, f.store.Complete(f.t.Context(), f.granted(claim("error")), failed))
+	require.Equal(f.t, failed, f.outcome(claim("error"), idempotent.Replay).Answer)
+}
+
+func scopes(f fixture) {
+	base := claim("k")
+	require.NoError(f.t, f.store.Complete(f.t.Context(), f.granted(base), answer("one")))
+	for _, s := range []idempotent.Scope{
+		{Principal: "q", Method: "/m", Key: "k"}, {Principal: "p", Method: "/n", Key: "k"}, {Principal: "p", Method: "/m", Key: "l"},
+		{Principal: "p/", Method: "m", Key: "k"}, {Principal: "", Method: "p/m", Key: "k"},
+	} {
+		c := claim("")
+		c.Scope = s
+		f.granted(c)
+	}
+}
+
+func mismatch(f fixture) {
+	other := func(key string) idempotent.Claim {
+		c := claim(key)
+		c.Fingerprint, c.Takeover, c.Probe = []byte("another request"), true, true
+		return c
+	}
+	check := func(key string) { f.t.Helper(); f.outcome(other(key), idempotent.Mismatch) }
+	f.granted(claim("running"))
+	check("running")
+	require.NoError(f.t, f.store.Complete(f.t.Context(), f.granted(claim("done")), answer("x")))
+	require.Empty(f.t, f.outcome(other("done"), idempotent.Mismatch).Answer.Body, "the answer is not shown")
+	require.NoError(f.t, f.store.Release(f.t.Context(), f.granted(claim("released"))))
+	check("released")
+	require.NoError(f.t, f.store.Uncertain(f.t.Context(), f.granted(claim("uncertain"))))
+	check("uncertain")
+	f.clock.Advance(2 * lease)
+	check("running") // its owner vanished
+	f.clock.Advance(retention)
+	check("done") // its answer is gone
+}
+
+func takeover(f fixture) {
+	first := claim("k")
+	first.Takeover = true
+	f.granted(first)
+	second := claim("k")
+	second.Takeover = true
+	f.clock.Advance(lease - time.Microsecond)
+	f.outcome(second, idempotent.InProgress)
+	f.clock.Advance(time.Microsecond)
+	g := f.granted(second)
+	require.Equal(f.t, int64(2), g.Fence)
+	require.True(f.t, g.Recovery)
+	f.outcome(claim("k"), idempotent.InProgress)
+}
+
+func doubt(f fixture) {
+	g := f.granted(claim("k"))
+	f.clock.Advance(lease)
+	f.outcome(claim("k"), idempotent.InDoubt)
+	require.ErrorIs(f.t, f.store.Complete(f.t.Context(), g, answer("late")), idempotent.ErrStale, "the doubt has been told to a caller")
+	f.outcome(claim("k"), idempotent.InDoubt)
+}
+
+func uncertain(f fixture) {
+	require.NoError(f.t, f.store.Uncertain(f.t.Context(), f.granted(claim("k"))))
+	f.outcome(claim("k"), idempotent.InDoubt)
+	f.clock.Advance(1000 * retention)
+	f.outcome(claim("k"), idempotent.InDoubt)
+	probing := claim("k")
+	probing.Probe = true
+	g := f.granted(probing)
+	require.Equal(f.t, int64(2), g.Fence)
+	require.True(f.t, g.Recovery)
+	require.NoError(f.t, f.store.Complete(f.t.Context(), g, answer("found")))
+	f.outcome(claim("k"), idempotent.Replay)
+}
+
+func released(f fixture) {
+	require.NoError(f.t, f.store.Release(f.t.Context(), f.granted(claim("k"))))
+	g := f.granted(claim("k"))
+	require.Equal(f.t, int64(2), g.Fence)
+	require.False(f.t, g.Recovery, "nothing was executed")
+}
+
+func stale(f fixture) {
+	first := claim("k")
+	old := f.granted(first)
+	f.clock.Advance(2 * lease)
+	second := claim("k")
+	second.Takeover = true
+	current := f.granted(second)
+	ctx := f.t.Context()
+	for range 2 {
+		require.ErrorIs(f.t, f.store.Heartbeat(ctx, old, lease), idempotent.ErrStale)
+		require.ErrorIs(f.t, f.store.Release(ctx, old), idempotent.ErrStale)
+		require.ErrorIs(f.t, f.store.Uncertain(ctx, old), idempotent.ErrStale)
+		require.ErrorIs(f.t, f.store.Complete(ctx, old, answer("old")), idempotent.ErrStale)
+	}
+	looked, err := f.store.Look(ctx, old)
+	require.NoError(f.t, err)
+	require.Equal(f.t, idempotent.InProgress, looked.Outcome)
+	require.NoError(f.t, f.store.Complete(ctx, current, answer("new")))
+	require.ErrorIs(f.t, f.store.Complete(ctx, old, answer("old")), idempotent.ErrStale)
+	looked, err = f.store.Look(ctx, old)
+	require.NoError(f.t, err)
+	require.Equal(f.t, answer("new"), looked.Answer)
+	require.Equal(f.t, current.Fence, looked.Fence)
+}
+
+func heartbeat(f fixture) {
+	g := f.granted(claim("k"))
+	other := claim("k")
+	other.Takeover = true
+	for range 5 {
+		f.clock.Advance(lease - time.Second)
+		require.NoError(f.t, f.store.Heartbeat(f.t.Context(), g, lease))
+		f.outcome(other, idempotent.InProgress)
+	}
+	f.clock.Advance(2 * lease)
+	require.NoError(f.t, f.store.Heartbeat(f.t.Context(), g, lease), "late, but nobody took over")
+	f.outcome(other, idempotent.InProgress)
+	f.clock.Advance(2 * lease)
+	require.NoError(f.t, f.store.Complete(f.t.Context(), g, answer("late")), "late, but nobody took over")
+}
+
+func ended(f fixture) {
+	g := f.granted(claim("k"))
+	require.NoError(f.t, f.store.Heartbeat(f.t.Context(), g, 0))
+	second := claim("k")
+	second.Takeover = true
+	require.Equal(f.t, int64(2), f.granted(second).Fence)
+	require.ErrorIs(f.t, f.store.Complete(f.t.Context(), g, answer("old")), idempotent.ErrStale)
+}
+
+func sameOwner(f fixture) {
+	c := claim("k")
+	g := f.granted(c)
+	require.Equal(f.t, g, f.granted(c))
+	f.outcome(claim("k"), idempotent.InProgress)
+}
+
+func gone(f fixture) {
+	require.NoError(f.t, f.store.Complete(f.t.Context(), f.granted(claim("k")), answer("one")))
+	f.clock.Advance(retention - time.Microsecond)
+	f.outcome(claim("k"), idempotent.Replay)
+	f.clock.Advance(time.Microsecond)
+	for range 2 { // before and after Purge made it a tombstone
+		res := f.outcome(claim("k"), idempotent.Gone)
+		require.Equal(f.t, "things/one", res.Answer.Resource)
+		require.Empty(f.t, res.Answer.Body)
+		_, err := f.store.Purge(f.t.Context(), 100)
+		require.NoError(f.t, err)
+	}
+	f.clock.Advance(idempotent.DefaultTombstone)
+	require.Equal(f.t, int64(2), f.granted(claim("k")).Fence, "forgotten in the end")
+}
+
+func tooLarge(f fixture) {
+	require.NoError(f.t, f.store.Complete(f.t.Context(), f.granted(claim("k")), idempotent.Answer{OK: true, Resource: "things/1"}))
+	require.Equal(f.t, "things/1", f.outcome(claim("k"), idempotent.Gone).Answer.Resource)
+}
+
+func purge(f fixture) {
+	ctx := f.t.Context()
+	count := func() int {
+		n, err := f.store.Purge(ctx, 100)
+		require.NoError(f.t, err)
+		return n
+	}
+	live := f.granted(claim("live"))
+	vanished := claim("vanished, recoverable")
+	vanished.Takeover = true
+	f.granted(vanished)
+	f.granted(claim("vanished, manual"))
+	require.NoError(f.t, f.store.Complete(ctx, f.granted(claim("done")), answer("x")))
+	require.NoError(f.t, f.store.Release(ctx, f.granted(claim("released"))))
+	require.NoError(f.t, f.store.Uncertain(ctx, f.granted(claim("uncertain"))))
+	require.Zero(f.t, count(), "nothing is old")
+
+	f.clock.Advance(retention + lease)
+	require.NoError(f.t, f.store.Heartbeat(ctx, live, lease))
+	require.Equal(f.t, 4, count(), "done is a tombstone, released and the recoverable one are removed, the manual one is in doubt")
+	require.Zero(f.t, count())
+	f.outcome(claim("live"), idempotent.InProgress)
+	f.outcome(claim("done"), idempotent.Gone)
+	f.outcome(claim("uncertain"), idempotent.InDoubt)
+	f.outcome(claim("vanished, manual"), idempotent.InDoubt)
+	require.Equal(f.t, int64(1), f.granted(claim("released")).Fence)
+	require.NoError(f.t, f.store.Complete(ctx, live, answer("x")))
+
+	f.clock.Advance(1000 * idempotent.DefaultTombstone)
+	count()
+	f.outcome(claim("uncertain"), idempotent.InDoubt)
+	require.Equal(f.t, int64(1), f.granted(claim("done")).Fence)
+}
+
+func trace(f fixture) {
+	require.NoError(f.t, f.store.Complete(f.t.Context(), f.granted(claim("k")), answer("x")))
+	later := claim("k")
+	later.Trace = "trace-2"
+	require.Equal(f.t, "trace-1", f.outcome(later, idempotent.Replay).Trace)
+}
+
+// grants begins n claims at once and returns how many were granted.
+func (f fixture) grants(n int, key string) int {
+	f.t.Helper()
+	var (
+		wg sync.WaitGroup
+		mu sync.Mutex
+		c  int
+	)
+	for range n {
+		wg.Go(func() {
+			cl := claim(key)
+			cl.Takeover = true
+			res, err := f.store.Begin(f.t.Context(), cl)
+			if err != nil {
+				f.t.Error(err)
+			}
+			if res.Outcome == idempotent.Granted {
+				mu.Lock()
+				c++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return c
+}
+
+func race(f fixture) {
+	for i := range 5 {
+		require.Equal(f.t, 1, f.grants(30, fmt.Sprint(i)))
+	}
+}
+
+func takeoverRace(f fixture) {
+	f.granted(claim("k"))
+	for range 5 {
+		f.clock.Advance(lease)
+		require.Equal(f.t, 1, f.grants(30, "k"))
+	}
+}
+
+// histories lets workers with crashes, stalls longer than the lease and lost replies work on few keys.
+func histories(f fixture) {
+	const workers, steps = 8, 40
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		first  = map[string]string{}         // key → the first answer anyone saw
+		fences = map[string]map[int64]bool{} // key → fences granted
+	)
+	see := func(key, body string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if first[key] == "" {
+			first[key] = body
+		}
+		if first[key] != body {
+			f.t.Errorf("%s: answer %q after %q was seen", key, body, first[key])
+		}
+	}
+	for w := range workers {
+		wg.Go(func() {
+			rng := mathrand.New(mathrand.NewPCG(uint64(w), 7))
+			for i := range steps {
+				key := fmt.Sprint(rng.IntN(6))
+				c := claim(key)
+				c.Takeover = true
+				res, err := f.store.Begin(context.Background(), c)
+				if err != nil {
+					f.t.Error(err)
+					return
+				}
+				switch res.Outcome {
+				case idempotent.Replay:
+					see(key, string(res.Answer.Body))
+					continue
+				case idempotent.Granted:
+				default:
+					f.clock.Advance(time.Second)
+					continue
+				}
+				mu.Lock()
+				if fences[key] == nil {
+					fences[key] = map[int64]bool{}
+				}
+				if fences[key][res.Grant.Fence] {
+					f.t.Errorf("%s: fence %d was granted twice", key, res.Grant.Fence)
+				}
+				fences[key][res.Grant.Fence] = true
+				mu.Unlock()
+				if rng.IntN(3) == 0 {
+					continue // crash
+				}
+				if rng.IntN(3) == 0 {
+					f.clock.Advance(2 * lease) // stall
+				}
+				body := fmt.Sprintf("worker %d step %d", w, i)
+				switch err := f.store.Complete(context.Background(), res.Grant, answer(body)); {
+				case err == nil:
+					see(key, body)
+				case !errors.Is(err, idempotent.ErrStale):
+					f.t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for key, seen := range fences {
+		for n := range len(seen) {
+			require.True(f.t, seen[int64(n+1)], "%s: fences have a hole: %v", key, seen)
+		}
+	}
+	require.NotEmpty(f.t, first)
+}
+
+func purgeRace(f fixture) {
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := f.store.Purge(f.t.Context(), 10); err != nil {
+					f.t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for i := range 40 {
+		key := fmt.Sprint(i % 5)
+		c := claim(key)
+		c.Takeover = true
+		res := f.begin(c)
+		if res.Outcome == idempotent.Granted {
+			f.outcome(claim(key), idempotent.InProgress)
+			require.NoError(f.t, f.store.Complete(f.t.Context(), res.Grant, answer("x")))
+			f.outcome(claim(key), idempotent.Replay)
+		}
+		if i%10 == 9 {
+			f.clock.Advance(retention + idempotent.DefaultTombstone)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
