@@ -40,7 +40,7 @@ func DeriveID(obj Object, seed string) (ID, error) {
 }
 
 func newID(obj Object, b []byte) (ID, error) {
-	prefix := ""
+	var prefix string
 	switch obj {
 	case Customer:
 		prefix = customerPrefix

@@ -250,11 +250,14 @@ func (s *Salesforce) contact(m *salesforcev1.Contact) *Record {
 	return rec
 }
 
-// record reads what accounts and contacts have in common.
-func (s *Salesforce) record(obj golden.Object, m interface {
+// externallyStamped is a record of the CRM: our id is a field of it.
+type externallyStamped interface {
 	stamped
 	GetExternalId() string
-}) *Record {
+}
+
+// record reads what accounts and contacts have in common.
+func (s *Salesforce) record(obj golden.Object, m externallyStamped) *Record {
 	rec := stamp(s.name, obj, m)
 	rec.ExternalID = m.GetExternalId()
 	return rec
