@@ -32,7 +32,8 @@ const (
 // ChangeService serves what changed, in commit order, without holes: a transaction that commits late is not skipped.
 type ChangeServiceClient interface {
 	// ListChanges returns the changes after a resume token and ends. An empty token starts at the oldest change kept.
-	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when changes after the token are no longer kept.
+	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when changes after the token are no longer kept, INVALID_ARGUMENT with
+	// RESUME_TOKEN_INVALID when it is not a token.
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
 	// WatchChanges sends the changes after a resume token and then every new one as it commits. The first message comes at
 	// once and carries the position of the stream even when there is nothing to send; an idle stream sends an empty message
@@ -84,7 +85,8 @@ type ChangeService_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesR
 // ChangeService serves what changed, in commit order, without holes: a transaction that commits late is not skipped.
 type ChangeServiceServer interface {
 	// ListChanges returns the changes after a resume token and ends. An empty token starts at the oldest change kept.
-	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when changes after the token are no longer kept.
+	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when changes after the token are no longer kept, INVALID_ARGUMENT with
+	// RESUME_TOKEN_INVALID when it is not a token.
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
 	// WatchChanges sends the changes after a resume token and then every new one as it commits. The first message comes at
 	// once and carries the position of the stream even when there is nothing to send; an idle stream sends an empty message

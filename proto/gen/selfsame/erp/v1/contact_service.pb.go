@@ -728,6 +728,7 @@ func (x *DeleteContactResponse) GetContact() *Contact {
 type ContactUpsert struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The contact. With `id` that record is changed, otherwise the one that carries `key`, otherwise one is created.
+	// An upsert with neither `id` nor `key` is refused: a repeated call would make a second record.
 	Contact *Contact `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
 	// The reference that identifies the record; also added to it.
 	Key *Reference `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
@@ -800,7 +801,7 @@ func (x *ContactUpsert) GetExpectedVersion() int64 {
 // BatchUpsertContactsRequest carries up to 200 records.
 type BatchUpsertContactsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Records. The same key twice in one request is refused for both.
+	// Records, each validated on its own. The same key twice in one request is refused for both.
 	Upserts       []*ContactUpsert `protobuf:"bytes,1,rep,name=upserts,proto3" json:"upserts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1001,9 +1002,10 @@ const file_selfsame_erp_v1_contact_service_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\v2\x1a.selfsame.erp.v1.ReferenceR\x03key\x12;\n" +
 	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x122\n" +
-	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fexpectedVersion\"c\n" +
-	"\x1aBatchUpsertContactsRequest\x12E\n" +
-	"\aupserts\x18\x01 \x03(\v2\x1e.selfsame.erp.v1.ContactUpsertB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\aupserts\"\xb1\x01\n" +
+	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fexpectedVersion\"h\n" +
+	"\x1aBatchUpsertContactsRequest\x12J\n" +
+	"\aupserts\x18\x01 \x03(\v2\x1e.selfsame.erp.v1.ContactUpsertB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\xc8\x01\"\x03\xd8\x01\x03R\aupserts\"\xb1\x01\n" +
 	"\x13ContactUpsertResult\x122\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\x122\n" +
 	"\acontact\x18\x02 \x01(\v2\x18.selfsame.erp.v1.ContactR\acontact\x122\n" +

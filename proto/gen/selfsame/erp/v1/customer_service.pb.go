@@ -728,6 +728,7 @@ func (x *DeleteCustomerResponse) GetCustomer() *Customer {
 type CustomerUpsert struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The customer. With `id` that record is changed, otherwise the one that carries `key`, otherwise one is created.
+	// An upsert with neither `id` nor `key` is refused: a repeated call would make a second record.
 	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
 	// The reference that identifies the record; also added to it.
 	Key *Reference `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
@@ -800,7 +801,7 @@ func (x *CustomerUpsert) GetExpectedVersion() int64 {
 // BatchUpsertCustomersRequest carries up to 200 records.
 type BatchUpsertCustomersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Records. The same key twice in one request is refused for both.
+	// Records, each validated on its own. The same key twice in one request is refused for both.
 	Upserts       []*CustomerUpsert `protobuf:"bytes,1,rep,name=upserts,proto3" json:"upserts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1001,9 +1002,10 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\v2\x1a.selfsame.erp.v1.ReferenceR\x03key\x12;\n" +
 	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x122\n" +
-	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fexpectedVersion\"e\n" +
-	"\x1bBatchUpsertCustomersRequest\x12F\n" +
-	"\aupserts\x18\x01 \x03(\v2\x1f.selfsame.erp.v1.CustomerUpsertB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\aupserts\"\xb5\x01\n" +
+	"\x10expected_version\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fexpectedVersion\"j\n" +
+	"\x1bBatchUpsertCustomersRequest\x12K\n" +
+	"\aupserts\x18\x01 \x03(\v2\x1f.selfsame.erp.v1.CustomerUpsertB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\xc8\x01\"\x03\xd8\x01\x03R\aupserts\"\xb5\x01\n" +
 	"\x14CustomerUpsertResult\x122\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\x125\n" +
 	"\bcustomer\x18\x02 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\x122\n" +

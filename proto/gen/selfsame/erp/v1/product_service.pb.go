@@ -1283,9 +1283,10 @@ const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"t\n" +
 	"\x14ListProductsResponse\x124\n" +
 	"\bproducts\x18\x01 \x03(\v2\x18.selfsame.erp.v1.ProductR\bproducts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"_\n" +
-	"\x1aBatchUpsertProductsRequest\x12A\n" +
-	"\bproducts\x18\x01 \x03(\v2\x18.selfsame.erp.v1.ProductB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\bproducts\"\xb1\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"d\n" +
+	"\x1aBatchUpsertProductsRequest\x12F\n" +
+	"\bproducts\x18\x01 \x03(\v2\x18.selfsame.erp.v1.ProductB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\xc8\x01\"\x03\xd8\x01\x03R\bproducts\"\xb1\x01\n" +
 	"\x13ProductUpsertResult\x122\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\x122\n" +
 	"\aproduct\x18\x02 \x01(\v2\x18.selfsame.erp.v1.ProductR\aproduct\x122\n" +

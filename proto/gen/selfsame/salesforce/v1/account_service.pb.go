@@ -502,9 +502,10 @@ const file_selfsame_salesforce_v1_account_service_proto_rawDesc = "" +
 	"\rAccountUpsert\x12A\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1f.selfsame.salesforce.v1.AccountB\x06\xbaH\x03\xc8\x01\x01R\aaccount\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"j\n" +
-	"\x1aBatchUpsertAccountsRequest\x12L\n" +
-	"\aupserts\x18\x01 \x03(\v2%.selfsame.salesforce.v1.AccountUpsertB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\aupserts\"\\\n" +
+	"updateMask\"o\n" +
+	"\x1aBatchUpsertAccountsRequest\x12Q\n" +
+	"\aupserts\x18\x01 \x03(\v2%.selfsame.salesforce.v1.AccountUpsertB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\xc8\x01\"\x03\xd8\x01\x03R\aupserts\"\\\n" +
 	"\x1bBatchUpsertAccountsResponse\x12=\n" +
 	"\aresults\x18\x01 \x03(\v2#.selfsame.salesforce.v1.WriteResultR\aresults2\xf4\x03\n" +
 	"\x0eAccountService\x12h\n" +
