@@ -375,6 +375,7 @@ func largeBody(t *testing.T, w *world) {
 	text := `{"name":"` + strings.Repeat("x", 1<<20) + `"}`
 	a := w.do(t, "POST", "/v1/customers", body(text), key("large-1"))
 	require.False(t, *a.problem(t, 413, "BODY_TOO_LARGE").Retryable)
+	require.True(t, a.closed, "the rest of the body is not read")
 	exact := `{"name":"Large GmbH"}` + strings.Repeat(" ", 1<<20-21)
 	require.Equal(t, 201, w.do(t, "POST", "/v1/customers", body(exact), key("large-2")).status, "the limit itself is allowed")
 }

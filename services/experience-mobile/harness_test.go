@@ -197,6 +197,7 @@ type answer struct {
 	header http.Header
 	body   string
 	proto  string
+	closed bool // the server ends the connection after this answer
 }
 
 // do sends a request as a user with all scopes, unless told otherwise. On failure the test prints the curl command.
@@ -223,7 +224,9 @@ func (w *world) do(t *testing.T, method, path string, options ...option) answer 
 	defer func() { _ = resp.Body.Close() }()
 	content, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	return answer{resp.StatusCode, resp.Header, string(content), resp.Proto}
+	a := answer{resp.StatusCode, resp.Header, string(content), resp.Proto, resp.Close}
+	conforms(t, method, path, a)
+	return a
 }
 
 func (w *world) curl(r *request) string {

@@ -102,7 +102,7 @@ type Auth struct {
 // DefaultConfig returns the defaults. The issuer has none: whom to trust is a decision.
 func DefaultConfig() Config {
 	s := serve.DefaultConfig()
-	s.Listen, s.Ops = "127.0.0.1:9401", "127.0.0.1:9491"
+	s.Listen, s.Ops = "127.0.0.1:9401", "127.0.0.1:9402"
 	return Config{
 		Listen: "127.0.0.1:8080", Serve: s,
 		Customer: Customer{Target: "127.0.0.1:9301"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
@@ -25,7 +26,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	cfg, err := conf.Load(conf.Options{
-		Program: experiencemobile.Name, EnvPrefix: "SELFSAME", Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout,
+		Program: experiencemobile.Name, EnvPrefix: "SELFSAME", Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout, Version: version(),
 	}, experiencemobile.DefaultConfig())
 	if errors.Is(err, conf.ErrHandled) {
 		return nil
@@ -34,4 +35,12 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", experiencemobile.Name, err)
 	}
 	return experiencemobile.Run(ctx, cfg)
+}
+
+// version is that of the module this program was installed from; "(devel)" for a build of a checkout.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
 }

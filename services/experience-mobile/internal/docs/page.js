@@ -15,6 +15,7 @@
   }
   function typeOf(s) {
     if (!s) return el("span", "");
+    if (s.allOf && s.allOf.length === 1) return typeOf(s.allOf[0]);
     if (s.$ref) return el("a", last(s.$ref), { href: "#schema-" + last(s.$ref) });
     if (s.type === "array") return add(el("span", "list of "), typeOf(s.items));
     return el("span", s.format ? s.type + " (" + s.format + ")" : s.type || "");

@@ -43,6 +43,9 @@ func Build(raw []byte) ([]byte, error) {
 		}
 	}
 	delete(schemas, "google.rpc.Status")
+	if schemas["CustomerUpdate"], err = updateSchema(schemas); err != nil {
+		return nil, err
+	}
 	schemas["Problem"], schemas["Violation"] = problemSchema(), violationSchema()
 	doc["info"], doc["servers"], doc["tags"] = info(), []any{object{"url": "/"}}, tags()
 	doc["security"] = []any{object{"oidc": []any{}}}
@@ -116,6 +119,11 @@ func decorate(verb string, op object) error {
 	}
 	if verb == "patch" {
 		params = append(params, ref("parameters", "IfMatch"))
+		body, err := dig(op, "requestBody", "content", "application/json")
+		if err != nil {
+			return err
+		}
+		body["schema"] = ref("schemas", "CustomerUpdate")
 	}
 	responses, err := dig(op, "responses")
 	if err != nil {
@@ -243,6 +251,25 @@ func parameters() object {
 		"IfNoneMatch": header("If-None-Match", "Entity tag of the representation the client has; 304 if it is current.", false, str),
 		"RequestId":   header("X-Request-Id", "Id for this request: letters, digits, `-`, `_` and `.`, at most 64.", false, str),
 	}
+}
+
+// updateSchema is what a PATCH takes: the customer's fields that a client may write, none of them required. That null
+// clears is said in words, because a union with null breaks several generators of client code.
+func updateSchema(schemas object) (object, error) {
+	all, err := dig(schemas, "Customer", "properties")
+	if err != nil {
+		return nil, err
+	}
+	writable := object{}
+	for name, p := range all {
+		if o, ok := p.(object); ok && o["readOnly"] != true {
+			writable[name] = p
+		}
+	}
+	return object{
+		"type": "object", "description": "CustomerUpdate holds the fields to change; a field that is null is cleared, one that is absent stays.",
+		"properties": writable,
+	}, nil
 }
 
 func problemSchema() object {

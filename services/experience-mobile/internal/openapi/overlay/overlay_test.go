@@ -69,6 +69,23 @@ func TestBuild(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an update takes what a client may write and requires nothing", func(t *testing.T) {
+		t.Parallel()
+		var doc struct {
+			Components struct {
+				Schemas map[string]struct {
+					Properties map[string]any `json:"properties"`
+					Required   []string       `json:"required"`
+				} `json:"schemas"`
+			} `json:"components"`
+		}
+		require.NoError(t, json.Unmarshal(built, &doc))
+		update := doc.Components.Schemas["CustomerUpdate"]
+		require.Len(t, update.Properties, 7)
+		require.NotContains(t, update.Properties, "etag")
+		require.Empty(t, update.Required)
+		require.Equal(t, []string{"name"}, doc.Components.Schemas["Customer"].Required)
+	})
 	t.Run("a file that is no description is refused", func(t *testing.T) {
 		t.Parallel()
 		for _, bad := range []string{"", "[]", "{}", `{"components":{"schemas":{}}}`, `{"paths":{"/x":{"get":{}}},"components":{"schemas":{}}}`} {
