@@ -107,6 +107,12 @@ func TestWrite(t *testing.T) {
 	require.Nil(t, problem)
 	golden(t, "write_contact", row)
 
+	t.Run("an upsert without a record is refused alone", func(t *testing.T) {
+		_, problem := m.WriteAccount(nil, nil)
+		require.Equal(t, "account", problem.Field)
+		_, problem = m.WriteContact(nil, []string{"email"})
+		require.Equal(t, "contact", problem.Field)
+	})
 	t.Run("a mask over an absent address clears it", func(t *testing.T) {
 		t.Parallel()
 		row, problem := m.WriteAccount(&salesforcev1.Account{}, []string{"address.city"})

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
@@ -78,6 +79,9 @@ func (m *Mapping) ReadCase(row map[string]any) (*salesforcev1.Case, error) {
 // WriteAccount returns the sObject fields to write. An empty mask writes every field that is set; a field in the mask that is
 // empty is cleared. Fields of the mask that cannot be written are a Problem.
 func (m *Mapping) WriteAccount(a *salesforcev1.Account, mask []string) (map[string]any, *Problem) {
+	if a == nil {
+		return nil, missing("account")
+	}
 	return m.Account.row(mask, func(name string) string {
 		if p := accountField(a, name, false); p != nil {
 			return *p
@@ -88,7 +92,15 @@ func (m *Mapping) WriteAccount(a *salesforcev1.Account, mask []string) (map[stri
 
 // WriteContact is WriteAccount for contacts.
 func (m *Mapping) WriteContact(c *salesforcev1.Contact, mask []string) (map[string]any, *Problem) {
+	if c == nil {
+		return nil, missing("contact")
+	}
 	return m.Contact.row(mask, func(name string) string { return *contactField(c, name) })
+}
+
+// missing is the problem of an upsert without a record; records of a batch are validated one by one, here.
+func missing(field string) *Problem {
+	return &Problem{Field: field, Reason: fault.ReasonValidationFailed, Message: "the record is missing"}
 }
 
 func (o *Object) row(mask []string, get func(string) string) (map[string]any, *Problem) {
