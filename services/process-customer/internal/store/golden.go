@@ -1,0 +1,178 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+)
+
+// Golden is a golden record with what is stored beside it.
+type Golden struct {
+	golden.Record
+	// NameKey is the folded name that prefixes are looked up in.
+	NameKey string
+}
+
+// Clone returns a copy that shares nothing that can be changed.
+func (g *Golden) Clone() *Golden {
+	c := *g
+	c.Values = g.Values.Clone()
+	if c.Values == nil {
+		c.Values = golden.Values{}
+	}
+	return &c
+}
+
+const goldenColumns = "id, object, parent_id, body, version, deleted, merged_into, name_key, created_us, updated_us"
+
+func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]*Golden, error) {
+	var out []*Golden
+	err := r.query(ctx, what, "SELECT "+goldenColumns+" FROM golden WHERE "+where, args, func(rows *sql.Rows) error {
+		var g Golden
+		var created, updated int64
+		var parent, body string
+		var key []byte
+		if err := rows.Scan(&g.ID, &g.Object, &parent, &body, &g.Version, &g.Deleted, &g.MergedInto, &key, &created, &updated); err != nil {
+			return err
+		}
+		g.NameKey, g.Created, g.Updated = string(key), db.FromMicros(created), db.FromMicros(updated)
+		if err := json.Unmarshal([]byte(body), &g.Values); err != nil {
+			return fmt.Errorf("values of %s: %w", g.ID, err)
+		}
+		out = append(out, &g)
+		return nil
+	})
+	return out, err
+}
+
+// Goldens returns golden records by id; those unknown are left out.
+func (r Reader) Goldens(ctx context.Context, ids []golden.ID) ([]*Golden, error) {
+	var out []*Golden
+	err := chunks(ids, func(ids []golden.ID) error {
+		got, err := r.goldens(ctx, "read golden records", "id IN ("+list(0, len(ids))+")", anys(nil, texts(ids)))
+		out = append(out, got...)
+		return err
+	})
+	return out, err
+}
+
+// ListGoldens returns live golden records of a kind in id order after `after`, only those whose name key begins with
+// prefix.
+func (r Reader) ListGoldens(ctx context.Context, obj golden.Object, prefix string, after golden.ID, limit int) ([]*Golden, error) {
+	if prefix == "" {
+		return r.goldens(ctx, "list golden records", "object = $1 AND id > $2 AND NOT deleted AND merged_into = '' ORDER BY id LIMIT $3",
+			[]any{string(obj), string(after), limit})
+	}
+	return r.goldens(ctx, "list golden records by name", `object = $1 AND id > $2 AND NOT deleted AND merged_into = ''
+		AND name_key >= $4 AND name_key < $5 ORDER BY id LIMIT $3`,
+		[]any{string(obj), string(after), limit, []byte(prefix), append([]byte(prefix), 0xff)})
+}
+
+// ListChildren returns the live contacts of a customer in id order after `after`.
+func (r Reader) ListChildren(ctx context.Context, parent, after golden.ID, limit int) ([]*Golden, error) {
+	return r.goldens(ctx, "list contacts", "parent_id = $1 AND id > $2 AND NOT deleted AND merged_into = '' ORDER BY id LIMIT $3",
+		[]any{string(parent), string(after), limit})
+}
+
+// CountGoldens counts live golden records by kind.
+func (r Reader) CountGoldens(ctx context.Context) (map[golden.Object]int64, error) {
+	out := map[golden.Object]int64{}
+	err := r.query(ctx, "count golden records", "SELECT object, COUNT(*) FROM golden WHERE NOT deleted AND merged_into = '' GROUP BY object",
+		nil, func(rows *sql.Rows) error {
+			var obj golden.Object
+			var n int64
+			err := rows.Scan(&obj, &n)
+			out[obj] = n
+			return err
+		})
+	return out, err
+}
+
+// PutGoldens writes golden records as they are given.
+func (t *Tx) PutGoldens(ctx context.Context, records []*Golden) error {
+	rows := make([][]any, 0, len(records))
+	for _, g := range records {
+		body, err := json.Marshal(g.Values)
+		if err != nil {
+			return fmt.Errorf("values of %s: %w", g.ID, err)
+		}
+		rows = append(rows, []any{
+			string(g.ID), string(g.Object), g.Values[golden.Parent], string(body), g.Version, g.Deleted, string(g.MergedInto),
+			[]byte(g.NameKey), db.Micros(g.Created), db.Micros(g.Updated),
+		})
+	}
+	return t.insert(ctx, "write golden records", "INSERT INTO golden ("+goldenColumns+")",
+		`ON CONFLICT (id) DO UPDATE SET parent_id = excluded.parent_id, body = excluded.body, version = excluded.version,
+		deleted = excluded.deleted, merged_into = excluded.merged_into, name_key = excluded.name_key, updated_us = excluded.updated_us`, rows)
+}
+
+// Key is something a golden record is recognised by.
+type Key struct {
+	Object      golden.Object
+	Kind, Value string
+}
+
+// Owned is a key and the golden record that has it.
+type Owned struct {
+	Key
+	GoldenID golden.ID
+}
+
+// Owners returns who has the keys; free ones are left out.
+func (r Reader) Owners(ctx context.Context, keys []Key) (map[Key]golden.ID, error) {
+	out := make(map[Key]golden.ID, len(keys))
+	err := chunks(keys, func(keys []Key) error {
+		rows := make([][]any, len(keys))
+		for i, k := range keys {
+			rows[i] = []any{string(k.Object), k.Kind, k.Value}
+		}
+		text, args := tuples(0, []string{"TEXT", "TEXT", "TEXT"}, rows)
+		return r.keys(ctx, "(object, kind, value) IN (VALUES "+text+")", args, func(o Owned) { out[o.Key] = o.GoldenID })
+	})
+	return out, err
+}
+
+// KeysOf returns the keys that golden records have.
+func (r Reader) KeysOf(ctx context.Context, ids []golden.ID) ([]Owned, error) {
+	var out []Owned
+	err := chunks(ids, func(ids []golden.ID) error {
+		return r.keys(ctx, "golden_id IN ("+list(0, len(ids))+")", anys(nil, texts(ids)), func(o Owned) { out = append(out, o) })
+	})
+	return out, err
+}
+
+func (r Reader) keys(ctx context.Context, where string, args []any, add func(Owned)) error {
+	return r.query(ctx, "read match keys", "SELECT object, kind, value, golden_id FROM match_key WHERE "+where, args, func(rows *sql.Rows) error {
+		var o Owned
+		err := rows.Scan(&o.Object, &o.Kind, &o.Value, &o.GoldenID)
+		add(o)
+		return err
+	})
+}
+
+// AddKeys gives free keys to golden records; the first owner keeps a key.
+func (t *Tx) AddKeys(ctx context.Context, keys []Owned) error {
+	rows := make([][]any, len(keys))
+	for i, k := range keys {
+		rows[i] = []any{string(k.Object), k.Kind, k.Value, string(k.GoldenID)}
+	}
+	return t.insert(ctx, "write match keys", "INSERT INTO match_key (object, kind, value, golden_id)",
+		"ON CONFLICT (object, kind, value) DO NOTHING", rows)
+}
+
+// DropKeys takes keys away.
+func (t *Tx) DropKeys(ctx context.Context, keys []Owned) error {
+	return chunks(keys, func(keys []Owned) error {
+		rows := make([][]any, len(keys))
+		for i, k := range keys {
+			rows[i] = []any{string(k.Object), k.Kind, k.Value, string(k.GoldenID)}
+		}
+		text, args := tuples(0, []string{"TEXT", "TEXT", "TEXT", "TEXT"}, rows)
+		_, err := t.exec(ctx, "drop match keys", "DELETE FROM match_key WHERE (object, kind, value, golden_id) IN (VALUES "+text+")", args...)
+		return err
+	})
+}

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+)
+
+// Mark says that a system may have to be written.
+type Mark struct {
+	System      string
+	Object      golden.Object
+	GoldenID    golden.ID
+	Traceparent string
+}
+
+// Claimed is a mark that this process works on until its lease ends. Gen and Fence say which state of the mark it is.
+type Claimed struct {
+	Mark
+	Gen, Fence int64
+	Attempt    int
+	// First is when the oldest change that is not delivered yet was marked.
+	First     time.Time
+	Postponed bool
+}
+
+// Retry says when a claimed mark is tried again.
+type Retry struct {
+	Claimed
+	Due    time.Time
+	Reason string
+	// Postponed is true when the delivery waits for the parent's.
+	Postponed bool
+}
+
+const pendingColumns = `system, golden_id, object, gen, due_us, attempt, first_us, lease_until_us, fence, reason, traceparent, postponed`
+
+// Mark marks systems as to be written. A mark that exists gets a new generation and becomes due now: a delivery under
+// way will not remove it.
+func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
+	rows := make([][]any, len(marks))
+	us := db.Micros(now)
+	for i, m := range marks {
+		rows[i] = []any{m.System, string(m.GoldenID), string(m.Object), 1, us, 0, us, 0, 0, "", m.Traceparent, false}
+	}
+	return t.insert(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+")",
+		`ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE, traceparent = excluded.traceparent,
+		due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END`, rows)
+}
+
+// Claim takes up to limit due marks of one system and kind until now+lease, the longest due first.
+func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, now time.Time, lease time.Duration, limit int) ([]Claimed, error) {
+	var out []Claimed
+	// MATERIALIZED: PostgreSQL may otherwise run the inner SELECT again and exceed the limit.
+	err := t.query(ctx, "claim deliveries", `WITH c AS MATERIALIZED (
+			SELECT golden_id FROM pending WHERE system = $1 AND object = $2 AND due_us <= $3 AND lease_until_us <= $3
+			ORDER BY due_us, golden_id LIMIT $5`+t.db.SkipLocked()+`)
+		UPDATE pending SET lease_until_us = $4, fence = fence + 1 WHERE system = $1 AND golden_id IN (SELECT golden_id FROM c)
+		RETURNING golden_id, gen, fence, attempt, first_us, traceparent, postponed`,
+		[]any{system, string(obj), db.Micros(now), db.Micros(now.Add(lease)), limit}, func(rows *sql.Rows) error {
+			c := Claimed{Mark: Mark{System: system, Object: obj}}
+			var first int64
+			err := rows.Scan(&c.GoldenID, &c.Gen, &c.Fence, &c.Attempt, &first, &c.Traceparent, &c.Postponed)
+			c.First = db.FromMicros(first)
+			out = append(out, c)
+			return err
+		})
+	return out, err
+}
+
+// Done removes claimed marks of one system that nobody marked again meanwhile; those marked again become due for
+// everyone. It returns the golden records whose mark is gone.
+func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed) ([]golden.ID, error) {
+	var gone []golden.ID
+	err := chunks(claimed, func(claimed []Claimed) error {
+		rows := make([][]any, len(claimed))
+		for i, c := range claimed {
+			rows[i] = []any{string(c.GoldenID), c.Gen, c.Fence}
+		}
+		text, args := tuples(1, []string{"TEXT", "BIGINT", "BIGINT"}, rows)
+		args = append([]any{system}, args...)
+		err := t.query(ctx, "finish deliveries", "DELETE FROM pending WHERE system = $1 AND (golden_id, gen, fence) IN (VALUES "+text+
+			") RETURNING golden_id", args, func(rows *sql.Rows) error {
+			var id golden.ID
+			err := rows.Scan(&id)
+			gone = append(gone, id)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "free deliveries marked again", `UPDATE pending SET lease_until_us = 0, attempt = 0, reason = ''
+			FROM (VALUES `+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column3`, args...)
+		return err
+	})
+	return gone, err
+}
+
+// Again gives claimed marks of one system back, each with the time of its next attempt. Marks that another process
+// has claimed meanwhile are left alone.
+func (t *Tx) Again(ctx context.Context, system string, retries []Retry) error {
+	return chunks(retries, func(retries []Retry) error {
+		rows := make([][]any, len(retries))
+		for i, r := range retries {
+			rows[i] = []any{string(r.GoldenID), r.Fence, db.Micros(r.Due), r.Attempt, r.Reason, r.Postponed}
+		}
+		text, args := tuples(1, []string{"TEXT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BOOLEAN"}, rows)
+		_, err := t.exec(ctx, "give deliveries back", `UPDATE pending SET lease_until_us = 0, due_us = v.column3, attempt = v.column4,
+			reason = v.column5, postponed = v.column6
+			FROM (VALUES `+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column2`,
+			append([]any{system}, args...)...)
+		return err
+	})
+}
+
+// Wake makes deliveries due that wait for these parents in a system.
+func (t *Tx) Wake(ctx context.Context, system string, parents []golden.ID, now time.Time) error {
+	return chunks(parents, func(ids []golden.ID) error {
+		_, err := t.exec(ctx, "wake contacts", `UPDATE pending SET due_us = $2, postponed = FALSE WHERE system = $1 AND postponed
+			AND golden_id IN (SELECT id FROM golden WHERE parent_id IN (`+list(2, len(ids))+"))",
+			anys([]any{system, db.Micros(now)}, texts(ids))...)
+		return err
+	})
+}
+
+// Marked returns the systems that wait to be written, by golden record.
+func (r Reader) Marked(ctx context.Context, ids []golden.ID) (map[golden.ID][]string, error) {
+	out := map[golden.ID][]string{}
+	err := chunks(ids, func(ids []golden.ID) error {
+		return r.query(ctx, "read marks", "SELECT golden_id, system FROM pending WHERE golden_id IN ("+list(0, len(ids))+") ORDER BY system",
+			anys(nil, texts(ids)), func(rows *sql.Rows) error {
+				var id golden.ID
+				var system string
+				err := rows.Scan(&id, &system)
+				out[id] = append(out[id], system)
+				return err
+			})
+	})
+	return out, err
+}
+
+// Backlog counts what waits to be written to one system.
+type Backlog struct {
+	System string
+	// Pending counts all marks, Retrying those that failed before.
+	Pending, Retrying int64
+	// Oldest is when the oldest mark was made; zero when there is none.
+	Oldest time.Time
+}
+
+// Backlogs returns the backlog of every system that has one, by name.
+func (r Reader) Backlogs(ctx context.Context) ([]Backlog, error) {
+	var out []Backlog
+	err := r.query(ctx, "count deliveries", `SELECT system, COUNT(*), CAST(COALESCE(SUM(CASE WHEN attempt > 0 OR reason <> '' THEN 1 ELSE 0 END), 0) AS BIGINT),
+		MIN(first_us) FROM pending GROUP BY system ORDER BY system`, nil, func(rows *sql.Rows) error {
+		var b Backlog
+		var oldest int64
+		err := rows.Scan(&b.System, &b.Pending, &b.Retrying, &oldest)
+		b.Oldest = db.FromMicros(oldest)
+		out = append(out, b)
+		return err
+	})
+	return out, err
+}
+
+// Due reports whether a mark of a system and kind can be claimed.
+func (r Reader) Due(ctx context.Context, system string, obj golden.Object, now time.Time) (bool, error) {
+	due := false
+	err := r.query(ctx, "look for due deliveries", `SELECT 1 FROM pending WHERE system = $1 AND object = $2 AND due_us <= $3 AND lease_until_us <= $3 LIMIT 1`,
+		[]any{system, string(obj), db.Micros(now)}, func(rows *sql.Rows) error {
+			var one int
+			due = true
+			return rows.Scan(&one)
+		})
+	return due, err
+}
+
+// NextDue returns when the next mark of a system becomes due; the zero time when nothing waits.
+func (r Reader) NextDue(ctx context.Context, system string) (time.Time, error) {
+	var us sql.NullInt64
+	err := r.query(ctx, "read next delivery", `SELECT MIN(CASE WHEN due_us > lease_until_us THEN due_us ELSE lease_until_us END)
+		FROM pending WHERE system = $1`, []any{system}, func(rows *sql.Rows) error { return rows.Scan(&us) })
+	return db.FromMicros(us.Int64), err
+}

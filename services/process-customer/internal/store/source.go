@@ -1,0 +1,288 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+)
+
+// Source is one record of one system, as known here. Treat it as immutable: change a Clone.
+type Source struct {
+	Ref golden.Ref
+	// GoldenID is the golden record it belongs to.
+	GoldenID golden.ID
+	// ParentID is the record id of a contact's customer in the same system; ParentOpen is true while that record is unknown.
+	ParentID   string
+	ParentOpen bool
+	// ExternalID is what the system holds.
+	ExternalID string
+	// Version is the newest one seen or acknowledged; EventTime belongs to it.
+	Version   int64
+	EventTime time.Time
+	Deleted   bool
+	// Shadow are the values the system is known to hold: last seen or last acknowledged.
+	Shadow golden.Values
+	// Claims are what the record says, by field, as survive.Absorb keeps them.
+	Claims map[string][]golden.Claim
+	// Rewritten are fields in which the system turned what was written into something else.
+	Rewritten map[string]Rewrite
+	// ScanEpoch is the last scan that met the record.
+	ScanEpoch int64
+	// LastChangeID is the newest change taken in.
+	LastChangeID string
+}
+
+// Rewrite says that a system, asked to hold Wrote, holds Holds instead; this happened Times times in a row.
+type Rewrite struct {
+	Wrote string `json:"w,omitempty"`
+	Holds string `json:"h,omitempty"`
+	Times int    `json:"n,omitempty"`
+}
+
+// Clone returns a copy that shares nothing that can be changed.
+func (s *Source) Clone() *Source {
+	c := *s
+	c.Shadow, c.Claims, c.Rewritten = maps.Clone(s.Shadow), maps.Clone(s.Claims), maps.Clone(s.Rewritten)
+	if c.Shadow == nil {
+		c.Shadow = golden.Values{}
+	}
+	if c.Claims == nil {
+		c.Claims = map[string][]golden.Claim{}
+	}
+	if c.Rewritten == nil {
+		c.Rewritten = map[string]Rewrite{}
+	}
+	return &c
+}
+
+// claimText is a claim as stored: field and record are known from where it is.
+type claimText struct {
+	Value    string `json:"v,omitempty"`
+	Version  int64  `json:"n,omitempty"`
+	Micros   int64  `json:"t,omitempty"`
+	ChangeID string `json:"c,omitempty"`
+}
+
+func claimsText(claims map[string][]golden.Claim) (string, error) {
+	out := make(map[string][]claimText, len(claims))
+	for f, list := range claims {
+		for _, c := range list {
+			out[f] = append(out[f], claimText{c.Value, c.Version, db.Micros(c.EventTime), c.ChangeID})
+		}
+	}
+	text, err := json.Marshal(out)
+	return string(text), err
+}
+
+func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
+	var in map[string][]claimText
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		return nil, fmt.Errorf("claims of %s %s: %w", ref.System, ref.RecordID, err)
+	}
+	out := make(map[string][]golden.Claim, len(in))
+	for f, list := range in {
+		for _, c := range list {
+			out[f] = append(out[f], golden.Claim{Field: f, Value: c.Value, Ref: ref, Version: c.Version, EventTime: db.FromMicros(c.Micros), ChangeID: c.ChangeID})
+		}
+	}
+	return out, nil
+}
+
+const sourceColumns = `system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us,
+	deleted, shadow, claims, rewritten, scan_epoch, last_change_id`
+
+func scanSource(rows *sql.Rows) (*Source, error) {
+	var s Source
+	var event int64
+	var shadow, claims, rewritten string
+	err := rows.Scan(&s.Ref.System, &s.Ref.Object, &s.Ref.RecordID, &s.GoldenID, &s.ParentID, &s.ParentOpen, &s.ExternalID,
+		&s.Version, &event, &s.Deleted, &shadow, &claims, &rewritten, &s.ScanEpoch, &s.LastChangeID)
+	if err != nil {
+		return nil, err
+	}
+	s.EventTime = db.FromMicros(event)
+	if err := json.Unmarshal([]byte(shadow), &s.Shadow); err != nil {
+		return nil, fmt.Errorf("shadow of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+	}
+	if s.Claims, err = claimsOf(s.Ref, claims); err != nil {
+		return nil, err
+	}
+	if rewritten != "" {
+		if err := json.Unmarshal([]byte(rewritten), &s.Rewritten); err != nil {
+			return nil, fmt.Errorf("rewritten fields of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+		}
+	}
+	return &s, nil
+}
+
+func (r Reader) sources(ctx context.Context, what, where string, args []any) ([]*Source, error) {
+	var out []*Source
+	err := r.query(ctx, what, "SELECT "+sourceColumns+" FROM source_record WHERE "+where, args, func(rows *sql.Rows) error {
+		s, err := scanSource(rows)
+		out = append(out, s)
+		return err
+	})
+	return out, err
+}
+
+// Sources returns the records of a system with these ids; those unknown are left out.
+func (r Reader) Sources(ctx context.Context, system string, obj golden.Object, ids []string) ([]*Source, error) {
+	var out []*Source
+	err := chunks(ids, func(ids []string) error {
+		got, err := r.sources(ctx, "read source records", "system = $1 AND object = $2 AND record_id IN ("+list(2, len(ids))+")",
+			anys([]any{system, string(obj)}, ids))
+		out = append(out, got...)
+		return err
+	})
+	return out, err
+}
+
+// SourcesOf returns all records, tombstones included, of golden records, ordered by system and record id.
+func (r Reader) SourcesOf(ctx context.Context, ids []golden.ID) ([]*Source, error) {
+	var out []*Source
+	err := chunks(ids, func(ids []golden.ID) error {
+		got, err := r.sources(ctx, "read records of golden records", "golden_id IN ("+list(0, len(ids))+") ORDER BY system, object, record_id",
+			anys(nil, texts(ids)))
+		out = append(out, got...)
+		return err
+	})
+	return out, err
+}
+
+// Orphans returns contacts of a system whose customer was unknown until now and has one of these record ids.
+func (r Reader) Orphans(ctx context.Context, system string, parents []string) ([]*Source, error) {
+	var out []*Source
+	err := chunks(parents, func(ids []string) error {
+		got, err := r.sources(ctx, "read orphans", "system = $1 AND parent_id IN ("+list(1, len(ids))+") AND parent_open",
+			anys([]any{system}, ids))
+		out = append(out, got...)
+		return err
+	})
+	return out, err
+}
+
+// Unmet returns live records, by record id after `after`, that no scan since epoch has met.
+func (r Reader) Unmet(ctx context.Context, system string, obj golden.Object, epoch int64, after string, limit int) ([]*Source, error) {
+	return r.sources(ctx, "read unmet records", `system = $1 AND object = $2 AND record_id > $3 AND scan_epoch < $4 AND NOT deleted
+		ORDER BY record_id LIMIT $5`, []any{system, string(obj), after, epoch, limit})
+}
+
+// PutSources writes records as they are given.
+func (t *Tx) PutSources(ctx context.Context, records []*Source) error {
+	rows := make([][]any, 0, len(records))
+	for _, s := range records {
+		shadow, err := json.Marshal(s.Shadow)
+		if err != nil {
+			return fmt.Errorf("shadow of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+		}
+		claims, err := claimsText(s.Claims)
+		if err != nil {
+			return fmt.Errorf("claims of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+		}
+		var rewritten []byte
+		if len(s.Rewritten) > 0 {
+			if rewritten, err = json.Marshal(s.Rewritten); err != nil {
+				return fmt.Errorf("rewritten fields of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+			}
+		}
+		rows = append(rows, []any{
+			s.Ref.System, string(s.Ref.Object), s.Ref.RecordID, string(s.GoldenID), s.ParentID, s.ParentOpen, s.ExternalID,
+			s.Version, db.Micros(s.EventTime), s.Deleted, string(shadow), claims, string(rewritten), s.ScanEpoch, s.LastChangeID,
+		})
+	}
+	return t.insert(ctx, "write source records", "INSERT INTO source_record ("+sourceColumns+")",
+		`ON CONFLICT (system, object, record_id) DO UPDATE SET golden_id = excluded.golden_id, parent_id = excluded.parent_id,
+		parent_open = excluded.parent_open, external_id = excluded.external_id, version = excluded.version,
+		event_us = excluded.event_us, deleted = excluded.deleted, shadow = excluded.shadow, claims = excluded.claims, rewritten = excluded.rewritten,
+		scan_epoch = excluded.scan_epoch, last_change_id = excluded.last_change_id`, rows)
+}
+
+// Meet notes that the scan epoch has met records which are otherwise unchanged.
+func (t *Tx) Meet(ctx context.Context, system string, obj golden.Object, epoch int64, ids []string) error {
+	return chunks(ids, func(ids []string) error {
+		_, err := t.exec(ctx, "note scanned records", "UPDATE source_record SET scan_epoch = $1 WHERE system = $2 AND object = $3 AND record_id IN ("+
+			list(3, len(ids))+")", anys([]any{epoch, system, string(obj)}, ids)...)
+		return err
+	})
+}
+
+func texts(ids []golden.ID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
+}
+
+// Sent is a value that was sent to a system.
+type Sent struct {
+	Value string `json:"v,omitempty"`
+	// Acked is true when the system has acknowledged it without telling the new version.
+	Acked bool `json:"a,omitempty"`
+}
+
+// Intent are the values sent to one record of a system and not seen in its feed yet, oldest first by field. A record
+// that is being created has no RecordID.
+type Intent struct {
+	System   string
+	GoldenID golden.ID
+	RecordID string
+	Sent     map[string][]Sent
+	At       time.Time
+}
+
+// Intents returns the intents of golden records towards one system.
+func (r Reader) Intents(ctx context.Context, system string, ids []golden.ID) ([]Intent, error) {
+	var out []Intent
+	err := chunks(ids, func(ids []golden.ID) error {
+		return r.query(ctx, "read intents", "SELECT system, golden_id, record_id, sent, at_us FROM intent WHERE system = $1 AND golden_id IN ("+
+			list(1, len(ids))+")", anys([]any{system}, texts(ids)), func(rows *sql.Rows) error {
+			var i Intent
+			var sent string
+			var at int64
+			if err := rows.Scan(&i.System, &i.GoldenID, &i.RecordID, &sent, &at); err != nil {
+				return err
+			}
+			i.At = db.FromMicros(at)
+			if err := json.Unmarshal([]byte(sent), &i.Sent); err != nil {
+				return fmt.Errorf("intent of %s: %w", i.GoldenID, err)
+			}
+			out = append(out, i)
+			return nil
+		})
+	})
+	return out, err
+}
+
+// PutIntents writes intents as they are given.
+func (t *Tx) PutIntents(ctx context.Context, intents []Intent) error {
+	rows := make([][]any, 0, len(intents))
+	for _, i := range intents {
+		sent, err := json.Marshal(i.Sent)
+		if err != nil {
+			return fmt.Errorf("intent of %s: %w", i.GoldenID, err)
+		}
+		rows = append(rows, []any{i.System, string(i.GoldenID), i.RecordID, string(sent), db.Micros(i.At)})
+	}
+	return t.insert(ctx, "write intents", "INSERT INTO intent (system, golden_id, record_id, sent, at_us)",
+		"ON CONFLICT (system, golden_id, record_id) DO UPDATE SET sent = excluded.sent, at_us = excluded.at_us", rows)
+}
+
+// DropIntents removes intents by their key.
+func (t *Tx) DropIntents(ctx context.Context, intents []Intent) error {
+	return chunks(intents, func(intents []Intent) error {
+		rows := make([][]any, len(intents))
+		for i, in := range intents {
+			rows[i] = []any{in.System, string(in.GoldenID), in.RecordID}
+		}
+		text, args := tuples(0, []string{"TEXT", "TEXT", "TEXT"}, rows)
+		_, err := t.exec(ctx, "drop intents", "DELETE FROM intent WHERE (system, golden_id, record_id) IN (VALUES "+text+")", args...)
+		return err
+	})
+}

@@ -1,0 +1,209 @@
+// Package store keeps what the process service must not forget: feeds, inbox, source records, golden records, match
+// keys, pending deliveries, dead letters, the audit trail and the ledger.
+//
+// The invariant: a change's inbox row, its effect on the golden record, the deliveries it causes and the feed's resume
+// token are written by one transaction ([Store.Tx]) or not at all. Whoever reads identities in order to write them
+// takes [Tx.LockIdentity] first, so two changes never create the same customer twice, whatever the number of replicas.
+//
+// The statements are portable text that runs on SQLite and on PostgreSQL; JSON is opaque to them. They take and return
+// many rows at once, because a batch of changes must not cost a round trip per record. The package decides nothing:
+// what a change means is the business of intake, what is written where that of deliver.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// ErrFenced is returned by a write under a lease that another process has taken over.
+var ErrFenced = errors.New("the lease was taken over by another process")
+
+// ErrNotFound is returned when a named row does not exist.
+var ErrNotFound = errors.New("no such row")
+
+// Store is the database of the process service. It is safe for concurrent use.
+type Store struct{ db *db.DB }
+
+// Open brings the schema up to date and returns the store. The caller closes d.
+func Open(ctx context.Context, d *db.DB) (*Store, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := d.Migrate(ctx, files, "process_customer_migration"); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &Store{db: d}, nil
+}
+
+// Tx runs fn in one transaction. fn may run more than once; it must call no other system.
+func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return fn(ctx, &Tx{Reader: Reader{q: tx}, db: s.db, tx: tx})
+	})
+}
+
+// Read returns a reader of what is committed.
+func (s *Store) Read() Reader { return Reader{q: s.db.Read()} }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
+
+// Single reports whether this process is the only one that can use the database.
+func (s *Store) Single() bool { return s.db.Engine() == db.SQLite }
+
+// Reader reads rows. The zero value is not usable.
+type Reader struct{ q db.Querier }
+
+// Tx reads and writes inside one transaction. It must not be used after the function it was given to.
+type Tx struct {
+	Reader
+	db *db.DB
+	tx *sql.Tx
+}
+
+// SQL returns the transaction itself, for a package that keeps its own tables in the same database.
+func (t *Tx) SQL() *sql.Tx { return t.tx }
+
+// LockIdentity makes this transaction the only one that decides which record belongs to which golden record, until it
+// ends. Take it before reading anything the decision depends on.
+func (t *Tx) LockIdentity(ctx context.Context) error { return t.db.Lock(ctx, t.tx, "identity") }
+
+func (t *Tx) exec(ctx context.Context, what, query string, args ...any) (int64, error) {
+	res, err := t.tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
+	return n, nil
+}
+
+// maxRows bounds the rows of one statement, so that its parameters stay below the limits of both engines.
+const maxRows = 200
+
+// insert writes rows with statements of up to maxRows rows: head VALUES (…), (…) tail.
+func (t *Tx) insert(ctx context.Context, what, head, tail string, rows [][]any) error {
+	for len(rows) > 0 {
+		n := min(len(rows), maxRows)
+		text, args := tuples(0, nil, rows[:n])
+		if _, err := t.exec(ctx, what, head+" VALUES "+text+" "+tail, args...); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// tuples renders rows as ($1,$2),($3,$4) with numbers after skip. Casts, if any, type the first row: PostgreSQL gives
+// parameters of a free-standing VALUES list the type text otherwise.
+func tuples(skip int, casts []string, rows [][]any) (string, []any) {
+	var b strings.Builder
+	args := make([]any, 0, len(rows)*len(rows[0]))
+	n := skip
+	for i, row := range rows {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('(')
+		for j, v := range row {
+			if j > 0 {
+				b.WriteByte(',')
+			}
+			n++
+			if i == 0 && casts != nil {
+				b.WriteString("CAST($" + strconv.Itoa(n) + " AS " + casts[j] + ")")
+			} else {
+				b.WriteString("$" + strconv.Itoa(n))
+			}
+			args = append(args, v)
+		}
+		b.WriteByte(')')
+	}
+	return b.String(), args
+}
+
+// list renders n parameters as $k,$k+1,… with numbers after skip.
+func list(skip, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("$" + strconv.Itoa(skip+i+1))
+	}
+	return b.String()
+}
+
+// query runs a statement and calls scan for each row.
+func (r Reader) query(ctx context.Context, what, text string, args []any, scan func(*sql.Rows) error) error {
+	rows, err := r.q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer rows.Close() //nolint:errcheck // the error is that of rows.Err
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// chunks calls fn with the ids in runs of at most maxRows.
+func chunks[T any](ids []T, fn func([]T) error) error {
+	for len(ids) > 0 {
+		n := min(len(ids), maxRows)
+		if err := fn(ids[:n]); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// anys puts fixed arguments before ids.
+func anys[T any](fixed []any, ids []T) []any {
+	out := make([]any, 0, len(fixed)+len(ids))
+	out = append(out, fixed...)
+	for _, id := range ids {
+		out = append(out, id)
+	}
+	return out
+}
+
+// Secret returns a secret of 32 bytes that this database keeps, made by the first caller.
+func (s *Store) Secret(ctx context.Context, rand io.Reader) ([]byte, error) {
+	fresh := make([]byte, 32)
+	if _, err := io.ReadFull(rand, fresh); err != nil {
+		return nil, fmt.Errorf("make secret: %w", err)
+	}
+	var kept []byte
+	err := s.Tx(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.exec(ctx, "keep secret", "INSERT INTO secret (name, value) VALUES ('idempotency', $1) ON CONFLICT (name) DO NOTHING", fresh); err != nil {
+			return err
+		}
+		return tx.tx.QueryRowContext(ctx, "SELECT value FROM secret WHERE name = 'idempotency'").Scan(&kept)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read secret: %w", err)
+	}
+	return kept, nil
+}
