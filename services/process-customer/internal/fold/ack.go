@@ -1,0 +1,172 @@
+package fold
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// Ack folds the acknowledgement of a write in: the record is linked and known to hold what was written, and what the
+// system added on its own, such as a number, is its own word. It reports whether the record is new here. The golden
+// record and its records must be loaded, the named record included (LoadRecords).
+func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
+	ref := p.Write.Ref
+	ref.RecordID = res.RecordID
+	row := u.rows[ref]
+	if row != nil && row.GoldenID != "" && row.GoldenID != p.GoldenID {
+		// The system gave the write to a record that belongs to somebody else. Nothing may be concluded from it; the
+		// record's own change tells what it holds now.
+		u.Note(store.Event{GoldenID: p.GoldenID, Kind: "conflict", System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, Reason: "RECORD_BELONGS_TO_ANOTHER"})
+		return false
+	}
+	created := row == nil || row.GoldenID == ""
+	var next *store.Source
+	if created {
+		next = (&store.Source{Ref: ref, GoldenID: p.GoldenID, EventTime: u.now}).Clone()
+	} else {
+		next = row.Clone()
+	}
+	if !created && res.Version > 0 && res.Version < row.Version {
+		// The feed was faster and has told something newer already.
+		u.acked(p, next, res)
+		u.touch(p.GoldenID, ref.System)
+		return false
+	}
+	next.Deleted = false
+	if p.Write.ExternalID != "" {
+		next.ExternalID = p.Write.ExternalID
+	}
+	if _, moved := p.Sent[golden.Parent]; moved || created {
+		next.ParentID, next.ParentOpen = p.Write.ParentID, false
+	}
+	maps.Copy(next.Shadow, p.Sent)
+	if created {
+		// What a new record was not told it does not hold.
+		for _, field := range u.f.fields[ref.System][ref.Object] {
+			if _, told := next.Shadow[field]; !told && u.f.rules.WritesTo(ref.Object, field, ref.System) {
+				next.Shadow[field] = ""
+			}
+		}
+	}
+	next.Version = max(next.Version, res.Version)
+	u.acked(p, next, res)
+	if created && ref.Object == golden.Customer {
+		u.linked[ref] = true
+	}
+	claimed := false
+	if res.Record != nil {
+		claimed = u.compareStored(next, p, *res.Record, changeID)
+		next.EventTime = eventTime(source.Change{Record: res.Record}, u.now)
+	}
+	u.putRow(next)
+	u.touch(p.GoldenID, ref.System)
+	if claimed {
+		u.merge(p.GoldenID, ref, changeID)
+	}
+	return created
+}
+
+// compareStored folds in the record that the system returned as stored. A written field that came out differently was
+// rewritten by the system; anything else that differs is the system's own word.
+func (u *Unit) compareStored(next *store.Source, p *Plan, rec source.Record, changeID string) bool {
+	values, _ := u.resolveParent(&rec)
+	var claimed []string
+	for _, field := range golden.Fields(next.Ref.Object) {
+		value, said := values[field]
+		if !said || next.Shadow[field] == value {
+			if said {
+				next.Shadow[field] = value
+			}
+			continue
+		}
+		next.Shadow[field] = value
+		if wrote, written := p.Sent[field]; written {
+			next.Rewritten[field] = rewritten(next.Rewritten[field], wrote, value, maxRewrites)
+			continue
+		}
+		claimed = append(claimed, field)
+	}
+	u.claim(next, claimed, source.Change{ID: changeID, Ref: next.Ref, Record: &rec})
+	return len(claimed) > 0
+}
+
+// acked notes that what was sent has arrived. A system that tells versions needs no memory of it: whatever is older
+// has a lower version. One that does not may still show the values of before, and ours after them.
+func (u *Unit) acked(p *Plan, row *store.Source, res source.Result) {
+	in := u.intentFor(row)
+	if p.Row == nil {
+		// The record was sent before it had an id; intentFor has moved that here if the external id says so.
+		if c, ok := u.intents[intentKey{row.Ref.System, p.GoldenID, ""}]; ok && len(c.Sent) > 0 {
+			for field, list := range c.Sent {
+				in.Sent[field] = append(slices.Clone(list), in.Sent[field]...)
+			}
+			c.Sent = nil
+			u.putIntent(c)
+		}
+	}
+	for field, value := range p.Sent {
+		list := in.Sent[field]
+		at := lastSent(list, value)
+		if at < 0 {
+			continue
+		}
+		if res.Version > 0 {
+			in.Sent = without(in.Sent, field, at)
+			continue
+		}
+		list = slices.Clone(list)
+		for i := range at + 1 {
+			list[i].Acked = true
+		}
+		in.Sent[field] = list
+	}
+	u.putIntent(in)
+}
+
+// Say folds in what somebody said through our own API: each field is a claim of the API's own record of the golden
+// record, whose version grows with every call. It happened after everything that is known, so it is not older than the
+// claim it is to replace. Reports whether the golden record changed.
+func (u *Unit) Say(id golden.ID, values golden.Values, changeID string) bool {
+	ref := golden.Ref{System: golden.SystemAPI, Object: id.Object(), RecordID: string(id)}
+	row := u.rows[ref]
+	if row == nil {
+		for _, r := range u.of[id] {
+			if r.Ref == ref {
+				row = r
+			}
+		}
+	}
+	if row == nil {
+		row = &store.Source{Ref: ref, GoldenID: id}
+	}
+	next := row.Clone()
+	next.Version++
+	at := u.now
+	for _, d := range Decide(id.Object(), u.of[id], u.f.rules) {
+		if _, said := values[d.Field]; said && d.Winner != nil && d.Winner.EventTime.Add(sayMargin).After(at) {
+			at = d.Winner.EventTime.Add(sayMargin)
+		}
+	}
+	next.EventTime, next.LastChangeID = at.UTC(), changeID
+	var fields []string
+	for _, field := range golden.Fields(id.Object()) {
+		if value, said := values[field]; said {
+			next.Shadow[field] = value
+			fields = append(fields, field)
+			continue
+		}
+		// What moves together with a field that is said is said to be as it is.
+		for _, member := range u.f.rules.Unit(id.Object(), field) {
+			if _, said := values[member]; said {
+				next.Shadow[field] = u.goldens[id].Values[field]
+			}
+		}
+	}
+	rec := source.Record{Ref: ref, Version: next.Version, EventTime: next.EventTime}
+	u.claim(next, fields, source.Change{ID: changeID, Ref: ref, Record: &rec})
+	u.putRow(next)
+	return u.merge(id, ref, changeID)
+}

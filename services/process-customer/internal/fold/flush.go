@@ -1,0 +1,249 @@
+package fold
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
+)
+
+// sayMargin is how much later than the value it replaces something said through the API counts: more than the widest
+// time bucket of the default rules, within which the system's priority would decide.
+const sayMargin = 5 * time.Second
+
+// maxChildren bounds the contacts that are looked at again when a customer comes back to a system.
+const maxChildren = 10_000
+
+// LoadRecords loads records of one system by id.
+func (u *Unit) LoadRecords(ctx context.Context, system string, obj golden.Object, ids []string) error {
+	return u.loadRows(ctx, system, obj, ids)
+}
+
+// Adopt gives contacts their customer that were taken in before it. Call it after the customers of a batch.
+func (u *Unit) Adopt(ctx context.Context, system string) error {
+	var ids []string
+	for ref := range u.linked {
+		if ref.System == system {
+			ids = append(ids, ref.RecordID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	orphans, err := u.tx.Orphans(ctx, system, ids)
+	if err != nil || len(orphans) == 0 {
+		return err
+	}
+	known := make([]golden.ID, len(orphans))
+	for i, o := range orphans {
+		known[i] = o.GoldenID
+		if u.rows[o.Ref] == nil {
+			u.rows[o.Ref] = o
+		}
+	}
+	if err := u.LoadGoldens(ctx, known); err != nil {
+		return err
+	}
+	for _, o := range orphans {
+		row := u.rows[o.Ref]
+		parent := u.rows[golden.Ref{System: system, Object: golden.Customer, RecordID: row.ParentID}]
+		if !row.ParentOpen || parent == nil || parent.GoldenID == "" || row.GoldenID == "" {
+			continue
+		}
+		next := row.Clone()
+		next.ParentOpen = false
+		next.Shadow[golden.Parent] = string(parent.GoldenID)
+		next.Claims[golden.Parent] = survive.Absorb(next.Claims[golden.Parent], golden.Claim{
+			Field: golden.Parent, Value: string(parent.GoldenID), Ref: row.Ref, Version: row.Version, EventTime: row.EventTime, ChangeID: row.LastChangeID,
+		})
+		u.putRow(next)
+		u.touch(next.GoldenID, system)
+		u.merge(next.GoldenID, row.Ref, row.LastChangeID)
+	}
+	return nil
+}
+
+// Flush writes everything the unit has worked out and marks the deliveries that follow from it.
+func (u *Unit) Flush(ctx context.Context) error {
+	if err := u.flushRows(ctx); err != nil {
+		return err
+	}
+	if err := u.flushGoldens(ctx); err != nil {
+		return err
+	}
+	if err := u.flushIntents(ctx); err != nil {
+		return err
+	}
+	if err := u.flushMarks(ctx); err != nil {
+		return err
+	}
+	return u.tx.AddEvents(ctx, u.events)
+}
+
+func (u *Unit) flushRows(ctx context.Context) error {
+	type group struct {
+		system string
+		object golden.Object
+		epoch  int64
+	}
+	met := map[group][]string{}
+	for ref, epoch := range u.met {
+		if !u.dirtyRows[ref] && u.rows[ref] != nil {
+			g := group{ref.System, ref.Object, epoch}
+			met[g] = append(met[g], ref.RecordID)
+		}
+	}
+	for g, ids := range met {
+		if err := u.tx.Meet(ctx, g.system, g.object, g.epoch, ids); err != nil {
+			return err
+		}
+	}
+	var rows []*store.Source
+	for ref, dirty := range u.dirtyRows {
+		if dirty {
+			rows = append(rows, u.rows[ref])
+		}
+	}
+	slices.SortFunc(rows, compareRows)
+	return u.tx.PutSources(ctx, rows)
+}
+
+func (u *Unit) flushGoldens(ctx context.Context) error {
+	var goldens []*store.Golden
+	var ids []golden.ID
+	for id, dirty := range u.dirtyGolden {
+		if dirty {
+			goldens = append(goldens, u.goldens[id])
+			if u.goldens[id].Version > 1 {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.SortFunc(goldens, func(a, b *store.Golden) int { return compareText(a.ID, b.ID) })
+	if err := u.tx.PutGoldens(ctx, goldens); err != nil {
+		return err
+	}
+	have, err := u.tx.KeysOf(ctx, ids)
+	if err != nil {
+		return err
+	}
+	want := map[store.Owned]bool{}
+	var add, drop []store.Owned
+	for _, g := range goldens {
+		for _, k := range keysOf(g) {
+			want[store.Owned{Key: k, GoldenID: g.ID}] = true
+		}
+	}
+	for _, k := range have {
+		if want[k] {
+			delete(want, k)
+		} else {
+			drop = append(drop, k)
+		}
+	}
+	if err := u.tx.DropKeys(ctx, drop); err != nil {
+		return err
+	}
+	for k := range want {
+		add = append(add, k)
+	}
+	slices.SortFunc(add, func(a, b store.Owned) int { return compareText(a.GoldenID, b.GoldenID) })
+	return u.tx.AddKeys(ctx, add)
+}
+
+func (u *Unit) flushIntents(ctx context.Context) error {
+	var put, drop []store.Intent
+	for k, dirty := range u.dirtyIntent {
+		in, ok := u.intents[k]
+		switch {
+		case !dirty || !ok:
+		case len(in.Sent) == 0:
+			// Nothing to remember but that a record is being created, which a create without values would lose: it always has a name.
+			drop = append(drop, in)
+		default:
+			put = append(put, in)
+		}
+	}
+	if err := u.tx.DropIntents(ctx, drop); err != nil {
+		return err
+	}
+	return u.tx.PutIntents(ctx, put)
+}
+
+func (u *Unit) flushMarks(ctx context.Context) error {
+	var marks []store.Mark
+	done := map[store.Mark]bool{}
+	add := func(id golden.ID, obj golden.Object, system string) {
+		m := store.Mark{System: system, Object: obj, GoldenID: id, Traceparent: u.traceparent}
+		if !done[m] {
+			done[m], u.marked[id] = true, true
+			marks = append(marks, m)
+		}
+	}
+	for id, t := range u.touched {
+		g := u.goldens[id]
+		if g == nil {
+			continue
+		}
+		for _, system := range u.f.systems {
+			if (t.all || t.systems[system]) && u.needs(g, system) {
+				add(id, g.Object, system)
+			}
+		}
+	}
+	for id, systems := range u.revived {
+		children, err := u.tx.ListChildren(ctx, id, "", maxChildren)
+		if err != nil {
+			return err
+		}
+		for _, c := range children {
+			for _, system := range u.f.systems {
+				if systems[""] || systems[system] {
+					add(c.ID, c.Object, system)
+				}
+			}
+		}
+	}
+	slices.SortFunc(marks, func(a, b store.Mark) int {
+		if n := compareText(a.System, b.System); n != 0 {
+			return n
+		}
+		return compareText(a.GoldenID, b.GoldenID)
+	})
+	if err := u.tx.Mark(ctx, marks, u.now); err != nil {
+		return err
+	}
+	return u.wake(ctx)
+}
+
+// wake makes contacts due that wait for customers which a system has from now on.
+func (u *Unit) wake(ctx context.Context) error {
+	parents := map[string][]golden.ID{}
+	for ref := range u.linked {
+		if row := u.rows[ref]; row != nil && row.GoldenID != "" {
+			parents[ref.System] = append(parents[ref.System], row.GoldenID)
+		}
+	}
+	for system, ids := range parents {
+		slices.Sort(ids)
+		if err := u.tx.Wake(ctx, system, ids, u.now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareText[T ~string](a, b T) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	default:
+		return 0
+	}
+}

@@ -1,0 +1,366 @@
+// Package fold puts what was observed in a system, said through our API, or acknowledged after a write together with
+// what is known, and works out the golden record and what is to be written where.
+//
+// A [Unit] is the work of one transaction. It loads everything a batch touches with a few statements, folds the
+// observations in memory one by one, and writes the outcome with a few statements more. Invariants:
+//
+//   - The golden values are always survive.Merge over the claims of the records that belong to the golden record
+//     ([Decide]); nothing else ever sets one.
+//   - A value counts as a system's own word only if the system did not have it before and we did not send it.
+//   - Whenever the values a linked record should hold differ from those it is known to hold, the pair is marked.
+//
+// The package calls no system and owns no loop: intake and deliver do.
+package fold
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
+)
+
+// Config is what a Folder needs. All fields are required.
+type Config struct {
+	Rules   *survive.Rules
+	Systems []source.System
+	Now     func() time.Time
+	// Rand makes ids.
+	Rand io.Reader
+}
+
+// Folder makes units. It is safe for concurrent use.
+type Folder struct {
+	rules   *survive.Rules
+	systems []string
+	fields  map[string]map[golden.Object][]string
+	now     func() time.Time
+	rand    io.Reader
+}
+
+// New returns a folder for a fixed set of systems.
+func New(c Config) *Folder {
+	f := &Folder{rules: c.Rules, now: c.Now, rand: c.Rand, fields: map[string]map[golden.Object][]string{}}
+	for _, s := range c.Systems {
+		f.systems = append(f.systems, s.Name())
+		f.fields[s.Name()] = map[golden.Object][]string{}
+		for _, obj := range golden.Objects() {
+			f.fields[s.Name()][obj] = s.Fields(obj)
+		}
+	}
+	slices.Sort(f.systems)
+	return f
+}
+
+// Rules returns the survivorship rules in force.
+func (f *Folder) Rules() *survive.Rules { return f.rules }
+
+// Systems returns the names of the systems, sorted. It must not be changed.
+func (f *Folder) Systems() []string { return f.systems }
+
+type intentKey struct {
+	system string
+	golden golden.ID
+	record string
+}
+
+// touch says which systems have to be compared with a golden record again.
+type touch struct {
+	all     bool
+	systems map[string]bool
+}
+
+// Unit is the work of one transaction; it is not safe for concurrent use.
+type Unit struct {
+	f           *Folder
+	tx          *store.Tx
+	now         time.Time
+	traceparent string
+
+	rows    map[golden.Ref]*store.Source
+	of      map[golden.ID][]*store.Source
+	goldens map[golden.ID]*store.Golden
+	owners  map[store.Key]golden.ID
+	intents map[intentKey]store.Intent
+
+	newRows     map[golden.Ref]bool
+	dirtyRows   map[golden.Ref]bool
+	dirtyGolden map[golden.ID]bool
+	dirtyIntent map[intentKey]bool
+	touched     map[golden.ID]touch
+	linked      map[golden.Ref]bool           // customers that a system has from now on
+	revived     map[golden.ID]map[string]bool // customers that a system, "" for all, has again
+	met         map[golden.Ref]int64
+	events      []store.Event
+	marked      map[golden.ID]bool
+	undo        []func()
+}
+
+// Begin starts a unit in a transaction and makes it the only one that decides identities until the transaction ends.
+// The traceparent is stored with what the unit causes.
+func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*Unit, error) {
+	if err := tx.LockIdentity(ctx); err != nil {
+		return nil, err
+	}
+	return &Unit{
+		f: f, tx: tx, now: f.now(), traceparent: traceparent,
+		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
+		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
+		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
+		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{},
+	}, nil
+}
+
+// Now is the time of the unit.
+func (u *Unit) Now() time.Time { return u.now }
+
+// Golden returns a loaded golden record; nil when there is none. It must not be changed.
+func (u *Unit) Golden(id golden.ID) *store.Golden { return u.goldens[id] }
+
+// Rows returns the records of a loaded golden record. They must not be changed.
+func (u *Unit) Rows(id golden.ID) []*store.Source { return u.of[id] }
+
+// Marked reports, after Flush, whether the unit has marked a delivery of the golden record.
+func (u *Unit) Marked(id golden.ID) bool { return u.marked[id] }
+
+// LoadBatch loads what the changes of one system and kind of record touch. Load customers, observe them, and only then
+// load contacts: whom a contact is compared with depends on its customer.
+func (u *Unit) LoadBatch(ctx context.Context, system string, obj golden.Object, changes []source.Change) error {
+	var ids, parents []string
+	var known []golden.ID
+	for i := range changes {
+		c := &changes[i]
+		ids = append(ids, c.Ref.RecordID)
+		if c.Record == nil {
+			continue
+		}
+		if obj == golden.Contact && c.Record.ParentID != "" {
+			parents = append(parents, c.Record.ParentID)
+		}
+		if id := source.GoldenIDOf(c.Record.ExternalID); id.Object() == obj {
+			known = append(known, id)
+		}
+	}
+	if err := u.loadRows(ctx, system, obj, ids); err != nil {
+		return err
+	}
+	if err := u.loadRows(ctx, system, golden.Customer, parents); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if row := u.rows[golden.Ref{System: system, Object: obj, RecordID: id}]; row != nil {
+			known = append(known, row.GoldenID)
+		}
+	}
+	for _, id := range parents {
+		if row := u.rows[golden.Ref{System: system, Object: golden.Customer, RecordID: id}]; row != nil {
+			known = append(known, row.GoldenID)
+		}
+	}
+	if err := u.LoadGoldens(ctx, known); err != nil {
+		return err
+	}
+	candidates, err := u.loadOwners(ctx, system, obj, changes)
+	if err != nil {
+		return err
+	}
+	if err := u.LoadGoldens(ctx, candidates); err != nil {
+		return err
+	}
+	return u.LoadIntents(ctx, system, append(known, candidates...))
+}
+
+func (u *Unit) loadRows(ctx context.Context, system string, obj golden.Object, ids []string) error {
+	var want []string
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if id != "" && !seen[id] && u.rows[golden.Ref{System: system, Object: obj, RecordID: id}] == nil {
+			seen[id] = true
+			want = append(want, id)
+		}
+	}
+	rows, err := u.tx.Sources(ctx, system, obj, want)
+	for _, r := range rows {
+		u.rows[r.Ref] = r
+	}
+	return err
+}
+
+// LoadGoldens loads golden records with all their records; those unknown are left out.
+func (u *Unit) LoadGoldens(ctx context.Context, ids []golden.ID) error {
+	var want []golden.ID
+	seen := map[golden.ID]bool{}
+	for _, id := range ids {
+		if id != "" && !seen[id] && u.goldens[id] == nil {
+			seen[id] = true
+			want = append(want, id)
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	goldens, err := u.tx.Goldens(ctx, want)
+	if err != nil {
+		return err
+	}
+	for _, g := range goldens {
+		u.goldens[g.ID] = g
+	}
+	rows, err := u.tx.SourcesOf(ctx, want)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if u.rows[r.Ref] == nil {
+			u.rows[r.Ref] = r
+		}
+		u.of[r.GoldenID] = append(u.of[r.GoldenID], u.rows[r.Ref])
+	}
+	return nil
+}
+
+// LoadIntents loads what was sent to a system of golden records and not seen yet.
+func (u *Unit) LoadIntents(ctx context.Context, system string, ids []golden.ID) error {
+	var want []golden.ID
+	seen := map[golden.ID]bool{}
+	for _, id := range ids {
+		if id != "" && !seen[id] {
+			seen[id] = true
+			want = append(want, id)
+		}
+	}
+	intents, err := u.tx.Intents(ctx, system, want)
+	for _, i := range intents {
+		k := intentKey{system, i.GoldenID, i.RecordID}
+		if !u.dirtyIntent[k] {
+			u.intents[k] = i
+		}
+	}
+	return err
+}
+
+// putRow replaces a record, in a way that rollback can take back.
+func (u *Unit) putRow(next *store.Source) {
+	old := u.rows[next.Ref]
+	wasDirty := u.dirtyRows[next.Ref]
+	before := u.of[next.GoldenID]
+	u.undo = append(u.undo, func() {
+		if old == nil {
+			delete(u.rows, next.Ref)
+		} else {
+			u.rows[next.Ref] = old
+		}
+		u.of[next.GoldenID] = before
+		u.dirtyRows[next.Ref] = wasDirty
+	})
+	u.rows[next.Ref], u.dirtyRows[next.Ref] = next, true
+	if next.GoldenID == "" {
+		return
+	}
+	after := make([]*store.Source, 0, len(before)+1)
+	replaced := false
+	for _, r := range before {
+		if r.Ref == next.Ref {
+			r, replaced = next, true
+		}
+		after = append(after, r)
+	}
+	if !replaced {
+		after = append(after, next)
+		slices.SortFunc(after, compareRows)
+	}
+	u.of[next.GoldenID] = after
+}
+
+func (u *Unit) putGolden(next *store.Golden) {
+	old, wasDirty := u.goldens[next.ID], u.dirtyGolden[next.ID]
+	u.undo = append(u.undo, func() {
+		if old == nil {
+			delete(u.goldens, next.ID)
+		} else {
+			u.goldens[next.ID] = old
+		}
+		u.dirtyGolden[next.ID] = wasDirty
+	})
+	u.goldens[next.ID], u.dirtyGolden[next.ID] = next, true
+}
+
+func (u *Unit) putIntent(next store.Intent) {
+	k := intentKey{next.System, next.GoldenID, next.RecordID}
+	old, had := u.intents[k]
+	wasDirty := u.dirtyIntent[k]
+	u.undo = append(u.undo, func() {
+		if had {
+			u.intents[k] = old
+		} else {
+			delete(u.intents, k)
+		}
+		u.dirtyIntent[k] = wasDirty
+	})
+	u.intents[k], u.dirtyIntent[k] = next, true
+}
+
+// touch has the golden record compared with a system, with every system when the name is empty.
+func (u *Unit) touch(id golden.ID, system string) {
+	old, had := u.touched[id]
+	u.undo = append(u.undo, func() {
+		if had {
+			u.touched[id] = old
+		} else {
+			delete(u.touched, id)
+		}
+	})
+	next := touch{all: old.all || system == "", systems: map[string]bool{}}
+	for s := range old.systems {
+		next.systems[s] = true
+	}
+	if system != "" {
+		next.systems[system] = true
+	}
+	u.touched[id] = next
+}
+
+// revive has the contacts of a customer looked at again that were not written to a system, to any when the name is
+// empty, because it had deleted their customer.
+func (u *Unit) revive(id golden.ID, system string) {
+	if id.Object() != golden.Customer {
+		return
+	}
+	if u.revived[id] == nil {
+		u.revived[id] = map[string]bool{}
+	}
+	u.revived[id][system] = true
+}
+
+// Note appends to the audit trail.
+func (u *Unit) Note(e store.Event) {
+	e.At, e.Traceparent = u.now, u.traceparent
+	n := len(u.events)
+	u.undo = append(u.undo, func() { u.events = u.events[:n] })
+	u.events = append(u.events, e)
+}
+
+// Try runs fn; when it panics, what it did to the unit is undone and the panic is returned as an error.
+func (u *Unit) Try(fn func() error) (err error) {
+	u.undo = u.undo[:0]
+	failed := true
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+		if failed {
+			for i := len(u.undo) - 1; i >= 0; i-- {
+				u.undo[i]()
+			}
+		}
+		u.undo = u.undo[:0]
+	}()
+	err = fn()
+	failed = err != nil
+	return err
+}

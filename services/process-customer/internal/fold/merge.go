@@ -1,0 +1,115 @@
+package fold
+
+import (
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
+)
+
+// Decide returns why each field of a golden record has its value, given all records that belong to it. The claims of a
+// deleted record count until a live record says something newer about the field: deleting a record changes no value,
+// and holds none for ever.
+func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []golden.Decision {
+	var claims []golden.Claim
+	newest := map[string]time.Time{}
+	for _, row := range rows {
+		if row.Deleted {
+			continue
+		}
+		for field, list := range row.Claims {
+			claims = append(claims, list...)
+			for _, member := range rules.Unit(obj, field) {
+				if len(list) > 0 && list[0].EventTime.After(newest[member]) {
+					newest[member] = list[0].EventTime
+				}
+			}
+		}
+	}
+	for _, row := range rows {
+		if !row.Deleted {
+			continue
+		}
+		for field, list := range row.Claims {
+			if len(list) > 0 && !newest[field].After(list[0].EventTime) {
+				claims = append(claims, list...)
+			}
+		}
+	}
+	return survive.Merge(obj, claims, rules)
+}
+
+// merge computes a golden record again and reports whether it changed. Ref and changeID are what caused it.
+func (u *Unit) merge(id golden.ID, ref golden.Ref, changeID string) bool {
+	old := u.goldens[id]
+	values := golden.ValuesOf(Decide(old.Object, u.of[id], u.f.rules))
+	deleted := gone(u.of[id])
+	if old.Version > 0 && old.Deleted == deleted && maps.Equal(old.Values, values) {
+		return false
+	}
+	next := old.Clone()
+	fields := changedFields(old.Object, old.Values, values)
+	next.Values, next.Deleted = values, deleted
+	next.Version, next.Updated = old.Version+1, u.now
+	next.NameKey = nameKey(old.Object, values)
+	u.putGolden(next)
+	u.touch(id, "")
+	u.addOwners(next)
+	if old.Version > 0 {
+		kind := "changed"
+		if deleted != old.Deleted {
+			u.revive(id, "")
+			kind = map[bool]string{true: "golden_deleted", false: "golden_undeleted"}[deleted]
+		}
+		u.Note(store.Event{GoldenID: id, Kind: kind, System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, Fields: fields})
+	}
+	return true
+}
+
+func changedFields(obj golden.Object, a, b golden.Values) []string {
+	var out []string
+	for _, f := range golden.Fields(obj) {
+		if a[f] != b[f] {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// gone reports whether every system that had the record has deleted it. A record that only our API knows is not gone:
+// it has not arrived yet.
+func gone(rows []*store.Source) bool {
+	real := false
+	for _, r := range rows {
+		if r.Ref.System == golden.SystemAPI {
+			continue
+		}
+		if !r.Deleted {
+			return false
+		}
+		real = true
+	}
+	return real
+}
+
+func eventTime(c source.Change, now time.Time) time.Time {
+	switch {
+	case c.Record != nil && !c.Record.EventTime.IsZero():
+		return c.Record.EventTime.UTC().Truncate(time.Microsecond)
+	case !c.CommitTime.IsZero():
+		return c.CommitTime.UTC().Truncate(time.Microsecond)
+	default:
+		return now.UTC().Truncate(time.Microsecond)
+	}
+}
+
+func compareRows(a, b *store.Source) int {
+	if n := strings.Compare(a.Ref.System, b.Ref.System); n != 0 {
+		return n
+	}
+	return strings.Compare(a.Ref.RecordID, b.Ref.RecordID)
+}

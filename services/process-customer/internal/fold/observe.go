@@ -1,0 +1,272 @@
+package fold
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
+)
+
+// Effect is what an observation came to.
+type Effect struct {
+	// State is store.Applied, store.Unchanged or store.Superseded.
+	State string
+	// Echo is true when it showed what we had written.
+	Echo bool
+	// GoldenID is the golden record concerned; empty when none is.
+	GoldenID golden.ID
+}
+
+// Observe folds one change in. The records it touches must be loaded (LoadBatch). ScanEpoch is the number of the scan
+// that met the record, zero outside one.
+func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
+	row := u.rows[c.Ref]
+	if c.Deleted || c.Record == nil {
+		return u.observeGone(row, c), nil
+	}
+	rec := c.Record
+	if scanEpoch > 0 {
+		u.met[c.Ref] = scanEpoch
+	}
+	if row != nil && rec.Version < row.Version {
+		return Effect{State: store.Superseded, GoldenID: row.GoldenID}, nil
+	}
+	values, parentOpen := u.resolveParent(rec)
+	known := row != nil && row.GoldenID != ""
+	var next *store.Source
+	switch {
+	case known:
+		next = row.Clone()
+	default:
+		id, err := u.identify(c, values)
+		if err != nil {
+			return Effect{}, err
+		}
+		next = (&store.Source{Ref: c.Ref, GoldenID: id}).Clone()
+	}
+	revived := known && row.Deleted
+	next.Deleted = false
+	next.ParentID, next.ParentOpen = rec.ParentID, parentOpen
+	linkChanged := !known || revived || next.ExternalID != rec.ExternalID
+	next.ExternalID = rec.ExternalID
+
+	seen := u.compare(next, c, values)
+	next.Version = max(next.Version, rec.Version)
+	next.EventTime, next.LastChangeID = eventTime(c, u.now), c.ID
+	if scanEpoch > 0 {
+		next.ScanEpoch = scanEpoch
+	}
+	if known && !linkChanged && !seen.shadow && row.Version == next.Version && row.ParentID == next.ParentID && row.ParentOpen == next.ParentOpen {
+		// Nothing to write but the scan that met it.
+		return Effect{State: store.Unchanged, Echo: seen.echo, GoldenID: row.GoldenID}, nil
+	}
+	u.putRow(next)
+	if (!known || revived) && c.Ref.Object == golden.Customer {
+		u.linked[c.Ref] = true
+	}
+	if _, dead := split(u.of[next.GoldenID], c.Ref.System); revived || (!known && dead) {
+		u.revive(next.GoldenID, c.Ref.System)
+	}
+	if revived {
+		u.Note(store.Event{GoldenID: next.GoldenID, Kind: "undeleted", System: c.Ref.System, RecordID: c.Ref.RecordID, ChangeID: c.ID})
+	}
+	u.touch(next.GoldenID, c.Ref.System)
+	if len(seen.claimed) > 0 || !known || revived {
+		u.merge(next.GoldenID, c.Ref, c.ID)
+	}
+	eff := Effect{State: store.Unchanged, Echo: seen.echo && len(seen.claimed) == 0, GoldenID: next.GoldenID}
+	if len(seen.claimed) > 0 || (!known && !seen.echo) || revived {
+		eff.State, eff.Echo = store.Applied, false
+	}
+	return eff, nil
+}
+
+// observeGone folds a deletion in. A tombstone is kept even of a record nobody knew: the news of its creation may
+// still be on its way.
+func (u *Unit) observeGone(row *store.Source, c source.Change) Effect {
+	switch {
+	case row == nil:
+		u.putRow(&store.Source{
+			Ref: c.Ref, Deleted: true, Version: c.Version, EventTime: c.CommitTime, LastChangeID: c.ID,
+			Shadow: golden.Values{}, Claims: map[string][]golden.Claim{},
+		})
+		return Effect{State: store.Unchanged}
+	case c.Version > 0 && c.Version < row.Version:
+		return Effect{State: store.Superseded, GoldenID: row.GoldenID}
+	case row.Deleted:
+		if c.Version > row.Version {
+			next := row.Clone()
+			next.Version = c.Version
+			u.putRow(next)
+		}
+		return Effect{State: store.Unchanged, GoldenID: row.GoldenID}
+	}
+	next := row.Clone()
+	next.Deleted, next.LastChangeID = true, c.ID
+	next.Version = max(next.Version, c.Version)
+	u.putRow(next)
+	u.Note(store.Event{GoldenID: next.GoldenID, Kind: "deleted", System: c.Ref.System, RecordID: c.Ref.RecordID, ChangeID: c.ID})
+	u.touch(next.GoldenID, c.Ref.System)
+	u.merge(next.GoldenID, c.Ref, c.ID)
+	return Effect{State: store.Applied, GoldenID: next.GoldenID}
+}
+
+// resolveParent returns the values of a record with the golden id of a contact's customer among them, and whether the
+// customer is named but not known yet.
+func (u *Unit) resolveParent(rec *source.Record) (golden.Values, bool) {
+	if rec.Ref.Object != golden.Contact {
+		return rec.Values, false
+	}
+	values := rec.Values.Clone()
+	if values == nil {
+		values = golden.Values{}
+	}
+	delete(values, golden.Parent)
+	if rec.ParentID == "" {
+		values[golden.Parent] = ""
+		return values, false
+	}
+	parent := u.rows[golden.Ref{System: rec.Ref.System, Object: golden.Customer, RecordID: rec.ParentID}]
+	if parent == nil || parent.GoldenID == "" {
+		return values, true
+	}
+	values[golden.Parent] = string(parent.GoldenID)
+	return values, false
+}
+
+// sight is what a comparison of a snapshot with what we knew came to.
+type sight struct {
+	claimed []string // fields that the record says something new about
+	shadow  bool     // the record holds something else than we knew
+	echo    bool     // it shows something we had sent
+}
+
+// compare folds the values of a snapshot into next. Each field is one of: as known, something we sent, or the
+// system's own word, which becomes a claim.
+func (u *Unit) compare(next *store.Source, c source.Change, values golden.Values) sight {
+	var s sight
+	in := u.intentFor(next)
+	sent := in.Sent
+	sentChanged := false
+	for _, field := range golden.Fields(c.Ref.Object) {
+		value, said := values[field]
+		if !said {
+			continue
+		}
+		old, known := next.Shadow[field]
+		list := sent[field]
+		at := lastSent(list, value)
+		switch {
+		case known && old == value:
+			if at >= 0 && at == len(list)-1 && list[at].Acked {
+				sentChanged = true
+				sent = without(sent, field, at)
+			}
+			continue
+		case at >= 0 && (!list[at].Acked || c.OwnWrite):
+			s.echo, s.shadow, sentChanged = true, true, true
+			if newest := list[len(list)-1]; at == len(list)-1 || !newest.Acked {
+				next.Shadow[field] = value
+			}
+			sent = without(sent, field, at)
+			continue
+		case !known && value == "":
+			next.Shadow[field] = "" // a new record without a value says nothing
+			s.shadow = true
+			continue
+		}
+		if c.OwnWrite && len(list) > 0 {
+			next.Rewritten[field] = rewritten(next.Rewritten[field], list[len(list)-1].Value, value, 1)
+			sentChanged = true
+			sent = without(sent, field, len(list)-1)
+		}
+		next.Shadow[field] = value
+		s.shadow = true
+		if have := next.Claims[field]; len(have) > 0 && have[0].Value == value && c.Record.Version <= have[0].Version {
+			continue // an old reading of a claim we have; what we wrote since will be written again
+		}
+		s.claimed = append(s.claimed, field)
+	}
+	u.claim(next, s.claimed, c)
+	if sentChanged {
+		in.Sent = sent
+		u.putIntent(in)
+	}
+	return s
+}
+
+// claim makes claims of what next now holds in the fields, and in those that move together with them.
+func (u *Unit) claim(next *store.Source, fields []string, c source.Change) {
+	done := map[string]bool{}
+	for _, field := range fields {
+		for _, member := range u.f.rules.Unit(c.Ref.Object, field) {
+			value, held := next.Shadow[member]
+			if done[member] || !held {
+				continue
+			}
+			done[member] = true
+			claim := golden.Claim{
+				Field: member, Value: value, Ref: next.Ref, Version: c.Record.Version, EventTime: eventTime(c, u.now), ChangeID: c.ID,
+			}
+			next.Claims[member] = survive.Absorb(next.Claims[member], claim)
+		}
+	}
+}
+
+// intentFor returns what was sent to the record, with what was sent when it was being created. It owns its map.
+func (u *Unit) intentFor(row *store.Source) store.Intent {
+	k := intentKey{row.Ref.System, row.GoldenID, row.Ref.RecordID}
+	in, ok := u.intents[k]
+	if !ok {
+		in = store.Intent{System: k.system, GoldenID: k.golden, RecordID: k.record, At: u.now}
+	}
+	in.Sent = maps.Clone(in.Sent)
+	if in.Sent == nil {
+		in.Sent = map[string][]store.Sent{}
+	}
+	create := intentKey{row.Ref.System, row.GoldenID, ""}
+	if c, ok := u.intents[create]; ok && len(c.Sent) > 0 && row.ExternalID == source.ExternalIDOf(row.GoldenID, "") {
+		for field, list := range c.Sent {
+			in.Sent[field] = append(slices.Clone(list), in.Sent[field]...)
+		}
+		u.putIntent(in)
+		c.Sent = nil
+		u.putIntent(c)
+	}
+	return in
+}
+
+// lastSent returns the position of the last entry with a value; -1 when there is none.
+func lastSent(list []store.Sent, value string) int {
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Value == value {
+			return i
+		}
+	}
+	return -1
+}
+
+// without returns sent less the entries of a field up to and including at.
+func without(sent map[string][]store.Sent, field string, at int) map[string][]store.Sent {
+	if at+1 >= len(sent[field]) {
+		delete(sent, field)
+	} else {
+		sent[field] = slices.Clone(sent[field][at+1:])
+	}
+	return sent
+}
+
+// maxRewrites is how often a system may turn a value into another before we stop writing it. Once could be a person
+// who edited the record at the same moment.
+const maxRewrites = 3
+
+func rewritten(have store.Rewrite, wrote, holds string, times int) store.Rewrite {
+	if have.Wrote == wrote && have.Holds == holds {
+		have.Times += times
+		return have
+	}
+	return store.Rewrite{Wrote: wrote, Holds: holds, Times: times}
+}

@@ -1,0 +1,243 @@
+package fold
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// Plan is one write that brings a record of a system to the golden values.
+type Plan struct {
+	GoldenID golden.ID
+	// Row is the record as known; nil when it is to be created.
+	Row   *store.Source
+	Write source.Write
+	// Sent are the canonical values of the write, a contact's customer as golden id.
+	Sent golden.Values
+	// added are the fields whose value Send has noted for the first time.
+	added []string
+}
+
+// Planned is what a system has to be told about one golden record.
+type Planned struct {
+	// Plans are the writes, one per record of the system; none when it holds everything.
+	Plans []Plan
+	// Wait is true when the contact's customer has to be written first.
+	Wait bool
+	// Skip says why nothing may be written, as a stable reason; empty otherwise.
+	Skip string
+}
+
+// ReasonParentDeleted means that a contact is not written because the system has deleted its customer.
+const ReasonParentDeleted = "PARENT_DELETED"
+
+// LoadForPlan loads golden records, their customers and what was sent, for Plan.
+func (u *Unit) LoadForPlan(ctx context.Context, system string, ids []golden.ID) error {
+	if err := u.LoadGoldens(ctx, ids); err != nil {
+		return err
+	}
+	var parents []golden.ID
+	for _, id := range ids {
+		if g := u.goldens[id]; g != nil {
+			parents = append(parents, golden.ID(g.Values[golden.Parent]))
+		}
+	}
+	if err := u.LoadGoldens(ctx, parents); err != nil {
+		return err
+	}
+	return u.LoadIntents(ctx, system, ids)
+}
+
+// Plan works out what to write to a system about one golden record.
+func (u *Unit) Plan(id golden.ID, system string) Planned {
+	g := u.goldens[id]
+	if g == nil || !u.needs(g, system) {
+		return Planned{}
+	}
+	live, _ := split(u.of[id], system)
+	parentID, wait, skip := u.parentIn(g, system)
+	if len(live) == 0 {
+		if wait || skip != "" {
+			return Planned{Wait: wait, Skip: skip}
+		}
+		return Planned{Plans: []Plan{u.planCreate(g, system, parentID)}}
+	}
+	var out Planned
+	taken := u.plainTaken(id, system)
+	for _, row := range live {
+		p := Plan{GoldenID: id, Row: row, Sent: u.f.delta(g, row)}
+		if _, moves := p.Sent[golden.Parent]; moves {
+			if wait {
+				return Planned{Wait: true}
+			}
+			if skip != "" {
+				delete(p.Sent, golden.Parent)
+			}
+		}
+		p.Write = source.Write{Ref: row.Ref, Values: p.Sent.Clone(), ExpectedVersion: row.Version}
+		if _, moves := p.Sent[golden.Parent]; moves {
+			p.Write.ParentID = parentID
+		}
+		if source.GoldenIDOf(row.ExternalID) != id {
+			p.Write.ExternalID = source.ExternalIDOf(id, "")
+			if taken {
+				p.Write.ExternalID = source.ExternalIDOf(id, row.Ref.RecordID)
+			}
+			taken = true
+		}
+		if len(p.Sent) > 0 || p.Write.ExternalID != "" {
+			out.Plans = append(out.Plans, p)
+		}
+	}
+	return out
+}
+
+func (u *Unit) planCreate(g *store.Golden, system, parentID string) Plan {
+	p := Plan{GoldenID: g.ID, Sent: golden.Values{}}
+	for _, field := range u.f.fields[system][g.Object] {
+		if value := g.Values[field]; value != "" && u.f.rules.WritesTo(g.Object, field, system) {
+			p.Sent[field] = value
+		}
+	}
+	p.Write = source.Write{
+		Ref: golden.Ref{System: system, Object: g.Object}, ExternalID: source.ExternalIDOf(g.ID, ""),
+		ParentID: parentID, Values: p.Sent.Clone(),
+	}
+	return p
+}
+
+// parentIn returns the record id that a contact's customer has in a system; wait when it will get one, skip when it
+// was deleted there.
+func (u *Unit) parentIn(g *store.Golden, system string) (id string, wait bool, skip string) {
+	parent := golden.ID(g.Values[golden.Parent])
+	if g.Object != golden.Contact || parent == "" || !slices.Contains(u.f.fields[system][golden.Contact], golden.Parent) ||
+		!u.f.rules.WritesTo(golden.Contact, golden.Parent, system) {
+		return "", false, ""
+	}
+	live, dead := split(u.of[parent], system)
+	if len(live) == 0 {
+		if pg := u.goldens[parent]; dead || pg == nil || pg.Deleted {
+			return "", false, ReasonParentDeleted
+		}
+		return "", true, ""
+	}
+	for _, row := range live {
+		if row.ExternalID == source.ExternalIDOf(parent, "") {
+			return row.Ref.RecordID, false, ""
+		}
+	}
+	return live[0].Ref.RecordID, false, ""
+}
+
+// needs reports whether a system holds something else than it should.
+func (u *Unit) needs(g *store.Golden, system string) bool {
+	if g.Deleted || g.MergedInto != "" || len(u.f.fields[system][g.Object]) == 0 {
+		return false
+	}
+	live, dead := split(u.of[g.ID], system)
+	if len(live) == 0 {
+		return !dead // a person deleted it there: that is respected until it comes back
+	}
+	for _, row := range live {
+		if source.GoldenIDOf(row.ExternalID) != g.ID || len(u.f.delta(g, row)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// delta returns the golden values that a record should hold and does not.
+func (f *Folder) delta(g *store.Golden, row *store.Source) golden.Values {
+	out := golden.Values{}
+	for _, field := range f.fields[row.Ref.System][g.Object] {
+		want, ok := g.Values[field]
+		have := row.Shadow[field]
+		if !ok || want == have || !f.rules.WritesTo(g.Object, field, row.Ref.System) {
+			continue
+		}
+		if r := row.Rewritten[field]; r.Times >= maxRewrites && r.Wrote == want && r.Holds == have {
+			continue // the system makes have out of want, however often it is asked
+		}
+		out[field] = want
+	}
+	return out
+}
+
+// split returns the live records that a system has of a golden record, and whether it has deleted one.
+func split(rows []*store.Source, system string) (live []*store.Source, dead bool) {
+	for _, r := range rows {
+		switch {
+		case r.Ref.System != system:
+		case r.Deleted:
+			dead = true
+		default:
+			live = append(live, r)
+		}
+	}
+	return live, dead
+}
+
+// plainTaken reports whether some record of a system has, had, or may be getting the plain external id.
+func (u *Unit) plainTaken(id golden.ID, system string) bool {
+	for _, r := range u.of[id] {
+		if r.Ref.System == system && r.ExternalID == source.ExternalIDOf(id, "") {
+			return true
+		}
+	}
+	return len(u.intents[intentKey{system, id, ""}].Sent) > 0
+}
+
+// maxSent bounds what is remembered per field.
+const maxSent = 8
+
+// Send notes that a plan is about to be written, so that its echo is known whatever becomes of the answer.
+func (u *Unit) Send(p *Plan) {
+	k := intentKey{p.Write.Ref.System, p.GoldenID, p.Write.Ref.RecordID}
+	in, ok := u.intents[k]
+	if !ok {
+		in = store.Intent{System: k.system, GoldenID: k.golden, RecordID: k.record}
+	}
+	in.Sent, in.At = maps.Clone(in.Sent), u.now
+	if in.Sent == nil {
+		in.Sent = map[string][]store.Sent{}
+	}
+	for field, value := range p.Sent {
+		list := in.Sent[field]
+		if n := len(list); n > 0 && list[n-1].Value == value && !list[n-1].Acked {
+			continue
+		}
+		if len(list) >= maxSent {
+			list = list[1:]
+		}
+		in.Sent[field] = append(slices.Clone(list), store.Sent{Value: value})
+		p.added = append(p.added, field)
+	}
+	u.putIntent(in)
+}
+
+// Unsend takes back what Send noted, after proof that nothing was written.
+func (u *Unit) Unsend(p *Plan) {
+	k := intentKey{p.Write.Ref.System, p.GoldenID, p.Write.Ref.RecordID}
+	in, ok := u.intents[k]
+	if !ok {
+		return
+	}
+	in.Sent = maps.Clone(in.Sent)
+	for _, field := range p.added {
+		list := in.Sent[field]
+		n := len(list)
+		if n == 0 || list[n-1].Value != p.Sent[field] || list[n-1].Acked {
+			continue
+		}
+		if n == 1 {
+			delete(in.Sent, field)
+		} else {
+			in.Sent[field] = slices.Clone(list[:n-1])
+		}
+	}
+	u.putIntent(in)
+}
