@@ -1,0 +1,243 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// run is the work of one transaction.
+type run struct {
+	in      *Intake
+	system  string
+	batch   Batch
+	force   *poison // parks everything, whatever it is
+	tx      *store.Tx
+	unit    *fold.Unit
+	inbox   []store.Inbox
+	effects []fold.Effect
+	letters []store.DeadLetter
+	healthy map[golden.Ref]bool // records that could be taken in
+	counts  map[string]int
+}
+
+// step is the transaction.
+func (in *Intake) step(ctx context.Context, system string, b Batch, force *poison) (Outcome, error) {
+	var out Outcome
+	err := in.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		unit, err := in.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
+		if err != nil {
+			return err
+		}
+		r := &run{in: in, system: system, batch: b, force: force, tx: tx, unit: unit, healthy: map[golden.Ref]bool{}, counts: map[string]int{}}
+		if err := r.observe(ctx); err != nil {
+			return err
+		}
+		if err := unit.Flush(ctx); err != nil {
+			return err
+		}
+		if err := r.record(ctx); err != nil {
+			return err
+		}
+		out = Outcome{Counts: r.counts}
+		if b.Feed == nil {
+			return nil
+		}
+		out.Feed, err = tx.SaveFeed(ctx, *b.Feed)
+		return err
+	})
+	return out, err
+}
+
+// observe folds the new changes of the batch in: customers first, because contacts belong to them.
+func (r *run) observe(ctx context.Context) error {
+	fresh, err := r.unseen(ctx)
+	if err != nil {
+		return err
+	}
+	byObject := map[golden.Object][]source.Change{}
+	for _, c := range fresh {
+		if r.usable(c) {
+			byObject[c.Ref.Object] = append(byObject[c.Ref.Object], c)
+		}
+	}
+	for _, obj := range golden.Objects() {
+		changes := byObject[obj]
+		if len(changes) == 0 {
+			continue
+		}
+		if err := r.unit.LoadBatch(ctx, r.system, obj, changes); err != nil {
+			return err
+		}
+		for _, c := range changes {
+			r.one(ctx, c)
+		}
+		if obj == golden.Customer {
+			if err := r.unit.Adopt(ctx, r.system); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unseen counts the duplicates and returns the rest.
+func (r *run) unseen(ctx context.Context) ([]source.Change, error) {
+	ids := make([]string, 0, len(r.batch.Changes))
+	for i := range r.batch.Changes {
+		if !bad(r.batch.Changes[i].ID) {
+			ids = append(ids, r.batch.Changes[i].ID)
+		}
+	}
+	seen, err := r.tx.Seen(ctx, r.system, ids)
+	if err != nil {
+		return nil, err
+	}
+	fresh := make([]source.Change, 0, len(ids))
+	inBatch := map[string]bool{}
+	for _, c := range r.batch.Changes {
+		if _, known := seen[c.ID]; known || inBatch[c.ID] {
+			r.counts[Duplicate]++
+			continue
+		}
+		inBatch[c.ID] = true
+		fresh = append(fresh, c)
+	}
+	return fresh, nil
+}
+
+// usable parks what cannot be taken in and notes overflows, which the feed answers with a scan.
+func (r *run) usable(c source.Change) bool {
+	p := invalid(r.system, &c)
+	if r.force != nil {
+		p = r.force
+	}
+	if p != nil {
+		r.park(c, *p)
+		return false
+	}
+	if c.Overflow {
+		r.add(c, fold.Effect{State: store.Unchanged})
+		return false
+	}
+	return true
+}
+
+// one folds one change in. What it did is undone when it fails.
+func (r *run) one(ctx context.Context, c source.Change) {
+	var eff fold.Effect
+	err := r.unit.Try(func() error {
+		var err error
+		eff, err = r.unit.Observe(c, r.batch.ScanEpoch)
+		return err
+	})
+	if err != nil {
+		r.in.log.ErrorContext(ctx, "change parked", slog.String(telemetry.KeySystem, r.system), slog.String(telemetry.KeyChangeID, c.ID),
+			slog.String(telemetry.KeyRecordID, c.Ref.RecordID), slog.String(telemetry.KeyReason, ReasonPanic))
+		r.park(c, poison{ReasonPanic, "", "taking the change in failed"})
+		return
+	}
+	r.healthy[c.Ref] = true
+	r.add(c, eff)
+}
+
+func (r *run) add(c source.Change, eff fold.Effect) {
+	r.inbox = append(r.inbox, store.Inbox{
+		System: r.system, ChangeID: c.ID, Object: c.Ref.Object, RecordID: c.Ref.RecordID, GoldenID: eff.GoldenID, State: eff.State,
+		Echo: eff.Echo, Received: r.unit.Now(),
+	})
+	r.effects = append(r.effects, eff)
+}
+
+func (r *run) park(c source.Change, p poison) {
+	ref := c.Ref
+	if bad(ref.RecordID) {
+		ref.RecordID = ""
+	}
+	ref.System = r.system
+	id := c.ID
+	if id == "" || bad(id) {
+		// Without an id of its own the change is known by its letter, and cannot be told from its next delivery.
+		id = "unreadable/" + newDeadID()
+	}
+	r.letters = append(r.letters, store.DeadLetter{
+		ID: newDeadID(), Direction: store.DirectionIntake, Ref: ref, ChangeID: id, Reason: p.reason, Field: p.field, Message: p.message,
+		Attempts: 1, Parked: r.unit.Now(),
+	})
+	r.inbox = append(r.inbox, store.Inbox{
+		System: r.system, ChangeID: id, Object: ref.Object, RecordID: ref.RecordID, State: store.Parked, Received: r.unit.Now(),
+	})
+	r.effects = append(r.effects, fold.Effect{State: store.Parked})
+}
+
+// record writes inbox, ledger and dead letters.
+func (r *run) record(ctx context.Context) error {
+	traceparent := telemetry.Traceparent(ctx)
+	for i := range r.inbox {
+		row := &r.inbox[i]
+		row.Traceparent = traceparent
+		if row.State == store.Applied && r.unit.Marked(row.GoldenID) {
+			row.State = store.Retrying
+		}
+		r.counts[row.State]++
+	}
+	if err := r.tx.AddInbox(ctx, r.inbox); err != nil {
+		return err
+	}
+	if n := int64(r.counts[Duplicate]); n > 0 {
+		if err := r.tx.AddTotals(ctx, "duplicates", map[string]int64{r.system: n}); err != nil {
+			return err
+		}
+	}
+	if err := r.tx.Park(ctx, oncePerRecord(r.letters)); err != nil {
+		return err
+	}
+	return r.resolve(ctx)
+}
+
+// oncePerRecord joins letters about one record: a statement may not touch one row twice.
+func oncePerRecord(letters []store.DeadLetter) []store.DeadLetter {
+	at := map[golden.Ref]int{}
+	var out []store.DeadLetter
+	for _, l := range letters {
+		if i, ok := at[l.Ref]; ok {
+			l.Attempts += out[i].Attempts
+			out[i] = l
+			continue
+		}
+		at[l.Ref] = len(out)
+		out = append(out, l)
+	}
+	return out
+}
+
+// resolve closes the dead letters of records that could be taken in now: a later look at a record says all that the
+// parked change would have said.
+func (r *run) resolve(ctx context.Context) error {
+	ids := make([]string, 0, len(r.healthy))
+	for ref := range r.healthy {
+		ids = append(ids, ref.RecordID)
+	}
+	for _, l := range r.letters {
+		delete(r.healthy, l.Ref) // parked in this very batch
+	}
+	open, err := r.tx.OpenIntake(ctx, r.system, ids)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range open {
+		if !r.healthy[d.Ref] {
+			continue
+		}
+		_, err := r.tx.SettleDead(ctx, []string{d.ID}, store.DeadResolved, "", r.unit.Now())
+		errs = append(errs, err, r.tx.MoveParked(ctx, d.Ref, store.Superseded))
+	}
+	return errors.Join(errs...)
+}
