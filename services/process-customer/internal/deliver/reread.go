@@ -1,0 +1,37 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+)
+
+// readings reads records and returns them as changes. The same record in the same version is the same change.
+func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []string) ([]source.Change, error) {
+	recs, missing, err := d.system.Fetch(ctx, obj, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read records again: %w", err)
+	}
+	changes := make([]source.Change, 0, len(ids))
+	for i := range recs {
+		rec := recs[i]
+		c := source.Change{
+			ID:  fmt.Sprintf("reread/%s/%s/%d", obj, rec.Ref.RecordID, rec.Version),
+			Ref: rec.Ref, Deleted: rec.Deleted, Version: rec.Version, CommitTime: rec.EventTime,
+		}
+		if !rec.Deleted {
+			c.Record = &rec
+		}
+		changes = append(changes, c)
+	}
+	now := d.now()
+	for _, id := range missing {
+		changes = append(changes, source.Change{
+			ID:  fmt.Sprintf("reread/%s/%s/gone/%d", obj, id, now.UnixMicro()),
+			Ref: golden.Ref{System: d.System(), Object: obj, RecordID: id}, Deleted: true, CommitTime: now,
+		})
+	}
+	return changes, nil
+}
