@@ -1,0 +1,34 @@
+package engine_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+)
+
+func TestFirstSync(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w := enginetest.New(t, d)
+		acme := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme GmbH", golden.TaxID: "DE123456788", golden.Phone: "+49 30 1", golden.Segment: "Industry"})
+		anna := w.SF.Create(golden.Contact, acme, golden.Values{golden.FirstName: "Anna", golden.LastName: "Arndt", golden.Email: "anna@acme.example"})
+		known := w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "ACME", golden.TaxID: "DE 123 456 788", golden.Street: "Hauptstr. 1", golden.City: "Köln"})
+		other := w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Other AG"})
+		w.Settle()
+		w.Check()
+
+		g := w.Golden(w.SF, golden.Customer, acme)
+		require.Equal(t, g.ID, w.Golden(w.ERP, golden.Customer, known).ID, "the tax number says that they are one")
+		require.Equal(t, known, g.Values[golden.ERPNumber])
+		require.Len(t, w.SF.Records(golden.Customer), 2)
+		require.Len(t, w.ERP.Records(golden.Customer), 2)
+		require.Equal(t, "Other AG", w.Twin(w.Golden(w.ERP, golden.Customer, other).ID, w.SF).Values[golden.Name])
+		twin := w.Twin(w.Golden(w.SF, golden.Contact, anna).ID, w.ERP)
+		require.Equal(t, known, twin.ParentID)
+	})
+}
