@@ -1,0 +1,110 @@
+package processcustomer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/feed"
+)
+
+// Config is everything an operator and an embedding program decide. Start from DefaultConfig.
+type Config struct {
+	// Serve is where and how the service is reached.
+	Serve serve.Config `conf:"serve"`
+	// Telemetry is how it is observed.
+	Telemetry telemetry.Config `conf:"telemetry"`
+	// Store is where records are kept.
+	Store Store `conf:"store"`
+	// Salesforce and ERP say how the system services are reached.
+	Salesforce System `conf:"salesforce"`
+	ERP        System `conf:"erp"`
+	// RulesFile replaces the built-in survivorship rules.
+	RulesFile string `conf:"rules_file" help:"survivorship rules (YAML); empty for the built-in ones"`
+	// BranchTimeout bounds each section of a customer view.
+	BranchTimeout time.Duration `conf:"branch_timeout" help:"time limit of each section of a customer view"`
+	// Feed says how the systems are read.
+	Feed feed.Config `conf:"feed"`
+	// Deliver says how they are written.
+	Deliver deliver.Config `conf:"deliver"`
+
+	// Listener and OpsListener are optional listeners that are already bound; Run closes them.
+	Listener    net.Listener `conf:"-"`
+	OpsListener net.Listener `conf:"-"`
+	// Started, if set, is called once all addresses are bound and served.
+	Started func(serve.Addrs) `conf:"-"`
+	// TelemetryOptions change how telemetry is built, for tests.
+	TelemetryOptions []telemetry.Option `conf:"-"`
+}
+
+// Store says where records are kept.
+type Store struct {
+	// DSN is sqlite:FILE, sqlite::memory: (gone after the run) or postgres://…; a secret because it may hold a password.
+	DSN conf.Secret `conf:"dsn" help:"sqlite:FILE or postgres://…; the database of this service alone"`
+	// KeySecret hides idempotency keys and callers in the database; at least 16 bytes. Empty: the service makes one and
+	// keeps it in the database, which hides them from nobody who can read all of it.
+	KeySecret conf.Secret `conf:"key_secret" help:"hides idempotency keys in the database, 16 bytes or more; empty keeps one in the database"`
+	// Retention is how long settled changes stay in the inbox, where a repeated delivery of one is recognised.
+	Retention time.Duration `conf:"retention" help:"how long settled changes are kept, at least as long as the systems repeat them"`
+}
+
+// System says how to reach a system service.
+type System struct {
+	// Target is host:port or any gRPC target.
+	Target string `conf:"target" help:"address of the system service"`
+	// TLS protects the connection and shows who we are.
+	TLS serve.TLS `conf:"tls"`
+}
+
+// DefaultConfig returns a configuration that works on one machine: a database file in the working directory.
+func DefaultConfig() Config {
+	s := serve.DefaultConfig()
+	s.Listen, s.Ops = "127.0.0.1:9301", "127.0.0.1:9391"
+	return Config{
+		Serve: s, Telemetry: telemetry.DefaultConfig(),
+		Store:      Store{DSN: "sqlite:customer.db", Retention: 14 * 24 * time.Hour},
+		Salesforce: System{Target: "127.0.0.1:9101"}, ERP: System{Target: "127.0.0.1:9201"},
+		BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(),
+	}
+}
+
+// Validate returns every problem of the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	add := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	add("serve", c.Serve.Validate())
+	add("telemetry", c.Telemetry.Validate())
+	dsn := c.Store.DSN.Reveal()
+	if !strings.HasPrefix(dsn, "sqlite:") && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
+		add("store.dsn", errors.New("want sqlite:FILE or postgres://…"))
+	}
+	if n := len(c.Store.KeySecret.Reveal()); n > 0 && n < 16 {
+		add("store.key_secret", errors.New("want at least 16 bytes"))
+	}
+	if c.Store.Retention != 0 && c.Store.Retention < 24*time.Hour {
+		add("store.retention", errors.New("want at least 24h"))
+	}
+	for key, s := range map[string]System{"salesforce": c.Salesforce, "erp": c.ERP} {
+		if s.Target == "" {
+			add(key+".target", errors.New("must not be empty"))
+		}
+		add(key, s.TLS.Validate())
+	}
+	if c.BranchTimeout < 0 || c.BranchTimeout > 10*time.Second {
+		add("branch_timeout", errors.New("want at most 10s"))
+	}
+	if c.Deliver.Lease > 0 && c.Deliver.Timeout > 0 && c.Deliver.Lease <= c.Deliver.Timeout {
+		add("deliver.lease", errors.New("must be longer than deliver.timeout"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,83 @@
+// Package rpc serves selfsame.customer.v1: it turns messages into calls of the packages that know, and their answers
+// into messages. It decides nothing.
+package rpc
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
+)
+
+// Store is what is read here.
+type Store interface {
+	Tx(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error
+	Read() store.Reader
+}
+
+// Writer changes golden customers.
+type Writer interface {
+	Create(ctx context.Context, id golden.ID, values golden.Values, answer intake.Answer) error
+	Update(ctx context.Context, id golden.ID, changeID string, version int64, values golden.Values, answer intake.Answer) error
+}
+
+// Orders reads the orders of customers from the system that has them.
+type Orders interface {
+	Name() string
+	Orders(ctx context.Context, customers []string, size int, pageToken string) ([]source.Order, string, error)
+}
+
+// Desk settles dead letters.
+type Desk interface {
+	Retry(ctx context.Context, ids []string, system string) (int, error)
+	Discard(ctx context.Context, id, reason string) (store.DeadLetter, error)
+}
+
+// Target tells what happened to deliveries to one system.
+type Target interface {
+	System() string
+	Status() deliver.Status
+}
+
+// Deps are what the services need. All are required.
+type Deps struct {
+	Store   Store
+	Writer  Writer
+	Rules   *survive.Rules
+	Orders  Orders
+	View    Viewer
+	Desk    Desk
+	Targets []Target
+	// Poke tells the feed of a system that a scan was asked for.
+	Poke func(system string)
+	// Answer stores the answer of a call in the transaction of its effect.
+	Answer func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
+	Now    func() time.Time
+}
+
+// API implements both services.
+type API struct {
+	customers  *customers
+	operations *operations
+}
+
+// New returns the services.
+func New(d Deps) *API {
+	return &API{customers: &customers{d: d}, operations: &operations{d: d}}
+}
+
+// Register adds the services to a server.
+func (a *API) Register(r grpc.ServiceRegistrar) {
+	customerv1.RegisterCustomerServiceServer(r, a.customers)
+	customerv1.RegisterOperationsServiceServer(r, a.operations)
+}

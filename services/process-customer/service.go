@@ -1,0 +1,185 @@
+// Package processcustomer is the process layer's service for customers: it owns the golden record and keeps Salesforce
+// and the ERP agreeing with it.
+//
+// The invariant: every change a system reports is in exactly one state, and every record that differs from the golden
+// record is marked until it does not. An event is only a hint; what counts is what the systems hold. The listing of
+// internal/ is the design: what is pure (golden, match, survive, fold), what is asked of others (source, store), and the
+// journey of a change (feed → intake → deliver).
+package processcustomer
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/rpc"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
+)
+
+// Name is the name of the service in logs, metrics and to other services.
+const Name = "process-customer"
+
+// Names of the systems, as the rules and the API know them.
+const (
+	salesforce = "salesforce"
+	erp        = "erp"
+)
+
+// Run serves until ctx ends or something fails. It migrates the database first. A system that does not answer is waited
+// for: the service is ready without it.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("configuration of %s: %w", Name, err)
+	}
+	rules, err := loadRules(cfg.RulesFile)
+	if err != nil {
+		return err
+	}
+	tel, err := telemetry.Start(ctx, Name, cfg.Telemetry, cfg.TelemetryOptions...)
+	if err != nil {
+		return err
+	}
+	defer shutdown(ctx, tel)
+	database, err := db.Open(ctx, cfg.Store.DSN.Reveal(), tel)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, database.Close)
+	records, err := store.Open(ctx, database)
+	if err != nil {
+		return err
+	}
+	answers, err := openAnswers(ctx, database, records, cfg.Store)
+	if err != nil {
+		return err
+	}
+	crmConn, err := serve.Dial(cfg.Salesforce.Target, serve.ClientOptions{
+		TLS: cfg.Salesforce.TLS, Telemetry: tel, Services: source.SalesforceServices(), CallerName: Name,
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, crmConn.Close)
+	erpConn, err := serve.Dial(cfg.ERP.Target, serve.ClientOptions{
+		TLS: cfg.ERP.TLS, Telemetry: tel, Services: source.ERPServices(), CallerName: Name,
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, erpConn.Close)
+	crmSystem, erpSystem := source.NewSalesforce(salesforce, crmConn), source.NewERP(erp, erpConn)
+
+	eng, err := engine.New(engine.Deps{
+		Store: records, Systems: []source.System{crmSystem, erpSystem}, Rules: rules, Feed: cfg.Feed, Deliver: cfg.Deliver, Jitter: 0.2,
+		Owner: owner(), Now: time.Now, Rand: rand.Reader, Telemetry: tel,
+	})
+	if err != nil {
+		return err
+	}
+	if err := eng.Recover(ctx); err != nil {
+		return err
+	}
+	if err := observe(tel, records); err != nil {
+		return err
+	}
+	api := rpc.New(rpc.Deps{
+		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Desk: desk(eng, records),
+		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
+		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: answers.CompleteTx, Now: time.Now,
+	})
+	return serve.Run(ctx, serve.Service{
+		Name: Name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
+		Unary:    []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter})},
+		Loops:    loops(eng, records, answers, cfg.Store.Retention, tel.Log),
+		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
+		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
+	})
+}
+
+func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStore, retention time.Duration, log *slog.Logger) []serve.Loop {
+	var out []serve.Loop
+	for _, f := range eng.Feeds {
+		out = append(out, serve.Loop{Name: "feed " + f.System(), Run: f.Run})
+	}
+	for _, d := range eng.Deliverers {
+		out = append(out, serve.Loop{Name: "deliver " + d.System(), Run: d.Run})
+	}
+	return append(out, serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, answers, retention, log) }})
+}
+
+func desk(eng *engine.Engine, records *store.Store) *deadletter.Desk {
+	return deadletter.New(deadletter.Deps{Store: records, Systems: eng.Systems, Take: eng.Intake.Take, Now: time.Now, Marked: eng.Wake})
+}
+
+func targets(deliverers []*deliver.Deliverer) []rpc.Target {
+	out := make([]rpc.Target, len(deliverers))
+	for i, d := range deliverers {
+		out[i] = d
+	}
+	return out
+}
+
+func closing(err *error, closer func() error) {
+	if cerr := closer(); *err == nil {
+		*err = cerr
+	}
+}
+
+func shutdown(ctx context.Context, tel *telemetry.Telemetry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := tel.Shutdown(ctx); err != nil {
+		tel.Log.Warn("telemetry not shut down cleanly", slog.String(telemetry.KeyError, err.Error()))
+	}
+}
+
+// owner names this process among the replicas.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "/" + rand.Text()[:8]
+}
+
+func loadRules(file string) (*survive.Rules, error) {
+	if file == "" {
+		return survive.Default(), nil
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	rules, err := survive.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("rules %s: %w", file, err)
+	}
+	return rules, nil
+}
+
+// openAnswers opens the store of answers to calls with an idempotency key.
+func openAnswers(ctx context.Context, d *db.DB, records *store.Store, cfg Store) (*idempotent.SQLStore, error) {
+	secret := []byte(cfg.KeySecret.Reveal())
+	if len(secret) == 0 {
+		var err error
+		if secret, err = records.Secret(ctx, rand.Reader); err != nil {
+			return nil, err
+		}
+	}
+	return idempotent.NewSQLStore(d, secret, nil)
+}
