@@ -340,7 +340,9 @@ func (s *server) execute(ctx context.Context, req any, method string, claim Clai
 		return s.stale(settleCtx, ctx, method, c.attempt.grant)
 	case err == nil:
 		// A success that is not stored must not be reported: the next call would execute again.
-		return nil, s.storeDown(settleCtx, method, settled)
+		s.count(ctx, method, "store_error", c.attempt.grant.Fence)
+		return nil, fault.Wrap(fault.Unavailable, ReasonStoreUnavailable, settled,
+			"the outcome could not be stored; repeat the call with the same key").WithRetryAfter(time.Second)
 	default:
 		s.Log.WarnContext(ctx, "idempotency claim not settled", slog.String(telemetry.KeyMethod, method),
 			slog.String(telemetry.KeyError, settled.Error()))
@@ -445,7 +447,8 @@ func (s *server) stale(ctx, callCtx context.Context, method string, g Grant) (an
 	case errors.Is(err, ErrStale): // purged meanwhile
 		res = Result{Outcome: InDoubt}
 	case err != nil:
-		return nil, s.storeDown(ctx, method, err)
+		return nil, fault.Wrap(fault.Unavailable, ReasonStoreUnavailable, err,
+			"the outcome could not be read; repeat the call with the same key").WithRetryAfter(time.Second)
 	}
 	if res.Outcome == Replay && res.Fence == g.Fence {
 		// Our own answer is stored; only the store's reply was lost.
