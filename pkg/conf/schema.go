@@ -59,7 +59,8 @@ func (s *schema) walk(v reflect.Value, prefix string) error {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		tag := f.Tag.Get("conf")
-		if tag == "-" || !f.IsExported() {
+		embedded := f.Anonymous && f.Type.Kind() == reflect.Struct // its exported fields are ours, even if its name is not
+		if tag == "-" || (!f.IsExported() && !embedded) {
 			continue
 		}
 		name := tag
