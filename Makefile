@@ -25,6 +25,22 @@ demo: ## Run the whole suite with sample data; ARGS="--processes --port-base 0 â
 build: ## Build every binary into dist/
 	mkdir -p dist && go build -o dist/ ./services/system-salesforce/cmd/... ./services/system-erp/cmd/... ./services/process-customer/cmd/... ./services/experience-mobile/cmd/... ./suite/cmd/...
 
+SERVICES := system-salesforce system-erp process-customer experience-mobile
+SERVICE ?= system-erp
+ENGINE ?= $(shell command -v docker || command -v podman)
+CA ?= /etc/ssl/certs/ca-certificates.crt
+
+.PHONY: image
+image: ## Build the image of SERVICE with docker or podman (ENGINE=â€¦)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT; \
+	(cd services/$(SERVICE) && CGO_ENABLED=0 GOWORK=off go build -trimpath -ldflags=-s -o "$$dir/$(SERVICE)" ./cmd/$(SERVICE)); \
+	cp $(CA) "$$dir/ca-certificates.crt"; \
+	$(ENGINE) build -q -t selfsame/$(SERVICE) --build-arg SERVICE=$(SERVICE) -f deploy/docker/Dockerfile "$$dir"
+
+.PHONY: images
+images: ## Build the images of all services
+	@for s in $(SERVICES); do $(MAKE) image SERVICE=$$s; done
+
 # --- test ---
 .PHONY: test
 test: ## Fast tests of every module (race detector on)
