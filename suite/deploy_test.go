@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
