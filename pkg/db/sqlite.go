@@ -81,7 +81,13 @@ type connector struct {
 	name   string
 }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.name) }
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.driver.Open(c.name)
+	if err != nil {
+		return nil, err
+	}
+	return keep(conn)
+}
 
 func (c connector) Driver() driver.Driver { return c.driver }
 
