@@ -44,7 +44,7 @@ const (
 type Principal struct {
 	// Subject is the token's subject: visible ASCII, stable for one user or client.
 	Subject string
-	// Scopes are the token's scopes.
+	// Scopes are the token's scopes; they are not to be changed.
 	Scopes []string
 }
 
@@ -77,12 +77,17 @@ type Config struct {
 type Verifier struct {
 	keys     *keySet
 	verifier *oidc.IDTokenVerifier
+	seen     *seen
 }
 
 // New returns a verifier. It asks nobody yet.
 func New(c Config) *Verifier {
 	keys := newKeySet(c)
-	return &Verifier{keys: keys, verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
+	now := c.Now
+	if now == nil {
+		now = time.Now
+	}
+	return &Verifier{keys: keys, seen: newSeen(now), verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
 		ClientID: c.Audience, SupportedSigningAlgs: []string{oidc.RS256, oidc.ES256}, Now: c.Now,
 	})}
 }
@@ -91,10 +96,14 @@ func New(c Config) *Verifier {
 func (v *Verifier) Close() { v.keys.close() }
 
 // Verify returns the principal of a token. It fails with Unauthenticated (TOKEN_INVALID) for a token that is not
-// accepted, and with Unavailable (AUTH_UNAVAILABLE) if the issuer's keys are needed and cannot be read.
+// accepted, and with Unavailable (AUTH_UNAVAILABLE) if the issuer's keys are needed and cannot be read. A token that was
+// accepted is not checked again for a minute, or until it expires.
 func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
 	if len(token) > maxToken {
 		return Principal{}, invalid(errors.New("token is too long"))
+	}
+	if p, ok := v.seen.find(token); ok {
+		return p, nil
 	}
 	var fetch fetchOutcome
 	t, err := v.verifier.Verify(context.WithValue(ctx, fetchKey{}, &fetch), token)
@@ -114,7 +123,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	if !visible(t.Subject) {
 		return Principal{}, invalid(errors.New("subject is empty, too long or not visible ascii"))
 	}
-	return Principal{Subject: t.Subject, Scopes: append(strings.Fields(claims.Scope), list(claims.SCP)...)}, nil
+	p := Principal{Subject: t.Subject, Scopes: append(strings.Fields(claims.Scope), list(claims.SCP)...)}
+	v.seen.add(token, p, t.Expiry)
+	return p, nil
 }
 
 // invalid hides why: the reason helps only somebody who crafts tokens. The cause may hold parts of the token and
