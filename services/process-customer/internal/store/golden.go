@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -40,7 +39,8 @@ func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]
 			return err
 		}
 		g.NameKey, g.Created, g.Updated = string(key), db.FromMicros(created), db.FromMicros(updated)
-		if err := json.Unmarshal([]byte(body), &g.Values); err != nil {
+		var err error
+		if g.Values, err = valuesOf(body); err != nil {
 			return fmt.Errorf("values of %s: %w", g.ID, err)
 		}
 		out = append(out, &g)
@@ -96,12 +96,8 @@ func (r Reader) CountGoldens(ctx context.Context) (map[golden.Object]int64, erro
 func (t *Tx) PutGoldens(ctx context.Context, records []*Golden) error {
 	rows := make([][]any, 0, len(records))
 	for _, g := range records {
-		body, err := json.Marshal(g.Values)
-		if err != nil {
-			return fmt.Errorf("values of %s: %w", g.ID, err)
-		}
 		rows = append(rows, []any{
-			string(g.ID), string(g.Object), g.Values[golden.Parent], string(body), g.Version, g.Deleted, string(g.MergedInto),
+			string(g.ID), string(g.Object), g.Values[golden.Parent], valuesText(g.Values), g.Version, g.Deleted, string(g.MergedInto),
 			[]byte(g.NameKey), db.Micros(g.Created), db.Micros(g.Updated),
 		})
 	}

@@ -61,39 +61,6 @@ func (s *Source) Clone() *Source {
 	return &c
 }
 
-// claimText is a claim as stored: field and record are known from where it is.
-type claimText struct {
-	Value    string `json:"v,omitempty"`
-	Version  int64  `json:"n,omitempty"`
-	Micros   int64  `json:"t,omitempty"`
-	ChangeID string `json:"c,omitempty"`
-}
-
-func claimsText(claims map[string][]golden.Claim) (string, error) {
-	out := make(map[string][]claimText, len(claims))
-	for f, list := range claims {
-		for _, c := range list {
-			out[f] = append(out[f], claimText{c.Value, c.Version, db.Micros(c.EventTime), c.ChangeID})
-		}
-	}
-	text, err := json.Marshal(out)
-	return string(text), err
-}
-
-func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
-	var in map[string][]claimText
-	if err := json.Unmarshal([]byte(text), &in); err != nil {
-		return nil, fmt.Errorf("claims of %s %s: %w", ref.System, ref.RecordID, err)
-	}
-	out := make(map[string][]golden.Claim, len(in))
-	for f, list := range in {
-		for _, c := range list {
-			out[f] = append(out[f], golden.Claim{Field: f, Value: c.Value, Ref: ref, Version: c.Version, EventTime: db.FromMicros(c.Micros), ChangeID: c.ChangeID})
-		}
-	}
-	return out, nil
-}
-
 const sourceColumns = `system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us,
 	deleted, shadow, claims, rewritten, scan_epoch, last_change_id`
 
@@ -107,11 +74,11 @@ func scanSource(rows *sql.Rows) (*Source, error) {
 		return nil, err
 	}
 	s.EventTime = db.FromMicros(event)
-	if err := json.Unmarshal([]byte(shadow), &s.Shadow); err != nil {
+	if s.Shadow, err = valuesOf(shadow); err != nil {
 		return nil, fmt.Errorf("shadow of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
 	}
 	if s.Claims, err = claimsOf(s.Ref, claims); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("claims of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
 	}
 	if rewritten != "" {
 		if err := json.Unmarshal([]byte(rewritten), &s.Rewritten); err != nil {
@@ -177,23 +144,16 @@ func (r Reader) Unmet(ctx context.Context, system string, obj golden.Object, epo
 func (t *Tx) PutSources(ctx context.Context, records []*Source) error {
 	rows := make([][]any, 0, len(records))
 	for _, s := range records {
-		shadow, err := json.Marshal(s.Shadow)
-		if err != nil {
-			return fmt.Errorf("shadow of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
-		}
-		claims, err := claimsText(s.Claims)
-		if err != nil {
-			return fmt.Errorf("claims of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
-		}
 		var rewritten []byte
 		if len(s.Rewritten) > 0 {
+			var err error
 			if rewritten, err = json.Marshal(s.Rewritten); err != nil {
 				return fmt.Errorf("rewritten fields of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
 			}
 		}
 		rows = append(rows, []any{
 			s.Ref.System, string(s.Ref.Object), s.Ref.RecordID, string(s.GoldenID), s.ParentID, s.ParentOpen, s.ExternalID,
-			s.Version, db.Micros(s.EventTime), s.Deleted, string(shadow), claims, string(rewritten), s.ScanEpoch, s.LastChangeID,
+			s.Version, db.Micros(s.EventTime), s.Deleted, valuesText(s.Shadow), claimsText(s.Claims), string(rewritten), s.ScanEpoch, s.LastChangeID,
 		})
 	}
 	return t.insert(ctx, "write source records", "INSERT INTO source_record ("+sourceColumns+")",

@@ -81,7 +81,6 @@ CREATE TABLE golden (
     updated_us  BIGINT  NOT NULL
 );
 CREATE INDEX golden_name ON golden (object, name_key);
-CREATE INDEX golden_page ON golden (object, id);
 CREATE INDEX golden_parent ON golden (parent_id, id);
 
 -- What a new record is recognised by; the first owner keeps a key.

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+)
+
+// Values and claims are JSON in the database, so that a person can read them. Every record is read and written several
+// times on its way, and reflection made a quarter of the work of a first sync; what follows writes and reads the two
+// shapes directly. Text in any other layout is read by encoding/json.
+
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
+			quoted, err := json.Marshal(s)
+			if err != nil { // a string always has a JSON form
+				return append(b, '"', '"')
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+func valuesText(v golden.Values) string {
+	b := make([]byte, 0, 32*len(v)+2)
+	b = append(b, '{')
+	for i, field := range slices.Sorted(maps.Keys(v)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendText(b, field), ':')
+		b = appendText(b, v[field])
+	}
+	return string(append(b, '}'))
+}
+
+func valuesOf(text string) (golden.Values, error) {
+	r := reader{s: text}
+	out := golden.Values{}
+	r.object(func(field string) { out[field] = r.text() })
+	if r.done() {
+		return out, nil
+	}
+	out = golden.Values{}
+	err := json.Unmarshal([]byte(text), &out)
+	return out, err
+}
+
+// claimText is a claim as stored: field and record are known from where it is.
+type claimText struct {
+	Value    string `json:"v,omitempty"`
+	Version  int64  `json:"n,omitempty"`
+	Micros   int64  `json:"t,omitempty"`
+	ChangeID string `json:"c,omitempty"`
+}
+
+func claimsText(claims map[string][]golden.Claim) string {
+	b := make([]byte, 0, 96*len(claims)+2)
+	b = append(b, '{')
+	for i, field := range slices.Sorted(maps.Keys(claims)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendText(b, field), ":["...)
+		for j, c := range claims[field] {
+			if j > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, `{"v":`...)
+			b = appendText(b, c.Value)
+			b = append(b, `,"n":`...)
+			b = strconv.AppendInt(b, c.Version, 10)
+			b = append(b, `,"t":`...)
+			b = strconv.AppendInt(b, db.Micros(c.EventTime), 10)
+			b = append(b, `,"c":`...)
+			b = append(appendText(b, c.ChangeID), '}')
+		}
+		b = append(b, ']')
+	}
+	return string(append(b, '}'))
+}
+
+func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
+	r := reader{s: text}
+	out := map[string][]golden.Claim{}
+	r.object(func(field string) {
+		r.expect('[')
+		for more := true; more; more = r.eat(',') {
+			var c claimText
+			r.object(func(key string) {
+				switch key {
+				case "v":
+					c.Value = r.text()
+				case "n":
+					c.Version = r.number()
+				case "t":
+					c.Micros = r.number()
+				case "c":
+					c.ChangeID = r.text()
+				default:
+					r.bad = true
+				}
+			})
+			if r.bad {
+				return
+			}
+			out[field] = append(out[field], c.claim(ref, field))
+		}
+		r.expect(']')
+	})
+	if r.done() {
+		return out, nil
+	}
+	var in map[string][]claimText
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		return nil, err
+	}
+	out = map[string][]golden.Claim{}
+	for field, list := range in {
+		for _, c := range list {
+			out[field] = append(out[field], c.claim(ref, field))
+		}
+	}
+	return out, nil
+}
+
+func (c claimText) claim(ref golden.Ref, field string) golden.Claim {
+	return golden.Claim{Field: field, Value: c.Value, Ref: ref, Version: c.Version, EventTime: db.FromMicros(c.Micros), ChangeID: c.ChangeID}
+}
+
+// reader reads JSON without white space. Once bad, it reads nothing more.
+type reader struct {
+	s   string
+	i   int
+	bad bool
+}
+
+func (r *reader) done() bool { return !r.bad && r.i == len(r.s) }
+
+func (r *reader) eat(c byte) bool {
+	if r.bad || r.i >= len(r.s) || r.s[r.i] != c {
+		return false
+	}
+	r.i++
+	return true
+}
+
+func (r *reader) expect(c byte) {
+	if !r.eat(c) {
+		r.bad = true
+	}
+}
+
+// object calls member with each key; member reads the value.
+func (r *reader) object(member func(key string)) {
+	r.expect('{')
+	if r.eat('}') {
+		return
+	}
+	for more := true; more && !r.bad; more = r.eat(',') {
+		key := r.text()
+		r.expect(':')
+		if !r.bad {
+			member(key)
+		}
+	}
+	r.expect('}')
+}
+
+func (r *reader) text() string {
+	r.expect('"')
+	if r.bad {
+		return ""
+	}
+	n := strings.IndexByte(r.s[r.i:], '"')
+	if n < 0 {
+		r.bad = true
+		return ""
+	}
+	plain := r.s[r.i : r.i+n]
+	if strings.IndexByte(plain, '\\') < 0 {
+		r.i += n + 1
+		return plain
+	}
+	// Find the quote that is not escaped and leave the rest to encoding/json.
+	end := r.i
+	for end < len(r.s) && r.s[end] != '"' {
+		if r.s[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	if end >= len(r.s) {
+		r.bad = true
+		return ""
+	}
+	var out string
+	if json.Unmarshal([]byte(r.s[r.i-1:end+1]), &out) != nil {
+		r.bad = true
+	}
+	r.i = end + 1
+	return out
+}
+
+func (r *reader) number() int64 {
+	start := r.i
+	for r.i < len(r.s) && (r.s[r.i] == '-' || (r.s[r.i] >= '0' && r.s[r.i] <= '9')) {
+		r.i++
+	}
+	n, err := strconv.ParseInt(r.s[start:r.i], 10, 64)
+	if err != nil {
+		r.bad = true
+	}
+	return n
+}
