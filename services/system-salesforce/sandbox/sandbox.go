@@ -92,11 +92,11 @@ func (s *Server) build() error {
 	}
 	trouble := faults.New(cfg.Seed)
 	s.bus = event.NewBus(event.BusOptions{Now: cfg.Now, Seed: cfg.Seed, Retention: cfg.EventRetention, Keep: cfg.MaxEvents, Disturb: trouble.Events})
-	capture, err := event.NewCapture(model, s.bus, cfg.Seed, cfg.Log)
+	capture, err := event.NewCapture(event.CaptureOptions{Schema: model, Bus: s.bus, Seed: cfg.Seed, Log: cfg.Log})
 	if err != nil {
 		return err
 	}
-	data := store.New(store.Options{Schema: model, Now: cfg.Now, OnCommit: capture.Commit, LockRow: trouble.LockRow})
+	data := store.New(store.Options{Schema: model, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(*store.Record) bool { return trouble.LockRow() }})
 	users := cfg.accounts()
 	if err := bootstrap(data, model, cfg.OrgID, users); err != nil {
 		return err

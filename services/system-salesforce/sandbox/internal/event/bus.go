@@ -2,7 +2,6 @@ package event
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -21,12 +20,23 @@ type Event struct {
 	Layout   *Layout
 	Kind     string
 	RecordID string
-	Tx       string
-	Payload  []byte
+	// Records are all records that the event is about; RecordID is the first.
+	Records []string
+	// Name is the id that the publisher gave the event; empty means ID.
+	Name string
+
+	missing bool
+	Tx      string
+	Payload []byte
 }
 
-// ReplayID is the wire form of a replay id.
-func ReplayID(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+// Text is the wire form of the event's id.
+func (e *Event) Text() string {
+	if e.Name != "" {
+		return e.Name
+	}
+	return uuid(e.ID)
+}
 
 // Errors of cursors.
 var (
@@ -48,6 +58,11 @@ type BusOptions struct {
 	// Disturb returns how often each event is delivered and whether
 	// neighbouring transactions change places. Nil means once, in order.
 	Disturb func() (copies int, reorder bool)
+	// Each returns how often to deliver one event; 0 means it goes missing.
+	// Nil means once.
+	Each func(e *Event) int
+	// Hostile makes replay ids longer than eight bytes, and no numbers.
+	Hostile bool
 }
 
 // Bus keeps events in order. It is safe for concurrent use.
@@ -65,13 +80,17 @@ type Bus struct {
 	gen       int
 	closed    bool
 	published int64
+	given     uint64 // the last replay id, even of a missing event
+	delivered *tally
+	platform  *tally
 	holding   chan struct{}
 }
 
 // NewBus makes an empty bus.
 func NewBus(opt BusOptions) *Bus {
 	rng := rand.New(rand.NewPCG(uint64(opt.Seed), 0xb005))
-	return &Bus{opt: opt, rng: rng, base: 1<<40 + rng.Uint64N(1<<32), wake: make(chan struct{}), holding: make(chan struct{}, 1)}
+	return &Bus{opt: opt, rng: rng, base: 1<<40 + rng.Uint64N(1<<32), wake: make(chan struct{}), holding: make(chan struct{}, 1),
+		delivered: newTally(24 * time.Hour), platform: newTally(time.Hour)}
 }
 
 // holdTime is how long a transaction waits for another to change places with.
@@ -130,6 +149,14 @@ func (b *Bus) Publish(events []*Event) {
 	b.release()
 }
 
+// Put publishes one event at once and returns its replay id.
+func (b *Bus) Put(e *Event) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.append([]*Event{e})
+	return b.Wire(e.Replay)
+}
+
 func (b *Bus) release() {
 	b.append(b.held)
 	b.held = nil
@@ -142,12 +169,25 @@ func (b *Bus) append(events []*Event) {
 	}
 	now := b.opt.Now().UnixMilli()
 	for _, e := range events {
-		if e.Replay == 0 {
-			e.Replay = b.tip() + 1 + b.rng.Uint64N(1000)
-			e.Issued = now
+		first := e.Replay == 0
+		if first {
+			e.Replay = max(b.tip(), b.given) + 1 + b.rng.Uint64N(1000)
+			e.Issued, b.given = now, e.Replay
 			b.published++
+			if e.Layout.Object.Event() {
+				b.platform.add(b.opt.Now(), 1)
+			}
 		}
-		b.log = append(b.log, e)
+		copies := 1
+		if e.missing {
+			copies = 0
+		} else if first && b.opt.Each != nil {
+			copies = b.opt.Each(e)
+			e.missing = copies == 0
+		}
+		for range copies {
+			b.log = append(b.log, e)
+		}
 	}
 	b.trim(now)
 	b.signal()
@@ -194,7 +234,7 @@ func (b *Bus) Reset() {
 func (b *Bus) Expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := b.tip() + 1 + b.rng.Uint64N(1<<20)
+	next := max(b.tip(), b.given) + 1 + b.rng.Uint64N(1<<20)
 	b.base, b.trimmed = next, false
 	fresh := make([]*Event, len(b.log))
 	for i, e := range b.log {
@@ -207,7 +247,7 @@ func (b *Bus) Expire() {
 		c.Replay = next
 		fresh[i] = &c
 	}
-	b.log = fresh
+	b.log, b.given = fresh, next
 	b.gen++
 	b.signal()
 }

@@ -1,7 +1,5 @@
 package event
 
-import "encoding/binary"
-
 // Cursor reads the bus from a position. It is not safe for concurrent use.
 type Cursor struct {
 	bus  *Bus
@@ -28,10 +26,10 @@ func (b *Bus) Earliest() *Cursor {
 // After starts behind a replay id that the bus gave out, or fails with
 // ErrReplayID.
 func (b *Bus) After(id []byte) (*Cursor, error) {
-	if len(id) != 8 {
+	want, ok := b.number(id)
+	if !ok {
 		return nil, ErrReplayID
 	}
-	want := binary.BigEndian.Uint64(id)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trim(b.opt.Now().UnixMilli())

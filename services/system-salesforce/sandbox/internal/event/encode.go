@@ -8,6 +8,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
+	"github.com/twmb/avro"
 )
 
 // Commit carries what all events of one transaction share.
@@ -20,41 +21,71 @@ type Commit struct {
 	Number int64
 }
 
-// Encode makes the payload of one change; sequence counts from 1 inside the
-// transaction.
-func (l *Layout) Encode(c Commit, sequence int, ch store.Change) ([]byte, error) {
-	changed, nulled := newFieldSet(), newFieldSet()
+// content is what a change event says about a record, without what makes the
+// event differ from others of its transaction.
+type content struct {
+	kind                   string
+	nulled, diffs, changed []string
+	body                   []byte
+}
+
+// gap is the content of an event that names records only.
+func gap(kind string) content {
+	return content{kind: "GAP_" + kind, nulled: []string{}, diffs: []string{}, changed: []string{}}
+}
+
+// content encodes one change.
+func (l *Layout) content(ch store.Change) (content, error) {
+	sets := &fieldSets{nulled: newFieldSet(), diffs: newFieldSet(), changed: newFieldSet()}
 	values := map[string]any{}
 	for i := range l.fields {
-		l.fields[i].fill(i+1, ch, values, changed, nulled)
+		l.fields[i].fill(i+1, ch, values, sets)
 	}
-	none := []string{}
-	head := map[string]any{
-		"entityName": l.object.Name, "recordIds": []string{ch.New.ID}, "changeType": kindName(ch.Kind),
+	out := content{kind: kindName(ch.Kind), nulled: []string{}, diffs: []string{}, changed: []string{}}
+	if ch.Kind == store.Update {
+		out.nulled, out.diffs, out.changed = sets.nulled.bitmaps(), sets.diffs.bitmaps(), sets.changed.bitmaps()
+	}
+	var err error
+	if out.body, err = l.body.Encode(values); err != nil {
+		return content{}, fmt.Errorf("encode %s: %w", l.Name, err)
+	}
+	return out, nil
+}
+
+// blank is the body of an event without fields: one null for each.
+func (l *Layout) blank() []byte { return make([]byte, len(l.fields)) }
+
+// encode puts the header in front of a content. The header is the first field
+// of every change event, so its encoding comes first.
+func (l *Layout) encode(head *avro.Schema, c Commit, sequence int, ids []string, what content) ([]byte, error) {
+	b, err := head.Encode(map[string]any{
+		"entityName": l.Object.Name, "recordIds": ids, "changeType": what.kind,
 		"changeOrigin": c.Origin, "transactionKey": c.Key, "sequenceNumber": int32(sequence),
 		"commitTimestamp": c.Time.UnixMilli(), "commitNumber": c.Number, "commitUser": c.User,
-		"nulledFields": none, "diffFields": none, "changedFields": none,
-	}
-	if ch.Kind == store.Update {
-		head["changedFields"], head["nulledFields"] = changed.bitmaps(), nulled.bitmaps()
-	}
-	values["ChangeEventHeader"] = head
-	b, err := l.codec.Encode(values)
+		"nulledFields": what.nulled, "diffFields": what.diffs, "changedFields": what.changed,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", l.Name, err)
+		return nil, fmt.Errorf("encode the header of %s: %w", l.Name, err)
 	}
-	return b, nil
+	if what.body == nil {
+		return append(b, l.blank()...), nil
+	}
+	return append(b, what.body...), nil
 }
 
 func kindName(k store.Kind) string {
-	return [...]string{"CREATE", "UPDATE", "DELETE", "UNDELETE"}[k]
+	return [...]string{"CREATE", "UPDATE", "DELETE", "UNDELETE", "PUBLISH"}[k]
 }
 
+// fieldSets are the three lists of fields in a header.
+type fieldSets struct{ nulled, diffs, changed *fieldSet }
+
 // fill adds a field to the payload if this kind of change shows it.
-func (f field) fill(index int, ch store.Change, values map[string]any, changed, nulled *fieldSet) {
+func (f field) fill(index int, ch store.Change, values map[string]any, sets *fieldSets) {
 	if ch.Kind == store.Delete {
 		return
 	}
+	changed, nulled := sets.changed, sets.nulled
 	if f.parts == nil {
 		v := ch.New.Get(f.Field)
 		if ch.Kind == store.Update {
@@ -64,6 +95,10 @@ func (f field) fill(index int, ch store.Change, values map[string]any, changed, 
 			changed.add(index)
 			if v == nil {
 				nulled.add(index)
+			}
+			if d, ok := textDiff(f.Field, ch.Old.Get(f.Field), v); ok {
+				sets.diffs.add(index)
+				v = d
 			}
 		}
 		if v != nil {

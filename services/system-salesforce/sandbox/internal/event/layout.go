@@ -26,9 +26,21 @@ type Layout struct {
 	JSON     string
 	SchemaID string
 
-	object *schema.Object
+	// Object is the object whose changes, or the platform event whose
+	// publications, have this form.
+	Object *schema.Object
+
 	codec  *avro.Schema
-	fields []field // field i has schema index i+1; index 0 is the header
+	body   *avro.Schema // all but the header; nil for platform events
+	fields []field      // field i has schema index i+1; index 0 is the header
+}
+
+// Topic is the name that clients subscribe to.
+func (l *Layout) Topic() string {
+	if l.Object.Event() {
+		return "/event/" + l.Name
+	}
+	return "/data/" + l.Name
 }
 
 // field is one top-level field; parts are set for compounds that are records.
@@ -79,8 +91,11 @@ func EventName(o *schema.Object) string {
 
 // NewLayout derives the event schema of an object.
 func NewLayout(o *schema.Object) (*Layout, error) {
-	l := &Layout{Name: EventName(o), object: o}
-	record := avroRecord{Name: l.Name, Namespace: "com.sforce.eventbus", Type: "record", Fields: []avroField{header()}}
+	if o.Event() {
+		return newPlatformLayout(o)
+	}
+	l := &Layout{Name: EventName(o), Object: o}
+	record := avroRecord{Name: l.Name, Namespace: namespace, Type: "record", Fields: []avroField{header()}}
 	defined := map[string]bool{}
 	for _, f := range o.Fields {
 		if f.Sys == schema.SysID || f.Sys == schema.SysDeleted || f.Sys == schema.SysModstamp || f.Compound != "" {
@@ -99,21 +114,40 @@ func NewLayout(o *schema.Object) (*Layout, error) {
 		l.fields = append(l.fields, e)
 		record.Fields = append(record.Fields, nullable(f.Name, doc(f), avroTypes(e, defined)...))
 	}
-	plain, err := json.Marshal(record)
+	if err := l.finish(record); err != nil {
+		return nil, err
+	}
+	record.Fields = record.Fields[1:]
+	text, err := json.Marshal(record)
+	if err == nil {
+		l.body, err = avro.Parse(string(text))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("event schema of %s: %w", o.Name, err)
+	}
+	return l, nil
+}
+
+// namespace is that of all event schemas.
+const namespace = "com.sforce.eventbus"
+
+// finish sets the schema, its id and its codec.
+func (l *Layout) finish(record avroRecord) error {
+	plain, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("event schema of %s: %w", l.Name, err)
 	}
 	sum := md5.Sum(plain)
 	record.UUID = base64.RawURLEncoding.EncodeToString(sum[:])
 	full, err := json.Marshal(record)
 	if err != nil {
-		return nil, fmt.Errorf("event schema of %s: %w", o.Name, err)
+		return fmt.Errorf("event schema of %s: %w", l.Name, err)
 	}
 	l.JSON, l.SchemaID = string(full), record.UUID
 	if l.codec, err = avro.Parse(l.JSON); err != nil {
-		return nil, fmt.Errorf("event schema of %s: %w", o.Name, err)
+		return fmt.Errorf("event schema of %s: %w", l.Name, err)
 	}
-	return l, nil
+	return nil
 }
 
 func header() avroField {

@@ -54,7 +54,7 @@ type Server struct {
 func New(opt Options) *Server {
 	s := &Server{opt: opt, byTopic: map[string]*event.Layout{}, bySchema: map[string]*event.Layout{}}
 	for _, l := range opt.Layouts {
-		s.byTopic["/data/"+l.Name] = l
+		s.byTopic[l.Topic()] = l
 		s.bySchema[l.SchemaID] = l
 	}
 	return s

@@ -101,7 +101,7 @@ func (s *subscription) open(r fetchRequest) error {
 	if l := srv.byTopic[r.topic]; l != nil {
 		s.match = func(e *event.Event) bool { return e.Layout == l }
 	} else if r.topic == allEvents {
-		s.match = func(*event.Event) bool { return true }
+		s.match = func(e *event.Event) bool { return !e.Layout.Object.Event() }
 	} else {
 		return s.fail(codes.NotFound, codeTopic, "The topic does not exist: "+r.topic+".")
 	}
@@ -210,19 +210,18 @@ func (s *subscription) deliver() (bool, error) {
 func (s *subscription) send(events []*event.Event) error {
 	var b []byte
 	for _, e := range events {
-		b = putBytes(b, 1, consumerEvent(e))
+		b = putBytes(b, 1, s.server.consumerEvent(e))
 	}
-	b = putBytes(b, 2, event.ReplayID(s.cursor.Position()))
+	b = putBytes(b, 2, s.server.opt.Bus.Wire(s.cursor.Position()))
 	b = putString(b, 3, s.rpcID)
 	b = putVarint(b, 4, uint64(s.pending))
 	return s.stream.SendMsg(&frame{b})
 }
 
 // consumerEvent wraps an event.
-func consumerEvent(e *event.Event) []byte {
-	id := e.ID
-	inner := putString(nil, 1, fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]))
+func (s *Server) consumerEvent(e *event.Event) []byte {
+	inner := putString(nil, 1, e.Text())
 	inner = putString(inner, 2, e.Layout.SchemaID)
 	inner = putBytes(inner, 3, e.Payload)
-	return putBytes(putBytes(nil, 1, inner), 2, event.ReplayID(e.Replay))
+	return putBytes(putBytes(nil, 1, inner), 2, s.opt.Bus.Wire(e.Replay))
 }

@@ -154,7 +154,7 @@ type Object struct {
 }
 
 // Custom reports whether the object is a custom one.
-func (o *Object) Custom() bool { return strings.HasSuffix(o.Name, "__c") }
+func (o *Object) Custom() bool { return strings.HasSuffix(o.Name, "__c") || o.Event() }
 
 // Field finds a field without regard to case; nil if there is none.
 func (o *Object) Field(name string) *Field {
@@ -192,7 +192,12 @@ func (o *Object) Parts(compound *Field) []*Field {
 // Schema is the set of objects.
 type Schema struct {
 	// Objects are in the order of the files.
-	Objects  []*Object
+	Objects []*Object
+	// Channels group the events of several objects under one topic.
+	Channels []Channel
+	// Managed are the managed event subscriptions that exist at the start.
+	Managed []Managed
+
 	byName   map[string]*Object
 	byPrefix map[string]*Object
 }
@@ -219,7 +224,9 @@ func (s *Schema) Children(o *Object) []*Field {
 }
 
 type file struct {
-	Objects []*Object `json:"objects"`
+	Objects  []*Object `json:"objects"`
+	Channels []Channel `json:"channels"`
+	Managed  []Managed `json:"managedSubscriptions"`
 }
 
 // Load reads the built-in objects and then extends them: each extra document
@@ -236,13 +243,14 @@ func Load(extra ...[]byte) (*Schema, error) {
 				return nil, err
 			}
 		}
+		s.Channels, s.Managed = append(s.Channels, f.Channels...), append(s.Managed, f.Managed...)
 	}
 	for _, o := range s.Objects {
 		if err := s.finish(o); err != nil {
 			return nil, fmt.Errorf("object %s: %w", o.Name, err)
 		}
 	}
-	return s, nil
+	return s, s.checkTopics()
 }
 
 func (s *Schema) merge(o *Object) error {
@@ -286,7 +294,7 @@ func (s *Schema) finish(o *Object) error {
 		o.Plural = o.Label + "s"
 	}
 	for n := 0; o.Prefix == ""; n++ {
-		if p := fmt.Sprintf("a%02d", n); s.byPrefix[p] == nil {
+		if p := fmt.Sprintf("%c%02d", o.prefixLetter(), n); s.byPrefix[p] == nil {
 			o.Prefix = p
 		}
 	}
@@ -331,6 +339,10 @@ func (s *Schema) check(f *Field) error {
 
 // expand adds the system fields and the parts of addresses.
 func (o *Object) expand() {
+	if o.Event() {
+		o.expandEvent()
+		return
+	}
 	user := []string{"User"}
 	fields := []*Field{
 		{Name: "Id", Label: o.Label + " ID", Type: ID, Length: 18, Sys: SysID},

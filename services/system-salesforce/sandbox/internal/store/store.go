@@ -29,6 +29,8 @@ const (
 	Update
 	Delete
 	Undelete
+	// Publish is a platform event: nothing is stored.
+	Publish
 )
 
 // Change is one effect of a transaction. Old is nil for a creation.
@@ -53,9 +55,10 @@ type Options struct {
 	// OnCommit sees every commit that changed something, under the write
 	// lock. It must not call the store.
 	OnCommit func(Commit)
-	// LockRow is asked before each record is changed; true makes that record
+	// LockRow is asked before each record is changed, with the version to be
+	// stored, or the current one before a deletion; true makes that record
 	// fail as if another transaction held it. Nil means never.
-	LockRow func() bool
+	LockRow func(r *Record) bool
 }
 
 // Store holds the tables. It is safe for concurrent use.
@@ -146,6 +149,9 @@ func (s *Store) Write(m Meta, fn func(tx *Tx) error) error {
 	}
 	s.last = sec
 	for _, c := range tx.changes {
+		if c.Kind == Publish {
+			continue
+		}
 		s.tables[c.New.Object].note(c.New)
 	}
 	if s.opt.OnCommit != nil {

@@ -23,6 +23,7 @@ type table struct {
 	mods    []*Record
 	live    int
 	auto    int
+	sent    int // platform events, which have no rows
 }
 
 func newTable(o *schema.Object) *table {

@@ -37,6 +37,9 @@ func (tx *Tx) Mark() int { return len(tx.changes) }
 func (tx *Tx) Rollback(mark int) {
 	for i := len(tx.changes) - 1; i >= mark; i-- {
 		c := tx.changes[i]
+		if c.Kind == Publish {
+			continue
+		}
 		tx.s.tables[c.New.Object].put(c.New, c.Old)
 	}
 	tx.changes = tx.changes[:mark]
@@ -79,7 +82,10 @@ func (tx *Tx) Create(o *schema.Object, in map[string]any) (string, *Error) {
 	if err := tx.unique(r); err != nil {
 		return "", err
 	}
-	if tx.locked() {
+	if o.Event() {
+		return tx.publish(r), nil
+	}
+	if tx.locked(r) {
 		return "", lockError("")
 	}
 	for _, f := range o.Fields {
@@ -121,7 +127,7 @@ func (tx *Tx) Update(o *schema.Object, id string, in map[string]any) *Error {
 	if err := tx.unique(r); err != nil {
 		return err
 	}
-	if tx.locked() {
+	if tx.locked(r) {
 		return lockError(old.ID)
 	}
 	derive(old, r, tx.now)
@@ -138,7 +144,7 @@ func (tx *Tx) Delete(o *schema.Object, id string) *Error {
 	if o.ReadOnly {
 		return refuse("INSUFFICIENT_ACCESS_OR_READONLY", "entity type "+o.Name+" cannot be deleted in the sandbox")
 	}
-	if tx.locked() {
+	if tx.locked(old) {
 		return lockError(old.ID)
 	}
 	mark := tx.Mark()
@@ -197,7 +203,7 @@ func (tx *Tx) live(o *schema.Object, id string) (*Record, *Error) {
 	return r, nil
 }
 
-func (tx *Tx) locked() bool { return tx.s.opt.LockRow != nil && tx.s.opt.LockRow() }
+func (tx *Tx) locked(r *Record) bool { return tx.s.opt.LockRow != nil && tx.s.opt.LockRow(r) }
 
 func lockError(id string) *Error {
 	return refuse("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record or 1 records: "+id)
