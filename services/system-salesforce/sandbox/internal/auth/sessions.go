@@ -34,11 +34,11 @@ type Session struct {
 
 // Sessions are the running logins. They are safe for concurrent use.
 type Sessions struct {
-	org string
 	ttl time.Duration
 	now func() time.Time
 
 	mu      sync.Mutex
+	org     string
 	byToken map[string]Session
 }
 
@@ -53,7 +53,7 @@ func (s *Sessions) Issue(u User) Session {
 	_, _ = rand.Read(secret[:]) // never fails, by its contract
 	now := s.now()
 	session := Session{
-		Token:   s.org[:15] + "!AQ" + base64.RawURLEncoding.EncodeToString(secret[:]),
+		Token:   s.Org()[:15] + "!AQ" + base64.RawURLEncoding.EncodeToString(secret[:]),
 		User:    u,
 		Issued:  now,
 		Expires: now.Add(s.ttl),
@@ -87,6 +87,21 @@ func (s *Sessions) Revoke(token string) bool {
 	_, ok := s.byToken[token]
 	delete(s.byToken, token)
 	return ok
+}
+
+// Org is the id of the organization.
+func (s *Sessions) Org() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.org
+}
+
+// MoveTo changes the id of the organization and ends every session.
+func (s *Sessions) MoveTo(org string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.org = org
+	clear(s.byToken)
 }
 
 // ExpireAll ends every session.

@@ -35,7 +35,7 @@ func season(n int) string {
 
 func (c *call) resources() *answer {
 	base := render.Base(c.version)
-	out := map[string]string{"identity": c.base(c.r) + "/id/" + c.opt.OrgID + "/" + c.session.User.ID}
+	out := map[string]string{"identity": c.base(c.r) + "/id/" + c.opt.Sessions.Org() + "/" + c.session.User.ID}
 	for _, name := range []string{"sobjects", "query", "queryAll", "limits", "composite", "tooling"} {
 		out[name] = base + "/" + name
 	}

@@ -50,7 +50,7 @@ func (s *Server) token(r *http.Request) *answer {
 	a := reply(http.StatusOK, map[string]string{
 		"access_token": session.Token,
 		"instance_url": base,
-		"id":           base + "/id/" + s.opt.OrgID + "/" + user.ID,
+		"id":           base + "/id/" + s.opt.Sessions.Org() + "/" + user.ID,
 		"token_type":   "Bearer",
 		"scope":        "api id",
 		"issued_at":    session.IssuedAt(),
@@ -66,7 +66,7 @@ func (s *Server) userinfo(r *http.Request) *answer {
 	}
 	u, base := session.User, s.base(r)
 	return reply(http.StatusOK, map[string]any{
-		"sub": base + "/id/" + s.opt.OrgID + "/" + u.ID, "user_id": u.ID, "organization_id": s.opt.OrgID,
+		"sub": base + "/id/" + s.opt.Sessions.Org() + "/" + u.ID, "user_id": u.ID, "organization_id": s.opt.Sessions.Org(),
 		"preferred_username": u.Username, "name": u.Name, "email": u.Email, "active": true,
 		"urls": map[string]string{"rest": base + "/services/data/v{version}/"},
 	})
@@ -90,12 +90,12 @@ func (s *Server) identity(r *http.Request, seg []string) *answer {
 		return badToken()
 	}
 	u := session.User
-	if len(seg) != 2 || seg[0] != s.opt.OrgID || seg[1] != u.ID {
+	if len(seg) != 2 || seg[0] != s.opt.Sessions.Org() || seg[1] != u.ID {
 		return notFound()
 	}
 	base := s.base(r)
 	return reply(http.StatusOK, map[string]any{
-		"id": base + "/id/" + s.opt.OrgID + "/" + u.ID, "asserted_user": true, "user_id": u.ID, "organization_id": s.opt.OrgID,
+		"id": base + "/id/" + s.opt.Sessions.Org() + "/" + u.ID, "asserted_user": true, "user_id": u.ID, "organization_id": s.opt.Sessions.Org(),
 		"username": u.Username, "display_name": u.Name, "email": u.Email, "user_type": "STANDARD", "active": true,
 		"urls": map[string]string{"rest": base + "/services/data/v{version}/", "sobjects": base + "/services/data/v{version}/sobjects/"},
 	})
