@@ -39,15 +39,12 @@ const (
 // deadline, validation, the service's own interceptors, inner recovery (so that those see a panic as an error).
 func (r *runner) newServer() (*grpc.Server, error) {
 	cfg, log, valid := r.s.Config, r.log, newValidation()
-	unary := append([]grpc.UnaryServerInterceptor{
-		outerUnary(log), fault.UnaryServer(log), identifyUnary, deadline(cfg.RequestTimeout), valid.unary,
-	}, r.s.Unary...)
 	stream := append([]grpc.StreamServerInterceptor{
 		outerStream(log), fault.StreamServer(log), identifyStream, r.endWithWork, valid.stream,
 	}, r.s.Stream...)
 	opts := []grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler(instrument(r.s.Telemetry)...)),
-		grpc.ChainUnaryInterceptor(append(unary, innerUnary)...),
+		grpc.ChainUnaryInterceptor(unaryChain(r.s, valid)...),
 		grpc.ChainStreamInterceptor(append(stream, innerStream)...),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: cfg.MaxConnectionAge, MaxConnectionAgeGrace: 5 * time.Minute,
@@ -78,6 +75,15 @@ func (r *runner) newServer() (*grpc.Server, error) {
 	healthpb.RegisterHealthServer(srv, r.ready.health)
 	reflection.Register(srv)
 	return srv, nil
+}
+
+// unaryChain returns what a unary call of s passes through, from outside to inside.
+func unaryChain(s Service, valid *validation) []grpc.UnaryServerInterceptor {
+	log := s.Telemetry.Log
+	chain := append([]grpc.UnaryServerInterceptor{
+		outerUnary(log), fault.UnaryServer(log), identifyUnary, deadline(s.Config.RequestTimeout), valid.unary,
+	}, s.Unary...)
+	return append(chain, innerUnary)
 }
 
 // instrument configures otelgrpc. Health and reflection calls are the noise of machines watching machines.

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
@@ -178,30 +177,20 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
-	defer func() { err = errors.Join(err, inside.Close()) }()
-	public, err := publicHandler(cfg, tel, inside.Conn, tokens)
+	public, err := publicHandler(cfg, tel, inside, tokens)
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
 
-	// The server inside the process ends after the public port, which calls it.
-	lasting, stopInside := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopInside()
-	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return inside.Run(lasting) })
-	group.Go(func() error {
-		defer stopInside()
-		return serve.Run(running, serve.Service{
-			Name: Name, Config: cfg.Serve, Telemetry: tel,
-			Register: func(r grpc.ServiceRegistrar) { mobilev1.RegisterMobileServiceServer(r, server) },
-			Unary:    []grpc.UnaryServerInterceptor{rpc.Bearer(tokens)},
-			HTTP: append(issuer, serve.HTTP{
-				Name: PublicServer, Listen: cfg.Listen, Listener: cfg.HTTPListener, Handler: public, TLS: cfg.TLS,
-			}),
-			Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
-		})
+	return serve.Run(ctx, serve.Service{
+		Name: Name, Config: cfg.Serve, Telemetry: tel,
+		Register: func(r grpc.ServiceRegistrar) { mobilev1.RegisterMobileServiceServer(r, server) },
+		Unary:    []grpc.UnaryServerInterceptor{rpc.Bearer(tokens)},
+		HTTP: append(issuer, serve.HTTP{
+			Name: PublicServer, Listen: cfg.Listen, Listener: cfg.HTTPListener, Handler: public, TLS: cfg.TLS,
+		}),
+		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})
-	return group.Wait()
 }
 
 func publicHandler(cfg Config, tel *telemetry.Telemetry, conn grpc.ClientConnInterface, tokens edge.Verifier) (http.Handler, error) {
