@@ -13,6 +13,8 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	// partial says that a record of a collection was refused.
+	partial bool
 }
 
 func raw(status int, body []byte) *answer {

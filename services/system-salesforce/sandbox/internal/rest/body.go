@@ -2,9 +2,8 @@ package rest
 
 import (
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +17,9 @@ func (c *call) body(into any) *answer {
 		return fail(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "The content type is not supported: only JSON is.")
 	}
 	b, err := payload(c.r)
+	if errors.Is(err, errEncoding) {
+		return fail(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "The content encoding is not supported: only gzip and deflate are.")
+	}
 	if err != nil {
 		return fail(http.StatusBadRequest, "JSON_PARSER_ERROR", "The request body could not be read.")
 	}
@@ -33,16 +35,9 @@ func (c *call) body(into any) *answer {
 }
 
 func payload(r *http.Request) ([]byte, error) {
-	var in io.Reader = http.MaxBytesReader(nil, r.Body, maxBody)
-	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
-	case "gzip":
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, fmt.Errorf("open gzip body: %w", err)
-		}
-		in = z
-	case "deflate":
-		in = flate.NewReader(in)
+	in, err := unpack(http.MaxBytesReader(nil, r.Body, maxBody), r.Header.Get("Content-Encoding"))
+	if err != nil {
+		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxBody+1))
 	if err != nil {

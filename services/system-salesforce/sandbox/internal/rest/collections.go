@@ -67,14 +67,15 @@ func (c *call) writeAll(write one) *answer {
 // everything and every other record says so.
 func (c *call) each(allOrNone bool, n int, write func(tx *store.Tx, i int) saved) *answer {
 	results := make([]saved, n)
+	failed := false
 	_ = c.write(func(tx *store.Tx) error { // failures are in the results
-		failed := false
+		mark := tx.Mark()
 		for i := range n {
 			results[i] = write(tx, i)
 			failed = failed || !results[i].Success
 		}
 		if failed && allOrNone {
-			tx.Rollback(0)
+			tx.Rollback(mark)
 			for i, r := range results {
 				if r.Success {
 					results[i] = failure("", &store.Error{Code: "ALL_OR_NONE_OPERATION_ROLLED_BACK",
@@ -84,7 +85,9 @@ func (c *call) each(allOrNone bool, n int, write func(tx *store.Tx, i int) saved
 		}
 		return nil
 	})
-	return reply(http.StatusOK, results)
+	a := reply(http.StatusOK, results)
+	a.partial = failed
+	return a
 }
 
 // typeOf finds the object that a record says it is.

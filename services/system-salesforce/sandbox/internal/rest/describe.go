@@ -2,7 +2,6 @@ package rest
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
@@ -109,16 +108,12 @@ func (c *call) describe(o *schema.Object) *answer {
 	for _, f := range c.opt.Schema.Children(o) {
 		children = append(children, childInfo{f.Object.Name, f.Name, f.ChildRelationship, f.OnDelete == "cascade", f.OnDelete == "restrict"})
 	}
-	a := reply(http.StatusOK, struct {
+	return reply(http.StatusOK, struct {
 		objectInfo
 		Fields   []fieldInfo `json:"fields"`
 		Children []childInfo `json:"childRelationships"`
 		Types    []any       `json:"recordTypeInfos"`
 	}{c.info(o), fields, children, []any{}})
-	// The model does not change while the server runs; any time in the past
-	// says so.
-	a.header.Set("Last-Modified", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Format(http.TimeFormat))
-	return a
 }
 
 func describeField(f *schema.Field) fieldInfo {

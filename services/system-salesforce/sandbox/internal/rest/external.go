@@ -48,7 +48,7 @@ func (c *call) one(f *schema.Field, value string, do func(*schema.Object, string
 		return refused(err)
 	}
 	var found []*store.Record
-	_ = c.opt.Store.Read(func(view store.View) error { // fn never fails
+	_ = c.look(func(view store.View) error { // fn never fails
 		found = view.Lookup(f, v)
 		return nil
 	})

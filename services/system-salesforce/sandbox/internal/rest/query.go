@@ -98,7 +98,7 @@ func (c *call) ask(text string, withDeleted bool) *answer {
 		return columns(plan)
 	}
 	var out *answer
-	_ = c.opt.Store.Read(func(v store.View) error { // fn never fails
+	_ = c.look(func(v store.View) error { // fn never fails
 		rows := plan.Run(v, withDeleted)
 		if plan.Count {
 			out = raw(http.StatusOK, fmt.Appendf(nil, `{"totalSize":%d,"done":true,"records":[]}`, len(rows)))
@@ -134,7 +134,7 @@ func (c *call) next(locator string) *answer {
 		return fail(http.StatusBadRequest, "INVALID_QUERY_LOCATOR", "invalid query locator")
 	}
 	var out *answer
-	_ = c.opt.Store.Read(func(v store.View) error { // fn never fails
+	_ = c.look(func(v store.View) error { // fn never fails
 		out = c.page(v, cur, id, offset)
 		return nil
 	})

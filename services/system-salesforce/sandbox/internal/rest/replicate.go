@@ -25,7 +25,7 @@ func (c *call) changed(o *schema.Object, gone bool, start, end time.Time) *answe
 		Date string `json:"deletedDate"`
 	}
 	ids, bin := []string{}, []deleted{}
-	_ = c.opt.Store.Read(func(v store.View) error { // fn never fails
+	_ = c.look(func(v store.View) error { // fn never fails
 		for r := range v.Since(o, start.Unix()) {
 			if r.Modified >= end.Unix()+1 {
 				break

@@ -42,7 +42,7 @@ func (c *call) retrieve(object string) *answer {
 		return refused(err)
 	}
 	rows := make([]*store.Record, len(in.IDs))
-	_ = c.opt.Store.Read(func(v store.View) error { // fn never fails
+	_ = c.look(func(v store.View) error { // fn never fails
 		for i, given := range in.IDs {
 			if id, ok := sfid.Normal(strings.TrimSpace(given)); ok && id[:3] == o.Prefix {
 				rows[i] = v.Get(o, id)

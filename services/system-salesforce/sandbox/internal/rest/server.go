@@ -48,6 +48,7 @@ type Server struct {
 	opt     Options
 	calls   *calls
 	cursors *cursors
+	packers packers
 }
 
 // New makes a server.
@@ -72,7 +73,7 @@ const (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segments, ok := split(r.URL.EscapedPath())
 	if ok && len(segments) > 0 && segments[0] == "__sandbox__" {
-		s.write(w, s.control(r, segments[1:]))
+		s.write(w, r, s.control(r, segments[1:]))
 		return
 	}
 	if !pause(r.Context(), s.opt.Faults.Latency()) {
@@ -80,7 +81,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := "/" + strings.Join(segments, "/")
 	if status, code := s.opt.Faults.Error(r.Method, path); status != 0 {
-		s.write(w, fail(status, code, "The server is temporarily unavailable. Please try again."))
+		s.write(w, r, fail(status, code, "The server is temporarily unavailable. Please try again."))
 		return
 	}
 	var a *answer
@@ -92,7 +93,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.opt.Faults.LoseAck(r.Method, path) && hangUp(w) {
 		return
 	}
-	s.write(w, a)
+	s.write(w, r, a)
 }
 
 // split cuts a path into decoded segments. Empty ones, which real clients
@@ -143,7 +144,8 @@ func hangUp(w http.ResponseWriter) bool {
 	return true
 }
 
-func (s *Server) write(w http.ResponseWriter, a *answer) {
+func (s *Server) write(w http.ResponseWriter, r *http.Request, a *answer) {
+	s.packers.pack(r.Header.Get("Accept-Encoding"), a)
 	for k, v := range a.header {
 		w.Header()[k] = v
 	}
@@ -197,16 +199,15 @@ type call struct {
 	query   url.Values
 	// plural is set for the collection resources.
 	plural bool
+	// tx is set while the call is a part of a larger transaction.
+	tx *store.Tx
 }
 
 // data serves everything under /services/data/vNN.0.
 func (s *Server) data(r *http.Request, version string, seg []string) *answer {
-	n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(version, "v"), ".0"))
-	if err != nil || !strings.HasPrefix(version, "v") || !strings.HasSuffix(version, ".0") || n > newestVersion || n < 7 {
-		return notFound()
-	}
-	if n < oldestVersion {
-		return fail(http.StatusGone, "UNSUPPORTED_API_VERSION", fmt.Sprintf("API version %d.0 is retired. Use a version from %d.0.", n, oldestVersion))
+	n, refusal := versionNumber(version)
+	if refusal != nil {
+		return refusal
 	}
 	c := &call{Server: s, r: r, method: r.Method, version: version[1:], number: n, query: r.URL.Query()}
 	if m := c.query.Get("_HttpMethod"); m != "" && r.Method == http.MethodPost {
@@ -220,6 +221,18 @@ func (s *Server) data(r *http.Request, version string, seg []string) *answer {
 	used, limit := s.calls.usage()
 	a.header.Set("Sforce-Limit-Info", fmt.Sprintf("api-usage=%d/%d", used, limit))
 	return a
+}
+
+// versionNumber reads a version such as v62.0.
+func versionNumber(version string) (int, *answer) {
+	n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(version, "v"), ".0"))
+	if err != nil || !strings.HasPrefix(version, "v") || !strings.HasSuffix(version, ".0") || n > newestVersion || n < 7 {
+		return 0, notFound()
+	}
+	if n < oldestVersion {
+		return 0, fail(http.StatusGone, "UNSUPPORTED_API_VERSION", fmt.Sprintf("API version %d.0 is retired. Use a version from %d.0.", n, oldestVersion))
+	}
+	return n, nil
 }
 
 func (s *Server) metered(c *call, seg []string) *answer {
@@ -265,10 +278,7 @@ func (c *call) route(seg []string) *answer {
 			return c.queries(seg[1:])
 		}
 	case "composite":
-		if len(seg) > 1 && seg[1] == "sobjects" {
-			c.plural = true
-			return c.collections(seg[2:])
-		}
+		return c.composite(seg[1:])
 	}
 	return notFound()
 }
@@ -302,8 +312,26 @@ func (s *Server) base(r *http.Request) string {
 	return "http://" + r.Host
 }
 
-// write runs one transaction in the name of the caller.
+// look reads one consistent state: that of the running transaction, if the call
+// is a part of one.
+func (c *call) look(fn func(v store.View) error) error {
+	if c.tx != nil {
+		return fn(c.tx.View)
+	}
+	return c.opt.Store.Read(fn)
+}
+
+// write runs one transaction in the name of the caller, or a part of the
+// running one.
 func (c *call) write(fn func(tx *store.Tx) error) error {
+	if c.tx != nil {
+		mark := c.tx.Mark()
+		err := fn(c.tx)
+		if err != nil {
+			c.tx.Rollback(mark)
+		}
+		return err
+	}
 	origin := "com/salesforce/api/rest/" + c.version
 	if client := c.client(); client != "" && (!c.plural || c.opt.CollectionsClient) {
 		origin += ";client=" + client

@@ -14,7 +14,7 @@ import (
 // sobjects serves everything under /sobjects.
 func (c *call) sobjects(seg []string) *answer {
 	if len(seg) == 0 {
-		return c.get(c.describeGlobal)
+		return c.get(func() *answer { return c.described(c.describeGlobal) })
 	}
 	o := c.opt.Schema.Object(seg[0])
 	if o == nil {
@@ -29,7 +29,7 @@ func (c *call) sobjects(seg []string) *answer {
 	case 2:
 		switch seg[1] {
 		case "describe":
-			return c.get(func() *answer { return c.describe(o) })
+			return c.get(func() *answer { return c.described(func() *answer { return c.describe(o) }) })
 		case "updated", "deleted":
 			return c.get(func() *answer { return c.replication(o.Name, seg[1]) })
 		case "Id":
@@ -83,15 +83,31 @@ func (c *call) row(o *schema.Object, given string) *answer {
 	if err != nil {
 		return refused(err)
 	}
+	cond, a := c.conditions(o)
+	if a != nil {
+		return a
+	}
 	switch c.method {
 	case http.MethodGet, http.MethodHead:
-		return c.read(o, id)
+		return c.readIf(o, id, cond)
 	case http.MethodPatch:
 		in, a := c.record()
 		if a != nil {
 			return a
 		}
-		return c.change(func(tx *store.Tx) *store.Error { return tx.Update(o, id, in) })
+		var stop *answer
+		done := c.change(func(tx *store.Tx) *store.Error {
+			if r := tx.Get(o, id); r != nil && !r.Deleted {
+				if stop = cond.check(c.method, r); stop != nil {
+					return nil
+				}
+			}
+			return tx.Update(o, id, in)
+		})
+		if stop != nil {
+			return stop
+		}
+		return done
 	case http.MethodDelete:
 		return c.change(func(tx *store.Tx) *store.Error { return tx.Delete(o, id) })
 	}
@@ -115,12 +131,16 @@ func (c *call) change(fn func(tx *store.Tx) *store.Error) *answer {
 }
 
 func (c *call) read(o *schema.Object, id string) *answer {
+	return c.readIf(o, id, conditions{})
+}
+
+func (c *call) readIf(o *schema.Object, id string, cond conditions) *answer {
 	fields, err := c.fields(o)
 	if err != nil {
 		return refused(err)
 	}
 	var r *store.Record
-	_ = c.opt.Store.Read(func(v store.View) error { // fn never fails
+	_ = c.look(func(v store.View) error { // fn never fails
 		r = v.Get(o, id)
 		return nil
 	})
@@ -130,7 +150,12 @@ func (c *call) read(o *schema.Object, id string) *answer {
 	case r.Deleted:
 		return fail(http.StatusNotFound, "ENTITY_IS_DELETED", "entity is deleted")
 	}
-	return raw(http.StatusOK, render.Record(nil, c.version, r, fields))
+	if stop := cond.check(c.method, r); stop != nil {
+		return stop
+	}
+	a := raw(http.StatusOK, render.Record(nil, c.version, r, fields))
+	validators(a, r)
+	return a
 }
 
 // fields reads the parameter "fields"; without it all fields are meant.
