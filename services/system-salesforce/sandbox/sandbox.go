@@ -90,13 +90,17 @@ func (s *Server) build() error {
 	if err != nil {
 		return err
 	}
-	trouble := faults.New(cfg.Seed)
-	s.bus = event.NewBus(event.BusOptions{Now: cfg.Now, Seed: cfg.Seed, Retention: cfg.EventRetention, Keep: cfg.MaxEvents, Disturb: trouble.Events})
-	capture, err := event.NewCapture(event.CaptureOptions{Schema: model, Bus: s.bus, Seed: cfg.Seed, Log: cfg.Log})
+	trouble := faults.New(cfg.Seed, cfg.Now)
+	s.bus = event.NewBus(event.BusOptions{Now: cfg.Now, Seed: cfg.Seed, Retention: cfg.EventRetention, Keep: cfg.MaxEvents, Disturb: trouble.Events,
+		Each: func(e *event.Event) int { return trouble.Copies(e.Layout.Object.Name, e.Kind, e.Records) }})
+	capture, err := event.NewCapture(event.CaptureOptions{Schema: model, Bus: s.bus, Seed: cfg.Seed, Log: cfg.Log,
+		Gap: func(object, kind, id string) bool {
+			return trouble.Fires(faults.Gap, faults.Occasion{Object: object, ChangeType: kind, Records: []string{id}})
+		}})
 	if err != nil {
 		return err
 	}
-	data := store.New(store.Options{Schema: model, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(*store.Record) bool { return trouble.LockRow() }})
+	data := store.New(store.Options{Schema: model, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(r *store.Record) bool { return trouble.LockRecord(r.Object.Name, r.ID, r.Parents) }})
 	users := cfg.accounts()
 	if err := bootstrap(data, model, cfg.OrgID, users); err != nil {
 		return err

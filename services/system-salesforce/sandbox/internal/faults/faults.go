@@ -42,6 +42,10 @@ type Plan struct {
 	LockRow *Rule `json:"lock_row,omitempty"`
 	// Latency delays every HTTP answer, as a Go duration.
 	Latency string `json:"latency,omitempty"`
+	// Rules are the script: any number of rules with selectors and triggers.
+	Rules []Scripted `json:"rules,omitempty"`
+	// Seed starts the chances of this plan afresh; 0 means the configured one.
+	Seed int64 `json:"seed,omitempty"`
 	// Down answers 503 to everything and breaks the event streams.
 	Down bool `json:"down,omitempty"`
 
@@ -50,6 +54,9 @@ type Plan struct {
 	ExpireSessions  bool `json:"expire_sessions,omitempty"`
 	ExpireReplayIDs bool `json:"expire_replay_ids,omitempty"`
 	ResetStreams    bool `json:"reset_streams,omitempty"`
+	// MigrateOrg gives the organization another id: all sessions and replay
+	// ids are void afterwards.
+	MigrateOrg bool `json:"migrate_org,omitempty"`
 }
 
 // Faults holds the current plan. It is safe for concurrent use.
@@ -58,12 +65,22 @@ type Faults struct {
 	plan    Plan
 	latency time.Duration
 	rng     *rand.Rand
+	seed    int64
+	now     func() time.Time
+	script  script
+	log     []Firing
 }
 
-// New returns a Faults with an empty plan.
-func New(seed int64) *Faults {
-	return &Faults{rng: rand.New(rand.NewPCG(uint64(seed), 0x5a1e5f0c))}
+// New returns a Faults with an empty plan. The clock is for rules that are
+// limited in time; nil means time.Now.
+func New(seed int64, now func() time.Time) *Faults {
+	if now == nil {
+		now = time.Now
+	}
+	return &Faults{rng: source(seed), seed: seed, now: now}
 }
+
+func source(seed int64) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 0x5a1e5f0c)) }
 
 // Set replaces the plan.
 func (f *Faults) Set(p Plan) error {
@@ -79,10 +96,21 @@ func (f *Faults) Set(p Plan) error {
 			return fmt.Errorf("a rule needs a positive count, or a probability of at most 1")
 		}
 	}
-	p.ExpireSessions, p.ExpireReplayIDs, p.ResetStreams = false, false, false
+	seed := p.Seed
+	if seed == 0 {
+		seed = f.seed
+	}
+	rules, err := newScript(p.Rules, seed, f.now())
+	if err != nil {
+		return err
+	}
+	p.ExpireSessions, p.ExpireReplayIDs, p.ResetStreams, p.MigrateOrg, p.Rules = false, false, false, false, nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.plan, f.latency = p, latency
+	f.plan, f.latency, f.script, f.log = p, latency, rules, nil
+	if p.Seed != 0 {
+		f.rng = source(p.Seed)
+	}
 	return nil
 }
 
@@ -96,6 +124,9 @@ func (f *Faults) Plan() Plan {
 			c := **r
 			*r = &c
 		}
+	}
+	for _, r := range f.script.rules {
+		p.Rules = append(p.Rules, r.Scripted)
 	}
 	return p
 }
@@ -125,13 +156,6 @@ func (f *Faults) LoseAck(method, path string) bool {
 	return f.fires(&f.plan.LoseAck, method, path)
 }
 
-// LockRow reports whether the next record is to be found locked.
-func (f *Faults) LockRow() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.fires(&f.plan.LockRow, "", "")
-}
-
 // Error returns the status and code to answer with, or 0.
 func (f *Faults) Error(method, path string) (status int, code string) {
 	f.mu.Lock()
@@ -143,7 +167,11 @@ func (f *Faults) Error(method, path string) (status int, code string) {
 	if !f.fires(&f.plan.Error, method, path) {
 		return 0, ""
 	}
-	status, code = r.Status, r.Code
+	return defaults(r.Status, r.Code)
+}
+
+// defaults completes an error answer.
+func defaults(status int, code string) (int, string) {
 	if status == 0 {
 		status = 503
 	}

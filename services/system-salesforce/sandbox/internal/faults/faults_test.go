@@ -9,10 +9,10 @@ import (
 func TestChanceIsRepeatable(t *testing.T) {
 	t.Parallel()
 	run := func(seed int64) (fired []int) {
-		f := New(seed)
+		f := New(seed, nil)
 		require.NoError(t, f.Set(Plan{LockRow: &Rule{Probability: 0.2}}))
 		for i := range 500 {
-			if f.LockRow() {
+			if f.LockRecord("Account", "", nil) {
 				fired = append(fired, i)
 			}
 		}
@@ -25,7 +25,7 @@ func TestChanceIsRepeatable(t *testing.T) {
 
 func TestRulesMatchAndRunOut(t *testing.T) {
 	t.Parallel()
-	f := New(1)
+	f := New(1, nil)
 	require.NoError(t, f.Set(Plan{LoseAck: &Rule{Method: "PATCH", PathPrefix: "/a", PathContains: "x", Count: 1}}))
 	require.False(t, f.LoseAck("POST", "/a/x"))
 	require.False(t, f.LoseAck("PATCH", "/b/a/x"))
@@ -38,7 +38,7 @@ func TestRulesMatchAndRunOut(t *testing.T) {
 
 func TestShownPlansAreCopies(t *testing.T) {
 	t.Parallel()
-	f := New(1)
+	f := New(1, nil)
 	require.NoError(t, f.Set(Plan{LockRow: &Rule{Count: 2}}))
 	f.Plan().LockRow.Count = 99
 	require.Equal(t, 2, f.Plan().LockRow.Count)
