@@ -58,6 +58,14 @@ bench: ## Benchmarks; BENCH=regexp
 load: ## Measure speed and memory of the whole suite, write docs/benchmarks/results.md
 	go run ./suite/cmd/selfsame load $(ARGS)
 
+CERTIFY := services/system-salesforce/certification
+$(CERTIFY)/node/node_modules/.package-lock.json: $(CERTIFY)/node/package-lock.json
+	cd $(CERTIFY)/node && npm ci && touch node_modules/.package-lock.json
+
+.PHONY: certify
+certify: $(CERTIFY)/node/node_modules/.package-lock.json ## Run other people's Salesforce clients against the sandbox, write the table (needs Node)
+	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/certify $(ARGS)
+
 # --- generate ---
 .PHONY: gen
 gen: $(BIN)/.tools ## Generate code and OpenAPI from the contracts, and reference pages

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/certification/internal/matrix"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/certification/internal/report"
+)
+
+// subject is a client and how its cases are run.
+type subject struct {
+	client  matrix.Client
+	dir     string
+	command []string
+	read    func(io.Reader) ([]matrix.Result, error)
+}
+
+// Why clients do not have something.
+const (
+	restOnly   = "it speaks REST, not the Pub/Sub API"
+	cometd     = "it subscribes over CometD, not the Pub/Sub API"
+	eventsOnly = "it is a client of the Pub/Sub API only"
+	noSuchCall = "it has no such call"
+	noLogin    = "it cannot log in this way"
+	noRetry    = "it does not log in again by itself"
+)
+
+// events, bulk and rest are capabilities that clients lack together.
+var (
+	events = []string{"topic", "subscribe", "replay", "publish", "publish-stream", "managed"}
+	rest   = []string{"describe", "query", "records", "refusal", "collections", "composite", "bulk-load", "bulk-query", "publish-rest"}
+)
+
+// lacks makes the list of what a client does not have out of reasons and the
+// capabilities they apply to.
+func lacks(groups map[string][]string) map[string]string {
+	out := map[string]string{}
+	for why, ids := range groups {
+		for _, id := range ids {
+			out[id] = why
+		}
+	}
+	return out
+}
+
+// subjects returns the clients, with the versions that are installed.
+func subjects() ([]subject, error) {
+	out := []subject{
+		node("jsforce", "jsforce.mjs", map[string][]string{
+			cometd: events,
+			"it asks for compressed answers by itself and never compresses requests": {"compression"},
+		}),
+		node("salesforce-pubsub-api-client", "pubsub.mjs", map[string][]string{
+			eventsOnly: append([]string{"compression", "identity"}, rest...),
+			noRetry:    {"relogin"},
+		}),
+		golang("go-salesforce", "github.com/k-capehart/go-salesforce/v3", "./gosalesforce", map[string][]string{
+			restOnly:   events,
+			noLogin:    {"login-soap"},
+			noSuchCall: {"identity", "describe"},
+		}),
+		golang("simpleforce", "github.com/simpleforce/simpleforce", "./simpleforce", map[string][]string{
+			restOnly:   events,
+			noLogin:    {"login-jwt", "login-client-credentials"},
+			noRetry:    {"relogin"},
+			noSuchCall: {"identity", "collections", "composite", "compression", "bulk-load", "bulk-query"},
+		}),
+		golang("pub-sub-api/go", "github.com/developerforce/pub-sub-api/go", "./pubsubstubs", map[string][]string{
+			eventsOnly: append([]string{"compression"}, rest...),
+			noLogin:    {"login-jwt", "login-soap"},
+			noRetry:    {"relogin"},
+			"its stubs are older than managed subscriptions": {"managed"},
+		}),
+	}
+	for i := range out {
+		version, err := out[i].version()
+		if err != nil {
+			return nil, err
+		}
+		out[i].client.Version = version
+	}
+	return out, nil
+}
+
+func golang(name, module, pkg string, absent map[string][]string) subject {
+	return subject{
+		client:  matrix.Client{Name: name, Version: module, Language: "Go", Absent: lacks(absent)},
+		dir:     ".",
+		command: []string{"go", "test", "-json", "-count=1", "-timeout=2m", pkg},
+		read:    report.Go,
+	}
+}
+
+func node(name, script string, absent map[string][]string) subject {
+	return subject{
+		client:  matrix.Client{Name: name, Language: "JavaScript", Absent: lacks(absent)},
+		dir:     "node",
+		command: []string{"node", "--test-reporter=./reporter.mjs", script},
+		read:    report.Node,
+	}
+}
+
+// version asks what is installed.
+func (s subject) version() (string, error) {
+	if s.client.Language == "Go" {
+		text, err := exec.Command("go", "list", "-mod=readonly", "-m", "-f", "{{.Version}}", s.client.Version).Output()
+		if err != nil {
+			return "", fmt.Errorf("version of %s: %w", s.client.Name, err)
+		}
+		return strings.TrimSpace(string(text)), nil
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, "node_modules", s.client.Name, "package.json"))
+	if err != nil {
+		return "", fmt.Errorf("version of %s (is node/ installed? run npm ci there): %w", s.client.Name, err)
+	}
+	var p struct{ Version string }
+	if err := json.Unmarshal(text, &p); err != nil {
+		return "", fmt.Errorf("version of %s: %w", s.client.Name, err)
+	}
+	return p.Version, nil
+}
