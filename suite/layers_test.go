@@ -89,11 +89,10 @@ type listed struct {
 // list returns the packages of a module with everything they import, tests left out.
 func list(t *testing.T, module, work string) []listed {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-e=false", "-json=ImportPath,Deps", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", "./...")
 	cmd.Dir = filepath.Join("..", filepath.FromSlash(module))
-	cmd.Env = append(os.Environ(), "GOWORK="+work, "GOFLAGS=-mod=mod")
-	if work != "off" {
-		cmd.Env = append(os.Environ(), "GOFLAGS=")
+	if work != "" {
+		cmd.Env = append(os.Environ(), "GOWORK="+work)
 	}
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems

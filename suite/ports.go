@@ -1,0 +1,111 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// DefaultPortBase is the first of the demo's ports.
+const DefaultPortBase = 8080
+
+// loopback is the only interface the demo listens on: its token and its control API are for this machine.
+const loopback = "127.0.0.1"
+
+// portNames are the ports in the order in which they follow the base.
+var portNames = []string{
+	portREST, portIssuer, portSandbox, portPubSub, portControl, portProxy,
+	SystemSalesforce, SystemERP, ProcessCustomer, ExperienceMobile,
+	SystemSalesforce + opsSuffix, SystemERP + opsSuffix, ProcessCustomer + opsSuffix, ExperienceMobile + opsSuffix,
+}
+
+// Names of the ports that are not a service's gRPC port.
+const (
+	portREST    = "rest"
+	portIssuer  = "issuer"
+	portSandbox = "salesforce-sandbox"
+	portPubSub  = "salesforce-pubsub"
+	portControl = "control"
+	portProxy   = "erp-proxy"
+	opsSuffix   = "-ops"
+)
+
+// PortError says that a port of the demo cannot be used.
+type PortError struct {
+	// Name is what listens there, for example "system-erp".
+	Name string
+	// Port is the number.
+	Port int
+	// Cause is the operating system's answer.
+	Cause error
+}
+
+// Error implements error; it says what to do about it.
+func (e *PortError) Error() string {
+	return fmt.Sprintf("port %d, needed for %s, cannot be used (%v): stop what listens there, or choose other ports with --port-base N (0 for free ones)",
+		e.Port, e.Name, e.Cause)
+}
+
+// Unwrap returns the cause.
+func (e *PortError) Unwrap() error { return e.Cause }
+
+// ports are the bound listeners by name. They are bound all at once, before anything starts, so that a clash is found at
+// once and no request ever reaches a stranger who happens to listen there.
+type ports map[string]net.Listener
+
+// bind binds every port. base 0 takes free ones. The error joins a *PortError per port that cannot be used.
+func bind(ctx context.Context, base int) (ports, error) {
+	if base < 0 || base > 65535-len(portNames) {
+		return nil, fmt.Errorf("port base %d is not between 0 and %d", base, 65535-len(portNames))
+	}
+	p := ports{}
+	var errs []error
+	for i, name := range portNames {
+		port := 0
+		if base > 0 {
+			port = base + i
+		}
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		if err != nil {
+			var op *net.OpError
+			if errors.As(err, &op) {
+				err = op.Err
+			}
+			errs = append(errs, &PortError{Name: name, Port: port, Cause: err})
+			continue
+		}
+		p[name] = l
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// take returns a listener that the caller closes.
+func (p ports) take(name string) net.Listener {
+	l := p[name]
+	delete(p, name)
+	return l
+}
+
+// close closes the listeners that nobody has taken.
+func (p ports) close() error {
+	var errs []error
+	for name, l := range p {
+		errs = append(errs, l.Close())
+		delete(p, name)
+	}
+	return errors.Join(errs...)
+}
+
+// addresses returns the address of each port.
+func (p ports) addresses() map[string]string {
+	out := make(map[string]string, len(p))
+	for name, l := range p {
+		out[name] = l.Addr().String()
+	}
+	return out
+}
