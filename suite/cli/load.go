@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	loadtest "github.com/selfsame-io/selfsame/suite/load"
+)
+
+// loadFlags are the flags of the command load.
+type loadFlags struct {
+	dir, out, bin, only, accounts, profile string
+	read                                   loadtest.ReadOptions
+	start                                  loadtest.StartOptions
+}
+
+func loadCommand(ctx context.Context, a *App, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "bare":
+			return loadtest.RunBare(ctx, args[1:], os.Stdin, a.Out)
+		case "profiled":
+			if len(args) < 3 {
+				return usagef("give profiled DIR SERVICE")
+			}
+			return loadtest.RunProfiled(ctx, args[1], args[2], args[3:])
+		}
+	}
+	var f loadFlags
+	c := a.flags("load")
+	c.StringVar(&f.dir, "dir", ".selfsame/load", "`directory` for databases, keys and logs; emptied at the start")
+	c.StringVar(&f.out, "out", "docs/benchmarks", "`directory` of the results")
+	c.StringVar(&f.bin, "bin", "", "`directory` with the services' own binaries (make build), for the start measurement")
+	c.StringVar(&f.only, "only", "read,sync,start", "what to measure; the other results stay as they are")
+	c.StringVar(&f.accounts, "accounts", "10000,100000", "`sizes` of the initial sync")
+	c.StringVar(&f.profile, "profile", "", "`directory` for processor profiles of the services; what is then measured is not written")
+	c.IntVar(&f.read.Accounts, "read-accounts", 1000, "`number` of customers in the store that is read")
+	c.IntVar(&f.read.Customers, "read-customers", 200, "`number` of customers that are read in turn")
+	c.IntVar(&f.read.Requests, "requests", 4000, "`number` of reads per round and side")
+	c.IntVar(&f.read.Rounds, "rounds", 7, "`number` of rounds")
+	c.Float64Var(&f.read.Rate, "rate", 500, "reads per `second`; 0 for as fast as answers come back")
+	c.IntVar(&f.read.Connections, "connections", 16, "`number` of connections that are kept open")
+	c.IntVar(&f.start.Times, "starts", 10, "`number` of starts of each service")
+	c.DurationVar(&f.start.Idle, "idle", 10*time.Second, "how `long` a service is left alone before its memory is read")
+	c.IntVar(&f.start.Accounts, "start-accounts", 1000, "`number` of customers in the store of a service that is started")
+	rest, err := c.parse(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return usagef("unexpected %q", rest[0])
+	}
+	return a.load(ctx, f)
+}
+
+// load measures what was asked for and writes each result as soon as there is one.
+func (a *App) load(ctx context.Context, f loadFlags) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	o := loadtest.Options{
+		Dir: f.dir, Service: []string{self, "service"}, Bare: []string{self, "load", "bare"},
+		Progress: func(format string, args ...any) { _ = a.printf(format+"\n", args...) },
+	}
+	if f.profile != "" {
+		if f.profile, err = filepath.Abs(f.profile); err != nil {
+			return err
+		}
+		o.Service = []string{self, "load", "profiled", f.profile}
+		if err := os.MkdirAll(f.profile, 0o755); err != nil {
+			return err
+		}
+	}
+	f.start.Binaries, f.read.Warmup = f.bin, max(1, f.read.Requests/4)
+	results, err := loadtest.Load(f.out)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, what := range strings.Split(f.only, ",") {
+		if err := f.measure(ctx, o, results, what); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if f.profile == "" {
+			errs = append(errs, results.Save(f.out))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// measure measures one thing.
+func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadtest.Results, what string) error {
+	o.Progress("measuring: %s", what)
+	switch what {
+	case "read":
+		r, err := loadtest.Read(ctx, o, f.read)
+		if err != nil {
+			return err
+		}
+		into.Read = r
+	case "start":
+		r, err := loadtest.Start(ctx, o, f.start)
+		if err != nil {
+			return err
+		}
+		into.Start = r
+	case "sync":
+		for _, size := range strings.Split(f.accounts, ",") {
+			n, err := strconv.Atoi(size)
+			if err != nil || n < 4 {
+				return usagef("--accounts %q is not a number of accounts", size)
+			}
+			r, err := loadtest.Sync(ctx, o, n, syncQuiet)
+			if err != nil {
+				return err
+			}
+			into.AddSync(r)
+		}
+	default:
+		return usagef("--only knows read, sync and start, not %q", what)
+	}
+	return nil
+}
+
+// syncQuiet is how long nothing may happen before a sync counts as over.
+const syncQuiet = 5 * time.Second
