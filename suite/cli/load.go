@@ -117,7 +117,7 @@ func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadte
 			if err != nil || n < 4 {
 				return usagef("--accounts %q is not a number of accounts", size)
 			}
-			r, err := loadtest.Sync(ctx, o, n, syncQuiet)
+			r, err := loadtest.Sync(ctx, o, n)
 			if err != nil {
 				return err
 			}
@@ -128,6 +128,3 @@ func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadte
 	}
 	return nil
 }
-
-// syncQuiet is how long nothing may happen before a sync counts as over.
-const syncQuiet = 5 * time.Second

@@ -1,0 +1,156 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+)
+
+// The processes of the baseline.
+const (
+	bareHandler = "handler"
+	bareGateway = "gateway"
+)
+
+// RunBare runs one process of the baseline until ctx or standard input ends. It prints the address it listens on as its
+// first line. The arguments are
+//
+//	handler FILE     a gRPC server of MobileService that answers GetCustomer out of the customers in FILE
+//	gateway TARGET   the generated REST gateway in front of it
+//
+// Both are what the libraries give without a single option: no deadline, no tracing, no validation, no authentication.
+func RunBare(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+	if len(args) != 2 {
+		return errors.New("give handler FILE or gateway TARGET")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		// The parent's end closes with the parent, however it ends.
+		_, _ = io.Copy(io.Discard, in)
+		cancel()
+	}()
+	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("baseline: %w", err)
+	}
+	if _, err := fmt.Fprintln(out, lis.Addr()); err != nil {
+		return errors.Join(err, lis.Close())
+	}
+	switch args[0] {
+	case bareHandler:
+		return serveHandler(ctx, lis, args[1])
+	case bareGateway:
+		return serveGateway(ctx, lis, args[1])
+	}
+	return errors.Join(fmt.Errorf("baseline: there is no %q", args[0]), lis.Close())
+}
+
+// handler answers GetCustomer from memory.
+type handler struct {
+	mobilev1.UnimplementedMobileServiceServer
+	customers map[string]*mobilev1.GetCustomerResponse
+}
+
+func (h *handler) GetCustomer(_ context.Context, req *mobilev1.GetCustomerRequest) (*mobilev1.GetCustomerResponse, error) {
+	c, ok := h.customers[req.GetCustomerId()]
+	if !ok {
+		return nil, status.Error(codes.NotFound, "no such customer")
+	}
+	return c, nil
+}
+
+func serveHandler(ctx context.Context, lis net.Listener, file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+	}
+	var list mobilev1.ListCustomersResponse
+	if err := proto.Unmarshal(b, &list); err != nil {
+		return errors.Join(fmt.Errorf("baseline: read customers: %w", err), lis.Close())
+	}
+	h := &handler{customers: map[string]*mobilev1.GetCustomerResponse{}}
+	for _, c := range list.GetCustomers() {
+		h.customers[c.GetCustomerId()] = &mobilev1.GetCustomerResponse{Customer: c}
+	}
+	srv := grpc.NewServer()
+	mobilev1.RegisterMobileServiceServer(srv, h)
+	defer context.AfterFunc(ctx, srv.Stop)()
+	return srv.Serve(lis)
+}
+
+func serveGateway(ctx context.Context, lis net.Listener, target string) (err error) {
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	mux := runtime.NewServeMux()
+	if err := mobilev1.RegisterMobileServiceHandlerClient(ctx, mux, mobilev1.NewMobileServiceClient(conn)); err != nil {
+		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+	}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
+	if err := srv.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("baseline: %w", err)
+	}
+	return nil
+}
+
+// child is a started process of the baseline.
+type child struct {
+	cmd  *exec.Cmd
+	in   io.Closer
+	addr string
+}
+
+// launchBare starts a process of the baseline and waits until it listens.
+func launchBare(ctx context.Context, command []string, args ...string) (*child, error) {
+	full := append(append([]string{}, command...), args...)
+	cmd := exec.CommandContext(ctx, full[0], full[1:]...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("baseline: %w", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("baseline: %w", err), in.Close())
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("baseline: %w", err), in.Close())
+	}
+	c := &child{cmd: cmd, in: in}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("baseline: %s did not start: %w", args[0], err), c.stop())
+	}
+	c.addr = strings.TrimSpace(line)
+	return c, nil
+}
+
+// stop ends the process by closing its input, and waits.
+func (c *child) stop() error {
+	closeErr := c.in.Close()
+	if errors.Is(closeErr, os.ErrClosed) {
+		closeErr = nil
+	}
+	return errors.Join(closeErr, c.cmd.Wait())
+}
