@@ -49,6 +49,9 @@ type Config struct {
 	KeepAlive time.Duration
 	// SessionTTL is how long a session lasts; 0 means two hours.
 	SessionTTL time.Duration
+	// SessionReuse hands out the running session of a user and app again. Who
+	// revokes it ends it for all.
+	SessionReuse bool
 	// EventRetention is how long events can be replayed; 0 means 72 hours.
 	EventRetention time.Duration
 	// MaxEvents is how many events can be replayed; 0 means 500,000.
@@ -72,8 +75,15 @@ type App struct {
 	// ClientID is the consumer key, the issuer of assertions.
 	ClientID string
 	// PublicKeyPEM is an RSA public key or certificate in PEM, or the path of
-	// a file that holds one.
+	// a file that holds one. It is needed unless there is a ClientSecret.
 	PublicKeyPEM string
+	// ClientSecret is the consumer secret, for the client credentials and the
+	// password flow. Empty means that both are refused.
+	ClientSecret string
+	// RunAs is the username that the client credentials flow logs in.
+	RunAs string
+	// Refusal makes every login of the app fail, as that of a user does.
+	Refusal string
 }
 
 // User is someone who may log in.
@@ -87,8 +97,14 @@ type User struct {
 	// IntegrationUser notes that the user is a program. It changes nothing in
 	// what the user may do.
 	IntegrationUser bool
-	// Refusal makes logging in fail: "unapproved", "not_admin_approved" or
-	// "inactive". Empty means the user may log in.
+	// Password lets the user log in by the OAuth password flow and by SOAP. It
+	// is followed by SecurityToken when it is sent. Empty means that the user
+	// cannot.
+	Password      string
+	SecurityToken string
+	// Refusal makes logging in fail, for example "unapproved",
+	// "not_admin_approved" or "inactive"; README.md lists all. Empty means the
+	// user may log in.
 	Refusal string
 }
 
@@ -149,13 +165,16 @@ func (c Config) check() error {
 	if c.DailyAPILimit < 0 || c.MaxEvents < 0 || c.SessionTTL < 0 || c.EventRetention < 0 {
 		errs = append(errs, errors.New("limits cannot be negative"))
 	}
+	for _, a := range c.Apps {
+		if !auth.KnownRefusal(a.Refusal) {
+			errs = append(errs, fmt.Errorf("app refusal %q is unknown", a.Refusal))
+		}
+	}
 	for _, u := range c.Users {
 		if u.Username == "" {
 			errs = append(errs, errors.New("a user without a username"))
 		}
-		switch u.Refusal {
-		case "", "unapproved", "not_admin_approved", "inactive":
-		default:
+		if !auth.KnownRefusal(u.Refusal) {
 			errs = append(errs, fmt.Errorf("user refusal %q is unknown", u.Refusal))
 		}
 		if id, ok := sfid.Normal(u.ID); u.ID != "" && (!ok || id[:3] != "005") {
@@ -176,7 +195,10 @@ func (c Config) accounts() []auth.User {
 		if u.Name == "" {
 			u.Name, _, _ = strings.Cut(u.Username, "@")
 		}
-		out[i] = auth.User{ID: id, Username: u.Username, Name: u.Name, Email: u.Email, Refusal: u.Refusal}
+		out[i] = auth.User{
+			ID: id, Username: u.Username, Name: u.Name, Email: u.Email, Refusal: u.Refusal,
+			Password: u.Password, SecurityToken: u.SecurityToken,
+		}
 	}
 	return out
 }
@@ -184,6 +206,9 @@ func (c Config) accounts() []auth.User {
 func (c Config) keys() (map[string]*rsa.PublicKey, error) {
 	out := map[string]*rsa.PublicKey{}
 	for _, a := range c.Apps {
+		if a.PublicKeyPEM == "" && a.ClientSecret != "" {
+			continue
+		}
 		text := []byte(a.PublicKeyPEM)
 		if !strings.Contains(a.PublicKeyPEM, "-----BEGIN") {
 			var err error
@@ -198,6 +223,15 @@ func (c Config) keys() (map[string]*rsa.PublicKey, error) {
 		out[a.ClientID] = k
 	}
 	return out, nil
+}
+
+// clients returns what apps have besides their keys.
+func (c Config) clients() map[string]auth.App {
+	out := make(map[string]auth.App, len(c.Apps))
+	for _, a := range c.Apps {
+		out[a.ClientID] = auth.App{Secret: a.ClientSecret, RunAs: a.RunAs, Refusal: a.Refusal}
+	}
+	return out
 }
 
 func (c Config) documents() ([][]byte, error) {

@@ -106,9 +106,10 @@ func (s *Server) build() error {
 		return err
 	}
 	sessions := auth.NewSessions(cfg.OrgID, cfg.SessionTTL, cfg.Now)
+	sessions.Reuse = cfg.SessionReuse
 	s.rest = rest.New(rest.Options{
 		OrgID: cfg.OrgID, BaseURL: cfg.BaseURL, Schema: model, Store: data, Sessions: sessions, Faults: trouble, Bus: s.bus,
-		Verifier:   &auth.Verifier{Keys: keys, Users: users, Strict: cfg.Strict, Now: cfg.Now},
+		Verifier:   &auth.Verifier{Keys: keys, Apps: cfg.clients(), Users: users, Strict: cfg.Strict, Now: cfg.Now},
 		DailyLimit: cfg.DailyAPILimit, CollectionsClient: !cfg.IgnoreCollectionsClient, Now: cfg.Now, Log: cfg.Log,
 	})
 	s.pubsub = pubsub.New(pubsub.Options{

@@ -16,13 +16,16 @@ import (
 func main() {
 	var cfg sandbox.Config
 	var app sandbox.App
-	var user, schemaFile string
+	var user, password, schemaFile string
 	flag.StringVar(&cfg.HTTPListen, "listen", "127.0.0.1:8080", "address of the REST API")
 	flag.StringVar(&cfg.PubSubListen, "pubsub-listen", "127.0.0.1:7011", "address of the Pub/Sub API (plain text gRPC)")
 	flag.StringVar(&cfg.BaseURL, "base-url", "", "instance URL in answers (default: as the client addressed the server)")
 	flag.StringVar(&app.ClientID, "client-id", "", "consumer key of the app that may log in")
 	flag.StringVar(&app.PublicKeyPEM, "public-key", "", "file with the app's RSA public key or certificate (PEM)")
+	flag.StringVar(&app.ClientSecret, "client-secret", "", "consumer secret of the app (client credentials run as the user)")
 	flag.StringVar(&user, "username", sandbox.DefaultUser, "user that may log in")
+	flag.StringVar(&password, "password", "", "the user's password, for logins by SOAP and the password flow (default: none)")
+	flag.BoolVar(&cfg.SessionReuse, "session-reuse", false, "hand out the running session of a user and app again")
 	flag.StringVar(&schemaFile, "schema", "", "JSON file with more objects and fields")
 	flag.IntVar(&cfg.DailyAPILimit, "daily-limit", 100_000, "API calls in a rolling day")
 	flag.DurationVar(&cfg.KeepAlive, "keepalive", 0, "longest silence on an event stream (default 1m)")
@@ -30,7 +33,8 @@ func main() {
 	flag.BoolVar(&cfg.Strict, "strict", false, "refuse assertions that are not exactly as documented")
 	flag.Int64Var(&cfg.Seed, "seed", 1, "seed of everything random")
 	flag.Parse()
-	cfg.Users = []sandbox.User{{Username: user, IntegrationUser: true}}
+	cfg.Users = []sandbox.User{{Username: user, Password: password, IntegrationUser: true}}
+	app.RunAs = user
 	if app.ClientID != "" {
 		cfg.Apps = []sandbox.App{app}
 	}

@@ -58,11 +58,15 @@ func ParseKey(text []byte) (*rsa.PublicKey, error) {
 	return pub, nil
 }
 
-// Verifier checks JWT bearer assertions.
+// Verifier checks JWT bearer assertions, client secrets and passwords.
 type Verifier struct {
 	// Keys are the public keys by consumer key.
-	Keys  map[string]*rsa.PublicKey
+	Keys map[string]*rsa.PublicKey
+	// Apps are the other properties of apps, by consumer key.
+	Apps  map[string]App
 	Users []User
+	// Orders replace the refusals of apps and users at run time.
+	Orders Orders
 	// Strict accepts only a documented audience without a trailing slash and
 	// a numeric expiry in seconds, at most five minutes ahead.
 	Strict bool
@@ -82,32 +86,36 @@ type claims struct {
 
 func invalidGrant(description string) *Refusal { return &Refusal{"invalid_grant", description} }
 
-// Verify checks an assertion and returns its user. audiences are the own names
-// of the server besides the well-known ones.
-func (v *Verifier) Verify(assertion string, audiences ...string) (User, *Refusal) {
+// Verify checks an assertion and returns its user and app. audiences are the
+// own names of the server besides the well-known ones.
+func (v *Verifier) Verify(assertion string, audiences ...string) (u User, app string, refusal *Refusal) {
 	var c claims
 	key, signed, signature, refusal := v.read(assertion, &c)
 	if refusal != nil {
-		return User{}, refusal
+		return User{}, "", refusal
+	}
+	if refusal := v.Orders.app(c.Iss, v.Apps[c.Iss].Refusal); refusal != nil {
+		return User{}, "", refusal
 	}
 	sum := sha256.Sum256([]byte(signed))
 	if err := rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature); err != nil {
-		return User{}, invalidGrant("invalid assertion")
+		return User{}, "", invalidGrant("invalid assertion")
 	}
 	if !v.audience(c.Aud, audiences) {
-		return User{}, invalidGrant("audience is invalid")
+		return User{}, "", invalidGrant("audience is invalid")
 	}
 	exp, ok := v.expiry(c.Exp)
 	if !ok {
-		return User{}, invalidGrant("invalid assertion")
+		return User{}, "", invalidGrant("invalid assertion")
 	}
 	if v.Now().Add(-skew).After(exp) {
-		return User{}, invalidGrant("expired authorization code")
+		return User{}, "", invalidGrant("expired authorization code")
 	}
 	if !v.once(c.Jti, exp) {
-		return User{}, invalidGrant("invalid assertion")
+		return User{}, "", invalidGrant("invalid assertion")
 	}
-	return v.user(c.Sub)
+	u, refusal = v.user(c.Sub)
+	return u, c.Iss, refusal
 }
 
 func (v *Verifier) read(assertion string, c *claims) (*rsa.PublicKey, string, []byte, *Refusal) {
@@ -132,7 +140,7 @@ func (v *Verifier) read(assertion string, c *claims) (*rsa.PublicKey, string, []
 	}
 	key := v.Keys[c.Iss]
 	if key == nil {
-		return nil, "", nil, &Refusal{"invalid_client_id", "client identifier invalid"}
+		return nil, "", nil, named("unknown_app")
 	}
 	return key, parts[0] + "." + parts[1], raw[2], nil
 }
@@ -212,19 +220,12 @@ func (v *Verifier) once(jti string, exp time.Time) bool {
 }
 
 func (v *Verifier) user(username string) (User, *Refusal) {
-	for _, u := range v.Users {
-		if !strings.EqualFold(u.Username, username) {
-			continue
-		}
-		switch u.Refusal {
-		case "":
-			return u, nil
-		case "not_admin_approved":
-			return User{}, &Refusal{"invalid_app_access", "user is not admin approved to access this app"}
-		case "inactive":
-			return User{}, &Refusal{"inactive_user", "user is inactive"}
-		}
-		break
+	u := v.find(username)
+	if u == nil {
+		return User{}, named("unapproved")
 	}
-	return User{}, invalidGrant("user hasn't approved this consumer")
+	if r := v.Orders.user(u.Username, u.Refusal); r != nil {
+		return User{}, r
+	}
+	return *u, nil
 }

@@ -1,13 +1,14 @@
 // Package auth issues and checks the sessions of the local Salesforce.
 //
-// Sessions come only from the OAuth 2.0 JWT bearer flow. A token tells nothing
-// about its expiry; a client learns of it from a 401. The package does not
-// check what a user may do.
+// Sessions come from the OAuth 2.0 flows for programs and from the SOAP login. A
+// token tells nothing about its expiry; a client learns of it from a 401. The
+// package does not check what a user may do.
 package auth
 
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -19,8 +20,12 @@ type User struct {
 	Username string
 	Name     string
 	Email    string
-	// Refusal is empty for a user who may log in, or the OAuth error to answer
-	// with: "unapproved", "not_admin_approved" or "inactive".
+	// Password is empty for a user who cannot log in by password. Clients send
+	// it followed by SecurityToken.
+	Password      string
+	SecurityToken string
+	// Refusal is empty for a user who may log in, or the name of the OAuth
+	// error to answer with; see RefusalNames.
 	Refusal string
 }
 
@@ -28,12 +33,17 @@ type User struct {
 type Session struct {
 	Token   string
 	User    User
+	App     string
 	Issued  time.Time
 	Expires time.Time
 }
 
 // Sessions are the running logins. They are safe for concurrent use.
 type Sessions struct {
+	// Reuse hands out the running session of the same user and app instead of
+	// a new one. Set it before the first login.
+	Reuse bool
+
 	ttl time.Duration
 	now func() time.Time
 
@@ -47,14 +57,15 @@ func NewSessions(org string, ttl time.Duration, now func() time.Time) *Sessions 
 	return &Sessions{org: org, ttl: ttl, now: now, byToken: map[string]Session{}}
 }
 
-// Issue starts a session.
-func (s *Sessions) Issue(u User) Session {
+// Issue starts a session of a user through an app, or returns the running one.
+func (s *Sessions) Issue(u User, app string) Session {
 	var secret [60]byte
 	_, _ = rand.Read(secret[:]) // never fails, by its contract
 	now := s.now()
 	session := Session{
 		Token:   s.Org()[:15] + "!AQ" + base64.RawURLEncoding.EncodeToString(secret[:]),
 		User:    u,
+		App:     app,
 		Issued:  now,
 		Expires: now.Add(s.ttl),
 	}
@@ -63,6 +74,10 @@ func (s *Sessions) Issue(u User) Session {
 	for token, old := range s.byToken {
 		if now.After(old.Expires) {
 			delete(s.byToken, token)
+			continue
+		}
+		if s.Reuse && old.User.ID == u.ID && old.App == app {
+			return old
 		}
 	}
 	s.byToken[session.Token] = session
@@ -103,6 +118,19 @@ func (s *Sessions) MoveTo(org string) {
 	s.org = org
 	clear(s.byToken)
 }
+
+// Expire ends the sessions of a user, through any app, and returns how many
+// there were.
+func (s *Sessions) Expire(userID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.byToken)
+	maps.DeleteFunc(s.byToken, func(_ string, session Session) bool { return session.User.ID == userID })
+	return n - len(s.byToken)
+}
+
+// TTL is how long a session lasts.
+func (s *Sessions) TTL() time.Duration { return s.ttl }
 
 // ExpireAll ends every session.
 func (s *Sessions) ExpireAll() {

@@ -28,6 +28,10 @@ func (s *Server) control(r *http.Request, seg []string) *answer {
 		return s.stats()
 	case "GET events":
 		return s.events(r)
+	case "GET logins", "PUT logins", "DELETE logins":
+		return s.logins(r)
+	case "DELETE sessions":
+		return s.endSessions(r)
 	case "POST undelete":
 		return s.undelete(r)
 	}

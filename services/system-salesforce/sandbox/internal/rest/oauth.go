@@ -1,7 +1,11 @@
 package rest
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
+	"strings"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
 )
@@ -38,25 +42,59 @@ func (s *Server) token(r *http.Request) *answer {
 	if err := r.ParseForm(); err != nil {
 		return oauthError(&auth.Refusal{Code: "invalid_request", Description: "the request could not be read"})
 	}
-	if r.PostForm.Get("grant_type") != jwtGrant {
-		return oauthError(&auth.Refusal{Code: "unsupported_grant_type", Description: "grant type not supported"})
-	}
 	base := s.base(r)
-	user, refusal := s.opt.Verifier.Verify(r.PostForm.Get("assertion"), base)
+	user, app, refusal := s.grant(r, base)
 	if refusal != nil {
 		return oauthError(refusal)
 	}
-	session := s.opt.Sessions.Issue(user)
-	a := reply(http.StatusOK, map[string]string{
+	session := s.opt.Sessions.Issue(user, app)
+	body := map[string]string{
 		"access_token": session.Token,
 		"instance_url": base,
 		"id":           base + "/id/" + s.opt.Sessions.Org() + "/" + user.ID,
 		"token_type":   "Bearer",
 		"scope":        "api id",
 		"issued_at":    session.IssuedAt(),
-	})
+	}
+	if r.PostForm.Get("grant_type") != jwtGrant {
+		body["signature"] = sign(s.opt.Verifier.Apps[app].Secret, body["id"]+body["issued_at"])
+	}
+	a := reply(http.StatusOK, body)
 	noStore(a)
 	return a
+}
+
+// grant checks what the client logs in with.
+func (s *Server) grant(r *http.Request, base string) (u auth.User, app string, refusal *auth.Refusal) {
+	v, form := s.opt.Verifier, r.PostForm
+	kind := form.Get("grant_type")
+	if kind == jwtGrant {
+		return v.Verify(form.Get("assertion"), base)
+	}
+	id, secret, basic := r.BasicAuth()
+	if !basic {
+		id, secret = form.Get("client_id"), form.Get("client_secret")
+	}
+	switch kind {
+	case "client_credentials":
+		if h := strings.ToLower(r.Host); strings.HasPrefix(h, "login.salesforce.com") || strings.HasPrefix(h, "test.salesforce.com") {
+			return u, id, &auth.Refusal{Code: "invalid_grant", Description: "request not supported on this domain"}
+		}
+		u, refusal = v.ClientCredentials(id, secret)
+	case "password":
+		u, refusal = v.Password(id, secret, form.Get("username"), form.Get("password"))
+	default:
+		refusal = &auth.Refusal{Code: "unsupported_grant_type", Description: "grant type not supported"}
+	}
+	return u, id, refusal
+}
+
+// sign makes the signature by which a client can see that the identity URL was
+// not changed on the way.
+func sign(secret, text string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(text))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
 func (s *Server) userinfo(r *http.Request) *answer {

@@ -170,6 +170,8 @@ func (s *Server) dispatch(r *http.Request, seg []string) *answer {
 		return notFound()
 	case seg[1] == "oauth2" && len(seg) == 3:
 		return s.oauth(r, seg[2])
+	case seg[1] == "Soap":
+		return s.soap(r, seg[2:])
 	case seg[1] == "data" && len(seg) == 2:
 		return versions(r.Method)
 	case seg[1] == "data":
