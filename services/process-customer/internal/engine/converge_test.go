@@ -14,6 +14,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
@@ -155,6 +156,27 @@ func (p *people) fault() {
 	}
 }
 
+// interleave has people act, and the feeds be read, while the next write to a system is on its way there or back.
+func (p *people) interleave() {
+	sys := p.system()
+	edits, reads := rapid.Bool().Draw(p.rt, "edit on the way"), rapid.Bool().Draw(p.rt, "read on the way")
+	act := func() {
+		sys.BeforeUpsert(nil)
+		sys.AfterUpsert(nil)
+		if edits {
+			p.edit()
+		}
+		if reads {
+			_ = p.w.Read(context.Background())
+		}
+	}
+	if rapid.Bool().Draw(p.rt, "before") {
+		sys.BeforeUpsert(func(golden.Object, []source.Write) { act() })
+	} else {
+		sys.AfterUpsert(func(golden.Object, []source.Write, []source.Result) { act() })
+	}
+}
+
 // work lets the engine do something; what it cannot do now it does later.
 func (p *people) work() {
 	ctx := context.Background()
@@ -213,7 +235,7 @@ func TestConvergence(t *testing.T) {
 					p.create()
 				}
 				for range rapid.IntRange(1, 25).Draw(rt, "steps") {
-					switch rapid.IntRange(0, 11).Draw(rt, "step") {
+					switch rapid.IntRange(0, 13).Draw(rt, "step") {
 					case 0, 1:
 						p.create()
 					case 2:
@@ -228,6 +250,8 @@ func TestConvergence(t *testing.T) {
 						p.restore()
 					case 9:
 						p.fault()
+					case 10:
+						p.interleave()
 					default:
 						p.work()
 					}

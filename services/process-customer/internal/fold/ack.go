@@ -42,11 +42,12 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 	if _, moved := p.Sent[golden.Parent]; moved || created {
 		next.ParentID, next.ParentOpen = p.Write.ParentID, false
 	}
-	maps.Copy(next.Shadow, p.Sent)
+	u.arrived(p, row, next, res)
 	if created {
 		// What a new record was not told it does not hold.
 		for _, field := range u.f.fields[ref.System][ref.Object] {
-			if _, told := next.Shadow[field]; !told && u.f.rules.WritesTo(ref.Object, field, ref.System) {
+			_, told := p.Sent[field]
+			if _, known := next.Shadow[field]; !told && !known && u.f.rules.WritesTo(ref.Object, field, ref.System) {
 				next.Shadow[field] = ""
 			}
 		}
@@ -67,6 +68,26 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 		u.merge(p.GoldenID, ref, changeID)
 	}
 	return created
+}
+
+// arrived notes that the record holds what was sent. A system that tells no versions may have been heard of meanwhile:
+// if the feed has not shown our value but another one, nobody can say which of the two was written last. The value is
+// then unknown, and what the golden record says, which knows both, is written again.
+func (u *Unit) arrived(p *Plan, row, next *store.Source, res source.Result) {
+	quiet := row == nil || res.Version > 0
+	if row != nil && p.Row != nil {
+		quiet = quiet || (row.Version == p.Row.Version && row.LastChangeID == p.Row.LastChangeID)
+	}
+	if quiet {
+		maps.Copy(next.Shadow, p.Sent)
+		return
+	}
+	sent := u.intentFor(next).Sent
+	for field, value := range p.Sent {
+		if held, known := next.Shadow[field]; (!known || held != value) && lastSent(sent[field], value) >= 0 {
+			delete(next.Shadow, field)
+		}
+	}
 }
 
 // compareStored folds in the record that the system returned as stored. A written field that came out differently was

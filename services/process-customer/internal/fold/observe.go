@@ -173,8 +173,8 @@ func (u *Unit) compare(next *store.Source, c source.Change, values golden.Values
 			}
 			sent = without(sent, field, at)
 			continue
-		case !known && value == "":
-			next.Shadow[field] = "" // a new record without a value says nothing
+		case !known && value == "" && len(list) == 0:
+			next.Shadow[field] = "" // a new record without a value says nothing, unless we had given it one
 			s.shadow = true
 			continue
 		}

@@ -155,8 +155,8 @@ func (f *Folder) delta(g *store.Golden, row *store.Source) golden.Values {
 	out := golden.Values{}
 	for _, field := range f.fields[row.Ref.System][g.Object] {
 		want, ok := g.Values[field]
-		have := row.Shadow[field]
-		if !ok || want == have || !f.rules.WritesTo(g.Object, field, row.Ref.System) {
+		have, known := row.Shadow[field]
+		if !ok || (known && want == have) || !f.rules.WritesTo(g.Object, field, row.Ref.System) {
 			continue
 		}
 		if r := row.Rewritten[field]; r.Times >= maxRewrites && r.Wrote == want && r.Holds == have {
