@@ -60,8 +60,14 @@ type Config struct {
 	// writes through collections, where the vendor does not document it.
 	IgnoreCollectionsClient bool
 
-	// SchemaFiles are JSON files that add objects and fields or rename fields.
+	// SchemaFiles are JSON files that add objects and fields or rename fields,
+	// and define platform events, channels and managed subscriptions.
 	SchemaFiles []string
+	// Events says how events are made and served.
+	Events EventConfig
+	// FaultFile is a JSON file with the fault plan of the start; empty means
+	// no faults.
+	FaultFile string
 	// Seed makes replay ids, transaction keys and random faults repeatable.
 	Seed int64
 	// Now is the clock for everything that is stored; nil means time.Now.
@@ -150,12 +156,13 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.Users) == 0 {
 		c.Users = []User{{Username: DefaultUser, Name: "Integration User", Email: DefaultUser, IntegrationUser: true}}
 	}
+	c.Events = c.Events.withDefaults()
 	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
 	return c, c.check()
 }
 
 func (c Config) check() error {
-	var errs []error
+	errs := []error{c.Events.check()}
 	if id, ok := sfid.Normal(c.OrgID); !ok || id != c.OrgID || id[:3] != "00D" {
 		errs = append(errs, fmt.Errorf("organization id %q is not an 18-character id that begins with 00D", c.OrgID))
 	}

@@ -16,6 +16,7 @@ package sandbox
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,8 +24,10 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/console"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/managed"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/pubsub"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/rest"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
@@ -40,6 +43,11 @@ type Server struct {
 	rest     *rest.Server
 	pubsub   *pubsub.Server
 	bus      *event.Bus
+	clock    *virtualClock
+	handler  http.Handler
+	secureL  net.Listener
+	cert     tls.Certificate
+	certPEM  []byte
 	httpAddr string
 	grpcAddr string
 }
@@ -51,7 +59,14 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox configuration: %w", err)
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, clock: &virtualClock{base: cfg.Now}}
+	s.cfg.Now = s.clock.now
+	if s.cert, s.certPEM, err = selfSigned(); err != nil {
+		return nil, err
+	}
+	if err := writeCertificate(cfg.Events.CertificateFile, s.certPEM); err != nil {
+		return nil, err
+	}
 	if err := s.build(); err != nil {
 		return nil, err
 	}
@@ -60,6 +75,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if s.pubsubL, err = listen(cfg.PubSubListener, cfg.PubSubListen); err != nil {
 		return nil, errors.Join(err, s.httpL.Close())
+	}
+	if s.secureL, err = listen(cfg.Events.TLSListener, cfg.Events.TLSListen); err != nil {
+		return nil, errors.Join(err, s.httpL.Close(), s.pubsubL.Close())
 	}
 	s.httpAddr, s.grpcAddr = s.httpL.Addr().String(), s.pubsubL.Addr().String()
 	return s, nil
@@ -92,8 +110,9 @@ func (s *Server) build() error {
 	}
 	trouble := faults.New(cfg.Seed, cfg.Now)
 	s.bus = event.NewBus(event.BusOptions{Now: cfg.Now, Seed: cfg.Seed, Retention: cfg.EventRetention, Keep: cfg.MaxEvents, Disturb: trouble.Events,
-		Each: func(e *event.Event) int { return trouble.Copies(e.Layout.Object.Name, e.Kind, e.Records) }})
+		Each: func(e *event.Event) int { return trouble.Copies(e.Layout.Object.Name, e.Kind, e.Records) }, Hostile: cfg.Events.HostileReplayIDs})
 	capture, err := event.NewCapture(event.CaptureOptions{Schema: model, Bus: s.bus, Seed: cfg.Seed, Log: cfg.Log,
+		Split: cfg.Events.SplitRecords, MaxBytes: cfg.Events.MaxBytes, OverflowAfter: cfg.Events.OverflowAfter,
 		Gap: func(object, kind, id string) bool {
 			return trouble.Fires(faults.Gap, faults.Occasion{Object: object, ChangeType: kind, Records: []string{id}})
 		}})
@@ -101,6 +120,10 @@ func (s *Server) build() error {
 		return err
 	}
 	data := store.New(store.Options{Schema: model, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(r *store.Record) bool { return trouble.LockRecord(r.Object.Name, r.ID, r.Parents) }})
+	subscriptions, err := managedSubscriptions(model)
+	if err != nil {
+		return err
+	}
 	users := cfg.accounts()
 	if err := bootstrap(data, model, cfg.OrgID, users); err != nil {
 		return err
@@ -113,9 +136,38 @@ func (s *Server) build() error {
 		DailyLimit: cfg.DailyAPILimit, CollectionsClient: !cfg.IgnoreCollectionsClient, Now: cfg.Now, Log: cfg.Log,
 	})
 	s.pubsub = pubsub.New(pubsub.Options{
-		OrgID: cfg.OrgID, Sessions: sessions, Bus: s.bus, Layouts: capture.Layouts, KeepAlive: cfg.KeepAlive, Down: trouble.Down, Log: cfg.Log,
+		Sessions: sessions, Bus: s.bus, Schema: model, Layouts: capture.Layouts, Managed: subscriptions, Faults: trouble, KeepAlive: cfg.KeepAlive,
+		PublishSilence: cfg.Events.PublishSilence, MaxClients: cfg.Events.MaxClients, MaxEventBytes: cfg.Events.MaxBytes,
+		DeliveryLimit: cfg.Events.DeliveryLimit, Down: trouble.Down, Now: cfg.Now, Log: cfg.Log,
 	})
+	control := console.New(console.Options{
+		Schema: model, Store: data, Sessions: sessions, Bus: s.bus, Capture: capture, Managed: subscriptions, Faults: trouble,
+		Clients: s.pubsub.Clients, PubSub: func() (string, string) { return s.PubSubAddr(), s.PubSubTLSAddr() },
+		Now: cfg.Now, Advance: s.clock.advance, Certificate: s.certPEM, User: users[0].ID, Next: s.rest,
+	})
+	s.handler = trouble.Wrap(control, sessions.Revoke)
+	plan, err := readFaults(cfg.FaultFile)
+	if err != nil {
+		return err
+	}
+	if err := control.Apply(plan); err != nil {
+		return fmt.Errorf("fault plan: %w", err)
+	}
 	return nil
+}
+
+// managedSubscriptions are those of the schema files.
+func managedSubscriptions(model *schema.Schema) (*managed.Registry, error) {
+	out := &managed.Registry{}
+	for _, m := range model.Managed {
+		_, err := out.Add(managed.Subscription{
+			DeveloperName: m.DeveloperName, Topic: m.TopicName, State: m.State, DefaultReplay: m.DefaultReplay, ErrorRecovery: m.ErrorRecoveryReplay,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("managed subscription %s: %w", m.DeveloperName, err)
+		}
+	}
+	return out, nil
 }
 
 // bootstrap stores the rows that exist in every organization.
@@ -143,6 +195,13 @@ func (s *Server) HTTPAddr() string { return s.httpAddr }
 // PubSubAddr is the host and port of the Pub/Sub API, in plain text.
 func (s *Server) PubSubAddr() string { return s.grpcAddr }
 
+// PubSubTLSAddr is the host and port of the Pub/Sub API with TLS.
+func (s *Server) PubSubTLSAddr() string { return s.secureL.Addr().String() }
+
+// CertificatePEM is the certificate that PubSubTLSAddr shows, to be trusted as
+// a root.
+func (s *Server) CertificatePEM() []byte { return s.certPEM }
+
 // stopTime is how long running requests may take to end.
 const stopTime = 3 * time.Second
 
@@ -151,7 +210,7 @@ const stopTime = 3 * time.Second
 // by the context.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	h := &http.Server{Handler: s.rest, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	h := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	g.Go(func() error {
 		if err := h.Serve(s.httpL); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve http: %w", err)
@@ -167,7 +226,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	g.Go(func() error { return s.pubsub.Run(ctx, s.pubsubL) })
+	g.Go(func() error { return s.pubsub.Run(ctx, s.pubsubL, s.secureL, s.cert) })
 	g.Go(func() error { return s.bus.Run(ctx) })
 	return g.Wait()
 }

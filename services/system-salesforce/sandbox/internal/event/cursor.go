@@ -93,3 +93,17 @@ func (c *Cursor) More() <-chan struct{} {
 	defer c.bus.mu.Unlock()
 	return c.bus.wake
 }
+
+// Check reports, without moving, whether the stream was broken or the bus
+// closed.
+func (c *Cursor) Check() error {
+	c.bus.mu.Lock()
+	defer c.bus.mu.Unlock()
+	switch {
+	case c.bus.closed:
+		return ErrClosed
+	case c.gen != c.bus.gen:
+		return ErrReset
+	}
+	return nil
+}

@@ -3,17 +3,25 @@ package pubsub
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/managed"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -21,6 +29,12 @@ import (
 // The error codes that travel in the trailer "error-code".
 const (
 	codeAuth        = "sfdc.platform.eventbus.grpc.service.auth.error"
+	codeAuthRefresh = "sfdc.platform.eventbus.grpc.service.auth.refresh.invalid"
+	codeClients     = "sfdc.platform.eventbus.grpc.concurrent.client.limit.exceeded"
+	codeDeliveries  = "sfdc.platform.eventbus.grpc.subscription.limit.exceeded"
+	codePublish     = "sfdc.platform.eventbus.grpc.publish.validation.failed"
+	codeManaged     = "sfdc.platform.eventbus.grpc.managed.subscription.notfound"
+	codeStopped     = "sfdc.platform.eventbus.grpc.managed.subscription.stopped"
 	codeUnavailable = "sfdc.platform.eventbus.grpc.service.unavailable"
 	codeReplay      = "sfdc.platform.eventbus.grpc.subscription.fetch.replayid.corrupted"
 	codeReplayEmpty = "sfdc.platform.eventbus.grpc.subscription.fetch.replayid.validation.failed"
@@ -30,31 +44,44 @@ const (
 	codeClosed      = ""
 )
 
-// Options configures a server.
+// Options configures a server. All fields but DeliveryLimit are needed.
 type Options struct {
-	OrgID    string
 	Sessions *auth.Sessions
 	Bus      *event.Bus
+	Schema   *schema.Schema
 	Layouts  map[*schema.Object]*event.Layout
+	Managed  *managed.Registry
+	Faults   *faults.Faults
 	// KeepAlive is the longest silence on a stream.
 	KeepAlive time.Duration
+	// PublishSilence is how long a publish stream may be silent.
+	PublishSilence time.Duration
+	// MaxClients is how many subscriptions may be open at once, MaxEventBytes
+	// the size of a published event.
+	MaxClients    int
+	MaxEventBytes int
+	// DeliveryLimit is how many events a rolling day delivers; 0 means that
+	// they are only counted.
+	DeliveryLimit int
 	// Down reports whether everything is unavailable.
 	Down func() bool
+	Now  func() time.Time
 	Log  *slog.Logger
 }
 
 // Server is the gRPC service.
 type Server struct {
 	opt      Options
-	byTopic  map[string]*event.Layout
+	byTopic  map[string]*topic
 	bySchema map[string]*event.Layout
+	clients  atomic.Int64
+	stopping chan struct{}
 }
 
 // New makes a server.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, byTopic: map[string]*event.Layout{}, bySchema: map[string]*event.Layout{}}
+	s := &Server{opt: opt, byTopic: topics(opt.Layouts, opt.Schema), bySchema: map[string]*event.Layout{}, stopping: make(chan struct{})}
 	for _, l := range opt.Layouts {
-		s.byTopic[l.Topic()] = l
 		s.bySchema[l.SchemaID] = l
 	}
 	return s
@@ -63,9 +90,35 @@ func New(opt Options) *Server {
 // stopTime is how long open streams may take to end.
 const stopTime = 3 * time.Second
 
-// Run serves the listener until the context ends.
-func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	g := grpc.NewServer(grpc.ForceServerCodecV2(codec{}), grpc.MaxRecvMsgSize(4<<20))
+// The limits of a connection, as documented: the size of a message and the
+// number of streams. Clients may ping more often than gRPC allows by itself.
+const (
+	maxMessage = 4 << 20
+	maxStreams = 100
+	minPing    = 10 * time.Second
+)
+
+// Clients is the number of open subscriptions.
+func (s *Server) Clients() int { return int(s.clients.Load()) }
+
+// Run serves plain text on one listener and TLS on the other until the context
+// ends. It is called once.
+func (s *Server) Run(ctx context.Context, plain, secure net.Listener, cert tls.Certificate) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.serve(ctx, plain, insecure.NewCredentials()) })
+	g.Go(func() error { return s.serve(ctx, secure, credentials.NewServerTLSFromCert(&cert)) })
+	g.Go(func() error {
+		<-ctx.Done()
+		s.opt.Bus.Close()
+		close(s.stopping)
+		return nil
+	})
+	return g.Wait()
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, creds credentials.TransportCredentials) error {
+	g := grpc.NewServer(grpc.Creds(creds), grpc.ForceServerCodecV2(codec{}), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}))
 	g.RegisterService(s.desc(), s)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(l) }()
@@ -74,7 +127,6 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve pub/sub: %w", err)
 	case <-ctx.Done():
 	}
-	s.opt.Bus.Close()
 	stopped := make(chan struct{})
 	go func() { g.GracefulStop(); close(stopped) }()
 	timer := time.NewTimer(stopTime)
@@ -103,14 +155,21 @@ func (s *Server) desc() *grpc.ServiceDesc {
 			return &frame{out}, nil
 		}}
 	}
+	both := func(name string, serve func(grpc.ServerStream) error) grpc.StreamDesc {
+		return grpc.StreamDesc{
+			StreamName: name, ServerStreams: true, ClientStreams: true,
+			Handler: func(_ any, stream grpc.ServerStream) error { return serve(stream) },
+		}
+	}
 	return &grpc.ServiceDesc{
 		ServiceName: "eventbus.v1.PubSub",
 		HandlerType: (*any)(nil),
-		Methods:     []grpc.MethodDesc{unary("GetTopic", (*Server).getTopic), unary("GetSchema", (*Server).getSchema)},
-		Streams: []grpc.StreamDesc{{
-			StreamName: "Subscribe", ServerStreams: true, ClientStreams: true,
-			Handler: func(_ any, stream grpc.ServerStream) error { return s.subscribe(stream) },
-		}},
+		Methods: []grpc.MethodDesc{
+			unary("GetTopic", (*Server).getTopic), unary("GetSchema", (*Server).getSchema), unary("Publish", (*Server).publish),
+		},
+		Streams: []grpc.StreamDesc{
+			both("Subscribe", s.subscribe), both("ManagedSubscribe", s.managedSubscribe), both("PublishStream", s.publishStream),
+		},
 	}
 }
 
@@ -149,8 +208,8 @@ func (s *Server) token(ctx context.Context) (string, bool) {
 	if _, ok := s.opt.Sessions.Check(token); !ok {
 		return "", false
 	}
-	tenant := first("tenantid")
-	if tenant != s.opt.OrgID && tenant != s.opt.OrgID[:15] || !strings.HasPrefix(first("instanceurl"), "http") {
+	tenant, org := first("tenantid"), s.opt.Sessions.Org()
+	if tenant != org && tenant != org[:15] || !strings.HasPrefix(first("instanceurl"), "http") {
 		return "", false
 	}
 	return token, true
@@ -167,41 +226,10 @@ func (s *Server) admit(ctx context.Context, rpcID string) error {
 	return nil
 }
 
+func unavailable() *refusal {
+	return &refusal{codes.Unavailable, codeUnavailable, "The service is unavailable."}
+}
+
+func unauthenticated() *refusal { return &refusal{codes.Unauthenticated, codeAuth, authMessage} }
+
 const authMessage = "An authentication exception occurred. Provide valid authorization information."
-
-func (s *Server) getTopic(ctx context.Context, in []byte) ([]byte, error) {
-	id := newRPCID()
-	if err := s.admit(ctx, id); err != nil {
-		return nil, err
-	}
-	name, err := decodeName(in)
-	if err != nil {
-		return nil, unaryFailure(ctx, codes.InvalidArgument, "", id, "The request could not be read.")
-	}
-	schemaID := ""
-	if l := s.byTopic[name]; l != nil {
-		schemaID = l.SchemaID
-	} else if name != allEvents {
-		return nil, unaryFailure(ctx, codes.NotFound, codeTopic, id, "The topic does not exist: "+name+".")
-	}
-	b := putString(nil, 1, name)
-	b = putString(b, 2, s.opt.OrgID)
-	b = putVarint(b, 4, 1) // can_subscribe; change events cannot be published
-	b = putString(b, 5, schemaID)
-	return putString(b, 6, id), nil
-}
-
-func (s *Server) getSchema(ctx context.Context, in []byte) ([]byte, error) {
-	id := newRPCID()
-	if err := s.admit(ctx, id); err != nil {
-		return nil, err
-	}
-	name, err := decodeName(in)
-	l := s.bySchema[name]
-	if err != nil || l == nil {
-		return nil, unaryFailure(ctx, codes.NotFound, codeSchema, id, "The schema does not exist.")
-	}
-	b := putString(nil, 1, l.JSON)
-	b = putString(b, 2, l.SchemaID)
-	return putString(b, 3, id), nil
-}

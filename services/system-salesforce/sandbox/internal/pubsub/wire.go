@@ -5,8 +5,8 @@
 // bytes only, never as Go types.
 //
 // Invariant: a stream never receives more events than it asked for, and the
-// position in an answer never lies beyond what the stream was given. Publish
-// and managed subscriptions are not served.
+// position in an answer never lies beyond what the stream was given. The package
+// does not decide who may read or publish what: every session may.
 package pubsub
 
 import (
@@ -52,11 +52,21 @@ const (
 	presetCustom   = 2
 )
 
+// fetchRequest is a FetchRequest or a ManagedFetchRequest.
 type fetchRequest struct {
 	topic     string
 	preset    uint64
 	replayID  []byte
 	requested int32
+	refresh   string
+
+	subscription, name string
+	commit             *commitRequest
+}
+
+type commitRequest struct {
+	id       string
+	replayID []byte
 }
 
 var errWire = errors.New("malformed message")
@@ -101,9 +111,39 @@ func decodeFetch(b []byte) (fetchRequest, error) {
 			r.replayID = p
 		case 4:
 			r.requested = int32(v)
+		case 5:
+			r.refresh = string(p)
 		}
 	})
 	return r, err
+}
+
+func decodeManaged(b []byte) (fetchRequest, error) {
+	var r fetchRequest
+	var inner error
+	err := walk(b, func(num protowire.Number, v uint64, p []byte) {
+		switch num {
+		case 1:
+			r.subscription = string(p)
+		case 2:
+			r.name = string(p)
+		case 3:
+			r.requested = int32(v)
+		case 4:
+			r.refresh = string(p)
+		case 5:
+			r.commit = &commitRequest{}
+			inner = walk(p, func(num protowire.Number, _ uint64, p []byte) {
+				switch num {
+				case 1:
+					r.commit.id = string(p)
+				case 2:
+					r.commit.replayID = p
+				}
+			})
+		}
+	})
+	return r, errors.Join(err, inner)
 }
 
 // decodeName reads the only field of TopicRequest and SchemaRequest.
