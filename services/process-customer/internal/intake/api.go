@@ -144,15 +144,22 @@ func sayable(unit *fold.Unit, id golden.ID, version int64, values golden.Values,
 			continue
 		}
 		if !rules.APIMayWrite(g.Object, field, decisions) {
-			return nil, mastered(field)
+			return nil, mastered(field, decisions)
 		}
 		changed[field] = value
 	}
 	return changed, nil
 }
 
-func mastered(field string) error {
-	return fault.New(fault.Precondition, ReasonFieldMastered, "another system decides %s", field).WithMeta("field", field)
+// mastered says that a value cannot win, and whose does.
+func mastered(field string, decisions []golden.Decision) error {
+	e := fault.New(fault.Precondition, ReasonFieldMastered, "another system decides %s", field).WithMeta("field", field)
+	for _, d := range decisions {
+		if d.Field == field && d.Winner != nil && d.Winner.Ref.System != golden.SystemAPI {
+			return e.WithMeta("master", d.Winner.Ref.System)
+		}
+	}
+	return e
 }
 
 // noteCall notes a call in the inbox as the change that it is.

@@ -204,7 +204,10 @@ func TestUpdateCustomer(t *testing.T) {
 			require.Equal(t, c.reason, fault.ReasonOf(err), c.why)
 		}
 		require.Equal(t, g.Version, w.Golden(w.SF, golden.Customer, id).Version)
-		_, err := update(t, a, "k", &customerv1.Customer{Id: "c_aaaaaaaaaaaaaaaaaaaaaaaaaa", Phone: "1"}, "phone")
+		_, err := update(t, a, "m", &customerv1.Customer{Id: string(g.ID), Email: "c@acme.example"}, "email")
+		refusal, _ := fault.As(err)
+		require.Equal(t, map[string]string{"field": "email", "master": "salesforce"}, refusal.Meta)
+		_, err = update(t, a, "k", &customerv1.Customer{Id: "c_aaaaaaaaaaaaaaaaaaaaaaaaaa", Phone: "1"}, "phone")
 		require.Equal(t, fault.NotFound, fault.KindOf(err))
 		w.Deleting = true
 		w.ERP.Delete(golden.Customer, w.Twin(g.ID, w.ERP).Ref.RecordID)
