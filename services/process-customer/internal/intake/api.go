@@ -116,7 +116,7 @@ func (in *Intake) update(ctx context.Context, tx *store.Tx, id golden.ID, change
 	unit.Say(id, changed, changeID)
 	for field, value := range changed {
 		if unit.Golden(id).Values[field] != value {
-			return mastered(field)
+			return mastered(field, fold.Decide(id.Object(), unit.Rows(id), in.folder.Rules()))
 		}
 	}
 	if err := unit.Flush(ctx); err != nil {
