@@ -98,8 +98,7 @@ func (r *run) timeline(ctx context.Context, since time.Time, ids ...string) erro
 			r.stepAt(c.Time.Add(c.Took), "erp", "%s: %s", method, c.Code)
 		}
 	}
-	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 		if id == "" {
 			continue
 		}

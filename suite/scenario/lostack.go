@@ -16,6 +16,9 @@ import (
 // tries is how often the phone sends one request: once, and twice more because it saw no answer.
 const tries = 3
 
+// losses is how many of the ERP's answers are lost, once for Salesforce's customer and once for the phone's.
+const losses = 2
+
 // copies is how often Salesforce delivers each event.
 const copies = 3
 
@@ -25,13 +28,13 @@ func lostAck(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	if err := r.faults(ctx, map[string]any{"duplicate_events": copies}, remote.Fault{Kind: "lose_ack", Method: "BatchUpsertCustomers", Times: 2}); err != nil {
+	if err := r.faults(ctx, map[string]any{"duplicate_events": copies}); err != nil {
 		return err
 	}
-	if _, err := r.naive.proxy.Set(faultproxy.Fault{Kind: faultproxy.LoseAck, Method: "CreateCustomer", Times: 2}); err != nil {
+	r.step("faults", "every Salesforce event comes %d times", copies)
+	if err := r.loseAcks(ctx); err != nil {
 		return err
 	}
-	r.step("faults", "the ERP's answer is lost twice; every Salesforce event comes %d times", copies)
 
 	began := time.Now()
 	id, err := r.demo.CRM.Create(ctx, "Account", crm.Record{"Name": fromCRM, "Phone": "+49 30 1000"})
@@ -45,6 +48,9 @@ func lostAck(ctx context.Context, r *run) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
+	if err := r.loseAcks(ctx); err != nil {
+		return err
+	}
 	ids, replays, err := r.phone(ctx, fromPhone)
 	if err != nil {
 		return err
@@ -56,6 +62,16 @@ func lostAck(ctx context.Context, r *run) error {
 		return err
 	}
 	return r.lostAckResult(ctx, before, fromCRM, fromPhone, ids, replays)
+}
+
+// loseAcks makes the ERP lose its next answers, on both sides.
+func (r *run) loseAcks(ctx context.Context) error {
+	if _, err := r.demo.SetERPFault(ctx, remote.Fault{Kind: "lose_ack", Method: "BatchUpsertCustomers", Times: losses}); err != nil {
+		return err
+	}
+	_, err := r.naive.proxy.Set(faultproxy.Fault{Kind: faultproxy.LoseAck, Method: "CreateCustomer", Times: losses})
+	r.step("faults", "the ERP's next %d answers to a write are lost", losses)
+	return err
 }
 
 // phone sends one create request three times with one key, and lets the naive flow do the same without.
@@ -121,12 +137,12 @@ func (r *run) lostAckResult(ctx context.Context, before *customerv1.GetLedgerRes
 		return err
 	}
 	events, creates, _ := r.naive.counts()
-	r.row("events that arrived more than once", duplicates, events-1)
+	r.row("repeated deliveries of an event (our own writes come back as events too)", duplicates, events-1)
 	r.row("calls that could create a customer in the ERP", calls, creates)
 	r.row("customers in the ERP for the one created in Salesforce", count["crm"], count["naive crm"])
 	r.row("customers in the ERP for the one created on the phone", count["phone"], count["naive phone"])
 
-	r.want("both lost answers really were lost", lost, 2)
+	r.want("the answers really were lost", lost, 2*losses)
 	r.want("one ERP customer for the account created in Salesforce", count["crm"], 1)
 	r.want("one ERP customer for the customer created on the phone", count["phone"], 1)
 	r.want("two accounts in Salesforce, one per customer", len(accounts), 2)
