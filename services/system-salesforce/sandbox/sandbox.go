@@ -30,6 +30,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/managed"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/pubsub"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/rest"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/rules"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 	"golang.org/x/sync/errgroup"
@@ -119,7 +120,8 @@ func (s *Server) build() error {
 	if err != nil {
 		return err
 	}
-	data := store.New(store.Options{Schema: model, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(r *store.Record) bool { return trouble.LockRecord(r.Object.Name, r.ID, r.Parents) }})
+	laws := rules.New(model)
+	data := store.New(store.Options{Schema: model, Rules: laws, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(r *store.Record) bool { return trouble.LockRecord(r.Object.Name, r.ID, r.Parents) }})
 	subscriptions, err := managedSubscriptions(model)
 	if err != nil {
 		return err
@@ -128,10 +130,13 @@ func (s *Server) build() error {
 	if err := bootstrap(data, model, cfg.OrgID, users); err != nil {
 		return err
 	}
+	if err := enact(laws, data, docs); err != nil {
+		return err
+	}
 	sessions := auth.NewSessions(cfg.OrgID, cfg.SessionTTL, cfg.Now)
 	sessions.Reuse = cfg.SessionReuse
 	s.rest = rest.New(rest.Options{
-		OrgID: cfg.OrgID, BaseURL: cfg.BaseURL, Schema: model, Store: data, Sessions: sessions, Faults: trouble, Bus: s.bus,
+		OrgID: cfg.OrgID, BaseURL: cfg.BaseURL, Schema: model, Store: data, Sessions: sessions, Faults: trouble, Bus: s.bus, Rules: laws,
 		Verifier:   &auth.Verifier{Keys: keys, Apps: cfg.clients(), Users: users, Strict: cfg.Strict, Now: cfg.Now},
 		DailyLimit: cfg.DailyAPILimit, CollectionsClient: !cfg.IgnoreCollectionsClient, Now: cfg.Now, Log: cfg.Log,
 	})

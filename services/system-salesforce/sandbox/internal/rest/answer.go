@@ -33,13 +33,18 @@ func reply(status int, v any) *answer {
 
 // apiError is one element of an error body.
 type apiError struct {
+	// Misspelt is the name under which single-record calls really answer with
+	// the duplicates. They are under both.
+	Misspelt   *duplicateResult `json:"duplicateResut,omitempty"`
+	Duplicates *duplicateResult `json:"duplicateResult,omitempty"`
+
 	Message string   `json:"message"`
 	Code    string   `json:"errorCode"`
 	Fields  []string `json:"fields,omitempty"`
 }
 
 func fail(status int, code, message string, fields ...string) *answer {
-	return reply(status, []apiError{{message, code, fields}})
+	return reply(status, []apiError{{Message: message, Code: code, Fields: fields}})
 }
 
 func notFound() *answer {
@@ -59,7 +64,8 @@ func refused(err *store.Error) *answer {
 	case "INSUFFICIENT_ACCESS_OR_READONLY":
 		status = http.StatusForbidden
 	}
-	return fail(status, err.Code, err.Message, err.Fields...)
+	d := duplicates(err.Duplicates)
+	return reply(status, []apiError{{Misspelt: d, Duplicates: d, Message: err.Message, Code: err.Code, Fields: err.Fields}})
 }
 
 // saved is the result of writing one record.
@@ -76,6 +82,8 @@ type recordError struct {
 	Code    string   `json:"statusCode"`
 	Message string   `json:"message"`
 	Fields  []string `json:"fields"`
+
+	Duplicates *duplicateResult `json:"duplicateResult,omitempty"`
 }
 
 func success(id string) saved { return saved{ID: id, Success: true, Errors: []recordError{}} }
@@ -85,5 +93,5 @@ func failure(id string, err *store.Error) saved {
 	if fields == nil {
 		fields = []string{}
 	}
-	return saved{ID: id, Errors: []recordError{{err.Code, err.Message, fields}}}
+	return saved{ID: id, Errors: []recordError{{err.Code, err.Message, fields, duplicates(err.Duplicates)}}}
 }

@@ -30,6 +30,8 @@ func (s *Server) control(r *http.Request, seg []string) *answer {
 		return s.events(r)
 	case "GET logins", "PUT logins", "DELETE logins":
 		return s.logins(r)
+	case "GET rules", "PUT rules", "DELETE rules":
+		return s.rules(r)
 	case "DELETE sessions":
 		return s.endSessions(r)
 	case "POST undelete":

@@ -20,6 +20,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/rules"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
@@ -34,6 +35,7 @@ type Options struct {
 	Verifier *auth.Verifier
 	Faults   *faults.Faults
 	Bus      *event.Bus
+	Rules    *rules.Engine
 	// DailyLimit is how many calls a rolling day allows.
 	DailyLimit int
 	// CollectionsClient says whether collection calls honour the client id of
@@ -327,6 +329,7 @@ func (c *call) look(fn func(v store.View) error) error {
 // running one.
 func (c *call) write(fn func(tx *store.Tx) error) error {
 	if c.tx != nil {
+		c.tx.Wish(c.wishes())
 		mark := c.tx.Mark()
 		err := fn(c.tx)
 		if err != nil {
@@ -338,7 +341,7 @@ func (c *call) write(fn func(tx *store.Tx) error) error {
 	if client := c.client(); client != "" && (!c.plural || c.opt.CollectionsClient) {
 		origin += ";client=" + client
 	}
-	return c.opt.Store.Write(store.Meta{User: c.session.User.ID, Origin: origin}, fn)
+	return c.opt.Store.Write(store.Meta{User: c.session.User.ID, Origin: origin, Wishes: c.wishes()}, fn)
 }
 
 // client is the id that the caller gave itself.

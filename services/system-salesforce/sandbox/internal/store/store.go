@@ -59,6 +59,8 @@ type Options struct {
 	// stored, or the current one before a deletion; true makes that record
 	// fail as if another transaction held it. Nil means never.
 	LockRow func(r *Record) bool
+	// Rules are consulted before each version is stored; nil means none.
+	Rules Rules
 }
 
 // Store holds the tables. It is safe for concurrent use.
@@ -129,6 +131,7 @@ type Meta struct {
 	User string
 	// Origin is the change origin that events carry.
 	Origin string
+	Wishes Wishes
 }
 
 // Write runs fn as one transaction: its changes are committed if it returns

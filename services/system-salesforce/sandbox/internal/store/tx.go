@@ -12,6 +12,8 @@ type Error struct {
 	Code    string
 	Message string
 	Fields  []string
+	// Duplicates is set if a duplicate rule refused the record.
+	Duplicates *Duplicates
 }
 
 // Error implements error.
@@ -79,6 +81,9 @@ func (tx *Tx) Create(o *schema.Object, in map[string]any) (string, *Error) {
 	if err := required(r); err != nil {
 		return "", err
 	}
+	if err := tx.obey(nil, r); err != nil {
+		return "", err
+	}
 	if err := tx.unique(r); err != nil {
 		return "", err
 	}
@@ -87,6 +92,9 @@ func (tx *Tx) Create(o *schema.Object, in map[string]any) (string, *Error) {
 	}
 	if tx.locked(r) {
 		return "", lockError("")
+	}
+	if err := tx.assign(r); err != nil {
+		return "", err
 	}
 	for _, f := range o.Fields {
 		if f.AutoNumber > 0 {
@@ -124,11 +132,17 @@ func (tx *Tx) Update(o *schema.Object, id string, in map[string]any) *Error {
 	if err := required(r); err != nil {
 		return err
 	}
+	if err := tx.obey(old, r); err != nil {
+		return err
+	}
 	if err := tx.unique(r); err != nil {
 		return err
 	}
 	if tx.locked(r) {
 		return lockError(old.ID)
+	}
+	if err := tx.assign(r); err != nil {
+		return err
 	}
 	derive(old, r, tx.now)
 	tx.put(Update, old, r)
