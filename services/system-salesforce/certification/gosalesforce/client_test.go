@@ -21,6 +21,7 @@ func TestClient(t *testing.T) {
 	worldtest.Run(t, []worldtest.Case{
 		{Capability: "login-jwt", Run: loginJWT},
 		{Capability: "login-client-credentials", Run: loginClientCredentials},
+		{Capability: "login-password", Run: loginPassword},
 		{Capability: "login-session", Run: loginSession},
 		{Capability: "relogin", Run: relogin},
 		{Capability: "query", Run: query},
@@ -72,6 +73,20 @@ func loginClientCredentials(t *testing.T, w *worldtest.World) {
 	require.NoError(t, err)
 	require.Equal(t, salesforce.AuthFlowClientCredentials, sf.GetAuthFlow())
 	usable(t, sf)
+}
+
+func loginPassword(t *testing.T, w *worldtest.World) {
+	creds := salesforce.Creds{
+		Domain: w.URL, ConsumerKey: w.ClientID, ConsumerSecret: w.ClientSecret,
+		Username: w.Username, Password: w.Password, SecurityToken: w.SecurityToken,
+	}
+	sf, err := salesforce.Init(creds)
+	require.NoError(t, err)
+	require.Equal(t, salesforce.AuthFlowUsernamePassword, sf.GetAuthFlow())
+	usable(t, sf)
+	creds.Password = "wrong"
+	_, err = salesforce.Init(creds)
+	require.ErrorContains(t, err, "400")
 }
 
 func loginSession(t *testing.T, w *worldtest.World) {

@@ -39,9 +39,17 @@ capability('login-client-credentials', async () => {
   await usable(connection);
 });
 
+capability('login-password', async () => {
+  const oauth2 = { loginUrl: world.url, clientId: world.clientId, clientSecret: world.clientSecret };
+  const connection = new jsforce.Connection({ version, oauth2 });
+  await connection.login(world.username, world.password + world.securityToken);
+  await usable(connection);
+  await assert.rejects(new jsforce.Connection({ version, oauth2 }).login(world.username, 'wrong'), { name: 'invalid_grant' });
+});
+
 capability('login-soap', async () => {
   const connection = new jsforce.Connection({ loginUrl: world.url });
-  const info = await connection.login(world.username, world.password);
+  const info = await connection.login(world.username, world.password + world.securityToken);
   assert.match(info.organizationId, /^00D/);
   await usable(connection);
   await assert.rejects(new jsforce.Connection({ loginUrl: world.url }).login(world.username, 'wrong'), /INVALID_LOGIN/);
@@ -116,10 +124,11 @@ capability('query', async () => {
 capability('records', async () => {
   const connection = await login();
   const accounts = connection.sobject('Account');
-  const { id, success } = await accounts.create({ Name: 'One', AnnualRevenue: 12.5, BillingCity: 'Köln' });
+  const { id, success } = await accounts.create({ Name: 'One', AnnualRevenue: 1250, BillingCity: 'Köln' });
   assert.ok(success);
   const one = await accounts.retrieve(id);
   assert.equal(one.Name, 'One');
+  assert.equal(one.AnnualRevenue, 1250);
   assert.equal(one.BillingAddress.city, 'Köln');
   assert.ok((await accounts.update({ Id: id, Name: 'Uno', BillingCity: null })).success);
   const uno = await connection.sobject('Account').retrieve(id);

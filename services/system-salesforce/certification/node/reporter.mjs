@@ -16,7 +16,7 @@ export default async function* report(events) {
 function explain(error) {
   const messages = [];
   for (let e = error; e && messages.length < 5; e = e.cause) {
-    const message = typeof e === 'string' ? e : e.message;
+    const message = typeof e === 'string' ? e : e.message || e.errorCode || e.code || e.name;
     if (message && !messages.includes(message)) messages.push(message);
   }
   return messages.join(': ') || 'no reason given';

@@ -14,6 +14,7 @@ export const world = {
   clientSecret: env.CERTIFY_CLIENT_SECRET,
   username: env.CERTIFY_USERNAME,
   password: env.CERTIFY_PASSWORD,
+  securityToken: env.CERTIFY_SECURITY_TOKEN,
   key: env.CERTIFY_KEY ? fs.readFileSync(env.CERTIFY_KEY, 'utf8') : '',
 };
 

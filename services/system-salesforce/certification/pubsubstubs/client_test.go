@@ -30,6 +30,7 @@ const (
 func TestClient(t *testing.T) {
 	worldtest.Run(t, []worldtest.Case{
 		{Capability: "login-client-credentials", Run: login},
+		{Capability: "login-password", Run: password},
 		{Capability: "login-session", Run: session},
 		{Capability: "identity", Run: identity},
 		{Capability: "topic", Run: topic},
@@ -152,6 +153,17 @@ func login(t *testing.T, w *worldtest.World) {
 	require.Equal(t, maintenance, info.TopicName)
 	common.ClientSecret = "wrong"
 	require.ErrorContains(t, c.Authenticate(), "400")
+}
+
+// password logs in as the sample client does when nothing is changed.
+func password(t *testing.T, w *worldtest.World) {
+	configure(w)
+	common.GrantType, common.Username, common.Password = "password", w.Username, w.Password+w.SecurityToken
+	got, err := oauth.Login()
+	require.NoError(t, err)
+	info, err := oauth.UserInfo(got.AccessToken)
+	require.NoError(t, err)
+	require.NotEmpty(t, info.OrganizationID)
 }
 
 func session(t *testing.T, w *worldtest.World) {

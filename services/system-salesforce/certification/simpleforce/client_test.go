@@ -53,7 +53,7 @@ func said(f func()) string {
 
 func login(t *testing.T, w *worldtest.World) {
 	c := simpleforce.NewClient(w.URL, simpleforce.DefaultClientID, simpleforce.DefaultAPIVersion)
-	require.NoError(t, c.LoginPassword(w.Username, w.Password, ""))
+	require.NoError(t, c.LoginPassword(w.Username, w.Password, w.SecurityToken))
 	require.Equal(t, w.URL, c.GetLoc())
 	usable(t, c)
 	require.ErrorContains(t, c.LoginPassword(w.Username, "wrong", ""), "INVALID_LOGIN")

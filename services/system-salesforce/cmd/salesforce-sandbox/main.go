@@ -14,11 +14,23 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "faults" {
+		if err := faults(context.Background(), os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "salesforce-sandbox:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var cfg sandbox.Config
 	var app sandbox.App
 	var user, password, schemaFile string
 	flag.StringVar(&cfg.HTTPListen, "listen", "127.0.0.1:8080", "address of the REST API")
 	flag.StringVar(&cfg.PubSubListen, "pubsub-listen", "127.0.0.1:7011", "address of the Pub/Sub API (plain text gRPC)")
+	flag.StringVar(&cfg.Events.TLSListen, "pubsub-tls-listen", "127.0.0.1:0", "address of the Pub/Sub API with TLS")
+	flag.StringVar(&cfg.Events.CertificateFile, "certificate", "", "file to write the TLS certificate to, which clients trust as a root")
+	flag.StringVar(&cfg.FaultFile, "faults", "", "JSON file with the fault plan of the start")
+	flag.IntVar(&cfg.Events.DeliveryLimit, "event-limit", 0, "events delivered in a rolling day (default: no limit)")
+	flag.BoolVar(&cfg.Events.HostileReplayIDs, "hostile-replay-ids", false, "replay ids that are longer than eight bytes and no numbers")
 	flag.StringVar(&cfg.BaseURL, "base-url", "", "instance URL in answers (default: as the client addressed the server)")
 	flag.StringVar(&app.ClientID, "client-id", "", "consumer key of the app that may log in")
 	flag.StringVar(&app.PublicKeyPEM, "public-key", "", "file with the app's RSA public key or certificate (PEM)")
@@ -26,7 +38,7 @@ func main() {
 	flag.StringVar(&user, "username", sandbox.DefaultUser, "user that may log in")
 	flag.StringVar(&password, "password", "", "the user's password, for logins by SOAP and the password flow (default: none)")
 	flag.BoolVar(&cfg.SessionReuse, "session-reuse", false, "hand out the running session of a user and app again")
-	flag.StringVar(&schemaFile, "schema", "", "JSON file with more objects and fields")
+	flag.StringVar(&schemaFile, "schema", "", "JSON file with more objects, fields, platform events, channels and managed subscriptions")
 	flag.IntVar(&cfg.DailyAPILimit, "daily-limit", 100_000, "API calls in a rolling day")
 	flag.DurationVar(&cfg.KeepAlive, "keepalive", 0, "longest silence on an event stream (default 1m)")
 	flag.DurationVar(&cfg.SessionTTL, "session-ttl", 0, "life of a session (default 2h)")
@@ -55,6 +67,6 @@ func run(cfg sandbox.Config) error {
 	if err != nil {
 		return err
 	}
-	cfg.Log.Info("sandbox is serving", "http", s.HTTPAddr(), "pubsub", s.PubSubAddr())
+	cfg.Log.Info("sandbox is serving", "http", s.HTTPAddr(), "pubsub", s.PubSubAddr(), "pubsub_tls", s.PubSubTLSAddr())
 	return s.Run(ctx)
 }

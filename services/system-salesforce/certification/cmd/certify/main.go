@@ -91,6 +91,9 @@ func certify(ctx context.Context, s subject, bin, dir string, verbose bool) (mat
 	if err := os.Mkdir(home, 0o700); err != nil {
 		return matrix.Row{}, fmt.Errorf("make a folder: %w", err)
 	}
+	if err := s.prepare(ctx, home); err != nil {
+		return matrix.Row{}, err
+	}
 	sandbox, err := server.Start(ctx, bin, home)
 	if err != nil {
 		return matrix.Row{}, err

@@ -23,6 +23,7 @@ func Capabilities() []Capability {
 	return []Capability{
 		{"login-jwt", "Log in: JWT bearer"},
 		{"login-client-credentials", "Log in: client credentials"},
+		{"login-password", "Log in: user name and password over OAuth"},
 		{"login-soap", "Log in: user name and password over SOAP"},
 		{"login-session", "Take over the session of another program"},
 		{"relogin", "Go on after the session expired"},

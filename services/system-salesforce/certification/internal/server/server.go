@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	_ "embed"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -40,12 +41,23 @@ func Build(ctx context.Context, dir, out string) (string, error) {
 	return bin, nil
 }
 
+// Who may log in. The password is followed by the token when it is sent, as
+// Salesforce wants it.
 const (
 	clientID = "certification"
+	secret   = "certification-secret"
 	username = "robot@selfsame.example"
+	password = "correct & <horse>"
+	token    = "7oken"
 	startup  = 15 * time.Second
 	stopTime = 5 * time.Second
 )
+
+// org defines the platform event of the official sample clients and a managed
+// subscription.
+//
+//go:embed schema.json
+var org []byte
 
 // Process is a running sandbox. Stop must be called.
 type Process struct {
@@ -61,8 +73,13 @@ func Start(ctx context.Context, bin, dir string) (*Process, error) {
 	if err := keys(dir); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(bin, "-listen", "127.0.0.1:0", "-pubsub-listen", "127.0.0.1:0",
-		"-client-id", clientID, "-public-key", filepath.Join(dir, "app.pub"), "-username", username)
+	schema, ca := filepath.Join(dir, "schema.json"), filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(schema, org, 0o600); err != nil {
+		return nil, fmt.Errorf("write the schema: %w", err)
+	}
+	cmd := exec.Command(bin, "-listen", "127.0.0.1:0", "-pubsub-listen", "127.0.0.1:0", "-pubsub-tls-listen", "127.0.0.1:0", "-certificate", ca,
+		"-client-id", clientID, "-client-secret", secret, "-public-key", filepath.Join(dir, "app.pub"),
+		"-username", username, "-password", password+token, "-schema", schema)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start the sandbox: %w", err)
@@ -76,8 +93,11 @@ func Start(ctx context.Context, bin, dir string) (*Process, error) {
 	select {
 	case at := <-serving:
 		p.env = []string{
-			"CERTIFY_URL=http://" + at["http"], "CERTIFY_PUBSUB=" + at["pubsub"],
-			"CERTIFY_CLIENT_ID=" + clientID, "CERTIFY_USERNAME=" + username, "CERTIFY_KEY=" + filepath.Join(dir, "app.key"),
+			"CERTIFY_URL=http://" + at["http"], "CERTIFY_PUBSUB=" + at["pubsub"], "CERTIFY_PUBSUB_TLS=" + at["pubsub_tls"],
+			"CERTIFY_CLIENT_ID=" + clientID, "CERTIFY_CLIENT_SECRET=" + secret, "CERTIFY_KEY=" + filepath.Join(dir, "app.key"),
+			"CERTIFY_USERNAME=" + username, "CERTIFY_PASSWORD=" + password, "CERTIFY_SECURITY_TOKEN=" + token,
+			// Go programs trust this certificate as if the system did.
+			"SSL_CERT_FILE=" + ca,
 		}
 		return p, nil
 	case <-p.exited:

@@ -33,12 +33,13 @@ type World struct {
 	URL          string // REST and logins
 	PubSub       string // gRPC in plain text
 	PubSubTLS    string // gRPC over TLS; empty when the sandbox has none
-	CA           string // file with the certificate of PubSubTLS
 	ClientID     string
 	ClientSecret string
 	Username     string
 	Password     string
-	KeyPEM       string // private key of the app
+	// SecurityToken is what a client adds to the password.
+	SecurityToken string
+	KeyPEM        string // private key of the app
 }
 
 // Case is one capability of one client.
@@ -58,9 +59,9 @@ func Run(t *testing.T, cases []Case) {
 	key, err := os.ReadFile(os.Getenv("CERTIFY_KEY"))
 	require.NoError(t, err)
 	w := &World{
-		URL: os.Getenv("CERTIFY_URL"), PubSub: os.Getenv("CERTIFY_PUBSUB"), PubSubTLS: os.Getenv("CERTIFY_PUBSUB_TLS"), CA: os.Getenv("CERTIFY_CA"),
+		URL: os.Getenv("CERTIFY_URL"), PubSub: os.Getenv("CERTIFY_PUBSUB"), PubSubTLS: os.Getenv("CERTIFY_PUBSUB_TLS"),
 		ClientID: os.Getenv("CERTIFY_CLIENT_ID"), ClientSecret: os.Getenv("CERTIFY_CLIENT_SECRET"),
-		Username: os.Getenv("CERTIFY_USERNAME"), Password: os.Getenv("CERTIFY_PASSWORD"), KeyPEM: string(key),
+		Username: os.Getenv("CERTIFY_USERNAME"), Password: os.Getenv("CERTIFY_PASSWORD"), SecurityToken: os.Getenv("CERTIFY_SECURITY_TOKEN"), KeyPEM: string(key),
 	}
 	for _, c := range cases {
 		t.Run(c.Capability, func(t *testing.T) { c.Run(t, w) })
