@@ -44,6 +44,8 @@ type Config struct {
 	Strict bool
 	// DailyAPILimit is how many API calls a rolling day allows; 0 means 100,000.
 	DailyAPILimit int
+	// Limits are the other allocations.
+	Limits Limits
 	// KeepAlive is the longest silence on an event stream; 0 means a minute. It
 	// must stay below 270 seconds.
 	KeepAlive time.Duration
@@ -135,6 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.DailyAPILimit == 0 {
 		c.DailyAPILimit = 100_000
 	}
+	c.Limits = c.Limits.withDefaults()
 	if c.KeepAlive == 0 {
 		c.KeepAlive = time.Minute
 	}
@@ -162,7 +165,7 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 func (c Config) check() error {
-	errs := []error{c.Events.check()}
+	errs := []error{c.Events.check(), c.Limits.check()}
 	if id, ok := sfid.Normal(c.OrgID); !ok || id != c.OrgID || id[:3] != "00D" {
 		errs = append(errs, fmt.Errorf("organization id %q is not an 18-character id that begins with 00D", c.OrgID))
 	}

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/console"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
@@ -44,6 +45,7 @@ type Server struct {
 	rest     *rest.Server
 	pubsub   *pubsub.Server
 	bus      *event.Bus
+	bulk     *bulk.Service
 	clock    *virtualClock
 	handler  http.Handler
 	secureL  net.Listener
@@ -135,7 +137,13 @@ func (s *Server) build() error {
 	}
 	sessions := auth.NewSessions(cfg.OrgID, cfg.SessionTTL, cfg.Now)
 	sessions.Reuse = cfg.SessionReuse
+	quotas := cfg.Limits.quotas(cfg.Now)
+	s.bulk = bulk.New(bulk.Options{
+		Schema: model, Store: data, Batches: quotas.BulkBatches, QueryJobs: quotas.BulkQueryJobs, Rows: quotas.BulkRows,
+		FileBytes: quotas.BulkQueryBytes, Seed: cfg.Seed, Now: cfg.Now, Log: cfg.Log,
+	})
 	s.rest = rest.New(rest.Options{
+		Bulk: s.bulk, Quotas: quotas, EventDeliveries: cfg.Events.DeliveryLimit, LongRequests: cfg.Limits.LongRequests, LongRequest: cfg.Limits.LongRequest,
 		OrgID: cfg.OrgID, BaseURL: cfg.BaseURL, Schema: model, Store: data, Sessions: sessions, Faults: trouble, Bus: s.bus, Rules: laws,
 		Verifier:   &auth.Verifier{Keys: keys, Apps: cfg.clients(), Users: users, Strict: cfg.Strict, Now: cfg.Now},
 		DailyLimit: cfg.DailyAPILimit, CollectionsClient: !cfg.IgnoreCollectionsClient, Now: cfg.Now, Log: cfg.Log,
@@ -233,5 +241,6 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.pubsub.Run(ctx, s.pubsubL, s.secureL, s.cert) })
 	g.Go(func() error { return s.bus.Run(ctx) })
+	g.Go(func() error { return s.bulk.Run(ctx) })
 	return g.Wait()
 }

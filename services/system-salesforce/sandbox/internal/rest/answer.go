@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
@@ -13,6 +14,8 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	// stream, if it is set, writes the body instead.
+	stream func(w io.Writer) error
 	// partial says that a record of a collection was refused.
 	partial bool
 }

@@ -24,6 +24,8 @@ func (s *Server) control(r *http.Request, seg []string) *answer {
 	case "DELETE faults":
 		_ = s.opt.Faults.Set(faults.Plan{}) // an empty plan is always valid
 		return empty(http.StatusNoContent)
+	case "GET bulk", "PUT bulk", "DELETE bulk":
+		return s.bulkPlan(r)
 	case "GET stats":
 		return s.stats()
 	case "GET events":

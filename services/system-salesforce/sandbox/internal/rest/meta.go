@@ -36,31 +36,10 @@ func season(n int) string {
 func (c *call) resources() *answer {
 	base := render.Base(c.version)
 	out := map[string]string{"identity": c.base(c.r) + "/id/" + c.opt.Sessions.Org() + "/" + c.session.User.ID}
-	for _, name := range []string{"sobjects", "query", "queryAll", "limits", "composite", "tooling"} {
+	for _, name := range []string{"sobjects", "query", "queryAll", "limits", "jobs", "composite", "tooling"} {
 		out[name] = base + "/" + name
 	}
 	return reply(http.StatusOK, out)
-}
-
-type quota struct{ Max, Remaining int }
-
-func (c *call) limits() *answer {
-	used, limit := c.calls.usage()
-	return reply(http.StatusOK, map[string]quota{
-		"DailyApiRequests":                  {limit, limit - used},
-		"DailyAsyncApexExecutions":          {250000, 250000},
-		"DailyBulkApiBatches":               {15000, 15000},
-		"DailyBulkV2QueryFileStorageMB":     {976562, 976562},
-		"DailyBulkV2QueryJobs":              {10000, 10000},
-		"DailyDeliveredPlatformEvents":      {50000, 50000},
-		"HourlyPublishedPlatformEvents":     {50000, 50000},
-		"DataStorageMB":                     {10240, 10240},
-		"FileStorageMB":                     {10240, 10240},
-		"SingleEmail":                       {5000, 5000},
-		"MassEmail":                         {5000, 5000},
-		"ConcurrentAsyncGetReportInstances": {200, 200},
-		"HourlyODataCallout":                {20000, 20000},
-	})
 }
 
 // replication serves the ids of what changed or went away in a period.

@@ -18,8 +18,10 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/quota"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/rules"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
@@ -38,6 +40,15 @@ type Options struct {
 	Rules    *rules.Engine
 	// DailyLimit is how many calls a rolling day allows.
 	DailyLimit int
+	// Bulk serves the bulk APIs; Quotas are what is left of the allocations.
+	Bulk   *bulk.Service
+	Quotas *quota.Set
+	// EventDeliveries is how many events a day delivers; 0 means that the
+	// vendor's number is shown and nothing is refused.
+	EventDeliveries int
+	// LongRequests is how many requests may run for LongRequest or longer.
+	LongRequests int
+	LongRequest  time.Duration
 	// CollectionsClient says whether collection calls honour the client id of
 	// Sforce-Call-Options in change events.
 	CollectionsClient bool
@@ -51,11 +62,12 @@ type Server struct {
 	calls   *calls
 	cursors *cursors
 	packers packers
+	running *running
 }
 
 // New makes a server.
 func New(opt Options) *Server {
-	return &Server{opt: opt, calls: newCalls(opt.DailyLimit, opt.Now), cursors: newCursors(opt.Now)}
+	return &Server{opt: opt, calls: newCalls(opt.DailyLimit, opt.Now), cursors: newCursors(opt.Now), running: newRunning(opt.LongRequests, opt.LongRequest, opt.Now)}
 }
 
 // Limits of a request, as documented.
@@ -78,6 +90,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.write(w, r, s.control(r, segments[1:]))
 		return
 	}
+	leave := s.running.enter()
+	if leave == nil {
+		s.write(w, r, tooManyLong())
+		return
+	}
+	defer leave()
 	if !pause(r.Context(), s.opt.Faults.Latency()) {
 		return
 	}
@@ -155,6 +173,10 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, a *answer) {
 		w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	}
 	w.WriteHeader(a.status)
+	if a.stream != nil {
+		s.stream(w, a.stream)
+		return
+	}
 	_, _ = w.Write(a.body) // the client may be gone
 }
 
@@ -174,6 +196,8 @@ func (s *Server) dispatch(r *http.Request, seg []string) *answer {
 		return s.oauth(r, seg[2])
 	case seg[1] == "Soap":
 		return s.soap(r, seg[2:])
+	case seg[1] == "async":
+		return s.async(r, seg[2:])
 	case seg[1] == "data" && len(seg) == 2:
 		return versions(r.Method)
 	case seg[1] == "data":
@@ -257,6 +281,11 @@ func routeName(seg []string) string {
 		}
 	case keep > 0 && (seg[0] == "query" || seg[0] == "queryAll"):
 		keep = 1
+	case keep > 1 && seg[0] == "jobs":
+		keep = 2
+		if len(seg) == 4 {
+			return "/jobs/" + seg[1] + "/" + seg[3]
+		}
 	default:
 		keep = min(keep, 3)
 	}
@@ -272,6 +301,8 @@ func (c *call) route(seg []string) *answer {
 		if len(seg) == 1 {
 			return c.get(c.limits)
 		}
+	case "jobs":
+		return c.jobs(seg[1:])
 	case "sobjects":
 		return c.sobjects(seg[1:])
 	case "query", "queryAll":
