@@ -197,7 +197,7 @@ func TestProcessCustomerDown(t *testing.T) {
 		require.NotContains(t, a.body, "127.0.0.1")
 	}
 	w.do(t, "POST", "/v1/customers", body(`{"name":"Down GmbH"}`), key("down-1")).problem(t, 503, "UNAVAILABLE")
-	require.Less(t, time.Since(begin), 3*time.Second)
+	require.Less(t, time.Since(begin), 15*time.Second, "an outage does not take the whole budget")
 	require.Equal(t, 200, w.do(t, "GET", "/openapi.json", anonymous()).status)
 }
 
@@ -234,12 +234,12 @@ func TestNothingPersonalIsObserved(t *testing.T) {
 	for _, s := range spans.GetSpans() {
 		observed.WriteString(s.Name + " " + s.Status.Description + " ")
 		for _, a := range s.Attributes {
-			observed.WriteString(string(a.Key) + "=" + a.Value.Emit() + " ")
+			observed.WriteString(string(a.Key) + "=" + a.Value.String() + " ")
 		}
 		for _, e := range s.Events {
 			observed.WriteString(e.Name + " ")
 			for _, a := range e.Attributes {
-				observed.WriteString(string(a.Key) + "=" + a.Value.Emit() + " ")
+				observed.WriteString(string(a.Key) + "=" + a.Value.String() + " ")
 			}
 		}
 	}

@@ -62,38 +62,66 @@ func Catalogue() []Entry {
 // requestEntries are refusals of the request itself.
 func requestEntries() []Entry {
 	return []Entry{
-		{ValidationFailed, http.StatusBadRequest, "The request is not valid", "The request breaks a rule.", false, 0,
-			"Correct what `errors` names; it lists every violation found."},
-		{MalformedJSON, http.StatusBadRequest, "The body is not JSON", "The body is not one well-formed JSON object in UTF-8.", false, 0,
-			"Send one JSON object."},
-		{PathInvalid, http.StatusBadRequest, "The path is not valid", "The path is not well-formed, percent-encoded UTF-8.", false, 0,
-			"Correct the path."},
-		{BodyIncomplete, http.StatusBadRequest, "The body did not arrive", "The connection ended or stalled before the whole body had arrived.", true, 0,
-			"Send the request again with the same key."},
-		{IfMatchInvalid, http.StatusBadRequest, "If-Match is not valid", "If-Match holds exactly one entity tag in double quotes, or an asterisk.", false, 0,
-			"Send the ETag header of an earlier answer unchanged."},
-		{fault.ReasonPageTokenInvalid, http.StatusBadRequest, "The page token is not valid", "The page token was not made for this query.", false, 0,
-			"Start again without `pageToken`; keep all other parameters the same from page to page."},
-		{IdempotencyKeyMissing, http.StatusBadRequest, "Idempotency-Key is missing", "This request needs the header Idempotency-Key.", false, 0,
-			"Make one key per intended change, store it, and send it with every try."},
-		{IdempotencyKeyInvalid, http.StatusBadRequest, "Idempotency-Key is not valid", "Idempotency-Key is one header line with 1 to 255 visible ASCII characters, bare or in double quotes.", false, 0,
-			"Correct the key; a UUID is a good one."},
-		{TokenMissing, http.StatusUnauthorized, "A bearer token is needed", "The request carries no bearer token.", false, 0,
-			"Sign in and send `Authorization: Bearer …`."},
-		{TokenInvalid, http.StatusUnauthorized, "The bearer token is not accepted", "The bearer token is expired, not meant for this service, or not signed by a trusted issuer.", false, 0,
-			"Get a new token."},
+		{
+			ValidationFailed, http.StatusBadRequest, "The request is not valid", "The request breaks a rule.", false, 0,
+			"Correct what `errors` names; it lists every violation found.",
+		},
+		{
+			MalformedJSON, http.StatusBadRequest, "The body is not JSON", "The body is not one well-formed JSON object in UTF-8.", false, 0,
+			"Send one JSON object.",
+		},
+		{
+			PathInvalid, http.StatusBadRequest, "The path is not valid", "The path is not well-formed, percent-encoded UTF-8.", false, 0,
+			"Correct the path.",
+		},
+		{
+			BodyIncomplete, http.StatusBadRequest, "The body did not arrive", "The connection ended or stalled before the whole body had arrived.", true, 0,
+			"Send the request again with the same key.",
+		},
+		{
+			IfMatchInvalid, http.StatusBadRequest, "If-Match is not valid", "If-Match holds exactly one entity tag in double quotes, or an asterisk.", false, 0,
+			"Send the ETag header of an earlier answer unchanged.",
+		},
+		{
+			fault.ReasonPageTokenInvalid, http.StatusBadRequest, "The page token is not valid", "The page token was not made for this query.", false, 0,
+			"Start again without `pageToken`; keep all other parameters the same from page to page.",
+		},
+		{
+			IdempotencyKeyMissing, http.StatusBadRequest, "Idempotency-Key is missing", "This request needs the header Idempotency-Key.", false, 0,
+			"Make one key per intended change, store it, and send it with every try.",
+		},
+		{
+			IdempotencyKeyInvalid, http.StatusBadRequest, "Idempotency-Key is not valid", "Idempotency-Key is one header line with 1 to 255 visible ASCII characters, bare or in double quotes.", false, 0,
+			"Correct the key; a UUID is a good one.",
+		},
+		{
+			TokenMissing, http.StatusUnauthorized, "A bearer token is needed", "The request carries no bearer token.", false, 0,
+			"Sign in and send `Authorization: Bearer …`.",
+		},
+		{
+			TokenInvalid, http.StatusUnauthorized, "The bearer token is not accepted", "The bearer token is expired, not meant for this service, or not signed by a trusted issuer.", false, 0,
+			"Get a new token.",
+		},
 		{fault.ReasonUnauthenticated, http.StatusUnauthorized, "The caller is not known", "The caller is not known.", false, 0, "Get a new token."},
-		{InsufficientScope, http.StatusForbidden, "The token lacks a scope", "The token does not carry the scope that this request needs.", false, 0,
-			"Ask for a token with the scope that `WWW-Authenticate` names."},
+		{
+			InsufficientScope, http.StatusForbidden, "The token lacks a scope", "The token does not carry the scope that this request needs.", false, 0,
+			"Ask for a token with the scope that `WWW-Authenticate` names.",
+		},
 		{fault.ReasonForbidden, http.StatusForbidden, "Not allowed", "The caller may not do this.", false, 0, "Do not repeat."},
 		{RouteNotFound, http.StatusNotFound, "There is no such route", "No route of this API has this path.", false, 0, "See /openapi.json."},
-		{MethodNotAllowed, http.StatusMethodNotAllowed, "The method is not allowed here", "This route does not offer the method; the header Allow lists those it does.", false, 0,
-			"Use a method that `Allow` lists."},
-		{NotAcceptable, http.StatusNotAcceptable, "Only JSON is offered", "This API answers with application/json only.", false, 0,
-			"Send `Accept: application/json`, or no Accept header."},
+		{
+			MethodNotAllowed, http.StatusMethodNotAllowed, "The method is not allowed here", "This route does not offer the method; the header Allow lists those it does.", false, 0,
+			"Use a method that `Allow` lists.",
+		},
+		{
+			NotAcceptable, http.StatusNotAcceptable, "Only JSON is offered", "This API answers with application/json only.", false, 0,
+			"Send `Accept: application/json`, or no Accept header.",
+		},
 		{BodyTooLarge, http.StatusRequestEntityTooLarge, "The body is too large", "The body is larger than this API accepts.", false, 0, "Send less."},
-		{UnsupportedMediaType, http.StatusUnsupportedMediaType, "Only JSON is accepted", "The body must be application/json without a content encoding.", false, 0,
-			"Send `Content-Type: application/json`."},
+		{
+			UnsupportedMediaType, http.StatusUnsupportedMediaType, "Only JSON is accepted", "The body must be application/json without a content encoding.", false, 0,
+			"Send `Content-Type: application/json`.",
+		},
 	}
 }
 
@@ -102,26 +130,46 @@ func stateEntries() []Entry {
 	return []Entry{
 		{fault.ReasonNotFound, http.StatusNotFound, "Not found", "There is no such thing.", false, 0, "Do not repeat."},
 		{fault.ReasonAlreadyExists, http.StatusConflict, "It exists already", "It exists already.", false, 0, "Read it."},
-		{fault.ReasonConflict, http.StatusConflict, "Another change was faster", "Another change was faster; nothing was changed.", true, 0,
-			"Send the same request again with the same key."},
-		{fault.ReasonPreconditionFailed, http.StatusConflict, "The state does not allow this", "The present state does not allow this.", false, 0,
-			"Read the resource and decide anew."},
-		{fault.ReasonOutcomeUncertain, http.StatusConflict, "The outcome is not known yet", "Whether the change happened is not known yet; it is being found out.", true, 5,
-			"Send the same request later with the same key; never with a new one."},
-		{IdempotencyInProgress, http.StatusConflict, "The first request is still running", "A request with this key is still being worked on.", true, 1,
-			"Wait for `Retry-After`, then send the same request with the same key."},
-		{IdempotencyResultGone, http.StatusGone, "The answer is no longer kept", "The change was made, but its answer is no longer kept.", false, 0,
-			"Read the resource; the change must not be sent again."},
-		{fault.ReasonETagMismatch, http.StatusPreconditionFailed, "Somebody else was faster", "The customer has changed since it was read.", false, 0,
-			"Read it again, repeat the change on what it is now, with a new key."},
-		{IdempotencyKeyExpired, http.StatusPreconditionFailed, "The key is too old", "The key is older than keys are remembered.", false, 0,
-			"Look up whether the change was made; if not, use a new key."},
-		{IdempotencyKeyReused, http.StatusUnprocessableEntity, "The key belongs to another request", "This key was sent before with another request.", false, 0,
-			"Use a new key for a new change."},
-		{FieldMastered, http.StatusUnprocessableEntity, "Another system decides this field", "Another system decides the value of this field.", false, 0,
-			"Change the field in that system."},
-		{fault.ReasonExhausted, http.StatusTooManyRequests, "Too many requests", "A limit is used up for now.", true, 5,
-			"Wait for `Retry-After`."},
+		{
+			fault.ReasonConflict, http.StatusConflict, "Another change was faster", "Another change was faster; nothing was changed.", true, 0,
+			"Send the same request again with the same key.",
+		},
+		{
+			fault.ReasonPreconditionFailed, http.StatusConflict, "The state does not allow this", "The present state does not allow this.", false, 0,
+			"Read the resource and decide anew.",
+		},
+		{
+			fault.ReasonOutcomeUncertain, http.StatusConflict, "The outcome is not known yet", "Whether the change happened is not known yet; it is being found out.", true, 5,
+			"Send the same request later with the same key; never with a new one.",
+		},
+		{
+			IdempotencyInProgress, http.StatusConflict, "The first request is still running", "A request with this key is still being worked on.", true, 1,
+			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
+		{
+			IdempotencyResultGone, http.StatusGone, "The answer is no longer kept", "The change was made, but its answer is no longer kept.", false, 0,
+			"Read the resource; the change must not be sent again.",
+		},
+		{
+			fault.ReasonETagMismatch, http.StatusPreconditionFailed, "Somebody else was faster", "The customer has changed since it was read.", false, 0,
+			"Read it again, repeat the change on what it is now, with a new key.",
+		},
+		{
+			IdempotencyKeyExpired, http.StatusPreconditionFailed, "The key is too old", "The key is older than keys are remembered.", false, 0,
+			"Look up whether the change was made; if not, use a new key.",
+		},
+		{
+			IdempotencyKeyReused, http.StatusUnprocessableEntity, "The key belongs to another request", "This key was sent before with another request.", false, 0,
+			"Use a new key for a new change.",
+		},
+		{
+			FieldMastered, http.StatusUnprocessableEntity, "Another system decides this field", "Another system decides the value of this field.", false, 0,
+			"Change the field in that system.",
+		},
+		{
+			fault.ReasonExhausted, http.StatusTooManyRequests, "Too many requests", "A limit is used up for now.", true, 5,
+			"Wait for `Retry-After`.",
+		},
 	}
 }
 
@@ -129,23 +177,37 @@ func stateEntries() []Entry {
 func serverEntries() []Entry {
 	return []Entry{
 		{fault.ReasonCanceled, statusClientClosed, "The client went away", "The request was cancelled.", true, 0, "None: nobody reads this answer."},
-		{fault.ReasonInternal, http.StatusInternalServerError, "Something went wrong here", "Something went wrong here. The request id leads to the details.", false, 0,
-			"Report `requestId`."},
+		{
+			fault.ReasonInternal, http.StatusInternalServerError, "Something went wrong here", "Something went wrong here. The request id leads to the details.", false, 0,
+			"Report `requestId`.",
+		},
 		{fault.ReasonUnimplemented, http.StatusNotImplemented, "Not offered", "This is not offered.", false, 0, "Do not repeat."},
 		{IdempotencyNotSupported, http.StatusNotImplemented, "No key is taken here", "This request takes no Idempotency-Key.", false, 0, "Drop the header."},
-		{fault.ReasonUnavailable, http.StatusServiceUnavailable, "Not available now", "The service behind this route does not answer now.", true, 2,
-			"Wait for `Retry-After`, then send the same request with the same key."},
+		{
+			fault.ReasonUnavailable, http.StatusServiceUnavailable, "Not available now", "The service behind this route does not answer now.", true, 2,
+			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
 		{fault.ReasonNotReady, http.StatusServiceUnavailable, "Not ready yet", "The service is starting.", true, 2, "Wait for `Retry-After`."},
 		{fault.ReasonShuttingDown, http.StatusServiceUnavailable, "Shutting down", "This instance is shutting down.", true, 1, "Wait for `Retry-After`."},
-		{fault.ReasonStoreUnavailable, http.StatusServiceUnavailable, "Not available now", "The store behind this route does not answer now.", true, 2,
-			"Wait for `Retry-After`, then send the same request with the same key."},
-		{IdempotencyUnavailable, http.StatusServiceUnavailable, "Keys cannot be checked now", "Nothing was changed, because the key could not be checked.", true, 1,
-			"Wait for `Retry-After`, then send the same request with the same key."},
-		{AuthUnavailable, http.StatusServiceUnavailable, "Tokens cannot be checked now", "The keys of the token's issuer cannot be read now.", true, 2,
-			"Wait for `Retry-After`."},
-		{fault.ReasonTimeout, http.StatusGatewayTimeout, "It took too long", "The answer did not come in time. A change may have been made or not.", true, 0,
-			"Send the same request again with the same key."},
-		{fault.ReasonDeadlineTooShort, http.StatusGatewayTimeout, "It took too long", "Too little time was left to begin.", true, 0,
-			"Send the same request again with the same key."},
+		{
+			fault.ReasonStoreUnavailable, http.StatusServiceUnavailable, "Not available now", "The store behind this route does not answer now.", true, 2,
+			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
+		{
+			IdempotencyUnavailable, http.StatusServiceUnavailable, "Keys cannot be checked now", "Nothing was changed, because the key could not be checked.", true, 1,
+			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
+		{
+			AuthUnavailable, http.StatusServiceUnavailable, "Tokens cannot be checked now", "The keys of the token's issuer cannot be read now.", true, 2,
+			"Wait for `Retry-After`.",
+		},
+		{
+			fault.ReasonTimeout, http.StatusGatewayTimeout, "It took too long", "The answer did not come in time. A change may have been made or not.", true, 0,
+			"Send the same request again with the same key.",
+		},
+		{
+			fault.ReasonDeadlineTooShort, http.StatusGatewayTimeout, "It took too long", "Too little time was left to begin.", true, 0,
+			"Send the same request again with the same key.",
+		},
 	}
 }

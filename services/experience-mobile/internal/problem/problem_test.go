@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http/httptest"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +29,7 @@ func TestCatalogue(t *testing.T) {
 		t.Parallel()
 		seen := map[string]bool{}
 		for _, e := range problem.Catalogue() {
-			require.Regexp(t, regexp.MustCompile(`^[A-Z][A-Z0-9_]+$`), e.Code)
+			require.Regexp(t, `^[A-Z][A-Z0-9_]+$`, e.Code)
 			require.False(t, seen[e.Code], e.Code)
 			seen[e.Code] = true
 			require.NotEmpty(t, e.Title, e.Code)

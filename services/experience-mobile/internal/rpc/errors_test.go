@@ -7,11 +7,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
-	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
 func TestTranslate(t *testing.T) {

@@ -19,8 +19,10 @@ func customer() *customerv1.Customer {
 		ErpNumber: "17", Etag: "42", CreateTime: timestamppb.New(time.Unix(1, 0)), UpdateTime: timestamppb.New(time.Unix(2, 0)),
 		Address: &customerv1.Address{Street: "S 1", City: "Bonn", PostalCode: "53111", Region: "NW", Country: "DE"},
 		Sources: []*customerv1.SourceRecord{
-			{System: "salesforce", RecordId: "1", Pending: true}, {System: "erp", Pending: false},
-			{System: "salesforce", RecordId: "2", Pending: true}, {System: "crm2", Pending: true},
+			{System: "salesforce", RecordId: "1", Pending: true},
+			{System: "erp", Pending: false},
+			{System: "salesforce", RecordId: "2", Pending: true},
+			{System: "crm2", Pending: true},
 		},
 	}
 }
