@@ -49,7 +49,7 @@ func BenchmarkSQLite(b *testing.B) {
 		naive, err := sql.Open("sqlite", "file:"+dsn[len("sqlite:"):]+
 			"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
 		require.NoError(b, err)
-		defer naive.Close() //nolint:errcheck // benchmark
+		defer naive.Close()
 		naive.SetMaxOpenConns(8)
 		b.SetParallelism(32)
 		b.RunParallel(func(pb *testing.PB) {
@@ -75,7 +75,7 @@ func ExampleDB_Tx() {
 	if err != nil {
 		panic(err)
 	}
-	defer d.Close() //nolint:errcheck // example
+	defer d.Close()
 	if err := d.Migrate(ctx, schema, "item_migrations"); err != nil {
 		panic(err)
 	}

@@ -78,7 +78,7 @@ func (g *group) join(ctx context.Context, fn func(ctx context.Context, tx *sql.T
 	select {
 	case tx := <-j.grant:
 		if err := j.call(tx, fn); err != nil {
-			<-j.result // the rollback; its own failure changes nothing for this caller
+			<-j.result //nolint:errcheck // the rollback; its own failure changes nothing for this caller
 			return err
 		}
 		// Not bounded by ctx: the answer is a commit away, and leaving now would make it uncertain.
@@ -105,7 +105,7 @@ func (g *group) run(first *job) {
 		first.result <- fmt.Errorf("writer connection: %w", err)
 		return
 	}
-	defer conn.Close() //nolint:errcheck // returns it to the pool
+	defer conn.Close()
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		discard(conn)

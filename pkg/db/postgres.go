@@ -84,7 +84,7 @@ func (d *DB) pgOnce(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 	if err != nil {
 		return fmt.Errorf("database connection: %w", err)
 	}
-	defer conn.Close() //nolint:errcheck // returns it to the pool
+	defer conn.Close()
 	// Without cancellation: database/sql would otherwise roll back behind our back, and a cancel in the middle of
 	// COMMIT would leave the outcome unknown. The statements of fn still end with ctx.
 	tx, err := conn.BeginTx(context.WithoutCancel(ctx), &sql.TxOptions{Isolation: sql.LevelReadCommitted})

@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -15,9 +17,6 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
-
-	"database/sql"
-	"database/sql/driver"
 )
 
 func openSQLite(ctx context.Context, path string, t *telemetry.Telemetry) (*DB, error) {

@@ -89,7 +89,7 @@ func TestKeptStatements(t *testing.T) {
 		read = func(level int) (n int) {
 			rows, err := conn.QueryContext(t.Context(), "SELECT a FROM t WHERE a > $1 ORDER BY a", 0)
 			require.NoError(t, err)
-			defer rows.Close() //nolint:errcheck // checked by Err
+			defer rows.Close()
 			for want := int64(1); rows.Next(); want++ {
 				var a int64
 				require.NoError(t, rows.Scan(&a))
@@ -120,7 +120,7 @@ func TestKeptStatements(t *testing.T) {
 		columns := func() []string {
 			rows, err := conn.QueryContext(t.Context(), "SELECT * FROM t")
 			require.NoError(t, err)
-			defer rows.Close() //nolint:errcheck // nothing is read
+			defer rows.Close()
 			names, err := rows.Columns()
 			require.NoError(t, err)
 			return names
@@ -160,7 +160,7 @@ func TestKeptStatements(t *testing.T) {
 		var n int
 		rows, err = d.read.QueryContext(t.Context(), text, 0)
 		require.NoError(t, err)
-		defer rows.Close() //nolint:errcheck // checked by Err
+		defer rows.Close()
 		for rows.Next() {
 			n++
 		}

@@ -29,8 +29,23 @@ func TestParseHeader(t *testing.T) {
 		require.Equal(t, idempotent.Key(want), k)
 	}
 	for _, bad := range [][]string{
-		{``}, {`""`}, {` `}, {`"abc`}, {`"a\bc"`}, {`"a\`}, {`a"b`}, {`a, b`}, {`"a", "b"`}, {`"a""b"`}, {"a", "b"}, {"a\x00b"}, {"a\tb"},
-		{"ключ"}, {`"ü"`}, {strings.Repeat("x", 256)}, {"\x7f"},
+		{``},
+		{`""`},
+		{` `},
+		{`"abc`},
+		{`"a\bc"`},
+		{`"a\`},
+		{`a"b`},
+		{`a, b`},
+		{`"a", "b"`},
+		{`"a""b"`},
+		{"a", "b"},
+		{"a\x00b"},
+		{"a\tb"},
+		{"ключ"},
+		{`"ü"`},
+		{strings.Repeat("x", 256)},
+		{"\x7f"},
 	} {
 		_, err := idempotent.ParseHeader(bad)
 		require.Equal(t, idempotent.ReasonKeyInvalid, fault.ReasonOf(err), "%q", bad)

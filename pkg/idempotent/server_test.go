@@ -456,7 +456,7 @@ func TestServer_Crashes(t *testing.T) {
 		require.Equal(t, idempotent.ReasonInProgress, fault.ReasonOf(w.call(t.Context(), "Recoverable", "k", "a").err), "as long as the lease runs")
 		clock.Advance(30 * time.Second)
 		require.Equal(t, "attempt 2", w.call(t.Context(), "Recoverable", "k", "a").text)
-		require.Equal(t, 2, len(children))
+		require.Len(t, children, 2)
 		require.Equal(t, children[0], children[1], "both attempts use the same key below")
 	})
 	t.Run("the same of a manual method stays uncertain", func(t *testing.T) {

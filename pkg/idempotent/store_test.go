@@ -3,7 +3,6 @@ package idempotent_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -87,7 +86,7 @@ func TestSQLStore_HidesCallersAndKeys(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer rows.Close() //nolint:errcheck // test
+		defer rows.Close()
 		for rows.Next() {
 			var a, b string
 			if err := rows.Scan(&a, &b); err != nil {
@@ -130,7 +129,7 @@ func TestSQLStore_TwoReplicasShareOneRecord(t *testing.T) {
 			res, err = stores[1].Begin(t.Context(), c)
 			require.NoError(t, err)
 			require.Equal(t, idempotent.Replay, res.Outcome)
-			require.False(t, errors.Is(err, idempotent.ErrStale))
+			require.NotErrorIs(t, err, idempotent.ErrStale)
 		})
 	}
 }

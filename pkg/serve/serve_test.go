@@ -160,7 +160,7 @@ func (r *running) get(path string) (int, string) {
 	defer tr.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: tr}).Get("http://" + r.addrs.Ops + path)
 	require.NoError(r.t, err)
-	defer resp.Body.Close() //nolint:errcheck // test
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	require.NoError(r.t, err)
 	return resp.StatusCode, string(b)
@@ -295,7 +295,8 @@ func TestRun_StopOrder(t *testing.T) {
 	require.NoError(t, stream.CloseSend())
 	require.NoError(t, stream.RecvMsg(&emptypb.Empty{}))
 	result := make(chan error, 1)
-	go func() { result <- call(t.Context(), t, conn, "Write") }()
+	ctx, body := t.Context(), request(t, "")
+	go func() { result <- conn.Invoke(ctx, "/servetest.TestService/Write", body, &emptypb.Empty{}) }()
 	<-inCall
 	begun := time.Now()
 	r.stop()
@@ -320,7 +321,8 @@ func TestRun_CutsOffWhatDoesNotEnd(t *testing.T) {
 	}}.register(t)})
 	result := make(chan error, 1)
 	conn := r.dial(serve.ClientOptions{})
-	go func() { result <- call(t.Context(), t, conn, "Write") }()
+	ctx, body := t.Context(), request(t, "")
+	go func() { result <- conn.Invoke(ctx, "/servetest.TestService/Write", body, &emptypb.Empty{}) }()
 	<-inCall
 	r.stop()
 	require.NoError(t, r.wait())
@@ -350,7 +352,7 @@ func TestRun_Failures(t *testing.T) {
 		t.Parallel()
 		ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // test
 		require.NoError(t, err)
-		defer ln.Close() //nolint:errcheck // test
+		defer ln.Close()
 		cfg := serve.DefaultConfig()
 		cfg.Ops = ln.Addr().String()
 		err = serve.Run(t.Context(), serve.Service{Name: "test", Config: cfg, Telemetry: telemetry.Discard(), Loops: []serve.Loop{

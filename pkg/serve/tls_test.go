@@ -140,7 +140,7 @@ func TestTLS_HTTP(t *testing.T) {
 	defer tr.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: tr}).Get("https://" + r.addrs.HTTP["web"]) //nolint:noctx // test
 	require.NoError(t, err)
-	defer resp.Body.Close() //nolint:errcheck // test
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/2.0", string(body))

@@ -167,7 +167,7 @@ func ExamplePersonal() {
 	if err != nil {
 		panic(err)
 	}
-	defer tel.Shutdown(context.Background()) //nolint:errcheck // example
+	defer tel.Shutdown(context.Background())
 	tel.Log.Info("customer changed", telemetry.KeyCustomerID, "c-42", "email", "ada@example.com", "greeting", telemetry.Personal("Dear Ada"))
 	_, line, _ := strings.Cut(strings.TrimSpace(out.String()), "level=")
 	fmt.Println(line)

@@ -78,7 +78,7 @@ func schema(t testing.TB) string {
 		defer cancel()
 		admin, err := sql.Open("pgx", base)
 		require.NoError(t, err)
-		defer admin.Close() //nolint:errcheck // test support
+		defer admin.Close()
 		_, err = admin.ExecContext(ctx, statement)
 		require.NoError(t, err)
 	}

@@ -151,8 +151,11 @@ func scopes(f fixture) {
 	base := claim("k")
 	require.NoError(f.t, f.store.Complete(f.t.Context(), f.granted(base), answer("one")))
 	for _, s := range []idempotent.Scope{
-		{Principal: "q", Method: "/m", Key: "k"}, {Principal: "p", Method: "/n", Key: "k"}, {Principal: "p", Method: "/m", Key: "l"},
-		{Principal: "p/", Method: "m", Key: "k"}, {Principal: "", Method: "p/m", Key: "k"},
+		{Principal: "q", Method: "/m", Key: "k"},
+		{Principal: "p", Method: "/n", Key: "k"},
+		{Principal: "p", Method: "/m", Key: "l"},
+		{Principal: "p/", Method: "m", Key: "k"},
+		{Principal: "", Method: "p/m", Key: "k"},
 	} {
 		c := claim("")
 		c.Scope = s

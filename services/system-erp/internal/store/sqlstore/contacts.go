@@ -22,8 +22,13 @@ func contactTable() table[erp.Contact] {
 		},
 		targets: func(c *erp.Contact) []any {
 			return []any{
-				&c.ID, optional{&c.CustomerID}, &c.FirstName, &c.LastName, &c.Title, &c.Department, &c.Email, &c.Phone,
-				&c.Mobile, &c.Language, &c.Version, moment{&c.Created}, moment{&c.Updated}, &c.Deleted,
+				&c.ID,
+				optional{&c.CustomerID},
+				&c.FirstName, &c.LastName, &c.Title, &c.Department, &c.Email, &c.Phone,
+				&c.Mobile, &c.Language, &c.Version,
+				moment{&c.Created},
+				moment{&c.Updated},
+				&c.Deleted,
 			}
 		},
 		parent: func(c *erp.Contact) string { return c.CustomerID },

@@ -107,8 +107,10 @@ func TestCrash(t *testing.T) {
 		"a batch that creates and changes": func(ctx context.Context, s *Store, _ erp.Customer) error {
 			res, err := s.Customers().Upsert(ctx, []store.Upsert[erp.Customer]{
 				{Record: erp.Customer{Name: "New", Addresses: address, TaxIDs: tax}, Key: ref("new")},
-				{Record: erp.Customer{Name: "Changed", TaxIDs: []erp.TaxID{{Scheme: "x", Value: "2"}}, Addresses: []erp.Address{{City: "Köln"}},
-					Head: erp.Head{Refs: []erp.Ref{ref("more")}}}, Key: ref("old")},
+				{Record: erp.Customer{
+					Name: "Changed", TaxIDs: []erp.TaxID{{Scheme: "x", Value: "2"}}, Addresses: []erp.Address{{City: "Köln"}},
+					Head: erp.Head{Refs: []erp.Ref{ref("more")}},
+				}, Key: ref("old")},
 			})
 			if err == nil && (res[0].Outcome != erp.Created || res[1].Outcome != erp.Updated) {
 				return fmt.Errorf("outcomes %v %v", res[0].Outcome, res[1].Outcome)

@@ -28,7 +28,12 @@ func customerTable() table[erp.Customer] {
 		targets: func(c *erp.Customer) []any {
 			return []any{
 				&c.ID, &c.Number, &c.Kind, &c.Name, &c.Email, &c.Phone, &c.Website, &c.Language, &c.Currency, &c.PaymentTerms,
-				&c.OrderBlock, extensions{&c.Extensions}, &c.Version, moment{&c.Created}, moment{&c.Updated}, &c.Deleted,
+				&c.OrderBlock,
+				extensions{&c.Extensions},
+				&c.Version,
+				moment{&c.Created},
+				moment{&c.Updated},
+				&c.Deleted,
 			}
 		},
 		load:   loadCustomerParts,
