@@ -239,7 +239,7 @@ func doc(f *schema.Field) string {
 		return "LastModifiedBy:EntityId"
 	}
 	kind := map[schema.Type]string{
-		schema.Picklist: "DynamicEnum", schema.Email: "Email", schema.Phone: "Phone", schema.URL: "Url", schema.Boolean: "Boolean",
+		schema.Picklist: "DynamicEnum", schema.MultiPicklist: "MultiEnum", schema.Email: "Email", schema.Phone: "Phone", schema.URL: "Url", schema.Boolean: "Boolean",
 		schema.Int: "Integer", schema.Double: "Double", schema.Currency: "Currency", schema.Percent: "Percent",
 		schema.Date: "DateOnly", schema.DateTime: "DateTime", schema.Address: "Address", schema.TextArea: "Text", schema.String: "Text",
 	}[f.Type]

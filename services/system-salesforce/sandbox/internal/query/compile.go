@@ -3,10 +3,12 @@
 //
 // Invariant: the answer is the same whichever access path is taken; indexes
 // only spare work. Null rules are those of SOQL: null differs from every value,
-// and no value is smaller or greater than null.
+// and no value is smaller or greater than null. It does not keep cursors: who
+// runs a plan decides how much of the rows to give out.
 package query
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +18,24 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
 
+// The documented limits of a statement.
+const (
+	maxOffset      = 2000
+	maxParentDepth = 5
+	maxParents     = 55
+	maxChildren    = 20
+	maxChildDepth  = 4 // below the root, which is the first of five levels
+	maxFieldsRows  = 200
+	maxSemiJoins   = 2
+)
+
+// The API versions in which something came.
+const (
+	fieldsVersion = 51
+	nestedVersion = 58
+	newestVersion = 1000
+)
+
 // Plan is a checked statement, ready to run any number of times.
 type Plan struct {
 	Object *schema.Object
@@ -23,11 +43,19 @@ type Plan struct {
 	Count bool
 
 	out     *output
-	where   node
+	where   node[*store.Record]
 	order   []ordering
 	limit   int
 	offset  int
 	bounded bool
+	// group is set if the answer consists of groups.
+	group   *grouping
+	grouped bool
+	// link is the reference to the parent if this is a child subquery.
+	link *schema.Field
+	// unbounded is set by FIELDS(ALL) and FIELDS(CUSTOM).
+	unbounded bool
+	sorts     bool
 }
 
 type ordering struct {
@@ -36,70 +64,170 @@ type ordering struct {
 	nullsLast bool
 }
 
-// reference reaches a field, perhaps through parents.
-type reference struct {
-	parents []*schema.Field
-	field   *schema.Field
+// Options says how a statement is read.
+type Options struct {
+	// Now is what relative dates are taken from.
+	Now time.Time
+	// Version is the API version of the call; 0 means the newest.
+	Version int
 }
 
-func (x reference) of(v store.View, r *store.Record) any {
-	for _, p := range x.parents {
-		if r = Parent(v, r, p); r == nil {
-			return nil
-		}
+// Compile reads and checks a statement of the newest version.
+func Compile(s *schema.Schema, text string, now time.Time) (*Plan, *store.Error) {
+	return CompileAs(s, text, Options{Now: now})
+}
+
+// CompileAs reads and checks a statement.
+func CompileAs(s *schema.Schema, text string, opt Options) (*Plan, *store.Error) {
+	if opt.Version == 0 {
+		opt.Version = newestVersion
 	}
-	return r.Get(x.field)
+	q, err := soql.Parse(text)
+	if err != nil {
+		var at soql.SyntaxError
+		if se := (*soql.SyntaxError)(nil); errors.As(err, &se) {
+			at = *se
+		}
+		return nil, located("MALFORMED_QUERY", text, at.Pos, err.Error())
+	}
+	c := &compiler{schema: s, q: q, text: text, opt: opt, object: s.Object(q.From), used: &usage{parents: map[string]bool{}}}
+	if c.object == nil {
+		return nil, c.unknownObject()
+	}
+	p := &Plan{}
+	return p, c.plan(p)
 }
 
-// Parent follows a reference field; nil if it is null or leads nowhere.
-func Parent(v store.View, r *store.Record, f *schema.Field) *store.Record {
-	id, _ := r.Get(f).(string)
-	return v.Any(id)
-}
-
+// compiler checks one statement or subquery.
 type compiler struct {
 	schema *schema.Schema
 	object *schema.Object
 	q      *soql.Query
 	text   string
-	now    time.Time
+	opt    Options
+	// aliases are the names that stand for the object or a path of parents.
+	aliases map[string][]string
+	// depth is how many parents enclose a child subquery.
+	depth int
+	// member is set in the subquery of a semi-join.
+	member bool
+	joins  int
+	used   *usage
 }
 
-// Compile reads and checks a statement. Relative dates are taken from now.
-func Compile(s *schema.Schema, text string, now time.Time) (*Plan, *store.Error) {
-	q, err := soql.Parse(text)
+// usage counts the relationships of the whole statement.
+type usage struct {
+	parents  map[string]bool
+	children int
+}
+
+func (c *compiler) at(pos int, code, format string, args ...any) *store.Error {
+	return located(code, c.text, pos, fmt.Sprintf(format, args...))
+}
+
+func malformed(message string) *store.Error {
+	return &store.Error{Code: "MALFORMED_QUERY", Message: message}
+}
+
+func (c *compiler) unknownObject() *store.Error {
+	return c.at(c.q.FromPos, "INVALID_TYPE", "sObject type '%s' is not supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. Please reference your WSDL or the describe call for the appropriate names.", c.q.From)
+}
+
+func (c *compiler) plan(p *Plan) *store.Error {
+	q := c.q
+	p.Object, p.Count, p.limit, p.offset, p.bounded = c.object, q.Count, q.Limit, max(q.Offset, 0), q.Limit >= 0
+	p.sorts, p.grouped = len(q.OrderBy) > 0, len(q.GroupBy) > 0
+	if p.offset > maxOffset {
+		return &store.Error{Code: "NUMBER_OUTSIDE_VALID_RANGE", Message: "Maximum SOQL offset allowed is 2000"}
+	}
+	if err := c.names(); err != nil {
+		return err
+	}
+	aggregates := c.aggregates()
+	var err *store.Error
+	switch {
+	case q.Count && (p.sorts || p.grouped || q.Having != nil):
+		return malformed("COUNT() cannot be used with ORDER BY, GROUP BY or HAVING; use COUNT(fieldName)")
+	case q.Count:
+		p.out = &output{}
+	case aggregates:
+		p.out = &output{}
+		p.group, err = c.grouping()
+	default:
+		p.out, err = c.selection(p)
+	}
 	if err != nil {
-		se := err.(*soql.SyntaxError)
-		return nil, located("MALFORMED_QUERY", text, se.Pos, se.Message)
-	}
-	c := &compiler{schema: s, q: q, text: text, now: now, object: s.Object(q.From)}
-	if c.object == nil {
-		return nil, located("INVALID_TYPE", text, q.FromPos, fmt.Sprintf("sObject type '%s' is not supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. Please reference your WSDL or the describe call for the appropriate names.", q.From))
-	}
-	p := &Plan{Object: c.object, Count: q.Count, limit: q.Limit, offset: max(q.Offset, 0), bounded: q.Limit >= 0}
-	if p.offset > 2000 {
-		return nil, &store.Error{Code: "NUMBER_OUTSIDE_VALID_RANGE", Message: "Maximum SOQL offset allowed is 2000"}
-	}
-	var fail *store.Error
-	if p.out, fail = c.selection(); fail != nil {
-		return nil, fail
+		return err
 	}
 	if q.Where != nil {
-		if p.where, fail = c.condition(q.Where); fail != nil {
-			return nil, fail
+		if p.where, err = condition(q.Where, c.leaf(topLevel(q.Where))); err != nil {
+			return err
 		}
 	}
-	for _, o := range q.OrderBy {
-		ref, fail := c.resolve(o.Path)
-		if fail != nil {
-			return nil, fail
+	if !aggregates {
+		return c.orders(p)
+	}
+	return nil
+}
+
+// aggregates reports whether the answer consists of groups.
+func (c *compiler) aggregates() bool {
+	for _, i := range c.q.Items {
+		if i.Func != "" && i.Func != "FIELDS" {
+			return true
 		}
-		if ref.field.Type == schema.Address || ref.field.Type == schema.TextArea {
-			return nil, located("INVALID_FIELD", text, o.Path.Pos, fmt.Sprintf("field '%s' can not be sorted in a query call", ref.field.Name))
+	}
+	return len(c.q.GroupBy) > 0 || c.q.Having != nil
+}
+
+func (c *compiler) orders(p *Plan) *store.Error {
+	for _, o := range c.q.OrderBy {
+		if o.Func != "" {
+			return c.at(o.Pos, "MALFORMED_QUERY", "only aggregate queries can be ordered by %s", o.Func)
+		}
+		ref, err := c.resolve(o.Path)
+		if err != nil {
+			return err
+		}
+		if !ref.field.Sortable() {
+			return c.at(o.Pos, "INVALID_FIELD", "field '%s' can not be sorted in a query call", ref.field.Name)
 		}
 		p.order = append(p.order, ordering{ref, o.Desc, o.NullsLast})
 	}
-	return p, nil
+	return nil
+}
+
+// names collects the aliases of FROM.
+func (c *compiler) names() *store.Error {
+	c.aliases = map[string][]string{}
+	for _, own := range []string{c.object.Name, c.q.From, c.q.Alias} {
+		if own != "" && c.object.Relationship(own) == nil {
+			c.aliases[strings.ToLower(own)] = nil
+		}
+	}
+	for _, j := range c.q.Joins {
+		key := strings.ToLower(j.Alias)
+		if _, taken := c.aliases[key]; taken {
+			return c.at(j.Path.Pos, "MALFORMED_QUERY", "duplicate alias: %s", j.Alias)
+		}
+		path := c.expand(j.Path.Names)
+		if _, err := c.resolve(soql.Path{Names: append(path[:len(path):len(path)], "Id"), Pos: j.Path.Pos}); err != nil {
+			return err
+		}
+		c.aliases[key] = path
+	}
+	return nil
+}
+
+// expand replaces a leading alias by what it stands for.
+func (c *compiler) expand(names []string) []string {
+	if len(names) < 2 {
+		return names
+	}
+	if path, ok := c.aliases[strings.ToLower(names[0])]; ok {
+		return append(path[:len(path):len(path)], names[1:]...)
+	}
+	return names
 }
 
 // located builds the message form of the vendor: the text around the place,
@@ -111,87 +239,4 @@ func located(code, text string, pos int, message string) *store.Error {
 	from, to := max(0, pos-30), min(len(text), pos+30)
 	snippet := strings.ToValidUTF8(strings.ReplaceAll(text[from:to], "\n", " "), "?")
 	return &store.Error{Code: code, Message: fmt.Sprintf("\n%s\n%s^\nERROR at Row:%d:Column:%d\n%s", snippet, strings.Repeat(" ", pos-from), row, column, message)}
-}
-
-// resolve finds the field of a path, skipping the object's own name or alias.
-func (c *compiler) resolve(path soql.Path) (reference, *store.Error) {
-	names := path.Names
-	if len(names) > 1 && (strings.EqualFold(names[0], c.q.Alias) || strings.EqualFold(names[0], c.q.From)) && c.object.Relationship(names[0]) == nil {
-		names = names[1:]
-	}
-	var ref reference
-	o := c.object
-	for _, name := range names[:len(names)-1] {
-		f := o.Relationship(name)
-		if f == nil {
-			return ref, located("INVALID_FIELD", c.text, path.Pos, fmt.Sprintf("Didn't understand relationship '%s' in field path. If you are attempting to use a custom relationship, be sure to append the '__r' after the custom relationship name. Please reference your WSDL or the describe call for the appropriate names.", name))
-		}
-		ref.parents = append(ref.parents, f)
-		o = c.schema.Object(f.ReferenceTo[0])
-	}
-	if len(ref.parents) > 5 {
-		return ref, located("MALFORMED_QUERY", c.text, path.Pos, "a relationship path cannot have more than 5 levels")
-	}
-	last := names[len(names)-1]
-	if ref.field = o.Field(last); ref.field == nil {
-		return ref, located("INVALID_FIELD", c.text, path.Pos, fmt.Sprintf("No such column '%s' on entity '%s'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name. Please reference your WSDL or the describe call for the appropriate names.", last, o.Name))
-	}
-	return ref, nil
-}
-
-// output is the tree of selected fields; parents nest.
-type output struct {
-	items []item
-}
-
-type item struct {
-	field *schema.Field
-	// into is set when the item is a parent reached through field.
-	into *output
-}
-
-func (c *compiler) selection() (*output, *store.Error) {
-	out := &output{}
-	if c.q.All != "" {
-		if c.q.All != "STANDARD" && (c.q.Limit < 0 || c.q.Limit > 200) {
-			return nil, &store.Error{Code: "MALFORMED_QUERY", Message: "The SOQL FIELDS function must have a LIMIT of at most 200"}
-		}
-		for _, f := range c.object.Fields {
-			if c.q.All == "ALL" || f.Custom() == (c.q.All == "CUSTOM") {
-				out.items = append(out.items, item{field: f})
-			}
-		}
-	}
-	for _, path := range c.q.Fields {
-		ref, err := c.resolve(path)
-		if err != nil {
-			return nil, err
-		}
-		if !out.add(ref) {
-			return nil, located("INVALID_FIELD", c.text, path.Pos, "duplicate field selected: "+strings.Join(path.Names, "."))
-		}
-	}
-	return out, nil
-}
-
-func (o *output) add(ref reference) bool {
-	if len(ref.parents) == 0 {
-		for _, i := range o.items {
-			if i.field == ref.field && i.into == nil {
-				return false
-			}
-		}
-		o.items = append(o.items, item{field: ref.field})
-		return true
-	}
-	p := ref.parents[0]
-	rest := reference{ref.parents[1:], ref.field}
-	for _, i := range o.items {
-		if i.field == p && i.into != nil {
-			return i.into.add(rest)
-		}
-	}
-	into := &output{}
-	o.items = append(o.items, item{field: p, into: into})
-	return into.add(rest)
 }

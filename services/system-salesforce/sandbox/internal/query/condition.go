@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,164 +11,68 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
 
-// node is one checked condition.
-type node interface {
-	match(v store.View, r *store.Record) bool
+// node is one checked condition on records (WHERE) or groups (HAVING).
+type node[T any] interface {
+	match(x *run, t T) bool
 }
 
 type (
-	all  []node
-	some []node
-	none struct{ of node }
+	all[T any]  []node[T]
+	some[T any] []node[T]
+	none[T any] struct{ of node[T] }
 )
 
-func (n all) match(v store.View, r *store.Record) bool {
-	for _, x := range n {
-		if !x.match(v, r) {
+func (n all[T]) match(x *run, t T) bool {
+	for _, term := range n {
+		if !term.match(x, t) {
 			return false
 		}
 	}
 	return true
 }
 
-func (n some) match(v store.View, r *store.Record) bool {
-	for _, x := range n {
-		if x.match(v, r) {
+func (n some[T]) match(x *run, t T) bool {
+	for _, term := range n {
+		if term.match(x, t) {
 			return true
 		}
 	}
 	return false
 }
 
-func (n none) match(v store.View, r *store.Record) bool { return !n.of.match(v, r) }
+func (n none[T]) match(x *run, t T) bool { return !n.of.match(x, t) }
 
-// test compares one field. Values are folded to lower case for texts. For a
-// date literal from and to bound the period in milliseconds.
+// test compares one field of a record.
 type test struct {
-	ref      reference
-	op       string
-	fold     bool
-	values   []any
-	pattern  []rune
-	period   bool
-	from, to int64
+	ref reference
+	check
 }
 
-func (t *test) match(v store.View, r *store.Record) bool {
-	have := t.ref.of(v, r)
-	if s, ok := have.(string); ok && t.fold {
-		have = strings.ToLower(s)
-	}
-	switch t.op {
-	case "=", "IN":
-		return t.contains(have)
-	case "!=", "NOT IN":
-		return !t.contains(have)
-	case "LIKE":
-		s, ok := have.(string)
-		return ok && like([]rune(s), t.pattern)
-	}
-	if have == nil {
-		return false
-	}
-	if t.period {
-		return t.beside(have)
-	}
-	d := Order(have, t.values[0])
-	switch t.op {
-	case "<":
-		return d < 0
-	case "<=":
-		return d <= 0
-	case ">":
-		return d > 0
-	default:
-		return d >= 0
-	}
-}
+func (t *test) match(x *run, r *store.Record) bool { return t.holds(t.ref.of(x.v, r)) }
 
-func (t *test) contains(have any) bool {
-	if t.period {
-		ms, ok := have.(int64)
-		return ok && ms >= t.from && ms < t.to
-	}
-	for _, want := range t.values {
-		if have == want {
-			return true
-		}
-	}
-	return false
-}
-
-func (t *test) beside(have any) bool {
-	ms := have.(int64)
-	switch t.op {
-	case "<":
-		return ms < t.from
-	case "<=":
-		return ms < t.to
-	case ">":
-		return ms >= t.to
-	default:
-		return ms >= t.from
-	}
-}
-
-// Order compares two values of one field, null first.
-func Order(a, b any) int {
-	switch x := a.(type) {
-	case nil:
-		if b == nil {
-			return 0
-		}
-		return -1
-	case string:
-		if y, ok := b.(string); ok {
-			return strings.Compare(x, y)
-		}
-	case float64:
-		if y, ok := b.(float64); ok {
-			return cmp.Compare(x, y)
-		}
-	case int64:
-		if y, ok := b.(int64); ok {
-			return cmp.Compare(x, y)
-		}
-	case bool:
-		if y, ok := b.(bool); ok {
-			switch {
-			case x == y:
-				return 0
-			case y:
-				return -1
-			}
-		}
-	}
-	return 1
-}
-
-func (c *compiler) condition(e soql.Expr) (node, *store.Error) {
+// condition checks an expression; leaf checks the comparisons in it.
+func condition[T any](e soql.Expr, leaf func(soql.Compare) (node[T], *store.Error)) (node[T], *store.Error) {
 	switch e := e.(type) {
 	case soql.And:
-		terms, err := c.conditions(e)
-		return all(terms), err
+		terms, err := conditions(e, leaf)
+		return all[T](terms), err
 	case soql.Or:
-		terms, err := c.conditions(e)
-		return some(terms), err
+		terms, err := conditions(e, leaf)
+		return some[T](terms), err
 	case soql.Not:
-		of, err := c.condition(e.Of)
-		return none{of}, err
+		of, err := condition(e.Of, leaf)
+		return none[T]{of}, err
 	case soql.Compare:
-		return c.test(e)
+		return leaf(e)
 	default:
-		return nil, &store.Error{Code: "MALFORMED_QUERY", Message: fmt.Sprintf("unknown condition %T", e)}
+		return nil, malformed(fmt.Sprintf("unknown condition %T", e))
 	}
 }
 
-func (c *compiler) conditions(terms []soql.Expr) ([]node, *store.Error) {
-	out := make([]node, len(terms))
+func conditions[T any](terms []soql.Expr, leaf func(soql.Compare) (node[T], *store.Error)) ([]node[T], *store.Error) {
+	out := make([]node[T], len(terms))
 	for i, term := range terms {
-		n, err := c.condition(term)
+		n, err := condition(term, leaf)
 		if err != nil {
 			return nil, err
 		}
@@ -178,46 +81,78 @@ func (c *compiler) conditions(terms []soql.Expr) ([]node, *store.Error) {
 	return out, nil
 }
 
-func (c *compiler) test(e soql.Compare) (node, *store.Error) {
-	ref, err := c.resolve(e.Path)
-	if err != nil {
-		return nil, err
-	}
-	f := ref.field
-	if f.Type == schema.Address || f.Type == schema.TextArea && f.Length > 255 {
-		return nil, located("INVALID_FIELD", c.text, e.Path.Pos, fmt.Sprintf("field '%s' can not be filtered in a query call", f.Name))
-	}
-	t := &test{ref: ref, op: e.Op, fold: f.Type.Text() && !f.CaseSensitive}
-	if e.Op == "LIKE" {
-		return c.like(t, e)
-	}
-	ordered := strings.ContainsAny(e.Op, "<>")
-	if ordered && f.Type == schema.Boolean {
-		return nil, located("INVALID_QUERY_FILTER_OPERATOR", c.text, e.Path.Pos, "invalid operator on boolean field")
-	}
-	for _, lit := range e.Values {
-		if lit.Kind == soql.Null {
-			if ordered {
-				return nil, located("INVALID_FIELD", c.text, lit.Pos, fmt.Sprintf("invalid operator for null value: %s", e.Op))
-			}
-			t.values = append(t.values, nil)
-			continue
+// leaf checks the comparisons of WHERE. Those at places in top may be
+// semi-joins.
+func (c *compiler) leaf(top map[int]bool) func(soql.Compare) (node[*store.Record], *store.Error) {
+	return func(e soql.Compare) (node[*store.Record], *store.Error) {
+		switch {
+		case e.Func != "":
+			return nil, c.at(e.Pos, "MALFORMED_QUERY", "the aggregate function %s is not allowed in WHERE", e.Func)
+		case e.Sub != nil:
+			return c.join(e, top)
 		}
-		if lit.Kind == soql.DateLiteral && (f.Type == schema.Date || f.Type == schema.DateTime) && !strings.HasSuffix(e.Op, "IN") {
-			from, to := lit.Range(c.now)
-			t.period, t.from, t.to = true, from.UnixMilli(), to.UnixMilli()
-			continue
-		}
-		v, err := c.literal(f, lit)
+		ref, err := c.resolve(e.Path)
 		if err != nil {
 			return nil, err
 		}
-		if s, ok := v.(string); ok && t.fold {
-			v = strings.ToLower(s)
-		}
-		t.values = append(t.values, v)
+		t := &test{ref: ref}
+		t.check, err = c.check(ref.field, e)
+		return t, err
 	}
-	return t, nil
+}
+
+// check prepares the comparison of a field's values with literals.
+func (c *compiler) check(f *schema.Field, e soql.Compare) (check, *store.Error) {
+	k := check{op: e.Op, fold: f.Type.Text() && !f.CaseSensitive}
+	if !f.Filterable() {
+		return k, c.at(e.Pos, "INVALID_FIELD", "field '%s' can not be filtered in a query call", f.Name)
+	}
+	several := e.Op == "INCLUDES" || e.Op == "EXCLUDES"
+	ordered := strings.ContainsAny(e.Op, "<>")
+	switch {
+	case e.Op == "LIKE":
+		return k, c.like(&k, f, e)
+	case several != (f.Type == schema.MultiPicklist) && (several || ordered):
+		return k, c.at(e.Pos, "INVALID_QUERY_FILTER_OPERATOR", "invalid operator on %s field", f.Type)
+	case ordered && f.Type == schema.Boolean:
+		return k, c.at(e.Pos, "INVALID_QUERY_FILTER_OPERATOR", "invalid operator on boolean field")
+	}
+	for _, lit := range e.Values {
+		if err := c.value(&k, f, lit); err != nil {
+			return k, err
+		}
+		if v := k.last(); v == nil && ordered && lit.Kind == soql.Null {
+			return k, c.at(lit.Pos, "INVALID_FIELD", "invalid operator for null value: %s", e.Op)
+		}
+	}
+	if several {
+		k.combine()
+	}
+	k.index()
+	return k, nil
+}
+
+// value adds one literal to a comparison.
+func (c *compiler) value(k *check, f *schema.Field, lit soql.Value) *store.Error {
+	timed := f.Type == schema.Date || f.Type == schema.DateTime
+	if lit.Kind == soql.DateLiteral && timed {
+		from, to := lit.Range(c.opt.Now)
+		k.periods = append(k.periods, period{from.UnixMilli(), to.UnixMilli()})
+		return nil
+	}
+	if lit.Kind == soql.Null {
+		k.values = append(k.values, nil)
+		return nil
+	}
+	v, err := c.literal(f, lit)
+	if err != nil {
+		return err
+	}
+	if s, ok := v.(string); ok && k.fold {
+		v = strings.ToLower(s)
+	}
+	k.values = append(k.values, v)
+	return nil
 }
 
 // literal checks that a literal's kind suits the field.
@@ -235,7 +170,7 @@ func (c *compiler) literal(f *schema.Field, lit soql.Value) (any, *store.Error) 
 		if id, ok := sfid.Normal(lit.Text); ok {
 			return id, nil
 		}
-		return nil, located("INVALID_QUERY_FILTER_OPERATOR", c.text, lit.Pos, "invalid ID field: "+lit.Text)
+		return nil, c.at(lit.Pos, "INVALID_QUERY_FILTER_OPERATOR", "invalid ID field: %s", lit.Text)
 	case f.Type.Number() && lit.Kind == soql.Number:
 		n, _ := strconv.ParseFloat(lit.Text, 64)
 		return n, nil
@@ -257,76 +192,24 @@ func (c *compiler) literal(f *schema.Field, lit soql.Value) (any, *store.Error) 
 	case f.Type == schema.Date:
 		kind, quoted = "date", "should not be enclosed in quotes"
 	}
-	return nil, located("INVALID_FIELD", c.text, lit.Pos, fmt.Sprintf("value of filter criterion for field '%s' must be of type %s and %s", f.Name, kind, quoted))
+	return nil, c.at(lit.Pos, "INVALID_FIELD", "value of filter criterion for field '%s' must be of type %s and %s", f.Name, kind, quoted)
 }
 
 // plain drops the escapes that only LIKE understands.
 func plain(s string) string {
-	return strings.NewReplacer(`\_`, `_`, `\%`, `%`).Replace(s)
+	return strings.NewReplacer(`\\`, `\`, `\_`, `_`, `\%`, `%`).Replace(s)
 }
 
-func (c *compiler) like(t *test, e soql.Compare) (node, *store.Error) {
-	f, lit := t.ref.field, e.Values[0]
-	if !f.Type.Text() {
-		return nil, located("INVALID_QUERY_FILTER_OPERATOR", c.text, e.Path.Pos, fmt.Sprintf("invalid operator on %s field", f.Type))
+func (c *compiler) like(k *check, f *schema.Field, e soql.Compare) *store.Error {
+	lit := e.Values[0]
+	if !f.Type.Text() || f.Type == schema.MultiPicklist {
+		return c.at(e.Pos, "INVALID_QUERY_FILTER_OPERATOR", "invalid operator on %s field", f.Type)
 	}
 	if lit.Kind != soql.Text {
 		_, err := c.literal(f, soql.Value{Kind: soql.Number, Pos: lit.Pos})
-		return nil, err
+		return err
 	}
-	t.fold = true
-	t.pattern = pattern(strings.ToLower(lit.Text))
-	return t, nil
-}
-
-// The two wildcards in a compiled pattern; both lie outside Unicode.
-const (
-	anyRun  rune = -1
-	anyRune rune = -2
-)
-
-func pattern(s string) []rune {
-	var out []rune
-	escaped := false
-	for _, r := range s {
-		switch {
-		case escaped:
-			out = append(out, r)
-			escaped = false
-		case r == '\\':
-			escaped = true
-		case r == '%':
-			out = append(out, anyRun)
-		case r == '_':
-			out = append(out, anyRune)
-		default:
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-// like matches in time linear in the text for each run wildcard: it only ever
-// backtracks to the last one.
-func like(s, p []rune) bool {
-	i, j, star, from := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case j < len(p) && p[j] == anyRun:
-			star, from = j, i
-			j++
-		case j < len(p) && (p[j] == anyRune || p[j] == s[i]):
-			i++
-			j++
-		case star >= 0:
-			from++
-			i, j = from, star+1
-		default:
-			return false
-		}
-	}
-	for j < len(p) && p[j] == anyRun {
-		j++
-	}
-	return j == len(p)
+	k.fold = true
+	k.pattern = pattern(strings.ToLower(lit.Text))
+	return nil
 }

@@ -54,7 +54,12 @@ func Value(b []byte, r *store.Record, f *schema.Field) []byte {
 	if f.Type == schema.Address {
 		return address(b, r, f)
 	}
-	switch v := r.Get(f).(type) {
+	return Scalar(b, f, r.Get(f))
+}
+
+// Scalar appends a value as one of the field, which must not be compound.
+func Scalar(b []byte, f *schema.Field, value any) []byte {
+	switch v := value.(type) {
 	case string:
 		return String(b, v)
 	case bool:

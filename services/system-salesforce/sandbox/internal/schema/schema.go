@@ -21,28 +21,30 @@ type Type string
 
 // The field types that the sandbox stores.
 const (
-	ID        Type = "id"
-	String    Type = "string"
-	TextArea  Type = "textarea"
-	Picklist  Type = "picklist"
-	Reference Type = "reference"
-	Email     Type = "email"
-	Phone     Type = "phone"
-	URL       Type = "url"
-	Boolean   Type = "boolean"
-	Int       Type = "int"
-	Double    Type = "double"
-	Currency  Type = "currency"
-	Percent   Type = "percent"
-	Date      Type = "date"
-	DateTime  Type = "datetime"
-	Address   Type = "address"
+	ID       Type = "id"
+	String   Type = "string"
+	TextArea Type = "textarea"
+	Picklist Type = "picklist"
+	// MultiPicklist holds several values, joined by semicolons.
+	MultiPicklist Type = "multipicklist"
+	Reference     Type = "reference"
+	Email         Type = "email"
+	Phone         Type = "phone"
+	URL           Type = "url"
+	Boolean       Type = "boolean"
+	Int           Type = "int"
+	Double        Type = "double"
+	Currency      Type = "currency"
+	Percent       Type = "percent"
+	Date          Type = "date"
+	DateTime      Type = "datetime"
+	Address       Type = "address"
 )
 
 // Text reports whether values of the type are strings on the wire.
 func (t Type) Text() bool {
 	switch t {
-	case String, TextArea, Picklist, Email, Phone, URL:
+	case String, TextArea, Picklist, MultiPicklist, Email, Phone, URL:
 		return true
 	}
 	return false
@@ -330,7 +332,7 @@ func (s *Schema) check(f *Field) error {
 			}
 		}
 	case ID, Boolean, Int, Double, Currency, Percent, Date, DateTime, Address:
-	case String, TextArea, Picklist, Email, Phone, URL:
+	case String, TextArea, Picklist, MultiPicklist, Email, Phone, URL:
 	default:
 		return fmt.Errorf("unknown type %q", f.Type)
 	}

@@ -2,27 +2,58 @@
 //
 // It knows the grammar and nothing about which objects and fields exist; the
 // query package checks and runs the tree. Supported: field lists with parent
-// paths, COUNT(), FIELDS(ALL|STANDARD|CUSTOM), WHERE with every comparison on
-// one field, ORDER BY, LIMIT, OFFSET. Child subqueries, semi-joins, TYPEOF,
-// GROUP BY and the other aggregates are refused as malformed.
+// paths, child subqueries, aggregate functions, FIELDS(ALL|STANDARD|CUSTOM),
+// WHERE with every comparison and with semi-joins, GROUP BY, HAVING, ORDER BY,
+// LIMIT, OFFSET, aliases. What only other interfaces allow, such as ALL ROWS,
+// and TYPEOF are refused by name.
 package soql
 
-// Query is a parsed statement.
+// Query is a parsed statement or subquery.
 type Query struct {
-	Fields []Path
+	Items []Item
 	// Count is set for SELECT COUNT().
 	Count bool
 	// All holds the argument of FIELDS(), upper case, or is empty.
-	All   string
+	All string
+	// From is an object, or the relationship in a child subquery, where Outer
+	// holds what was written before it: Account in FROM Account.Contacts.
 	From  string
+	Outer []string
 	Alias string
+	// Joins are further aliases, for parents: FROM Contact c, c.Account a.
+	Joins []Join
 	// FromPos is the offset of the object's name in the text.
 	FromPos int
 	Where   Expr
+	GroupBy []Path
+	Having  Expr
 	OrderBy []Order
 	// Limit and Offset are negative when absent.
 	Limit  int
 	Offset int
+	// For is VIEW, REFERENCE, UPDATE or empty.
+	For string
+}
+
+// Item is one element of the selection: a term, FIELDS() with the argument as
+// path, or a child subquery.
+type Item struct {
+	Term
+	Alias string
+	Sub   *Query
+}
+
+// Term is a field, or an aggregate function of one. Func is upper case.
+type Term struct {
+	Func string
+	Path Path
+	Pos  int
+}
+
+// Join gives a name to a path of parents.
+type Join struct {
+	Path  Path
+	Alias string
 }
 
 // Path is a field, perhaps through parents: Account.Owner.Name.
@@ -33,7 +64,7 @@ type Path struct {
 
 // Order is one term of ORDER BY.
 type Order struct {
-	Path      Path
+	Term
 	Desc      bool
 	NullsLast bool
 }
@@ -50,12 +81,14 @@ type Or []Expr
 // Not is true if its term is not.
 type Not struct{ Of Expr }
 
-// Compare tests one field against one value, or against several for IN.
+// Compare tests one term against one value, against several for IN, INCLUDES
+// and EXCLUDES, or against the rows of a subquery.
 type Compare struct {
-	Path Path
-	// Op is one of = != < <= > >= LIKE IN, NOT IN.
+	Term
+	// Op is one of = != < <= > >= LIKE IN, NOT IN, INCLUDES, EXCLUDES.
 	Op     string
 	Values []Value
+	Sub    *Query
 }
 
 func (And) expr()     {}
@@ -78,8 +111,8 @@ const (
 	DateLiteral
 )
 
-// Value is a literal. Text holds the unescaped string, the digits, the upper
-// case word, or the date as written.
+// Value is a literal. Text holds the string with only \_, \% and \\ left
+// escaped, the digits, the upper case word, or the date as written.
 type Value struct {
 	Kind ValueKind
 	Text string

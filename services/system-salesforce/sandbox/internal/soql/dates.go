@@ -7,6 +7,9 @@ import (
 
 // dateWord reports whether a word is a date literal and whether it needs :n.
 func dateWord(w string) (counted, known bool) {
+	if fiscal := strings.Contains(w, "_FISCAL_QUARTER") || strings.Contains(w, "_FISCAL_YEAR"); fiscal {
+		w = calendar(w)
+	}
 	switch w {
 	case "TODAY", "YESTERDAY", "TOMORROW", "LAST_90_DAYS", "NEXT_90_DAYS":
 		return false, true
@@ -26,6 +29,10 @@ func dateWord(w string) (counted, known bool) {
 	return false, unit(rest) && rest != "DAY"
 }
 
+// calendar drops what tells a fiscal period from a calendar one: the fiscal
+// year of the sandbox begins in January.
+func calendar(w string) string { return strings.Replace(w, "_FISCAL_", "_", 1) }
+
 func unit(u string) bool {
 	switch u {
 	case "DAY", "WEEK", "MONTH", "QUARTER", "YEAR":
@@ -38,6 +45,7 @@ func unit(u string) bool {
 // it, in UTC. Weeks begin on Sunday.
 func (v Value) Range(now time.Time) (from, to time.Time) {
 	now = now.UTC()
+	v.Text = calendar(v.Text)
 	day := floor(now, "DAY")
 	switch v.Text {
 	case "TODAY":

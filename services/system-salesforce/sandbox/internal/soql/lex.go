@@ -79,7 +79,8 @@ func lex(in string) ([]token, error) {
 func letter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' }
 func digit(c byte) bool  { return c >= '0' && c <= '9' }
 
-// lexString keeps \_ and \% escaped, because they mean themselves only to LIKE.
+// lexString keeps \_, \% and \\ escaped, because they mean something else to
+// LIKE than to other operators.
 func lexString(in string, start int) (token, int, error) {
 	var b strings.Builder
 	for i := start + 1; i < len(in); i++ {
@@ -95,7 +96,7 @@ func lexString(in string, start int) (token, int, error) {
 			switch {
 			case ok:
 				b.WriteByte(r)
-			case in[i] == '_' || in[i] == '%':
+			case in[i] == '_' || in[i] == '%' || in[i] == '\\':
 				b.WriteByte('\\')
 				b.WriteByte(in[i])
 			case in[i] == 'u' && i+4 < len(in):
@@ -127,7 +128,7 @@ func unescape(c byte) (byte, bool) {
 		return '\b', true
 	case 'f', 'F':
 		return '\f', true
-	case '"', '\'', '\\':
+	case '"', '\'':
 		return c, true
 	}
 	return 0, false

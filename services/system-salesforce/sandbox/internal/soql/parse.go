@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxText is the documented length limit of a statement in characters.
@@ -15,7 +16,7 @@ const maxDepth = 200
 
 // Parse reads a statement. The error is always a *SyntaxError.
 func Parse(text string) (*Query, error) {
-	if len(text) > maxText {
+	if len(text) > maxText && utf8.RuneCountInString(text) > maxText {
 		return nil, &SyntaxError{0, "SOQL statements cannot be longer than 100000 characters."}
 	}
 	tokens, err := lex(text)
@@ -23,9 +24,12 @@ func Parse(text string) (*Query, error) {
 		return nil, err
 	}
 	p := &parser{tokens: tokens}
-	q, err := p.query()
+	q, err := p.query(false)
 	if err != nil {
 		return nil, err
+	}
+	if t := p.peek(); t.kind != end {
+		return nil, unexpected(t)
 	}
 	return q, nil
 }
@@ -70,7 +74,20 @@ func unexpected(t token) error {
 	return &SyntaxError{t.pos, fmt.Sprintf("unexpected token: '%s'", t.shown())}
 }
 
-func (p *parser) query() (*Query, error) {
+// deeper counts one level of nesting; the caller has to give it back.
+func (p *parser) deeper() error {
+	p.depth++
+	if p.depth > maxDepth {
+		return &SyntaxError{p.peek().pos, "the query is nested too deeply"}
+	}
+	return nil
+}
+
+func (p *parser) query(nested bool) (*Query, error) {
+	if err := p.deeper(); err != nil {
+		return nil, err
+	}
+	defer func() { p.depth-- }()
 	q := &Query{Limit: -1, Offset: -1}
 	if err := p.expect("SELECT"); err != nil {
 		return nil, err
@@ -81,13 +98,8 @@ func (p *parser) query() (*Query, error) {
 	if err := p.expect("FROM"); err != nil {
 		return nil, err
 	}
-	name := p.next()
-	if name.kind != word {
-		return nil, unexpected(name)
-	}
-	q.From, q.FromPos = name.text, name.pos
-	if t := p.peek(); t.kind == word && !clause(t) {
-		q.Alias = p.next().text
+	if err := p.from(q, nested); err != nil {
+		return nil, err
 	}
 	if p.accept("WHERE") {
 		where, err := p.or()
@@ -96,17 +108,40 @@ func (p *parser) query() (*Query, error) {
 		}
 		q.Where = where
 	}
-	if err := p.tail(q); err != nil {
-		return nil, err
+	return q, p.tail(q)
+}
+
+func (p *parser) from(q *Query, nested bool) error {
+	dot := p.peek()
+	path, err := p.path()
+	if err != nil {
+		return err
 	}
-	if t := p.peek(); t.kind != end {
-		return nil, unexpected(t)
+	last := len(path.Names) - 1
+	if last > 0 && !nested {
+		return unexpected(dot)
 	}
-	return q, nil
+	q.From, q.Outer, q.FromPos = path.Names[last], path.Names[:last], path.Pos
+	if t := p.peek(); t.kind == word && !clause(t) {
+		q.Alias = p.next().text
+	}
+	for p.accept(",") {
+		t := p.peek()
+		path, err := p.path()
+		if err != nil {
+			return err
+		}
+		name := p.next()
+		if len(path.Names) < 2 || name.kind != word || clause(name) {
+			return unexpected(t)
+		}
+		q.Joins = append(q.Joins, Join{path, name.text})
+	}
+	return nil
 }
 
 func clause(t token) bool {
-	for _, k := range []string{"WHERE", "ORDER", "LIMIT", "OFFSET", "GROUP", "HAVING", "WITH", "USING", "FOR", "ALL"} {
+	for _, k := range []string{"WHERE", "ORDER", "LIMIT", "OFFSET", "GROUP", "HAVING", "WITH", "USING", "FOR", "ALL", "UPDATE"} {
 		if t.is(k) {
 			return true
 		}
@@ -116,21 +151,15 @@ func clause(t token) bool {
 
 func (p *parser) selection(q *Query) error {
 	for {
-		t := p.peek()
-		if t.kind != word || t.is("FROM") {
-			return unexpected(t)
-		}
-		path, err := p.path()
+		item, err := p.item(q)
 		if err != nil {
 			return err
 		}
-		if p.accept("(") {
-			err = p.function(q, path)
-		} else {
-			q.Fields = append(q.Fields, path)
+		if q.Count && len(q.Items) > 0 {
+			return &SyntaxError{item.Pos, "COUNT() must be the only element of the SELECT list"}
 		}
-		if err != nil {
-			return err
+		if !q.Count {
+			q.Items = append(q.Items, item)
 		}
 		if !p.accept(",") {
 			return nil
@@ -141,24 +170,73 @@ func (p *parser) selection(q *Query) error {
 	}
 }
 
-func (p *parser) function(q *Query, name Path) error {
-	switch strings.ToUpper(strings.Join(name.Names, ".")) {
-	case "COUNT":
-		if len(q.Fields) > 0 || q.All != "" || !p.accept(")") {
-			return unexpected(p.peek())
+func (p *parser) item(q *Query) (Item, error) {
+	t := p.peek()
+	if t.kind == punct && t.text == "(" {
+		p.next()
+		sub, err := p.query(true)
+		if err != nil {
+			return Item{}, err
 		}
+		return Item{Term: Term{Pos: t.pos}, Sub: sub}, p.expect(")")
+	}
+	if t.kind != word || t.is("FROM") {
+		return Item{}, unexpected(t)
+	}
+	if t.is("TYPEOF") && p.tokens[p.i+1].kind == word && !p.tokens[p.i+1].is("FROM") {
+		return Item{}, &SyntaxError{t.pos, "TYPEOF is not supported here"}
+	}
+	term, err := p.term()
+	if err != nil {
+		return Item{}, err
+	}
+	item := Item{Term: term}
+	switch {
+	case term.Func == "FIELDS" && q.All != "":
+		return Item{}, unexpected(t)
+	case term.Func == "FIELDS":
+		q.All = term.Path.Names[0]
+	case term.Func == "COUNT" && len(term.Path.Names) == 0:
 		q.Count = true
-		return nil
+		return item, nil
+	}
+	if t := p.peek(); t.kind == word && !t.is("FROM") && term.Func != "FIELDS" {
+		item.Alias = p.next().text
+	}
+	return item, nil
+}
+
+// term reads a field or a function of one.
+func (p *parser) term() (Term, error) {
+	path, err := p.path()
+	if err != nil {
+		return Term{}, err
+	}
+	if !p.accept("(") {
+		return Term{Path: path, Pos: path.Pos}, nil
+	}
+	name := strings.ToUpper(strings.Join(path.Names, "."))
+	t := Term{Func: name, Pos: path.Pos}
+	switch name {
+	case "COUNT":
+		if p.accept(")") {
+			return t, nil
+		}
+	case "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX":
 	case "FIELDS":
 		arg := p.next()
-		if q.All != "" || !arg.is("ALL") && !arg.is("STANDARD") && !arg.is("CUSTOM") {
-			return unexpected(arg)
+		if !arg.is("ALL") && !arg.is("STANDARD") && !arg.is("CUSTOM") {
+			return Term{}, unexpected(arg)
 		}
-		q.All = strings.ToUpper(arg.text)
-		return p.expect(")")
+		t.Path = Path{Names: []string{strings.ToUpper(arg.text)}, Pos: arg.pos}
+		return t, p.expect(")")
 	default:
-		return &SyntaxError{name.Pos, fmt.Sprintf("the function '%s' is not supported", strings.Join(name.Names, "."))}
+		return Term{}, &SyntaxError{path.Pos, fmt.Sprintf("the function '%s' is not supported", strings.Join(path.Names, "."))}
 	}
+	if t.Path, err = p.path(); err != nil {
+		return Term{}, err
+	}
+	return t, p.expect(")")
 }
 
 func (p *parser) path() (Path, error) {
@@ -178,6 +256,12 @@ func (p *parser) path() (Path, error) {
 }
 
 func (p *parser) tail(q *Query) error {
+	if t := p.peek(); t.is("WITH") || t.is("USING") {
+		return &SyntaxError{t.pos, fmt.Sprintf("the clause %s is not supported here", strings.ToUpper(t.text))}
+	}
+	if err := p.grouping(q); err != nil {
+		return err
+	}
 	if p.accept("ORDER") {
 		if err := p.expect("BY"); err != nil {
 			return err
@@ -186,35 +270,66 @@ func (p *parser) tail(q *Query) error {
 			return err
 		}
 	}
+	var err error
 	if p.accept("LIMIT") {
-		n, err := p.count()
-		if err != nil {
+		if q.Limit, err = p.count(); err != nil {
 			return err
 		}
-		q.Limit = n
 	}
 	if p.accept("OFFSET") {
-		n, err := p.count()
+		if q.Offset, err = p.count(); err != nil {
+			return err
+		}
+	}
+	if p.accept("FOR") {
+		t := p.next()
+		if !t.is("VIEW") && !t.is("REFERENCE") && !t.is("UPDATE") {
+			return unexpected(t)
+		}
+		q.For = strings.ToUpper(t.text)
+	}
+	if t := p.peek(); t.is("ALL") && p.tokens[p.i+1].is("ROWS") {
+		return &SyntaxError{t.pos, "ALL ROWS not allowed in this context"}
+	}
+	return nil
+}
+
+func (p *parser) grouping(q *Query) error {
+	if p.accept("GROUP") {
+		if err := p.expect("BY"); err != nil {
+			return err
+		}
+		for {
+			path, err := p.path()
+			if err != nil {
+				return err
+			}
+			if t := p.peek(); t.kind == punct && t.text == "(" {
+				return &SyntaxError{path.Pos, fmt.Sprintf("'%s' is not supported in GROUP BY", strings.Join(path.Names, "."))}
+			}
+			q.GroupBy = append(q.GroupBy, path)
+			if !p.accept(",") {
+				break
+			}
+		}
+	}
+	if p.accept("HAVING") {
+		having, err := p.or()
 		if err != nil {
 			return err
 		}
-		q.Offset = n
-	}
-	if p.accept("FOR") {
-		if !p.accept("VIEW") && !p.accept("REFERENCE") && !p.accept("UPDATE") {
-			return unexpected(p.peek())
-		}
+		q.Having = having
 	}
 	return nil
 }
 
 func (p *parser) orders(q *Query) error {
 	for {
-		path, err := p.path()
+		term, err := p.term()
 		if err != nil {
 			return err
 		}
-		o := Order{Path: path}
+		o := Order{Term: term}
 		if p.accept("DESC") {
 			o.Desc = true
 		} else {

@@ -10,11 +10,10 @@ import (
 // or reads a whole condition. Salesforce refuses AND and OR mixed on one level
 // without parentheses, and so does this.
 func (p *parser) or() (Expr, error) {
-	p.depth++
-	defer func() { p.depth-- }()
-	if p.depth > maxDepth {
-		return nil, &SyntaxError{p.peek().pos, "the condition is nested too deeply"}
+	if err := p.deeper(); err != nil {
+		return nil, err
 	}
+	defer func() { p.depth-- }()
 	first, err := p.not()
 	if err != nil {
 		return nil, err
@@ -67,40 +66,59 @@ func (p *parser) not() (Expr, error) {
 }
 
 func (p *parser) compare() (Expr, error) {
-	path, err := p.path()
+	term, err := p.term()
 	if err != nil {
 		return nil, err
 	}
-	c := Compare{Path: path}
-	t := p.next()
-	switch {
-	case t.kind == punct:
-		switch t.text {
-		case "=", "!=", "<", "<=", ">", ">=":
-			c.Op = t.text
-		case "<>":
-			c.Op = "!="
-		default:
-			return nil, unexpected(t)
-		}
-	case t.is("LIKE"), t.is("IN"):
-		c.Op = strings.ToUpper(t.text)
-	case t.is("NOT"):
-		if err := p.expect("IN"); err != nil {
-			return nil, err
-		}
-		c.Op = "NOT IN"
-	default:
-		return nil, unexpected(t)
+	c := Compare{Term: term}
+	if c.Op, err = p.operator(); err != nil {
+		return nil, err
 	}
-	if strings.HasSuffix(c.Op, "IN") {
+	switch c.Op {
+	case "IN", "NOT IN":
+		if t := p.tokens[min(p.i+1, len(p.tokens)-1)]; t.is("SELECT") {
+			c.Sub, err = p.member()
+			return c, err
+		}
 		c.Values, err = p.values()
-	} else {
+	case "INCLUDES", "EXCLUDES":
+		c.Values, err = p.values()
+	default:
 		var v Value
 		v, err = p.value()
 		c.Values = []Value{v}
 	}
 	return c, err
+}
+
+func (p *parser) operator() (string, error) {
+	t := p.next()
+	switch {
+	case t.kind == punct:
+		switch t.text {
+		case "=", "!=", "<", "<=", ">", ">=":
+			return t.text, nil
+		case "<>":
+			return "!=", nil
+		}
+	case t.is("LIKE"), t.is("IN"), t.is("INCLUDES"), t.is("EXCLUDES"):
+		return strings.ToUpper(t.text), nil
+	case t.is("NOT"):
+		return "NOT IN", p.expect("IN")
+	}
+	return "", unexpected(t)
+}
+
+// member reads the subquery of a semi-join.
+func (p *parser) member() (*Query, error) {
+	if err := p.expect("("); err != nil {
+		return nil, err
+	}
+	q, err := p.query(true)
+	if err != nil {
+		return nil, err
+	}
+	return q, p.expect(")")
 }
 
 func (p *parser) values() ([]Value, error) {

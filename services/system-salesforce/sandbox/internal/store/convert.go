@@ -90,6 +90,8 @@ func convertText(f *schema.Field, raw any) (any, *Error) {
 		if f.Restricted {
 			return nil, refuse("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", fmt.Sprintf("%s: bad value for restricted picklist field: %s", f.Label, s), f.Name)
 		}
+	case schema.MultiPicklist:
+		return convertSeveral(f, s)
 	}
 	return s, nil
 }
