@@ -36,6 +36,8 @@ func (s *Server) control(r *http.Request, seg []string) *answer {
 		return s.rules(r)
 	case "DELETE sessions":
 		return s.endSessions(r)
+	case "GET bin", "DELETE bin":
+		return s.bin(r)
 	case "POST undelete":
 		return s.undelete(r)
 	}

@@ -37,6 +37,11 @@ func (c *call) changed(o *schema.Object, gone bool, start, end time.Time) *answe
 				ids = append(ids, r.ID)
 			}
 		}
+		if gone {
+			for _, r := range v.Buried(o, start.Unix(), end.Unix()) {
+				bin = append(bin, deleted{r.ID, wireTime(time.Unix(r.Modified, 0))})
+			}
+		}
 		return nil
 	})
 	if len(ids)+len(bin) > maxChanged {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
 
 // lastLogin is the newest version in which SOAP knows login().
@@ -96,6 +98,10 @@ func (s *Server) soap(r *http.Request, seg []string) *answer {
 		return soapAnswer("<logoutResponse/>")
 	case "getUserInfo":
 		return soapAnswer("<getUserInfoResponse><result>" + c.userInfo(c.session.User) + "</result></getUserInfoResponse>")
+	case "undelete":
+		return c.undelete(what.texts("ids"))
+	case "emptyRecycleBin":
+		return c.emptyBin(what.texts("ids"))
 	case "getServerTimestamp":
 		return soapAnswer("<getServerTimestampResponse><result><timestamp>" + s.opt.Now().UTC().Format("2006-01-02T15:04:05.000Z") +
 			"</timestamp></result></getServerTimestampResponse>")
@@ -128,6 +134,63 @@ func (c *soapCall) login(in *element, number int) *answer {
 		tag("sessionId", session.Token) +
 		tag("userId", user.ID) +
 		"<userInfo>" + c.userInfo(user) + "</userInfo></result></loginResponse>")
+}
+
+// maxIDs is how many records one call may name.
+const maxIDs = 200
+
+// recordIDs are ids as the store knows them; what is no id finds nothing.
+func recordIDs(given []string) []string {
+	out := make([]string, len(given))
+	for i, id := range given {
+		out[i], _ = sfid.Normal(id)
+	}
+	return out
+}
+
+func tooManyIDs() *answer {
+	return fault("EXCEEDED_ID_LIMIT", "record limit reached. cannot submit more than 200 records into this call")
+}
+
+// undelete brings records back from the bin, each for itself.
+func (c *soapCall) undelete(ids []string) *answer {
+	if len(ids) > maxIDs {
+		return tooManyIDs()
+	}
+	origin := "com/salesforce/api/soap/" + c.version
+	if c.client != "" {
+		origin += ";client=" + c.client
+	}
+	refusals := make([]*store.Error, len(ids))
+	_ = c.opt.Store.Write(store.Meta{User: c.session.User.ID, Origin: origin}, func(tx *store.Tx) error { // refusals are in the results
+		for i, id := range recordIDs(ids) {
+			refusals[i] = tx.Undelete(id)
+		}
+		return nil
+	})
+	return soapResults("undeleteResponse", ids, refusals)
+}
+
+// emptyBin takes records out of the bin for good.
+func (c *soapCall) emptyBin(ids []string) *answer {
+	if len(ids) > maxIDs {
+		return tooManyIDs()
+	}
+	return soapResults("emptyRecycleBinResponse", ids, c.opt.Store.Purge(recordIDs(ids)))
+}
+
+func soapResults(name string, ids []string, refusals []*store.Error) *answer {
+	var b strings.Builder
+	for i, err := range refusals {
+		b.WriteString("<result>")
+		if err != nil {
+			b.WriteString("<errors>" + tag("message", err.Message) + tag("statusCode", err.Code) + "</errors>" + tag("id", "") + tag("success", "false"))
+		} else {
+			b.WriteString(tag("id", recordIDs(ids[i : i+1])[0]) + tag("success", "true"))
+		}
+		b.WriteString("</result>")
+	}
+	return soapAnswer("<" + name + ">" + b.String() + "</" + name + ">")
 }
 
 // userInfo is GetUserInfoResult, in the order of the WSDL.

@@ -23,6 +23,7 @@ type Record struct {
 	Modified int64
 	Deleted  bool
 
+	with  string // the record whose deletion took this one along
 	row   int32
 	cells []cell
 }

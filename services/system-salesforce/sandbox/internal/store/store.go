@@ -69,6 +69,7 @@ type Store struct {
 	mu     sync.RWMutex
 	tables map[*schema.Object]*table
 	last   int64
+	bin    []*Record // deleted versions in the order of deletion
 }
 
 // New makes an empty store.
@@ -86,7 +87,15 @@ type View struct{ s *Store }
 
 // Read runs fn on a state that no writer changes meanwhile.
 func (s *Store) Read(fn func(v View) error) error {
+	now := s.opt.Now().Unix()
 	s.mu.RLock()
+	if s.due(now) {
+		s.mu.RUnlock()
+		s.mu.Lock()
+		s.sweep(now)
+		s.mu.Unlock()
+		s.mu.RLock()
+	}
 	defer s.mu.RUnlock()
 	return fn(View{s})
 }
@@ -141,6 +150,7 @@ func (s *Store) Write(m Meta, fn func(tx *Tx) error) error {
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	sec := max(now.Unix(), s.last)
+	s.sweep(sec)
 	tx := &Tx{View: View{s}, meta: m, now: sec}
 	err := fn(tx)
 	if err != nil {
@@ -156,6 +166,9 @@ func (s *Store) Write(m Meta, fn func(tx *Tx) error) error {
 			continue
 		}
 		s.tables[c.New.Object].note(c.New)
+		if c.Kind == Delete {
+			s.bin = append(s.bin, c.New)
+		}
 	}
 	if s.opt.OnCommit != nil {
 		s.opt.OnCommit(Commit{Time: now, User: m.User, Origin: m.Origin, Changes: tx.changes})

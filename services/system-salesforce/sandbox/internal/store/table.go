@@ -21,6 +21,7 @@ type table struct {
 	foreign map[string]int32 // ids that were given, not made here
 	indexes map[*schema.Field]map[string][]int32
 	mods    []*Record
+	buried  []*Record // deletions whose record left the bin early, by time
 	live    int
 	auto    int
 	sent    int // platform events, which have no rows

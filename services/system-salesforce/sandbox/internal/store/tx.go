@@ -158,28 +158,13 @@ func (tx *Tx) Delete(o *schema.Object, id string) *Error {
 	if o.ReadOnly {
 		return refuse("INSUFFICIENT_ACCESS_OR_READONLY", "entity type "+o.Name+" cannot be deleted in the sandbox")
 	}
-	if tx.locked(old) {
-		return lockError(old.ID)
-	}
-	mark := tx.Mark()
-	for _, f := range tx.Schema().Children(o) {
-		for _, child := range tx.Lookup(f, old.ID) {
-			if err := tx.orphan(f, child, old); err != nil {
-				tx.Rollback(mark)
-				return err
-			}
-		}
-	}
-	r := old.next()
-	r.Deleted = true
-	tx.put(Delete, old, r)
-	return nil
+	return tx.remove(old, "")
 }
 
-func (tx *Tx) orphan(f *schema.Field, child, parent *Record) *Error {
+func (tx *Tx) orphan(f *schema.Field, child, parent *Record, root string) *Error {
 	switch f.OnDelete {
 	case "cascade":
-		return tx.Delete(child.Object, child.ID)
+		return tx.remove(child, root)
 	case "clear":
 		r := child.next()
 		r.set(f, nil)
@@ -188,21 +173,6 @@ func (tx *Tx) orphan(f *schema.Field, child, parent *Record) *Error {
 		return refuse("DELETE_FAILED", fmt.Sprintf("Your attempt to delete %s could not be completed because it is associated with the following %s: %s",
 			parent.ID, child.Object.Plural, child.ID))
 	}
-	return nil
-}
-
-// Undelete brings a record back from the bin.
-func (tx *Tx) Undelete(id string) *Error {
-	old := tx.Any(id)
-	if old == nil || !old.Deleted {
-		return refuse("UNDELETE_FAILED", "entity is not in the recycle bin")
-	}
-	r := old.next()
-	r.Deleted = false
-	if err := tx.unique(r); err != nil {
-		return err
-	}
-	tx.put(Undelete, old, r)
 	return nil
 }
 
