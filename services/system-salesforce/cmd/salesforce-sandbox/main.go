@@ -26,7 +26,7 @@ func main() {
 	var user, password, schemaFile string
 	flag.StringVar(&cfg.HTTPListen, "listen", "127.0.0.1:8080", "address of the REST API")
 	flag.StringVar(&cfg.PubSubListen, "pubsub-listen", "127.0.0.1:7011", "address of the Pub/Sub API (plain text gRPC)")
-	flag.StringVar(&cfg.Events.TLSListen, "pubsub-tls-listen", "127.0.0.1:0", "address of the Pub/Sub API with TLS")
+	flag.StringVar(&cfg.Events.TLSListen, "pubsub-tls-listen", "127.0.0.1:7443", "address of the Pub/Sub API (gRPC with TLS)")
 	flag.StringVar(&cfg.Events.CertificateFile, "certificate", "", "file to write the TLS certificate to, which clients trust as a root")
 	flag.StringVar(&cfg.FaultFile, "faults", "", "JSON file with the fault plan of the start")
 	flag.IntVar(&cfg.Events.DeliveryLimit, "event-limit", 0, "events delivered in a rolling day (default: no limit)")

@@ -210,6 +210,7 @@ func (c *Console) advance(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.opt.Advance(d)
+	c.opt.Bus.Wake() // sessions may have ended
 	c.clock(w)
 }
 

@@ -220,6 +220,14 @@ func (b *Bus) signal() {
 	b.wake = make(chan struct{})
 }
 
+// Wake makes every open stream look again at what it depends on, such as the
+// clock.
+func (b *Bus) Wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.signal()
+}
+
 // Reset breaks every open stream.
 func (b *Bus) Reset() {
 	b.mu.Lock()

@@ -89,7 +89,7 @@ type recordError struct {
 	Duplicates *duplicateResult `json:"duplicateResult,omitempty"`
 }
 
-func success(id string) saved { return saved{ID: id, Success: true, Errors: []recordError{}} }
+func success(id string) saved { return saved{ID: id, Success: true, Errors: enqueued(id)} }
 
 func failure(id string, err *store.Error) saved {
 	fields := err.Fields

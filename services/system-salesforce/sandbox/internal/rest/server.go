@@ -21,6 +21,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/managed"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/quota"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/rules"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
@@ -37,6 +38,7 @@ type Options struct {
 	Verifier *auth.Verifier
 	Faults   *faults.Faults
 	Bus      *event.Bus
+	Managed  *managed.Registry
 	Rules    *rules.Engine
 	// DailyLimit is how many calls a rolling day allows.
 	DailyLimit int
@@ -308,10 +310,7 @@ func (c *call) route(seg []string) *answer {
 	case "query", "queryAll":
 		return c.queries(seg)
 	case "tooling":
-		// Tooling objects do not exist here; a query says so.
-		if len(seg) == 2 && seg[1] == "query" {
-			return c.queries(seg[1:])
-		}
+		return c.tooling(seg[1:])
 	case "composite":
 		return c.composite(seg[1:])
 	}

@@ -61,6 +61,11 @@ func (o *Object) expandEvent() {
 
 // checkTopics refuses channels and managed subscriptions that could not work.
 func (s *Schema) checkTopics() error {
+	for _, o := range s.Objects {
+		if o.Event() != (o.Prefix[0] == 'e') {
+			return fmt.Errorf("object %s: key prefixes that begin with e are those of platform events", o.Name)
+		}
+	}
 	var names []string
 	for _, c := range s.Channels {
 		if !strings.HasSuffix(c.Name, "__chn") || len(c.Members) == 0 {
