@@ -53,7 +53,8 @@ type Options struct {
 	Processes bool
 	// Command starts a service when its name and flags are appended; by default this program's hidden command "service".
 	Command []string
-	// Keep leaves the databases of an earlier start in place. The sandbox is always empty at first.
+	// Keep leaves the databases of an earlier start in place. The sandbox is always empty at first: what Selfsame had made
+	// there counts as deleted.
 	Keep bool
 	// LogLevel is the services' log level; empty means warn.
 	LogLevel string

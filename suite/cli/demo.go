@@ -24,7 +24,7 @@ func demo(ctx context.Context, a *App, args []string) error {
 	base := c.Int("port-base", suite.DefaultPortBase, "first `port`; 0 takes free ones")
 	processes := c.Bool("processes", false, "run each service as a process of its own")
 	exit := c.Bool("exit-after-sync", false, "stop after the initial sync; the exit status says whether the systems agree")
-	keep := c.Bool("keep", false, "go on with the databases of the last start (the sandbox forgets, like an org restored from a backup)")
+	keep := c.Bool("keep", false, "go on with the databases of the last start; the sandbox starts anew, so what Selfsame had made there counts as deleted")
 	level := c.String("log-level", "warn", "log `level` of the services")
 	timeout := c.Duration("sync-timeout", 30*time.Minute, "how `long` the initial sync may take")
 	rest, err := c.parse(args)
@@ -147,17 +147,28 @@ func (a *App) sync(ctx context.Context, s *suite.Suite, d *remote.Demo, timeout 
 // verdict says after the sync whether the systems agree.
 func (a *App) verdict(ctx context.Context, d *remote.Demo, report *verify.Report, err error) error {
 	if report == nil {
-		if report, err = d.Verify(ctx, false); err != nil {
-			return err
+		now, verifyErr := d.Verify(ctx, false)
+		if verifyErr != nil {
+			return errors.Join(err, verifyErr)
 		}
+		report = now
 	}
 	if err := a.report(report); err != nil {
 		return err
 	}
-	if !report.Agree() {
-		return errSilent
+	if report.Agree() {
+		return err
 	}
-	return err
+	if err != nil {
+		_ = a.printf("The sync had not ended: %v.\n", err)
+	}
+	if p, err := d.Progress(ctx); err == nil && p.Dead > 0 {
+		_ = a.printf("Some of them are held back by these dead letters:\n")
+		if err := a.listDeadLetters(ctx, d.Operations, "text", "", false); err != nil {
+			return err
+		}
+	}
+	return errSilent
 }
 
 // block is where everything listens.
