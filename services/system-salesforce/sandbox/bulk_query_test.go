@@ -139,21 +139,19 @@ func TestQueriesThatBulkDoesNotServe(t *testing.T) {
 	t.Parallel()
 	o := setup(t)
 	o.account(`{"Name":"Group, Offset and (SELECT","Type":"Prospect"}`)
-	for _, soql := range []string{
-		"SELECT COUNT() FROM Account",
-		"SELECT MAX(AnnualRevenue) FROM Account",
-		"SELECT Type, COUNT(Id) n FROM Account GROUP BY Type",
-		"SELECT Id FROM Account OFFSET 3",
-		"SELECT Id, (SELECT Id FROM Contacts) FROM Account",
-		"SELECT TYPEOF Owner WHEN User THEN Username END FROM Account",
+	for soql, message := range map[string]string{
+		"SELECT COUNT() FROM Account":                         "Aggregate functions not supported in Bulk Query",
+		"SELECT MAX(AnnualRevenue) FROM Account":              "Aggregate functions not supported in Bulk Query",
+		"SELECT Type, COUNT(Id) n FROM Account GROUP BY Type": "GROUP BY not supported in Bulk Query",
+		"SELECT Id FROM Account OFFSET 3":                     "OFFSET not supported in Bulk Query",
+		"SELECT Id, (SELECT Id FROM Contacts) FROM Account":   "Aggregate Relationships not supported in Bulk Query",
+		"SELECT BillingAddress FROM Account":                  "Selecting compound data not supported in Bulk Query",
 	} {
 		_, end := o.ask(`{"operation":"query","query":"` + soql + `"}`)
 		require.Equal(t, "Failed", end["state"], soql)
-		require.Equal(t, "FeatureNotEnabled : Aggregate Relationships not supported in Bulk Query", end["errorMessage"], soql)
+		require.Equal(t, "FeatureNotEnabled : "+message, end["errorMessage"], soql)
 	}
-	_, end := o.ask(`{"operation":"query","query":"SELECT BillingAddress FROM Account"}`)
-	require.Equal(t, "FeatureNotEnabled : Cannot serialize value for 'BillingAddress' in CSV format", end["errorMessage"])
-	_, end = o.ask(`{"operation":"query","query":"SELECT Id FROM Account WHERE Name = 'Group, Offset and (SELECT' LIMIT 1"}`)
+	_, end := o.ask(`{"operation":"query","query":"SELECT Id FROM Account WHERE Name = 'Group, Offset and (SELECT' LIMIT 1"}`)
 	require.Equal(t, "JobComplete", end["state"], "words in texts mean nothing")
 	require.InDelta(t, 1, end["numberRecordsProcessed"], 0)
 	for _, tc := range []struct{ body, code string }{

@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 const ingest = v62 + "/jobs/ingest"
@@ -251,7 +252,9 @@ func TestCSVRulesOfIngestJobs(t *testing.T) {
 		require.Equal(t, "Failed", end["state"], tc.name)
 		require.Equal(t, tc.message, end["errorMessage"], tc.name)
 		require.InDelta(t, 0, end["numberRecordsProcessed"], 0, tc.name)
-		require.True(t, tc.data == o.want(200, "GET", ingest+"/"+id+"/unprocessedrecords", "").text, tc.name)
+		if rest := o.want(200, "GET", ingest+"/"+id+"/unprocessedrecords", "").text; rest != tc.data { // too long to print
+			t.Fatalf("%s: %d bytes were sent and %d are unprocessed", tc.name, len(tc.data), len(rest))
+		}
 	}
 	require.Empty(t, o.names("SELECT Name FROM Account"), "nothing of a job with a wrong file is written")
 
@@ -295,6 +298,21 @@ func TestParentsAreFoundByTheirKeys(t *testing.T) {
 	require.Equal(t, "Failed", end["state"], "a type is forbidden where there is only one")
 	_, end = o.load(`{"object":"Contact","operation":"insert"}`, "LastName,Account.Phone\nn,x\n")
 	require.Equal(t, "Failed", end["state"], "the parent's field must identify it")
+}
+
+func TestAssignmentRulesRunOnlyIfTheJobNamesOne(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	o.want(200, "PUT", "/__sandbox__/rules", `{"assignmentRules":[{"id":"01Qbm0000000007AAA","name":"North","object":"Lead","entries":[{"owner":"stranger@example.com"}]}]}`)
+	owner := func(job string) string {
+		id, end := o.load(job, "LastName,Company\nA,x\n")
+		require.InDelta(t, 0, end["numberRecordsFailed"], 0, end)
+		lead := o.file(id, "successfulResults")[1][0]
+		return o.want(200, "GET", v62+"/sobjects/Lead/"+lead+"?fields=OwnerId", "").object()["OwnerId"].(string)
+	}
+	own := owner(`{"object":"Lead","operation":"insert"}`)
+	require.Equal(t, "005000000000001AAA", own)
+	require.NotEqual(t, own, owner(`{"object":"Lead","operation":"insert","assignmentRuleId":"01Qbm0000000007"}`))
 }
 
 func TestSameExternalIdTwice(t *testing.T) {
@@ -463,10 +481,10 @@ func TestBatchesThatTakeTooLong(t *testing.T) {
 func TestAllocationsOfTheBulkAPIs(t *testing.T) {
 	t.Parallel()
 	o := setup(t, func(c *sandbox.Config) { c.Limits = sandbox.Limits{BulkBatches: 2, BulkRows: 15_000, BulkQueryJobs: 1} })
-	id, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(0, 12_000))
+	_, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(0, 12_000))
 	require.Equal(t, "JobComplete", end["state"])
 	require.InDelta(t, 0, o.left("DailyBulkApiBatches"), 0)
-	id, end = o.load(`{"object":"Lead","operation":"insert"}`, leads(12_000, 12_100))
+	id, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(12_000, 12_100))
 	require.Equal(t, "Failed", end["state"])
 	require.Contains(t, end["errorMessage"], "ExceededQuota : ")
 	require.Len(t, o.file(id, "unprocessedrecords"), 101)

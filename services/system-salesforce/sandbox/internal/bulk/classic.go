@@ -97,7 +97,7 @@ func (s *Service) begin(j *job, b *classicBatch) trouble {
 	if b.run != nil {
 		return ""
 	}
-	b.run = &batch{writer: writer{s.opt.Schema, j.object, j.operation, j.external, nil}, origin: j.origin(), user: j.user}
+	b.run = &batch{writer: writer{s.opt.Schema, j.object, j.operation, j.external, nil}, origin: j.origin(), user: j.user, wishes: j.wishes()}
 	switch j.contentType {
 	case "CSV":
 		return b.readCSV(s.opt.Schema, j)

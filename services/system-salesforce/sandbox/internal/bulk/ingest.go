@@ -18,6 +18,7 @@ import (
 type batch struct {
 	writer
 	origin, user string
+	wishes       store.Wishes
 	// span is where the rows lie; next is where those begin that were not
 	// read yet.
 	span span
@@ -109,7 +110,7 @@ func (s *Service) divide(j *job) ([]*batch, trouble) {
 			return nil, j.unreadable(err)
 		}
 		if rows%batchRows == 0 {
-			out = append(out, &batch{writer: w, origin: j.origin(), user: j.user, span: span{from: r.start}, next: r.start})
+			out = append(out, &batch{writer: w, origin: j.origin(), user: j.user, wishes: j.wishes(), span: span{from: r.start}, next: r.start})
 		}
 		out[len(out)-1].span.to = r.end
 	}
@@ -265,7 +266,7 @@ const codeLocked = "UNABLE_TO_LOCK_ROW"
 // transact writes the work of a batch and returns what was found locked.
 func (s *Service) transact(b *batch, locks map[string]*batch) (again []record) {
 	twice := b.twice()
-	_ = s.opt.Store.Write(store.Meta{User: b.user, Origin: b.origin}, func(tx *store.Tx) error { // failures are in the results
+	_ = s.opt.Store.Write(store.Meta{User: b.user, Origin: b.origin, Wishes: b.wishes}, func(tx *store.Tx) error { // failures are in the results
 		for i := range b.work {
 			r := &b.work[i]
 			id, created, err := b.one(tx, r, twice, locks)

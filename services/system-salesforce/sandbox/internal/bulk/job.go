@@ -8,6 +8,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/query"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
 
@@ -146,6 +147,16 @@ func (j *job) origin() string {
 		o += ";client=" + j.client
 	}
 	return o
+}
+
+// wishes are what the job asks for besides its rows. Unlike elsewhere,
+// assignment rules run only if one is named.
+func (j *job) wishes() store.Wishes {
+	rule := j.assignment
+	if id, ok := sfid.Normal(rule); ok {
+		rule = id
+	}
+	return store.Wishes{Assign: rule, Version: j.version}
 }
 
 // info is the wire form of a Bulk API 2.0 job.

@@ -65,16 +65,12 @@ func (s *Service) createQuery(c Call) *Response {
 	if refusal := j.shape(in.Delimiter, in.Ending); refusal != nil {
 		return refusal
 	}
-	words := significant(in.Query)
-	if !unsupported(words) {
-		plan, fail := query.Compile(s.opt.Schema, in.Query, s.opt.Now())
-		if fail != nil {
-			return refuse(http.StatusBadRequest, fail.Code, fail.Message)
-		}
-		j.plan, j.object = plan, plan.Object
-	} else if j.object = from(s.opt.Schema, words); j.object == nil {
-		return refuse(http.StatusBadRequest, "MALFORMED_QUERY", "The query has no known object")
+	plan, fail := query.Compile(s.opt.Schema, in.Query, s.opt.Now())
+	if fail != nil {
+		return refuse(http.StatusBadRequest, fail.Code, fail.Message)
 	}
+	j.plan, j.object = plan, plan.Object
+	words := significant(in.Query)
 	j.chunks = !mentions(words, "ORDER") && !mentions(words, "LIMIT")
 	if !s.opt.QueryJobs.Take(1) {
 		return problem("ExceededQuota", "The daily allocation of query jobs is used up")
@@ -82,8 +78,8 @@ func (s *Service) createQuery(c Call) *Response {
 	return s.keep(j)
 }
 
-// significant returns the words and brackets of a statement in upper case,
-// without its texts.
+// significant returns the words and commas of a statement in upper case, without
+// its texts.
 func significant(soql string) []string {
 	var out []string
 	word := ""
@@ -103,9 +99,9 @@ func significant(soql string) []string {
 					i++
 				}
 			}
-		case c == '(' || c == ')' || c == ',':
+		case c == ',':
 			end()
-			out = append(out, string(c))
+			out = append(out, ",")
 		case c == '_' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
 			word += string(c)
 		default:
@@ -116,6 +112,7 @@ func significant(soql string) []string {
 	return out
 }
 
+// mentions looks for a keyword.
 func mentions(words []string, want string) bool {
 	for i, w := range words {
 		// A field of that name is followed by a comma or FROM, or compared.
@@ -124,59 +121,6 @@ func mentions(words []string, want string) bool {
 		}
 	}
 	return false
-}
-
-// unsupported reports what SOQL can do and bulk queries cannot: grouping,
-// aggregates, OFFSET, TYPEOF and child subqueries.
-func unsupported(words []string) bool {
-	depth := 0
-	selecting := true
-	for i, w := range words {
-		follows := ""
-		if i+1 < len(words) {
-			follows = words[i+1]
-		}
-		switch w {
-		case "(":
-			depth++
-			if selecting && follows == "SELECT" {
-				return true
-			}
-		case ")":
-			depth--
-		case "FROM":
-			selecting = selecting && depth > 0
-		case "COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX", "GROUPING", "CALENDAR_YEAR", "CALENDAR_MONTH":
-			if follows == "(" && selecting {
-				return true
-			}
-		case "TYPEOF":
-			return true
-		case "GROUP", "OFFSET":
-			if !selecting && depth == 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// from finds the object of a statement that is not compiled.
-func from(model *schema.Schema, words []string) *schema.Object {
-	depth := 0
-	for i, w := range words {
-		switch w {
-		case "(":
-			depth++
-		case ")":
-			depth--
-		case "FROM":
-			if depth == 0 && i+1 < len(words) {
-				return model.Object(words[i+1])
-			}
-		}
-	}
-	return nil
 }
 
 // query processes a query job: its rows are written to a file.
@@ -205,15 +149,10 @@ func (s *Service) collect(ctx context.Context, j *job) (*blob, []uint32, trouble
 	if !s.goOn(ctx, j) {
 		return nil, nil, ""
 	}
-	if j.plan == nil {
-		return nil, nil, "FeatureNotEnabled : Aggregate Relationships not supported in Bulk Query"
+	if refusal := j.plan.BulkRefusal(); refusal != nil {
+		return nil, nil, trouble("FeatureNotEnabled : " + refusal.Message)
 	}
 	columns := j.plan.Columns()
-	for _, c := range columns {
-		if c.Field.Type == schema.Address {
-			return nil, nil, trouble("FeatureNotEnabled : Cannot serialize value for '" + c.Path + "' in CSV format")
-		}
-	}
 	var rows []*store.Record
 	_ = s.opt.Store.Read(func(v store.View) error { // fn never fails
 		rows = j.plan.Run(v, j.deleted)
