@@ -14,8 +14,9 @@ import (
 // ErrKilled is what everything answers once the process is dead.
 var ErrKilled = errors.New("the process was killed")
 
-// Killer kills an engine at one of the points where a process can die: before and after every call to a system and
-// every commit, and between the last statement of a transaction and its commit. It is safe for concurrent use.
+// Killer kills an engine at one of the points where a process can die and it makes a difference: between the last
+// statement of a transaction and its commit, after every commit, and after every call to a system. Dying before one of
+// these is dying after the one before it. It is safe for concurrent use.
 type Killer struct {
 	mu     sync.Mutex
 	at     int
@@ -65,8 +66,8 @@ type mortalStore struct {
 }
 
 func (s mortalStore) Tx(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
-	if err := s.k.point(); err != nil {
-		return err
+	if s.k.Dead() {
+		return ErrKilled
 	}
 	err := s.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		if err := fn(ctx, tx); err != nil {
@@ -93,8 +94,8 @@ type mortalSystem struct {
 }
 
 func (s mortalSystem) Upsert(ctx context.Context, obj golden.Object, writes []source.Write) ([]source.Result, error) {
-	if err := s.k.point(); err != nil {
-		return nil, err
+	if s.k.Dead() {
+		return nil, ErrKilled
 	}
 	res, err := s.System.Upsert(ctx, obj, writes)
 	if killed := s.k.point(); killed != nil {
@@ -104,22 +105,22 @@ func (s mortalSystem) Upsert(ctx context.Context, obj golden.Object, writes []so
 }
 
 func (s mortalSystem) Fetch(ctx context.Context, obj golden.Object, ids []string) ([]source.Record, []string, error) {
-	if err := s.k.point(); err != nil {
-		return nil, nil, err
+	if s.k.Dead() {
+		return nil, nil, ErrKilled
 	}
 	return s.System.Fetch(ctx, obj, ids)
 }
 
 func (s mortalSystem) List(ctx context.Context, obj golden.Object, token string) ([]source.Record, string, error) {
-	if err := s.k.point(); err != nil {
-		return nil, "", err
+	if s.k.Dead() {
+		return nil, "", ErrKilled
 	}
 	return s.System.List(ctx, obj, token)
 }
 
 func (s mortalSystem) Watch(ctx context.Context, token string, fn func(source.Batch) error) error {
-	if err := s.k.point(); err != nil {
-		return err
+	if s.k.Dead() {
+		return ErrKilled
 	}
 	return s.System.Watch(ctx, token, fn)
 }
