@@ -27,22 +27,13 @@ type sum struct {
 // groups runs an aggregate query.
 func (p *Plan) groups(x *run) []*Group {
 	g := p.group
-	rank := make([]ranker, len(g.keys))
-	for i, k := range g.keys {
-		rank[i] = rankerOf(k.field)
-	}
-	aggRank := make([]ranker, len(g.aggs))
-	for i, a := range g.aggs {
-		if a.ref.field != nil {
-			aggRank[i] = rankerOf(a.ref.field)
-		}
-	}
+	rank := g.rankers()
 	found := map[string]*tally{}
 	var list []*tally
 	var name []byte
+	keys, sort := make([]any, len(g.keys)), make([]any, len(g.keys)) // of the row at hand
 	for _, r := range p.matching(x, math.MaxInt) {
 		name = name[:0]
-		keys, sort := make([]any, len(g.keys)), make([]any, len(g.keys))
 		for i, k := range g.keys {
 			keys[i] = k.of(x.v, r)
 			sort[i] = rank[i].key(keys[i])
@@ -50,13 +41,13 @@ func (p *Plan) groups(x *run) []*Group {
 		}
 		t := found[string(name)]
 		if t == nil {
-			t = &tally{keys, sort, make([]sum, len(g.aggs))}
+			t = &tally{slices.Clone(keys), slices.Clone(sort), make([]sum, len(g.aggs))}
 			found[string(name)] = t
 			list = append(list, t)
 		}
 		t.name(keys)
 		for i, a := range g.aggs {
-			t.aggs[i].add(x, a, aggRank[i], r)
+			t.aggs[i].add(x, a, rank[len(g.keys)+i], r)
 		}
 	}
 	if list == nil && len(g.keys) == 0 {
@@ -64,6 +55,22 @@ func (p *Plan) groups(x *run) []*Group {
 	}
 	slices.SortStableFunc(list, func(a, b *tally) int { return slices.CompareFunc(a.sort, b.sort, Order) })
 	return p.finish(x, list)
+}
+
+// rankers are for what is compared: the keys and the arguments of functions.
+func (g *grouping) rankers() []ranker {
+	var out []ranker
+	for _, k := range g.keys {
+		out = append(out, rankerOf(k.field))
+	}
+	for _, a := range g.aggs {
+		f := a.ref.field
+		if f == nil {
+			f = a.result
+		}
+		out = append(out, rankerOf(f))
+	}
+	return out
 }
 
 // name lets the keys of a group be the first in byte order of those that compare
