@@ -239,7 +239,7 @@ func TestStart(t *testing.T) {
 			if processes {
 				require.Len(t, st.PIDs, 4)
 				require.NoError(t, s.Kill(ExperienceMobile))
-				_, err := client.Get(st.OpenAPI) //nolint:noctx,bodyclose // it must fail
+				_, err := client.Get(st.OpenAPI) //nolint:noctx // it must fail
 				require.Error(t, err)
 				require.NoError(t, s.StartService(t.Context(), ExperienceMobile))
 				require.NotEqual(t, st.PIDs[ExperienceMobile], s.State().PIDs[ExperienceMobile])

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"errors"
 	"io/fs"
 	"strings"
 	"testing"
@@ -115,7 +114,7 @@ func FuzzRead(f *testing.F) {
 		set, err := Read(fstest.MapFS{"accounts.csv": {Data: []byte(accounts)}, "contacts.csv": {Data: []byte(contacts)}})
 		if err != nil {
 			var typed *Error
-			require.True(t, errors.As(err, &typed))
+			require.ErrorAs(t, err, &typed)
 			return
 		}
 		for _, a := range set.Accounts {

@@ -80,7 +80,7 @@ func erpDown(ctx context.Context, r *run) error {
 // within moments, and Selfsame has taken every account in.
 func (r *run) during(ctx context.Context, known string) error {
 	var status *customerv1.GetStatusResponse
-	err := until(ctx, "every account was waiting", settleTimeout, func(ctx context.Context) (bool, error) {
+	err := until(ctx, "every account was waiting", func(ctx context.Context) (bool, error) {
 		_, _, lost := r.naive.counts()
 		var err error
 		if status, err = r.demo.Operations.GetStatus(ctx, &customerv1.GetStatusRequest{}); err != nil {

@@ -42,7 +42,7 @@ func lostAck(ctx context.Context, r *run) error {
 		return err
 	}
 	r.step("salesforce", "account %s created", id)
-	if err := until(ctx, "the event had come three times", settleTimeout, func(context.Context) (bool, error) { return r.naive.seen(id) >= copies, nil }); err != nil {
+	if err := until(ctx, "the event had come three times", func(context.Context) (bool, error) { return r.naive.seen(id) >= copies, nil }); err != nil {
 		return err
 	}
 	if err := r.settle(ctx); err != nil {

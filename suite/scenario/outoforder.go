@@ -67,7 +67,7 @@ func (r *run) overtaken(ctx context.Context, id string) error {
 	}
 	r.step("salesforce", "phone number changed")
 	// The newer change comes only when the older one has failed on both sides.
-	err := until(ctx, "the first update had failed", settleTimeout, func(ctx context.Context) (bool, error) {
+	err := until(ctx, "the first update had failed", func(ctx context.Context) (bool, error) {
 		faults, err := r.demo.ERPFaults(ctx)
 		return len(faults) > 0 && faults[0].Hits > 0 && r.naive.waiting() > 0, err
 	})
@@ -79,7 +79,7 @@ func (r *run) overtaken(ctx context.Context, id string) error {
 		return err
 	}
 	r.step("salesforce", "phone number changed again")
-	if err := until(ctx, "the second update had come", settleTimeout, func(context.Context) (bool, error) { return r.naive.seen(id) > seen, nil }); err != nil {
+	if err := until(ctx, "the second update had come", func(context.Context) (bool, error) { return r.naive.seen(id) > seen, nil }); err != nil {
 		return err
 	}
 	if err := r.settle(ctx); err != nil {
@@ -111,7 +111,7 @@ func (r *run) phones(ctx context.Context, name string) (protected, naive string,
 		return "", "", err
 	}
 	// The naive flow is not waited for by settle.
-	err = until(ctx, "the flow without protection had its customer", settleTimeout, func(ctx context.Context) (bool, error) {
+	err = until(ctx, "the flow without protection had its customer", func(ctx context.Context) (bool, error) {
 		theirs, err := named(ctx, r.naive.direct, name)
 		if len(theirs) == 1 {
 			naive = theirs[0].GetPhone()

@@ -181,8 +181,8 @@ func (r *run) settle(ctx context.Context) error {
 }
 
 // until asks again and again, without a fixed sleep, until ok.
-func until(ctx context.Context, what string, timeout time.Duration, ok func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func until(ctx context.Context, what string, ok func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	var last error
 	for {
@@ -195,7 +195,7 @@ func until(ctx context.Context, what string, timeout time.Duration, ok func(cont
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("waited %v until %s", timeout, what), last)
+			return errors.Join(fmt.Errorf("waited %v until %s", settleTimeout, what), last)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -92,7 +92,7 @@ func (s *story) stop() error {
 type call struct {
 	*story
 	ts  *testscript.TestScript
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // the verb's own, for as long as it is done
 	out io.Writer // nil: the script's output
 }
 
