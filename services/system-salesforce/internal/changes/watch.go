@@ -89,12 +89,12 @@ func New(o Options) (*Watcher, error) {
 	}, nil
 }
 
-// delivery is one batch of one source on its way to the merger, which answers on done.
-type delivery struct {
-	source int
-	batch  pubsub.Batch
-	done   chan error
-}
+// Salesforce hands out at most 100 events at a time, and reading the records they are about costs a call of the org's
+// daily allowance for up to hydrateMax of them. When so many events come at once that more may follow, they are waited for.
+const (
+	many   = 10                     // events of one source that are worth waiting for more
+	linger = 500 * time.Millisecond // how long; a single edit never waits
+)
 
 // Watch sends the changes after a token until ctx ends or send fails; an empty token starts now. The first response goes out
 // at once and carries only the position.
@@ -110,20 +110,16 @@ func (w *Watcher) Watch(ctx context.Context, text string, send func(*salesforcev
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	in := make(chan delivery)
+	in := make([]chan pubsub.Batch, len(w.sources))
 	for i, s := range w.sources {
+		in[i] = make(chan pubsub.Batch, 1)
 		from := pubsub.Position{Replay: t.Topics[s.object.Name].Replay}
 		group.Go(func() error {
 			return w.o.Feed.Subscribe(ctx, s.topic, from, func(ctx context.Context, b pubsub.Batch) error {
-				d := delivery{source: i, batch: b, done: make(chan error, 1)}
+				// What waits here is lost with this call, and the caller's token is from before it.
 				select {
-				case in <- d:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				select {
-				case err := <-d.done:
-					return err
+				case in[i] <- b:
+					return nil
 				case <-ctx.Done():
 					return ctx.Err()
 				}
@@ -168,60 +164,102 @@ func (w *Watcher) objects() []string {
 
 // merge sends batches one after another. What the topics have at the same moment goes into one response, accounts first: a
 // contact usually comes with its account.
-func (w *Watcher) merge(ctx context.Context, t token, in <-chan delivery, send func(*salesforcev1.WatchChangesResponse) error) error {
+func (w *Watcher) merge(ctx context.Context, t token, in []chan pubsub.Batch, send func(*salesforcev1.WatchChangesResponse) error) error {
 	for {
-		waiting := make([]*delivery, len(w.sources))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case d := <-in:
-			waiting[d.source] = &d
-		}
-		for more := true; more; {
-			select {
-			case d := <-in:
-				waiting[d.source] = &d
-			default:
-				more = false
-			}
-		}
-		next, err := w.step(ctx, t, waiting, send)
+		waiting, err := w.collect(ctx, in)
 		if err != nil {
 			return err
 		}
-		t = next
-		for _, d := range waiting {
-			if d != nil {
-				d.done <- nil
-			}
+		if t, err = w.step(ctx, t, waiting, send); err != nil {
+			return err
 		}
 	}
 }
 
+// collect returns the batches that wait, by source: one of each, or as many as fill a read when they come in large numbers.
+func (w *Watcher) collect(ctx context.Context, in []chan pubsub.Batch) ([][]pubsub.Batch, error) {
+	accounts, contacts := in[0], in[1] // nil, which is never ready, once there is enough of it
+	waiting := make([][]pubsub.Batch, len(in))
+	add := func(i int, b pubsub.Batch) (rest chan pubsub.Batch) {
+		waiting[i] = append(waiting[i], b)
+		if n := count(waiting[i]); n >= many && n < hydrateMax {
+			return in[i]
+		}
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case b := <-accounts:
+		accounts = add(0, b)
+	case b := <-contacts:
+		contacts = add(1, b)
+	}
+	var enough <-chan time.Time
+	for accounts != nil || contacts != nil {
+		select {
+		case b := <-accounts:
+			accounts = add(0, b)
+			continue
+		case b := <-contacts:
+			contacts = add(1, b)
+			continue
+		default:
+		}
+		if !(accounts != nil && waiting[0] != nil) && !(contacts != nil && waiting[1] != nil) {
+			break // nothing came in large numbers
+		}
+		if enough == nil {
+			timer := time.NewTimer(linger)
+			defer timer.Stop()
+			enough = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-enough:
+			return waiting, nil
+		case b := <-accounts:
+			accounts = add(0, b)
+		case b := <-contacts:
+			contacts = add(1, b)
+		}
+	}
+	return waiting, nil
+}
+
+func count(batches []pubsub.Batch) (events int) {
+	for _, b := range batches {
+		events += len(b.Events)
+	}
+	return events
+}
+
 // step sends what is waiting and returns the position after it.
-func (w *Watcher) step(ctx context.Context, t token, waiting []*delivery, send func(*salesforcev1.WatchChangesResponse) error) (token, error) {
+func (w *Watcher) step(ctx context.Context, t token, waiting [][]pubsub.Batch, send func(*salesforcev1.WatchChangesResponse) error) (token, error) {
 	next := t
 	next.Topics = maps.Clone(t.Topics)
 	var changes []*salesforcev1.Change
-	for i, d := range waiting {
-		if d == nil {
-			continue
-		}
+	for i, batches := range waiting {
 		s := w.sources[i]
 		at := t.Topics[s.object.Name]
-		events, passed := after(d.batch.Events, at.Since)
+		var events []pubsub.Event
+		for _, b := range batches {
+			kept, passed := after(b.Events, at.Since)
+			events = append(events, kept...)
+			if len(b.Position.Replay) > 0 {
+				at.Replay = b.Position.Replay
+				if passed {
+					at.Since = 0
+				}
+				next.Topics[s.object.Name] = at
+			}
+		}
 		some, err := w.changes(ctx, s, events)
 		if err != nil {
 			return t, err
 		}
 		changes = append(changes, some...)
-		if len(d.batch.Position.Replay) > 0 {
-			at.Replay = d.batch.Position.Replay
-			if passed {
-				at.Since = 0
-			}
-			next.Topics[s.object.Name] = at
-		}
 	}
 	for len(changes) > maxChanges {
 		// The token moves only with the last part: the position in between has no name.

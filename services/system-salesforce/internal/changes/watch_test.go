@@ -39,6 +39,7 @@ type org struct {
 	id      string
 	batches map[string][]pubsub.Batch // by topic, handed over in order; then the stream idles
 	end     error                     // how idle streams end; nil: with the context
+	pause   time.Duration             // between batches
 
 	mu    sync.Mutex
 	from  map[string]pubsub.Position
@@ -58,6 +59,9 @@ func (o *org) Subscribe(ctx context.Context, topic string, from pubsub.Position,
 	for _, b := range o.batches[topic] {
 		if err := handle(ctx, b); err != nil {
 			return err
+		}
+		if !pause(ctx, o.pause) {
+			return ctx.Err()
 		}
 	}
 	if o.end != nil {
@@ -222,6 +226,43 @@ func TestWatch(t *testing.T) {
 			require.Less(t, slices.Index(got, "CREATED "+acme), slices.Index(got, "UPDATED "+acme))
 			require.Less(t, slices.Index(got, "CREATED "+ada), slices.Index(got, "UPDATED "+ada))
 			require.Less(t, slices.Index(got, "UPDATED "+acme), slices.Index(got, "UPDATED "+ada))
+		})
+	})
+	t.Run("events in large numbers are read together, also those that come a moment later", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o, w := setup(t)
+			large := func(first, n int) pubsub.Batch {
+				var events []pubsub.Event
+				for i := range n {
+					id := rest.FullID(fmt.Sprintf("001%012d", first+i))
+					o.rows[id] = row(id, "n")
+					events = append(events, event("UPDATE", fmt.Sprintf("r%d", first+i), id))
+				}
+				return batch(events...)
+			}
+			o.batches[accounts] = []pubsub.Batch{large(0, 100), large(100, 100), large(200, 60), batch(event("UPDATE", "r300", acme))}
+			o.pause = linger / 2
+			began := time.Now()
+			out := run(t, w, "", 3)
+			require.Equal(t, []int{0, 200, 61}, []int{len(out[0].GetChanges()), len(out[1].GetChanges()), len(out[2].GetChanges())})
+			require.Equal(t, []int{200, 61}, []int{len(o.calls[0]), len(o.calls[1])})
+			require.LessOrEqual(t, time.Since(began), 3*linger)
+			o.batches[accounts] = []pubsub.Batch{batch(event("UPDATE", "r300", acme))}
+			run(t, w, out[1].GetResumeToken(), 2)
+			require.Equal(t, "r199", string(o.from[accounts].Replay), "the position is that of the last event that was sent")
+		})
+	})
+	t.Run("a single edit does not wait for others", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o, w := setup(t)
+			o.batches[accounts] = []pubsub.Batch{batch(event("UPDATE", "r1", acme)), batch(event("UPDATE", "r2", bolt))}
+			began := time.Now()
+			out := run(t, w, "", 3)
+			require.Equal(t, []string{"UPDATED " + acme}, kinds(out[1]))
+			require.Equal(t, []string{"UPDATED " + bolt}, kinds(out[2]))
+			require.Zero(t, time.Since(began))
 		})
 	})
 	t.Run("an empty message moves the position and is passed on", func(t *testing.T) {
