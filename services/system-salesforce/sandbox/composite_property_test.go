@@ -44,11 +44,14 @@ func randomParts(rng *rand.Rand, ids []string) []map[string]any {
 		case 4:
 			parts[i] = sub(ref, "POST", "/sobjects/Contact", record("", "LastName", "C", "AccountId", id))
 		case 5:
-			parts[i] = sub(ref, "POST", "/composite/sobjects", map[string]any{"allOrNone": rng.IntN(2) == 0,
-				"records": []any{record("Account", "Name", "X"), record("Contact", "LastName", "Y", "AccountId", id)}})
+			parts[i] = sub(ref, "POST", "/composite/sobjects", map[string]any{
+				"allOrNone": rng.IntN(2) == 0,
+				"records":   []any{record("Account", "Name", "X"), record("Contact", "LastName", "Y", "AccountId", id)},
+			})
 		case 6:
 			parts[i] = sub(ref, "PATCH", "/composite/sobjects/Account/Selfsame_Id__c", map[string]any{
-				"records": []any{record("Account", "Name", "Z", "Selfsame_Id__c", fmt.Sprint("k", rng.IntN(20))), record("Account", "Selfsame_Id__c", "never")}})
+				"records": []any{record("Account", "Name", "Z", "Selfsame_Id__c", fmt.Sprint("k", rng.IntN(20))), record("Account", "Selfsame_Id__c", "never")},
+			})
 		case 7:
 			parts[i] = sub(ref, "GET", "/query?q=SELECT+Id+FROM+Account+LIMIT+1", nil)
 		}

@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 // withSecrets adds an app with a secret and a user with a password.

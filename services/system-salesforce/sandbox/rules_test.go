@@ -6,8 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 func (o *org) rules(set string) result {
