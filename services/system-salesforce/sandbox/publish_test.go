@@ -126,6 +126,9 @@ func TestPlatformEventsAreCreatedLikeRecords(t *testing.T) {
 	require.Equal(t, "N2", s.collect(1)[0].value["Number__c"], "what was rolled back was not published")
 	require.Equal(t, 404, o.do("GET", v62+"/sobjects/Order_Placed__e/"+answer["id"].(string), "").status)
 	require.Equal(t, "e00", answer["id"].(string)[:3])
+	require.Equal(t, "INVALID_TYPE_FOR_OPERATION", o.want(400, "GET", v62+"/query?q=SELECT+Number__c+FROM+Order_Placed__e", "").code())
+	described := o.want(200, "GET", v62+"/sobjects/Order_Placed__e/describe", "").object()
+	require.Equal(t, []any{true, false, false}, []any{described["createable"], described["queryable"], described["updateable"]})
 }
 
 func TestPublish(t *testing.T) {

@@ -140,7 +140,7 @@ func (s *Server) build() error {
 	quotas := cfg.Limits.quotas(cfg.Now)
 	s.bulk = bulk.New(bulk.Options{
 		Schema: model, Store: data, Batches: quotas.BulkBatches, QueryJobs: quotas.BulkQueryJobs, Rows: quotas.BulkRows,
-		FileBytes: quotas.BulkQueryBytes, Seed: cfg.Seed, Now: cfg.Now, Log: cfg.Log,
+		FileBytes: quotas.BulkQueryBytes, HardDelete: cfg.Limits.HardDelete, Seed: cfg.Seed, Now: cfg.Now, Log: cfg.Log,
 	})
 	s.rest = rest.New(rest.Options{
 		Bulk: s.bulk, Quotas: quotas, EventDeliveries: cfg.Events.DeliveryLimit, LongRequests: cfg.Limits.LongRequests, LongRequest: cfg.Limits.LongRequest,
@@ -155,7 +155,7 @@ func (s *Server) build() error {
 	})
 	control := console.New(console.Options{
 		Schema: model, Store: data, Sessions: sessions, Bus: s.bus, Capture: capture, Managed: subscriptions, Faults: trouble,
-		Clients: s.pubsub.Clients, PubSub: func() (string, string) { return s.PubSubAddr(), s.PubSubTLSAddr() },
+		Limits: s.rest.Limits, Clients: s.pubsub.Clients, PubSub: func() (string, string) { return s.PubSubAddr(), s.PubSubTLSAddr() },
 		Now: cfg.Now, Advance: s.clock.advance, Certificate: s.certPEM, User: users[0].ID, Next: s.rest,
 	})
 	s.handler = trouble.Wrap(control, sessions.Revoke)

@@ -40,6 +40,8 @@ type Options struct {
 	Capture  *event.Capture
 	Managed  *managed.Registry
 	Faults   *faults.Faults
+	// Limits are the allocations as the REST API answers them.
+	Limits func() any
 	// Clients is the number of open subscriptions.
 	Clients func() int
 	// PubSub tells the addresses in plain text and with TLS; they are known

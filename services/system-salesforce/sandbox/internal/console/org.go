@@ -45,13 +45,15 @@ type orgInfo struct {
 	DeliveredToday    int   `json:"events_delivered_last_day"`
 	PublishedPlatform int   `json:"platform_events_last_hour"`
 	Streams           int   `json:"open_streams"`
+	// Limits are the allocations as the REST API answers them.
+	Limits any `json:"limits"`
 }
 
 // org describes the organization.
 func (c *Console) org() orgInfo {
 	out := orgInfo{
 		ID: c.opt.Sessions.Org(), Now: c.opt.Now().UTC(), Objects: []objectInfo{}, Channels: []string{"/data/ChangeEvents"}, Managed: []managedInfo{},
-		Published: c.opt.Bus.Published(), DeliveredToday: c.opt.Bus.Delivered(), PublishedPlatform: c.opt.Bus.PublishedPlatform(), Streams: c.opt.Clients(),
+		Published: c.opt.Bus.Published(), DeliveredToday: c.opt.Bus.Delivered(), PublishedPlatform: c.opt.Bus.PublishedPlatform(), Streams: c.opt.Clients(), Limits: c.opt.Limits(),
 	}
 	out.PubSub, out.PubSubTLS = c.opt.PubSub()
 	_ = c.opt.Store.Read(func(v store.View) error { // fn never fails

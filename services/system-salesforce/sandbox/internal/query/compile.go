@@ -94,6 +94,9 @@ func CompileAs(s *schema.Schema, text string, opt Options) (*Plan, *store.Error)
 	if c.object == nil {
 		return nil, c.unknownObject()
 	}
+	if c.object.Event() {
+		return nil, c.at(q.FromPos, "INVALID_TYPE_FOR_OPERATION", "entity type %s does not support query", c.object.Name)
+	}
 	p := &Plan{}
 	return p, c.plan(p)
 }

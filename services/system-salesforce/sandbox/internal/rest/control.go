@@ -1,35 +1,24 @@
 package rest
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
-	"strconv"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
 
-// control serves /__sandbox__/, which no real Salesforce has.
+// control serves what the console in front of it leaves of /__sandbox__/, which
+// no real Salesforce has.
 func (s *Server) control(r *http.Request, seg []string) *answer {
 	if len(seg) != 1 {
 		return notFound()
 	}
 	switch r.Method + " " + seg[0] {
-	case "GET faults":
-		return reply(http.StatusOK, s.opt.Faults.Plan())
-	case "PUT faults":
-		return s.setFaults(r)
-	case "DELETE faults":
-		_ = s.opt.Faults.Set(faults.Plan{}) // an empty plan is always valid
-		return empty(http.StatusNoContent)
 	case "GET bulk", "PUT bulk", "DELETE bulk":
 		return s.bulkPlan(r)
 	case "GET stats":
 		return s.stats()
-	case "GET events":
-		return s.events(r)
 	case "GET logins", "PUT logins", "DELETE logins":
 		return s.logins(r)
 	case "GET rules", "PUT rules", "DELETE rules":
@@ -48,32 +37,6 @@ func badControl(message string) *answer {
 	return reply(http.StatusBadRequest, map[string]string{"error": message})
 }
 
-func (s *Server) setFaults(r *http.Request) *answer {
-	b, err := payload(r)
-	if err != nil {
-		return badControl("the body could not be read")
-	}
-	var p faults.Plan
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
-		return badControl(err.Error())
-	}
-	if err := s.opt.Faults.Set(p); err != nil {
-		return badControl(err.Error())
-	}
-	if p.ExpireSessions {
-		s.opt.Sessions.ExpireAll()
-	}
-	if p.ExpireReplayIDs {
-		s.opt.Bus.Expire()
-	}
-	if p.ResetStreams || p.Down || p.ExpireSessions {
-		s.opt.Bus.Reset()
-	}
-	return reply(http.StatusOK, s.opt.Faults.Plan())
-}
-
 func (s *Server) stats() *answer {
 	total, byRoute := s.calls.counts()
 	records := map[string]int{}
@@ -86,31 +49,6 @@ func (s *Server) stats() *answer {
 	return reply(http.StatusOK, map[string]any{
 		"api_calls": total, "by_path": byRoute, "events_published": s.opt.Bus.Published(), "records": records,
 	})
-}
-
-// shownEvents is how many events the log shows unless asked otherwise.
-const shownEvents = 100
-
-func (s *Server) events(r *http.Request) *answer {
-	n := shownEvents
-	if given := r.URL.Query().Get("limit"); given != "" {
-		var err error
-		if n, err = strconv.Atoi(given); err != nil || n < 0 {
-			return badControl("limit is not a number")
-		}
-	}
-	type entry struct {
-		Replay string `json:"replay_id"`
-		Event  string `json:"event"`
-		Kind   string `json:"change_type"`
-		Record string `json:"record_id"`
-		Tx     string `json:"transaction_key"`
-	}
-	out := []entry{}
-	for _, e := range s.opt.Bus.Recent(n) {
-		out = append(out, entry{strconv.FormatUint(e.Replay, 10), e.Layout.Name, e.Kind, e.RecordID, e.Tx})
-	}
-	return reply(http.StatusOK, out)
 }
 
 // undelete takes records out of the bin, which REST clients cannot do.

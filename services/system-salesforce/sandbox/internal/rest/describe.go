@@ -78,11 +78,12 @@ type childInfo struct {
 
 func (c *call) info(o *schema.Object) objectInfo {
 	base := render.Base(c.version) + "/sobjects/" + o.Name
-	open := !o.ReadOnly
+	open, stored := !o.ReadOnly, !o.Event()
+	kept := open && stored
 	return objectInfo{
 		Name: o.Name, Label: o.Label, LabelPlural: o.Plural, KeyPrefix: o.Prefix, Custom: o.Custom(),
-		Createable: open, Updateable: open, Deletable: open, Undeletable: open, Triggerable: open, Layoutable: open,
-		Queryable: true, Retrieveable: true, Replicateable: true, Searchable: true,
+		Createable: open, Updateable: kept, Deletable: kept, Undeletable: kept, Triggerable: open, Layoutable: open,
+		Queryable: stored, Retrieveable: stored, Replicateable: stored, Searchable: stored,
 		URLs: map[string]string{"sobject": base, "describe": base + "/describe", "rowTemplate": base + "/{ID}"},
 	}
 }

@@ -15,31 +15,37 @@ type allocation struct{ Max, Remaining int64 }
 // otherwise, and how many an hour publishes.
 const eventAllocation = 50_000
 
-// limits tells what is left of every allocation. Those that nothing here can
-// use are always whole.
-func (c *call) limits() *answer {
-	used, limit := c.calls.usage()
+// limits tells what is left of every allocation.
+func (c *call) limits() *answer { return reply(http.StatusOK, c.allocations()) }
+
+// Limits is what /limits answers, for showing.
+func (s *Server) Limits() any { return s.allocations() }
+
+// allocations is what is left of each. Those that nothing here can use are
+// always whole.
+func (s *Server) allocations() map[string]allocation {
+	used, limit := s.calls.usage()
 	unit := func(m *quota.Meter, size int64) allocation {
 		most, left := m.Usage()
 		return allocation{most / size, left / size}
 	}
 	whole := func(n int64) allocation { return allocation{n, n} }
-	q := c.opt.Quotas
+	q := s.opt.Quotas
 	events := int64(eventAllocation)
-	if c.opt.EventDeliveries > 0 {
-		events = int64(c.opt.EventDeliveries)
+	if s.opt.EventDeliveries > 0 {
+		events = int64(s.opt.EventDeliveries)
 	}
 	batches := unit(q.BulkBatches, 1)
-	return reply(http.StatusOK, map[string]allocation{
+	return map[string]allocation{
 		"DailyApiRequests":                            {int64(limit), int64(limit - used)},
 		"DailyAsyncApexExecutions":                    whole(250_000),
 		"DailyBulkApiBatches":                         batches,
 		"DailyBulkApiRequests":                        batches,
 		"DailyBulkV2QueryFileStorageMB":               unit(q.BulkQueryBytes, quota.MB),
 		"DailyBulkV2QueryJobs":                        unit(q.BulkQueryJobs, 1),
-		"DailyDeliveredPlatformEvents":                {events, max(0, events-int64(c.opt.Bus.Delivered()))},
+		"DailyDeliveredPlatformEvents":                {events, max(0, events-int64(s.opt.Bus.Delivered()))},
 		"DailyStandardVolumePlatformEvents":           whole(10_000),
-		"HourlyPublishedPlatformEvents":               {eventAllocation, max(0, eventAllocation-int64(c.opt.Bus.PublishedPlatform()))},
+		"HourlyPublishedPlatformEvents":               {eventAllocation, max(0, eventAllocation-int64(s.opt.Bus.PublishedPlatform()))},
 		"HourlyPublishedStandardVolumePlatformEvents": whole(1_000),
 		"DataStorageMB":                               whole(10_240),
 		"FileStorageMB":                               whole(10_240),
@@ -47,7 +53,7 @@ func (c *call) limits() *answer {
 		"MassEmail":                                   whole(5_000),
 		"ConcurrentAsyncGetReportInstances":           whole(200),
 		"HourlyODataCallout":                          whole(20_000),
-	})
+	}
 }
 
 // running are the requests in progress. Too many long ones keep new ones out.
