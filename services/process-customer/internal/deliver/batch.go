@@ -296,7 +296,7 @@ func (b *batch) outcomes(ctx context.Context, tx *store.Tx, counts map[string]in
 			byMark[it.mark] = s
 			order = append(order, s)
 		}
-		b.apply(unit, it, s, now)
+		b.apply(unit, it, s)
 	}
 	if err := unit.Flush(ctx); err != nil {
 		return err
@@ -339,7 +339,7 @@ type settlement struct {
 }
 
 // apply folds the answer of one item in.
-func (b *batch) apply(unit *fold.Unit, it *item, s *settlement, now time.Time) {
+func (b *batch) apply(unit *fold.Unit, it *item, s *settlement) {
 	system := b.d.System()
 	v := b.judge(it)
 	if v > s.worst || (v == s.worst && s.err == nil) {

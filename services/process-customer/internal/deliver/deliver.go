@@ -63,8 +63,12 @@ func (c Config) withDefaults() Config {
 		c.BatchSize = d.BatchSize
 	}
 	for _, f := range []struct{ have, def *time.Duration }{
-		{&c.Lease, &d.Lease}, {&c.Timeout, &d.Timeout}, {&c.Poll, &d.Poll},
-		{&c.RetryMin, &d.RetryMin}, {&c.RetryMax, &d.RetryMax}, {&c.ParentWait, &d.ParentWait},
+		{&c.Lease, &d.Lease},
+		{&c.Timeout, &d.Timeout},
+		{&c.Poll, &d.Poll},
+		{&c.RetryMin, &d.RetryMin},
+		{&c.RetryMax, &d.RetryMax},
+		{&c.ParentWait, &d.ParentWait},
 	} {
 		if *f.have <= 0 {
 			*f.have = *f.def

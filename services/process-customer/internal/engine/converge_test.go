@@ -228,7 +228,7 @@ func TestConvergence(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
 				require.NoError(rt, err)
-				defer d.Close() //nolint:errcheck // a private database
+				defer d.Close()
 				w := enginetest.NewWith(rt, d, func(o *sourcetest.Options) { o.LateSnapshots = late })
 				p := &people{w: w, rt: rt, dead: map[*sourcetest.Fake]map[golden.Object][]string{w.SF: {}, w.ERP: {}}}
 				for range rapid.IntRange(0, 4).Draw(rt, "before") {

@@ -89,7 +89,7 @@ func runStory(t *testing.T, at int) (sf, erp []string, passed int) {
 	t.Helper()
 	d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
 	require.NoError(t, err)
-	defer d.Close() //nolint:errcheck // a private database
+	defer d.Close()
 	w := enginetest.New(t, d)
 	killer := enginetest.NewKiller(at)
 	w.Wrap(killer.Store, killer.System)
