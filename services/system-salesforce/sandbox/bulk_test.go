@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sort"
@@ -173,6 +174,21 @@ func TestOperationsOfIngestJobs(t *testing.T) {
 	require.InDelta(t, 1, end["numberRecordsFailed"], 0)
 	require.Equal(t, []string{a, "ENTITY_IS_DELETED:entity is deleted:--", a}, o.file(id, "failedResults")[1])
 	require.Equal(t, []string{"C2", "D", "New"}, o.names("SELECT Name FROM Account ORDER BY Name"))
+}
+
+func TestHardDeletesLeaveNothingInTheBin(t *testing.T) {
+	t.Parallel()
+	o := setup(t, func(c *sandbox.Config) { c.Limits.HardDelete = true })
+	id := o.account(`{"Name":"A"}`)
+	child := o.want(201, "POST", v62+"/sobjects/Contact", `{"LastName":"C","AccountId":"`+id+`"}`).id()
+	job, end := o.load(`{"object":"Account","operation":"hardDelete"}`, "Id\n"+id+"\n")
+	require.Equal(t, "JobComplete", end["state"], end)
+	require.Equal(t, []string{id, "false", id}, o.file(job, "successfulResults")[1])
+	for _, object := range []string{"Account", "Contact"} {
+		all := o.want(200, "GET", v62+"/queryAll?q="+url.QueryEscape("SELECT Id FROM "+object), "").object()
+		require.Empty(t, all["records"], object)
+	}
+	o.want(404, "GET", v62+"/sobjects/Contact/"+child, "")
 }
 
 func TestResultFilesHaveTheDocumentedShapes(t *testing.T) {
@@ -359,6 +375,13 @@ func TestJobsThatCannotBeMade(t *testing.T) {
 	require.Equal(t, "INVALID_SESSION_ID", o.want(401, "GET", ingest, "").code())
 }
 
+// endless is a text without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	return len(p), nil // whatever is there
+}
+
 func TestUploadsInOtherForms(t *testing.T) {
 	t.Parallel()
 	o := setup(t)
@@ -380,6 +403,21 @@ func TestUploadsInOtherForms(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"Gzip"`)
 	require.Empty(t, o.want(200, "GET", ingest+"/"+id+"/successfulResults", "", "Accept-Encoding", "identity").header.Get("Content-Encoding"))
+
+	id = o.job(`{"object":"Account","operation":"insert"}`)
+	req, err := http.NewRequest("PUT", o.base+ingest+"/"+id+"/batches", io.LimitReader(endless{}, 150_000_001))
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+o.token)
+	req.Header.Set("Content-Type", "text/csv")
+	large, err := o.client.Do(req)
+	require.NoError(t, err)
+	text, err = io.ReadAll(large.Body)
+	require.NoError(t, err)
+	require.NoError(t, large.Body.Close())
+	require.Equal(t, 400, large.StatusCode)
+	require.Contains(t, string(text), "150 MB")
+	require.Equal(t, "CLIENTINPUTERROR", o.want(400, "PUT", ingest+"/"+id+"/batches", "Name\n", "Content-Type", "text/csv", "Content-Encoding", "gzip").code())
+	o.want(201, "PUT", ingest+"/"+id+"/batches", "Name\n", "Content-Type", "text/csv") // the job is still open
 
 	multi := func(content string) string {
 		return "--B\r\nContent-Type: application/json\r\nContent-Disposition: form-data; name=\"job\"\r\n\r\n{\"object\":\"Account\",\"operation\":\"insert\"}\r\n" +

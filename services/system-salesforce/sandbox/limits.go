@@ -21,9 +21,18 @@ type Limits struct {
 	// the same time: 25, and 20 seconds.
 	LongRequests int
 	LongRequest  time.Duration
+	// ReplicationIDs is how many ids one answer of /updated or /deleted may
+	// hold: 600,000.
+	ReplicationIDs int
+	// HardDelete allows bulk jobs to delete records without the bin, as a
+	// permission that nobody has by default does.
+	HardDelete bool
 }
 
 func (l Limits) withDefaults() Limits {
+	if l.ReplicationIDs == 0 {
+		l.ReplicationIDs = 600_000
+	}
 	if l.LongRequests == 0 {
 		l.LongRequests = 25
 	}
@@ -34,7 +43,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 func (l Limits) check() error {
-	if l.BulkBatches < 0 || l.BulkRows < 0 || l.BulkQueryJobs < 0 || l.BulkQueryMB < 0 || l.LongRequests < 0 || l.LongRequest < 0 {
+	if l.BulkBatches < 0 || l.BulkRows < 0 || l.BulkQueryJobs < 0 || l.BulkQueryMB < 0 || l.LongRequests < 0 || l.ReplicationIDs < 0 || l.LongRequest < 0 {
 		return errors.New("limits cannot be negative")
 	}
 	return nil

@@ -140,7 +140,7 @@ func (s *Server) build() error {
 	quotas := cfg.Limits.quotas(cfg.Now)
 	s.bulk = bulk.New(bulk.Options{
 		Schema: model, Store: data, Batches: quotas.BulkBatches, QueryJobs: quotas.BulkQueryJobs, Rows: quotas.BulkRows,
-		FileBytes: quotas.BulkQueryBytes, Seed: cfg.Seed, Now: cfg.Now, Log: cfg.Log,
+		FileBytes: quotas.BulkQueryBytes, HardDelete: cfg.Limits.HardDelete, Seed: cfg.Seed, Now: cfg.Now, Log: cfg.Log,
 	})
 	s.rest = rest.New(rest.Options{
 		Bulk: s.bulk, Quotas: quotas, EventDeliveries: cfg.Events.DeliveryLimit, LongRequests: cfg.Limits.LongRequests, LongRequest: cfg.Limits.LongRequest,

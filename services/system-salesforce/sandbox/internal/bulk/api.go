@@ -205,7 +205,7 @@ func (s *Service) newIngest(c Call, body io.Reader) (*job, *Response) {
 	if refusal := j.shape(in.Delimiter, in.Ending); refusal != nil {
 		return nil, refusal
 	}
-	if name, message := j.target(s.opt.Schema, in.Object, in.External); name != "" {
+	if name, message := j.target(s.opt, in.Object, in.External); name != "" {
 		return nil, problem(name, message)
 	}
 	return j, nil
@@ -227,15 +227,19 @@ func (j *job) shape(delim, ending string) *Response {
 
 // target checks object, operation and external id, and returns the name and
 // text of what is wrong.
-func (j *job) target(model *schema.Schema, object, external string) (name, message string) {
+func (j *job) target(opt Options, object, external string) (name, message string) {
 	if object == "" {
 		return "InvalidJob", "No object is specified"
 	}
-	if j.object = model.Object(object); j.object == nil {
+	if j.object = opt.Schema.Object(object); j.object == nil {
 		return "InvalidEntity", "Unable to find object: " + object
 	}
 	switch j.operation {
 	case "insert", "update", "delete":
+	case "hardDelete":
+		if !opt.HardDelete {
+			return "FeatureNotEnabled", "hardDelete operation requires special user profile permission, please contact your system administrator"
+		}
 	case "upsert":
 		if external == "" {
 			return "InvalidJob", fmt.Sprintf("External ID was blank for %s. An External ID must be specified for upsert.", j.object.Name)
@@ -245,8 +249,6 @@ func (j *job) target(model *schema.Schema, object, external string) (name, messa
 			return "InvalidJob", fmt.Sprintf("Field name provided '%s' does not match an External ID, Salesforce Id, or indexed field for '%s'", external, j.object.Name)
 		}
 		j.external = f
-	case "hardDelete":
-		return "FeatureNotEnabled", "hardDelete operation requires special user profile permission, please contact your system administrator"
 	default:
 		return "InvalidJob", "The operation '" + j.operation + "' is unknown"
 	}

@@ -306,7 +306,7 @@ func (s *Service) newClassic(c Call, in *classicInfo) (j *job, name, message str
 	if j.contentType != "CSV" && j.contentType != "XML" && j.contentType != "JSON" {
 		return nil, "InvalidJob", "The content type " + j.contentType + " is not served"
 	}
-	if name, message = j.target(s.opt.Schema, in.Object, in.External); name != "" {
+	if name, message = j.target(s.opt, in.Object, in.External); name != "" {
 		return nil, name, message
 	}
 	s.mu.Lock()

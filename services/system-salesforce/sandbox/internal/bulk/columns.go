@@ -31,7 +31,7 @@ func headings(s *schema.Schema, o *schema.Object, operation string, names []stri
 			return nil, "InvalidBatch : Field name not found : " + name
 		case seen[c.field]:
 			return nil, "InvalidBatch : Duplicate field name in the header : " + name
-		case operation == "delete" && c.field.Sys != schema.SysID:
+		case deletes(operation) && c.field.Sys != schema.SysID:
 			return nil, "InvalidBatch : A delete batch must contain only Ids"
 		}
 		seen[c.field] = true
@@ -182,15 +182,17 @@ func (w *writer) apply(tx *store.Tx, r *record) (id string, created bool, err *s
 	if !ok || id[:3] != w.object.Prefix {
 		return r.id, false, &store.Error{Code: "MALFORMED_ID", Message: fmt.Sprintf("%s ID: id value of incorrect type: %s", w.object.Label, r.id), Fields: []string{"Id"}}
 	}
-	if w.operation == "delete" {
+	if deletes(w.operation) {
 		return id, false, tx.Delete(w.object, id)
 	}
 	return id, false, w.plain(tx.Update(w.object, id, r.in), r)
 }
 
+func deletes(operation string) bool { return operation == "delete" || operation == "hardDelete" }
+
 func article(operation string) string {
-	if operation == "delete" {
-		return "a " + operation
+	if deletes(operation) {
+		return "a delete"
 	}
 	return "an " + operation
 }

@@ -265,7 +265,7 @@ const codeLocked = "UNABLE_TO_LOCK_ROW"
 
 // transact writes the work of a batch and returns what was found locked.
 func (s *Service) transact(b *batch, locks map[string]*batch) (again []record) {
-	twice := b.twice()
+	twice, first := b.twice(), len(b.done)
 	_ = s.opt.Store.Write(store.Meta{User: b.user, Origin: b.origin, Wishes: b.wishes}, func(tx *store.Tx) error { // failures are in the results
 		for i := range b.work {
 			r := &b.work[i]
@@ -278,7 +278,22 @@ func (s *Service) transact(b *batch, locks map[string]*batch) (again []record) {
 		}
 		return nil
 	})
+	if b.operation == "hardDelete" {
+		s.purge(b.done[first:])
+	}
 	return again
+}
+
+// purge takes the records that were deleted out of the bin. One that is gone
+// already was deleted with another.
+func (s *Service) purge(done []outcome) {
+	var ids []string
+	for _, o := range done {
+		if o.fail == nil {
+			ids = append(ids, o.id)
+		}
+	}
+	_ = s.opt.Store.Purge(ids)
 }
 
 func (b *batch) one(tx *store.Tx, r *record, twice map[string]int, locks map[string]*batch) (string, bool, *store.Error) {

@@ -37,9 +37,11 @@ type Options struct {
 	QueryJobs *quota.Meter
 	Rows      *quota.Meter
 	FileBytes *quota.Meter
-	Seed      int64
-	Now       func() time.Time
-	Log       *slog.Logger
+	// HardDelete allows jobs that delete records without the bin.
+	HardDelete bool
+	Seed       int64
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // Sizes and times that the vendor documents.
