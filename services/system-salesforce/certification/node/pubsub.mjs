@@ -212,7 +212,7 @@ capability('managed', async (t) => {
   await client.subscribeWithManagedSubscription('Certification', (i, type, data) => {
     info = i;
     got.hear(i, type, data);
-  }, 5);
+  });
   const one = await account({ Name: 'Managed 1' });
   let mine;
   for (let n = 1; !mine; n += 1) {
@@ -228,7 +228,7 @@ capability('managed', async (t) => {
 
   const again = gather();
   const resumed = await connect(t);
-  await resumed.subscribeWithManagedSubscription('Certification', again.hear, 5);
+  await resumed.subscribeWithManagedSubscription('Certification', again.hear);
   const [first] = await again.atLeast(1);
   assert.deepEqual(first.payload.ChangeEventHeader.recordIds, [two.id]);
 });

@@ -98,8 +98,8 @@ func certify(ctx context.Context, s subject, bin, dir string, verbose bool) (mat
 	if err != nil {
 		return matrix.Row{}, err
 	}
-	text, stopped := execute(ctx, s, append(os.Environ(), sandbox.Env()...), verbose)
-	if err := sandbox.Stop(); err != nil {
+	text, stopped, err := execute(ctx, s, append(os.Environ(), sandbox.Env()...), verbose)
+	if err := errors.Join(err, sandbox.Stop()); err != nil {
 		return matrix.Row{}, fmt.Errorf("after %s: %w", s.client.Name, err)
 	}
 	results, err := s.read(bytes.NewReader(text))
@@ -110,8 +110,9 @@ func certify(ctx context.Context, s subject, bin, dir string, verbose bool) (mat
 }
 
 // execute runs the process of the cases and everything it starts as one group,
-// which is ended with ctx. A run with failed cases is no error.
-func execute(ctx context.Context, s subject, env []string, verbose bool) ([]byte, error) {
+// which is ended with ctx. stopped says that the process gave up, as it does when
+// a case failed; err says that it did not end, or left another process behind.
+func execute(ctx context.Context, s subject, env []string, verbose bool) (text []byte, stopped, err error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
 	cmd.Dir, cmd.Env = s.dir, slices.Concat(env, []string{"GOWORK=off"})
@@ -122,20 +123,20 @@ func execute(ctx context.Context, s subject, env []string, verbose bool) ([]byte
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
-	if kill := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); kill == nil {
-		return out.Bytes(), errors.New("the cases left a process behind")
+	err = cmd.Run()
+	if cmd.Process != nil && syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) == nil {
+		return nil, nil, errors.New("the cases left a process behind")
 	}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return out.Bytes(), errors.New("it did not end in time")
-	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return out.Bytes(), fmt.Errorf("it ended with %d: %s", exit.ExitCode(), report.Reason(errs.String()))
+		return nil, nil, fmt.Errorf("the cases did not end in time: %w", ctx.Err())
+	case errors.As(err, &exit):
+		return out.Bytes(), fmt.Errorf("it ended with %d: %s", exit.ExitCode(), report.Reason(errs.String())), nil
 	case err != nil:
-		return out.Bytes(), fmt.Errorf("run the cases: %w", err)
+		return nil, nil, fmt.Errorf("run the cases: %w", err)
 	}
-	return out.Bytes(), nil
+	return out.Bytes(), nil, nil
 }
 
 func show(row matrix.Row) {

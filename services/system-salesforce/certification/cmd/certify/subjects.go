@@ -104,9 +104,10 @@ func golang(name, module, pkg string, absent map[string][]string) subject {
 
 func node(name, script string, absent map[string][]string) subject {
 	return subject{
-		client:  matrix.Client{Name: name, Language: "JavaScript", Absent: lacks(absent)},
-		dir:     "node",
-		command: []string{"node", "--test-reporter=./reporter.mjs", script},
+		client: matrix.Client{Name: name, Language: "JavaScript", Absent: lacks(absent)},
+		dir:    "node",
+		// A client may leave streams open when it is closed, which keep Node alive.
+		command: []string{"node", "--test-force-exit", "--test-reporter=./reporter.mjs", script},
 		read:    report.Node,
 	}
 }
