@@ -143,7 +143,7 @@ func (s *Server) build() error {
 		FileBytes: quotas.BulkQueryBytes, HardDelete: cfg.Limits.HardDelete, Seed: cfg.Seed, Now: cfg.Now, Log: cfg.Log,
 	})
 	s.rest = rest.New(rest.Options{
-		Bulk: s.bulk, Quotas: quotas, EventDeliveries: cfg.Events.DeliveryLimit, LongRequests: cfg.Limits.LongRequests, LongRequest: cfg.Limits.LongRequest,
+		Bulk: s.bulk, Quotas: quotas, EventDeliveries: cfg.Events.DeliveryLimit, ReplicationIDs: cfg.Limits.ReplicationIDs, LongRequests: cfg.Limits.LongRequests, LongRequest: cfg.Limits.LongRequest,
 		OrgID: cfg.OrgID, BaseURL: cfg.BaseURL, Schema: model, Store: data, Sessions: sessions, Faults: trouble, Bus: s.bus, Rules: laws, Managed: subscriptions,
 		Verifier:   &auth.Verifier{Keys: keys, Apps: cfg.clients(), Users: users, Strict: cfg.Strict, Now: cfg.Now},
 		DailyLimit: cfg.DailyAPILimit, CollectionsClient: !cfg.IgnoreCollectionsClient, Now: cfg.Now, Log: cfg.Log,

@@ -33,6 +33,8 @@ type picklistValue struct {
 	DefaultValue bool   `json:"defaultValue"`
 	Label        string `json:"label"`
 	Value        string `json:"value"`
+	// ValidFor would tie the value to another picklist; none is.
+	ValidFor *string `json:"validFor"`
 }
 
 type fieldInfo struct {
@@ -65,7 +67,8 @@ type fieldInfo struct {
 	ReferenceTo        []string        `json:"referenceTo"`
 	RelationshipName   *string         `json:"relationshipName"`
 	CompoundFieldName  *string         `json:"compoundFieldName"`
-	DefaultValue       *string         `json:"defaultValue"`
+	DefaultValue       any             `json:"defaultValue"`
+	fieldDetails
 }
 
 type childInfo struct {
@@ -74,6 +77,11 @@ type childInfo struct {
 	RelationshipName string `json:"relationshipName"`
 	CascadeDelete    bool   `json:"cascadeDelete"`
 	RestrictedDelete bool   `json:"restrictedDelete"`
+	Deprecated       bool   `json:"deprecatedAndHidden"`
+	// Junctions are those of objects with several parents for one lookup;
+	// none has.
+	JunctionNames []string `json:"junctionIdListNames"`
+	JunctionsTo   []string `json:"junctionReferenceTo"`
 }
 
 func (c *call) info(o *schema.Object) objectInfo {
@@ -107,20 +115,24 @@ func (c *call) describe(o *schema.Object) *answer {
 	}
 	children := []childInfo{}
 	for _, f := range c.opt.Schema.Children(o) {
-		children = append(children, childInfo{f.Object.Name, f.Name, f.ChildRelationship, f.OnDelete == "cascade", f.OnDelete == "restrict"})
+		children = append(children, childInfo{
+			ChildSObject: f.Object.Name, Field: f.Name, RelationshipName: f.ChildRelationship, CascadeDelete: f.OnDelete == "cascade", RestrictedDelete: f.OnDelete == "restrict",
+			JunctionNames: []string{}, JunctionsTo: []string{},
+		})
 	}
 	return reply(http.StatusOK, struct {
 		objectInfo
-		Fields   []fieldInfo `json:"fields"`
-		Children []childInfo `json:"childRelationships"`
-		Types    []any       `json:"recordTypeInfos"`
-	}{c.info(o), fields, children, []any{}})
+		objectDetails
+		Fields   []fieldInfo      `json:"fields"`
+		Children []childInfo      `json:"childRelationships"`
+		Types    []recordTypeInfo `json:"recordTypeInfos"`
+	}{c.info(o), objectDetails{}, fields, children, c.recordTypes(o)})
 }
 
 func describeField(f *schema.Field) fieldInfo {
 	open := !f.ReadOnly()
 	length := f.Length
-	if f.Type == schema.Reference {
+	if f.Type == schema.Reference || f.Type == schema.ID {
 		length = 18
 	}
 	info := fieldInfo{
@@ -129,18 +141,19 @@ func describeField(f *schema.Field) fieldInfo {
 		Createable: open, Updateable: open, DefaultedOnCreate: f.Owner || f.Default != "" || f.Type == schema.Boolean || f.Sys != schema.NotSystem,
 		Calculated: f.CalcField != "" && f.Custom(), AutoNumber: f.AutoNumber > 0, Unique: f.Unique, ExternalID: f.ExternalID,
 		IDLookup: f.Sys == schema.SysID || f.ExternalID || f.IDLookup, Custom: f.Custom(), CaseSensitive: f.CaseSensitive,
-		Filterable: f.Type != schema.Address && (f.Type != schema.TextArea || f.Length <= 255), NameField: f.NameField,
+		Filterable: f.Filterable(), Sortable: f.Sortable(), Groupable: f.Groupable(), NameField: f.NameField, fieldDetails: detailsOf(f),
 		PicklistValues: []picklistValue{}, RestrictedPicklist: f.Restricted, ReferenceTo: []string{},
 	}
-	info.Sortable = info.Filterable && f.Type != schema.TextArea
-	info.Groupable = info.Sortable && !f.Type.Number()
+	if f.Type == schema.Int {
+		info.Digits, info.Precision = f.Precision, 0
+	}
 	for _, v := range f.Picklist {
-		info.PicklistValues = append(info.PicklistValues, picklistValue{true, v == f.Default, v, v})
+		info.PicklistValues = append(info.PicklistValues, picklistValue{Active: true, DefaultValue: v == f.Default, Label: v, Value: v})
 	}
 	info.ReferenceTo = append(info.ReferenceTo, f.ReferenceTo...)
 	info.RelationshipName = optional(f.Relationship)
 	info.CompoundFieldName = optional(f.Compound)
-	info.DefaultValue = optional(f.Default)
+	info.DefaultValue = defaultOf(f)
 	return info
 }
 

@@ -16,9 +16,6 @@ func (c *call) instant(name string) (time.Time, bool) {
 	return store.ParseTime(strings.ReplaceAll(c.query.Get(name), " ", "+"))
 }
 
-// maxChanged is how many ids one answer may carry.
-const maxChanged = 600_000
-
 func (c *call) changed(o *schema.Object, gone bool, start, end time.Time) *answer {
 	type deleted struct {
 		ID   string `json:"id"`
@@ -44,7 +41,7 @@ func (c *call) changed(o *schema.Object, gone bool, start, end time.Time) *answe
 		}
 		return nil
 	})
-	if len(ids)+len(bin) > maxChanged {
+	if len(ids)+len(bin) > c.opt.ReplicationIDs {
 		return fail(http.StatusBadRequest, "EXCEEDED_ID_LIMIT", "too many ids in the period")
 	}
 	// A later write may still fall into the running second, so it is not

@@ -48,6 +48,8 @@ type Options struct {
 	// EventDeliveries is how many events a day delivers; 0 means that the
 	// vendor's number is shown and nothing is refused.
 	EventDeliveries int
+	// ReplicationIDs is how many ids an answer of updated or deleted may hold.
+	ReplicationIDs int
 	// LongRequests is how many requests may run for LongRequest or longer.
 	LongRequests int
 	LongRequest  time.Duration
