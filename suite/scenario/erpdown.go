@@ -26,6 +26,14 @@ func erpDown(ctx context.Context, r *run) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
+	// Settling does not wait for the flow without protection.
+	err := until(ctx, "the flow without protection had its customer", func(ctx context.Context) (bool, error) {
+		theirs, err := named(ctx, r.naive.direct, known)
+		return len(theirs) > 0, err
+	})
+	if err != nil {
+		return err
+	}
 	_, creates, _ := r.naive.counts()
 
 	if err := r.faults(ctx, nil, remote.Fault{Kind: "down"}); err != nil {

@@ -27,6 +27,9 @@ func outOfOrder(ctx context.Context, r *run) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
+	if _, _, err := r.phones(ctx, name); err != nil { // both have the customer
+		return err
+	}
 	if err := r.overtaken(ctx, id); err != nil {
 		return err
 	}
