@@ -345,6 +345,25 @@ func TestLimitsAreReachedExactly(t *testing.T) {
 	require.Contains(t, custom, "Colours__c")
 }
 
+// Only the URL of a sub-request can be so long.
+func TestStatementsAreLimitedInLength(t *testing.T) {
+	t.Parallel()
+	o := family(t)
+	ask := func(q string) map[string]any {
+		body := mustJSON(map[string]any{"compositeRequest": []any{map[string]any{"method": "GET", "referenceId": "q", "url": v62 + "/query?q=" + url.QueryEscape(q)}}})
+		return o.want(200, "POST", v62+"/composite", body).object()["compositeResponse"].([]any)[0].(map[string]any)
+	}
+	fill := func(n int) string {
+		head, tail := "SELECT Name FROM Account WHERE Name IN ('Acme'", ")"
+		list := strings.Repeat(",'"+strings.Repeat("ü", 97)+"'", (n-len(head)-len(tail))/100)
+		return head + list + strings.Repeat(" ", n-len(head)-len(tail)-len([]rune(list))) + tail
+	}
+	require.Len(t, ask(fill(100_000))["body"].(map[string]any)["records"], 1)
+	refused := ask(fill(100_001))
+	require.InDelta(t, 400, refused["httpStatusCode"], 0)
+	require.Equal(t, "MALFORMED_QUERY", refused["body"].([]any)[0].(map[string]any)["errorCode"])
+}
+
 func TestOlderVersionsAllowLess(t *testing.T) {
 	t.Parallel()
 	o := family(t)
@@ -384,6 +403,27 @@ func TestLocatorsEndWithTimeAndBelongToOneUser(t *testing.T) {
 	o.clock.advance(2 * time.Hour)
 	require.Equal(t, "INVALID_QUERY_LOCATOR", o.want(400, "GET", next, "").code())
 	require.Equal(t, "INVALID_QUERY_LOCATOR", o.want(400, "GET", strings.TrimSuffix(next, "200")+"x", "").code())
+}
+
+func TestTooManyLocatorsEndTheOldest(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	for from := 0; from < 400; from += 200 {
+		names := make([]string, 200)
+		for i := range names {
+			names[i] = fmt.Sprintf("A%03d", from+i)
+		}
+		o.want(200, "POST", v62+"/composite/sobjects", accounts(names...))
+	}
+	open := func() string {
+		return o.want(200, "GET", v62+"/query?q=SELECT+Id+FROM+Account", "", "Sforce-Query-Options", "batchSize=200").object()["nextRecordsUrl"].(string)
+	}
+	first, second := open(), open()
+	for range 199 {
+		open()
+	}
+	require.Equal(t, "INVALID_QUERY_LOCATOR", o.want(400, "GET", first, "").code())
+	o.want(200, "GET", second, "")
 }
 
 func TestColumnsDescribeTheAnswer(t *testing.T) {
