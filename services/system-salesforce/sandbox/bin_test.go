@@ -73,6 +73,36 @@ func TestUndeleteBringsBackWhatWentAlong(t *testing.T) {
 	require.Equal(t, []string{"ok"}, o.recycle("undelete", before))
 }
 
+func TestUndeletePutsBackReferences(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	path := v62 + "/sobjects/"
+	first := o.want(201, "POST", path+"Contact", `{"LastName":"First"}`).id()
+	second := o.want(201, "POST", path+"Contact", `{"LastName":"Second"}`).id()
+	newCase := func() string { return o.want(201, "POST", path+"Case", `{"ContactId":"`+first+`"}`).id() }
+	contact := func(id string) any { return o.want(200, "GET", path+"Case/"+id, "").object()["ContactId"] }
+	plain, replaced, gone, unlinked := newCase(), newCase(), newCase(), newCase()
+	o.want(204, "PATCH", path+"Case/"+unlinked, `{"ContactId":null}`)
+	o.want(400, "POST", v62+"/composite/tree/Contact", mustJSON(children(record("Contact")))) // a transaction in between that fails
+	_, parts := o.composite(bundle(true, sub("d", "DELETE", "/sobjects/Contact/"+first, nil), sub("x", "POST", "/sobjects/Contact", record(""))))
+	require.Equal(t, "REQUIRED_FIELD_MISSING", refusal(parts[1])) // and a deletion that is undone
+	require.Equal(t, first, contact(plain))
+
+	o.want(204, "DELETE", path+"Contact/"+first, "")
+	require.Nil(t, contact(plain))
+	o.want(204, "PATCH", path+"Case/"+replaced, `{"ContactId":"`+second+`"}`)
+	o.want(204, "DELETE", path+"Case/"+gone, "")
+	s := o.feed().subscribe("/data/CaseChangeEvent", latest, "", 100)
+	s.next()
+	require.Equal(t, []string{"ok"}, o.recycle("undelete", first))
+	require.Equal(t, first, contact(plain))
+	require.Equal(t, second, contact(replaced))
+	require.Nil(t, contact(unlinked), "it was not the deletion that unlinked it")
+	e := s.collect(1)[0]
+	require.Equal(t, []any{plain}, e.header["recordIds"])
+	require.Equal(t, first, nonNull(e)["ContactId"])
+}
+
 func TestUndeleteIsRefusedForATakenKey(t *testing.T) {
 	t.Parallel()
 	o := setup(t)

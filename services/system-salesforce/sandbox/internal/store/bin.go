@@ -40,7 +40,8 @@ func (tx *Tx) remove(old *Record, with string) *Error {
 }
 
 // Undelete brings a record back from the bin, and with it the records that its
-// deletion took along. Those cannot be brought back alone.
+// deletion took along; those cannot be brought back alone. References that the
+// deletion took out are put back if nothing else is in their place.
 func (tx *Tx) Undelete(id string) *Error {
 	old := tx.Any(id)
 	if old == nil || !old.Deleted || old.with != "" {
@@ -66,7 +67,49 @@ func (tx *Tx) restore(old *Record, root string) *Error {
 			return err
 		}
 	}
+	tx.relink(r)
 	return nil
+}
+
+// link is a reference that the deletion of its target took out.
+type link struct {
+	field *schema.Field
+	child string
+}
+
+// account keeps the bin up to date with one of the changes of a commit.
+func (s *Store) account(c Change, all []Change) {
+	switch c.Kind {
+	case Undelete:
+		delete(s.cut, c.New.ID)
+	case Delete:
+		s.bin = append(s.bin, c.New)
+		delete(s.cut, c.New.ID)
+		for _, f := range s.opt.Schema.Children(c.New.Object) {
+			if f.OnDelete != "clear" {
+				continue
+			}
+			for _, o := range all {
+				if o.Kind == Update && o.New.Object == f.Object && o.Old.Get(f) == c.New.ID && o.New.Get(f) == nil {
+					s.cut[c.New.ID] = append(s.cut[c.New.ID], link{f, o.New.ID})
+				}
+			}
+		}
+	}
+}
+
+// relink points the records that a deletion had unlinked at the record again,
+// unless they refer to another one by now.
+func (tx *Tx) relink(to *Record) {
+	for _, l := range tx.s.cut[to.ID] {
+		child := tx.Get(l.field.Object, l.child)
+		if child == nil || child.Deleted || child.Get(l.field) != nil {
+			continue
+		}
+		r := child.next()
+		r.set(l.field, to.ID)
+		tx.put(Update, child, r)
+	}
 }
 
 // taken returns the deleted records that hang on a record and were taken along
@@ -120,6 +163,7 @@ func (s *Store) purge(r *Record, root string) {
 	children := View{s}.taken(r, root)
 	t := s.tables[r.Object]
 	t.forget(r)
+	delete(s.cut, r.ID)
 	at := sort.Search(len(t.buried), func(i int) bool { return t.buried[i].Modified > r.Modified })
 	t.buried = slices.Insert(t.buried, at, r)
 	for _, child := range children {
@@ -127,12 +171,10 @@ func (s *Store) purge(r *Record, root string) {
 	}
 }
 
-// forget drops a deleted version, unless another one took its place.
+// forget drops the row of a deleted record.
 func (t *table) forget(r *Record) {
-	if t.rows[r.row] == r {
-		t.rows[r.row] = nil
-		delete(t.foreign, r.ID)
-	}
+	t.rows[r.row] = nil
+	delete(t.foreign, r.ID)
 }
 
 // Buried returns the records that left the bin before their time and were
@@ -154,7 +196,10 @@ func (s *Store) sweep(now int64) {
 	}
 	n := over(s.bin)
 	for _, r := range s.bin[:n] {
-		s.tables[r.Object].forget(r)
+		if t := s.tables[r.Object]; t.rows[r.row] == r {
+			t.forget(r)
+			delete(s.cut, r.ID)
+		}
 	}
 	clear(s.bin[:n])
 	s.bin = s.bin[n:]

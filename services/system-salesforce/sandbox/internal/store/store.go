@@ -70,11 +70,12 @@ type Store struct {
 	tables map[*schema.Object]*table
 	last   int64
 	bin    []*Record // deleted versions in the order of deletion
+	cut    map[string][]link
 }
 
 // New makes an empty store.
 func New(opt Options) *Store {
-	s := &Store{opt: opt, tables: map[*schema.Object]*table{}}
+	s := &Store{opt: opt, tables: map[*schema.Object]*table{}, cut: map[string][]link{}}
 	for _, o := range opt.Schema.Objects {
 		s.tables[o] = newTable(o)
 	}
@@ -166,9 +167,7 @@ func (s *Store) Write(m Meta, fn func(tx *Tx) error) error {
 			continue
 		}
 		s.tables[c.New.Object].note(c.New)
-		if c.Kind == Delete {
-			s.bin = append(s.bin, c.New)
-		}
+		s.account(c, tx.changes)
 	}
 	if s.opt.OnCommit != nil {
 		s.opt.OnCommit(Commit{Time: now, User: m.User, Origin: m.Origin, Changes: tx.changes})
