@@ -216,8 +216,8 @@ func TestResultFilesHaveTheDocumentedShapes(t *testing.T) {
 func TestResultRowsAreNotInTheOrderOfTheInput(t *testing.T) {
 	t.Parallel()
 	o := setup(t)
-	id, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(0, 20_600))
-	require.InDelta(t, 20_600, end["numberRecordsProcessed"], 0)
+	id, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(0, 10_600))
+	require.InDelta(t, 10_600, end["numberRecordsProcessed"], 0)
 	rows := o.file(id, "successfulResults")[1:]
 	var keys []string
 	for _, r := range rows {
@@ -225,11 +225,11 @@ func TestResultRowsAreNotInTheOrderOfTheInput(t *testing.T) {
 	}
 	require.False(t, sort.StringsAreSorted(keys))
 	sort.Strings(keys)
-	require.Len(t, keys, 20_600)
+	require.Len(t, keys, 10_600)
 	for i, k := range keys {
 		require.Equal(t, fmt.Sprintf("L-%06d", i), k)
 	}
-	require.InDelta(t, 15_000-3, o.left("DailyBulkApiBatches"), 0, "three batches of at most 10,000 rows")
+	require.InDelta(t, 15_000-2, o.left("DailyBulkApiBatches"), 0, "two batches of at most 10,000 rows")
 
 	id, _ = o.load(`{"object":"Lead","operation":"insert"}`, "LastName,Company\nA,x\nB,x\n")
 	require.Equal(t, "B", o.file(id, "successfulResults")[1][2])
@@ -485,7 +485,7 @@ func TestBatchesSideBySideLockTheParentsOfTheirRows(t *testing.T) {
 	contacts := func(parent func(i int) int) string {
 		var b strings.Builder
 		b.WriteString("LastName,Account.Selfsame_Id__c\n")
-		for i := range 11_000 {
+		for i := range 10_600 {
 			fmt.Fprintf(&b, "N%d,p%d\n", i, parent(i))
 		}
 		return b.String()
@@ -518,8 +518,8 @@ func TestBatchesThatTakeTooLong(t *testing.T) {
 
 func TestAllocationsOfTheBulkAPIs(t *testing.T) {
 	t.Parallel()
-	o := setup(t, func(c *sandbox.Config) { c.Limits = sandbox.Limits{BulkBatches: 2, BulkRows: 15_000, BulkQueryJobs: 1} })
-	_, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(0, 12_000))
+	o := setup(t, func(c *sandbox.Config) { c.Limits = sandbox.Limits{BulkBatches: 2, BulkRows: 10_600, BulkQueryJobs: 1} })
+	_, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(0, 10_200))
 	require.Equal(t, "JobComplete", end["state"])
 	require.InDelta(t, 0, o.left("DailyBulkApiBatches"), 0)
 	id, end := o.load(`{"object":"Lead","operation":"insert"}`, leads(12_000, 12_100))
@@ -530,10 +530,10 @@ func TestAllocationsOfTheBulkAPIs(t *testing.T) {
 	o.clock.advance(24*time.Hour + time.Minute)
 	o.login()
 	require.InDelta(t, 2, o.left("DailyBulkApiBatches"), 0, "the window has passed")
-	id, end = o.load(`{"object":"Lead","operation":"insert"}`, leads(20_000, 37_000))
+	id, end = o.load(`{"object":"Lead","operation":"insert"}`, leads(20_000, 30_800))
 	require.Equal(t, "Failed", end["state"], "more rows than a day allows")
-	require.InDelta(t, 15_000, end["numberRecordsProcessed"], 0)
-	require.Len(t, o.file(id, "unprocessedrecords"), 2001)
+	require.InDelta(t, 10_600, end["numberRecordsProcessed"], 0)
+	require.Len(t, o.file(id, "unprocessedrecords"), 201)
 
 	o.want(200, "POST", v62+"/jobs/query", `{"operation":"query","query":"SELECT Id FROM Lead"}`)
 	require.InDelta(t, 0, o.left("DailyBulkV2QueryJobs"), 0)

@@ -263,6 +263,11 @@ func (s *Service) book(j *job, b *batch, first int, again []record, began time.T
 
 const codeLocked = "UNABLE_TO_LOCK_ROW"
 
+// lockedRow is the refusal of a row that another batch holds.
+func lockedRow() *store.Error {
+	return &store.Error{Code: codeLocked, Message: "unable to obtain exclusive access to this record or 1 records"}
+}
+
 // transact writes the work of a batch and returns what was found locked.
 func (s *Service) transact(b *batch, locks map[string]*batch) (again []record) {
 	twice, first := b.twice(), len(b.done)

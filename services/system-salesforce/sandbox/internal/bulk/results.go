@@ -2,51 +2,13 @@ package bulk
 
 import (
 	"bufio"
-	"cmp"
 	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
 )
-
-// page returns the jobs that a list shows, one more than fit if there are
-// more. The lock is held.
-func (s *Service) page(q url.Values, kinds []string, after uint64) []*job {
-	type place struct {
-		at uint64
-		j  *job
-	}
-	var all []place
-	for _, j := range s.jobs {
-		n, _ := sfid.Number(j.id)
-		if p := mix(n); p > after && slices.Contains(kinds, j.kind) && listed(q, j) {
-			all = append(all, place{p, j})
-		}
-	}
-	slices.SortFunc(all, func(a, b place) int { return cmp.Compare(a.at, b.at) })
-	all = all[:min(len(all), listPage+1)]
-	out := make([]*job, len(all))
-	for i, p := range all {
-		out[i] = p.j
-	}
-	return out
-}
-
-// listed applies the filters of a list.
-func listed(q url.Values, j *job) bool {
-	mode := "Parallel"
-	if j.serial {
-		mode = "Serial"
-	}
-	return (q.Get("jobType") == "" || strings.EqualFold(q.Get("jobType"), j.kind)) &&
-		(q.Get("concurrencyMode") == "" || strings.EqualFold(q.Get("concurrencyMode"), mode)) &&
-		(q.Get("isPkChunkingEnabled") == "" || strings.EqualFold(q.Get("isPkChunkingEnabled"), fmt.Sprint(j.chunks)))
-}
 
 // atRest waits until a job that has ended is no longer being worked on, and
 // reports whether its results are there.

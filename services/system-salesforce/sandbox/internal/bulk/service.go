@@ -18,6 +18,7 @@ package bulk
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -240,14 +241,11 @@ func (s *Service) goOn(ctx context.Context, j *job) bool {
 func (s *Service) find(id string, kinds ...string) *job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget()
 	j := s.jobs[id]
-	for _, k := range kinds {
-		if j != nil && j.kind == k {
-			return j
-		}
+	if j == nil || !slices.Contains(kinds, j.kind) || j.created.Before(s.opt.Now().Add(-keepJobs)) {
+		return nil
 	}
-	return nil
+	return j
 }
 
 // forget drops the jobs that are too old. The lock is held.
