@@ -28,7 +28,7 @@ import (
 )
 
 // patience bounds every wait of a story. A story that meets it has failed.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 func TestMain(m *testing.M) {
 	// With a process per service the suite starts this program again as "… service NAME --config FILE".
@@ -93,7 +93,7 @@ type call struct {
 	*story
 	ts  *testscript.TestScript
 	ctx context.Context //nolint:containedctx // the verb's own, for as long as it is done
-	out io.Writer // nil: the script's output
+	out io.Writer       // nil: the script's output
 }
 
 func (c *call) printf(format string, args ...any) {
