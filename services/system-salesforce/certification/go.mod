@@ -6,6 +6,7 @@ require (
 	github.com/developerforce/pub-sub-api/go v0.0.0-20240903201136-0ba470114fd8
 	github.com/k-capehart/go-salesforce/v3 v3.1.0
 	github.com/linkedin/goavro/v2 v2.11.0
+	github.com/nimajalali/go-force v0.0.0-20200831220737-454890ee2b7c
 	github.com/simpleforce/simpleforce v0.0.0-20220429021116-acf4ac67ef68
 	github.com/stretchr/testify v1.12.1
 	google.golang.org/grpc v1.85.0

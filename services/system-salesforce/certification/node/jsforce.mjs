@@ -259,6 +259,34 @@ capability('bulk-query', async () => {
   assert.ok(records.every((r) => /^001/.test(r.Id) && r.Phone === ''));
 });
 
+capability('bulk-classic', async () => {
+  const connection = await login();
+  const job = connection.bulk.createJob('Account', 'upsert', { extIdField: 'Selfsame_Id__c', concurrencyMode: 'Serial' });
+  await job.open();
+  assert.equal((await job.check()).concurrencyMode, 'Serial');
+  const load = (records) =>
+    new Promise((resolve, reject) => {
+      const batch = job.createBatch();
+      batch.on('queue', () => batch.poll(100, 20_000));
+      batch.on('response', resolve);
+      batch.on('error', reject);
+      batch.execute(records);
+    });
+  const results = await Promise.all([
+    load([{ Selfsame_Id__c: 'jsforce-s1', Name: 'Serial 1' }, { Selfsame_Id__c: 'jsforce-s2', Name: '' }]),
+    load([{ Selfsame_Id__c: 'jsforce-s3', Name: 'Serial, "3"' }]),
+  ]);
+  assert.deepEqual(results[0].map((r) => r.success), [true, false]);
+  assert.match(results[0][1].errors[0], /^REQUIRED_FIELD_MISSING/);
+  assert.match(results[0][0].id, /^001/);
+  assert.deepEqual(results[1].map((r) => r.success), [true]);
+  assert.equal((await job.close()).state, 'Closed');
+  const info = await job.check();
+  assert.equal(info.numberRecordsProcessed, '3');
+  assert.equal(info.numberRecordsFailed, '1');
+  assert.equal(await connection.sobject('Account').count({ Name: 'Serial, "3"' }), 1);
+});
+
 capability('publish-rest', async () => {
   const connection = await login();
   const result = await connection.sobject('CarMaintenance__e').create({ Mileage__c: 95443, Cost__c: 99.4, WorkDescription__c: 'Replaced front brakes' });

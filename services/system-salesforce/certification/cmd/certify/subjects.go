@@ -38,7 +38,7 @@ const (
 // events, bulk and rest are capabilities that clients lack together.
 var (
 	events = []string{"topic", "subscribe", "replay", "publish", "publish-stream", "managed"}
-	rest   = []string{"describe", "query", "records", "refusal", "collections", "composite", "bulk-load", "bulk-query", "publish-rest"}
+	rest   = []string{"describe", "query", "records", "refusal", "collections", "composite", "bulk-load", "bulk-query", "bulk-classic", "publish-rest"}
 )
 
 // lacks makes the list of what a client does not have out of reasons and the
@@ -68,13 +68,18 @@ func subjects() ([]subject, error) {
 		golang("go-salesforce", "github.com/k-capehart/go-salesforce/v3", "gosalesforce", map[string][]string{
 			restOnly:   events,
 			noLogin:    {"login-soap"},
-			noSuchCall: {"identity", "describe"},
+			noSuchCall: {"identity", "describe", "bulk-classic"},
 		}),
 		golang("simpleforce", "github.com/simpleforce/simpleforce", "simpleforce", map[string][]string{
 			restOnly:   events,
 			noLogin:    {"login-jwt", "login-client-credentials", "login-password"},
 			noRetry:    {"relogin"},
-			noSuchCall: {"identity", "collections", "composite", "compression", "bulk-load", "bulk-query"},
+			noSuchCall: {"identity", "collections", "composite", "compression", "bulk-load", "bulk-query", "bulk-classic"},
+		}),
+		golang("go-force", "github.com/nimajalali/go-force", "goforce", map[string][]string{
+			restOnly: events,
+			"its logins go to fixed hosts of Salesforce": {"login-jwt", "login-client-credentials", "login-password", "login-soap", "relogin"},
+			noSuchCall: {"identity", "collections", "composite", "compression", "bulk-load", "bulk-query", "bulk-classic"},
 		}),
 		golang("pub-sub-api/go", "github.com/developerforce/pub-sub-api/go", "pubsubstubs", map[string][]string{
 			eventsOnly: append([]string{"compression"}, rest...),

@@ -37,6 +37,7 @@ func Capabilities() []Capability {
 		{"compression", "Compressed requests and answers"},
 		{"bulk-load", "Bulk 2.0 load with a refused row, result files"},
 		{"bulk-query", "Bulk 2.0 query"},
+		{"bulk-classic", "Bulk 1.0 load in serial mode"},
 		{"publish-rest", "Publish a platform event over REST"},
 		{"topic", "Read a topic and its schema"},
 		{"subscribe", "Subscribe and decode change events"},
