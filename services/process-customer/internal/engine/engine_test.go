@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,7 +13,16 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		// The fast tests play few histories, `make check` as many as the property asks for.
+		if err := flag.Set("rapid.checks", "8"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestFirstSync(t *testing.T) {
 	t.Parallel()
