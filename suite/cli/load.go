@@ -14,9 +14,10 @@ import (
 
 // loadFlags are the flags of the command load.
 type loadFlags struct {
-	dir, out, bin, only, accounts, profile string
-	read                                   loadtest.ReadOptions
-	start                                  loadtest.StartOptions
+	dir, out, bin, only, accounts, rates, profile string
+	age                                           time.Duration
+	read                                          loadtest.ReadOptions
+	start                                         loadtest.StartOptions
 }
 
 func loadCommand(ctx context.Context, a *App, args []string) error {
@@ -38,12 +39,13 @@ func loadCommand(ctx context.Context, a *App, args []string) error {
 	c.StringVar(&f.bin, "bin", "", "`directory` with the services' own binaries (make build), for the start measurement")
 	c.StringVar(&f.only, "only", "read,sync,start", "what to measure; the other results stay as they are")
 	c.StringVar(&f.accounts, "accounts", "10000,100000", "`sizes` of the initial sync")
+	c.DurationVar(&f.age, "age", 6*time.Minute, "how `long` the records of the initial sync are left alone after loading; the change feed looks back five minutes")
 	c.StringVar(&f.profile, "profile", "", "`directory` for processor profiles of the services; what is then measured is not written")
 	c.IntVar(&f.read.Accounts, "read-accounts", 1000, "`number` of customers in the store that is read")
 	c.IntVar(&f.read.Customers, "read-customers", 200, "`number` of customers that are read in turn")
 	c.IntVar(&f.read.Requests, "requests", 4000, "`number` of reads per round and side")
 	c.IntVar(&f.read.Rounds, "rounds", 7, "`number` of rounds")
-	c.Float64Var(&f.read.Rate, "rate", 500, "reads per `second`; 0 for as fast as answers come back")
+	c.StringVar(&f.rates, "rates", "500,0", "reads per `second`; 0 for as fast as answers come back")
 	c.IntVar(&f.read.Connections, "connections", 16, "`number` of connections that are kept open")
 	c.IntVar(&f.start.Times, "starts", 10, "`number` of starts of each service")
 	c.DurationVar(&f.start.Idle, "idle", 10*time.Second, "how `long` a service is left alone before its memory is read")
@@ -82,46 +84,59 @@ func (a *App) load(ctx context.Context, f loadFlags) error {
 	if err != nil {
 		return err
 	}
+	save := func() error {
+		if f.profile != "" {
+			return nil
+		}
+		return results.Save(f.out)
+	}
 	var errs []error
 	for _, what := range strings.Split(f.only, ",") {
-		if err := f.measure(ctx, o, results, what); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if f.profile == "" {
-			errs = append(errs, results.Save(f.out))
-		}
+		errs = append(errs, f.measure(ctx, o, results, what, save))
 	}
 	return errors.Join(errs...)
 }
 
-// measure measures one thing.
-func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadtest.Results, what string) error {
+// measure measures one thing, which may have several results, and saves after each.
+func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadtest.Results, what string, save func() error) error {
 	o.Progress("measuring: %s", what)
 	switch what {
 	case "read":
-		r, err := loadtest.Read(ctx, o, f.read)
-		if err != nil {
-			return err
+		for _, rate := range strings.Split(f.rates, ",") {
+			var err error
+			if f.read.Rate, err = strconv.ParseFloat(rate, 64); err != nil || f.read.Rate < 0 {
+				return usagef("--rates %q is not a number of requests per second", rate)
+			}
+			r, err := loadtest.Read(ctx, o, f.read)
+			if err != nil {
+				return err
+			}
+			into.AddRead(r)
+			if err := save(); err != nil {
+				return err
+			}
 		}
-		into.Read = r
 	case "start":
 		r, err := loadtest.Start(ctx, o, f.start)
 		if err != nil {
 			return err
 		}
 		into.Start = r
+		return save()
 	case "sync":
 		for _, size := range strings.Split(f.accounts, ",") {
 			n, err := strconv.Atoi(size)
 			if err != nil || n < 4 {
 				return usagef("--accounts %q is not a number of accounts", size)
 			}
-			r, err := loadtest.Sync(ctx, o, n)
+			r, err := loadtest.Sync(ctx, o, loadtest.SyncOptions{Accounts: n, Age: f.age})
 			if err != nil {
 				return err
 			}
 			into.AddSync(r)
+			if err := save(); err != nil {
+				return err
+			}
 		}
 	default:
 		return usagef("--only knows read, sync and start, not %q", what)

@@ -87,11 +87,16 @@ func TestMeasurements(t *testing.T) {
 		require.InEpsilon(t, r.Bare.Bytes, r.Selfsame.Bytes, 0.2, "both sides send the same customers")
 		// The clock of processor time is coarse: a baseline of no ticks at all makes a ratio without a meaning.
 		r.Ratio, r.Ratios = 1.5, []float64{1.25, 1.5, 1.75}
-		results.Read = r
+		results.AddRead(r)
+		results.AddRead(r)
+		require.Len(t, results.Read, 1, "a rate is there once")
+		fast := *r
+		fast.Options.Rate = 0
+		results.AddRead(&fast)
 	})
 	t.Run("sync", func(t *testing.T) {
 		for _, n := range []int{8, 24} {
-			r, err := load.Sync(t.Context(), options(t), n)
+			r, err := load.Sync(t.Context(), options(t), load.SyncOptions{Accounts: n})
 			require.NoError(t, err)
 			require.Positive(t, r.Seconds)
 			require.Len(t, r.Systems, 2)
@@ -131,7 +136,7 @@ func TestMeasurements(t *testing.T) {
 	require.Equal(t, results.Page(), again.Page())
 	page, err := os.ReadFile(filepath.Join(dir, "results.md"))
 	require.NoError(t, err)
-	for _, want := range []string{"Ratio of processor time: 1.50", "### 8 accounts", "### 24 accounts", "Memory from 8 to 24", "| process-customer |"} {
+	for _, want := range []string{"### 200 requests per second", "### As many requests as 4 connections get answered", "Ratio of processor time: 1.50", "### 8 accounts", "### 24 accounts", "Memory from 8 to 24", "| process-customer |"} {
 		require.Contains(t, string(page), want)
 	}
 	host, err := os.Hostname()
@@ -154,7 +159,7 @@ func TestProfiled(t *testing.T) {
 	require.NoError(t, err)
 	o, dir := options(t), t.TempDir()
 	o.Service = []string{self, "profiled", dir}
-	_, err = load.Sync(t.Context(), o, 8)
+	_, err = load.Sync(t.Context(), o, load.SyncOptions{Accounts: 8, Age: 50 * time.Millisecond})
 	require.NoError(t, err)
 	for _, name := range []string{"process-customer.cpu.pprof", "process-customer.heap.pprof", "system-erp.cpu.pprof"} {
 		info, err := os.Stat(filepath.Join(dir, name))
@@ -210,7 +215,7 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkSync(b *testing.B) {
 	onLinux(b)
 	for b.Loop() {
-		r, err := load.Sync(b.Context(), options(b), 400)
+		r, err := load.Sync(b.Context(), options(b), load.SyncOptions{Accounts: 400})
 		require.NoError(b, err)
 		b.ReportMetric(r.Seconds, "s-sync/op")
 		for _, s := range r.Systems {

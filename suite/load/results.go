@@ -31,7 +31,7 @@ const (
 
 // Results are all measurements. What was not measured is nil or empty.
 type Results struct {
-	Read  *ReadResult   `json:"read,omitempty"`
+	Read  []*ReadResult `json:"read,omitempty"`
 	Sync  []*SyncResult `json:"sync,omitempty"`
 	Start *StartResult  `json:"start,omitempty"`
 }
@@ -77,6 +77,19 @@ func (r *Results) Save(dir string) error {
 	return nil
 }
 
+// AddRead puts a measurement in the place of an earlier one at the same rate. The slowest rate stands first.
+func (r *Results) AddRead(m *ReadResult) {
+	r.Read = slices.DeleteFunc(r.Read, func(old *ReadResult) bool { return old.Options.Rate == m.Options.Rate })
+	r.Read = append(r.Read, m)
+	pace := func(m *ReadResult) float64 {
+		if m.Options.Rate == 0 {
+			return math.Inf(1)
+		}
+		return m.Options.Rate
+	}
+	slices.SortFunc(r.Read, func(a, b *ReadResult) int { return cmp.Compare(pace(a), pace(b)) })
+}
+
 // AddSync puts a sync in the place of an earlier one of the same size.
 func (r *Results) AddSync(s *SyncResult) {
 	r.Sync = slices.DeleteFunc(r.Sync, func(old *SyncResult) bool { return old.Accounts == s.Accounts })
@@ -109,9 +122,7 @@ func (r *Results) Page() string {
 	p.line("# Benchmark results\n")
 	p.line("Written by `selfsame load`; [how to repeat it, and what is compared](README.md). Ratios are of two numbers of the same run;")
 	p.line("absolute times and sizes hold for the circumstances given and for nothing else.")
-	if r.Read != nil {
-		p.read(r.Read)
-	}
+	p.reads(r.Read)
 	if len(r.Sync) > 0 {
 		p.syncs(r.Sync)
 	}
@@ -126,15 +137,25 @@ func (p *page) circumstances(c Circumstances) {
 		c.Date.Format("2006-01-02 15:04 MST"), c.Go, c.OS, c.Arch, c.Cores, c.LoadBefore, c.LoadAfter)
 }
 
-func (p *page) read(r *ReadResult) {
-	p.line("\n## Reading a customer through three hops")
-	p.circumstances(r.Circumstances)
-	pace := "as fast as answers came back"
-	if r.Options.Rate > 0 {
-		pace = fmt.Sprintf("%.0f requests per second", r.Options.Rate)
+func (p *page) reads(all []*ReadResult) {
+	if len(all) == 0 {
+		return
 	}
-	p.line("%d rounds of %d requests to each side in turn, %s, %d connections, %d different customers.\n",
-		r.Options.Rounds, r.Options.Requests, pace, r.Options.Connections, r.Options.Customers)
+	p.line("\n## Reading a customer through three hops")
+	for _, r := range all {
+		p.read(r)
+	}
+}
+
+func (p *page) read(r *ReadResult) {
+	if r.Options.Rate > 0 {
+		p.line("\n### %.0f requests per second", r.Options.Rate)
+	} else {
+		p.line("\n### As many requests as %d connections get answered", r.Options.Connections)
+	}
+	p.circumstances(r.Circumstances)
+	p.line("%d rounds of %d requests to each side in turn, %d connections, %d different customers.\n",
+		r.Options.Rounds, r.Options.Requests, r.Options.Connections, r.Options.Customers)
 	p.head("", "bare gateway + handler", "experience-mobile + process-customer")
 	p.row("processor time per request", micros(r.Bare.Micros), micros(r.Selfsame.Micros))
 	for i := range r.Bare.Shares {
@@ -157,7 +178,8 @@ func (p *page) syncs(all []*SyncResult) {
 	for _, s := range all {
 		p.line("\n### %d accounts", s.Accounts)
 		p.circumstances(s.Circumstances)
-		p.line("%d rows in both systems before; %.1f s from the start of the services to the last change; then both systems agreed.\n", s.Rows, s.Seconds)
+		p.line("%d rows in both systems, loaded at least %.0f s before the services started; %.1f s from then to the last change;", s.Rows, s.AgeSeconds, s.Seconds)
+		p.line("afterwards both systems agreed.\n")
 		p.head("system", "records after", "calls", "per 100 records", "per 100 accounts", "target")
 		for _, y := range s.Systems {
 			p.row(y.System, fmt.Sprint(y.Records), fmt.Sprint(y.Total), fmt.Sprintf("%.2f", y.Per100Records), fmt.Sprintf("%.2f", y.Per100Accounts),

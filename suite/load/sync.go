@@ -15,6 +15,15 @@ import (
 	"github.com/selfsame-io/selfsame/suite/remote"
 )
 
+// SyncOptions says what [Sync] syncs.
+type SyncOptions struct {
+	// Accounts is how many different customers there are, see [Generate].
+	Accounts int
+	// Age is how long the loaded records are left alone before the services start. The change feed looks back five minutes,
+	// so what was loaded within them is read twice, which is not so for records that are there already.
+	Age time.Duration
+}
+
 // SystemResult is what the initial sync asked of one system.
 type SystemResult struct {
 	System string `json:"system"`
@@ -35,6 +44,8 @@ type SyncResult struct {
 	// Accounts are the different customers, Rows the accounts and contacts that both systems held before.
 	Accounts int `json:"accounts"`
 	Rows     int `json:"rows"`
+	// AgeSeconds is how old the records were at the least when the services started.
+	AgeSeconds float64 `json:"age_seconds"`
 	// Seconds passed from the start of the services above the two systems to the last change.
 	Seconds float64        `json:"seconds"`
 	Systems []SystemResult `json:"systems"`
@@ -44,23 +55,24 @@ type SyncResult struct {
 	Processor map[string]float64 `json:"processor"`
 }
 
-// Sync loads accounts customers (see [Generate]) into both systems and measures the initial sync of them.
-func Sync(ctx context.Context, o Options, accounts int) (_ *SyncResult, err error) {
-	set := Generate(accounts)
-	out := &SyncResult{Circumstances: begin(), Accounts: accounts, Rows: len(set.Accounts) + len(set.Contacts)}
+// Sync loads customers into both systems and measures the initial sync of them.
+func Sync(ctx context.Context, o Options, so SyncOptions) (_ *SyncResult, err error) {
+	set := Generate(so.Accounts)
+	out := &SyncResult{Circumstances: begin(), Accounts: so.Accounts, Rows: len(set.Accounts) + len(set.Contacts), AgeSeconds: so.Age.Seconds()}
 	var sandbox string
 	var before map[string]int
 	var began time.Time
 	var statsErr error
-	run, err := o.start(ctx, fmt.Sprintf("sync-%d", accounts), set, func(so *suite.Options) {
-		so.Tune = func(c *suite.Configs) { sandbox = c.SystemSalesforce.Salesforce.LoginURL }
-		step := so.Step
-		so.Step = func(name, detail string, took time.Duration) {
+	run, err := o.start(ctx, fmt.Sprintf("sync-%d", so.Accounts), set, func(s *suite.Options) {
+		s.Tune = func(c *suite.Configs) { sandbox = c.SystemSalesforce.Salesforce.LoginURL }
+		step := s.Step
+		s.Step = func(name, detail string, took time.Duration) {
 			step(name, detail, took)
 			if name == "erp data" {
 				// Both systems are loaded and nothing has looked at them yet.
+				sleepUntil(ctx, time.Now().Add(so.Age))
 				before, statsErr = salesforceCalls(ctx, sandbox)
-				began = time.Now()
+				out.LoadBefore, began = loadAverage(), time.Now()
 			}
 		}
 	})
