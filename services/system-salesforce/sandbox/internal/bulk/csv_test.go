@@ -124,6 +124,11 @@ func TestABlobKeepsWhatItWasGiven(t *testing.T) {
 		require.NoError(t, err)
 		rest = rest[n:]
 	}
+	held := 0
+	for _, block := range b.blocks {
+		held += cap(block)
+	}
+	require.Less(t, held, len(want)+blockSize, "the content is held once")
 	got, err := io.ReadAll(b.section(0, b.size))
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(want, got))
