@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
-	"errors"
 	"io"
 	"math"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -21,6 +19,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 const orderTopic = "/event/Order_Placed__e"
@@ -295,7 +295,7 @@ func TestConcurrentClientsAreLimited(t *testing.T) {
 	require.NoError(t, s.s.CloseSend())
 	for {
 		if _, err := s.receive(); err != nil {
-			require.True(t, errors.Is(err, io.EOF), err)
+			require.ErrorIs(t, err, io.EOF)
 			break
 		}
 	}

@@ -23,6 +23,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/console"
@@ -34,7 +36,6 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/rules"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
-	"golang.org/x/sync/errgroup"
 )
 
 // Server is a sandbox. Make it with New and start it with Run.
@@ -112,13 +113,17 @@ func (s *Server) build() error {
 		return err
 	}
 	trouble := faults.New(cfg.Seed, cfg.Now)
-	s.bus = event.NewBus(event.BusOptions{Now: cfg.Now, Seed: cfg.Seed, Retention: cfg.EventRetention, Keep: cfg.MaxEvents, Disturb: trouble.Events,
-		Each: func(e *event.Event) int { return trouble.Copies(e.Layout.Object.Name, e.Kind, e.Records) }, Hostile: cfg.Events.HostileReplayIDs})
-	capture, err := event.NewCapture(event.CaptureOptions{Schema: model, Bus: s.bus, Seed: cfg.Seed, Log: cfg.Log,
+	s.bus = event.NewBus(event.BusOptions{
+		Now: cfg.Now, Seed: cfg.Seed, Retention: cfg.EventRetention, Keep: cfg.MaxEvents, Disturb: trouble.Events,
+		Each: func(e *event.Event) int { return trouble.Copies(e.Layout.Object.Name, e.Kind, e.Records) }, Hostile: cfg.Events.HostileReplayIDs,
+	})
+	capture, err := event.NewCapture(event.CaptureOptions{
+		Schema: model, Bus: s.bus, Seed: cfg.Seed, Log: cfg.Log,
 		Split: cfg.Events.SplitRecords, MaxBytes: cfg.Events.MaxBytes, OverflowAfter: cfg.Events.OverflowAfter,
 		Gap: func(object, kind, id string) bool {
 			return trouble.Fires(faults.Gap, faults.Occasion{Object: object, ChangeType: kind, Records: []string{id}})
-		}})
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func send(ctx context.Context, method, url string, body []byte, out io.Writer) e
 	if err != nil {
 		return fmt.Errorf("reach the sandbox: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read to its end
+	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 func start(t *testing.T) string {

@@ -89,8 +89,10 @@ type Bus struct {
 // NewBus makes an empty bus.
 func NewBus(opt BusOptions) *Bus {
 	rng := rand.New(rand.NewPCG(uint64(opt.Seed), 0xb005))
-	return &Bus{opt: opt, rng: rng, base: 1<<40 + rng.Uint64N(1<<32), wake: make(chan struct{}), holding: make(chan struct{}, 1),
-		delivered: newTally(24 * time.Hour), platform: newTally(time.Hour)}
+	return &Bus{
+		opt: opt, rng: rng, base: 1<<40 + rng.Uint64N(1<<32), wake: make(chan struct{}), holding: make(chan struct{}, 1),
+		delivered: newTally(24 * time.Hour), platform: newTally(time.Hour),
+	}
 }
 
 // holdTime is how long a transaction waits for another to change places with.

@@ -11,9 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/avro"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
-	"github.com/twmb/avro"
 )
 
 // CaptureOptions configures a capture. Schema, Bus and Log are needed.
@@ -139,9 +140,9 @@ func (c *Capture) drafts(changes []store.Change) []*draft {
 		if d == nil {
 			continue
 		}
-		id, key := ch.New.ID, ""
+		id := ch.New.ID
 		if d.event == nil && !c.opt.Split && len(changes) > 1 {
-			key = strings.Join(slices.Concat([]string{l.Name, d.what.kind, string(d.what.body)}, d.what.nulled, []string{"|"}, d.what.diffs, []string{"|"}, d.what.changed), "\x00")
+			key := strings.Join(slices.Concat([]string{l.Name, d.what.kind, string(d.what.body)}, d.what.nulled, []string{"|"}, d.what.diffs, []string{"|"}, d.what.changed), "\x00")
 			newest, seen := last[id]
 			if at, ok := alike[key]; ok && len(out[at].ids) < mergeLimit && (!seen || newest < at) {
 				out[at].ids = append(out[at].ids, id)

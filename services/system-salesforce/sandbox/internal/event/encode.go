@@ -6,9 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/avro"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
-	"github.com/twmb/avro"
 )
 
 // Commit carries what all events of one transaction share.

@@ -13,9 +13,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/twmb/avro"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
-	"github.com/twmb/avro"
 )
 
 // Layout is the Avro form of one object's change events.

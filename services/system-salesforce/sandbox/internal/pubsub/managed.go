@@ -1,11 +1,12 @@
 package pubsub
 
 import (
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/managed"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 )
 
 func (s *Server) managedSubscribe(stream grpc.ServerStream) error {

@@ -7,10 +7,11 @@ import (
 	"io"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 )
 
 // producerEvent is one event to publish.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,11 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/managed"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -24,6 +20,12 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/managed"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 )
 
 // The error codes that travel in the trailer "error-code".
@@ -137,7 +139,9 @@ func (s *Server) serve(ctx context.Context, l net.Listener, creds credentials.Tr
 		g.Stop()
 		<-stopped
 	}
-	<-done
+	if err := <-done; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("stop serving pub/sub: %w", err)
+	}
 	return nil
 }
 

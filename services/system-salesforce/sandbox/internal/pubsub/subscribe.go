@@ -6,10 +6,11 @@ import (
 	"io"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/faults"
 )
 
 const (

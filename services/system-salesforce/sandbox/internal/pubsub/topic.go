@@ -3,9 +3,10 @@ package pubsub
 import (
 	"context"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/event"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
-	"google.golang.org/grpc/codes"
 )
 
 // allEvents is the topic of the changes of all objects together.
