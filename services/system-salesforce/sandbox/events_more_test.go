@@ -285,3 +285,27 @@ func TestTheClockIsPutForward(t *testing.T) {
 		o.want(400, "POST", "/__sandbox__/clock", bad)
 	}
 }
+
+// Merging must not let an older state of a record overtake a newer one.
+func TestMergedEventsKeepTheOrderOfARecord(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	a, b := o.account(`{"Name":"A"}`), o.account(`{"Name":"B"}`)
+	s := o.feed().subscribe(accountTopic, latest, "", 50)
+	s.next()
+	var steps []string
+	for i, step := range [][2]string{{a, "1"}, {a, "2"}, {b, "1"}, {a, "1"}, {b, "2"}} {
+		steps = append(steps, fmt.Sprintf(`{"method":"PATCH","referenceId":"r%d","url":"%s/sobjects/Account/%s","body":{"Phone":"%s"}}`, i, v62, step[0], step[1]))
+	}
+	o.want(200, "POST", v62+"/composite", `{"allOrNone":true,"compositeRequest":[`+strings.Join(steps, ",")+`]}`)
+	var got []string
+	phone := map[string]any{}
+	for _, e := range s.collect(3) {
+		for _, id := range e.header["recordIds"].([]any) {
+			phone[id.(string)] = e.value["Phone"]
+		}
+		got = append(got, fmt.Sprint(e.value["Phone"], e.header["recordIds"]))
+	}
+	require.Equal(t, map[string]any{a: "1", b: "2"}, phone)
+	require.Equal(t, []string{fmt.Sprint("1", []any{a, b}), fmt.Sprint("2", []any{a, b}), fmt.Sprint("1", []any{a})}, got)
+}
