@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := eng.Recover(ctx); err != nil {
 		return err
 	}
-	if err := observe(tel, records); err != nil {
+	if err := observe(tel, records, salesforce, erp); err != nil {
 		return err
 	}
 	api := rpc.New(rpc.Deps{

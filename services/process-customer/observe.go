@@ -1,0 +1,69 @@
+package processcustomer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// observe shows what waits as metrics. They are read from the database when they are asked for, so every replica shows
+// the same numbers: take the maximum, not the sum. A system without a backlog shows zero: an alert about a series that is
+// absent would never fire.
+func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) error {
+	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")
+	pending, err1 := meter.Int64ObservableGauge("selfsame.sync.pending",
+		metric.WithUnit("{record}"), metric.WithDescription("Records that wait to be written."))
+	age, err2 := meter.Float64ObservableGauge("selfsame.sync.oldest_pending.age",
+		metric.WithUnit("s"), metric.WithDescription("Age of the oldest record that waits."))
+	dead, err3 := meter.Int64ObservableGauge("selfsame.dead_letter.count",
+		metric.WithUnit("{record}"), metric.WithDescription("Open dead letters."))
+	deadAge, err4 := meter.Float64ObservableGauge("selfsame.dead_letter.oldest.age",
+		metric.WithUnit("s"), metric.WithDescription("Age of the oldest open dead letter."))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return fmt.Errorf("metrics of the backlog: %w", err)
+	}
+	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		backlogs, err := records.Read().Backlogs(ctx)
+		if err != nil {
+			return err
+		}
+		bySystem := map[string]store.Backlog{}
+		for _, b := range backlogs {
+			bySystem[b.System] = b
+		}
+		counts, oldest, err := records.Read().CountDead(ctx)
+		if err != nil {
+			return err
+		}
+		for _, name := range systems {
+			system := attribute.String("selfsame.system", name)
+			b := bySystem[name]
+			o.ObserveInt64(pending, b.Pending, metric.WithAttributes(system))
+			o.ObserveFloat64(age, since(b.Oldest), metric.WithAttributes(system))
+			for _, direction := range []string{store.DirectionIntake, store.DirectionDeliver} {
+				o.ObserveInt64(dead, counts[direction][name], metric.WithAttributes(system, attribute.String("selfsame.direction", direction)))
+			}
+		}
+		o.ObserveFloat64(deadAge, since(oldest))
+		return nil
+	}, pending, age, dead, deadAge)
+	if err != nil {
+		return fmt.Errorf("metrics of the backlog: %w", err)
+	}
+	return nil
+}
+
+// since returns the seconds since t; 0 for the zero time.
+func since(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return time.Since(t).Seconds()
+}
