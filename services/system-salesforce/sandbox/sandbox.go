@@ -149,7 +149,7 @@ func (s *Server) build() error {
 	})
 	s.rest = rest.New(rest.Options{
 		Bulk: s.bulk, Quotas: quotas, EventDeliveries: cfg.Events.DeliveryLimit, ReplicationIDs: cfg.Limits.ReplicationIDs, LongRequests: cfg.Limits.LongRequests, LongRequest: cfg.Limits.LongRequest,
-		OrgID: cfg.OrgID, BaseURL: cfg.BaseURL, Schema: model, Store: data, Sessions: sessions, Faults: trouble, Bus: s.bus, Rules: laws, Managed: subscriptions,
+		BaseURL: cfg.BaseURL, Schema: model, Store: data, Sessions: sessions, Faults: trouble, Bus: s.bus, Rules: laws, Managed: subscriptions,
 		Verifier:   &auth.Verifier{Keys: keys, Apps: cfg.clients(), Users: users, Strict: cfg.Strict, Now: cfg.Now},
 		DailyLimit: cfg.DailyAPILimit, CollectionsClient: !cfg.IgnoreCollectionsClient, Now: cfg.Now, Log: cfg.Log,
 	})

@@ -30,7 +30,6 @@ import (
 
 // Options configures a server. All fields are needed.
 type Options struct {
-	OrgID    string
 	BaseURL  string // empty means: as the client addressed it
 	Schema   *schema.Schema
 	Store    *store.Store
