@@ -11,7 +11,7 @@ var (
 	streets = []string{"Hauptstraße", "Gartenstraße", "Bahnhofstraße", "Rue de la Gare", "Mühlenweg", "Church Ave", "Kirchplatz"}
 	towns   = []string{"Leipzig", "Linz", "Bremen", "Lyon", "Graz", "Köln", "Basel", "Utrecht"}
 	lands   = []string{"DE", "AT", "DE", "FR", "AT", "DE", "CH", "NL"}
-	trades  = []string{"Immobilien", "Medizintechnik", "Elektro", "Textil", "Maschinenbau", "Logistik", "Optik"}
+	trades  = []string{"Immobile", "Medizintechnik", "Elektro", "Textil", "Maschinenbau", "Logistik", "Optik"}
 	forms   = []string{"GmbH", "AG", "KG", "SA", "e.K."}
 	given   = []string{"Chiara", "Lukas", "Klaus", "Anna", "Marie", "Jonas", "Paul", "Lea", "Noah", "Ida"}
 	family  = []string{"Schröder", "Schreiber", "Böhm", "Weber", "Koch", "Lehmann", "Schmidt", "Fischer"}

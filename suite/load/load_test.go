@@ -56,8 +56,10 @@ func options(tb testing.TB) load.Options {
 	tb.Helper()
 	self, err := os.Executable()
 	require.NoError(tb, err)
-	return load.Options{Dir: tb.TempDir(), Service: []string{self, "service"}, Bare: []string{self, "bare"},
-		Quiet: 300 * time.Millisecond, Progress: tb.Logf}
+	return load.Options{
+		Dir: tb.TempDir(), Service: []string{self, "service"}, Bare: []string{self, "bare"},
+		Quiet: 300 * time.Millisecond, Progress: tb.Logf,
+	}
 }
 
 func onLinux(tb testing.TB) {

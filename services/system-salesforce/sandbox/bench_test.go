@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 // BenchmarkInitialSync loads 100,000 accounts through collections and reads
@@ -28,7 +29,8 @@ func BenchmarkInitialSync(b *testing.B) {
 		transport := &http.Transport{}
 		o := &org{server: s, base: "http://" + s.HTTPAddr(), client: &http.Client{Transport: transport}}
 		form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {sign(map[string]any{
-			"iss": clientID, "sub": sandbox.DefaultUser, "aud": o.base, "exp": time.Now().Add(time.Minute).Unix()})}}
+			"iss": clientID, "sub": sandbox.DefaultUser, "aud": o.base, "exp": time.Now().Add(time.Minute).Unix(),
+		})}}
 		resp, err := o.client.PostForm(o.base+"/services/oauth2/token", form)
 		require.NoError(b, err)
 		var granted map[string]string

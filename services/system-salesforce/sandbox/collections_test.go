@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 // outcomes lists the outcome of each result: "ok" or the status code.

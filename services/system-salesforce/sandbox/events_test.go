@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 // nonNull lists what an event carries besides its header.

@@ -19,9 +19,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

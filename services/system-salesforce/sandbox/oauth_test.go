@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 func TestTokenAnswersAsSalesforce(t *testing.T) {

@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 func TestVersionsAndPaths(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 )
 
 // Under concurrent writers every subscriber sees every commit once, and the
@@ -42,7 +43,7 @@ func TestEventsRebuildTheState(t *testing.T) {
 			if name, ok := e.value["Name"].(string); ok {
 				state[id] = name
 			}
-			require.Equal(t, state[id] != "", true)
+			require.NotEqual(t, state[id], "")
 		}
 		n += len(b.events)
 		if len(b.events) > 0 {

@@ -206,7 +206,7 @@ func (w *Watcher) collect(ctx context.Context, in []chan pubsub.Batch) ([][]pubs
 			continue
 		default:
 		}
-		if !(accounts != nil && waiting[0] != nil) && !(contacts != nil && waiting[1] != nil) {
+		if (accounts == nil || waiting[0] == nil) && (contacts == nil || waiting[1] == nil) {
 			break // nothing came in large numbers
 		}
 		if enough == nil {

@@ -82,8 +82,8 @@ type (
 	}
 )
 
-// EventName is the name of an object's change events.
-func EventName(o *schema.Object) string {
+// NameOf is the name of an object's change events.
+func NameOf(o *schema.Object) string {
 	if base, ok := strings.CutSuffix(o.Name, "__c"); ok {
 		return base + "__ChangeEvent"
 	}
@@ -95,7 +95,7 @@ func NewLayout(o *schema.Object) (*Layout, error) {
 	if o.Event() {
 		return newPlatformLayout(o)
 	}
-	l := &Layout{Name: EventName(o), Object: o}
+	l := &Layout{Name: NameOf(o), Object: o}
 	record := avroRecord{Name: l.Name, Namespace: namespace, Type: "record", Fields: []avroField{header()}}
 	defined := map[string]bool{}
 	for _, f := range o.Fields {

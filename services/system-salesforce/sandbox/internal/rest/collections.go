@@ -78,8 +78,10 @@ func (c *call) each(allOrNone bool, n int, write func(tx *store.Tx, i int) saved
 			tx.Rollback(mark)
 			for i, r := range results {
 				if r.Success {
-					results[i] = failure("", &store.Error{Code: "ALL_OR_NONE_OPERATION_ROLLED_BACK",
-						Message: "Record rolled back because not all records were valid and the request was using AllOrNone header"})
+					results[i] = failure("", &store.Error{
+						Code:    "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+						Message: "Record rolled back because not all records were valid and the request was using AllOrNone header",
+					})
 				}
 			}
 		}

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 )
 
 func setup(t *testing.T) (*Store, *schema.Object, *[]Commit) {
