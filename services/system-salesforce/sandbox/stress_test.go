@@ -43,7 +43,7 @@ func TestEventsRebuildTheState(t *testing.T) {
 			if name, ok := e.value["Name"].(string); ok {
 				state[id] = name
 			}
-			require.NotEqual(t, state[id], "")
+			require.NotEmpty(t, state[id])
 		}
 		n += len(b.events)
 		if len(b.events) > 0 {

@@ -1,0 +1,165 @@
+package suite
+
+import (
+	"context"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/suite/remote"
+)
+
+// spans is a collector of traces: it keeps what services export over OTLP.
+type spans struct {
+	collector.UnimplementedTraceServiceServer
+
+	mu  sync.Mutex
+	got []span
+}
+
+type span struct {
+	service string
+	*tracev1.Span
+}
+
+func (c *spans) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range req.GetResourceSpans() {
+		service := ""
+		for _, a := range r.GetResource().GetAttributes() {
+			if a.GetKey() == "service.name" {
+				service = a.GetValue().GetStringValue()
+			}
+		}
+		for _, s := range r.GetScopeSpans() {
+			for _, sp := range s.GetSpans() {
+				c.got = append(c.got, span{service, sp})
+			}
+		}
+	}
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// of returns the spans that a filter takes.
+func (c *spans) of(take func(span) bool) []span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []span
+	for _, s := range c.got {
+		if take(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func startCollector(t *testing.T) (*spans, string) {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &spans{}
+	server := grpc.NewServer()
+	collector.RegisterTraceServiceServer(server, c)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		require.NoError(t, <-done)
+	})
+	return c, l.Addr().String()
+}
+
+// TestOneTraceFromThePhoneToBothSystems follows a customer that a phone makes: the phone's trace goes through the REST edge
+// and process-customer to the database; what is written to the systems later, from the stored marks, links back to it.
+func TestOneTraceFromThePhoneToBothSystems(t *testing.T) {
+	t.Parallel()
+	got, endpoint := startCollector(t)
+	dir := t.TempDir()
+	s, err := Start(t.Context(), Options{Dir: dir + "/demo", Tune: func(c *Configs) {
+		for _, tel := range []*telemetry.Config{&c.SystemSalesforce.Telemetry, &c.SystemERP.Telemetry, &c.ProcessCustomer.Telemetry, &c.ExperienceMobile.Telemetry} {
+			tel.OTLPEndpoint, tel.OTLPInsecure = endpoint, true
+		}
+	}})
+	require.NoError(t, err)
+	stopped := false
+	defer func() {
+		if !stopped {
+			require.NoError(t, s.Stop())
+		}
+	}()
+	demo, err := remote.Open(t.Context(), s.State())
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+
+	const phone = "0af7651916cd43dd8448eb211c80319c"
+	answer, err := demo.Mobile(ctx, http.MethodPost, "/v1/customers", http.Header{
+		"Traceparent": {"00-" + phone + "-b7ad6b7169203331-01"}, "Idempotency-Key": {"traced"}, "Content-Type": {"application/json"},
+	}, []byte(`{"name":"Traced GmbH","phone":"+49 30 555"}`))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
+	_, err = demo.Settle(ctx, nil)
+	require.NoError(t, err)
+	require.NoError(t, demo.Close())
+	stopped = true
+	require.NoError(t, s.Stop(), "stopping exports what is left")
+
+	inTrace := func(service, part string) []span {
+		return got.of(func(sp span) bool {
+			return hex.EncodeToString(sp.GetTraceId()) == phone && sp.service == service && strings.Contains(sp.GetName(), part)
+		})
+	}
+	require.NotEmpty(t, inTrace(ExperienceMobile, "/v1/customers"), "the REST request is in the phone's trace")
+	require.NotEmpty(t, inTrace(ProcessCustomer, "CustomerService/CreateCustomer"), "so is the call below it")
+	require.NotEmpty(t, got.of(func(sp span) bool {
+		if hex.EncodeToString(sp.GetTraceId()) != phone || sp.service != ProcessCustomer {
+			return false
+		}
+		for _, a := range sp.GetAttributes() {
+			if a.GetKey() == "db.system.name" {
+				return true
+			}
+		}
+		return false
+	}), "and the database")
+
+	for target, below := range map[string]string{"erp": SystemERP, "salesforce": SystemSalesforce} {
+		sends := got.of(func(sp span) bool {
+			if sp.service != ProcessCustomer || sp.GetName() != "send "+target {
+				return false
+			}
+			for _, l := range sp.GetLinks() {
+				if hex.EncodeToString(l.GetTraceId()) == phone {
+					return true
+				}
+			}
+			return false
+		})
+		require.NotEmpty(t, sends, "the delivery to %s links to the request that caused it", target)
+		delivery := hex.EncodeToString(sends[0].GetTraceId())
+		require.NotEmpty(t, got.of(func(sp span) bool {
+			return sp.service == below && hex.EncodeToString(sp.GetTraceId()) == delivery
+		}), "the trace of the delivery goes on in %s", below)
+		if target == "salesforce" {
+			require.NotEmpty(t, got.of(func(sp span) bool {
+				return sp.service == below && hex.EncodeToString(sp.GetTraceId()) == delivery && sp.GetKind() == tracev1.Span_SPAN_KIND_CLIENT
+			}), "and out to Salesforce over HTTP")
+		}
+	}
+	for _, sp := range got.of(func(span) bool { return true }) {
+		for _, a := range sp.GetAttributes() {
+			require.NotContains(t, a.GetValue().String(), "Traced GmbH", "no personal data in spans")
+		}
+	}
+}
