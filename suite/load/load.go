@@ -124,6 +124,7 @@ func (r *running) settled(ctx context.Context, quiet time.Duration, each func(re
 	var before int64 = -1
 	last := time.Now()
 	for {
+		asked := time.Now()
 		p, err := r.demo.Progress(ctx)
 		if err == nil {
 			if each != nil {
@@ -142,12 +143,16 @@ func (r *running) settled(ctx context.Context, quiet time.Duration, each func(re
 			return last, errors.Join(fmt.Errorf("wait for the initial sync: %w", ctx.Err()), err)
 		case err := <-r.suite.Failed():
 			return last, err
-		case <-time.After(pollEvery):
+		case <-time.After(max(pollEvery, pollShare*time.Since(asked))):
 		}
 	}
 }
 
-const pollEvery = 250 * time.Millisecond
+const (
+	pollEvery = 250 * time.Millisecond
+	// pollShare keeps the asking, which counts records, below a twentieth of what is measured.
+	pollShare = 20
+)
 
 // agree fails unless the two systems themselves agree.
 func (r *running) agree(ctx context.Context) error {
