@@ -37,7 +37,7 @@ func loadCommand(ctx context.Context, a *App, args []string) error {
 	c.StringVar(&f.dir, "dir", ".selfsame/load", "`directory` for databases, keys and logs; emptied at the start")
 	c.StringVar(&f.out, "out", "docs/benchmarks", "`directory` of the results")
 	c.StringVar(&f.bin, "bin", "", "`directory` with the services' own binaries (make build), for the start measurement")
-	c.StringVar(&f.only, "only", "read,sync,start", "what to measure; the other results stay as they are")
+	c.StringVar(&f.only, "only", "read,sync,start", "what to measure; the other results stay as they are. Empty: only write the page anew")
 	c.StringVar(&f.accounts, "accounts", "10000,100000", "`sizes` of the initial sync")
 	c.DurationVar(&f.age, "age", 6*time.Minute, "how `long` the records of the initial sync are left alone after loading; the change feed looks back five minutes")
 	c.StringVar(&f.profile, "profile", "", "`directory` for processor profiles of the services; what is then measured is not written")
@@ -45,7 +45,7 @@ func loadCommand(ctx context.Context, a *App, args []string) error {
 	c.IntVar(&f.read.Customers, "read-customers", 200, "`number` of customers that are read in turn")
 	c.IntVar(&f.read.Requests, "requests", 4000, "`number` of reads per round and side")
 	c.IntVar(&f.read.Rounds, "rounds", 7, "`number` of rounds")
-	c.StringVar(&f.rates, "rates", "500,0", "reads per `second`; 0 for as fast as answers come back")
+	c.StringVar(&f.rates, "rates", "500,1500,0", "reads per `second`; 0 for as fast as answers come back")
 	c.IntVar(&f.read.Connections, "connections", 16, "`number` of connections that are kept open")
 	c.IntVar(&f.start.Times, "starts", 10, "`number` of starts of each service")
 	c.DurationVar(&f.start.Idle, "idle", 10*time.Second, "how `long` a service is left alone before its memory is read")
@@ -101,6 +101,8 @@ func (a *App) load(ctx context.Context, f loadFlags) error {
 func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadtest.Results, what string, save func() error) error {
 	o.Progress("measuring: %s", what)
 	switch what {
+	case "":
+		return save()
 	case "read":
 		for _, rate := range strings.Split(f.rates, ",") {
 			var err error
