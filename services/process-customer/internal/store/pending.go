@@ -39,7 +39,7 @@ type Retry struct {
 const pendingColumns = `system, golden_id, object, gen, due_us, attempt, first_us, lease_until_us, fence, reason, traceparent, postponed`
 
 // Mark marks systems as to be written. A mark that exists gets a new generation and becomes due now: a delivery under
-// way will not remove it.
+// way will not remove it. Until a delivery is under way the mark keeps the trace of what it was first made for.
 func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 	rows := make([][]any, len(marks))
 	us := db.Micros(now)
@@ -47,7 +47,8 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 		rows[i] = []any{m.System, string(m.GoldenID), string(m.Object), 1, us, 0, us, 0, 0, "", m.Traceparent, false}
 	}
 	return t.insert(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+")",
-		`ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE, traceparent = excluded.traceparent,
+		`ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
+		traceparent = CASE WHEN pending.traceparent <> '' AND pending.lease_until_us <= excluded.due_us THEN pending.traceparent ELSE excluded.traceparent END,
 		due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END`, rows)
 }
 

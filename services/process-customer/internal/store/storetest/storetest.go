@@ -317,9 +317,9 @@ func goldens(t *testing.T, s *store.Store) {
 func pending(t *testing.T, s *store.Store) {
 	const system = "pending"
 	id := newID(t, golden.Customer)
-	mark := func(now time.Time) {
+	mark := func(now time.Time, cause string) {
 		tx(t, s, func(ctx context.Context, tx *store.Tx) error {
-			return tx.Mark(ctx, []store.Mark{{System: system, Object: golden.Customer, GoldenID: id, Traceparent: "tp"}}, now)
+			return tx.Mark(ctx, []store.Mark{{System: system, Object: golden.Customer, GoldenID: id, Traceparent: cause}}, now)
 		})
 	}
 	claim := func(now time.Time) (out []store.Claimed) {
@@ -338,8 +338,9 @@ func pending(t *testing.T, s *store.Store) {
 		})
 		return gone
 	}
-	for range 10 {
-		mark(at(0))
+	mark(at(0), "first")
+	for range 9 {
+		mark(at(0), "later")
 	}
 	due, err := s.Read().Due(t.Context(), system, golden.Customer, at(0))
 	require.NoError(t, err)
@@ -347,12 +348,13 @@ func pending(t *testing.T, s *store.Store) {
 	first := claim(at(1))
 	require.Len(t, first, 1, "ten edits are one delivery")
 	require.Equal(t, at(0), first[0].First)
-	require.Equal(t, "tp", first[0].Traceparent)
+	require.Equal(t, "first", first[0].Traceparent, "a delivery leads to what it was first made for")
 	require.Empty(t, claim(at(1)), "it is leased")
-	mark(at(2))
+	mark(at(2), "during")
 	require.Empty(t, done(first), "an edit during the delivery keeps the mark")
 	second := claim(at(3))
 	require.Len(t, second, 1, "and it is due at once")
+	require.Equal(t, "during", second[0].Traceparent)
 	require.Empty(t, claim(at(62)))
 	third := claim(at(64))
 	require.Len(t, third, 1, "the lease has ended")
