@@ -65,7 +65,9 @@ func Parse(name string) (Level, error) {
 type contextKey struct{}
 
 // With returns ctx with the level for everything called with it.
-func With(ctx context.Context, l Level) context.Context { return context.WithValue(ctx, contextKey{}, l) }
+func With(ctx context.Context, l Level) context.Context {
+	return context.WithValue(ctx, contextKey{}, l)
+}
 
 // Stated returns the level that With or the caller of the current RPC stated; Unset when neither did, or when the caller
 // stated something that is no level.
