@@ -40,6 +40,7 @@ func TestBehaviours(t *testing.T) {
 		{"M21 the same key in flight is a conflict with Retry-After", inFlight},
 		{"M22 a key belongs to its caller and route", keyScope},
 		{"M23 creating answers 201 with Location, finding answers 200", created},
+		{"M24 an order is placed once, and read through its customer", placeOrder},
 		{"M25 PATCH changes what is present and null clears", patch},
 		{"M26 a stale If-Match is a 412 with the current tag", ifMatch},
 		{"M27 an unknown JSON field is refused with its pointer", unknownField},
@@ -295,6 +296,43 @@ func patch(t *testing.T, w *world) {
 	a := w.do(t, "PATCH", "/v1/customers/"+uncertain, body(`{"phone":"2"}`), key("patch-10"))
 	require.True(t, *a.problem(t, 409, "OUTCOME_UNCERTAIN").Retryable)
 	require.NotEmpty(t, a.header.Get("Retry-After"))
+}
+
+func placeOrder(t *testing.T, w *world) {
+	w.fake.add("c_buyer")
+	const order = `{"customerId":"c_buyer","purchaseOrder":"PO 7","items":[{"sku":"pump","quantity":"2"},{"sku":"hose","quantity":"0.5"}]}`
+	first := w.do(t, "POST", "/v1/orders", body(order), key("order-1"))
+	v := first.json(t, 201)
+	require.Equal(t, "RECEIVED", v["state"])
+	require.EqualValues(t, 2, v["itemCount"])
+	require.Equal(t, "/v1/customers/c_buyer/orders/"+v["orderId"].(string), first.header.Get("Location"))
+	require.Empty(t, first.header.Get("ETag"))
+	again := w.do(t, "POST", "/v1/orders", body(order), key("order-1"))
+	require.Equal(t, v, again.json(t, 201))
+	require.Equal(t, first.header.Get("Location"), again.header.Get("Location"))
+	require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
+	require.Equal(t, 1, w.fake.placed("c_buyer"))
+	require.Equal(t, v, w.do(t, "GET", first.header.Get("Location")).json(t, 200), "the location leads to the order")
+	w.do(t, "GET", "/v1/customers/"+known+"/orders/"+v["orderId"].(string)).problem(t, 404, "ORDER_UNKNOWN")
+
+	send := func(k, text string) answer { return w.do(t, "POST", "/v1/orders", body(text), key(k)) }
+	send("order-1", strings.Replace(order, "0.5", "0.6", 1)).problem(t, 422, "IDEMPOTENCY_KEY_REUSED")
+	w.do(t, "POST", "/v1/orders", body(order)).problem(t, 400, "IDEMPOTENCY_KEY_MISSING")
+	require.ElementsMatch(t, []string{"/customerId", "/items"}, send("order-2", `{}`).problem(t, 400, "VALIDATION_FAILED").pointers())
+	require.ElementsMatch(t, []string{"/items/0/sku", "/items/0/quantity"},
+		send("order-3", `{"customerId":"c_buyer","items":[{"sku":"","quantity":"-1"}]}`).problem(t, 400, "VALIDATION_FAILED").pointers())
+	require.Equal(t, []string{"/items/1/price"},
+		send("order-4", `{"customerId":"c_buyer","items":[{"sku":"a","quantity":"1"},{"sku":"b","quantity":"1","price":"0"}]}`).problem(t, 400, "VALIDATION_FAILED").pointers())
+	require.Equal(t, []string{"/items/1/sku"},
+		send("order-5", `{"customerId":"c_buyer","items":[{"sku":"a","quantity":"1"},{"sku":"unknown","quantity":"1"}]}`).problem(t, 400, "VALIDATION_FAILED").pointers())
+	send("order-6", strings.Replace(order, "c_buyer", "c_none", 1)).problem(t, 404, "CUSTOMER_NOT_FOUND")
+	send("order-7", strings.Replace(order, "c_buyer", mastered, 1)).problem(t, 409, "CUSTOMER_BLOCKED")
+	pending := send("order-8", strings.Replace(order, "c_buyer", uncertain, 1))
+	require.True(t, *pending.problem(t, 409, "CUSTOMER_PENDING").Retryable)
+	require.Equal(t, "2", pending.header.Get("Retry-After"))
+	require.Equal(t, 1, w.fake.placed("c_buyer"))
+	w.do(t, "POST", "/v1/orders", body(order), key("order-9"), with("Authorization", "Bearer "+w.token(t, "user-1", "customers.read"))).
+		problem(t, 403, "INSUFFICIENT_SCOPE")
 }
 
 func ifMatch(t *testing.T, w *world) {

@@ -46,11 +46,12 @@ type fakeCustomers struct {
 	updates   []*customerv1.UpdateCustomerRequest
 	lists     []*customerv1.ListCustomersRequest
 	seen      []metadata.MD
-	release   chan struct{} // closed lets slow creations go on
+	orders    map[string]*customerv1.NewOrder // by number
+	release   chan struct{}                   // closed lets slow creations go on
 }
 
 func newFake() *fakeCustomers {
-	f := &fakeCustomers{customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, release: make(chan struct{})}
+	f := &fakeCustomers{customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{})}
 	for _, id := range []string{known, slow, leaky, unavailable, partial, mastered, uncertain, refusing} {
 		f.put(&customerv1.Customer{
 			Id: id, Name: knownName, Email: "office@known.example", Phone: "+49 228 1", TaxId: "DE123456789",
@@ -162,6 +163,56 @@ func (f *fakeCustomers) ListOrders(ctx context.Context, req *customerv1.ListOrde
 		return nil, err
 	}
 	return &customerv1.ListOrdersResponse{Orders: []*customerv1.OrderSummary{{Id: "4711", ItemCount: 2, TotalAmount: "1.00", TotalCurrency: "EUR"}}}, nil
+}
+
+func (f *fakeCustomers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRequest) (*customerv1.PlaceOrderResponse, error) {
+	asked := req.GetOrder()
+	c, err := f.find(ctx, asked.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	for i, it := range asked.GetItems() {
+		if it.GetSku() == "unknown" {
+			return nil, fault.InvalidField(fmt.Sprintf("order.items[%d].sku", i), "UNKNOWN_RECORD", "no product has this SKU")
+		}
+	}
+	switch asked.GetCustomerId() {
+	case mastered:
+		return nil, fault.New(fault.Precondition, "CUSTOMER_BLOCKED", "the customer is blocked for orders")
+	case uncertain:
+		return nil, fault.New(fault.Conflict, "CUSTOMER_PENDING", "the ERP does not have the customer yet").WithRetryAfter(2 * time.Second)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := fmt.Sprintf("S%d", len(f.orders)+1)
+	f.orders[id] = proto.CloneOf(asked)
+	return &customerv1.PlaceOrderResponse{Order: f.order(id), CustomerId: c.GetId()}, nil
+}
+
+func (f *fakeCustomers) order(id string) *customerv1.OrderSummary {
+	return &customerv1.OrderSummary{Id: id, State: "RECEIVED", ItemCount: int32(len(f.orders[id].GetItems())), TotalAmount: "2.00", TotalCurrency: "EUR"}
+}
+
+func (f *fakeCustomers) GetOrder(_ context.Context, req *customerv1.GetOrderRequest) (*customerv1.GetOrderResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o := f.orders[req.GetOrderId()]; o == nil || o.GetCustomerId() != req.GetCustomerId() {
+		return nil, fault.New(fault.NotFound, "ORDER_UNKNOWN", "the customer has no such order")
+	}
+	return &customerv1.GetOrderResponse{Order: f.order(req.GetOrderId())}, nil
+}
+
+// placed returns how many orders a customer has.
+func (f *fakeCustomers) placed(customer string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, o := range f.orders {
+		if o.GetCustomerId() == customer {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *fakeCustomers) ListContacts(ctx context.Context, req *customerv1.ListContactsRequest) (*customerv1.ListContactsResponse, error) {

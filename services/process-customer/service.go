@@ -104,7 +104,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	})
 	return serve.Run(ctx, serve.Service{
 		Name: Name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
-		Unary:    []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter})},
+		Unary:    []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource})},
 		Loops:    loops(eng, records, answers, cfg.Store.Retention, tel.Log),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -28,6 +27,8 @@ const (
 	MetaRequestID = "x-request-id"
 	// MetaCreated comes back: "true" when the call made something new.
 	MetaCreated = "selfsame-created"
+	// MetaLocation comes back: the path of what the call made.
+	MetaLocation = "selfsame-location"
 	// MetaStatus comes back: executed or replayed, as a header on success and a trailer on failure.
 	MetaStatus = "idempotency-status"
 )
@@ -74,17 +75,14 @@ func (e *edge) decorate(ctx context.Context, w http.ResponseWriter, msg proto.Me
 	c, h := callOf(ctx), w.Header()
 	h.Set("Cache-Control", "private, no-store")
 	noteStatus(ctx, c, h, "")
-	holder, ok := msg.(interface{ GetCustomer() *mobilev1.Customer })
-	if !ok {
-		return nil
-	}
-	customer := holder.GetCustomer()
-	if tag := customer.GetEtag(); tag != "" {
-		h.Set("ETag", `"`+tag+`"`)
+	if holder, ok := msg.(interface{ GetCustomer() *mobilev1.Customer }); ok {
+		if tag := holder.GetCustomer().GetEtag(); tag != "" {
+			h.Set("ETag", `"`+tag+`"`)
+		}
 	}
 	md, _ := runtime.ServerMetadataFromContext(ctx)
 	if first(md.HeaderMD, MetaCreated) == "true" {
-		h.Set("Location", "/v1/customers/"+url.PathEscape(customer.GetCustomerId()))
+		h.Set("Location", first(md.HeaderMD, MetaLocation))
 		w.WriteHeader(http.StatusCreated)
 	}
 	return nil

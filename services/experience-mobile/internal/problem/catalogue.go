@@ -31,6 +31,8 @@ const (
 	IdempotencyUnavailable  = "IDEMPOTENCY_STORE_UNAVAILABLE"
 	IdempotencyNotSupported = "IDEMPOTENCY_NOT_SUPPORTED"
 	FieldMastered           = "FIELD_MASTERED"
+	CustomerPending         = "CUSTOMER_PENDING"
+	CustomerBlocked         = "CUSTOMER_BLOCKED"
 )
 
 // statusClientClosed is what the access log shows when the client went away; nobody reads the answer.
@@ -137,6 +139,14 @@ func stateEntries() []Entry {
 		{
 			fault.ReasonPreconditionFailed, http.StatusConflict, "The state does not allow this", "The present state does not allow this.", false, 0,
 			"Read the resource and decide anew.",
+		},
+		{
+			CustomerPending, http.StatusConflict, "The customer is not everywhere yet", "The system that keeps orders does not have the customer yet.", true, 2,
+			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
+		{
+			CustomerBlocked, http.StatusConflict, "No orders for this customer", "The customer is blocked for orders.", false, 0,
+			"Ask whoever blocked the customer; then use a new key.",
 		},
 		{
 			fault.ReasonOutcomeUncertain, http.StatusConflict, "The outcome is not known yet", "Whether the change happened is not known yet; it is being found out.", true, 5,

@@ -10,6 +10,7 @@ package rpc
 
 import (
 	"context"
+	"net/url"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -122,6 +123,7 @@ func (s *Server) CreateCustomer(ctx context.Context, req *mobilev1.CreateCustome
 	}
 	if !got.GetExisting() {
 		setHeader(ctx, edge.MetaCreated, "true")
+		setHeader(ctx, edge.MetaLocation, "/v1/customers/"+url.PathEscape(got.GetCustomer().GetId()))
 	}
 	return &mobilev1.CreateCustomerResponse{Customer: view.Customer(got.GetCustomer())}, nil
 }

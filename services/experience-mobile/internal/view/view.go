@@ -87,6 +87,15 @@ func Order(o *customerv1.OrderSummary) *mobilev1.Order {
 	}
 }
 
+// NewOrder takes an order to place.
+func NewOrder(o *mobilev1.NewOrder) *customerv1.NewOrder {
+	out := &customerv1.NewOrder{CustomerId: o.GetCustomerId(), PurchaseOrder: o.GetPurchaseOrder()}
+	for _, it := range o.GetItems() {
+		out.Items = append(out.Items, &customerv1.NewOrderItem{Sku: it.GetSku(), Quantity: it.GetQuantity()})
+	}
+	return out
+}
+
 // Contact shapes a contact.
 func Contact(c *customerv1.Contact) *mobilev1.Contact {
 	return &mobilev1.Contact{

@@ -47,6 +47,28 @@ func find(ctx context.Context, r reader, obj golden.Object, text string) (*store
 	return nil, fault.New(fault.NotFound, reasonUnknown, "there is no such record")
 }
 
+// shown returns what is shown of a customer by id, following a merge.
+func shown(ctx context.Context, r store.Reader, text string) (*store.Shown, error) {
+	id, ok := golden.ParseID(text)
+	for range 8 {
+		if !ok || id.Object() != golden.Customer {
+			break
+		}
+		got, err := r.Shown(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if got.Golden.MergedInto == "" {
+			return got, nil
+		}
+		id = got.Golden.MergedInto
+	}
+	return nil, fault.New(fault.NotFound, reasonUnknown, "there is no such record")
+}
+
 func (s *customers) message(ctx context.Context, r reader, g *store.Golden) (*customerv1.Customer, error) {
 	out, err := messages(ctx, r, []*store.Golden{g})
 	if err != nil {
@@ -56,16 +78,11 @@ func (s *customers) message(ctx context.Context, r reader, g *store.Golden) (*cu
 }
 
 func (s *customers) GetCustomer(ctx context.Context, req *customerv1.GetCustomerRequest) (*customerv1.GetCustomerResponse, error) {
-	r := s.d.Store.Read()
-	g, err := find(ctx, r, golden.Customer, req.GetId())
+	c, err := shown(ctx, s.d.Store.Read(), req.GetId())
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.message(ctx, r, g)
-	if err != nil {
-		return nil, err
-	}
-	return &customerv1.GetCustomerResponse{Customer: c}, nil
+	return &customerv1.GetCustomerResponse{Customer: customer(c.Golden, c.Links, c.Marked)}, nil
 }
 
 // cursor is where a page ends.
@@ -201,6 +218,17 @@ func recordsIn(rows []*store.Source, system string) []string {
 	for _, row := range rows {
 		if row.Ref.System == system && !row.Deleted && len(ids) < source.MaxCustomers {
 			ids = append(ids, row.Ref.RecordID)
+		}
+	}
+	return ids
+}
+
+// linkedIn is recordsIn of links.
+func linkedIn(links []store.Link, system string) []string {
+	var ids []string
+	for _, l := range links {
+		if l.Ref.System == system && !l.Deleted && len(ids) < source.MaxCustomers {
+			ids = append(ids, l.Ref.RecordID)
 		}
 	}
 	return ids

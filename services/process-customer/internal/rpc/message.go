@@ -56,9 +56,9 @@ func messages(ctx context.Context, r reader, goldens []*store.Golden) ([]*custom
 	if err != nil {
 		return nil, err
 	}
-	byGolden := map[golden.ID][]*store.Source{}
+	byGolden := map[golden.ID][]store.Link{}
 	for _, row := range rows {
-		byGolden[row.GoldenID] = append(byGolden[row.GoldenID], row)
+		byGolden[row.GoldenID] = append(byGolden[row.GoldenID], store.Link{Ref: row.Ref, Deleted: row.Deleted})
 	}
 	out := make([]*customerv1.Customer, len(goldens))
 	for i, g := range goldens {
@@ -69,7 +69,7 @@ func messages(ctx context.Context, r reader, goldens []*store.Golden) ([]*custom
 
 // customer returns a golden customer as a message. A system that has no record yet but waits for one is listed without
 // a record id.
-func customer(g *store.Golden, rows []*store.Source, marked []string) *customerv1.Customer {
+func customer(g *store.Golden, links []store.Link, marked []string) *customerv1.Customer {
 	v := g.Values
 	c := &customerv1.Customer{
 		Id: string(g.ID), Name: v[golden.Name], TaxId: v[golden.TaxID], Email: v[golden.Email], Phone: v[golden.Phone], Website: v[golden.Website],
@@ -82,13 +82,13 @@ func customer(g *store.Golden, rows []*store.Source, marked []string) *customerv
 		c.Address = address
 	}
 	has := map[string]bool{}
-	for _, row := range rows {
-		if row.Deleted || row.Ref.System == golden.SystemAPI {
+	for _, l := range links {
+		if l.Deleted || l.Ref.System == golden.SystemAPI {
 			continue
 		}
-		has[row.Ref.System] = true
+		has[l.Ref.System] = true
 		c.Sources = append(c.Sources, &customerv1.SourceRecord{
-			System: row.Ref.System, RecordId: row.Ref.RecordID, Pending: slices.Contains(marked, row.Ref.System),
+			System: l.Ref.System, RecordId: l.Ref.RecordID, Pending: slices.Contains(marked, l.Ref.System),
 		})
 	}
 	for _, system := range marked {

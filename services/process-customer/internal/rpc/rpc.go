@@ -31,10 +31,12 @@ type Writer interface {
 	Update(ctx context.Context, id golden.ID, changeID string, version int64, values golden.Values, answer intake.Answer) error
 }
 
-// Orders reads the orders of customers from the system that has them.
+// Orders reads and places the orders of customers in the system that has them.
 type Orders interface {
 	Name() string
 	Orders(ctx context.Context, customers []string, size int, pageToken string) ([]source.Order, string, error)
+	Order(ctx context.Context, id string) (o source.Order, customer string, err error)
+	Place(ctx context.Context, o source.NewOrder) (source.Order, error)
 }
 
 // Desk settles dead letters.

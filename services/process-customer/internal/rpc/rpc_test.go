@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -27,9 +28,33 @@ type orderBook struct {
 	err   error
 	asked []string
 	links map[string][]string
+	// placed are the orders by client reference, owner the record that every order belongs to.
+	placed map[string]source.NewOrder
+	keys   []string
+	owner  string
 }
 
 func (o *orderBook) Name() string { return "erp" }
+
+func (o *orderBook) Place(ctx context.Context, asked source.NewOrder) (source.Order, error) {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	o.keys = append(o.keys, md.Get(idempotent.Metadata)...)
+	if o.err != nil {
+		return source.Order{}, o.err
+	}
+	if o.placed == nil {
+		o.placed = map[string]source.NewOrder{}
+	}
+	o.placed[asked.ClientRef], o.owner = asked, asked.Customer
+	return source.Order{ID: "4712", Items: len(asked.Items)}, nil
+}
+
+func (o *orderBook) Order(_ context.Context, id string) (source.Order, string, error) {
+	if id != "4712" {
+		return source.Order{}, "", fault.New(fault.NotFound, "", "no order has this id")
+	}
+	return source.Order{ID: id}, o.owner, o.err
+}
 
 func (o *orderBook) Orders(_ context.Context, customers []string, size int, token string) ([]source.Order, string, error) {
 	o.asked = customers

@@ -14,32 +14,23 @@ type Viewer interface {
 }
 
 func (s *customers) GetCustomerView(ctx context.Context, req *customerv1.GetCustomerViewRequest) (*customerv1.GetCustomerViewResponse, error) {
-	r := s.d.Store.Read()
-	g, err := find(ctx, r, golden.Customer, req.GetId())
+	c, err := shown(ctx, s.d.Store.Read(), req.GetId())
 	if err != nil {
 		return nil, err
 	}
-	rows, err := r.SourcesOf(ctx, []golden.ID{g.ID})
-	if err != nil {
-		return nil, err
-	}
-	marked, err := r.Marked(ctx, []golden.ID{g.ID})
-	if err != nil {
-		return nil, err
-	}
-	resp := &customerv1.GetCustomerViewResponse{Customer: customer(g, rows, marked[g.ID])}
+	resp := &customerv1.GetCustomerViewResponse{Customer: customer(c.Golden, c.Links, c.Marked)}
 	if req.GetLocalOnly() {
 		return resp, nil
 	}
 	links := map[string][]string{}
-	for _, row := range rows {
-		if links[row.Ref.System] == nil && row.Ref.System != golden.SystemAPI {
-			if ids := recordsIn(rows, row.Ref.System); len(ids) > 0 {
-				links[row.Ref.System] = ids
+	for _, l := range c.Links {
+		if links[l.Ref.System] == nil && l.Ref.System != golden.SystemAPI {
+			if ids := linkedIn(c.Links, l.Ref.System); len(ids) > 0 {
+				links[l.Ref.System] = ids
 			}
 		}
 	}
-	v := s.d.View.View(ctx, g.ID, links)
+	v := s.d.View.View(ctx, c.Golden.ID, links)
 	resp.OrdersStatus, resp.CasesStatus, resp.WarrantiesStatus = section(v.Orders), section(v.Cases), section(v.Warranties)
 	for _, o := range v.Orders.Items {
 		resp.Orders = append(resp.Orders, orderSummary(o))

@@ -67,13 +67,7 @@ func (e *ERP) Orders(ctx context.Context, customers []string, size int, pageToke
 	}
 	out := make([]Order, 0, len(resp.GetOrders()))
 	for _, m := range resp.GetOrders() {
-		out = append(out, Order{
-			ID: m.GetId(), OrderTime: timeOf(m.GetOrderTime()), Items: len(m.GetItems()),
-			State:       word(m.GetState().String(), "ORDER_STATE_"),
-			Fulfilment:  word(m.GetFulfilment().String(), "PROGRESS_"),
-			Billing:     word(m.GetBilling().String(), "PROGRESS_"),
-			TotalAmount: m.GetTotal().GetAmount(), TotalCurrency: m.GetTotal().GetCurrency(),
-		})
+		out = append(out, orderOf(m))
 	}
 	return out, resp.GetNextPageToken(), nil
 }

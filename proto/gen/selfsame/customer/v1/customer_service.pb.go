@@ -1052,6 +1052,327 @@ func (x *ListOrdersResponse) GetNextPageToken() string {
 	return ""
 }
 
+// GetOrderRequest names an order.
+type GetOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The order's number.
+	OrderId       string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOrderRequest) Reset() {
+	*x = GetOrderRequest{}
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOrderRequest) ProtoMessage() {}
+
+func (x *GetOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOrderRequest.ProtoReflect.Descriptor instead.
+func (*GetOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetOrderRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *GetOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// GetOrderResponse carries the order.
+type GetOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order         *OrderSummary `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOrderResponse) Reset() {
+	*x = GetOrderResponse{}
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOrderResponse) ProtoMessage() {}
+
+func (x *GetOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOrderResponse.ProtoReflect.Descriptor instead.
+func (*GetOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetOrderResponse) GetOrder() *OrderSummary {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// NewOrderItem is one line of an order to place, at the product's list price.
+type NewOrderItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The product.
+	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// Decimal quantity, greater than zero.
+	Quantity      string `protobuf:"bytes,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewOrderItem) Reset() {
+	*x = NewOrderItem{}
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewOrderItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewOrderItem) ProtoMessage() {}
+
+func (x *NewOrderItem) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewOrderItem.ProtoReflect.Descriptor instead.
+func (*NewOrderItem) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *NewOrderItem) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *NewOrderItem) GetQuantity() string {
+	if x != nil {
+		return x.Quantity
+	}
+	return ""
+}
+
+// NewOrder is an order to place.
+type NewOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer that buys.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Lines.
+	Items []*NewOrderItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	// The customer's own purchase order number.
+	PurchaseOrder string `protobuf:"bytes,3,opt,name=purchase_order,json=purchaseOrder,proto3" json:"purchase_order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewOrder) Reset() {
+	*x = NewOrder{}
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewOrder) ProtoMessage() {}
+
+func (x *NewOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewOrder.ProtoReflect.Descriptor instead.
+func (*NewOrder) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *NewOrder) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *NewOrder) GetItems() []*NewOrderItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *NewOrder) GetPurchaseOrder() string {
+	if x != nil {
+		return x.PurchaseOrder
+	}
+	return ""
+}
+
+// PlaceOrderRequest carries a new order.
+type PlaceOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order         *NewOrder `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceOrderRequest) Reset() {
+	*x = PlaceOrderRequest{}
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceOrderRequest) ProtoMessage() {}
+
+func (x *PlaceOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceOrderRequest.ProtoReflect.Descriptor instead.
+func (*PlaceOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PlaceOrderRequest) GetOrder() *NewOrder {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// PlaceOrderResponse carries the order as placed.
+type PlaceOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order *OrderSummary `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// The customer it was placed for; another than asked when that one was merged into it.
+	CustomerId    string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceOrderResponse) Reset() {
+	*x = PlaceOrderResponse{}
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceOrderResponse) ProtoMessage() {}
+
+func (x *PlaceOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceOrderResponse.ProtoReflect.Descriptor instead.
+func (*PlaceOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PlaceOrderResponse) GetOrder() *OrderSummary {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *PlaceOrderResponse) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
 // CreateCustomerRequest carries a new customer.
 type CreateCustomerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1063,7 +1384,7 @@ type CreateCustomerRequest struct {
 
 func (x *CreateCustomerRequest) Reset() {
 	*x = CreateCustomerRequest{}
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[14]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1396,7 @@ func (x *CreateCustomerRequest) String() string {
 func (*CreateCustomerRequest) ProtoMessage() {}
 
 func (x *CreateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[14]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1409,7 @@ func (x *CreateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*CreateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{14}
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CreateCustomerRequest) GetCustomer() *Customer {
@@ -1111,7 +1432,7 @@ type CreateCustomerResponse struct {
 
 func (x *CreateCustomerResponse) Reset() {
 	*x = CreateCustomerResponse{}
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[15]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1444,7 @@ func (x *CreateCustomerResponse) String() string {
 func (*CreateCustomerResponse) ProtoMessage() {}
 
 func (x *CreateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[15]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1457,7 @@ func (x *CreateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*CreateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{15}
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateCustomerResponse) GetCustomer() *Customer {
@@ -1166,7 +1487,7 @@ type UpdateCustomerRequest struct {
 
 func (x *UpdateCustomerRequest) Reset() {
 	*x = UpdateCustomerRequest{}
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[16]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1499,7 @@ func (x *UpdateCustomerRequest) String() string {
 func (*UpdateCustomerRequest) ProtoMessage() {}
 
 func (x *UpdateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[16]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1512,7 @@ func (x *UpdateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{16}
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdateCustomerRequest) GetCustomer() *Customer {
@@ -1219,7 +1540,7 @@ type UpdateCustomerResponse struct {
 
 func (x *UpdateCustomerResponse) Reset() {
 	*x = UpdateCustomerResponse{}
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[17]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1552,7 @@ func (x *UpdateCustomerResponse) String() string {
 func (*UpdateCustomerResponse) ProtoMessage() {}
 
 func (x *UpdateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[17]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1565,7 @@ func (x *UpdateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{17}
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateCustomerResponse) GetCustomer() *Customer {
@@ -1339,7 +1660,27 @@ const file_selfsame_customer_v1_customer_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"x\n" +
 	"\x12ListOrdersResponse\x12:\n" +
 	"\x06orders\x18\x01 \x03(\v2\".selfsame.customer.v1.OrderSummaryR\x06orders\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"[\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"c\n" +
+	"\x0fGetOrderRequest\x12*\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\n" +
+	"customerId\x12$\n" +
+	"\border_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aorderId\"L\n" +
+	"\x10GetOrderResponse\x128\n" +
+	"\x05order\x18\x01 \x01(\v2\".selfsame.customer.v1.OrderSummaryR\x05order\"m\n" +
+	"\fNewOrderItem\x12\x1b\n" +
+	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12@\n" +
+	"\bquantity\x18\x02 \x01(\tB$\xbaH!r\x1f2\x1d^[0-9]{1,12}([.][0-9]{1,6})?$R\bquantity\"\xad\x01\n" +
+	"\bNewOrder\x12*\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\n" +
+	"customerId\x12E\n" +
+	"\x05items\x18\x02 \x03(\v2\".selfsame.customer.v1.NewOrderItemB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\x05items\x12.\n" +
+	"\x0epurchase_order\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\rpurchaseOrder\"Q\n" +
+	"\x11PlaceOrderRequest\x12<\n" +
+	"\x05order\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.NewOrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\"o\n" +
+	"\x12PlaceOrderResponse\x128\n" +
+	"\x05order\x18\x01 \x01(\v2\".selfsame.customer.v1.OrderSummaryR\x05order\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\"[\n" +
 	"\x15CreateCustomerRequest\x12B\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\"p\n" +
 	"\x16CreateCustomerResponse\x12:\n" +
@@ -1355,14 +1696,17 @@ const file_selfsame_customer_v1_customer_service_proto_rawDesc = "" +
 	"\x19SECTION_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SECTION_STATE_OK\x10\x01\x12\x17\n" +
 	"\x13SECTION_STATE_STALE\x10\x02\x12\x1d\n" +
-	"\x19SECTION_STATE_UNAVAILABLE\x10\x032\xa4\x06\n" +
+	"\x19SECTION_STATE_UNAVAILABLE\x10\x032\xf9\a\n" +
 	"\x0fCustomerService\x12g\n" +
 	"\vGetCustomer\x12(.selfsame.customer.v1.GetCustomerRequest\x1a).selfsame.customer.v1.GetCustomerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\x0fGetCustomerView\x12,.selfsame.customer.v1.GetCustomerViewRequest\x1a-.selfsame.customer.v1.GetCustomerViewResponse\"\x03\x90\x02\x01\x12m\n" +
 	"\rListCustomers\x12*.selfsame.customer.v1.ListCustomersRequest\x1a+.selfsame.customer.v1.ListCustomersResponse\"\x03\x90\x02\x01\x12j\n" +
 	"\fListContacts\x12).selfsame.customer.v1.ListContactsRequest\x1a*.selfsame.customer.v1.ListContactsResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\n" +
-	"ListOrders\x12'.selfsame.customer.v1.ListOrdersRequest\x1a(.selfsame.customer.v1.ListOrdersResponse\"\x03\x90\x02\x01\x12x\n" +
+	"ListOrders\x12'.selfsame.customer.v1.ListOrdersRequest\x1a(.selfsame.customer.v1.ListOrdersResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\bGetOrder\x12%.selfsame.customer.v1.GetOrderRequest\x1a&.selfsame.customer.v1.GetOrderResponse\"\x03\x90\x02\x01\x12s\n" +
+	"\n" +
+	"PlaceOrder\x12'.selfsame.customer.v1.PlaceOrderRequest\x1a(.selfsame.customer.v1.PlaceOrderResponse\"\x12\x8a\xe7\x18\v\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01\x90\x02\x00\x12x\n" +
 	"\x0eCreateCustomer\x12+.selfsame.customer.v1.CreateCustomerRequest\x1a,.selfsame.customer.v1.CreateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00\x12x\n" +
 	"\x0eUpdateCustomer\x12+.selfsame.customer.v1.UpdateCustomerRequest\x1a,.selfsame.customer.v1.UpdateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00B\xed\x01\n" +
 	"\x18com.selfsame.customer.v1B\x14CustomerServiceProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
@@ -1380,7 +1724,7 @@ func file_selfsame_customer_v1_customer_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_customer_v1_customer_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_selfsame_customer_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_selfsame_customer_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_selfsame_customer_v1_customer_service_proto_goTypes = []any{
 	(SectionState)(0),               // 0: selfsame.customer.v1.SectionState
 	(*GetCustomerRequest)(nil),      // 1: selfsame.customer.v1.GetCustomerRequest
@@ -1397,56 +1741,70 @@ var file_selfsame_customer_v1_customer_service_proto_goTypes = []any{
 	(*ListContactsResponse)(nil),    // 12: selfsame.customer.v1.ListContactsResponse
 	(*ListOrdersRequest)(nil),       // 13: selfsame.customer.v1.ListOrdersRequest
 	(*ListOrdersResponse)(nil),      // 14: selfsame.customer.v1.ListOrdersResponse
-	(*CreateCustomerRequest)(nil),   // 15: selfsame.customer.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil),  // 16: selfsame.customer.v1.CreateCustomerResponse
-	(*UpdateCustomerRequest)(nil),   // 17: selfsame.customer.v1.UpdateCustomerRequest
-	(*UpdateCustomerResponse)(nil),  // 18: selfsame.customer.v1.UpdateCustomerResponse
-	(*Customer)(nil),                // 19: selfsame.customer.v1.Customer
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*Contact)(nil),                 // 21: selfsame.customer.v1.Contact
-	(*fieldmaskpb.FieldMask)(nil),   // 22: google.protobuf.FieldMask
+	(*GetOrderRequest)(nil),         // 15: selfsame.customer.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),        // 16: selfsame.customer.v1.GetOrderResponse
+	(*NewOrderItem)(nil),            // 17: selfsame.customer.v1.NewOrderItem
+	(*NewOrder)(nil),                // 18: selfsame.customer.v1.NewOrder
+	(*PlaceOrderRequest)(nil),       // 19: selfsame.customer.v1.PlaceOrderRequest
+	(*PlaceOrderResponse)(nil),      // 20: selfsame.customer.v1.PlaceOrderResponse
+	(*CreateCustomerRequest)(nil),   // 21: selfsame.customer.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil),  // 22: selfsame.customer.v1.CreateCustomerResponse
+	(*UpdateCustomerRequest)(nil),   // 23: selfsame.customer.v1.UpdateCustomerRequest
+	(*UpdateCustomerResponse)(nil),  // 24: selfsame.customer.v1.UpdateCustomerResponse
+	(*Customer)(nil),                // 25: selfsame.customer.v1.Customer
+	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
+	(*Contact)(nil),                 // 27: selfsame.customer.v1.Contact
+	(*fieldmaskpb.FieldMask)(nil),   // 28: google.protobuf.FieldMask
 }
 var file_selfsame_customer_v1_customer_service_proto_depIdxs = []int32{
-	19, // 0: selfsame.customer.v1.GetCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	25, // 0: selfsame.customer.v1.GetCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
 	0,  // 1: selfsame.customer.v1.SectionStatus.state:type_name -> selfsame.customer.v1.SectionState
-	20, // 2: selfsame.customer.v1.SectionStatus.as_of:type_name -> google.protobuf.Timestamp
-	20, // 3: selfsame.customer.v1.OrderSummary.order_time:type_name -> google.protobuf.Timestamp
-	20, // 4: selfsame.customer.v1.CaseSummary.create_time:type_name -> google.protobuf.Timestamp
-	20, // 5: selfsame.customer.v1.WarrantySummary.end_time:type_name -> google.protobuf.Timestamp
-	19, // 6: selfsame.customer.v1.GetCustomerViewResponse.customer:type_name -> selfsame.customer.v1.Customer
+	26, // 2: selfsame.customer.v1.SectionStatus.as_of:type_name -> google.protobuf.Timestamp
+	26, // 3: selfsame.customer.v1.OrderSummary.order_time:type_name -> google.protobuf.Timestamp
+	26, // 4: selfsame.customer.v1.CaseSummary.create_time:type_name -> google.protobuf.Timestamp
+	26, // 5: selfsame.customer.v1.WarrantySummary.end_time:type_name -> google.protobuf.Timestamp
+	25, // 6: selfsame.customer.v1.GetCustomerViewResponse.customer:type_name -> selfsame.customer.v1.Customer
 	4,  // 7: selfsame.customer.v1.GetCustomerViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
 	3,  // 8: selfsame.customer.v1.GetCustomerViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
 	5,  // 9: selfsame.customer.v1.GetCustomerViewResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
 	3,  // 10: selfsame.customer.v1.GetCustomerViewResponse.cases_status:type_name -> selfsame.customer.v1.SectionStatus
 	6,  // 11: selfsame.customer.v1.GetCustomerViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
 	3,  // 12: selfsame.customer.v1.GetCustomerViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
-	19, // 13: selfsame.customer.v1.ListCustomersResponse.customers:type_name -> selfsame.customer.v1.Customer
-	21, // 14: selfsame.customer.v1.ListContactsResponse.contacts:type_name -> selfsame.customer.v1.Contact
+	25, // 13: selfsame.customer.v1.ListCustomersResponse.customers:type_name -> selfsame.customer.v1.Customer
+	27, // 14: selfsame.customer.v1.ListContactsResponse.contacts:type_name -> selfsame.customer.v1.Contact
 	4,  // 15: selfsame.customer.v1.ListOrdersResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
-	19, // 16: selfsame.customer.v1.CreateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
-	19, // 17: selfsame.customer.v1.CreateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
-	19, // 18: selfsame.customer.v1.UpdateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
-	22, // 19: selfsame.customer.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	19, // 20: selfsame.customer.v1.UpdateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
-	1,  // 21: selfsame.customer.v1.CustomerService.GetCustomer:input_type -> selfsame.customer.v1.GetCustomerRequest
-	7,  // 22: selfsame.customer.v1.CustomerService.GetCustomerView:input_type -> selfsame.customer.v1.GetCustomerViewRequest
-	9,  // 23: selfsame.customer.v1.CustomerService.ListCustomers:input_type -> selfsame.customer.v1.ListCustomersRequest
-	11, // 24: selfsame.customer.v1.CustomerService.ListContacts:input_type -> selfsame.customer.v1.ListContactsRequest
-	13, // 25: selfsame.customer.v1.CustomerService.ListOrders:input_type -> selfsame.customer.v1.ListOrdersRequest
-	15, // 26: selfsame.customer.v1.CustomerService.CreateCustomer:input_type -> selfsame.customer.v1.CreateCustomerRequest
-	17, // 27: selfsame.customer.v1.CustomerService.UpdateCustomer:input_type -> selfsame.customer.v1.UpdateCustomerRequest
-	2,  // 28: selfsame.customer.v1.CustomerService.GetCustomer:output_type -> selfsame.customer.v1.GetCustomerResponse
-	8,  // 29: selfsame.customer.v1.CustomerService.GetCustomerView:output_type -> selfsame.customer.v1.GetCustomerViewResponse
-	10, // 30: selfsame.customer.v1.CustomerService.ListCustomers:output_type -> selfsame.customer.v1.ListCustomersResponse
-	12, // 31: selfsame.customer.v1.CustomerService.ListContacts:output_type -> selfsame.customer.v1.ListContactsResponse
-	14, // 32: selfsame.customer.v1.CustomerService.ListOrders:output_type -> selfsame.customer.v1.ListOrdersResponse
-	16, // 33: selfsame.customer.v1.CustomerService.CreateCustomer:output_type -> selfsame.customer.v1.CreateCustomerResponse
-	18, // 34: selfsame.customer.v1.CustomerService.UpdateCustomer:output_type -> selfsame.customer.v1.UpdateCustomerResponse
-	28, // [28:35] is the sub-list for method output_type
-	21, // [21:28] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	4,  // 16: selfsame.customer.v1.GetOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	17, // 17: selfsame.customer.v1.NewOrder.items:type_name -> selfsame.customer.v1.NewOrderItem
+	18, // 18: selfsame.customer.v1.PlaceOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
+	4,  // 19: selfsame.customer.v1.PlaceOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	25, // 20: selfsame.customer.v1.CreateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
+	25, // 21: selfsame.customer.v1.CreateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	25, // 22: selfsame.customer.v1.UpdateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
+	28, // 23: selfsame.customer.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 24: selfsame.customer.v1.UpdateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	1,  // 25: selfsame.customer.v1.CustomerService.GetCustomer:input_type -> selfsame.customer.v1.GetCustomerRequest
+	7,  // 26: selfsame.customer.v1.CustomerService.GetCustomerView:input_type -> selfsame.customer.v1.GetCustomerViewRequest
+	9,  // 27: selfsame.customer.v1.CustomerService.ListCustomers:input_type -> selfsame.customer.v1.ListCustomersRequest
+	11, // 28: selfsame.customer.v1.CustomerService.ListContacts:input_type -> selfsame.customer.v1.ListContactsRequest
+	13, // 29: selfsame.customer.v1.CustomerService.ListOrders:input_type -> selfsame.customer.v1.ListOrdersRequest
+	15, // 30: selfsame.customer.v1.CustomerService.GetOrder:input_type -> selfsame.customer.v1.GetOrderRequest
+	19, // 31: selfsame.customer.v1.CustomerService.PlaceOrder:input_type -> selfsame.customer.v1.PlaceOrderRequest
+	21, // 32: selfsame.customer.v1.CustomerService.CreateCustomer:input_type -> selfsame.customer.v1.CreateCustomerRequest
+	23, // 33: selfsame.customer.v1.CustomerService.UpdateCustomer:input_type -> selfsame.customer.v1.UpdateCustomerRequest
+	2,  // 34: selfsame.customer.v1.CustomerService.GetCustomer:output_type -> selfsame.customer.v1.GetCustomerResponse
+	8,  // 35: selfsame.customer.v1.CustomerService.GetCustomerView:output_type -> selfsame.customer.v1.GetCustomerViewResponse
+	10, // 36: selfsame.customer.v1.CustomerService.ListCustomers:output_type -> selfsame.customer.v1.ListCustomersResponse
+	12, // 37: selfsame.customer.v1.CustomerService.ListContacts:output_type -> selfsame.customer.v1.ListContactsResponse
+	14, // 38: selfsame.customer.v1.CustomerService.ListOrders:output_type -> selfsame.customer.v1.ListOrdersResponse
+	16, // 39: selfsame.customer.v1.CustomerService.GetOrder:output_type -> selfsame.customer.v1.GetOrderResponse
+	20, // 40: selfsame.customer.v1.CustomerService.PlaceOrder:output_type -> selfsame.customer.v1.PlaceOrderResponse
+	22, // 41: selfsame.customer.v1.CustomerService.CreateCustomer:output_type -> selfsame.customer.v1.CreateCustomerResponse
+	24, // 42: selfsame.customer.v1.CustomerService.UpdateCustomer:output_type -> selfsame.customer.v1.UpdateCustomerResponse
+	34, // [34:43] is the sub-list for method output_type
+	25, // [25:34] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_customer_service_proto_init() }
@@ -1461,7 +1819,7 @@ func file_selfsame_customer_v1_customer_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_customer_service_proto_rawDesc), len(file_selfsame_customer_v1_customer_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

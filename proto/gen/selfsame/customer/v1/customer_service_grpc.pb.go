@@ -26,6 +26,8 @@ const (
 	CustomerService_ListCustomers_FullMethodName   = "/selfsame.customer.v1.CustomerService/ListCustomers"
 	CustomerService_ListContacts_FullMethodName    = "/selfsame.customer.v1.CustomerService/ListContacts"
 	CustomerService_ListOrders_FullMethodName      = "/selfsame.customer.v1.CustomerService/ListOrders"
+	CustomerService_GetOrder_FullMethodName        = "/selfsame.customer.v1.CustomerService/GetOrder"
+	CustomerService_PlaceOrder_FullMethodName      = "/selfsame.customer.v1.CustomerService/PlaceOrder"
 	CustomerService_CreateCustomer_FullMethodName  = "/selfsame.customer.v1.CustomerService/CreateCustomer"
 	CustomerService_UpdateCustomer_FullMethodName  = "/selfsame.customer.v1.CustomerService/UpdateCustomer"
 )
@@ -48,6 +50,13 @@ type CustomerServiceClient interface {
 	ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error)
 	// ListOrders returns the customer's orders, newest first, read from the ERP. UNAVAILABLE when it does not answer.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
+	// GetOrder returns one order of the customer, read from the ERP. NOT_FOUND when there is none or it is another
+	// customer's. UNAVAILABLE when the ERP does not answer.
+	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
+	// PlaceOrder places an order in the ERP, under a client reference that follows from the idempotency key: however often
+	// it is tried, the ERP makes one order. ABORTED with CUSTOMER_PENDING while the ERP does not have the customer yet;
+	// FAILED_PRECONDITION with CUSTOMER_BLOCKED when it takes no orders for it; INVALID_ARGUMENT for an unknown product.
+	PlaceOrder(ctx context.Context, in *PlaceOrderRequest, opts ...grpc.CallOption) (*PlaceOrderResponse, error)
 	// CreateCustomer makes a customer, which is then written to every system. When the customer is already known, by tax
 	// number, e-mail address or name with postal code, that one is returned unchanged and `existing` is set.
 	CreateCustomer(ctx context.Context, in *CreateCustomerRequest, opts ...grpc.CallOption) (*CreateCustomerResponse, error)
@@ -115,6 +124,26 @@ func (c *customerServiceClient) ListOrders(ctx context.Context, in *ListOrdersRe
 	return out, nil
 }
 
+func (c *customerServiceClient) GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOrderResponse)
+	err := c.cc.Invoke(ctx, CustomerService_GetOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customerServiceClient) PlaceOrder(ctx context.Context, in *PlaceOrderRequest, opts ...grpc.CallOption) (*PlaceOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlaceOrderResponse)
+	err := c.cc.Invoke(ctx, CustomerService_PlaceOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *customerServiceClient) CreateCustomer(ctx context.Context, in *CreateCustomerRequest, opts ...grpc.CallOption) (*CreateCustomerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateCustomerResponse)
@@ -153,6 +182,13 @@ type CustomerServiceServer interface {
 	ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error)
 	// ListOrders returns the customer's orders, newest first, read from the ERP. UNAVAILABLE when it does not answer.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
+	// GetOrder returns one order of the customer, read from the ERP. NOT_FOUND when there is none or it is another
+	// customer's. UNAVAILABLE when the ERP does not answer.
+	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
+	// PlaceOrder places an order in the ERP, under a client reference that follows from the idempotency key: however often
+	// it is tried, the ERP makes one order. ABORTED with CUSTOMER_PENDING while the ERP does not have the customer yet;
+	// FAILED_PRECONDITION with CUSTOMER_BLOCKED when it takes no orders for it; INVALID_ARGUMENT for an unknown product.
+	PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error)
 	// CreateCustomer makes a customer, which is then written to every system. When the customer is already known, by tax
 	// number, e-mail address or name with postal code, that one is returned unchanged and `existing` is set.
 	CreateCustomer(context.Context, *CreateCustomerRequest) (*CreateCustomerResponse, error)
@@ -184,6 +220,12 @@ func (UnimplementedCustomerServiceServer) ListContacts(context.Context, *ListCon
 }
 func (UnimplementedCustomerServiceServer) ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOrders not implemented")
+}
+func (UnimplementedCustomerServiceServer) GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOrder not implemented")
+}
+func (UnimplementedCustomerServiceServer) PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlaceOrder not implemented")
 }
 func (UnimplementedCustomerServiceServer) CreateCustomer(context.Context, *CreateCustomerRequest) (*CreateCustomerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateCustomer not implemented")
@@ -302,6 +344,42 @@ func _CustomerService_ListOrders_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CustomerService_GetOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CustomerServiceServer).GetOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CustomerService_GetOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CustomerServiceServer).GetOrder(ctx, req.(*GetOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CustomerService_PlaceOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlaceOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CustomerServiceServer).PlaceOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CustomerService_PlaceOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CustomerServiceServer).PlaceOrder(ctx, req.(*PlaceOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CustomerService_CreateCustomer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateCustomerRequest)
 	if err := dec(in); err != nil {
@@ -364,6 +442,14 @@ var CustomerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOrders",
 			Handler:    _CustomerService_ListOrders_Handler,
+		},
+		{
+			MethodName: "GetOrder",
+			Handler:    _CustomerService_GetOrder_Handler,
+		},
+		{
+			MethodName: "PlaceOrder",
+			Handler:    _CustomerService_PlaceOrder_Handler,
 		},
 		{
 			MethodName: "CreateCustomer",

@@ -265,6 +265,125 @@ func (x *Order) GetItemCount() int32 {
 	return 0
 }
 
+// NewOrderItem is one line of an order to place, at the product's list price.
+type NewOrderItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The product.
+	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// Decimal quantity as text, greater than zero, for example "2" or "0.5".
+	Quantity      string `protobuf:"bytes,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewOrderItem) Reset() {
+	*x = NewOrderItem{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewOrderItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewOrderItem) ProtoMessage() {}
+
+func (x *NewOrderItem) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewOrderItem.ProtoReflect.Descriptor instead.
+func (*NewOrderItem) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NewOrderItem) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *NewOrderItem) GetQuantity() string {
+	if x != nil {
+		return x.Quantity
+	}
+	return ""
+}
+
+// NewOrder is an order to place.
+type NewOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer that buys.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Lines.
+	Items []*NewOrderItem `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	// The customer's own purchase order number.
+	PurchaseOrder string `protobuf:"bytes,3,opt,name=purchase_order,json=purchaseOrder,proto3" json:"purchase_order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewOrder) Reset() {
+	*x = NewOrder{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewOrder) ProtoMessage() {}
+
+func (x *NewOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewOrder.ProtoReflect.Descriptor instead.
+func (*NewOrder) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *NewOrder) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *NewOrder) GetItems() []*NewOrderItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *NewOrder) GetPurchaseOrder() string {
+	if x != nil {
+		return x.PurchaseOrder
+	}
+	return ""
+}
+
 // Case is an open service case.
 type Case struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -286,7 +405,7 @@ type Case struct {
 
 func (x *Case) Reset() {
 	*x = Case{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[3]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +417,7 @@ func (x *Case) String() string {
 func (*Case) ProtoMessage() {}
 
 func (x *Case) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[3]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +430,7 @@ func (x *Case) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Case.ProtoReflect.Descriptor instead.
 func (*Case) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{3}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Case) GetCaseId() string {
@@ -373,7 +492,7 @@ type Warranty struct {
 
 func (x *Warranty) Reset() {
 	*x = Warranty{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[4]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +504,7 @@ func (x *Warranty) String() string {
 func (*Warranty) ProtoMessage() {}
 
 func (x *Warranty) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[4]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +517,7 @@ func (x *Warranty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warranty.ProtoReflect.Descriptor instead.
 func (*Warranty) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{4}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Warranty) GetSerialNumber() string {
@@ -448,7 +567,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[5]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +579,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[5]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +592,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{5}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Source) GetSection() string {
@@ -554,7 +673,7 @@ type Customer struct {
 
 func (x *Customer) Reset() {
 	*x = Customer{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[6]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +685,7 @@ func (x *Customer) String() string {
 func (*Customer) ProtoMessage() {}
 
 func (x *Customer) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[6]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +698,7 @@ func (x *Customer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Customer.ProtoReflect.Descriptor instead.
 func (*Customer) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{6}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Customer) GetCustomerId() string {
@@ -724,7 +843,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[7]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +855,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[7]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +868,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{7}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Contact) GetContactId() string {
@@ -814,7 +933,7 @@ type GetCustomerRequest struct {
 
 func (x *GetCustomerRequest) Reset() {
 	*x = GetCustomerRequest{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[8]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +945,7 @@ func (x *GetCustomerRequest) String() string {
 func (*GetCustomerRequest) ProtoMessage() {}
 
 func (x *GetCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[8]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +958,7 @@ func (x *GetCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustomerRequest.ProtoReflect.Descriptor instead.
 func (*GetCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{8}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetCustomerRequest) GetCustomerId() string {
@@ -867,7 +986,7 @@ type GetCustomerResponse struct {
 
 func (x *GetCustomerResponse) Reset() {
 	*x = GetCustomerResponse{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[9]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +998,7 @@ func (x *GetCustomerResponse) String() string {
 func (*GetCustomerResponse) ProtoMessage() {}
 
 func (x *GetCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[9]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1011,7 @@ func (x *GetCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustomerResponse.ProtoReflect.Descriptor instead.
 func (*GetCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{9}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetCustomerResponse) GetCustomer() *Customer {
@@ -917,7 +1036,7 @@ type ListCustomersRequest struct {
 
 func (x *ListCustomersRequest) Reset() {
 	*x = ListCustomersRequest{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[10]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1048,7 @@ func (x *ListCustomersRequest) String() string {
 func (*ListCustomersRequest) ProtoMessage() {}
 
 func (x *ListCustomersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[10]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1061,7 @@ func (x *ListCustomersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCustomersRequest.ProtoReflect.Descriptor instead.
 func (*ListCustomersRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{10}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListCustomersRequest) GetPageSize() int32 {
@@ -979,7 +1098,7 @@ type ListCustomersResponse struct {
 
 func (x *ListCustomersResponse) Reset() {
 	*x = ListCustomersResponse{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[11]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1110,7 @@ func (x *ListCustomersResponse) String() string {
 func (*ListCustomersResponse) ProtoMessage() {}
 
 func (x *ListCustomersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[11]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1123,7 @@ func (x *ListCustomersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCustomersResponse.ProtoReflect.Descriptor instead.
 func (*ListCustomersResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{11}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListCustomersResponse) GetCustomers() []*Customer {
@@ -1032,7 +1151,7 @@ type CreateCustomerRequest struct {
 
 func (x *CreateCustomerRequest) Reset() {
 	*x = CreateCustomerRequest{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[12]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1163,7 @@ func (x *CreateCustomerRequest) String() string {
 func (*CreateCustomerRequest) ProtoMessage() {}
 
 func (x *CreateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[12]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1176,7 @@ func (x *CreateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*CreateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{12}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateCustomerRequest) GetCustomer() *Customer {
@@ -1078,7 +1197,7 @@ type CreateCustomerResponse struct {
 
 func (x *CreateCustomerResponse) Reset() {
 	*x = CreateCustomerResponse{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[13]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1209,7 @@ func (x *CreateCustomerResponse) String() string {
 func (*CreateCustomerResponse) ProtoMessage() {}
 
 func (x *CreateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[13]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1222,7 @@ func (x *CreateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*CreateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{13}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateCustomerResponse) GetCustomer() *Customer {
@@ -1128,7 +1247,7 @@ type UpdateCustomerRequest struct {
 
 func (x *UpdateCustomerRequest) Reset() {
 	*x = UpdateCustomerRequest{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[14]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1259,7 @@ func (x *UpdateCustomerRequest) String() string {
 func (*UpdateCustomerRequest) ProtoMessage() {}
 
 func (x *UpdateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[14]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1272,7 @@ func (x *UpdateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{14}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UpdateCustomerRequest) GetCustomerId() string {
@@ -1188,7 +1307,7 @@ type UpdateCustomerResponse struct {
 
 func (x *UpdateCustomerResponse) Reset() {
 	*x = UpdateCustomerResponse{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[15]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1319,7 @@ func (x *UpdateCustomerResponse) String() string {
 func (*UpdateCustomerResponse) ProtoMessage() {}
 
 func (x *UpdateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[15]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1332,7 @@ func (x *UpdateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{15}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpdateCustomerResponse) GetCustomer() *Customer {
@@ -1238,7 +1357,7 @@ type ListOrdersRequest struct {
 
 func (x *ListOrdersRequest) Reset() {
 	*x = ListOrdersRequest{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[16]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1369,7 @@ func (x *ListOrdersRequest) String() string {
 func (*ListOrdersRequest) ProtoMessage() {}
 
 func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[16]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1382,7 @@ func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersRequest.ProtoReflect.Descriptor instead.
 func (*ListOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{16}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListOrdersRequest) GetCustomerId() string {
@@ -1300,7 +1419,7 @@ type ListOrdersResponse struct {
 
 func (x *ListOrdersResponse) Reset() {
 	*x = ListOrdersResponse{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[17]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1431,7 @@ func (x *ListOrdersResponse) String() string {
 func (*ListOrdersResponse) ProtoMessage() {}
 
 func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[17]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1444,7 @@ func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersResponse.ProtoReflect.Descriptor instead.
 func (*ListOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{17}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListOrdersResponse) GetOrders() []*Order {
@@ -1340,6 +1459,199 @@ func (x *ListOrdersResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+// PlaceOrderRequest carries a new order.
+type PlaceOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order         *NewOrder `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceOrderRequest) Reset() {
+	*x = PlaceOrderRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceOrderRequest) ProtoMessage() {}
+
+func (x *PlaceOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceOrderRequest.ProtoReflect.Descriptor instead.
+func (*PlaceOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PlaceOrderRequest) GetOrder() *NewOrder {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// PlaceOrderResponse carries the order as placed.
+type PlaceOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceOrderResponse) Reset() {
+	*x = PlaceOrderResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceOrderResponse) ProtoMessage() {}
+
+func (x *PlaceOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceOrderResponse.ProtoReflect.Descriptor instead.
+func (*PlaceOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PlaceOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// GetOrderRequest names an order.
+type GetOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The order's number.
+	OrderId       string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOrderRequest) Reset() {
+	*x = GetOrderRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOrderRequest) ProtoMessage() {}
+
+func (x *GetOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOrderRequest.ProtoReflect.Descriptor instead.
+func (*GetOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetOrderRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *GetOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// GetOrderResponse carries the order.
+type GetOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOrderResponse) Reset() {
+	*x = GetOrderResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOrderResponse) ProtoMessage() {}
+
+func (x *GetOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOrderResponse.ProtoReflect.Descriptor instead.
+func (*GetOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
 }
 
 // ListContactsRequest names a customer.
@@ -1357,7 +1669,7 @@ type ListContactsRequest struct {
 
 func (x *ListContactsRequest) Reset() {
 	*x = ListContactsRequest{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[18]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1681,7 @@ func (x *ListContactsRequest) String() string {
 func (*ListContactsRequest) ProtoMessage() {}
 
 func (x *ListContactsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[18]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1694,7 @@ func (x *ListContactsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContactsRequest.ProtoReflect.Descriptor instead.
 func (*ListContactsRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{18}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListContactsRequest) GetCustomerId() string {
@@ -1419,7 +1731,7 @@ type ListContactsResponse struct {
 
 func (x *ListContactsResponse) Reset() {
 	*x = ListContactsResponse{}
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[19]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1743,7 @@ func (x *ListContactsResponse) String() string {
 func (*ListContactsResponse) ProtoMessage() {}
 
 func (x *ListContactsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[19]
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1756,7 @@ func (x *ListContactsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContactsResponse.ProtoReflect.Descriptor instead.
 func (*ListContactsResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{19}
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListContactsResponse) GetContacts() []*Contact {
@@ -1487,7 +1799,16 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\abilling\x18\x05 \x01(\tB\x03\xe0A\x03R\abilling\x124\n" +
 	"\x05total\x18\x06 \x01(\v2\x19.selfsame.mobile.v1.MoneyB\x03\xe0A\x03R\x05total\x12\"\n" +
 	"\n" +
-	"item_count\x18\a \x01(\x05B\x03\xe0A\x03R\titemCount\"\xe4\x01\n" +
+	"item_count\x18\a \x01(\x05B\x03\xe0A\x03R\titemCount\"s\n" +
+	"\fNewOrderItem\x12\x1e\n" +
+	"\x03sku\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12C\n" +
+	"\bquantity\x18\x02 \x01(\tB'\xe0A\x02\xbaH!r\x1f2\x1d^[0-9]{1,12}([.][0-9]{1,6})?$R\bquantity\"\xb4\x01\n" +
+	"\bNewOrder\x12-\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\n" +
+	"customerId\x12F\n" +
+	"\x05items\x18\x02 \x03(\v2 .selfsame.mobile.v1.NewOrderItemB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\x05items\x121\n" +
+	"\x0epurchase_order\x18\x03 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\rpurchaseOrder\"\xe4\x01\n" +
 	"\x04Case\x12\x1c\n" +
 	"\acase_id\x18\x01 \x01(\tB\x03\xe0A\x03R\x06caseId\x12\x1b\n" +
 	"\x06number\x18\x02 \x01(\tB\x03\xe0A\x03R\x06number\x12!\n" +
@@ -1581,7 +1902,17 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\tpageToken\"o\n" +
 	"\x12ListOrdersResponse\x121\n" +
 	"\x06orders\x18\x01 \x03(\v2\x19.selfsame.mobile.v1.OrderR\x06orders\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x99\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"R\n" +
+	"\x11PlaceOrderRequest\x12=\n" +
+	"\x05order\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.NewOrderB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05order\"E\n" +
+	"\x12PlaceOrderResponse\x12/\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.selfsame.mobile.v1.OrderR\x05order\"i\n" +
+	"\x0fGetOrderRequest\x12-\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\n" +
+	"customerId\x12'\n" +
+	"\border_id\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\aorderId\"C\n" +
+	"\x10GetOrderResponse\x12/\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.selfsame.mobile.v1.OrderR\x05order\"\x99\x01\n" +
 	"\x13ListContactsRequest\x12-\n" +
 	"\vcustomer_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\n" +
 	"customerId\x12'\n" +
@@ -1591,14 +1922,18 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\tpageToken\"w\n" +
 	"\x14ListContactsResponse\x127\n" +
 	"\bcontacts\x18\x01 \x03(\v2\x1b.selfsame.mobile.v1.ContactR\bcontacts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x92\a\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xbd\t\n" +
 	"\rMobileService\x12\x90\x01\n" +
 	"\vGetCustomer\x12&.selfsame.mobile.v1.GetCustomerRequest\x1a'.selfsame.mobile.v1.GetCustomerResponse\"0\x82\xd3\xe4\x93\x02'b\bcustomer\x12\x1b/v1/customers/{customer_id}\x90\x02\x01\x12~\n" +
 	"\rListCustomers\x12(.selfsame.mobile.v1.ListCustomersRequest\x1a).selfsame.mobile.v1.ListCustomersResponse\"\x18\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/customers\x90\x02\x01\x12\x9d\x01\n" +
 	"\x0eCreateCustomer\x12).selfsame.mobile.v1.CreateCustomerRequest\x1a*.selfsame.mobile.v1.CreateCustomerResponse\"4\x8a\xe7\x18\x04\b\x02\x10\x01\x82\xd3\xe4\x93\x02#:\bcustomerb\bcustomer\"\r/v1/customers\x90\x02\x00\x12\xab\x01\n" +
 	"\x0eUpdateCustomer\x12).selfsame.mobile.v1.UpdateCustomerRequest\x1a*.selfsame.mobile.v1.UpdateCustomerResponse\"B\x8a\xe7\x18\x04\b\x02\x10\x01\x82\xd3\xe4\x93\x021:\bcustomerb\bcustomer2\x1b/v1/customers/{customer_id}\x90\x02\x00\x12\x8a\x01\n" +
 	"\n" +
-	"ListOrders\x12%.selfsame.mobile.v1.ListOrdersRequest\x1a&.selfsame.mobile.v1.ListOrdersResponse\"-\x82\xd3\xe4\x93\x02$\x12\"/v1/customers/{customer_id}/orders\x90\x02\x01\x12\x92\x01\n" +
+	"ListOrders\x12%.selfsame.mobile.v1.ListOrdersRequest\x1a&.selfsame.mobile.v1.ListOrdersResponse\"-\x82\xd3\xe4\x93\x02$\x12\"/v1/customers/{customer_id}/orders\x90\x02\x01\x12\x8f\x01\n" +
+	"\n" +
+	"PlaceOrder\x12%.selfsame.mobile.v1.PlaceOrderRequest\x1a&.selfsame.mobile.v1.PlaceOrderResponse\"2\x8a\xe7\x18\v\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01\x82\xd3\xe4\x93\x02\x1a:\x05orderb\x05order\"\n" +
+	"/v1/orders\x90\x02\x00\x12\x96\x01\n" +
+	"\bGetOrder\x12#.selfsame.mobile.v1.GetOrderRequest\x1a$.selfsame.mobile.v1.GetOrderResponse\"?\x82\xd3\xe4\x93\x026b\x05order\x12-/v1/customers/{customer_id}/orders/{order_id}\x90\x02\x01\x12\x92\x01\n" +
 	"\fListContacts\x12'.selfsame.mobile.v1.ListContactsRequest\x1a(.selfsame.mobile.v1.ListContactsResponse\"/\x82\xd3\xe4\x93\x02&\x12$/v1/customers/{customer_id}/contacts\x90\x02\x01B\xdd\x01\n" +
 	"\x16com.selfsame.mobile.v1B\x12MobileServiceProtoP\x01ZEgithub.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1;mobilev1\xa2\x02\x03SMX\xaa\x02\x12Selfsame.Mobile.V1\xca\x02\x12Selfsame\\Mobile\\V1\xe2\x02\x1eSelfsame\\Mobile\\V1\\GPBMetadata\xea\x02\x14Selfsame::Mobile::V1b\x06proto3"
 
@@ -1614,70 +1949,84 @@ func file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_mobile_v1_mobile_service_proto_rawDescData
 }
 
-var file_selfsame_mobile_v1_mobile_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_selfsame_mobile_v1_mobile_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_selfsame_mobile_v1_mobile_service_proto_goTypes = []any{
 	(*Address)(nil),                // 0: selfsame.mobile.v1.Address
 	(*Money)(nil),                  // 1: selfsame.mobile.v1.Money
 	(*Order)(nil),                  // 2: selfsame.mobile.v1.Order
-	(*Case)(nil),                   // 3: selfsame.mobile.v1.Case
-	(*Warranty)(nil),               // 4: selfsame.mobile.v1.Warranty
-	(*Source)(nil),                 // 5: selfsame.mobile.v1.Source
-	(*Customer)(nil),               // 6: selfsame.mobile.v1.Customer
-	(*Contact)(nil),                // 7: selfsame.mobile.v1.Contact
-	(*GetCustomerRequest)(nil),     // 8: selfsame.mobile.v1.GetCustomerRequest
-	(*GetCustomerResponse)(nil),    // 9: selfsame.mobile.v1.GetCustomerResponse
-	(*ListCustomersRequest)(nil),   // 10: selfsame.mobile.v1.ListCustomersRequest
-	(*ListCustomersResponse)(nil),  // 11: selfsame.mobile.v1.ListCustomersResponse
-	(*CreateCustomerRequest)(nil),  // 12: selfsame.mobile.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil), // 13: selfsame.mobile.v1.CreateCustomerResponse
-	(*UpdateCustomerRequest)(nil),  // 14: selfsame.mobile.v1.UpdateCustomerRequest
-	(*UpdateCustomerResponse)(nil), // 15: selfsame.mobile.v1.UpdateCustomerResponse
-	(*ListOrdersRequest)(nil),      // 16: selfsame.mobile.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),     // 17: selfsame.mobile.v1.ListOrdersResponse
-	(*ListContactsRequest)(nil),    // 18: selfsame.mobile.v1.ListContactsRequest
-	(*ListContactsResponse)(nil),   // 19: selfsame.mobile.v1.ListContactsResponse
-	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),  // 21: google.protobuf.FieldMask
+	(*NewOrderItem)(nil),           // 3: selfsame.mobile.v1.NewOrderItem
+	(*NewOrder)(nil),               // 4: selfsame.mobile.v1.NewOrder
+	(*Case)(nil),                   // 5: selfsame.mobile.v1.Case
+	(*Warranty)(nil),               // 6: selfsame.mobile.v1.Warranty
+	(*Source)(nil),                 // 7: selfsame.mobile.v1.Source
+	(*Customer)(nil),               // 8: selfsame.mobile.v1.Customer
+	(*Contact)(nil),                // 9: selfsame.mobile.v1.Contact
+	(*GetCustomerRequest)(nil),     // 10: selfsame.mobile.v1.GetCustomerRequest
+	(*GetCustomerResponse)(nil),    // 11: selfsame.mobile.v1.GetCustomerResponse
+	(*ListCustomersRequest)(nil),   // 12: selfsame.mobile.v1.ListCustomersRequest
+	(*ListCustomersResponse)(nil),  // 13: selfsame.mobile.v1.ListCustomersResponse
+	(*CreateCustomerRequest)(nil),  // 14: selfsame.mobile.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil), // 15: selfsame.mobile.v1.CreateCustomerResponse
+	(*UpdateCustomerRequest)(nil),  // 16: selfsame.mobile.v1.UpdateCustomerRequest
+	(*UpdateCustomerResponse)(nil), // 17: selfsame.mobile.v1.UpdateCustomerResponse
+	(*ListOrdersRequest)(nil),      // 18: selfsame.mobile.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),     // 19: selfsame.mobile.v1.ListOrdersResponse
+	(*PlaceOrderRequest)(nil),      // 20: selfsame.mobile.v1.PlaceOrderRequest
+	(*PlaceOrderResponse)(nil),     // 21: selfsame.mobile.v1.PlaceOrderResponse
+	(*GetOrderRequest)(nil),        // 22: selfsame.mobile.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),       // 23: selfsame.mobile.v1.GetOrderResponse
+	(*ListContactsRequest)(nil),    // 24: selfsame.mobile.v1.ListContactsRequest
+	(*ListContactsResponse)(nil),   // 25: selfsame.mobile.v1.ListContactsResponse
+	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),  // 27: google.protobuf.FieldMask
 }
 var file_selfsame_mobile_v1_mobile_service_proto_depIdxs = []int32{
-	20, // 0: selfsame.mobile.v1.Order.order_time:type_name -> google.protobuf.Timestamp
+	26, // 0: selfsame.mobile.v1.Order.order_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: selfsame.mobile.v1.Order.total:type_name -> selfsame.mobile.v1.Money
-	20, // 2: selfsame.mobile.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	20, // 3: selfsame.mobile.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
-	20, // 4: selfsame.mobile.v1.Source.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 5: selfsame.mobile.v1.Customer.address:type_name -> selfsame.mobile.v1.Address
-	20, // 6: selfsame.mobile.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
-	20, // 7: selfsame.mobile.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 8: selfsame.mobile.v1.Customer.orders:type_name -> selfsame.mobile.v1.Order
-	3,  // 9: selfsame.mobile.v1.Customer.cases:type_name -> selfsame.mobile.v1.Case
-	4,  // 10: selfsame.mobile.v1.Customer.warranties:type_name -> selfsame.mobile.v1.Warranty
-	5,  // 11: selfsame.mobile.v1.Customer.sources:type_name -> selfsame.mobile.v1.Source
-	6,  // 12: selfsame.mobile.v1.GetCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
-	6,  // 13: selfsame.mobile.v1.ListCustomersResponse.customers:type_name -> selfsame.mobile.v1.Customer
-	6,  // 14: selfsame.mobile.v1.CreateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
-	6,  // 15: selfsame.mobile.v1.CreateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
-	6,  // 16: selfsame.mobile.v1.UpdateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
-	21, // 17: selfsame.mobile.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	6,  // 18: selfsame.mobile.v1.UpdateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
-	2,  // 19: selfsame.mobile.v1.ListOrdersResponse.orders:type_name -> selfsame.mobile.v1.Order
-	7,  // 20: selfsame.mobile.v1.ListContactsResponse.contacts:type_name -> selfsame.mobile.v1.Contact
-	8,  // 21: selfsame.mobile.v1.MobileService.GetCustomer:input_type -> selfsame.mobile.v1.GetCustomerRequest
-	10, // 22: selfsame.mobile.v1.MobileService.ListCustomers:input_type -> selfsame.mobile.v1.ListCustomersRequest
-	12, // 23: selfsame.mobile.v1.MobileService.CreateCustomer:input_type -> selfsame.mobile.v1.CreateCustomerRequest
-	14, // 24: selfsame.mobile.v1.MobileService.UpdateCustomer:input_type -> selfsame.mobile.v1.UpdateCustomerRequest
-	16, // 25: selfsame.mobile.v1.MobileService.ListOrders:input_type -> selfsame.mobile.v1.ListOrdersRequest
-	18, // 26: selfsame.mobile.v1.MobileService.ListContacts:input_type -> selfsame.mobile.v1.ListContactsRequest
-	9,  // 27: selfsame.mobile.v1.MobileService.GetCustomer:output_type -> selfsame.mobile.v1.GetCustomerResponse
-	11, // 28: selfsame.mobile.v1.MobileService.ListCustomers:output_type -> selfsame.mobile.v1.ListCustomersResponse
-	13, // 29: selfsame.mobile.v1.MobileService.CreateCustomer:output_type -> selfsame.mobile.v1.CreateCustomerResponse
-	15, // 30: selfsame.mobile.v1.MobileService.UpdateCustomer:output_type -> selfsame.mobile.v1.UpdateCustomerResponse
-	17, // 31: selfsame.mobile.v1.MobileService.ListOrders:output_type -> selfsame.mobile.v1.ListOrdersResponse
-	19, // 32: selfsame.mobile.v1.MobileService.ListContacts:output_type -> selfsame.mobile.v1.ListContactsResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	3,  // 2: selfsame.mobile.v1.NewOrder.items:type_name -> selfsame.mobile.v1.NewOrderItem
+	26, // 3: selfsame.mobile.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	26, // 4: selfsame.mobile.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
+	26, // 5: selfsame.mobile.v1.Source.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 6: selfsame.mobile.v1.Customer.address:type_name -> selfsame.mobile.v1.Address
+	26, // 7: selfsame.mobile.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
+	26, // 8: selfsame.mobile.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 9: selfsame.mobile.v1.Customer.orders:type_name -> selfsame.mobile.v1.Order
+	5,  // 10: selfsame.mobile.v1.Customer.cases:type_name -> selfsame.mobile.v1.Case
+	6,  // 11: selfsame.mobile.v1.Customer.warranties:type_name -> selfsame.mobile.v1.Warranty
+	7,  // 12: selfsame.mobile.v1.Customer.sources:type_name -> selfsame.mobile.v1.Source
+	8,  // 13: selfsame.mobile.v1.GetCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
+	8,  // 14: selfsame.mobile.v1.ListCustomersResponse.customers:type_name -> selfsame.mobile.v1.Customer
+	8,  // 15: selfsame.mobile.v1.CreateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
+	8,  // 16: selfsame.mobile.v1.CreateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
+	8,  // 17: selfsame.mobile.v1.UpdateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
+	27, // 18: selfsame.mobile.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 19: selfsame.mobile.v1.UpdateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
+	2,  // 20: selfsame.mobile.v1.ListOrdersResponse.orders:type_name -> selfsame.mobile.v1.Order
+	4,  // 21: selfsame.mobile.v1.PlaceOrderRequest.order:type_name -> selfsame.mobile.v1.NewOrder
+	2,  // 22: selfsame.mobile.v1.PlaceOrderResponse.order:type_name -> selfsame.mobile.v1.Order
+	2,  // 23: selfsame.mobile.v1.GetOrderResponse.order:type_name -> selfsame.mobile.v1.Order
+	9,  // 24: selfsame.mobile.v1.ListContactsResponse.contacts:type_name -> selfsame.mobile.v1.Contact
+	10, // 25: selfsame.mobile.v1.MobileService.GetCustomer:input_type -> selfsame.mobile.v1.GetCustomerRequest
+	12, // 26: selfsame.mobile.v1.MobileService.ListCustomers:input_type -> selfsame.mobile.v1.ListCustomersRequest
+	14, // 27: selfsame.mobile.v1.MobileService.CreateCustomer:input_type -> selfsame.mobile.v1.CreateCustomerRequest
+	16, // 28: selfsame.mobile.v1.MobileService.UpdateCustomer:input_type -> selfsame.mobile.v1.UpdateCustomerRequest
+	18, // 29: selfsame.mobile.v1.MobileService.ListOrders:input_type -> selfsame.mobile.v1.ListOrdersRequest
+	20, // 30: selfsame.mobile.v1.MobileService.PlaceOrder:input_type -> selfsame.mobile.v1.PlaceOrderRequest
+	22, // 31: selfsame.mobile.v1.MobileService.GetOrder:input_type -> selfsame.mobile.v1.GetOrderRequest
+	24, // 32: selfsame.mobile.v1.MobileService.ListContacts:input_type -> selfsame.mobile.v1.ListContactsRequest
+	11, // 33: selfsame.mobile.v1.MobileService.GetCustomer:output_type -> selfsame.mobile.v1.GetCustomerResponse
+	13, // 34: selfsame.mobile.v1.MobileService.ListCustomers:output_type -> selfsame.mobile.v1.ListCustomersResponse
+	15, // 35: selfsame.mobile.v1.MobileService.CreateCustomer:output_type -> selfsame.mobile.v1.CreateCustomerResponse
+	17, // 36: selfsame.mobile.v1.MobileService.UpdateCustomer:output_type -> selfsame.mobile.v1.UpdateCustomerResponse
+	19, // 37: selfsame.mobile.v1.MobileService.ListOrders:output_type -> selfsame.mobile.v1.ListOrdersResponse
+	21, // 38: selfsame.mobile.v1.MobileService.PlaceOrder:output_type -> selfsame.mobile.v1.PlaceOrderResponse
+	23, // 39: selfsame.mobile.v1.MobileService.GetOrder:output_type -> selfsame.mobile.v1.GetOrderResponse
+	25, // 40: selfsame.mobile.v1.MobileService.ListContacts:output_type -> selfsame.mobile.v1.ListContactsResponse
+	33, // [33:41] is the sub-list for method output_type
+	25, // [25:33] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_mobile_v1_mobile_service_proto_init() }
@@ -1691,7 +2040,7 @@ func file_selfsame_mobile_v1_mobile_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_mobile_v1_mobile_service_proto_rawDesc), len(file_selfsame_mobile_v1_mobile_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,8 @@ const (
 	MobileService_CreateCustomer_FullMethodName = "/selfsame.mobile.v1.MobileService/CreateCustomer"
 	MobileService_UpdateCustomer_FullMethodName = "/selfsame.mobile.v1.MobileService/UpdateCustomer"
 	MobileService_ListOrders_FullMethodName     = "/selfsame.mobile.v1.MobileService/ListOrders"
+	MobileService_PlaceOrder_FullMethodName     = "/selfsame.mobile.v1.MobileService/PlaceOrder"
+	MobileService_GetOrder_FullMethodName       = "/selfsame.mobile.v1.MobileService/GetOrder"
 	MobileService_ListContacts_FullMethodName   = "/selfsame.mobile.v1.MobileService/ListContacts"
 )
 
@@ -55,6 +57,15 @@ type MobileServiceClient interface {
 	//
 	// Answers 503 when the system that keeps orders does not answer.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
+	// PlaceOrder places an order for a customer.
+	//
+	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and places nothing
+	// new. The answer is kept for 30 days.
+	PlaceOrder(ctx context.Context, in *PlaceOrderRequest, opts ...grpc.CallOption) (*PlaceOrderResponse, error)
+	// GetOrder returns one order of a customer.
+	//
+	// An order of another customer is not found. Answers 503 when the system that keeps orders does not answer.
+	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
 	// ListContacts returns the people who work for a customer.
 	//
 	// Contacts come from the agreed records; no other system is asked.
@@ -119,6 +130,26 @@ func (c *mobileServiceClient) ListOrders(ctx context.Context, in *ListOrdersRequ
 	return out, nil
 }
 
+func (c *mobileServiceClient) PlaceOrder(ctx context.Context, in *PlaceOrderRequest, opts ...grpc.CallOption) (*PlaceOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlaceOrderResponse)
+	err := c.cc.Invoke(ctx, MobileService_PlaceOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOrderResponse)
+	err := c.cc.Invoke(ctx, MobileService_GetOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *mobileServiceClient) ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListContactsResponse)
@@ -155,6 +186,15 @@ type MobileServiceServer interface {
 	//
 	// Answers 503 when the system that keeps orders does not answer.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
+	// PlaceOrder places an order for a customer.
+	//
+	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and places nothing
+	// new. The answer is kept for 30 days.
+	PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error)
+	// GetOrder returns one order of a customer.
+	//
+	// An order of another customer is not found. Answers 503 when the system that keeps orders does not answer.
+	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
 	// ListContacts returns the people who work for a customer.
 	//
 	// Contacts come from the agreed records; no other system is asked.
@@ -183,6 +223,12 @@ func (UnimplementedMobileServiceServer) UpdateCustomer(context.Context, *UpdateC
 }
 func (UnimplementedMobileServiceServer) ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOrders not implemented")
+}
+func (UnimplementedMobileServiceServer) PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlaceOrder not implemented")
+}
+func (UnimplementedMobileServiceServer) GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOrder not implemented")
 }
 func (UnimplementedMobileServiceServer) ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListContacts not implemented")
@@ -298,6 +344,42 @@ func _MobileService_ListOrders_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MobileService_PlaceOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlaceOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).PlaceOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_PlaceOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).PlaceOrder(ctx, req.(*PlaceOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_GetOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).GetOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_GetOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).GetOrder(ctx, req.(*GetOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MobileService_ListContacts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListContactsRequest)
 	if err := dec(in); err != nil {
@@ -342,6 +424,14 @@ var MobileService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOrders",
 			Handler:    _MobileService_ListOrders_Handler,
+		},
+		{
+			MethodName: "PlaceOrder",
+			Handler:    _MobileService_PlaceOrder_Handler,
+		},
+		{
+			MethodName: "GetOrder",
+			Handler:    _MobileService_GetOrder_Handler,
 		},
 		{
 			MethodName: "ListContacts",

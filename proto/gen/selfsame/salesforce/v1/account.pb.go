@@ -14,6 +14,7 @@ import (
 	_ "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -39,6 +40,8 @@ const (
 	Outcome_OUTCOME_UPDATED Outcome = 2
 	// The record was refused; the error says why.
 	Outcome_OUTCOME_REFUSED Outcome = 3
+	// The record was not written because it no longer has the etag that the write was conditional on.
+	Outcome_OUTCOME_CONFLICT Outcome = 4
 )
 
 // Enum value maps for Outcome.
@@ -48,12 +51,14 @@ var (
 		1: "OUTCOME_CREATED",
 		2: "OUTCOME_UPDATED",
 		3: "OUTCOME_REFUSED",
+		4: "OUTCOME_CONFLICT",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
 		"OUTCOME_CREATED":     1,
 		"OUTCOME_UPDATED":     2,
 		"OUTCOME_REFUSED":     3,
+		"OUTCOME_CONFLICT":    4,
 	}
 )
 
@@ -82,6 +87,80 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_selfsame_salesforce_v1_account_proto_rawDescGZIP(), []int{0}
+}
+
+// ErrorClass says what to do about a failure. It follows from what the CRM said and from what was asked, never from the HTTP
+// status alone.
+type ErrorClass int32
+
+const (
+	// Not classified.
+	ErrorClass_ERROR_CLASS_UNSPECIFIED ErrorClass = 0
+	// The same write may succeed after a while.
+	ErrorClass_ERROR_CLASS_RETRY ErrorClass = 1
+	// One more attempt makes sense, a third one does not: it has been made.
+	ErrorClass_ERROR_CLASS_RETRY_ONCE ErrorClass = 2
+	// The session or the access of the integration user is at fault.
+	ErrorClass_ERROR_CLASS_REAUTHENTICATE ErrorClass = 3
+	// The API allowance is used up; the same write may succeed when there is allowance again.
+	ErrorClass_ERROR_CLASS_WAIT_FOR_QUOTA ErrorClass = 4
+	// The record has changed meanwhile, or was rolled back with others: read, decide and write again.
+	ErrorClass_ERROR_CLASS_CONFLICT ErrorClass = 5
+	// The record stays refused until somebody changes the record, the mapping or the org.
+	ErrorClass_ERROR_CLASS_REJECT ErrorClass = 6
+	// It is not known whether the record was written: read it back by its external id, or send the same write again.
+	ErrorClass_ERROR_CLASS_UNCERTAIN ErrorClass = 7
+)
+
+// Enum value maps for ErrorClass.
+var (
+	ErrorClass_name = map[int32]string{
+		0: "ERROR_CLASS_UNSPECIFIED",
+		1: "ERROR_CLASS_RETRY",
+		2: "ERROR_CLASS_RETRY_ONCE",
+		3: "ERROR_CLASS_REAUTHENTICATE",
+		4: "ERROR_CLASS_WAIT_FOR_QUOTA",
+		5: "ERROR_CLASS_CONFLICT",
+		6: "ERROR_CLASS_REJECT",
+		7: "ERROR_CLASS_UNCERTAIN",
+	}
+	ErrorClass_value = map[string]int32{
+		"ERROR_CLASS_UNSPECIFIED":    0,
+		"ERROR_CLASS_RETRY":          1,
+		"ERROR_CLASS_RETRY_ONCE":     2,
+		"ERROR_CLASS_REAUTHENTICATE": 3,
+		"ERROR_CLASS_WAIT_FOR_QUOTA": 4,
+		"ERROR_CLASS_CONFLICT":       5,
+		"ERROR_CLASS_REJECT":         6,
+		"ERROR_CLASS_UNCERTAIN":      7,
+	}
+)
+
+func (x ErrorClass) Enum() *ErrorClass {
+	p := new(ErrorClass)
+	*p = x
+	return p
+}
+
+func (x ErrorClass) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ErrorClass) Descriptor() protoreflect.EnumDescriptor {
+	return file_selfsame_salesforce_v1_account_proto_enumTypes[1].Descriptor()
+}
+
+func (ErrorClass) Type() protoreflect.EnumType {
+	return &file_selfsame_salesforce_v1_account_proto_enumTypes[1]
+}
+
+func (x ErrorClass) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ErrorClass.Descriptor instead.
+func (ErrorClass) EnumDescriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_account_proto_rawDescGZIP(), []int{1}
 }
 
 // Address is a postal address.
@@ -197,7 +276,9 @@ type Account struct {
 	// When the record last changed, by the CRM's clock.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// True for a deleted record; only id, version and times are set then.
-	Deleted       bool `protobuf:"varint,14,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Deleted bool `protobuf:"varint,14,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Names this state of the record for a conditional write.
+	Etag          string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -330,6 +411,13 @@ func (x *Account) GetDeleted() bool {
 	return false
 }
 
+func (x *Account) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // Contact is a person who works for an account.
 type Contact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -360,7 +448,9 @@ type Contact struct {
 	// When the record last changed, by the CRM's clock.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// True for a deleted record; only id, version and times are set then.
-	Deleted       bool `protobuf:"varint,14,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Deleted bool `protobuf:"varint,14,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Names this state of the record for a conditional write.
+	Etag          string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +583,13 @@ func (x *Contact) GetDeleted() bool {
 	return false
 }
 
+func (x *Contact) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // Case is a service request of a customer.
 type Case struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -515,7 +612,23 @@ type Case struct {
 	// When it was opened.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The id Selfsame gave this record; unique in the CRM, empty until Selfsame has written it.
+	ExternalId string `protobuf:"bytes,11,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// The external id of the account; names it in a write when `account_id` is empty.
+	AccountExternalId string `protobuf:"bytes,12,opt,name=account_external_id,json=accountExternalId,proto3" json:"account_external_id,omitempty"`
+	// The external id of the contact; names it in a write when `contact_id` is empty.
+	ContactExternalId string `protobuf:"bytes,13,opt,name=contact_external_id,json=contactExternalId,proto3" json:"contact_external_id,omitempty"`
+	// Type as named in the CRM.
+	Type string `protobuf:"bytes,14,opt,name=type,proto3" json:"type,omitempty"`
+	// How the request came in, as named in the CRM.
+	Origin string `protobuf:"bytes,15,opt,name=origin,proto3" json:"origin,omitempty"`
+	// What it is about, in the words of people.
+	Description string `protobuf:"bytes,16,opt,name=description,proto3" json:"description,omitempty"`
+	// Version of the record, as in Account.
+	Version int64 `protobuf:"varint,17,opt,name=version,proto3" json:"version,omitempty"`
+	// Names this state of the record for a conditional write.
+	Etag          string `protobuf:"bytes,18,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -620,6 +733,62 @@ func (x *Case) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Case) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
+func (x *Case) GetAccountExternalId() string {
+	if x != nil {
+		return x.AccountExternalId
+	}
+	return ""
+}
+
+func (x *Case) GetContactExternalId() string {
+	if x != nil {
+		return x.ContactExternalId
+	}
+	return ""
+}
+
+func (x *Case) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Case) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Case) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Case) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Case) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // RecordError is why one record of a batch was not written.
 type RecordError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -632,7 +801,11 @@ type RecordError struct {
 	// True when the same write may succeed later without being changed.
 	Retryable bool `protobuf:"varint,4,opt,name=retryable,proto3" json:"retryable,omitempty"`
 	// True when it is not known whether the record was written.
-	Uncertain     bool `protobuf:"varint,5,opt,name=uncertain,proto3" json:"uncertain,omitempty"`
+	Uncertain bool `protobuf:"varint,5,opt,name=uncertain,proto3" json:"uncertain,omitempty"`
+	// What to do about it.
+	Class ErrorClass `protobuf:"varint,6,opt,name=class,proto3,enum=selfsame.salesforce.v1.ErrorClass" json:"class,omitempty"`
+	// How long to wait before the next attempt; absent when there is no telling.
+	RetryAfter    *durationpb.Duration `protobuf:"bytes,7,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -702,6 +875,20 @@ func (x *RecordError) GetUncertain() bool {
 	return false
 }
 
+func (x *RecordError) GetClass() ErrorClass {
+	if x != nil {
+		return x.Class
+	}
+	return ErrorClass_ERROR_CLASS_UNSPECIFIED
+}
+
+func (x *RecordError) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
 // WriteResult is the outcome of one record, in the order sent.
 type WriteResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -710,7 +897,9 @@ type WriteResult struct {
 	// The CRM's id of the record; empty when refused.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// Why it was refused; absent otherwise.
-	Error         *RecordError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error *RecordError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// The etag the record has now, when the outcome is a conflict and the record lives.
+	CurrentEtag   string `protobuf:"bytes,4,opt,name=current_etag,json=currentEtag,proto3" json:"current_etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,18 +955,25 @@ func (x *WriteResult) GetError() *RecordError {
 	return nil
 }
 
+func (x *WriteResult) GetCurrentEtag() string {
+	if x != nil {
+		return x.CurrentEtag
+	}
+	return ""
+}
+
 var File_selfsame_salesforce_v1_account_proto protoreflect.FileDescriptor
 
 const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"\n" +
-	"$selfsame/salesforce/v1/account.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!selfsame/options/v1/options.proto\"\xc6\x01\n" +
+	"$selfsame/salesforce/v1/account.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!selfsame/options/v1/options.proto\"\xc6\x01\n" +
 	"\aAddress\x12$\n" +
 	"\x06street\x18\x01 \x01(\tB\f\xbaH\x05r\x03\x18\xff\x01\x90\xe7\x18\x04R\x06street\x12\x1f\n" +
 	"\x04city\x18\x02 \x01(\tB\v\xbaH\x04r\x02\x18d\x90\xe7\x18\x04R\x04city\x12,\n" +
 	"\vpostal_code\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18\x14\x90\xe7\x18\x04R\n" +
 	"postalCode\x12#\n" +
 	"\x06region\x18\x04 \x01(\tB\v\xbaH\x04r\x02\x18P\x90\xe7\x18\x04R\x06region\x12!\n" +
-	"\acountry\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18PR\acountry\"\xb1\x04\n" +
+	"\acountry\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18PR\acountry\"\xce\x04\n" +
 	"\aAccount\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x02id\x12(\n" +
 	"\vexternal_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18PR\n" +
@@ -797,7 +993,8 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x18\n" +
-	"\adeleted\x18\x0e \x01(\bR\adeleted\"\xac\x04\n" +
+	"\adeleted\x18\x0e \x01(\bR\adeleted\x12\x1b\n" +
+	"\x04etag\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xc9\x04\n" +
 	"\aContact\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x02id\x12(\n" +
 	"\vexternal_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18PR\n" +
@@ -820,7 +1017,8 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x18\n" +
-	"\adeleted\x18\x0e \x01(\bR\adeleted\"\xd2\x02\n" +
+	"\adeleted\x18\x0e \x01(\bR\adeleted\x12\x1b\n" +
+	"\x04etag\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x96\x05\n" +
 	"\x04Case\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x1d\n" +
@@ -836,22 +1034,46 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\x91\x01\n" +
+	"updateTime\x12(\n" +
+	"\vexternal_id\x18\v \x01(\tB\a\xbaH\x04r\x02\x18PR\n" +
+	"externalId\x127\n" +
+	"\x13account_external_id\x18\f \x01(\tB\a\xbaH\x04r\x02\x18PR\x11accountExternalId\x127\n" +
+	"\x13contact_external_id\x18\r \x01(\tB\a\xbaH\x04r\x02\x18PR\x11contactExternalId\x12\x1c\n" +
+	"\x04type\x18\x0e \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x04type\x12 \n" +
+	"\x06origin\x18\x0f \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06origin\x12/\n" +
+	"\vdescription\x18\x10 \x01(\tB\r\xbaH\x06r\x04\x18\x80\xfa\x01\x90\xe7\x18\x06R\vdescription\x12\x18\n" +
+	"\aversion\x18\x11 \x01(\x03R\aversion\x12\x1b\n" +
+	"\x04etag\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x87\x02\n" +
 	"\vRecordError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05field\x18\x03 \x01(\tR\x05field\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12\x1c\n" +
-	"\tuncertain\x18\x05 \x01(\bR\tuncertain\"\x93\x01\n" +
+	"\tuncertain\x18\x05 \x01(\bR\tuncertain\x128\n" +
+	"\x05class\x18\x06 \x01(\x0e2\".selfsame.salesforce.v1.ErrorClassR\x05class\x12:\n" +
+	"\vretry_after\x18\a \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\"\xb6\x01\n" +
 	"\vWriteResult\x129\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1f.selfsame.salesforce.v1.OutcomeR\aoutcome\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x129\n" +
-	"\x05error\x18\x03 \x01(\v2#.selfsame.salesforce.v1.RecordErrorR\x05error*a\n" +
+	"\x05error\x18\x03 \x01(\v2#.selfsame.salesforce.v1.RecordErrorR\x05error\x12!\n" +
+	"\fcurrent_etag\x18\x04 \x01(\tR\vcurrentEtag*w\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_CREATED\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_UPDATED\x10\x02\x12\x13\n" +
-	"\x0fOUTCOME_REFUSED\x10\x03B\xf3\x01\n" +
+	"\x0fOUTCOME_REFUSED\x10\x03\x12\x14\n" +
+	"\x10OUTCOME_CONFLICT\x10\x04*\xe9\x01\n" +
+	"\n" +
+	"ErrorClass\x12\x1b\n" +
+	"\x17ERROR_CLASS_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11ERROR_CLASS_RETRY\x10\x01\x12\x1a\n" +
+	"\x16ERROR_CLASS_RETRY_ONCE\x10\x02\x12\x1e\n" +
+	"\x1aERROR_CLASS_REAUTHENTICATE\x10\x03\x12\x1e\n" +
+	"\x1aERROR_CLASS_WAIT_FOR_QUOTA\x10\x04\x12\x18\n" +
+	"\x14ERROR_CLASS_CONFLICT\x10\x05\x12\x16\n" +
+	"\x12ERROR_CLASS_REJECT\x10\x06\x12\x19\n" +
+	"\x15ERROR_CLASS_UNCERTAIN\x10\aB\xf3\x01\n" +
 	"\x1acom.selfsame.salesforce.v1B\fAccountProtoP\x01ZMgithub.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1;salesforcev1\xa2\x02\x03SSX\xaa\x02\x16Selfsame.Salesforce.V1\xca\x02\x16Selfsame\\Salesforce\\V1\xe2\x02\"Selfsame\\Salesforce\\V1\\GPBMetadata\xea\x02\x18Selfsame::Salesforce::V1b\x06proto3"
 
 var (
@@ -866,33 +1088,37 @@ func file_selfsame_salesforce_v1_account_proto_rawDescGZIP() []byte {
 	return file_selfsame_salesforce_v1_account_proto_rawDescData
 }
 
-var file_selfsame_salesforce_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_selfsame_salesforce_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_selfsame_salesforce_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_selfsame_salesforce_v1_account_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: selfsame.salesforce.v1.Outcome
-	(*Address)(nil),               // 1: selfsame.salesforce.v1.Address
-	(*Account)(nil),               // 2: selfsame.salesforce.v1.Account
-	(*Contact)(nil),               // 3: selfsame.salesforce.v1.Contact
-	(*Case)(nil),                  // 4: selfsame.salesforce.v1.Case
-	(*RecordError)(nil),           // 5: selfsame.salesforce.v1.RecordError
-	(*WriteResult)(nil),           // 6: selfsame.salesforce.v1.WriteResult
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(ErrorClass)(0),               // 1: selfsame.salesforce.v1.ErrorClass
+	(*Address)(nil),               // 2: selfsame.salesforce.v1.Address
+	(*Account)(nil),               // 3: selfsame.salesforce.v1.Account
+	(*Contact)(nil),               // 4: selfsame.salesforce.v1.Contact
+	(*Case)(nil),                  // 5: selfsame.salesforce.v1.Case
+	(*RecordError)(nil),           // 6: selfsame.salesforce.v1.RecordError
+	(*WriteResult)(nil),           // 7: selfsame.salesforce.v1.WriteResult
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 }
 var file_selfsame_salesforce_v1_account_proto_depIdxs = []int32{
-	1, // 0: selfsame.salesforce.v1.Account.address:type_name -> selfsame.salesforce.v1.Address
-	7, // 1: selfsame.salesforce.v1.Account.create_time:type_name -> google.protobuf.Timestamp
-	7, // 2: selfsame.salesforce.v1.Account.update_time:type_name -> google.protobuf.Timestamp
-	7, // 3: selfsame.salesforce.v1.Contact.create_time:type_name -> google.protobuf.Timestamp
-	7, // 4: selfsame.salesforce.v1.Contact.update_time:type_name -> google.protobuf.Timestamp
-	7, // 5: selfsame.salesforce.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	7, // 6: selfsame.salesforce.v1.Case.update_time:type_name -> google.protobuf.Timestamp
-	0, // 7: selfsame.salesforce.v1.WriteResult.outcome:type_name -> selfsame.salesforce.v1.Outcome
-	5, // 8: selfsame.salesforce.v1.WriteResult.error:type_name -> selfsame.salesforce.v1.RecordError
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	2,  // 0: selfsame.salesforce.v1.Account.address:type_name -> selfsame.salesforce.v1.Address
+	8,  // 1: selfsame.salesforce.v1.Account.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: selfsame.salesforce.v1.Account.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: selfsame.salesforce.v1.Contact.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 4: selfsame.salesforce.v1.Contact.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: selfsame.salesforce.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: selfsame.salesforce.v1.Case.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: selfsame.salesforce.v1.RecordError.class:type_name -> selfsame.salesforce.v1.ErrorClass
+	9,  // 8: selfsame.salesforce.v1.RecordError.retry_after:type_name -> google.protobuf.Duration
+	0,  // 9: selfsame.salesforce.v1.WriteResult.outcome:type_name -> selfsame.salesforce.v1.Outcome
+	6,  // 10: selfsame.salesforce.v1.WriteResult.error:type_name -> selfsame.salesforce.v1.RecordError
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_account_proto_init() }
@@ -905,7 +1131,7 @@ func file_selfsame_salesforce_v1_account_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_account_proto_rawDesc), len(file_selfsame_salesforce_v1_account_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -10,8 +10,10 @@ package salesforcev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -152,11 +154,360 @@ func (x *ListCasesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// GetCaseRequest names a case.
+type GetCaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The CRM's id, 15 or 18 characters.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCaseRequest) Reset() {
+	*x = GetCaseRequest{}
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCaseRequest) ProtoMessage() {}
+
+func (x *GetCaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCaseRequest.ProtoReflect.Descriptor instead.
+func (*GetCaseRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetCaseRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetCaseResponse carries the case.
+type GetCaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The case.
+	Case          *Case `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCaseResponse) Reset() {
+	*x = GetCaseResponse{}
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCaseResponse) ProtoMessage() {}
+
+func (x *GetCaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCaseResponse.ProtoReflect.Descriptor instead.
+func (*GetCaseResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetCaseResponse) GetCase() *Case {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// BatchGetCasesRequest names many cases.
+type BatchGetCasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ids, at most 1,000.
+	Ids           []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetCasesRequest) Reset() {
+	*x = BatchGetCasesRequest{}
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetCasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetCasesRequest) ProtoMessage() {}
+
+func (x *BatchGetCasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetCasesRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetCasesRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BatchGetCasesRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// BatchGetCasesResponse carries what was found.
+type BatchGetCasesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Cases found, in the order asked.
+	Cases []*Case `protobuf:"bytes,1,rep,name=cases,proto3" json:"cases,omitempty"`
+	// Ids that name no live case.
+	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetCasesResponse) Reset() {
+	*x = BatchGetCasesResponse{}
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetCasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetCasesResponse) ProtoMessage() {}
+
+func (x *BatchGetCasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetCasesResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetCasesResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BatchGetCasesResponse) GetCases() []*Case {
+	if x != nil {
+		return x.Cases
+	}
+	return nil
+}
+
+func (x *BatchGetCasesResponse) GetMissingIds() []string {
+	if x != nil {
+		return x.MissingIds
+	}
+	return nil
+}
+
+// CaseUpsert is one record of a batch.
+type CaseUpsert struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The case. With `id` that record is updated, otherwise `external_id` is required.
+	Case *Case `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	// Fields to write, by our names; all set fields when absent. A field in the mask that is empty is cleared.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Write only if the record still has this etag; the outcome is a conflict otherwise. Empty writes in any case.
+	IfMatch       string `protobuf:"bytes,3,opt,name=if_match,json=ifMatch,proto3" json:"if_match,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaseUpsert) Reset() {
+	*x = CaseUpsert{}
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaseUpsert) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaseUpsert) ProtoMessage() {}
+
+func (x *CaseUpsert) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaseUpsert.ProtoReflect.Descriptor instead.
+func (*CaseUpsert) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CaseUpsert) GetCase() *Case {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+func (x *CaseUpsert) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *CaseUpsert) GetIfMatch() string {
+	if x != nil {
+		return x.IfMatch
+	}
+	return ""
+}
+
+// BatchUpsertCasesRequest carries up to 200 records.
+type BatchUpsertCasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Records.
+	Upserts       []*CaseUpsert `protobuf:"bytes,1,rep,name=upserts,proto3" json:"upserts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchUpsertCasesRequest) Reset() {
+	*x = BatchUpsertCasesRequest{}
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchUpsertCasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchUpsertCasesRequest) ProtoMessage() {}
+
+func (x *BatchUpsertCasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchUpsertCasesRequest.ProtoReflect.Descriptor instead.
+func (*BatchUpsertCasesRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BatchUpsertCasesRequest) GetUpserts() []*CaseUpsert {
+	if x != nil {
+		return x.Upserts
+	}
+	return nil
+}
+
+// BatchUpsertCasesResponse has one result per record, in order.
+type BatchUpsertCasesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Results.
+	Results       []*WriteResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchUpsertCasesResponse) Reset() {
+	*x = BatchUpsertCasesResponse{}
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchUpsertCasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchUpsertCasesResponse) ProtoMessage() {}
+
+func (x *BatchUpsertCasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_case_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchUpsertCasesResponse.ProtoReflect.Descriptor instead.
+func (*BatchUpsertCasesResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BatchUpsertCasesResponse) GetResults() []*WriteResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 var File_selfsame_salesforce_v1_case_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_salesforce_v1_case_service_proto_rawDesc = "" +
 	"\n" +
-	")selfsame/salesforce/v1/case_service.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a$selfsame/salesforce/v1/account.proto\"\xd6\x01\n" +
+	")selfsame/salesforce/v1/case_service.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a!selfsame/options/v1/options.proto\x1a$selfsame/salesforce/v1/account.proto\"\xd6\x01\n" +
 	"\x10ListCasesRequest\x12S\n" +
 	"\vaccount_ids\x18\x01 \x03(\tB2\xbaH/\x92\x01,\b\x01\x10\x14\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\n" +
 	"accountIds\x12\x1b\n" +
@@ -167,8 +518,32 @@ const file_selfsame_salesforce_v1_case_service_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"o\n" +
 	"\x11ListCasesResponse\x122\n" +
 	"\x05cases\x18\x01 \x03(\v2\x1c.selfsame.salesforce.v1.CaseR\x05cases\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2t\n" +
-	"\vCaseService\x12e\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"K\n" +
+	"\x0eGetCaseRequest\x129\n" +
+	"\x02id\x18\x01 \x01(\tB)\xbaH&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x02id\"C\n" +
+	"\x0fGetCaseResponse\x120\n" +
+	"\x04case\x18\x01 \x01(\v2\x1c.selfsame.salesforce.v1.CaseR\x04case\"]\n" +
+	"\x14BatchGetCasesRequest\x12E\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"l\n" +
+	"\x15BatchGetCasesResponse\x122\n" +
+	"\x05cases\x18\x01 \x03(\v2\x1c.selfsame.salesforce.v1.CaseR\x05cases\x12\x1f\n" +
+	"\vmissing_ids\x18\x02 \x03(\tR\n" +
+	"missingIds\"\xa7\x01\n" +
+	"\n" +
+	"CaseUpsert\x128\n" +
+	"\x04case\x18\x01 \x01(\v2\x1c.selfsame.salesforce.v1.CaseB\x06\xbaH\x03\xc8\x01\x01R\x04case\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12\"\n" +
+	"\bif_match\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\aifMatch\"i\n" +
+	"\x17BatchUpsertCasesRequest\x12N\n" +
+	"\aupserts\x18\x01 \x03(\v2\".selfsame.salesforce.v1.CaseUpsertB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\xc8\x01\"\x03\xd8\x01\x03R\aupserts\"Y\n" +
+	"\x18BatchUpsertCasesResponse\x12=\n" +
+	"\aresults\x18\x01 \x03(\v2#.selfsame.salesforce.v1.WriteResultR\aresults2\xcd\x03\n" +
+	"\vCaseService\x12_\n" +
+	"\aGetCase\x12&.selfsame.salesforce.v1.GetCaseRequest\x1a'.selfsame.salesforce.v1.GetCaseResponse\"\x03\x90\x02\x01\x12q\n" +
+	"\rBatchGetCases\x12,.selfsame.salesforce.v1.BatchGetCasesRequest\x1a-.selfsame.salesforce.v1.BatchGetCasesResponse\"\x03\x90\x02\x01\x12\x82\x01\n" +
+	"\x10BatchUpsertCases\x12/.selfsame.salesforce.v1.BatchUpsertCasesRequest\x1a0.selfsame.salesforce.v1.BatchUpsertCasesResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12e\n" +
 	"\tListCases\x12(.selfsame.salesforce.v1.ListCasesRequest\x1a).selfsame.salesforce.v1.ListCasesResponse\"\x03\x90\x02\x01B\xf7\x01\n" +
 	"\x1acom.selfsame.salesforce.v1B\x10CaseServiceProtoP\x01ZMgithub.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1;salesforcev1\xa2\x02\x03SSX\xaa\x02\x16Selfsame.Salesforce.V1\xca\x02\x16Selfsame\\Salesforce\\V1\xe2\x02\"Selfsame\\Salesforce\\V1\\GPBMetadata\xea\x02\x18Selfsame::Salesforce::V1b\x06proto3"
 
@@ -184,21 +559,42 @@ func file_selfsame_salesforce_v1_case_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_salesforce_v1_case_service_proto_rawDescData
 }
 
-var file_selfsame_salesforce_v1_case_service_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_selfsame_salesforce_v1_case_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_selfsame_salesforce_v1_case_service_proto_goTypes = []any{
-	(*ListCasesRequest)(nil),  // 0: selfsame.salesforce.v1.ListCasesRequest
-	(*ListCasesResponse)(nil), // 1: selfsame.salesforce.v1.ListCasesResponse
-	(*Case)(nil),              // 2: selfsame.salesforce.v1.Case
+	(*ListCasesRequest)(nil),         // 0: selfsame.salesforce.v1.ListCasesRequest
+	(*ListCasesResponse)(nil),        // 1: selfsame.salesforce.v1.ListCasesResponse
+	(*GetCaseRequest)(nil),           // 2: selfsame.salesforce.v1.GetCaseRequest
+	(*GetCaseResponse)(nil),          // 3: selfsame.salesforce.v1.GetCaseResponse
+	(*BatchGetCasesRequest)(nil),     // 4: selfsame.salesforce.v1.BatchGetCasesRequest
+	(*BatchGetCasesResponse)(nil),    // 5: selfsame.salesforce.v1.BatchGetCasesResponse
+	(*CaseUpsert)(nil),               // 6: selfsame.salesforce.v1.CaseUpsert
+	(*BatchUpsertCasesRequest)(nil),  // 7: selfsame.salesforce.v1.BatchUpsertCasesRequest
+	(*BatchUpsertCasesResponse)(nil), // 8: selfsame.salesforce.v1.BatchUpsertCasesResponse
+	(*Case)(nil),                     // 9: selfsame.salesforce.v1.Case
+	(*fieldmaskpb.FieldMask)(nil),    // 10: google.protobuf.FieldMask
+	(*WriteResult)(nil),              // 11: selfsame.salesforce.v1.WriteResult
 }
 var file_selfsame_salesforce_v1_case_service_proto_depIdxs = []int32{
-	2, // 0: selfsame.salesforce.v1.ListCasesResponse.cases:type_name -> selfsame.salesforce.v1.Case
-	0, // 1: selfsame.salesforce.v1.CaseService.ListCases:input_type -> selfsame.salesforce.v1.ListCasesRequest
-	1, // 2: selfsame.salesforce.v1.CaseService.ListCases:output_type -> selfsame.salesforce.v1.ListCasesResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	9,  // 0: selfsame.salesforce.v1.ListCasesResponse.cases:type_name -> selfsame.salesforce.v1.Case
+	9,  // 1: selfsame.salesforce.v1.GetCaseResponse.case:type_name -> selfsame.salesforce.v1.Case
+	9,  // 2: selfsame.salesforce.v1.BatchGetCasesResponse.cases:type_name -> selfsame.salesforce.v1.Case
+	9,  // 3: selfsame.salesforce.v1.CaseUpsert.case:type_name -> selfsame.salesforce.v1.Case
+	10, // 4: selfsame.salesforce.v1.CaseUpsert.update_mask:type_name -> google.protobuf.FieldMask
+	6,  // 5: selfsame.salesforce.v1.BatchUpsertCasesRequest.upserts:type_name -> selfsame.salesforce.v1.CaseUpsert
+	11, // 6: selfsame.salesforce.v1.BatchUpsertCasesResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
+	2,  // 7: selfsame.salesforce.v1.CaseService.GetCase:input_type -> selfsame.salesforce.v1.GetCaseRequest
+	4,  // 8: selfsame.salesforce.v1.CaseService.BatchGetCases:input_type -> selfsame.salesforce.v1.BatchGetCasesRequest
+	7,  // 9: selfsame.salesforce.v1.CaseService.BatchUpsertCases:input_type -> selfsame.salesforce.v1.BatchUpsertCasesRequest
+	0,  // 10: selfsame.salesforce.v1.CaseService.ListCases:input_type -> selfsame.salesforce.v1.ListCasesRequest
+	3,  // 11: selfsame.salesforce.v1.CaseService.GetCase:output_type -> selfsame.salesforce.v1.GetCaseResponse
+	5,  // 12: selfsame.salesforce.v1.CaseService.BatchGetCases:output_type -> selfsame.salesforce.v1.BatchGetCasesResponse
+	8,  // 13: selfsame.salesforce.v1.CaseService.BatchUpsertCases:output_type -> selfsame.salesforce.v1.BatchUpsertCasesResponse
+	1,  // 14: selfsame.salesforce.v1.CaseService.ListCases:output_type -> selfsame.salesforce.v1.ListCasesResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_case_service_proto_init() }
@@ -213,7 +609,7 @@ func file_selfsame_salesforce_v1_case_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_case_service_proto_rawDesc), len(file_selfsame_salesforce_v1_case_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

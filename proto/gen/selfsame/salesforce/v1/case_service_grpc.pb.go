@@ -21,15 +21,25 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CaseService_ListCases_FullMethodName = "/selfsame.salesforce.v1.CaseService/ListCases"
+	CaseService_GetCase_FullMethodName          = "/selfsame.salesforce.v1.CaseService/GetCase"
+	CaseService_BatchGetCases_FullMethodName    = "/selfsame.salesforce.v1.CaseService/BatchGetCases"
+	CaseService_BatchUpsertCases_FullMethodName = "/selfsame.salesforce.v1.CaseService/BatchUpsertCases"
+	CaseService_ListCases_FullMethodName        = "/selfsame.salesforce.v1.CaseService/ListCases"
 )
 
 // CaseServiceClient is the client API for CaseService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// CaseService reads cases.
+// CaseService reads and writes cases.
 type CaseServiceClient interface {
+	// GetCase returns one case by id. NOT_FOUND when there is none or it was deleted.
+	GetCase(ctx context.Context, in *GetCaseRequest, opts ...grpc.CallOption) (*GetCaseResponse, error)
+	// BatchGetCases returns many cases at once, in the order asked; ids that name no live record are listed as missing.
+	BatchGetCases(ctx context.Context, in *BatchGetCasesRequest, opts ...grpc.CallOption) (*BatchGetCasesResponse, error)
+	// BatchUpsertCases writes up to 200 cases. A record with an id is updated, one without is upserted by its external id.
+	// Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
+	BatchUpsertCases(ctx context.Context, in *BatchUpsertCasesRequest, opts ...grpc.CallOption) (*BatchUpsertCasesResponse, error)
 	// ListCases returns the cases of accounts, newest first.
 	ListCases(ctx context.Context, in *ListCasesRequest, opts ...grpc.CallOption) (*ListCasesResponse, error)
 }
@@ -40,6 +50,36 @@ type caseServiceClient struct {
 
 func NewCaseServiceClient(cc grpc.ClientConnInterface) CaseServiceClient {
 	return &caseServiceClient{cc}
+}
+
+func (c *caseServiceClient) GetCase(ctx context.Context, in *GetCaseRequest, opts ...grpc.CallOption) (*GetCaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCaseResponse)
+	err := c.cc.Invoke(ctx, CaseService_GetCase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *caseServiceClient) BatchGetCases(ctx context.Context, in *BatchGetCasesRequest, opts ...grpc.CallOption) (*BatchGetCasesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetCasesResponse)
+	err := c.cc.Invoke(ctx, CaseService_BatchGetCases_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *caseServiceClient) BatchUpsertCases(ctx context.Context, in *BatchUpsertCasesRequest, opts ...grpc.CallOption) (*BatchUpsertCasesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchUpsertCasesResponse)
+	err := c.cc.Invoke(ctx, CaseService_BatchUpsertCases_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *caseServiceClient) ListCases(ctx context.Context, in *ListCasesRequest, opts ...grpc.CallOption) (*ListCasesResponse, error) {
@@ -56,8 +96,15 @@ func (c *caseServiceClient) ListCases(ctx context.Context, in *ListCasesRequest,
 // All implementations must embed UnimplementedCaseServiceServer
 // for forward compatibility.
 //
-// CaseService reads cases.
+// CaseService reads and writes cases.
 type CaseServiceServer interface {
+	// GetCase returns one case by id. NOT_FOUND when there is none or it was deleted.
+	GetCase(context.Context, *GetCaseRequest) (*GetCaseResponse, error)
+	// BatchGetCases returns many cases at once, in the order asked; ids that name no live record are listed as missing.
+	BatchGetCases(context.Context, *BatchGetCasesRequest) (*BatchGetCasesResponse, error)
+	// BatchUpsertCases writes up to 200 cases. A record with an id is updated, one without is upserted by its external id.
+	// Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
+	BatchUpsertCases(context.Context, *BatchUpsertCasesRequest) (*BatchUpsertCasesResponse, error)
 	// ListCases returns the cases of accounts, newest first.
 	ListCases(context.Context, *ListCasesRequest) (*ListCasesResponse, error)
 	mustEmbedUnimplementedCaseServiceServer()
@@ -70,6 +117,15 @@ type CaseServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedCaseServiceServer struct{}
 
+func (UnimplementedCaseServiceServer) GetCase(context.Context, *GetCaseRequest) (*GetCaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCase not implemented")
+}
+func (UnimplementedCaseServiceServer) BatchGetCases(context.Context, *BatchGetCasesRequest) (*BatchGetCasesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetCases not implemented")
+}
+func (UnimplementedCaseServiceServer) BatchUpsertCases(context.Context, *BatchUpsertCasesRequest) (*BatchUpsertCasesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchUpsertCases not implemented")
+}
 func (UnimplementedCaseServiceServer) ListCases(context.Context, *ListCasesRequest) (*ListCasesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCases not implemented")
 }
@@ -92,6 +148,60 @@ func RegisterCaseServiceServer(s grpc.ServiceRegistrar, srv CaseServiceServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&CaseService_ServiceDesc, srv)
+}
+
+func _CaseService_GetCase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CaseServiceServer).GetCase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CaseService_GetCase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CaseServiceServer).GetCase(ctx, req.(*GetCaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CaseService_BatchGetCases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetCasesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CaseServiceServer).BatchGetCases(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CaseService_BatchGetCases_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CaseServiceServer).BatchGetCases(ctx, req.(*BatchGetCasesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CaseService_BatchUpsertCases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchUpsertCasesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CaseServiceServer).BatchUpsertCases(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CaseService_BatchUpsertCases_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CaseServiceServer).BatchUpsertCases(ctx, req.(*BatchUpsertCasesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _CaseService_ListCases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -119,6 +229,18 @@ var CaseService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "selfsame.salesforce.v1.CaseService",
 	HandlerType: (*CaseServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetCase",
+			Handler:    _CaseService_GetCase_Handler,
+		},
+		{
+			MethodName: "BatchGetCases",
+			Handler:    _CaseService_BatchGetCases_Handler,
+		},
+		{
+			MethodName: "BatchUpsertCases",
+			Handler:    _CaseService_BatchUpsertCases_Handler,
+		},
 		{
 			MethodName: "ListCases",
 			Handler:    _CaseService_ListCases_Handler,

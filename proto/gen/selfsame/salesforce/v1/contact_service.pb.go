@@ -335,7 +335,9 @@ type ContactUpsert struct {
 	// The contact. With `id` that record is updated, otherwise `external_id` is required.
 	Contact *Contact `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
 	// Fields to write, by our names; all set fields when absent. A field in the mask that is empty is cleared.
-	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Write only if the record still has this etag; the outcome is a conflict otherwise. Empty writes in any case.
+	IfMatch       string `protobuf:"bytes,3,opt,name=if_match,json=ifMatch,proto3" json:"if_match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +384,13 @@ func (x *ContactUpsert) GetUpdateMask() *fieldmaskpb.FieldMask {
 		return x.UpdateMask
 	}
 	return nil
+}
+
+func (x *ContactUpsert) GetIfMatch() string {
+	if x != nil {
+		return x.IfMatch
+	}
+	return ""
 }
 
 // BatchUpsertContactsRequest carries up to 200 records.
@@ -498,11 +507,12 @@ const file_selfsame_salesforce_v1_contact_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"{\n" +
 	"\x14ListContactsResponse\x12;\n" +
 	"\bcontacts\x18\x01 \x03(\v2\x1f.selfsame.salesforce.v1.ContactR\bcontacts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8f\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x01\n" +
 	"\rContactUpsert\x12A\n" +
 	"\acontact\x18\x01 \x01(\v2\x1f.selfsame.salesforce.v1.ContactB\x06\xbaH\x03\xc8\x01\x01R\acontact\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"o\n" +
+	"updateMask\x12\"\n" +
+	"\bif_match\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\aifMatch\"o\n" +
 	"\x1aBatchUpsertContactsRequest\x12Q\n" +
 	"\aupserts\x18\x01 \x03(\v2%.selfsame.salesforce.v1.ContactUpsertB\x10\xbaH\r\x92\x01\n" +
 	"\b\x01\x10\xc8\x01\"\x03\xd8\x01\x03R\aupserts\"\\\n" +

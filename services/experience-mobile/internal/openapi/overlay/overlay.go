@@ -134,12 +134,12 @@ func decorate(verb string, op object) error {
 		return err
 	}
 	delete(responses, "default")
-	single := !strings.HasPrefix(op["operationId"].(string), "List")
-	if verb == "get" && single {
+	tagged := strings.HasSuffix(op["operationId"].(string), "Customer")
+	if verb == "get" && tagged {
 		params = append(params, ref("parameters", "IfNoneMatch"))
 		responses["304"] = object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag")}}
 	}
-	decorateSuccess(responses, ok, verb, single)
+	decorateSuccess(responses, ok, verb, tagged)
 	op["parameters"] = append(params, ref("parameters", "RequestId"))
 	op["security"] = []any{object{"oidc": []any{scope}}}
 	for _, s := range statuses {
@@ -148,9 +148,10 @@ func decorate(verb string, op object) error {
 	return nil
 }
 
-func decorateSuccess(responses, ok object, verb string, single bool) {
+// decorateSuccess describes the answer; tagged ones carry the entity tag of a customer.
+func decorateSuccess(responses, ok object, verb string, tagged bool) {
 	h := object{"X-Request-Id": ref("headers", "X-Request-Id")}
-	if single {
+	if tagged {
 		h["ETag"] = ref("headers", "ETag")
 	}
 	if verb != "get" {
@@ -161,12 +162,15 @@ func decorateSuccess(responses, ok object, verb string, single bool) {
 	ok["headers"] = h
 	ok["description"] = "The answer."
 	if verb == "post" {
-		created := object{"description": "The customer was made.", "content": ok["content"], "headers": object{"Location": ref("headers", "Location")}}
+		created := object{"description": "It was made.", "content": ok["content"], "headers": object{"Location": ref("headers", "Location")}}
 		for n, v := range h {
 			created["headers"].(object)[n] = v
 		}
-		ok["description"] = "The customer was known already and is returned unchanged."
+		ok["description"] = "It was known already and is returned unchanged."
 		responses["201"] = created
+		if !tagged {
+			delete(responses, "200") // an order is always made
+		}
 	}
 }
 
@@ -228,7 +232,7 @@ func text(description string) object {
 func headers() object {
 	return object{
 		"ETag":                text("Entity tag of the customer as shown. Send it back as If-Match or If-None-Match."),
-		"Location":            text("Path of the customer made."),
+		"Location":            text("Path of what was made."),
 		"X-Request-Id":        text("Id of this request, also in logs and traces."),
 		"X-Error-Code":        text("The member `code` of the problem."),
 		"WWW-Authenticate":    text("How to authenticate, RFC 6750."),

@@ -54,7 +54,7 @@ func TestBuild(t *testing.T) {
 			} `json:"paths"`
 		}
 		require.NoError(t, json.Unmarshal(built, &doc))
-		require.Len(t, doc.Paths, 4)
+		require.Len(t, doc.Paths, 6)
 		for path, item := range doc.Paths {
 			for verb, op := range item {
 				require.Len(t, op.Security, 1, path)

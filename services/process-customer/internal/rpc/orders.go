@@ -1,0 +1,99 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+)
+
+const (
+	reasonOrderUnknown = "ORDER_UNKNOWN"
+	// stepPlace names the one effect of PlaceOrder. It is part of the order's reference in the ERP: never change it.
+	stepPlace = "erp.order.create"
+)
+
+// PlaceOrder has one effect, and the ERP knows it by a reference that follows from the key: done again after a crash at
+// any point it finds the order that it placed.
+func (s *customers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRequest) (*customerv1.PlaceOrderResponse, error) {
+	asked := req.GetOrder()
+	seed, err := effectID(ctx, "place-order")
+	if err != nil {
+		return nil, err
+	}
+	r := s.d.Store.Read()
+	g, err := find(ctx, r, golden.Customer, asked.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	if g.Deleted {
+		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
+	}
+	rows, err := r.SourcesOf(ctx, []golden.ID{g.ID})
+	if err != nil {
+		return nil, err
+	}
+	records := recordsIn(rows, s.d.Orders.Name())
+	if len(records) == 0 {
+		return nil, source.Pending()
+	}
+	ref := idempotent.ChildOf(seed, stepPlace, "")
+	o := source.NewOrder{ClientRef: ref, Customer: records[0], PurchaseOrder: asked.GetPurchaseOrder()}
+	for _, it := range asked.GetItems() {
+		o.Items = append(o.Items, source.NewItem{SKU: it.GetSku(), Quantity: it.GetQuantity()})
+	}
+	placed, err := s.d.Orders.Place(idempotent.Outgoing(ctx, ref), o)
+	if err != nil {
+		return nil, err
+	}
+	return &customerv1.PlaceOrderResponse{Order: orderSummary(placed), CustomerId: string(g.ID)}, nil
+}
+
+func (s *customers) GetOrder(ctx context.Context, req *customerv1.GetOrderRequest) (*customerv1.GetOrderResponse, error) {
+	r := s.d.Store.Read()
+	g, err := find(ctx, r, golden.Customer, req.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	rows, err := r.SourcesOf(ctx, []golden.ID{g.ID})
+	if err != nil {
+		return nil, err
+	}
+	o, customer, err := s.d.Orders.Order(ctx, req.GetOrderId())
+	if fault.Is(err, fault.NotFound) {
+		return nil, unknownOrder()
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if row.Ref.System == s.d.Orders.Name() && row.Ref.RecordID == customer {
+			return &customerv1.GetOrderResponse{Order: orderSummary(o)}, nil
+		}
+	}
+	return nil, unknownOrder()
+}
+
+// unknownOrder is said of another customer's order too, so that nobody learns which numbers exist.
+func unknownOrder() error {
+	return fault.New(fault.NotFound, reasonOrderUnknown, "the customer has no such order")
+}
+
+// Resource names what an answer is about, to be remembered longer than the answer itself.
+func Resource(resp proto.Message) string {
+	switch m := resp.(type) {
+	case *customerv1.CreateCustomerResponse:
+		return "customers/" + m.GetCustomer().GetId()
+	case *customerv1.UpdateCustomerResponse:
+		return "customers/" + m.GetCustomer().GetId()
+	case *customerv1.PlaceOrderResponse:
+		return "customers/" + m.GetCustomerId() + "/orders/" + m.GetOrder().GetId()
+	}
+	return ""
+}
