@@ -84,6 +84,10 @@ baseline: $(BIN)/.tools ## Record the contracts of a release, which later change
 	cp services/experience-mobile/internal/openapi/openapi.json $(BASELINE)/openapi.json
 
 # --- check ---
+.PHONY: model
+model: ## Search every state of the model of the idempotency claim (needs spin and a C compiler)
+	docs/design/claim-model/check
+
 .PHONY: check
 check: gen-diff contracts lint modules test-full test ## Everything CI runs
 
