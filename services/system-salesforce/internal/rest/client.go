@@ -58,6 +58,8 @@ type Options struct {
 	MaxConcurrent int
 	// LimitPause is how long calls are held back after the daily allowance was used up; 0 means 5 minutes.
 	LimitPause time.Duration
+	// Budget is asked before every call; nil means one of the client's own, with MaxConcurrent slots.
+	Budget Budget
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log gets what we coped with; nil discards it.
@@ -67,9 +69,8 @@ type Options struct {
 // Client calls the REST API. Create it with New; it is safe for concurrent use.
 type Client struct {
 	o     Options
-	slots chan struct{}
 	own   atomic.Int64
-	limit limiter
+	usage usage
 }
 
 // New returns a client. It makes no call.
@@ -86,7 +87,11 @@ func New(o Options) *Client {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Client{o: o, slots: make(chan struct{}, o.MaxConcurrent), limit: limiter{pause: o.LimitPause}}
+	c := &Client{o: o}
+	if c.o.Budget == nil {
+		c.o.Budget = &alone{c: c, slots: make(chan struct{}, o.MaxConcurrent), limit: limiter{pause: o.LimitPause}}
+	}
+	return c
 }
 
 // request is one call; path is relative to the versioned base unless it begins with a slash.
@@ -164,27 +169,24 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // attempt sends the request once, or twice when the session had ended: a refused session proves that nothing happened.
 func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) *trouble {
-	if err := c.limit.allow(c.o.Now()); err != nil {
-		return &trouble{err: err}
+	end, err := c.o.Budget.Begin(ctx)
+	if err != nil {
+		return &trouble{err: asFault(err)}
 	}
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return &trouble{err: fault.Wrap(fault.Timeout, fault.ReasonTimeout, ctx.Err(), "no call slot became free in time")}
-	}
+	var told CallOutcome
+	defer func() { end(told) }()
 	session, err := c.o.Sessions.Session(ctx)
 	if err != nil {
 		return &trouble{err: asFault(err)}
 	}
-	t := c.send(ctx, session, r, body, out)
+	t := c.send(ctx, session, r, body, out, &told)
 	if t == nil || t.err.Reason != reasonSessionEnded {
 		return t
 	}
 	if session, err = c.o.Sessions.Renew(ctx, session); err != nil {
 		return &trouble{err: asFault(err)}
 	}
-	if t = c.send(ctx, session, r, body, out); t != nil && t.err.Reason == reasonSessionEnded {
+	if t = c.send(ctx, session, r, body, out, &told); t != nil && t.err.Reason == reasonSessionEnded {
 		t.err = fault.New(fault.Unavailable, auth.ReasonSessionRefused, "Salesforce refuses the session it has just issued").WithRetryAfter(time.Second)
 	}
 	return t
@@ -197,7 +199,7 @@ func asFault(err error) *fault.Error {
 	return fault.Wrap(fault.Internal, fault.ReasonInternal, err, "the call could not be made")
 }
 
-func (c *Client) send(ctx context.Context, session auth.Session, r request, body []byte, out any) *trouble {
+func (c *Client) send(ctx context.Context, session auth.Session, r request, body []byte, out any, told *CallOutcome) (t *trouble) {
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	req, err := c.build(ctx, session, r, body)
@@ -205,12 +207,18 @@ func (c *Client) send(ctx context.Context, session auth.Session, r request, body
 		return &trouble{err: asFault(err)}
 	}
 	c.own.Add(1)
+	told.Sends++
+	defer func() { told.failed(t) }()
 	resp, err := c.o.HTTP.Do(req)
 	if err != nil {
+		if !sent.Load() {
+			told.Sends--
+		}
 		return lost(ctx, err, sent.Load())
 	}
 	defer resp.Body.Close()
-	c.limit.observe(resp.Header.Get("Sforce-Limit-Info"))
+	told.note(resp.Header)
+	c.usage.observe(resp.Header)
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
@@ -221,12 +229,11 @@ func (c *Client) send(ctx context.Context, session auth.Session, r request, body
 	if resp.StatusCode >= 300 {
 		t := classify(resp.StatusCode, data)
 		if t.err.Reason == ReasonLimit {
-			c.limit.exhausted(c.o.Now())
 			t.err = t.err.WithRetryAfter(c.o.LimitPause)
 		}
 		return t
 	}
-	c.limit.served()
+	told.Served = true
 	c.o.Sessions.Accepted(session)
 	if out == nil {
 		return nil

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,19 +23,35 @@ type Usage struct {
 
 // Usage returns the allowance as last reported.
 func (c *Client) Usage() Usage {
-	c.limit.mu.Lock()
-	defer c.limit.mu.Unlock()
-	return Usage{Used: c.limit.used, Limit: c.limit.max, Own: c.own.Load()}
+	c.usage.mu.Lock()
+	defer c.usage.mu.Unlock()
+	return Usage{Used: c.usage.used, Limit: c.usage.max, Own: c.own.Load()}
 }
 
-// limiter remembers the allowance and holds calls back while there is none: every refused call would be one more in a window
+// usage is the allowance as last reported.
+type usage struct {
+	mu        sync.Mutex
+	used, max int64
+}
+
+// observe reads the header Sforce-Limit-Info: "api-usage=18/15000", possibly followed by ", per-app-api-usage=17/250(appName=x)".
+func (u *usage) observe(header http.Header) {
+	used, limit, ok := parseUsage(header.Get("Sforce-Limit-Info"))
+	if !ok {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.used, u.max = used, limit
+}
+
+// limiter holds calls back while there is none: every refused call would be one more in a window
 // that the whole org shares.
 type limiter struct {
 	pause time.Duration
 
-	mu        sync.Mutex
-	used, max int64
-	until     time.Time // calls are held back before; zero: the circuit is closed
+	mu    sync.Mutex
+	until time.Time // calls are held back before; zero: the circuit is closed
 }
 
 func (l *limiter) allow(now time.Time) *fault.Error {
@@ -60,17 +77,6 @@ func (l *limiter) served() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.until = time.Time{}
-}
-
-// observe reads the header Sforce-Limit-Info: "api-usage=18/15000", possibly followed by ", per-app-api-usage=17/250(appName=x)".
-func (l *limiter) observe(header string) {
-	used, limit, ok := parseUsage(header)
-	if !ok {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.used, l.max = used, limit
 }
 
 func parseUsage(header string) (used, limit int64, ok bool) {

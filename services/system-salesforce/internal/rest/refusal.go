@@ -40,6 +40,8 @@ const (
 	ReasonAnswerInvalid     = "SALESFORCE_ANSWER_INVALID"
 	ReasonRequestInvalid    = "SALESFORCE_REQUEST_INVALID"
 	ReasonObjectUnknown     = "OBJECT_UNKNOWN"
+	ReasonPeriodInvalid     = "REPLICATION_PERIOD_INVALID"
+	ReasonPeriodTooLarge    = "REPLICATION_PERIOD_TOO_LARGE"
 
 	reasonSessionEnded = "SESSION_ENDED"
 	reasonLocatorGone  = "QUERY_LOCATOR_INVALID"
@@ -159,6 +161,10 @@ func refusedRecord(code string) Refusal {
 		return Refusal{Kind: fault.Invalid, Reason: ReasonIDMalformed, Text: "an id is malformed or names another kind of record"}
 	case "INVALID_TYPE":
 		return Refusal{Kind: fault.Internal, Reason: ReasonObjectUnknown, Text: "the object does not exist or is hidden from the integration user"}
+	case "INVALID_REPLICATION_DATE":
+		return Refusal{Kind: fault.Precondition, Reason: ReasonPeriodInvalid, Text: "changes of this period cannot be listed"}
+	case "EXCEEDED_ID_LIMIT":
+		return Refusal{Kind: fault.Precondition, Reason: ReasonPeriodTooLarge, Text: "too many records changed in this period"}
 	case "MALFORMED_QUERY", "JSON_PARSER_ERROR", "METHOD_NOT_ALLOWED", "UNSUPPORTED_MEDIA_TYPE":
 		return Refusal{Kind: fault.Internal, Reason: ReasonRequestInvalid, Text: "Salesforce did not understand the call"}
 	}

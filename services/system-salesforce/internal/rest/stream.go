@@ -42,47 +42,45 @@ type Exchange struct {
 // Errors are classified as those of every other call, and Uncertain when a write got no complete answer. Errors of reading the
 // body are those of the connection.
 func (c *Client) Exchange(ctx context.Context, x Exchange) (*http.Response, error) {
-	if err := c.limit.allow(c.o.Now()); err != nil {
+	end, err := c.o.Budget.Begin(ctx)
+	if err != nil {
 		return nil, err
 	}
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fault.Wrap(fault.Timeout, fault.ReasonTimeout, ctx.Err(), "no call slot became free in time")
-	}
-	release := sync.OnceFunc(func() { <-c.slots })
-	resp, t := c.exchange(ctx, x)
+	var told CallOutcome
+	resp, t := c.exchange(ctx, x, &told)
 	if t != nil {
-		release()
+		told.failed(t)
+		end(told)
 		if x.Write && t.ran {
 			return nil, uncertain(t.err)
 		}
 		return nil, t.err
 	}
-	resp.Body = &held{ReadCloser: resp.Body, release: release}
+	told.Served = true
+	resp.Body = &held{ReadCloser: resp.Body, release: sync.OnceFunc(func() { end(told) })}
 	return resp, nil
 }
 
-func (c *Client) exchange(ctx context.Context, x Exchange) (*http.Response, *trouble) {
+func (c *Client) exchange(ctx context.Context, x Exchange, told *CallOutcome) (*http.Response, *trouble) {
 	session, err := c.o.Sessions.Session(ctx)
 	if err != nil {
 		return nil, &trouble{err: asFault(err)}
 	}
-	resp, t := c.stream(ctx, session, x)
+	resp, t := c.stream(ctx, session, x, told)
 	if t == nil || t.err.Reason != reasonSessionEnded {
 		return resp, t
 	}
 	if session, err = c.o.Sessions.Renew(ctx, session); err != nil {
 		return nil, &trouble{err: asFault(err)}
 	}
-	resp, t = c.stream(ctx, session, x)
+	resp, t = c.stream(ctx, session, x, told)
 	if t != nil && t.err.Reason == reasonSessionEnded {
 		t.err = fault.New(fault.Unavailable, auth.ReasonSessionRefused, "Salesforce refuses the session it has just issued").WithRetryAfter(time.Second)
 	}
 	return resp, t
 }
 
-func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange) (*http.Response, *trouble) {
+func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange, told *CallOutcome) (*http.Response, *trouble) {
 	var sent atomic.Bool
 	inner, cancel := context.WithCancel(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}))
 	stall := time.AfterFunc(stallTimeout, cancel)
@@ -97,12 +95,17 @@ func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange) (
 		return nil, &trouble{err: asFault(err)}
 	}
 	c.own.Add(1)
+	told.Sends++
 	resp, err := c.o.HTTP.Do(req)
 	if err != nil {
 		end()
+		if !sent.Load() {
+			told.Sends--
+		}
 		return nil, lost(ctx, err, sent.Load())
 	}
-	c.limit.observe(resp.Header.Get("Sforce-Limit-Info"))
+	told.note(resp.Header)
+	c.usage.observe(resp.Header)
 	if resp.StatusCode >= 300 {
 		defer end()
 		defer resp.Body.Close()
@@ -112,12 +115,10 @@ func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange) (
 		}
 		t := classify(resp.StatusCode, data)
 		if t.err.Reason == ReasonLimit {
-			c.limit.exhausted(c.o.Now())
 			t.err = t.err.WithRetryAfter(c.o.LimitPause)
 		}
 		return nil, t
 	}
-	c.limit.served()
 	c.o.Sessions.Accepted(session)
 	stall.Stop()
 	resp.Body = &watched{ReadCloser: resp.Body, stall: stall, cancel: cancel}

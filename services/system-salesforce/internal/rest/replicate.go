@@ -1,0 +1,89 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+)
+
+// Deletion is a record that went away.
+type Deletion struct {
+	// ID is the record's id, 18 characters.
+	ID string
+	// At is when it was deleted.
+	At time.Time
+}
+
+// Deletions are the deletions of a period.
+type Deletions struct {
+	// Records are in no particular order.
+	Records []Deletion
+	// Earliest is the time before which the org has forgotten deletions: a period that begins earlier is not complete.
+	Earliest time.Time
+}
+
+// Updated returns the ids of the live records of an object that were made or changed in a period, in no particular order.
+// Salesforce ignores the seconds of both times and wants a minute at least between them.
+//
+// Errors: Precondition with ReasonPeriodTooLarge when there are more ids than one answer holds, with ReasonPeriodInvalid when
+// the period is too long ago or cannot be listed yet.
+func (c *Client) Updated(ctx context.Context, object string, from, until time.Time) ([]string, error) {
+	var answer struct {
+		IDs []string `json:"ids"`
+	}
+	if err := c.call(ctx, period("updated", object, from, until), &answer); err != nil {
+		return nil, fmt.Errorf("list what changed of %s: %w", object, err)
+	}
+	for i, id := range answer.IDs {
+		answer.IDs[i] = FullID(id)
+	}
+	return answer.IDs, nil
+}
+
+// Deleted returns the records of an object that were deleted in a period. Times and errors are as for Updated.
+func (c *Client) Deleted(ctx context.Context, object string, from, until time.Time) (Deletions, error) {
+	var answer struct {
+		Records []struct {
+			ID   string `json:"id"`
+			Date string `json:"deletedDate"`
+		} `json:"deletedRecords"`
+		Earliest string `json:"earliestDateAvailable"`
+	}
+	if err := c.call(ctx, period("deleted", object, from, until), &answer); err != nil {
+		return Deletions{}, fmt.Errorf("list what was deleted of %s: %w", object, err)
+	}
+	var out Deletions
+	var err error
+	if answer.Earliest != "" { // absent: nothing was ever forgotten
+		if out.Earliest, err = parseTime(answer.Earliest); err != nil {
+			return Deletions{}, err
+		}
+	}
+	for _, r := range answer.Records {
+		at, err := parseTime(r.Date)
+		if err != nil {
+			return Deletions{}, err
+		}
+		out.Records = append(out.Records, Deletion{ID: FullID(r.ID), At: at})
+	}
+	return out, nil
+}
+
+func period(what, object string, from, until time.Time) request {
+	return request{method: http.MethodGet, path: "sobjects/" + object + "/" + what + "/", query: url.Values{
+		"start": {from.UTC().Format(time.RFC3339)}, "end": {until.UTC().Format(time.RFC3339)},
+	}}
+}
+
+func parseTime(text string) (time.Time, error) {
+	for _, form := range []string{"2006-01-02T15:04:05.000-0700", time.RFC3339Nano} {
+		if at, err := time.Parse(form, text); err == nil {
+			return at.UTC(), nil
+		}
+	}
+	return time.Time{}, fault.New(fault.Internal, ReasonAnswerInvalid, "the answer of Salesforce holds a time that cannot be read")
+}
