@@ -32,6 +32,7 @@ func Run(t *testing.T, d *db.DB) {
 		"source records":                           sources,
 		"intents":                                  intents,
 		"golden records and match keys":            goldens,
+		"what is shown of a golden record":         shown,
 		"pending: coalescing, generations, leases": pending,
 		"pending: many claim at once":              pendingRace,
 		"dead letters":                             deadLetters,
@@ -254,6 +255,58 @@ func intents(t *testing.T, s *store.Store) {
 	got, err = s.Read().Intents(t.Context(), "intents", []golden.ID{id})
 	require.NoError(t, err)
 	require.Empty(t, got)
+}
+
+func shown(t *testing.T, s *store.Store) {
+	r := s.Read()
+	id, other := newID(t, golden.Customer), newID(t, golden.Customer)
+	_, err := r.Shown(t.Context(), id)
+	require.ErrorIs(t, err, store.ErrNotFound)
+	g := &store.Golden{Record: golden.Record{
+		ID: id, Object: golden.Customer, Values: golden.Values{golden.Name: "Ä \"GmbH\""}, Version: 3, Created: at(1), Updated: at(2),
+	}, NameKey: "shown"}
+	tx(t, s, func(ctx context.Context, tx *store.Tx) error { return tx.PutGoldens(ctx, []*store.Golden{g}) })
+	got, err := r.Shown(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, g.Record, got.Golden.Record)
+	require.Empty(t, got.Links)
+	require.Empty(t, got.Marked)
+
+	record := func(golden golden.ID, system, record string, deleted bool) *store.Source {
+		return &store.Source{Ref: ref(system, record), GoldenID: golden, Deleted: deleted}
+	}
+	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.PutSources(ctx, []*store.Source{
+			record(id, "shown-b", "2", false), record(id, "shown-b", "1", true), record(id, "shown-a", "9", false), record(other, "shown-a", "8", false),
+		}); err != nil {
+			return err
+		}
+		return tx.Mark(ctx, []store.Mark{
+			{System: "shown-b", Object: golden.Customer, GoldenID: id}, {System: "shown-a", Object: golden.Customer, GoldenID: id},
+			{System: "shown-c", Object: golden.Customer, GoldenID: other},
+		}, at(3))
+	})
+	got, err = r.Shown(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, []store.Link{{Ref: ref("shown-a", "9")}, {Ref: ref("shown-b", "1"), Deleted: true}, {Ref: ref("shown-b", "2")}}, got.Links)
+	require.Equal(t, []string{"shown-a", "shown-b"}, got.Marked)
+	_, err = r.Shown(t.Context(), other)
+	require.ErrorIs(t, err, store.ErrNotFound, "records and marks alone are no golden record")
+
+	g.MergedInto, g.Deleted, g.Version = other, true, 4
+	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.PutGoldens(ctx, []*store.Golden{g}); err != nil {
+			return err
+		}
+		seen, err := tx.Shown(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, g.Record, seen.Golden.Record, "a transaction sees what it wrote")
+		return nil
+	})
+}
+
+func ref(system, record string) golden.Ref {
+	return golden.Ref{System: system, Object: golden.Customer, RecordID: record}
 }
 
 func goldens(t *testing.T, s *store.Store) {
