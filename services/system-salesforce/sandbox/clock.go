@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -16,3 +17,11 @@ func (c *virtualClock) now() time.Time { return c.base().Add(time.Duration(c.off
 
 // advance puts the clock forward.
 func (c *virtualClock) advance(d time.Duration) { c.offset.Add(int64(d)) }
+
+// dated makes answers carry the time of the organization's clock.
+func dated(now func() time.Time, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", now().UTC().Format(http.TimeFormat))
+		next.ServeHTTP(w, r)
+	})
+}

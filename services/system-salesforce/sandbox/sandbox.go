@@ -163,7 +163,7 @@ func (s *Server) build() error {
 		Limits: s.rest.Limits, Clients: s.pubsub.Clients, PubSub: func() (string, string) { return s.PubSubAddr(), s.PubSubTLSAddr() },
 		Now: cfg.Now, Advance: s.clock.advance, Certificate: s.certPEM, User: users[0].ID, Next: s.rest,
 	})
-	s.handler = trouble.Wrap(control, sessions.Revoke)
+	s.handler = dated(cfg.Now, trouble.Wrap(control, sessions.Revoke))
 	plan, err := readFaults(cfg.FaultFile)
 	if err != nil {
 		return err

@@ -71,6 +71,7 @@ type Client struct {
 	o     Options
 	own   atomic.Int64
 	usage usage
+	clock serverClock
 }
 
 // New returns a client. It makes no call.
@@ -219,6 +220,7 @@ func (c *Client) send(ctx context.Context, session auth.Session, r request, body
 	defer resp.Body.Close()
 	told.note(resp.Header)
 	c.usage.observe(resp.Header)
+	c.clock.observe(resp.Header, c.o.Now())
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:

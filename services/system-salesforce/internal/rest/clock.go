@@ -14,18 +14,9 @@ type serverClock struct {
 }
 
 // observe reads the header Date, which has whole seconds.
-func (s *serverClock) observe(header string, now time.Time) {
-	if at, err := http.ParseTime(header); err == nil {
+func (s *serverClock) observe(header http.Header, now time.Time) {
+	if at, err := http.ParseTime(header.Get("Date")); err == nil {
 		s.ahead.Store(int64(at.Sub(now)))
 		s.known.Store(true)
 	}
-}
-
-// ServerTime returns the time by Salesforce's clock, up to a second and the duration of a call behind it. Until the first answer
-// it is the time by ours.
-func (c *Client) ServerTime() time.Time { return c.o.Now().Add(time.Duration(c.clock.ahead.Load())) }
-
-// ClockSkew returns how far Salesforce's clock is ahead of ours, and false until the first answer.
-func (c *Client) ClockSkew() (time.Duration, bool) {
-	return time.Duration(c.clock.ahead.Load()), c.clock.known.Load()
 }

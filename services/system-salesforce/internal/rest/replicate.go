@@ -73,6 +73,15 @@ func (c *Client) Deleted(ctx context.Context, object string, from, until time.Ti
 	return out, nil
 }
 
+// ServerTime returns the time by Salesforce's clock, up to a second and the duration of a call behind it. Until the first answer
+// it is the time by ours.
+func (c *Client) ServerTime() time.Time { return c.o.Now().Add(time.Duration(c.clock.ahead.Load())) }
+
+// ClockSkew returns how far Salesforce's clock is ahead of ours, and false until the first answer.
+func (c *Client) ClockSkew() (time.Duration, bool) {
+	return time.Duration(c.clock.ahead.Load()), c.clock.known.Load()
+}
+
 func period(what, object string, from, until time.Time) request {
 	return request{method: http.MethodGet, path: "sobjects/" + object + "/" + what + "/", query: url.Values{
 		"start": {from.UTC().Format(time.RFC3339)}, "end": {until.UTC().Format(time.RFC3339)},
