@@ -90,7 +90,7 @@ func (ChangeKind) EnumDescriptor() ([]byte, []int) {
 	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Object is a kind of record.
+// Object is a kind of record with a message of its own.
 type Object int32
 
 const (
@@ -100,6 +100,8 @@ const (
 	Object_OBJECT_ACCOUNT Object = 1
 	// A contact.
 	Object_OBJECT_CONTACT Object = 2
+	// Any other object; its name says which.
+	Object_OBJECT_OTHER Object = 3
 )
 
 // Enum value maps for Object.
@@ -108,11 +110,13 @@ var (
 		0: "OBJECT_UNSPECIFIED",
 		1: "OBJECT_ACCOUNT",
 		2: "OBJECT_CONTACT",
+		3: "OBJECT_OTHER",
 	}
 	Object_value = map[string]int32{
 		"OBJECT_UNSPECIFIED": 0,
 		"OBJECT_ACCOUNT":     1,
 		"OBJECT_CONTACT":     2,
+		"OBJECT_OTHER":       3,
 	}
 )
 
@@ -143,6 +147,59 @@ func (Object) EnumDescriptor() ([]byte, []int) {
 	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{1}
 }
 
+// LossCause is why changes of a range could not be told one by one.
+type LossCause int32
+
+const (
+	// Never sent.
+	LossCause_LOSS_CAUSE_UNSPECIFIED LossCause = 0
+	// The position is no longer valid: too old, or the org was moved.
+	LossCause_LOSS_CAUSE_POSITION LossCause = 1
+	// The CRM says that too much happened at once.
+	LossCause_LOSS_CAUSE_OVERFLOW LossCause = 2
+)
+
+// Enum value maps for LossCause.
+var (
+	LossCause_name = map[int32]string{
+		0: "LOSS_CAUSE_UNSPECIFIED",
+		1: "LOSS_CAUSE_POSITION",
+		2: "LOSS_CAUSE_OVERFLOW",
+	}
+	LossCause_value = map[string]int32{
+		"LOSS_CAUSE_UNSPECIFIED": 0,
+		"LOSS_CAUSE_POSITION":    1,
+		"LOSS_CAUSE_OVERFLOW":    2,
+	}
+)
+
+func (x LossCause) Enum() *LossCause {
+	p := new(LossCause)
+	*p = x
+	return p
+}
+
+func (x LossCause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LossCause) Descriptor() protoreflect.EnumDescriptor {
+	return file_selfsame_salesforce_v1_change_service_proto_enumTypes[2].Descriptor()
+}
+
+func (LossCause) Type() protoreflect.EnumType {
+	return &file_selfsame_salesforce_v1_change_service_proto_enumTypes[2]
+}
+
+func (x LossCause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LossCause.Descriptor instead.
+func (LossCause) EnumDescriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{2}
+}
+
 // Change is one committed change of one record. The record is as it was when the change was read, which may already
 // include later changes.
 type Change struct {
@@ -164,7 +221,11 @@ type Change struct {
 	// The record now; absent unless object is account and it lives.
 	Account *Account `protobuf:"bytes,8,opt,name=account,proto3" json:"account,omitempty"`
 	// The record now; absent unless object is contact and it lives.
-	Contact       *Contact `protobuf:"bytes,9,opt,name=contact,proto3" json:"contact,omitempty"`
+	Contact *Contact `protobuf:"bytes,9,opt,name=contact,proto3" json:"contact,omitempty"`
+	// Our name of the object, as in the mapping file: "account".
+	ObjectName string `protobuf:"bytes,10,opt,name=object_name,json=objectName,proto3" json:"object_name,omitempty"`
+	// The record now; absent unless object is other and it lives.
+	Record        *Record `protobuf:"bytes,11,opt,name=record,proto3" json:"record,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -262,18 +323,127 @@ func (x *Change) GetContact() *Contact {
 	return nil
 }
 
+func (x *Change) GetObjectName() string {
+	if x != nil {
+		return x.ObjectName
+	}
+	return ""
+}
+
+func (x *Change) GetRecord() *Record {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+// LostRange is a stretch of time of which changes were lost. The records that changed in it follow as changes, each as it is
+// now, some of them perhaps known already; deleted records follow as deletions.
+type LostRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Our name of the object.
+	ObjectName string `protobuf:"bytes,1,opt,name=object_name,json=objectName,proto3" json:"object_name,omitempty"`
+	// Why.
+	Cause LossCause `protobuf:"varint,2,opt,name=cause,proto3,enum=selfsame.salesforce.v1.LossCause" json:"cause,omitempty"`
+	// Where the range begins, by the CRM's clock.
+	From *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// Where it ends.
+	Until *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	// False when the range begins to be read, true when all of it has been sent.
+	Done bool `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	// How many changes were sent for it so far.
+	Sent          int64 `protobuf:"varint,6,opt,name=sent,proto3" json:"sent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LostRange) Reset() {
+	*x = LostRange{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LostRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LostRange) ProtoMessage() {}
+
+func (x *LostRange) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LostRange.ProtoReflect.Descriptor instead.
+func (*LostRange) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LostRange) GetObjectName() string {
+	if x != nil {
+		return x.ObjectName
+	}
+	return ""
+}
+
+func (x *LostRange) GetCause() LossCause {
+	if x != nil {
+		return x.Cause
+	}
+	return LossCause_LOSS_CAUSE_UNSPECIFIED
+}
+
+func (x *LostRange) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *LostRange) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *LostRange) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *LostRange) GetSent() int64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
 // WatchChangesRequest opens a stream.
 type WatchChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where to go on; empty to start now.
-	ResumeToken   string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Our names of the objects to watch, as in the mapping file; empty means account and contact. A token is good for the
+	// objects it was made for.
+	Objects       []string `protobuf:"bytes,2,rep,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchChangesRequest) Reset() {
 	*x = WatchChangesRequest{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[1]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +455,7 @@ func (x *WatchChangesRequest) String() string {
 func (*WatchChangesRequest) ProtoMessage() {}
 
 func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[1]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +468,7 @@ func (x *WatchChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesRequest.ProtoReflect.Descriptor instead.
 func (*WatchChangesRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{1}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WatchChangesRequest) GetResumeToken() string {
@@ -308,20 +478,29 @@ func (x *WatchChangesRequest) GetResumeToken() string {
 	return ""
 }
 
+func (x *WatchChangesRequest) GetObjects() []string {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
 // WatchChangesResponse carries changes and the position after them.
 type WatchChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Changes in the CRM's order; none in a heartbeat.
 	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Store this together with the effect of the changes; opening a stream with it goes on after them.
-	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Ranges that begin to be read again, before the changes, or that have been read, with or after their last changes.
+	Lost          []*LostRange `protobuf:"bytes,3,rep,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchChangesResponse) Reset() {
 	*x = WatchChangesResponse{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[2]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -333,7 +512,7 @@ func (x *WatchChangesResponse) String() string {
 func (*WatchChangesResponse) ProtoMessage() {}
 
 func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[2]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -346,7 +525,7 @@ func (x *WatchChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchChangesResponse.ProtoReflect.Descriptor instead.
 func (*WatchChangesResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{2}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WatchChangesResponse) GetChanges() []*Change {
@@ -363,6 +542,187 @@ func (x *WatchChangesResponse) GetResumeToken() string {
 	return ""
 }
 
+func (x *WatchChangesResponse) GetLost() []*LostRange {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+// PlatformEvent is one event.
+type PlatformEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique within the CRM and stable: the same event always has the same id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it was published, by the CRM's clock.
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// Values by our names of the fields; empty fields are left out.
+	Fields        map[string]*FieldValue `protobuf:"bytes,3,rep,name=fields,proto3" json:"fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlatformEvent) Reset() {
+	*x = PlatformEvent{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlatformEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlatformEvent) ProtoMessage() {}
+
+func (x *PlatformEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlatformEvent.ProtoReflect.Descriptor instead.
+func (*PlatformEvent) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PlatformEvent) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PlatformEvent) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
+}
+
+func (x *PlatformEvent) GetFields() map[string]*FieldValue {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+// WatchEventsRequest opens a stream.
+type WatchEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Our name of the event, as in the mapping file.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Where to go on; empty to begin with the oldest event that the CRM keeps.
+	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsRequest) Reset() {
+	*x = WatchEventsRequest{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsRequest) ProtoMessage() {}
+
+func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchEventsRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *WatchEventsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchEventsResponse carries events and the position after them.
+type WatchEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Events in the CRM's order; none in a heartbeat.
+	Events []*PlatformEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Store this together with the effect of the events; opening a stream with it goes on after them.
+	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsResponse) Reset() {
+	*x = WatchEventsResponse{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsResponse) ProtoMessage() {}
+
+func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
+func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WatchEventsResponse) GetEvents() []*PlatformEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *WatchEventsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
 // GetUsageRequest asks for the allowance.
 type GetUsageRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -372,7 +732,7 @@ type GetUsageRequest struct {
 
 func (x *GetUsageRequest) Reset() {
 	*x = GetUsageRequest{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[3]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +744,7 @@ func (x *GetUsageRequest) String() string {
 func (*GetUsageRequest) ProtoMessage() {}
 
 func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[3]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +757,7 @@ func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
 func (*GetUsageRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{3}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{7}
 }
 
 // GetUsageResponse carries the allowance.
@@ -415,7 +775,7 @@ type GetUsageResponse struct {
 
 func (x *GetUsageResponse) Reset() {
 	*x = GetUsageResponse{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +787,7 @@ func (x *GetUsageResponse) String() string {
 func (*GetUsageResponse) ProtoMessage() {}
 
 func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +800,7 @@ func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
 func (*GetUsageResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{4}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetUsageResponse) GetUsed() int64 {
@@ -468,7 +828,7 @@ var File_selfsame_salesforce_v1_change_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\n" +
-	"+selfsame/salesforce/v1/change_service.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$selfsame/salesforce/v1/account.proto\"\x9c\x03\n" +
+	"+selfsame/salesforce/v1/change_service.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$selfsame/salesforce/v1/account.proto\x1a#selfsame/salesforce/v1/record.proto\"\xf5\x03\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\".selfsame.salesforce.v1.ChangeKindR\x04kind\x126\n" +
@@ -479,11 +839,38 @@ const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\x0echanged_fields\x18\x06 \x03(\tR\rchangedFields\x12\x1b\n" +
 	"\town_write\x18\a \x01(\bR\bownWrite\x129\n" +
 	"\aaccount\x18\b \x01(\v2\x1f.selfsame.salesforce.v1.AccountR\aaccount\x129\n" +
-	"\acontact\x18\t \x01(\v2\x1f.selfsame.salesforce.v1.ContactR\acontact\"B\n" +
+	"\acontact\x18\t \x01(\v2\x1f.selfsame.salesforce.v1.ContactR\acontact\x12\x1f\n" +
+	"\vobject_name\x18\n" +
+	" \x01(\tR\n" +
+	"objectName\x126\n" +
+	"\x06record\x18\v \x01(\v2\x1e.selfsame.salesforce.v1.RecordR\x06record\"\xef\x01\n" +
+	"\tLostRange\x12\x1f\n" +
+	"\vobject_name\x18\x01 \x01(\tR\n" +
+	"objectName\x127\n" +
+	"\x05cause\x18\x02 \x01(\x0e2!.selfsame.salesforce.v1.LossCauseR\x05cause\x12.\n" +
+	"\x04from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04done\x18\x05 \x01(\bR\x04done\x12\x12\n" +
+	"\x04sent\x18\x06 \x01(\x03R\x04sent\"\x84\x01\n" +
 	"\x13WatchChangesRequest\x12+\n" +
-	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vresumeToken\"s\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vresumeToken\x12@\n" +
+	"\aobjects\x18\x02 \x03(\tB&\xbaH#\x92\x01 \x10\x10\x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,63}$R\aobjects\"\xaa\x01\n" +
 	"\x14WatchChangesResponse\x128\n" +
 	"\achanges\x18\x01 \x03(\v2\x1e.selfsame.salesforce.v1.ChangeR\achanges\x12!\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\x125\n" +
+	"\x04lost\x18\x03 \x03(\v2!.selfsame.salesforce.v1.LostRangeR\x04lost\"\x88\x02\n" +
+	"\rPlatformEvent\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12=\n" +
+	"\fpublish_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12I\n" +
+	"\x06fields\x18\x03 \x03(\v21.selfsame.salesforce.v1.PlatformEvent.FieldsEntryR\x06fields\x1a]\n" +
+	"\vFieldsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x128\n" +
+	"\x05value\x18\x02 \x01(\v2\".selfsame.salesforce.v1.FieldValueR\x05value:\x028\x01\"x\n" +
+	"\x12WatchEventsRequest\x125\n" +
+	"\x06object\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,63}$R\x06object\x12+\n" +
+	"\fresume_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vresumeToken\"w\n" +
+	"\x13WatchEventsResponse\x12=\n" +
+	"\x06events\x18\x01 \x03(\v2%.selfsame.salesforce.v1.PlatformEventR\x06events\x12!\n" +
 	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"\x11\n" +
 	"\x0fGetUsageRequest\"Y\n" +
 	"\x10GetUsageResponse\x12\x12\n" +
@@ -497,13 +884,19 @@ const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\x13CHANGE_KIND_UPDATED\x10\x02\x12\x17\n" +
 	"\x13CHANGE_KIND_DELETED\x10\x03\x12\x19\n" +
 	"\x15CHANGE_KIND_UNDELETED\x10\x04\x12\x18\n" +
-	"\x14CHANGE_KIND_OVERFLOW\x10\x05*H\n" +
+	"\x14CHANGE_KIND_OVERFLOW\x10\x05*Z\n" +
 	"\x06Object\x12\x16\n" +
 	"\x12OBJECT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eOBJECT_ACCOUNT\x10\x01\x12\x12\n" +
-	"\x0eOBJECT_CONTACT\x10\x022\xe5\x01\n" +
+	"\x0eOBJECT_CONTACT\x10\x02\x12\x10\n" +
+	"\fOBJECT_OTHER\x10\x03*Y\n" +
+	"\tLossCause\x12\x1a\n" +
+	"\x16LOSS_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13LOSS_CAUSE_POSITION\x10\x01\x12\x17\n" +
+	"\x13LOSS_CAUSE_OVERFLOW\x10\x022\xd4\x02\n" +
 	"\rChangeService\x12p\n" +
-	"\fWatchChanges\x12+.selfsame.salesforce.v1.WatchChangesRequest\x1a,.selfsame.salesforce.v1.WatchChangesResponse\"\x03\x90\x02\x010\x01\x12b\n" +
+	"\fWatchChanges\x12+.selfsame.salesforce.v1.WatchChangesRequest\x1a,.selfsame.salesforce.v1.WatchChangesResponse\"\x03\x90\x02\x010\x01\x12m\n" +
+	"\vWatchEvents\x12*.selfsame.salesforce.v1.WatchEventsRequest\x1a+.selfsame.salesforce.v1.WatchEventsResponse\"\x03\x90\x02\x010\x01\x12b\n" +
 	"\bGetUsage\x12'.selfsame.salesforce.v1.GetUsageRequest\x1a(.selfsame.salesforce.v1.GetUsageResponse\"\x03\x90\x02\x01B\xf9\x01\n" +
 	"\x1acom.selfsame.salesforce.v1B\x12ChangeServiceProtoP\x01ZMgithub.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1;salesforcev1\xa2\x02\x03SSX\xaa\x02\x16Selfsame.Salesforce.V1\xca\x02\x16Selfsame\\Salesforce\\V1\xe2\x02\"Selfsame\\Salesforce\\V1\\GPBMetadata\xea\x02\x18Selfsame::Salesforce::V1b\x06proto3"
 
@@ -519,36 +912,55 @@ func file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_salesforce_v1_change_service_proto_rawDescData
 }
 
-var file_selfsame_salesforce_v1_change_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_selfsame_salesforce_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_selfsame_salesforce_v1_change_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_selfsame_salesforce_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_selfsame_salesforce_v1_change_service_proto_goTypes = []any{
 	(ChangeKind)(0),               // 0: selfsame.salesforce.v1.ChangeKind
 	(Object)(0),                   // 1: selfsame.salesforce.v1.Object
-	(*Change)(nil),                // 2: selfsame.salesforce.v1.Change
-	(*WatchChangesRequest)(nil),   // 3: selfsame.salesforce.v1.WatchChangesRequest
-	(*WatchChangesResponse)(nil),  // 4: selfsame.salesforce.v1.WatchChangesResponse
-	(*GetUsageRequest)(nil),       // 5: selfsame.salesforce.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),      // 6: selfsame.salesforce.v1.GetUsageResponse
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*Account)(nil),               // 8: selfsame.salesforce.v1.Account
-	(*Contact)(nil),               // 9: selfsame.salesforce.v1.Contact
+	(LossCause)(0),                // 2: selfsame.salesforce.v1.LossCause
+	(*Change)(nil),                // 3: selfsame.salesforce.v1.Change
+	(*LostRange)(nil),             // 4: selfsame.salesforce.v1.LostRange
+	(*WatchChangesRequest)(nil),   // 5: selfsame.salesforce.v1.WatchChangesRequest
+	(*WatchChangesResponse)(nil),  // 6: selfsame.salesforce.v1.WatchChangesResponse
+	(*PlatformEvent)(nil),         // 7: selfsame.salesforce.v1.PlatformEvent
+	(*WatchEventsRequest)(nil),    // 8: selfsame.salesforce.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),   // 9: selfsame.salesforce.v1.WatchEventsResponse
+	(*GetUsageRequest)(nil),       // 10: selfsame.salesforce.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),      // 11: selfsame.salesforce.v1.GetUsageResponse
+	nil,                           // 12: selfsame.salesforce.v1.PlatformEvent.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Account)(nil),               // 14: selfsame.salesforce.v1.Account
+	(*Contact)(nil),               // 15: selfsame.salesforce.v1.Contact
+	(*Record)(nil),                // 16: selfsame.salesforce.v1.Record
+	(*FieldValue)(nil),            // 17: selfsame.salesforce.v1.FieldValue
 }
 var file_selfsame_salesforce_v1_change_service_proto_depIdxs = []int32{
-	0, // 0: selfsame.salesforce.v1.Change.kind:type_name -> selfsame.salesforce.v1.ChangeKind
-	1, // 1: selfsame.salesforce.v1.Change.object:type_name -> selfsame.salesforce.v1.Object
-	7, // 2: selfsame.salesforce.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
-	8, // 3: selfsame.salesforce.v1.Change.account:type_name -> selfsame.salesforce.v1.Account
-	9, // 4: selfsame.salesforce.v1.Change.contact:type_name -> selfsame.salesforce.v1.Contact
-	2, // 5: selfsame.salesforce.v1.WatchChangesResponse.changes:type_name -> selfsame.salesforce.v1.Change
-	3, // 6: selfsame.salesforce.v1.ChangeService.WatchChanges:input_type -> selfsame.salesforce.v1.WatchChangesRequest
-	5, // 7: selfsame.salesforce.v1.ChangeService.GetUsage:input_type -> selfsame.salesforce.v1.GetUsageRequest
-	4, // 8: selfsame.salesforce.v1.ChangeService.WatchChanges:output_type -> selfsame.salesforce.v1.WatchChangesResponse
-	6, // 9: selfsame.salesforce.v1.ChangeService.GetUsage:output_type -> selfsame.salesforce.v1.GetUsageResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: selfsame.salesforce.v1.Change.kind:type_name -> selfsame.salesforce.v1.ChangeKind
+	1,  // 1: selfsame.salesforce.v1.Change.object:type_name -> selfsame.salesforce.v1.Object
+	13, // 2: selfsame.salesforce.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
+	14, // 3: selfsame.salesforce.v1.Change.account:type_name -> selfsame.salesforce.v1.Account
+	15, // 4: selfsame.salesforce.v1.Change.contact:type_name -> selfsame.salesforce.v1.Contact
+	16, // 5: selfsame.salesforce.v1.Change.record:type_name -> selfsame.salesforce.v1.Record
+	2,  // 6: selfsame.salesforce.v1.LostRange.cause:type_name -> selfsame.salesforce.v1.LossCause
+	13, // 7: selfsame.salesforce.v1.LostRange.from:type_name -> google.protobuf.Timestamp
+	13, // 8: selfsame.salesforce.v1.LostRange.until:type_name -> google.protobuf.Timestamp
+	3,  // 9: selfsame.salesforce.v1.WatchChangesResponse.changes:type_name -> selfsame.salesforce.v1.Change
+	4,  // 10: selfsame.salesforce.v1.WatchChangesResponse.lost:type_name -> selfsame.salesforce.v1.LostRange
+	13, // 11: selfsame.salesforce.v1.PlatformEvent.publish_time:type_name -> google.protobuf.Timestamp
+	12, // 12: selfsame.salesforce.v1.PlatformEvent.fields:type_name -> selfsame.salesforce.v1.PlatformEvent.FieldsEntry
+	7,  // 13: selfsame.salesforce.v1.WatchEventsResponse.events:type_name -> selfsame.salesforce.v1.PlatformEvent
+	17, // 14: selfsame.salesforce.v1.PlatformEvent.FieldsEntry.value:type_name -> selfsame.salesforce.v1.FieldValue
+	5,  // 15: selfsame.salesforce.v1.ChangeService.WatchChanges:input_type -> selfsame.salesforce.v1.WatchChangesRequest
+	8,  // 16: selfsame.salesforce.v1.ChangeService.WatchEvents:input_type -> selfsame.salesforce.v1.WatchEventsRequest
+	10, // 17: selfsame.salesforce.v1.ChangeService.GetUsage:input_type -> selfsame.salesforce.v1.GetUsageRequest
+	6,  // 18: selfsame.salesforce.v1.ChangeService.WatchChanges:output_type -> selfsame.salesforce.v1.WatchChangesResponse
+	9,  // 19: selfsame.salesforce.v1.ChangeService.WatchEvents:output_type -> selfsame.salesforce.v1.WatchEventsResponse
+	11, // 20: selfsame.salesforce.v1.ChangeService.GetUsage:output_type -> selfsame.salesforce.v1.GetUsageResponse
+	18, // [18:21] is the sub-list for method output_type
+	15, // [15:18] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_change_service_proto_init() }
@@ -557,13 +969,14 @@ func file_selfsame_salesforce_v1_change_service_proto_init() {
 		return
 	}
 	file_selfsame_salesforce_v1_account_proto_init()
+	file_selfsame_salesforce_v1_record_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_change_service_proto_rawDesc), len(file_selfsame_salesforce_v1_change_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   5,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

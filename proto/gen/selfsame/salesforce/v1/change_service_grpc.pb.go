@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ChangeService_WatchChanges_FullMethodName = "/selfsame.salesforce.v1.ChangeService/WatchChanges"
+	ChangeService_WatchEvents_FullMethodName  = "/selfsame.salesforce.v1.ChangeService/WatchEvents"
 	ChangeService_GetUsage_FullMethodName     = "/selfsame.salesforce.v1.ChangeService/GetUsage"
 )
 
@@ -34,9 +35,16 @@ type ChangeServiceClient interface {
 	// WatchChanges sends the changes after a resume token and then every new one. The first message comes at once and
 	// carries the position of the stream even when there is nothing to send; an idle stream sends an empty message with its
 	// position. An empty token starts now: no change made after the first message is missed.
-	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when the changes after the token are no longer kept: the caller must
-	// read everything again; the service never goes on from a later position by itself.
+	// The service never goes on from a later position by itself. When changes after the token are no longer kept, or the CRM
+	// lost count of them, the stream marks the range that was lost and brings every record that changed in it, before it goes
+	// on. CHANGE_KIND_OVERFLOW is sent when that cannot be done, because the CRM has forgotten deletions of that time;
+	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when the token does not say where the range begins, or belongs to
+	// another org. In both cases the caller must read everything again.
 	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
+	// WatchEvents sends the platform events of one kind after a resume token and then every new one. Platform events are kept
+	// nowhere else: FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED means that events are lost for good, and the caller decides
+	// where to go on.
+	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 	// GetUsage tells how much of the CRM's daily API allowance is used, as last reported by the CRM.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error)
 }
@@ -68,6 +76,25 @@ func (c *changeServiceClient) WatchChanges(ctx context.Context, in *WatchChanges
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChangeService_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesResponse]
 
+func (c *changeServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ChangeService_ServiceDesc.Streams[1], ChangeService_WatchEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchEventsRequest, WatchEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChangeService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
+
 func (c *changeServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetUsageResponse)
@@ -87,9 +114,16 @@ type ChangeServiceServer interface {
 	// WatchChanges sends the changes after a resume token and then every new one. The first message comes at once and
 	// carries the position of the stream even when there is nothing to send; an idle stream sends an empty message with its
 	// position. An empty token starts now: no change made after the first message is missed.
-	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when the changes after the token are no longer kept: the caller must
-	// read everything again; the service never goes on from a later position by itself.
+	// The service never goes on from a later position by itself. When changes after the token are no longer kept, or the CRM
+	// lost count of them, the stream marks the range that was lost and brings every record that changed in it, before it goes
+	// on. CHANGE_KIND_OVERFLOW is sent when that cannot be done, because the CRM has forgotten deletions of that time;
+	// FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED when the token does not say where the range begins, or belongs to
+	// another org. In both cases the caller must read everything again.
 	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
+	// WatchEvents sends the platform events of one kind after a resume token and then every new one. Platform events are kept
+	// nowhere else: FAILED_PRECONDITION with RESUME_TOKEN_EXPIRED means that events are lost for good, and the caller decides
+	// where to go on.
+	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	// GetUsage tells how much of the CRM's daily API allowance is used, as last reported by the CRM.
 	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
 	mustEmbedUnimplementedChangeServiceServer()
@@ -104,6 +138,9 @@ type UnimplementedChangeServiceServer struct{}
 
 func (UnimplementedChangeServiceServer) WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchChanges not implemented")
+}
+func (UnimplementedChangeServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
 }
 func (UnimplementedChangeServiceServer) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
@@ -140,6 +177,17 @@ func _ChangeService_WatchChanges_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChangeService_WatchChangesServer = grpc.ServerStreamingServer[WatchChangesResponse]
 
+func _ChangeService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ChangeServiceServer).WatchEvents(m, &grpc.GenericServerStream[WatchEventsRequest, WatchEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChangeService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
+
 func _ChangeService_GetUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetUsageRequest)
 	if err := dec(in); err != nil {
@@ -174,6 +222,11 @@ var ChangeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchChanges",
 			Handler:       _ChangeService_WatchChanges_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchEvents",
+			Handler:       _ChangeService_WatchEvents_Handler,
 			ServerStreams: true,
 		},
 	},
