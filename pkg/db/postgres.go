@@ -15,7 +15,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
-	"github.com/selfsame-io/selfsame/pkg/retry"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
@@ -60,23 +59,7 @@ func openPostgres(ctx context.Context, dsn string, t *telemetry.Telemetry) (*DB,
 
 // pgTx runs fn at READ COMMITTED and again after a deadlock or serialization failure.
 func (d *DB) pgTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
-	backoff := retry.Backoff{Min: 2 * time.Millisecond, Max: 200 * time.Millisecond, Jitter: 0.5}
-	for attempt := 1; ; attempt++ {
-		err := d.pgOnce(ctx, fn)
-		if !serialization(err) {
-			return err
-		}
-		if attempt == maxTxAttempts {
-			return fault.Wrap(fault.Conflict, "TRANSACTION_CONFLICT", err, "too many concurrent changes")
-		}
-		timer := time.NewTimer(backoff.Next(attempt))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		}
-	}
+	return repeat(ctx, func() error { return d.pgOnce(ctx, fn) })
 }
 
 func (d *DB) pgOnce(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {

@@ -4,13 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
@@ -31,20 +30,38 @@ type SQLStore struct {
 	// first use.
 	Tombstone time.Duration
 
-	db     *db.DB
-	secret []byte
-	now    func() time.Time // nil: PostgreSQL's clock
-	clock  string           // SQL for now, from $1
+	db      *db.DB
+	secrets [][]byte
+	now     func() time.Time // nil: PostgreSQL's clock
+	clock   string           // SQL for now, from $1
+	durable Durability
+	text    map[string]string // statements with the clock filled in
 }
 
 var _ Store = (*SQLStore)(nil)
 
-// NewSQLStore returns a store in d and creates its table. Secret, at least 16 bytes, keys the HMAC that hides callers
-// and keys from whoever reads the table; changing it forgets everything. A nil now means the clock of the store, which
-// is what production uses; tests pass their own.
-func NewSQLStore(d *db.DB, secret []byte, now func() time.Time) (*SQLStore, error) {
-	if len(secret) < minSecret {
-		return nil, fmt.Errorf("idempotency store: the secret has %d bytes, want at least %d", len(secret), minSecret)
+// SQLOption changes a SQLStore.
+type SQLOption func(*SQLStore)
+
+// OtherSecrets are secrets under which records may exist besides those of the first secret, while it is being replaced.
+// To replace a secret: give every replica the new one here; when all have it, make it the first and give the old one
+// here; leave the old one out after the longest retention.
+func OtherSecrets(secrets ...[]byte) SQLOption {
+	return func(s *SQLStore) { s.secrets = append(s.secrets, secrets...) }
+}
+
+// NewSQLStore returns a store in d and creates its tables. Secret, at least 16 bytes, keys the HMAC that hides callers
+// and keys from whoever reads the table; a store with another secret finds nothing of it (see OtherSecrets). A nil now
+// means the clock of the store, which is what production uses; tests pass their own. It refuses a read replica.
+func NewSQLStore(d *db.DB, secret []byte, now func() time.Time, opts ...SQLOption) (*SQLStore, error) {
+	s := &SQLStore{db: d, secrets: [][]byte{secret}, now: now, clock: "CAST($1 AS BIGINT)", text: map[string]string{}}
+	for _, o := range opts {
+		o(s)
+	}
+	for _, secret := range s.secrets {
+		if len(secret) < minSecret {
+			return nil, fmt.Errorf("idempotency store: the secret has %d bytes, want at least %d", len(secret), minSecret)
+		}
 	}
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -52,10 +69,12 @@ func NewSQLStore(d *db.DB, secret []byte, now func() time.Time) (*SQLStore, erro
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if s.durable, err = durability(ctx, d); err != nil {
+		return nil, fmt.Errorf("idempotency store: %w", err)
+	}
 	if err := d.Migrate(ctx, files, migrationTable); err != nil {
 		return nil, fmt.Errorf("idempotency store: %w", err)
 	}
-	s := &SQLStore{db: d, secret: secret, now: now, clock: "CAST($1 AS BIGINT)"}
 	switch {
 	case now != nil:
 	case d.Engine() == db.PostgreSQL:
@@ -64,8 +83,52 @@ func NewSQLStore(d *db.DB, secret []byte, now func() time.Time) (*SQLStore, erro
 	default:
 		s.now = time.Now
 	}
+	dialect := []string{"{now}", s.clock, "{skip}", d.SkipLocked(), "{share}", "", "{text}", "", "{bytea}", ""}
+	if d.Engine() == db.PostgreSQL {
+		// What copies from a row waits for whoever changes it.
+		dialect = []string{"{now}", s.clock, "{skip}", d.SkipLocked(), "{share}", " FOR SHARE", "{text}", "::text", "{bytea}", "::bytea"}
+	}
+	for _, text := range statements() {
+		s.text[text] = strings.NewReplacer(dialect...).Replace(text)
+	}
 	return s, nil
 }
+
+// durability asks the database what a commit means.
+func durability(ctx context.Context, d *db.DB) (Durability, error) {
+	if d.Engine() != db.PostgreSQL {
+		var level int
+		if err := d.Read().QueryRowContext(ctx, "PRAGMA synchronous").Scan(&level); err != nil {
+			return 0, fmt.Errorf("read the durability of the database: %w", err)
+		}
+		if level < 2 {
+			return Replicated, nil
+		}
+		return Durable, nil
+	}
+	var standby bool
+	var commit, fsync string
+	if err := d.Read().QueryRowContext(ctx, "SELECT pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync')").
+		Scan(&standby, &commit, &fsync); err != nil {
+		return 0, fmt.Errorf("read the durability of the database: %w", err)
+	}
+	switch {
+	case standby:
+		return 0, errors.New("the database is a read replica, which answers late and claims nothing")
+	case commit == "off" || fsync == "off":
+		return Replicated, nil
+	default:
+		return Durable, nil
+	}
+}
+
+// Capabilities implements Store.
+func (s *SQLStore) Capabilities() Capabilities {
+	return Capabilities{Durability: s.durable, Shared: s.db.Engine() == db.PostgreSQL, Transactional: true}
+}
+
+// Digest implements Store.
+func (s *SQLStore) Digest(scope Scope) Digest { return scope.Digest(s.secrets[0]) }
 
 // at is the argument $1 of every statement: the time, or nothing to add to the database's own.
 func (s *SQLStore) at() int64 {
@@ -75,57 +138,152 @@ func (s *SQLStore) at() int64 {
 	return s.now().UnixMicro()
 }
 
-// sql fills in the clock.
-func (s *SQLStore) sql(text string) string { return strings.ReplaceAll(text, "{now}", s.clock) }
+// sql returns a statement with the clock filled in.
+func (s *SQLStore) sql(text string) string { return s.text[text] }
 
 const (
-	sqlRead = `SELECT fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, {now}
- FROM idempotency WHERE k = $2`
+	columns = `fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at`
 
-	sqlInsert = `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace)
- VALUES ($2, $3, 'c', 1, $4, $5, {now} + $6, {now} + $7, FALSE, NULL, '', $8)
- ON CONFLICT (k) DO NOTHING RETURNING fence`
+	sqlRead = `SELECT ` + columns + `, {now} FROM idempotency WHERE k = $2`
+
+	sqlInsert = `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at)
+ VALUES ($2, $3, 'c', 1, $4, $5, {now} + $6, {now} + $7, FALSE, NULL, '', $8, $9, {now})
+ ON CONFLICT (k) DO NOTHING`
+
+	// One round trip: no row is claimed and none found only if another claim was committed in between.
+	sqlBegin = `WITH won AS (` + sqlInsert + ` RETURNING fence)
+ SELECT TRUE, ''::bytea, 'c', fence, ''::bytea, FALSE, 0::bigint, 0::bigint, FALSE, NULL::bytea, '', '', '', 0::bigint, 0::bigint FROM won
+ UNION ALL SELECT FALSE, ` + columns + `, {now} FROM idempotency WHERE k = $2`
 
 	// Only if the record is as it was read: same attempt, same state, no heartbeat since.
 	sqlTake = `UPDATE idempotency SET state = 'c', fence = fence + 1, fp = $3, owner = $4, recoverable = $5, lease_until = {now} + $6,
- expires_at = {now} + $7, answer_ok = FALSE, answer = NULL, resource = '', trace = $8
- WHERE k = $2 AND fence = $9 AND state = $10 AND lease_until = $11`
+ expires_at = {now} + $7, answer_ok = FALSE, answer = NULL, resource = '', trace = $8, method = $9, claimed_at = {now}, subject = NULL
+ WHERE k = $2 AND fence = $10 AND state = $11 AND lease_until = $12`
 
 	sqlDoubt = `UPDATE idempotency SET state = 'u', expires_at = {now}
  WHERE k = $2 AND fence = $3 AND state = 'c' AND lease_until = $4`
 
-	sqlHeartbeat = `UPDATE idempotency SET lease_until = {now} + $4, expires_at = {now} + $4 + $5
- WHERE k = $2 AND fence = $3 AND state = 'c'`
+	held = ` WHERE k = $2 AND fence = $3 AND owner = $4 AND state = 'c'`
 
-	sqlComplete = `UPDATE idempotency SET state = 'd', answer_ok = $4, answer = $5, resource = $6, expires_at = {now} + $7
- WHERE k = $2 AND fence = $3 AND state = 'c'`
+	sqlHeartbeat = `UPDATE idempotency SET lease_until = {now} + $5, expires_at = {now} + $5 + $6` + held
 
-	sqlEnd = `UPDATE idempotency SET state = $4, lease_until = {now}, expires_at = {now} + $5
- WHERE k = $2 AND fence = $3 AND state = 'c'`
+	sqlComplete = `UPDATE idempotency SET state = 'd', answer_ok = $5, answer = $6, resource = $7, subject = $8, expires_at = {now} + $9` + held
 
-	sqlBury = `UPDATE idempotency SET state = 't', answer = NULL, expires_at = {now} + $2
- WHERE k IN (SELECT k FROM idempotency WHERE state = 'd' AND expires_at <= {now} LIMIT $3{skip})`
+	sqlEnd = `UPDATE idempotency SET state = $5, lease_until = {now}, expires_at = {now} + $6` + held
 
-	sqlVanished = `UPDATE idempotency SET state = 'u'
- WHERE k IN (SELECT k FROM idempotency WHERE state = 'c' AND NOT recoverable AND lease_until <= {now} AND expires_at <= {now} LIMIT $2{skip})`
+	sqlStep = `INSERT INTO idempotency_steps (k, step, fence, result)
+ SELECT k, $5{text}, fence, $6{bytea} FROM idempotency` + held + ` AND {now} > 0{share} ON CONFLICT (k, step) DO NOTHING`
 
-	sqlDelete = `DELETE FROM idempotency
- WHERE k IN (SELECT k FROM idempotency WHERE (state IN ('r', 't') OR (state = 'c' AND recoverable AND lease_until <= {now}))
- AND expires_at <= {now} LIMIT $2{skip})`
+	sqlHeld = `SELECT count(*) FROM idempotency` + held + ` AND {now} > 0`
+
+	sqlSteps = `SELECT step, result FROM idempotency_steps WHERE k = $1`
 )
 
+type scanner interface{ Scan(dest ...any) error }
+
+func (r *record) scan(row scanner, more ...any) error {
+	return row.Scan(append(more, &r.fingerprint, &r.state, &r.fence, &r.owner, &r.recoverable, &r.lease, &r.expires,
+		&r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &r.method, &r.claimed)...)
+}
+
 func (s *SQLStore) read(ctx context.Context, q db.Querier, d Digest) (r record, now int64, err error) {
-	err = q.QueryRowContext(ctx, s.sql(sqlRead), s.at(), d[:]).Scan(&r.fingerprint, &r.state, &r.fence, &r.owner, &r.recoverable,
-		&r.lease, &r.expires, &r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &now)
+	err = r.scan(tail{q.QueryRowContext(ctx, s.sql(sqlRead), s.at(), d[:]), &now})
 	return r, now, err
 }
 
-// Begin implements Store. It reads first: a finished call is then answered without a transaction, a lock or a write.
+// tail scans one column more, the last.
+type tail struct {
+	scanner
+	last any
+}
+
+func (t tail) Scan(dest ...any) error { return t.scanner.Scan(append(dest, t.last)...) }
+
+// Begin implements Store. A finished call is answered without a lock or a write.
 func (s *SQLStore) Begin(ctx context.Context, c Claim) (Result, error) {
-	d := c.Scope.digest(s.secret)
+	var (
+		res Result
+		err error
+	)
+	switch {
+	case len(s.secrets) > 1:
+		res, err = s.beginRotating(ctx, c)
+	case s.db.Engine() == db.PostgreSQL:
+		res, err = s.beginSingle(ctx, c)
+	default:
+		res, err = s.beginTx(ctx, c)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("claim idempotency key: %w", err)
+	}
+	return res, nil
+}
+
+// beginSingle is for PostgreSQL: each statement is a transaction, most claims are one statement.
+func (s *SQLStore) beginSingle(ctx context.Context, c Claim) (Result, error) {
+	d := s.Digest(c.Scope)
+	for range maxRaces {
+		var (
+			won bool
+			r   record
+			now int64
+		)
+		err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
+			return r.scan(tail{e.QueryRowContext(ctx, s.sql(sqlBegin), s.claimArgs(d, c)...), &now}, &won)
+		})
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			continue // somebody else's claim was committed meanwhile
+		case err != nil:
+			return Result{}, err
+		case won:
+			return c.first(d), nil
+		}
+		res, done, err := s.advance(d, c, r, now, func(fn func(ctx context.Context, e db.Execer) error) error { return s.db.Single(ctx, fn) })
+		if done || err != nil {
+			return res, err
+		}
+	}
+	return c.lostRaces(d), nil
+}
+
+// lostRaces is for a claim that somebody else was always faster than.
+func (c Claim) lostRaces(d Digest) Result {
+	return Result{Outcome: InProgress, Digest: d, Remaining: c.Lease}
+}
+
+func (s *SQLStore) claimArgs(d Digest, c Claim) []any {
+	return []any{s.at(), d[:], c.Fingerprint, c.Owner, c.Takeover, c.Lease.Microseconds(), (c.Lease + c.Retention).Microseconds(), c.Trace, c.Scope.Method}
+}
+
+// advance does with the record that was read what the state machine says. It reports false if the record changed since.
+func (s *SQLStore) advance(d Digest, c Claim, r record, now int64, run func(func(context.Context, db.Execer) error) error) (Result, bool, error) {
+	res, step := c.decide(d, r, now)
+	var done bool
+	var err error
+	switch step {
+	case stepNone:
+		return res, true, nil
+	case stepTake:
+		err = run(func(ctx context.Context, e db.Execer) (err error) {
+			done, err = changed(e.ExecContext(ctx, s.sql(sqlTake), append(s.claimArgs(d, c), r.fence, string(r.state), r.lease)...))
+			return err
+		})
+	case stepDoubt:
+		err = run(func(ctx context.Context, e db.Execer) (err error) {
+			done, err = changed(e.ExecContext(ctx, s.sql(sqlDoubt), s.at(), d[:], r.fence, r.lease))
+			return err
+		})
+	}
+	return res, done, err
+}
+
+// beginTx is for SQLite: it reads beside the writer, and only a claim that is to change something becomes a transaction.
+func (s *SQLStore) beginTx(ctx context.Context, c Claim) (Result, error) {
+	d := s.Digest(c.Scope)
 	r, now, err := s.read(ctx, s.db.Read(), d)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return Result{}, fmt.Errorf("read idempotency record: %w", err)
+		return Result{}, err
 	}
 	if err == nil {
 		if res, step := c.decide(d, r, now); step == stepNone {
@@ -133,27 +291,18 @@ func (s *SQLStore) Begin(ctx context.Context, c Claim) (Result, error) {
 		}
 	}
 	var res Result
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var err error
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		res, err = s.begin(ctx, tx, d, c)
 		return err
 	})
-	if err != nil {
-		return Result{}, fmt.Errorf("claim idempotency key: %w", err)
-	}
-	return res, nil
+	return res, err
 }
 
 func (s *SQLStore) begin(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (Result, error) {
-	lease, keep := c.Lease.Microseconds(), (c.Lease + c.Retention).Microseconds()
 	for range maxRaces {
-		var fence int64
-		err := tx.QueryRowContext(ctx, s.sql(sqlInsert), s.at(), d[:], c.Fingerprint, c.Owner, c.Takeover, lease, keep, c.Trace).Scan(&fence)
-		if err == nil {
-			return Result{Outcome: Granted, Fence: fence, Grant: Grant{Digest: d, Fence: fence, Retention: c.Retention}}, nil
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return Result{}, err
+		won, err := changed(tx.ExecContext(ctx, s.sql(sqlInsert), s.claimArgs(d, c)...))
+		if err != nil || won {
+			return c.first(d), err
 		}
 		r, now, err := s.read(ctx, tx, d)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -162,132 +311,50 @@ func (s *SQLStore) begin(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (Re
 		if err != nil {
 			return Result{}, err
 		}
-		res, step := c.decide(d, r, now)
-		var done bool
-		switch step {
-		case stepNone:
-			return res, nil
-		case stepTake:
-			done, err = s.changed(tx.ExecContext(ctx, s.sql(sqlTake), s.at(), d[:], c.Fingerprint, c.Owner, c.Takeover, lease, keep, c.Trace,
-				r.fence, r.state, r.lease))
-		case stepDoubt:
-			done, err = s.changed(tx.ExecContext(ctx, s.sql(sqlDoubt), s.at(), d[:], r.fence, r.lease))
-		}
-		if err != nil {
-			return Result{}, err
-		}
-		if done {
-			return res, nil
+		res, done, err := s.advance(d, c, r, now, func(fn func(context.Context, db.Execer) error) error { return fn(ctx, tx) })
+		if done || err != nil {
+			return res, err
 		}
 	}
-	return Result{Outcome: InProgress, Remaining: c.Lease}, nil // someone always is faster
+	return c.lostRaces(d), nil
 }
 
-func (s *SQLStore) changed(res sql.Result, err error) (bool, error) {
+// beginRotating claims while records may exist under several secrets. Replicas may disagree on which comes first: a lock
+// that all of them take keeps two from claiming under different ones at once.
+func (s *SQLStore) beginRotating(ctx context.Context, c Claim) (Result, error) {
+	digests := make([]Digest, len(s.secrets))
+	lowest := ""
+	for i, secret := range s.secrets {
+		digests[i] = c.Scope.Digest(secret)
+		if h := hex.EncodeToString(digests[i][:]); lowest == "" || h < lowest {
+			lowest = h
+		}
+	}
+	var res Result
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := s.db.Lock(ctx, tx, "idempotency/"+lowest); err != nil {
+			return err
+		}
+		d := digests[0]
+		for _, other := range digests[1:] {
+			switch _, _, err := s.read(ctx, tx, other); {
+			case err == nil:
+				d = other
+			case !errors.Is(err, sql.ErrNoRows):
+				return err
+			}
+		}
+		var err error
+		res, err = s.begin(ctx, tx, d, c)
+		return err
+	})
+	return res, err
+}
+
+func changed(res sql.Result, err error) (bool, error) {
 	if err != nil {
 		return false, err
 	}
 	n, err := res.RowsAffected()
 	return n > 0, err
-}
-
-// Look implements Store.
-func (s *SQLStore) Look(ctx context.Context, g Grant) (Result, error) {
-	r, now, err := s.read(ctx, s.db.Read(), g.Digest)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Result{}, ErrStale
-	}
-	if err != nil {
-		return Result{}, fmt.Errorf("read idempotency record: %w", err)
-	}
-	return r.look(now), nil
-}
-
-// held runs a statement that must change the record of the grant.
-func (s *SQLStore) held(ctx context.Context, tx *sql.Tx, statement string, g Grant, args ...any) error {
-	ok, err := s.changed(tx.ExecContext(ctx, s.sql(statement), append([]any{s.at(), g.Digest[:], g.Fence}, args...)...))
-	if err == nil && !ok {
-		return ErrStale
-	}
-	return err
-}
-
-func (s *SQLStore) update(ctx context.Context, what, statement string, g Grant, args ...any) error {
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error { return s.held(ctx, tx, statement, g, args...) })
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
-// Heartbeat implements Store.
-func (s *SQLStore) Heartbeat(ctx context.Context, g Grant, lease time.Duration) error {
-	return s.update(ctx, "extend idempotency claim", sqlHeartbeat, g, lease.Microseconds(), g.Retention.Microseconds())
-}
-
-// Complete implements Store.
-func (s *SQLStore) Complete(ctx context.Context, g Grant, a Answer) error {
-	return s.update(ctx, "complete idempotency claim", sqlComplete, g, a.OK, a.Body, a.Resource, g.Retention.Microseconds())
-}
-
-// CompleteTx stores resp as the answer of the current call inside the handler's own transaction, so that the effect and
-// its answer are one. The handler must return resp and nil afterwards. It does nothing for a call without a claim. An
-// ErrStale means that another attempt took over: roll back.
-func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Message) error {
-	c, _ := callFrom(ctx)
-	if c.attempt == nil {
-		return nil
-	}
-	a, err := okAnswer(resp, c.attempt.resource)
-	if err != nil {
-		return err
-	}
-	if err := s.held(ctx, tx, sqlComplete, c.attempt.grant, a.OK, a.Body, a.Resource, c.attempt.grant.Retention.Microseconds()); err != nil {
-		return fmt.Errorf("complete idempotency claim: %w", err)
-	}
-	c.attempt.completed.Store(true)
-	return nil
-}
-
-// Release implements Store.
-func (s *SQLStore) Release(ctx context.Context, g Grant) error {
-	return s.update(ctx, "release idempotency claim", sqlEnd, g, stateReleased, g.Retention.Microseconds())
-}
-
-// Uncertain implements Store.
-func (s *SQLStore) Uncertain(ctx context.Context, g Grant) error {
-	return s.update(ctx, "mark idempotency claim uncertain", sqlEnd, g, stateUncertain, g.Retention.Microseconds())
-}
-
-// Purge implements Store.
-func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
-	tombstone := s.Tombstone
-	if tombstone <= 0 {
-		tombstone = DefaultTombstone
-	}
-	total := 0
-	for _, st := range []struct {
-		text string
-		args []any
-	}{
-		{sqlBury, []any{tombstone.Microseconds(), limit}},
-		{sqlVanished, []any{limit}},
-		{sqlDelete, []any{limit}},
-	} {
-		text := strings.ReplaceAll(s.sql(st.text), "{skip}", s.db.SkipLocked())
-		var n int64
-		err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			res, err := tx.ExecContext(ctx, text, append([]any{s.at()}, st.args...)...)
-			if err != nil {
-				return err
-			}
-			n, err = res.RowsAffected()
-			return err
-		})
-		if err != nil {
-			return total, fmt.Errorf("purge idempotency records: %w", err)
-		}
-		total += int(n)
-	}
-	return total, nil
 }

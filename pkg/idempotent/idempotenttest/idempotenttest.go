@@ -108,6 +108,18 @@ func Run(t *testing.T, newStore func(t *testing.T, now func() time.Time) idempot
 		"purging while others claim loses nothing":                  purgeRace,
 		"the trace of the first execution comes with its answer":    trace,
 		"an ended claim may be taken over at once (heartbeat of 0)": ended,
+		"a grant of another owner with the same fence is stale":     ownerCounts,
+		"steps outlive their attempt and keep their first result":   steps,
+		"a stale attempt records no step":                           staleStep,
+		"a verdict settles what nobody knew, once":                  resolve,
+		"a verdict leaves a living claim alone unless forced":       resolveLiving,
+		"erasing a subject leaves tombstones":                       erase,
+		"an expired answer is gone and not executed again":          expire,
+		"operators find records by state, method, digest and age":   list,
+		"stats tell what is open, abandoned and uncertain":          stats,
+		"an answer kept forever is never purged":                    forever,
+		"a store declares its durability":                           capabilities,
+		"a mismatch tells the stored fingerprint":                   mismatchTells,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,135 @@
+package idempotent
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+)
+
+// Look implements Store.
+func (s *SQLStore) Look(ctx context.Context, g Grant) (Result, error) {
+	r, now, err := s.read(ctx, s.db.Read(), g.Digest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Result{}, ErrStale
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("read idempotency record: %w", err)
+	}
+	return r.look(g.Digest, now), nil
+}
+
+// held runs a statement that must change the record of the grant.
+func (s *SQLStore) held(ctx context.Context, e db.Execer, statement string, g Grant, args ...any) error {
+	all := append(make([]any, 0, 4+len(args)), s.at(), g.Digest[:], g.Fence, g.Owner)
+	ok, err := changed(e.ExecContext(ctx, s.sql(statement), append(all, args...)...))
+	if err == nil && !ok {
+		return ErrStale
+	}
+	return err
+}
+
+func (s *SQLStore) update(ctx context.Context, what, statement string, g Grant, args ...any) error {
+	err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error { return s.held(ctx, e, statement, g, args...) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// Heartbeat implements Store.
+func (s *SQLStore) Heartbeat(ctx context.Context, g Grant, lease time.Duration) error {
+	return s.update(ctx, "extend idempotency claim", sqlHeartbeat, g, lease.Microseconds(), g.Retention.Microseconds())
+}
+
+// Complete implements Store.
+func (s *SQLStore) Complete(ctx context.Context, g Grant, a Answer) error {
+	return s.update(ctx, "complete idempotency claim", sqlComplete, g, s.answerArgs(a, g.Retention)...)
+}
+
+func (s *SQLStore) answerArgs(a Answer, retention time.Duration) []any {
+	return []any{a.OK, a.Body, a.Resource, s.subject(a.Subject), retention.Microseconds()}
+}
+
+func (s *SQLStore) subject(subject string) []byte {
+	if subject == "" {
+		return nil
+	}
+	return SubjectDigest(s.secrets[0], subject)
+}
+
+// CompleteTx stores resp as the answer of the current call inside the handler's own transaction, so that the effect and
+// its answer are one. The handler must return resp and nil afterwards. It does nothing for a call without a claim. An
+// ErrStale means that another attempt took over: roll back.
+func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Message) error {
+	c, _ := callFrom(ctx)
+	if c.attempt == nil {
+		return nil
+	}
+	a, err := okAnswer(resp, c.attempt.resource)
+	if err != nil {
+		return err
+	}
+	if err := s.held(ctx, tx, sqlComplete, c.attempt.grant, s.answerArgs(a, c.attempt.grant.Retention)...); err != nil {
+		return fmt.Errorf("complete idempotency claim: %w", err)
+	}
+	c.attempt.completed.Store(true)
+	return nil
+}
+
+// Release implements Store.
+func (s *SQLStore) Release(ctx context.Context, g Grant) error {
+	return s.update(ctx, "release idempotency claim", sqlEnd, g, string(Released), g.Retention.Microseconds())
+}
+
+// Uncertain implements Store.
+func (s *SQLStore) Uncertain(ctx context.Context, g Grant) error {
+	return s.update(ctx, "mark idempotency claim uncertain", sqlEnd, g, string(Uncertain), g.Retention.Microseconds())
+}
+
+// Step implements Store.
+func (s *SQLStore) Step(ctx context.Context, g Grant, name string, result []byte) error {
+	if result == nil {
+		result = []byte{}
+	}
+	err := s.update(ctx, "record idempotency step", sqlStep, g, name, result)
+	if !errors.Is(err, ErrStale) {
+		return err
+	}
+	// Nothing was inserted: the step is recorded already, or the claim is lost.
+	var n int
+	if err := s.db.Read().QueryRowContext(ctx, s.sql(sqlHeld), s.at(), g.Digest[:], g.Fence, g.Owner).Scan(&n); err != nil {
+		return fmt.Errorf("record idempotency step: %w", err)
+	}
+	if n == 0 {
+		return err
+	}
+	return nil
+}
+
+// Steps implements Store.
+func (s *SQLStore) Steps(ctx context.Context, g Grant) (map[string][]byte, error) {
+	rows, err := s.db.Read().QueryContext(ctx, sqlSteps, g.Digest[:])
+	if err != nil {
+		return nil, fmt.Errorf("read idempotency steps: %w", err)
+	}
+	defer rows.Close()
+	steps := map[string][]byte{}
+	for rows.Next() {
+		var name string
+		var result []byte
+		if err := rows.Scan(&name, &result); err != nil {
+			return nil, fmt.Errorf("read idempotency steps: %w", err)
+		}
+		steps[name] = result
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read idempotency steps: %w", err)
+	}
+	return steps, nil
+}
