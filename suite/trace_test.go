@@ -107,7 +107,7 @@ func TestOneTraceFromThePhoneToBothSystems(t *testing.T) {
 	var answer *remote.Answer
 	for answer == nil || answer.Status == http.StatusServiceUnavailable { // the services have just started: a phone tries again
 		answer, err = demo.Mobile(ctx, http.MethodPost, "/v1/customers", http.Header{
-			"Traceparent": {"00-" + phone + "-b7ad6b7169203331-01"}, "Idempotency-Key": {"traced"}, "Content-Type": {"application/json"},
+			"Traceparent": {"00-" + phone + "-b7ad6b7169203331-01"}, "Idempotency-Key": {"traced-from-the-phone"}, "Content-Type": {"application/json"},
 		}, []byte(`{"name":"Traced GmbH","phone":"+49 30 555"}`))
 		require.NoError(t, err)
 	}

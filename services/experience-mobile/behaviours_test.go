@@ -181,20 +181,20 @@ func keySyntax(t *testing.T, w *world) {
 	const name = `{"name":"Key Syntax GmbH"}`
 	a := w.do(t, "POST", "/v1/customers", body(name))
 	a.problem(t, 400, "IDEMPOTENCY_KEY_MISSING")
-	require.Equal(t, `</docs#IDEMPOTENCY_KEY_MISSING>; rel="describedby"`, a.header.Get("Link"))
-	for _, bad := range []string{"", `""`, "two words", strings.Repeat("k", 256), `"open`, `"bad\escape"`, "schlüssel", `"a", "b"`, "a,b"} {
-		w.do(t, "POST", "/v1/customers", body(name), key(bad)).problem(t, 400, "IDEMPOTENCY_KEY_INVALID")
+	require.Equal(t, `<`+publicURL+`/docs#IDEMPOTENCY_KEY_MISSING>; rel="describedby"`, a.header.Get("Link"))
+	for _, bad := range []string{"", `""`, "two words", strings.Repeat("k", 256), `"open`, `"bad\escape"`, "schlüssel", `"a", "b"`, "a,b", "fifteen-letters"} {
+		w.do(t, "POST", "/v1/customers", body(name), rawKey(bad)).problem(t, 400, "IDEMPOTENCY_KEY_INVALID")
 	}
-	w.do(t, "POST", "/v1/customers", body(name), key("one"), key("two")).problem(t, 400, "IDEMPOTENCY_KEY_INVALID")
+	w.do(t, "POST", "/v1/customers", body(name), rawKey("the-first-key-of-two"), rawKey("the-second-key-of-two")).problem(t, 400, "IDEMPOTENCY_KEY_INVALID")
 	require.Zero(t, w.fake.created("Key Syntax GmbH"))
 
-	for i, pair := range [][2]string{{`"quoted-and-bare"`, "quoted-and-bare"}, {strings.Repeat("k", 255), `"` + strings.Repeat("k", 255) + `"`}, {`"with-parameter";v=1`, "with-parameter"}} {
+	for i, pair := range [][2]string{{`"quoted-and-bare-form"`, "quoted-and-bare-form"}, {strings.Repeat("k", 255), `"` + strings.Repeat("k", 255) + `"`}, {`"with-a-parameter";v=1`, "with-a-parameter"}} {
 		fresh := body(strings.Replace(name, "Syntax", "Pair "+string(rune('A'+i)), 1))
-		first := w.do(t, "POST", "/v1/customers", fresh, key(pair[0]))
+		first := w.do(t, "POST", "/v1/customers", fresh, rawKey(pair[0]))
 		require.Equal(t, 201, first.status, first.body)
 		require.Equal(t, pair[0], first.header.Get("Idempotency-Key"))
 		require.Equal(t, "executed", first.header.Get("Idempotency-Status"))
-		second := w.do(t, "POST", "/v1/customers", fresh, key(pair[1]))
+		second := w.do(t, "POST", "/v1/customers", fresh, rawKey(pair[1]))
 		require.Equal(t, "true", second.header.Get("Idempotent-Replayed"), "both forms are one key")
 	}
 	require.Equal(t, "ignored", w.do(t, "GET", "/v1/customers/"+known, key("on-a-read")).header.Get("Idempotency-Status"))

@@ -31,7 +31,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	audience = "selfsame-mobile"
 	origin   = "https://app.example.com"
-	readAll  = "customers.read customers.write"
+	// publicURL is where clients of the tests think the API is.
+	publicURL = "https://api.example.com"
+	readAll   = "customers.read customers.write"
 )
 
 // provider is an identity provider on loopback.
@@ -130,7 +132,7 @@ func setup(t *testing.T, change ...func(*experiencemobile.Config)) *world {
 	cfg.Customer.Target = target
 	cfg.Auth.Issuer = w.idp.url
 	cfg.Budget = 20 * time.Second // what a test waits for when the machine is busy; M37 has its own
-	cfg.Origins = []string{origin}
+	cfg.Origins, cfg.PublicURL = []string{origin}, publicURL
 	cfg.Telemetry.LogLevel = "debug"
 	cfg.TelemetryOptions = []telemetry.Option{telemetry.WithLogWriter(w.log)}
 	cfg.Serve.StopTimeout = 2 * time.Second
@@ -185,7 +187,11 @@ func body(text string) option {
 	}
 }
 
-func key(k string) option { return with("Idempotency-Key", k) }
+// key sends a key; a short name of one is made long enough.
+func key(k string) option { return rawKey("a-key-for-the-test:" + k) }
+
+// rawKey sends a line as it is.
+func rawKey(line string) option { return with("Idempotency-Key", line) }
 
 func anonymous() option { return func(r *request) { r.anonymous = true } }
 

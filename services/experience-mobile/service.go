@@ -57,6 +57,10 @@ type Config struct {
 	Budget time.Duration `conf:"budget" help:"time a request may take"`
 	// MaxBody is the largest request body, in bytes.
 	MaxBody int64 `conf:"max_body" help:"largest request body, in bytes"`
+	// PublicURL is where clients find the API; it begins the type of every problem.
+	PublicURL string `conf:"public_url" help:"scheme and host that clients call, for example https://api.example.com; empty: what each client calls"`
+	// WriteLimit bounds the writes of one caller.
+	WriteLimit int `conf:"write_limit" help:"writes per second that one caller may send, twice that at once; 0 for no limit"`
 	// Origins are the web origins whose pages may call, for example https://app.example.com.
 	Origins []string `conf:"cors_origins" help:"web origins whose pages may call"`
 	// Telemetry is logging, tracing and metrics.
@@ -133,12 +137,23 @@ func (c Config) Validate() error {
 	if c.MaxBody < 1<<10 || c.MaxBody > 16<<20 {
 		bad("max_body: must be between 1 KiB and 16 MiB")
 	}
+	if c.PublicURL != "" && !isOrigin(c.PublicURL) {
+		bad("public_url: want scheme://host or scheme://host:port")
+	}
+	if c.WriteLimit < 0 {
+		bad("write_limit: must not be negative")
+	}
 	for _, o := range c.Origins {
-		if u, err := url.Parse(o); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != o {
+		if !isOrigin(o) {
 			bad("cors_origins: %q is no origin, which is scheme://host or scheme://host:port", o)
 		}
 	}
 	return errors.Join(append(errs, c.TLS.Validate(), c.Customer.TLS.Validate(), c.Serve.Validate(), c.Telemetry.Validate())...)
+}
+
+func isOrigin(o string) bool {
+	u, err := url.Parse(o)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Scheme+"://"+u.Host == o
 }
 
 // Run serves until ctx ends. It returns nil after a clean stop.
@@ -200,8 +215,8 @@ func publicHandler(cfg Config, tel *telemetry.Telemetry, conn grpc.ClientConnInt
 	}
 	return edge.New(edge.Options{
 		Telemetry: tel, Service: conn, Tokens: tokens, Origins: cfg.Origins, Budget: cfg.Budget, MaxBody: cfg.MaxBody,
-		Secure: cfg.TLS.Enabled(),
-		Pages:  map[string]http.Handler{"/openapi.json": openapi.Handler(), "/docs": page},
+		Secure: cfg.TLS.Enabled(), PublicURL: cfg.PublicURL, WriteLimit: cfg.WriteLimit,
+		Pages: map[string]http.Handler{"/openapi.json": openapi.Handler(), "/docs": page},
 	})
 }
 

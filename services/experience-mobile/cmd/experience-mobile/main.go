@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/heap"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
 )
 
@@ -34,6 +35,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", experiencemobile.Name, err)
 	}
+	defer heap.Lend(cfg.Serve.BusyHeap)()
 	return experiencemobile.Run(ctx, cfg)
 }
 

@@ -22,6 +22,7 @@ const keyRequestID = "request_id"
 // the goroutine of the request.
 type call struct {
 	id        string         // identify
+	base      string         // identify: scheme and host of the API, as problem types need it; may be empty
 	route     *route         // classify; nil for an unknown path
 	allowed   []string       // classify: the methods of the path
 	principal auth.Principal // authenticate
@@ -87,8 +88,22 @@ func (e *edge) identify(next http.Handler) http.Handler {
 			c.id = hex.EncodeToString(raw)
 		}
 		w.Header().Set("X-Request-Id", c.id)
+		c.base = e.base(r)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// base returns where the API is: as configured, otherwise as the client calls it. A host that is none gives "".
+func (e *edge) base(r *http.Request) string {
+	if e.o.PublicURL != "" || r.Host == "" || len(r.Host) > 255 || strings.ContainsFunc(r.Host, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-:[]", c)
+	}) {
+		return e.o.PublicURL
+	}
+	if e.o.Secure {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 func safeID(s string) bool {
@@ -114,6 +129,9 @@ func (e *edge) harden(next http.Handler) http.Handler {
 func (e *edge) refuse(w http.ResponseWriter, r *http.Request, p problem.Problem) {
 	c := callOf(r.Context())
 	p.RequestID = c.id
+	if strings.HasPrefix(p.Type, "/") {
+		p.Type = c.base + p.Type
+	}
 	if p.Instance == "" {
 		p.Instance = "urn:selfsame:request:" + c.id
 	}

@@ -11,10 +11,12 @@ package edge
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
@@ -37,6 +39,10 @@ type Options struct {
 	MaxBody int64
 	// Secure is true if the port is protected by TLS.
 	Secure bool
+	// PublicURL is scheme and host under which clients know the API; empty takes what each client calls.
+	PublicURL string
+	// WriteLimit is how many writes a caller may send per second, twice that at once; zero means no limit.
+	WriteLimit int
 	// Pages are public documents, by path.
 	Pages map[string]http.Handler
 }
@@ -47,6 +53,8 @@ type edge struct {
 	problems *problem.Table
 	routes   []*route
 	origins  map[string]bool
+	quota    *quota
+	stripped metric.Int64Counter
 }
 
 // New returns the handler of the public port. Reading the list from top to bottom is what happens to a request.
@@ -55,7 +63,13 @@ func New(o Options) (http.Handler, error) {
 	for _, origin := range o.Origins {
 		e.origins[origin] = true
 	}
+	e.quota = newQuota(o.WriteLimit, time.Now)
 	var err error
+	e.stripped, err = o.Telemetry.Meter.Meter("github.com/selfsame-io/selfsame/services/experience-mobile").Int64Counter(
+		"selfsame.edge.stripped_headers", metric.WithUnit("{header}"), metric.WithDescription("Headers that tried to pass the edge as metadata, by kind."))
+	if err != nil {
+		return nil, fmt.Errorf("edge: metrics: %w", err)
+	}
 	if e.routes, err = contractRoutes(); err != nil {
 		return nil, err
 	}
@@ -78,7 +92,9 @@ func New(o Options) (http.Handler, error) {
 		e.cors,           // preflights and exposed headers, for listed origins
 		e.refuseUnknown,  // 404, 405 with Allow, OPTIONS
 		e.page,           // public documents end here
+		e.inspect,        // 431; headers that pretend to be metadata are counted
 		e.authenticate,   // 401, 403: the token and the scope of the route
+		e.limit,          // 429 for a caller that writes too much
 		e.mediaType,      // 406, 415
 		e.readBody,       // 413; the whole body is here before anything is done
 		e.deadline,       // our own budget; the client has no say

@@ -8,7 +8,10 @@ import (
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
-const maxTag = 255
+const (
+	maxTag = 255
+	minKey = 16 // shorter ones are used twice by accident
+)
 
 // idempotencyKey reads the two headers that make a write safe: Idempotency-Key and If-Match.
 func (e *edge) idempotencyKey(next http.Handler) http.Handler {
@@ -40,16 +43,29 @@ func (e *edge) readKey(c *call, lines []string) *problem.Problem {
 	if len(lines) == 0 && !c.route.needsKey {
 		return nil
 	}
-	if key, err := idempotent.ParseHeader(lines); err == nil && key != "" {
+	if key, err := idempotent.ParseHeader(lines); err == nil && published(string(key), lines) {
 		c.key, c.keyLine = string(key), strings.TrimSpace(lines[0])
 		return nil
 	}
-	code, detail := problem.IdempotencyKeyInvalid, "The header must be one line with 1 to 255 visible ASCII characters, bare or in double quotes."
+	code, detail := problem.IdempotencyKeyInvalid, "The header must be one line with 16 to 255 characters: letters, digits and ._~:+/=- bare, or visible ASCII in double quotes."
 	if len(lines) == 0 {
 		code, detail = problem.IdempotencyKeyMissing, "The header is missing."
 	}
 	p := e.problems.New(code, "", problem.Violation{Header: "Idempotency-Key", Code: code, Detail: detail})
 	return &p
+}
+
+// published reports whether a key has the format that the description of the API names.
+func published(key string, lines []string) bool {
+	if len(key) < minKey {
+		return false
+	}
+	if len(lines) > 0 && strings.HasPrefix(strings.TrimLeft(lines[0], " \t"), `"`) {
+		return true
+	}
+	return !strings.ContainsFunc(key, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._~:+/=-", r)
+	})
 }
 
 func visibleASCII(s string) bool {

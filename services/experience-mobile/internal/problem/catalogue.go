@@ -16,6 +16,7 @@ const (
 	NotAcceptable           = "NOT_ACCEPTABLE"
 	UnsupportedMediaType    = "UNSUPPORTED_MEDIA_TYPE"
 	BodyTooLarge            = "BODY_TOO_LARGE"
+	HeadersTooLarge         = "HEADERS_TOO_LARGE"
 	BodyIncomplete          = "BODY_INCOMPLETE"
 	TokenMissing            = "TOKEN_MISSING"
 	TokenInvalid            = "TOKEN_INVALID"
@@ -93,7 +94,7 @@ func requestEntries() []Entry {
 			"Make one key per intended change, store it, and send it with every try.",
 		},
 		{
-			IdempotencyKeyInvalid, http.StatusBadRequest, "Idempotency-Key is not valid", "Idempotency-Key is one header line with 1 to 255 visible ASCII characters, bare or in double quotes.", false, 0,
+			IdempotencyKeyInvalid, http.StatusBadRequest, "Idempotency-Key is not valid", "Idempotency-Key is one header line with 16 to 255 characters: letters, digits and ._~:+/=- bare, or visible ASCII in double quotes.", false, 0,
 			"Correct the key; a UUID is a good one.",
 		},
 		{
@@ -120,6 +121,10 @@ func requestEntries() []Entry {
 			"Send `Accept: application/json`, or no Accept header.",
 		},
 		{BodyTooLarge, http.StatusRequestEntityTooLarge, "The body is too large", "The body is larger than this API accepts.", false, 0, "Send less."},
+		{
+			HeadersTooLarge, http.StatusRequestHeaderFieldsTooLarge, "The headers are too large", "The headers have more than 16 KiB or 100 lines.", false, 0,
+			"Send fewer headers.",
+		},
 		{
 			UnsupportedMediaType, http.StatusUnsupportedMediaType, "Only JSON is accepted", "The body must be application/json without a content encoding.", false, 0,
 			"Send `Content-Type: application/json`.",

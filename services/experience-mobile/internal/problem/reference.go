@@ -15,7 +15,7 @@ Every answer of experience-mobile that is not 2xx, 304 or a CORS preflight is ` 
 
 ` + "```json" + `
 {
-  "type": "/docs#ETAG_MISMATCH",
+  "type": "https://api.example.com/docs#ETAG_MISMATCH",
   "title": "Somebody else was faster",
   "status": 412,
   "detail": "The customer has changed since it was read.",

@@ -20,6 +20,9 @@ import (
 type object = map[string]any
 
 const (
+	// keyPattern is what the edge takes as Idempotency-Key: bare, or a string of RFC 9651 whose parameters are ignored.
+	keyPattern = `^([A-Za-z0-9._~:+/=-]{16,255}|"([!#-\[\]-~]|\\["\\]){16,255}"( *;.*)?)$`
+
 	prefix  = "selfsame.mobile.v1."
 	refBase = "#/components/schemas/"
 )
@@ -111,7 +114,7 @@ func decorate(verb string, op object) error {
 			params = append(params, p)
 		}
 	}
-	statuses := []int{400, 401, 403, 404, 406, 429, 500, 503, 504}
+	statuses := []int{400, 401, 403, 404, 406, 429, 431, 500, 503, 504}
 	if write {
 		scope = auth.ScopeWrite
 		params = append(params, ref("parameters", "IdempotencyKey"))
@@ -142,6 +145,9 @@ func decorate(verb string, op object) error {
 	decorateSuccess(responses, ok, verb, tagged)
 	op["parameters"] = append(params, ref("parameters", "RequestId"))
 	op["security"] = []any{object{"oidc": []any{scope}}}
+	if write {
+		op["x-idempotency"] = policy(op["operationId"].(string))
+	}
 	for _, s := range statuses {
 		responses[strconv.Itoa(s)] = ref("responses", name(s))
 	}
@@ -249,8 +255,9 @@ func parameters() object {
 	}
 	str := object{"type": "string"}
 	return object{
-		"IdempotencyKey": header("Idempotency-Key", "One key per intended change, for example a UUID; the same one with every try. Answers are kept for 7 days.",
-			true, object{"type": "string", "minLength": 1, "maxLength": 255}),
+		"IdempotencyKey": header("Idempotency-Key", "One key per intended change, for example a UUID; the same one with every try. 16 to 255 characters, bare or in double quotes. "+
+			"How long the answer is kept, the operation's `x-idempotency` says.",
+			true, object{"type": "string", "pattern": keyPattern}),
 		"IfMatch":     header("If-Match", "The entity tag the change is based on; 412 if the customer has changed since.", false, str),
 		"IfNoneMatch": header("If-None-Match", "Entity tag of the representation the client has; 304 if it is current.", false, str),
 		"RequestId":   header("X-Request-Id", "Id for this request: letters, digits, `-`, `_` and `.`, at most 64.", false, str),
