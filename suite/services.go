@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/heap"
+	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
 	processcustomer "github.com/selfsame-io/selfsame/services/process-customer"
@@ -173,22 +175,23 @@ func (s *Suite) launchProcess(name string, ports []string) (running, error) {
 func RunService(ctx context.Context, name string, args []string) error {
 	switch name {
 	case SystemSalesforce:
-		return load(ctx, name, args, systemsalesforce.DefaultConfig(), systemsalesforce.Run)
+		return load(ctx, name, args, systemsalesforce.DefaultConfig(), func(c systemsalesforce.Config) serve.Config { return c.Serve }, systemsalesforce.Run)
 	case SystemERP:
-		return load(ctx, name, args, systemerp.DefaultConfig(), systemerp.Run)
+		return load(ctx, name, args, systemerp.DefaultConfig(), func(c systemerp.Config) serve.Config { return c.Serve }, systemerp.Run)
 	case ProcessCustomer:
-		return load(ctx, name, args, processcustomer.DefaultConfig(), processcustomer.Run)
+		return load(ctx, name, args, processcustomer.DefaultConfig(), func(c processcustomer.Config) serve.Config { return c.Serve }, processcustomer.Run)
 	case ExperienceMobile:
-		return load(ctx, name, args, experiencemobile.DefaultConfig(), experiencemobile.Run)
+		return load(ctx, name, args, experiencemobile.DefaultConfig(), func(c experiencemobile.Config) serve.Config { return c.Serve }, experiencemobile.Run)
 	}
 	return fmt.Errorf("%w: %q", ErrNoService, name)
 }
 
-func load[T any](ctx context.Context, name string, args []string, defaults T, run func(context.Context, T) error) error {
+func load[T any](ctx context.Context, name string, args []string, defaults T, served func(T) serve.Config, run func(context.Context, T) error) error {
 	cfg, err := conf.Load(conf.Options{Program: name, Args: args}, defaults)
 	if err != nil {
 		return err
 	}
+	defer heap.Lend(served(cfg).BusyHeap)()
 	return run(ctx, cfg)
 }
 

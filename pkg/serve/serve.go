@@ -32,6 +32,9 @@ type Config struct {
 	MaxRecvBytes int `conf:"max_recv_bytes" help:"largest request message"`
 	// RequestTimeout is the deadline of a unary call that comes without one. Default 15s.
 	RequestTimeout time.Duration `conf:"request_timeout" help:"deadline of a call that has none"`
+	// BusyHeap is how far the heap may grow while the process is busy, in bytes; see package heap. Zero or less leaves
+	// it to GOGC. It is for programs: Run does not look at it.
+	BusyHeap int64 `conf:"busy_heap" help:"bytes the heap may grow to while the service is busy, instead of collecting; 0 for none"`
 }
 
 // DefaultConfig returns the defaults; the addresses are free ports of the loopback interface.
@@ -39,7 +42,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:0", Ops: "127.0.0.1:0",
 		MaxConnectionAge: 30 * time.Minute, StopTimeout: 25 * time.Second,
-		MaxRecvBytes: 4 << 20, RequestTimeout: 15 * time.Second,
+		MaxRecvBytes: 4 << 20, RequestTimeout: 15 * time.Second, BusyHeap: 32 << 20,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/heap"
 	processcustomer "github.com/selfsame-io/selfsame/services/process-customer"
 )
 
@@ -30,5 +31,6 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer heap.Lend(cfg.Serve.BusyHeap)()
 	return processcustomer.Run(ctx, cfg)
 }

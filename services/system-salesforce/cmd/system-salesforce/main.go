@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/heap"
 	systemsalesforce "github.com/selfsame-io/selfsame/services/system-salesforce"
 )
 
@@ -31,6 +32,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer heap.Lend(cfg.Serve.BusyHeap)()
 	return systemsalesforce.Run(ctx, cfg)
 }
 
