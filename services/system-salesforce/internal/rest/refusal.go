@@ -168,6 +168,9 @@ func refusedRecord(code string) Refusal {
 	case "MALFORMED_QUERY", "JSON_PARSER_ERROR", "METHOD_NOT_ALLOWED", "UNSUPPORTED_MEDIA_TYPE":
 		return Refusal{Kind: fault.Internal, Reason: ReasonRequestInvalid, Text: "Salesforce did not understand the call"}
 	}
+	if r, ok := bulkRefusal(code); ok {
+		return r
+	}
 	return Refusal{Kind: fault.Precondition, Reason: ReasonRefused, Text: "Salesforce refused with " + printable(code)}
 }
 

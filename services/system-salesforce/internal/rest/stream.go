@@ -197,3 +197,28 @@ func (h *held) Close() error {
 func Explain(code, message string, fields []string) Refusal {
 	return vendorError{ErrorCode: strings.TrimSpace(code), Message: message, Fields: fields}.refusal()
 }
+
+// Reasons that only calls about bulk jobs have.
+const (
+	ReasonBulkAllocation = "BULK_ALLOCATION_EXHAUSTED"
+	ReasonBulkState      = "BULK_JOB_STATE"
+	ReasonBulkRow        = "BULK_ROW_INVALID"
+)
+
+// bulkRefusal is the part of the catalogue that the bulk APIs have for themselves. They write the names of their errors in
+// capitals where it is a call that fails.
+func bulkRefusal(code string) (Refusal, bool) {
+	switch strings.ToUpper(code) {
+	case "EXCEEDEDQUOTA":
+		return Refusal{Kind: fault.Exhausted, Reason: ReasonBulkAllocation, Text: "the org's daily allocation for bulk jobs is used up", Retryable: true}, true
+	case "INVALIDJOBSTATE":
+		return Refusal{Kind: fault.Precondition, Reason: ReasonBulkState, Text: "the bulk job is in another state"}, true
+	case "TOOMANYLOCKFAILURE":
+		return locked(), true
+	case "INVALIDENTITY", "INVALIDJOB", "FEATURENOTENABLED", "INVALIDUSER":
+		return Refusal{Kind: fault.Precondition, Reason: ReasonRefused, Text: "Salesforce refused the bulk job with " + printable(strings.ToUpper(code))}, true
+	case "CLIENTINPUTERROR", "INVALIDBATCH":
+		return Refusal{Kind: fault.Invalid, Reason: ReasonBulkRow, Text: "Salesforce could not read the row"}, true
+	}
+	return Refusal{}, false
+}
