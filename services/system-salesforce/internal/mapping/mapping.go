@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,10 +23,12 @@ import (
 //go:embed mapping.yaml
 var defaults []byte
 
-// Mapping is how the three kinds of records are kept.
+// Mapping is how every kind of record is kept.
 type Mapping struct {
 	// Account, Contact and Case are never nil.
 	Account, Contact, Case *Object
+
+	objects []*Object // all, by name
 }
 
 // Object is how one kind of record is kept.
@@ -34,8 +37,14 @@ type Object struct {
 	Name string
 	// SObject is the API name of the Salesforce object: "Account".
 	SObject string
+	// Required is true for an object that the org must have as mapped. The others are there for orgs that have them.
+	Required bool
+	// Event is true for a platform event, which can only be published.
+	Event bool
 
 	fields    []Field // in the order of the catalogue; unmapped fields are left out
+	typed     bool    // has a message of its own
+	parent    string  // our name of the field by which records are grouped; may be empty
 	countries *countries
 }
 
@@ -43,7 +52,7 @@ type Object struct {
 type Field struct {
 	// Name is our name: "address.city".
 	Name string
-	// Column is the API name of the sObject field.
+	// Column is the API name of the sObject field, or "Relation.Field" for the external id of a record that is referred to.
 	Column string
 	// ReadOnly fields are never written.
 	ReadOnly bool
@@ -51,22 +60,19 @@ type Field struct {
 	MaxLength int
 
 	country string
+	number  bool // text with us, a number there
 }
 
-// catalogue lists our fields; what is not in it cannot be mapped.
-func catalogue(object string) []string {
-	switch object {
-	case "account":
-		return []string{
-			"external_id", "erp_number", "name", "tax_id", "email", "phone", "website", "address.street", "address.city",
-			"address.postal_code", "address.region", "address.country", "segment",
-		}
-	case "contact":
-		return []string{"external_id", "account_id", "first_name", "last_name", "title", "department", "email", "phone", "mobile"}
-	case "case":
-		return []string{"number", "account_id", "contact_id", "subject", "status", "priority", "closed"}
+// Objects returns every object that the mapping declares, by name. The caller must not change the slice.
+func (m *Mapping) Objects() []*Object { return m.objects }
+
+// Object returns the object of a name.
+func (m *Mapping) Object(name string) (*Object, bool) {
+	i, ok := slices.BinarySearchFunc(m.objects, name, func(o *Object, name string) int { return strings.Compare(o.Name, name) })
+	if !ok {
+		return nil, false
 	}
-	return nil
+	return m.objects[i], true
 }
 
 const (
@@ -81,8 +87,10 @@ type document struct {
 }
 
 type objectEntry struct {
-	SObject string                `yaml:"sobject"`
-	Fields  map[string]fieldEntry `yaml:"fields"`
+	SObject  string                `yaml:"sobject"`
+	Required *bool                 `yaml:"required"`
+	Parent   *string               `yaml:"parent"`
+	Fields   map[string]fieldEntry `yaml:"fields"`
 }
 
 type fieldEntry struct {
@@ -90,6 +98,7 @@ type fieldEntry struct {
 	ReadOnly  *bool   `yaml:"read_only"`
 	MaxLength *int    `yaml:"max_length"`
 	Country   *string `yaml:"country"`
+	Number    *bool   `yaml:"number"`
 }
 
 // Default returns the built-in mapping.
@@ -130,19 +139,29 @@ func parse(data []byte) (document, error) {
 	return d, nil
 }
 
+// merge adds what a file says. An object that the file names is required, unless the file says otherwise.
 func (d document) merge(over document) error {
 	var problems []error
-	for name, o := range over.Objects {
+	for _, name := range slices.Sorted(maps.Keys(over.Objects)) {
+		o := over.Objects[name]
 		base, ok := d.Objects[name]
 		if !ok {
-			problems = append(problems, fmt.Errorf("objects.%s: unknown object; known are account, contact, case", name))
-			continue
+			problems = append(problems, checkNames(name, o)...)
+			base = objectEntry{Fields: map[string]fieldEntry{}}
+		}
+		required := true
+		base.Required = &required
+		if o.Required != nil {
+			base.Required = o.Required
 		}
 		if o.SObject != "" {
 			base.SObject = o.SObject
 		}
+		if o.Parent != nil {
+			base.Parent = o.Parent
+		}
 		for field, f := range o.Fields {
-			if !slices.Contains(catalogue(name), field) {
+			if ok && !slices.Contains(catalogue(name), field) {
 				problems = append(problems, fmt.Errorf("objects.%s.fields.%s: unknown field; known are %s", name, field, strings.Join(catalogue(name), ", ")))
 				continue
 			}
@@ -151,6 +170,39 @@ func (d document) merge(over document) error {
 		d.Objects[name] = base
 	}
 	return errors.Join(problems...)
+}
+
+// checkNames refuses names of an object of the file's own that could not be told from ours in a call.
+func checkNames(name string, o objectEntry) []error {
+	var problems []error
+	if !ownName(name) || strings.Contains(name, ".") {
+		problems = append(problems, fmt.Errorf("objects.%s: unknown object, and not a name for one: a letter, then at most 63 lower-case letters, digits and underscores", name))
+	}
+	if o.SObject == "" {
+		problems = append(problems, fmt.Errorf("objects.%s: unknown object; give its sobject to declare it", name))
+	}
+	for _, field := range slices.Sorted(maps.Keys(o.Fields)) {
+		if !ownName(field) || slices.Contains(reserved(), field) {
+			problems = append(problems, fmt.Errorf("objects.%s.fields.%s: not a name for a field, or one that every record has", name, field))
+		}
+	}
+	return problems
+}
+
+// ownName reports whether s may name an object or a field of ours.
+func ownName(s string) bool {
+	for i, r := range s {
+		letter := r >= 'a' && r <= 'z'
+		if !letter && (i == 0 || r != '_' && r != '.' && (r < '0' || r > '9')) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
+// reserved are the names of what every record has.
+func reserved() []string {
+	return []string{"object", "id", "version", "etag", "create_time", "update_time", "deleted"}
 }
 
 func (f fieldEntry) merge(over fieldEntry) fieldEntry {
@@ -166,29 +218,56 @@ func (f fieldEntry) merge(over fieldEntry) fieldEntry {
 	if over.Country != nil {
 		f.Country = over.Country
 	}
+	if over.Number != nil {
+		f.Number = over.Number
+	}
 	return f
 }
 
 func (d document) build() (*Mapping, error) {
 	countries := newCountries()
 	var problems []error
-	object := func(name string) *Object {
-		entry := d.Objects[name]
-		o := &Object{Name: name, SObject: entry.SObject, countries: countries}
-		for _, field := range catalogue(name) {
-			f, err := entry.Fields[field].build(field)
-			if err != nil {
-				problems = append(problems, fmt.Errorf("objects.%s.fields.%s: %w", name, field, err))
-			}
-			if f.Column != "" {
-				o.fields = append(o.fields, f)
-			}
+	m := &Mapping{}
+	for _, name := range slices.Sorted(maps.Keys(d.Objects)) {
+		o, errs := d.Objects[name].build(name)
+		o.countries = countries
+		problems = append(problems, errs...)
+		m.objects = append(m.objects, o)
+		switch name {
+		case "account":
+			m.Account = o
+		case "contact":
+			m.Contact = o
+		case "case":
+			m.Case = o
 		}
-		problems = append(problems, o.validate()...)
-		return o
 	}
-	m := &Mapping{Account: object("account"), Contact: object("contact"), Case: object("case")}
 	return m, errors.Join(problems...)
+}
+
+func (e objectEntry) build(name string) (*Object, []error) {
+	names := catalogue(name)
+	o := &Object{Name: name, SObject: e.SObject, Event: strings.HasSuffix(e.SObject, "__e"), typed: names != nil}
+	if e.Required != nil {
+		o.Required = *e.Required
+	}
+	if e.Parent != nil {
+		o.parent = *e.Parent
+	}
+	if names == nil {
+		names = slices.Sorted(maps.Keys(e.Fields))
+	}
+	var problems []error
+	for _, field := range names {
+		f, err := e.Fields[field].build(field)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("objects.%s.fields.%s: %w", name, field, err))
+		}
+		if f.Column != "" {
+			o.fields = append(o.fields, f)
+		}
+	}
+	return o, append(problems, o.validate()...)
 }
 
 func (f fieldEntry) build(name string) (Field, error) {
@@ -202,6 +281,9 @@ func (f fieldEntry) build(name string) (Field, error) {
 	if f.MaxLength != nil {
 		out.MaxLength = *f.MaxLength
 	}
+	if f.Number != nil {
+		out.number = *f.Number
+	}
 	if f.Country != nil {
 		out.country = *f.Country
 		if !slices.Contains([]string{countryISO2, countryName, countryAsIs}, out.country) {
@@ -211,7 +293,7 @@ func (f fieldEntry) build(name string) (Field, error) {
 	switch {
 	case out.MaxLength < 0:
 		return out, errors.New("max_length is negative")
-	case out.Column != "" && !apiName(out.Column):
+	case out.Column != "" && !columnName(out.Column):
 		return out, fmt.Errorf("field %q is not an API name", out.Column)
 	}
 	return out, nil
@@ -230,10 +312,23 @@ func (o *Object) validate() []error {
 		}
 		seen[key] = f.Name
 	}
-	if o.Name != "case" && o.ExternalID() == "" {
+	needed := !o.Event && (!o.typed || o.Name == "account" || o.Name == "contact")
+	if needed && o.ExternalID() == "" {
 		problems = append(problems, fmt.Errorf("objects.%s.fields.external_id: must be mapped and writable", o.Name))
 	}
+	if strings.Contains(o.ExternalID(), ".") {
+		problems = append(problems, fmt.Errorf("objects.%s.fields.external_id: must be a field of the object itself", o.Name))
+	}
+	if _, ok := o.field(o.parent); o.parent != "" && !ok {
+		problems = append(problems, fmt.Errorf("objects.%s.parent: %s is not a mapped field", o.Name, o.parent))
+	}
 	return problems
+}
+
+// columnName reports whether s may stand in a query as a field: an API name, or two with a dot between them.
+func columnName(s string) bool {
+	relation, field, dotted := strings.Cut(s, ".")
+	return apiName(relation) && (!dotted || apiName(field))
 }
 
 // apiName reports whether s may stand in a query: a letter, then letters, digits and underscores.
@@ -245,98 +340,4 @@ func apiName(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= 80
-}
-
-// ExternalID returns the sObject field of the external id; empty when it is unmapped or read-only.
-func (o *Object) ExternalID() string {
-	if f, ok := o.field("external_id"); ok && !f.ReadOnly {
-		return f.Column
-	}
-	return ""
-}
-
-// Column returns the sObject field of one of our fields; empty when unmapped.
-func (o *Object) Column(name string) string {
-	f, _ := o.field(name)
-	return f.Column
-}
-
-// Columns returns the sObject fields to read: the mapped ones and those every record needs.
-func (o *Object) Columns() []string {
-	out := []string{"Id", "CreatedDate", "SystemModstamp"}
-	for _, f := range o.fields {
-		out = append(out, f.Column)
-	}
-	return out
-}
-
-func (o *Object) field(name string) (Field, bool) {
-	for _, f := range o.fields {
-		if f.Name == name {
-			return f, true
-		}
-	}
-	return Field{}, false
-}
-
-// Names translates sObject fields, as they occur in errors and change events, to ours. Fields that are not mapped are left
-// out. A part of a compound field is written "BillingAddress.City" or "Name.FirstName" in events.
-func (o *Object) Names(columns []string) []string {
-	var out []string
-	for _, c := range columns {
-		for _, f := range o.fields {
-			if sameColumn(f.Column, c) && !slices.Contains(out, f.Name) {
-				out = append(out, f.Name)
-			}
-		}
-	}
-	return out
-}
-
-func sameColumn(column, reported string) bool {
-	if strings.EqualFold(column, reported) {
-		return true
-	}
-	compound, part, ok := strings.Cut(reported, ".")
-	if !ok {
-		// A whole compound: BillingAddress stands for all its parts.
-		prefix, address := strings.CutSuffix(reported, "Address")
-		return address && prefix != "" && slices.ContainsFunc([]string{"Street", "City", "State", "PostalCode", "Country"},
-			func(p string) bool { return strings.EqualFold(column, prefix+p) })
-	}
-	if prefix, address := strings.CutSuffix(compound, "Address"); address {
-		return strings.EqualFold(column, prefix+part)
-	}
-	return compound == "Name" && strings.EqualFold(column, part)
-}
-
-// Described is what the org says about one field.
-type Described struct {
-	Name       string
-	Length     int
-	Writable   bool
-	ExternalID bool
-}
-
-// Check compares the mapping of one object with the org and returns everything that does not fit, naming our field and
-// theirs.
-func (o *Object) Check(fields []Described) error {
-	known := make(map[string]Described, len(fields))
-	for _, f := range fields {
-		known[strings.ToLower(f.Name)] = f
-	}
-	var problems []error
-	for _, f := range o.fields {
-		d, ok := known[strings.ToLower(f.Column)]
-		where := fmt.Sprintf("objects.%s.fields.%s", o.Name, f.Name)
-		switch {
-		case !ok:
-			problems = append(problems, fmt.Errorf("%s: %s has no field %s that the integration user may see", where, o.SObject, f.Column))
-		case !f.ReadOnly && !d.Writable:
-			problems = append(problems, fmt.Errorf("%s: the integration user may not write %s.%s; make it writable or set read_only", where, o.SObject, f.Column))
-		case f.Name == "external_id" && !d.ExternalID:
-			problems = append(problems, fmt.Errorf("%s: %s.%s is not an external id", where, o.SObject, f.Column))
-		}
-	}
-	return errors.Join(problems...)
 }

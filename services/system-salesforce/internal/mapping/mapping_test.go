@@ -183,7 +183,7 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, "99", a.GetErpNumber())
 	})
 	for name, c := range map[string]struct{ file, want string }{
-		"an unknown object":         {"version: 1\nobjects:\n  lead: {sobject: Lead}", "objects.lead: unknown object"},
+		"an unknown object":         {"version: 1\nobjects:\n  invoice: {}", "objects.invoice: unknown object"},
 		"an unknown field":          {"version: 1\nobjects:\n  account:\n    fields:\n      fax: {field: Fax}", "objects.account.fields.fax: unknown field"},
 		"an unknown key":            {"version: 1\nobjects:\n  account:\n    fields:\n      name: {feild: Fax}", "feild"},
 		"another version":           {"version: 2", "version is 2"},
@@ -245,9 +245,9 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, o := range []*Object{m.Account, m.Contact, m.Case} {
+		for _, o := range m.Objects() {
 			for _, c := range o.Columns() {
-				require.True(t, apiName(c), c)
+				require.True(t, columnName(c), c)
 			}
 		}
 	})

@@ -1,0 +1,88 @@
+package mapping
+
+import (
+	"slices"
+	"strings"
+)
+
+// ExternalID returns the sObject field of the external id; empty when it is unmapped or read-only.
+func (o *Object) ExternalID() string {
+	if f, ok := o.field("external_id"); ok && !f.ReadOnly {
+		return f.Column
+	}
+	return ""
+}
+
+// Column returns the sObject field of one of our fields; empty when unmapped.
+func (o *Object) Column(name string) string {
+	f, _ := o.field(name)
+	return f.Column
+}
+
+// Parent returns the column by whose value records are grouped against lock errors; empty when there is none.
+func (o *Object) Parent() string { return o.Column(o.parent) }
+
+// Dotted reports whether a column of the object belongs to a record it refers to.
+func (o *Object) Dotted() bool {
+	return slices.ContainsFunc(o.fields, func(f Field) bool { return strings.Contains(f.Column, ".") })
+}
+
+// foreignKey returns the field that holds the id of the record behind a relation: AccountId for Account, Site__c for Site__r.
+func foreignKey(relation string) string {
+	if custom, ok := strings.CutSuffix(relation, "__r"); ok {
+		return custom + "__c"
+	}
+	return relation + "Id"
+}
+
+// Columns returns the sObject fields to read: the mapped ones and those every record needs.
+func (o *Object) Columns() []string {
+	out := []string{"Id", "CreatedDate", "SystemModstamp"}
+	for _, f := range o.fields {
+		out = append(out, f.Column)
+	}
+	return out
+}
+
+func (o *Object) field(name string) (Field, bool) {
+	for _, f := range o.fields {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Field{}, false
+}
+
+// Names translates sObject fields, as they occur in errors and change events, to ours. Fields that are not mapped are left
+// out. A part of a compound field is written "BillingAddress.City" or "Name.FirstName" in events.
+func (o *Object) Names(columns []string) []string {
+	var out []string
+	for _, c := range columns {
+		for _, f := range o.fields {
+			if sameColumn(f.Column, c) && !slices.Contains(out, f.Name) {
+				out = append(out, f.Name)
+			}
+		}
+	}
+	return out
+}
+
+func sameColumn(column, reported string) bool {
+	if strings.EqualFold(column, reported) {
+		return true
+	}
+	if relation, _, dotted := strings.Cut(column, "."); dotted && strings.EqualFold(foreignKey(relation), reported) {
+		return true
+	}
+	compound, part, ok := strings.Cut(reported, ".")
+	if !ok {
+		// A whole compound: BillingAddress stands for all its parts.
+		prefix, address := strings.CutSuffix(reported, "Address")
+		return address && prefix != "" && slices.ContainsFunc([]string{"Street", "City", "State", "PostalCode", "Country"},
+			func(p string) bool { return strings.EqualFold(column, prefix+p) })
+	}
+	if prefix, address := strings.CutSuffix(compound, "Address"); address {
+		return strings.EqualFold(column, prefix+part)
+	}
+	return compound == "Name" && strings.EqualFold(column, part)
+}
