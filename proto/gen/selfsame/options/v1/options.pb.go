@@ -25,6 +25,170 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// InFlight says what happens to a call whose key is in use at that moment.
+type InFlight int32
+
+const (
+	// Not declared; treated as wait.
+	InFlight_IN_FLIGHT_UNSPECIFIED InFlight = 0
+	// The call waits for the answer, and is refused with IDEMPOTENCY_IN_PROGRESS when that takes too long.
+	InFlight_IN_FLIGHT_WAIT InFlight = 1
+	// The call is refused with IDEMPOTENCY_IN_PROGRESS at once.
+	InFlight_IN_FLIGHT_REJECT InFlight = 2
+)
+
+// Enum value maps for InFlight.
+var (
+	InFlight_name = map[int32]string{
+		0: "IN_FLIGHT_UNSPECIFIED",
+		1: "IN_FLIGHT_WAIT",
+		2: "IN_FLIGHT_REJECT",
+	}
+	InFlight_value = map[string]int32{
+		"IN_FLIGHT_UNSPECIFIED": 0,
+		"IN_FLIGHT_WAIT":        1,
+		"IN_FLIGHT_REJECT":      2,
+	}
+)
+
+func (x InFlight) Enum() *InFlight {
+	p := new(InFlight)
+	*p = x
+	return p
+}
+
+func (x InFlight) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (InFlight) Descriptor() protoreflect.EnumDescriptor {
+	return file_selfsame_options_v1_options_proto_enumTypes[0].Descriptor()
+}
+
+func (InFlight) Type() protoreflect.EnumType {
+	return &file_selfsame_options_v1_options_proto_enumTypes[0]
+}
+
+func (x InFlight) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use InFlight.Descriptor instead.
+func (InFlight) EnumDescriptor() ([]byte, []int) {
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{0}
+}
+
+// KeptOutcomes says which outcomes a repeated call gets again.
+type KeptOutcomes int32
+
+const (
+	// Not declared; treated as final.
+	KeptOutcomes_KEPT_OUTCOMES_UNSPECIFIED KeptOutcomes = 0
+	// Responses, and errors that a repetition would meet again: FAILED_PRECONDITION, NOT_FOUND, ALREADY_EXISTS and
+	// OUT_OF_RANGE.
+	KeptOutcomes_KEPT_OUTCOMES_FINAL KeptOutcomes = 1
+	// Responses only: after an error that had no effect the request is executed again.
+	KeptOutcomes_KEPT_OUTCOMES_SUCCESS KeptOutcomes = 2
+)
+
+// Enum value maps for KeptOutcomes.
+var (
+	KeptOutcomes_name = map[int32]string{
+		0: "KEPT_OUTCOMES_UNSPECIFIED",
+		1: "KEPT_OUTCOMES_FINAL",
+		2: "KEPT_OUTCOMES_SUCCESS",
+	}
+	KeptOutcomes_value = map[string]int32{
+		"KEPT_OUTCOMES_UNSPECIFIED": 0,
+		"KEPT_OUTCOMES_FINAL":       1,
+		"KEPT_OUTCOMES_SUCCESS":     2,
+	}
+)
+
+func (x KeptOutcomes) Enum() *KeptOutcomes {
+	p := new(KeptOutcomes)
+	*p = x
+	return p
+}
+
+func (x KeptOutcomes) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeptOutcomes) Descriptor() protoreflect.EnumDescriptor {
+	return file_selfsame_options_v1_options_proto_enumTypes[1].Descriptor()
+}
+
+func (KeptOutcomes) Type() protoreflect.EnumType {
+	return &file_selfsame_options_v1_options_proto_enumTypes[1]
+}
+
+func (x KeptOutcomes) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeptOutcomes.Descriptor instead.
+func (KeptOutcomes) EnumDescriptor() ([]byte, []int) {
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{1}
+}
+
+// Durability orders what stores of keys promise about what they acknowledged.
+type Durability int32
+
+const (
+	// Not declared.
+	Durability_DURABILITY_UNSPECIFIED Durability = 0
+	// It may be forgotten when the process ends.
+	Durability_DURABILITY_VOLATILE Durability = 1
+	// It survives the process; the last writes may be lost with the host or at a fail-over.
+	Durability_DURABILITY_REPLICATED Durability = 2
+	// It is not lost.
+	Durability_DURABILITY_DURABLE Durability = 3
+)
+
+// Enum value maps for Durability.
+var (
+	Durability_name = map[int32]string{
+		0: "DURABILITY_UNSPECIFIED",
+		1: "DURABILITY_VOLATILE",
+		2: "DURABILITY_REPLICATED",
+		3: "DURABILITY_DURABLE",
+	}
+	Durability_value = map[string]int32{
+		"DURABILITY_UNSPECIFIED": 0,
+		"DURABILITY_VOLATILE":    1,
+		"DURABILITY_REPLICATED":  2,
+		"DURABILITY_DURABLE":     3,
+	}
+)
+
+func (x Durability) Enum() *Durability {
+	p := new(Durability)
+	*p = x
+	return p
+}
+
+func (x Durability) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Durability) Descriptor() protoreflect.EnumDescriptor {
+	return file_selfsame_options_v1_options_proto_enumTypes[2].Descriptor()
+}
+
+func (Durability) Type() protoreflect.EnumType {
+	return &file_selfsame_options_v1_options_proto_enumTypes[2]
+}
+
+func (x Durability) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Durability.Descriptor instead.
+func (Durability) EnumDescriptor() ([]byte, []int) {
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{2}
+}
+
 // KeyRequirement says whether a call must carry an idempotency key.
 type KeyRequirement int32
 
@@ -37,6 +201,9 @@ const (
 	KeyRequirement_KEY_REQUIREMENT_REQUIRED KeyRequirement = 2
 	// The method is idempotent by its natural key (an external id): a key is accepted and only passed on.
 	KeyRequirement_KEY_REQUIREMENT_NATURAL KeyRequirement = 3
+	// The method cannot honour a key: a call with one is refused with IDEMPOTENCY_NOT_SUPPORTED, because a key that is
+	// ignored would promise what nobody keeps.
+	KeyRequirement_KEY_REQUIREMENT_NONE KeyRequirement = 4
 )
 
 // Enum value maps for KeyRequirement.
@@ -46,12 +213,14 @@ var (
 		1: "KEY_REQUIREMENT_OPTIONAL",
 		2: "KEY_REQUIREMENT_REQUIRED",
 		3: "KEY_REQUIREMENT_NATURAL",
+		4: "KEY_REQUIREMENT_NONE",
 	}
 	KeyRequirement_value = map[string]int32{
 		"KEY_REQUIREMENT_UNSPECIFIED": 0,
 		"KEY_REQUIREMENT_OPTIONAL":    1,
 		"KEY_REQUIREMENT_REQUIRED":    2,
 		"KEY_REQUIREMENT_NATURAL":     3,
+		"KEY_REQUIREMENT_NONE":        4,
 	}
 )
 
@@ -66,11 +235,11 @@ func (x KeyRequirement) String() string {
 }
 
 func (KeyRequirement) Descriptor() protoreflect.EnumDescriptor {
-	return file_selfsame_options_v1_options_proto_enumTypes[0].Descriptor()
+	return file_selfsame_options_v1_options_proto_enumTypes[3].Descriptor()
 }
 
 func (KeyRequirement) Type() protoreflect.EnumType {
-	return &file_selfsame_options_v1_options_proto_enumTypes[0]
+	return &file_selfsame_options_v1_options_proto_enumTypes[3]
 }
 
 func (x KeyRequirement) Number() protoreflect.EnumNumber {
@@ -79,7 +248,7 @@ func (x KeyRequirement) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use KeyRequirement.Descriptor instead.
 func (KeyRequirement) EnumDescriptor() ([]byte, []int) {
-	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{0}
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{3}
 }
 
 // Recovery says how an attempt whose executor vanished is finished.
@@ -94,6 +263,9 @@ const (
 	Recovery_RECOVERY_PROBE Recovery = 2
 	// Only a person or a read-back decides.
 	Recovery_RECOVERY_MANUAL Recovery = 3
+	// The whole effect is one transaction in the server's own database, and the answer is stored in it: an attempt that
+	// vanished has left nothing, the work is simply done again.
+	Recovery_RECOVERY_TRANSACTIONAL Recovery = 4
 )
 
 // Enum value maps for Recovery.
@@ -103,12 +275,14 @@ var (
 		1: "RECOVERY_RECOVERABLE",
 		2: "RECOVERY_PROBE",
 		3: "RECOVERY_MANUAL",
+		4: "RECOVERY_TRANSACTIONAL",
 	}
 	Recovery_value = map[string]int32{
-		"RECOVERY_UNSPECIFIED": 0,
-		"RECOVERY_RECOVERABLE": 1,
-		"RECOVERY_PROBE":       2,
-		"RECOVERY_MANUAL":      3,
+		"RECOVERY_UNSPECIFIED":   0,
+		"RECOVERY_RECOVERABLE":   1,
+		"RECOVERY_PROBE":         2,
+		"RECOVERY_MANUAL":        3,
+		"RECOVERY_TRANSACTIONAL": 4,
 	}
 )
 
@@ -123,11 +297,11 @@ func (x Recovery) String() string {
 }
 
 func (Recovery) Descriptor() protoreflect.EnumDescriptor {
-	return file_selfsame_options_v1_options_proto_enumTypes[1].Descriptor()
+	return file_selfsame_options_v1_options_proto_enumTypes[4].Descriptor()
 }
 
 func (Recovery) Type() protoreflect.EnumType {
-	return &file_selfsame_options_v1_options_proto_enumTypes[1]
+	return &file_selfsame_options_v1_options_proto_enumTypes[4]
 }
 
 func (x Recovery) Number() protoreflect.EnumNumber {
@@ -136,7 +310,7 @@ func (x Recovery) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Recovery.Descriptor instead.
 func (Recovery) EnumDescriptor() ([]byte, []int) {
-	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{1}
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{4}
 }
 
 // PersonalData classifies a field.
@@ -192,11 +366,11 @@ func (x PersonalData) String() string {
 }
 
 func (PersonalData) Descriptor() protoreflect.EnumDescriptor {
-	return file_selfsame_options_v1_options_proto_enumTypes[2].Descriptor()
+	return file_selfsame_options_v1_options_proto_enumTypes[5].Descriptor()
 }
 
 func (PersonalData) Type() protoreflect.EnumType {
-	return &file_selfsame_options_v1_options_proto_enumTypes[2]
+	return &file_selfsame_options_v1_options_proto_enumTypes[5]
 }
 
 func (x PersonalData) Number() protoreflect.EnumNumber {
@@ -205,7 +379,7 @@ func (x PersonalData) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PersonalData.Descriptor instead.
 func (PersonalData) EnumDescriptor() ([]byte, []int) {
-	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{2}
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{5}
 }
 
 // IdempotencyPolicy declares how a method treats the `idempotency-key` of a call.
@@ -216,7 +390,21 @@ type IdempotencyPolicy struct {
 	// What a second caller may do after the first one vanished in the middle of the work.
 	Recovery Recovery `protobuf:"varint,2,opt,name=recovery,proto3,enum=selfsame.options.v1.Recovery" json:"recovery,omitempty"`
 	// How long the stored answer is replayed; the server's default (7 days) when absent.
-	Retention     *durationpb.Duration `protobuf:"bytes,3,opt,name=retention,proto3" json:"retention,omitempty"`
+	Retention *durationpb.Duration `protobuf:"bytes,3,opt,name=retention,proto3" json:"retention,omitempty"`
+	// What a call does while another one with its key is executed.
+	InFlight InFlight `protobuf:"varint,4,opt,name=in_flight,json=inFlight,proto3,enum=selfsame.options.v1.InFlight" json:"in_flight,omitempty"`
+	// How long it waits at most; the server's default (2 s) when absent.
+	Wait *durationpb.Duration `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Which outcomes are the answer to the key for good.
+	KeptOutcomes KeptOutcomes `protobuf:"varint,6,opt,name=kept_outcomes,json=keptOutcomes,proto3,enum=selfsame.options.v1.KeptOutcomes" json:"kept_outcomes,omitempty"`
+	// Paths of request fields that are not part of the intended effect ("customer.client_time"), besides those marked
+	// `fingerprint_ignore`: a retry may change them.
+	FingerprintExclude []string `protobuf:"bytes,7,rep,name=fingerprint_exclude,json=fingerprintExclude,proto3" json:"fingerprint_exclude,omitempty"`
+	// True if the answer is kept for good; retention is then not used.
+	Permanent bool `protobuf:"varint,8,opt,name=permanent,proto3" json:"permanent,omitempty"`
+	// The least durability of the store that keeps the keys. Absent, it follows from recovery: durable where only a
+	// read-back or a person could tell what happened, otherwise whatever the server has.
+	Durability    Durability `protobuf:"varint,9,opt,name=durability,proto3,enum=selfsame.options.v1.Durability" json:"durability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -272,6 +460,48 @@ func (x *IdempotencyPolicy) GetRetention() *durationpb.Duration {
 	return nil
 }
 
+func (x *IdempotencyPolicy) GetInFlight() InFlight {
+	if x != nil {
+		return x.InFlight
+	}
+	return InFlight_IN_FLIGHT_UNSPECIFIED
+}
+
+func (x *IdempotencyPolicy) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetKeptOutcomes() KeptOutcomes {
+	if x != nil {
+		return x.KeptOutcomes
+	}
+	return KeptOutcomes_KEPT_OUTCOMES_UNSPECIFIED
+}
+
+func (x *IdempotencyPolicy) GetFingerprintExclude() []string {
+	if x != nil {
+		return x.FingerprintExclude
+	}
+	return nil
+}
+
+func (x *IdempotencyPolicy) GetPermanent() bool {
+	if x != nil {
+		return x.Permanent
+	}
+	return false
+}
+
+func (x *IdempotencyPolicy) GetDurability() Durability {
+	if x != nil {
+		return x.Durability
+	}
+	return Durability_DURABILITY_UNSPECIFIED
+}
+
 var file_selfsame_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -324,21 +554,45 @@ var File_selfsame_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_selfsame_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"!selfsame/options/v1/options.proto\x12\x13selfsame.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbe\x01\n" +
+	"!selfsame/options/v1/options.proto\x12\x13selfsame.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x81\x04\n" +
 	"\x11IdempotencyPolicy\x125\n" +
 	"\x03key\x18\x01 \x01(\x0e2#.selfsame.options.v1.KeyRequirementR\x03key\x129\n" +
 	"\brecovery\x18\x02 \x01(\x0e2\x1d.selfsame.options.v1.RecoveryR\brecovery\x127\n" +
-	"\tretention\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tretention*\x8a\x01\n" +
+	"\tretention\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12:\n" +
+	"\tin_flight\x18\x04 \x01(\x0e2\x1d.selfsame.options.v1.InFlightR\binFlight\x12-\n" +
+	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12F\n" +
+	"\rkept_outcomes\x18\x06 \x01(\x0e2!.selfsame.options.v1.KeptOutcomesR\fkeptOutcomes\x12/\n" +
+	"\x13fingerprint_exclude\x18\a \x03(\tR\x12fingerprintExclude\x12\x1c\n" +
+	"\tpermanent\x18\b \x01(\bR\tpermanent\x12?\n" +
+	"\n" +
+	"durability\x18\t \x01(\x0e2\x1f.selfsame.options.v1.DurabilityR\n" +
+	"durability*O\n" +
+	"\bInFlight\x12\x19\n" +
+	"\x15IN_FLIGHT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eIN_FLIGHT_WAIT\x10\x01\x12\x14\n" +
+	"\x10IN_FLIGHT_REJECT\x10\x02*a\n" +
+	"\fKeptOutcomes\x12\x1d\n" +
+	"\x19KEPT_OUTCOMES_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13KEPT_OUTCOMES_FINAL\x10\x01\x12\x19\n" +
+	"\x15KEPT_OUTCOMES_SUCCESS\x10\x02*t\n" +
+	"\n" +
+	"Durability\x12\x1a\n" +
+	"\x16DURABILITY_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13DURABILITY_VOLATILE\x10\x01\x12\x19\n" +
+	"\x15DURABILITY_REPLICATED\x10\x02\x12\x16\n" +
+	"\x12DURABILITY_DURABLE\x10\x03*\xa4\x01\n" +
 	"\x0eKeyRequirement\x12\x1f\n" +
 	"\x1bKEY_REQUIREMENT_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18KEY_REQUIREMENT_OPTIONAL\x10\x01\x12\x1c\n" +
 	"\x18KEY_REQUIREMENT_REQUIRED\x10\x02\x12\x1b\n" +
-	"\x17KEY_REQUIREMENT_NATURAL\x10\x03*g\n" +
+	"\x17KEY_REQUIREMENT_NATURAL\x10\x03\x12\x18\n" +
+	"\x14KEY_REQUIREMENT_NONE\x10\x04*\x83\x01\n" +
 	"\bRecovery\x12\x18\n" +
 	"\x14RECOVERY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14RECOVERY_RECOVERABLE\x10\x01\x12\x12\n" +
 	"\x0eRECOVERY_PROBE\x10\x02\x12\x13\n" +
-	"\x0fRECOVERY_MANUAL\x10\x03*\xc9\x01\n" +
+	"\x0fRECOVERY_MANUAL\x10\x03\x12\x1a\n" +
+	"\x16RECOVERY_TRANSACTIONAL\x10\x04*\xc9\x01\n" +
 	"\fPersonalData\x12\x1d\n" +
 	"\x19PERSONAL_DATA_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PERSONAL_DATA_NAME\x10\x01\x12\x17\n" +
@@ -364,31 +618,38 @@ func file_selfsame_options_v1_options_proto_rawDescGZIP() []byte {
 	return file_selfsame_options_v1_options_proto_rawDescData
 }
 
-var file_selfsame_options_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_selfsame_options_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_selfsame_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_selfsame_options_v1_options_proto_goTypes = []any{
-	(KeyRequirement)(0),                // 0: selfsame.options.v1.KeyRequirement
-	(Recovery)(0),                      // 1: selfsame.options.v1.Recovery
-	(PersonalData)(0),                  // 2: selfsame.options.v1.PersonalData
-	(*IdempotencyPolicy)(nil),          // 3: selfsame.options.v1.IdempotencyPolicy
-	(*durationpb.Duration)(nil),        // 4: google.protobuf.Duration
-	(*descriptorpb.MethodOptions)(nil), // 5: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),  // 6: google.protobuf.FieldOptions
+	(InFlight)(0),                      // 0: selfsame.options.v1.InFlight
+	(KeptOutcomes)(0),                  // 1: selfsame.options.v1.KeptOutcomes
+	(Durability)(0),                    // 2: selfsame.options.v1.Durability
+	(KeyRequirement)(0),                // 3: selfsame.options.v1.KeyRequirement
+	(Recovery)(0),                      // 4: selfsame.options.v1.Recovery
+	(PersonalData)(0),                  // 5: selfsame.options.v1.PersonalData
+	(*IdempotencyPolicy)(nil),          // 6: selfsame.options.v1.IdempotencyPolicy
+	(*durationpb.Duration)(nil),        // 7: google.protobuf.Duration
+	(*descriptorpb.MethodOptions)(nil), // 8: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),  // 9: google.protobuf.FieldOptions
 }
 var file_selfsame_options_v1_options_proto_depIdxs = []int32{
-	0, // 0: selfsame.options.v1.IdempotencyPolicy.key:type_name -> selfsame.options.v1.KeyRequirement
-	1, // 1: selfsame.options.v1.IdempotencyPolicy.recovery:type_name -> selfsame.options.v1.Recovery
-	4, // 2: selfsame.options.v1.IdempotencyPolicy.retention:type_name -> google.protobuf.Duration
-	5, // 3: selfsame.options.v1.idempotency:extendee -> google.protobuf.MethodOptions
-	6, // 4: selfsame.options.v1.personal_data:extendee -> google.protobuf.FieldOptions
-	6, // 5: selfsame.options.v1.fingerprint_ignore:extendee -> google.protobuf.FieldOptions
-	3, // 6: selfsame.options.v1.idempotency:type_name -> selfsame.options.v1.IdempotencyPolicy
-	2, // 7: selfsame.options.v1.personal_data:type_name -> selfsame.options.v1.PersonalData
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	6, // [6:8] is the sub-list for extension type_name
-	3, // [3:6] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3,  // 0: selfsame.options.v1.IdempotencyPolicy.key:type_name -> selfsame.options.v1.KeyRequirement
+	4,  // 1: selfsame.options.v1.IdempotencyPolicy.recovery:type_name -> selfsame.options.v1.Recovery
+	7,  // 2: selfsame.options.v1.IdempotencyPolicy.retention:type_name -> google.protobuf.Duration
+	0,  // 3: selfsame.options.v1.IdempotencyPolicy.in_flight:type_name -> selfsame.options.v1.InFlight
+	7,  // 4: selfsame.options.v1.IdempotencyPolicy.wait:type_name -> google.protobuf.Duration
+	1,  // 5: selfsame.options.v1.IdempotencyPolicy.kept_outcomes:type_name -> selfsame.options.v1.KeptOutcomes
+	2,  // 6: selfsame.options.v1.IdempotencyPolicy.durability:type_name -> selfsame.options.v1.Durability
+	8,  // 7: selfsame.options.v1.idempotency:extendee -> google.protobuf.MethodOptions
+	9,  // 8: selfsame.options.v1.personal_data:extendee -> google.protobuf.FieldOptions
+	9,  // 9: selfsame.options.v1.fingerprint_ignore:extendee -> google.protobuf.FieldOptions
+	6,  // 10: selfsame.options.v1.idempotency:type_name -> selfsame.options.v1.IdempotencyPolicy
+	5,  // 11: selfsame.options.v1.personal_data:type_name -> selfsame.options.v1.PersonalData
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	10, // [10:12] is the sub-list for extension type_name
+	7,  // [7:10] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_options_v1_options_proto_init() }
@@ -401,7 +662,7 @@ func file_selfsame_options_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_options_v1_options_proto_rawDesc), len(file_selfsame_options_v1_options_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      6,
 			NumMessages:   1,
 			NumExtensions: 3,
 			NumServices:   0,
