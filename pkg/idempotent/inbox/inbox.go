@@ -186,7 +186,7 @@ func (in *Inbox) settle(ctx context.Context, m Message, process func(ctx context
 		}
 	}()
 	// Most duplicates are answered here, without a transaction.
-	if v, err := in.known(ctx, m); v != 0 || err != nil {
+	if v, err := in.known(ctx, in.db.Read(), m); v != 0 || err != nil {
 		return in.judge(ctx, m, v, err)
 	}
 	v, err = process(ctx)
@@ -198,7 +198,7 @@ func (in *Inbox) judge(ctx context.Context, m Message, v Verdict, err error) (Ve
 	if err == nil {
 		return v, nil
 	}
-	if ctx.Err() != nil || fault.Retryable(err) || fault.KindOf(err) == fault.Uncertain {
+	if ctx.Err() != nil || passes(err) {
 		return 0, err
 	}
 	parked, countErr := in.failed(context.WithoutCancel(ctx), m, err)
@@ -210,6 +210,21 @@ func (in *Inbox) judge(ctx context.Context, m Message, v Verdict, err error) (Ve
 	default:
 		return 0, err
 	}
+}
+
+// passes reports whether err may be gone at the next delivery, so that it says nothing about the message.
+func passes(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Unavailable, fault.Conflict, fault.Timeout, fault.Exhausted, fault.Canceled, fault.Uncertain:
+		return true
+	default:
+		return false
+	}
+}
+
+// refuse counts a delivery that cannot even be read.
+func (in *Inbox) refuse(ctx context.Context, m Message, err error) (Verdict, error) {
+	return in.settle(ctx, m, func(context.Context) (Verdict, error) { return 0, err })
 }
 
 // digest identifies the message among those of its consumer.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/fault"
 )
 
 // The states of a row: d processed, f failed at least once, p parked, x discarded by a person.
@@ -24,6 +25,8 @@ const (
  ON CONFLICT (consumer, k) DO UPDATE SET state = 'd', at = $6, id = '', object = '', major = 0, minor = 0, body = NULL, reason = ''
  WHERE inbox_message.state = 'f' OR inbox_message.state = $7 RETURNING attempts`
 
+	sqlUnrecord = `DELETE FROM inbox_message WHERE consumer = $1 AND k = $2`
+
 	sqlVersion = `SELECT 1 FROM inbox_object WHERE consumer = $1 AND object = $2 AND (major > $3 OR (major = $3 AND minor > $4))`
 
 	// Equal versions are applied in the order of their arrival: dropping one could lose a change.
@@ -33,14 +36,14 @@ const (
 )
 
 // known answers from what is committed: 0 means that the message is to be processed.
-func (in *Inbox) known(ctx context.Context, m Message) (Verdict, error) {
+func (in *Inbox) known(ctx context.Context, q db.Querier, m Message) (Verdict, error) {
 	k := in.digest(m)
 	var state string
 	var digest []byte
-	err := in.db.Read().QueryRowContext(ctx, sqlKnown, in.consumer, k[:]).Scan(&state, &digest)
+	err := q.QueryRowContext(ctx, sqlKnown, in.consumer, k[:]).Scan(&state, &digest)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return in.below(ctx, in.db.Read(), m)
+		return in.below(ctx, q, m)
 	case err != nil:
 		return 0, fmt.Errorf("look up message: %w", err)
 	case state == "f":
@@ -88,57 +91,63 @@ func exists(ctx context.Context, q db.Querier, then Verdict, query string, args 
 	}
 }
 
-// errDuplicate rolls back what a late delivery wrote.
-var errDuplicate = errors.New("the message was processed before")
-
 // record writes that the message is processed, and runs fn in the same transaction.
 func (in *Inbox) record(ctx context.Context, m Message, fn func(ctx context.Context, tx *sql.Tx) error) (Verdict, error) {
 	return in.recordAs(ctx, m, "f", fn)
 }
 
-// recordAs does so for a message whose row, if there is one, is in the state from.
+// recordAs does so for a message whose row, if there is one, is in the state from. What it finds to be done already, it
+// says only after the transaction that did it is committed: its own transaction commits behind that one.
 func (in *Inbox) recordAs(ctx context.Context, m Message, from string, fn func(ctx context.Context, tx *sql.Tx) error) (v Verdict, err error) {
-	k, o := in.digest(m), sha256.Sum256([]byte(m.Object))
-	err = in.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		v = Processed
-		var n int64
-		err := tx.QueryRowContext(ctx, sqlRecord, in.consumer, k[:], m.Stream, m.Position, m.bodyDigest(), in.at(), from).Scan(&n)
-		if errors.Is(err, sql.ErrNoRows) {
-			return errDuplicate
-		}
-		if err != nil {
-			return fmt.Errorf("record message: %w", err)
-		}
-		// After the row is ours, not before: a checkpoint that passed the position meanwhile has removed the row of
-		// the delivery that was processed, and this statement sees the checkpoint.
-		below, err := in.below(ctx, tx, m)
-		if err != nil {
+	for range maxRaces {
+		err = in.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+			v, err = in.write(ctx, tx, m, from, fn)
 			return err
+		})
+		if v != 0 || err != nil {
+			return v, err
 		}
-		if below == Duplicate && from != "p" {
-			return errDuplicate
-		}
-		if m.Object != "" {
-			err = tx.QueryRowContext(ctx, sqlAdvance, in.consumer, o[:], m.Version.Major, m.Version.Minor, in.at()).Scan(&n)
-			if errors.Is(err, sql.ErrNoRows) {
-				v = Stale // the row of the message stays: it is skipped for good
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("record version: %w", err)
-			}
-		}
-		return fn(ctx, tx)
-	})
-	if errors.Is(err, errDuplicate) {
-		v, err := in.known(ctx, m)
-		if v == 0 && err == nil {
-			v = Duplicate
-		}
-		return v, err
+	}
+	return 0, fault.New(fault.Conflict, "", "the message was recorded and forgotten again and again")
+}
+
+// maxRaces is how often a row may vanish between being in the way and being read.
+const maxRaces = 5
+
+func (in *Inbox) write(ctx context.Context, tx *sql.Tx, m Message, from string, fn func(ctx context.Context, tx *sql.Tx) error) (Verdict, error) {
+	k := in.digest(m)
+	var n int64
+	err := tx.QueryRowContext(ctx, sqlRecord, in.consumer, k[:], m.Stream, m.Position, m.bodyDigest(), in.at(), from).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return in.known(ctx, tx, m)
 	}
 	if err != nil {
+		return 0, fmt.Errorf("record message: %w", err)
+	}
+	if from != "p" {
+		// After the row is ours, not before: a checkpoint that passed the position meanwhile has removed the row of
+		// the delivery that was processed, and this statement sees the checkpoint.
+		v, err := in.below(ctx, tx, m)
+		if err != nil {
+			return 0, err
+		}
+		if v != 0 {
+			_, err := tx.ExecContext(ctx, sqlUnrecord, in.consumer, k[:])
+			return v, err
+		}
+	}
+	if m.Object != "" {
+		o := sha256.Sum256([]byte(m.Object))
+		err = tx.QueryRowContext(ctx, sqlAdvance, in.consumer, o[:], m.Version.Major, m.Version.Minor, in.at()).Scan(&n)
+		if errors.Is(err, sql.ErrNoRows) {
+			return Stale, nil // the row of the message stays: it is skipped for good
+		}
+		if err != nil {
+			return 0, fmt.Errorf("record version: %w", err)
+		}
+	}
+	if err := fn(ctx, tx); err != nil {
 		return 0, err
 	}
-	return v, nil
+	return Processed, nil
 }
