@@ -118,6 +118,9 @@ func (r *runner) closeListeners() {
 	if r.stop != nil {
 		r.stop()
 	}
+	if r.grpc != nil {
+		r.grpc.Stop() // its workers run from the start
+	}
 	lns := []net.Listener{r.grpcLn, r.s.Listener, r.s.OpsListener}
 	for _, w := range r.webs {
 		lns = append(lns, w.ln)
