@@ -412,6 +412,69 @@ func TestRead_SQLite(t *testing.T) {
 	})
 }
 
+func TestBrief(t *testing.T) {
+	t.Parallel()
+	t.Run("it sees what is committed and nothing else", func(t *testing.T) {
+		t.Parallel()
+		dbtest.Each(t, func(t *testing.T, d *db.DB) {
+			migrate(t, d)
+			names := func() (n int) {
+				rows, err := d.Brief().QueryContext(t.Context(), "SELECT name FROM item")
+				require.NoError(t, err)
+				defer rows.Close()
+				for rows.Next() {
+					n++
+				}
+				require.NoError(t, rows.Err())
+				return n
+			}
+			for i := range 20 {
+				require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+					require.NoError(t, insert(ctx, tx, i))
+					require.Equal(t, i, names())
+					return nil
+				}))
+				require.Equal(t, i+1, names(), "as soon as it is acknowledged")
+			}
+		})
+	})
+	t.Run("a call that is over does not begin a statement", func(t *testing.T) {
+		t.Parallel()
+		dbtest.Each(t, func(t *testing.T, d *db.DB) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			rows, err := d.Brief().QueryContext(ctx, "SELECT 1") //nolint:sqlclosecheck,rowserrcheck // there are none
+			require.ErrorIs(t, err, context.Canceled)
+			require.Nil(t, rows)
+			var one int
+			require.ErrorIs(t, d.Brief().QueryRowContext(ctx, "SELECT 1").Scan(&one), context.Canceled)
+		})
+	})
+	t.Run("on SQLite it waits for no other reader and cannot write", func(t *testing.T) {
+		t.Parallel()
+		d := dbtest.Open(t, "sqlite")
+		migrate(t, d)
+		var held []*sql.Rows
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		for {
+			rows, err := d.Read().QueryContext(ctx, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n")
+			if err != nil {
+				break // every connection for reading is in use
+			}
+			held = append(held, rows)
+			require.NoError(t, rows.Err())
+		}
+		require.NotEmpty(t, held)
+		var one int
+		require.NoError(t, d.Brief().QueryRowContext(t.Context(), "SELECT 1").Scan(&one))
+		for _, rows := range held {
+			require.NoError(t, rows.Close())
+		}
+		require.Error(t, d.Brief().QueryRowContext(t.Context(), "INSERT INTO item (id, name, n) VALUES (1, '', 0) RETURNING id").Scan(&one))
+	})
+}
+
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	t.Run("a password never shows in an error", func(t *testing.T) {

@@ -64,13 +64,18 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 	if err := d.write.PingContext(ctx); err != nil {
 		return errors.Join(err, d.write.Close())
 	}
-	d.read = open(sqliteConnector(path, "deferred", append(pragmas, "query_only(1)")), t, attribute.String("db.system.name", "sqlite"))
+	readers := sqliteConnector(path, "deferred", append(pragmas, "query_only(1)"))
+	d.read = open(readers, t, attribute.String("db.system.name", "sqlite"))
 	n := max(4, 2*runtime.GOMAXPROCS(0))
 	d.read.SetMaxOpenConns(n)
 	d.read.SetMaxIdleConns(n)
 	if err := d.read.PingContext(ctx); err != nil {
 		return errors.Join(err, d.read.Close(), d.write.Close())
 	}
+	// It connects when it is first used. More at a time than there are processors would only wait for each other.
+	d.brief = open(readers, t, attribute.String("db.system.name", "sqlite"))
+	d.brief.SetMaxOpenConns(runtime.GOMAXPROCS(0))
+	d.brief.SetMaxIdleConns(runtime.GOMAXPROCS(0))
 	return nil
 }
 

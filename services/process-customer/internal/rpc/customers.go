@@ -78,7 +78,7 @@ func (s *customers) message(ctx context.Context, r reader, g *store.Golden) (*cu
 }
 
 func (s *customers) GetCustomer(ctx context.Context, req *customerv1.GetCustomerRequest) (*customerv1.GetCustomerResponse, error) {
-	c, err := shown(ctx, s.d.Store.Read(), req.GetId())
+	c, err := shown(ctx, s.d.Store.Brief(), req.GetId())
 	if err != nil {
 		return nil, err
 	}

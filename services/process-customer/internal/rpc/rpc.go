@@ -23,6 +23,7 @@ import (
 type Store interface {
 	Tx(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error
 	Read() store.Reader
+	Brief() store.Reader
 }
 
 // Writer changes golden customers.

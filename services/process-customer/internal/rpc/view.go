@@ -14,7 +14,7 @@ type Viewer interface {
 }
 
 func (s *customers) GetCustomerView(ctx context.Context, req *customerv1.GetCustomerViewRequest) (*customerv1.GetCustomerViewResponse, error) {
-	c, err := shown(ctx, s.d.Store.Read(), req.GetId())
+	c, err := shown(ctx, s.d.Store.Brief(), req.GetId())
 	if err != nil {
 		return nil, err
 	}

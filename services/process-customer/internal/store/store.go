@@ -58,6 +58,9 @@ func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 // Read returns a reader of what is committed.
 func (s *Store) Read() Reader { return Reader{q: s.db.Read()} }
 
+// Brief returns the same for a read that is over at once; see [db.DB.Brief].
+func (s *Store) Brief() Reader { return Reader{q: s.db.Brief()} }
+
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 

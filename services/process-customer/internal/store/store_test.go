@@ -42,7 +42,7 @@ func BenchmarkShown(b *testing.B) {
 	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Read().Shown(ctx, id); err != nil {
+		if _, err := s.Brief().Shown(ctx, id); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -258,7 +258,7 @@ func intents(t *testing.T, s *store.Store) {
 }
 
 func shown(t *testing.T, s *store.Store) {
-	r := s.Read()
+	r := s.Brief()
 	id, other := newID(t, golden.Customer), newID(t, golden.Customer)
 	_, err := r.Shown(t.Context(), id)
 	require.ErrorIs(t, err, store.ErrNotFound)
