@@ -17,13 +17,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
@@ -60,6 +62,10 @@ type Options struct {
 	LimitPause time.Duration
 	// Budget is asked before every call; nil means one of the client's own, with MaxConcurrent slots.
 	Budget Budget
+	// CircuitPause is how long calls are held back after most of the last ones failed; 0 means 5 seconds.
+	CircuitPause time.Duration
+	// Meter gets the counters; nil discards them.
+	Meter metric.MeterProvider
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log gets what we coped with; nil discards it.
@@ -72,6 +78,7 @@ type Client struct {
 	own   atomic.Int64
 	usage usage
 	clock serverClock
+	guard *guard
 }
 
 // New returns a client. It makes no call.
@@ -88,7 +95,13 @@ func New(o Options) *Client {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{o: o}
+	if o.CircuitPause <= 0 {
+		o.CircuitPause = 5 * time.Second
+	}
+	if o.Meter == nil {
+		o.Meter = noop.NewMeterProvider()
+	}
+	c := &Client{o: o, guard: newGuard(o)}
 	if c.o.Budget == nil {
 		c.o.Budget = &alone{c: c, slots: make(chan struct{}, o.MaxConcurrent), limit: limiter{pause: o.LimitPause}}
 	}
@@ -100,7 +113,9 @@ type request struct {
 	method, path string
 	query        url.Values
 	body         any
-	write        bool // changes records; may be repeated all the same
+	op           Op
+	headers      map[string]string
+	answer       func(http.Header) // sees the header of a successful answer; may be nil
 }
 
 // trouble is the failure of one attempt.
@@ -122,9 +137,10 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 		}
 	}
 	retries := readRetries
-	if r.write {
+	if r.op.writes() {
 		retries = writeRetries
 	}
+	c.guard.earn()
 	ran := false
 	for attempt := 0; ; attempt++ {
 		t := c.attempt(ctx, r, body, out)
@@ -132,8 +148,9 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 			return nil
 		}
 		ran = ran || t.ran
-		if !t.again || attempt >= retries || !sleep(ctx, pause(attempt)) {
-			if r.write && ran {
+		once := r.op == OpCreate && ran
+		if !t.again || once || attempt >= retries || !c.Repeat(ctx, attempt, t.err.Reason) {
+			if r.op.writes() && ran {
 				return uncertain(t.err)
 			}
 			return t.err
@@ -152,11 +169,6 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, timeout)
 }
 
-func pause(attempt int) time.Duration {
-	d := retryPause << (2 * attempt)
-	return d/2 + rand.N(d)
-}
-
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -169,18 +181,23 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // attempt sends the request once, or twice when the session had ended: a refused session proves that nothing happened.
-func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) *trouble {
+func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (t *trouble) {
+	if err := c.guard.admit(); err != nil {
+		return &trouble{err: err}
+	}
 	end, err := c.o.Budget.Begin(ctx)
 	if err != nil {
+		c.guard.settle(nil)
 		return &trouble{err: asFault(err)}
 	}
+	defer func() { c.guard.settle(t) }()
 	var told CallOutcome
 	defer func() { end(told) }()
 	session, err := c.o.Sessions.Session(ctx)
 	if err != nil {
 		return &trouble{err: asFault(err)}
 	}
-	t := c.send(ctx, session, r, body, out, &told)
+	t = c.send(ctx, session, r, body, out, &told)
 	if t == nil || t.err.Reason != reasonSessionEnded {
 		return t
 	}
@@ -229,7 +246,7 @@ func (c *Client) send(ctx context.Context, session auth.Session, r request, body
 		return &trouble{err: fault.New(fault.Internal, ReasonAnswerInvalid, "the answer of Salesforce is larger than %d MiB", maxBody>>20), ran: true}
 	}
 	if resp.StatusCode >= 300 {
-		t := classify(resp.StatusCode, data)
+		t := classify(resp.StatusCode, data, r.op)
 		if t.err.Reason == ReasonLimit {
 			t.err = t.err.WithRetryAfter(c.o.LimitPause)
 		}
@@ -237,11 +254,27 @@ func (c *Client) send(ctx context.Context, session auth.Session, r request, body
 	}
 	told.Served = true
 	c.o.Sessions.Accepted(session)
+	if r.answer != nil {
+		r.answer(resp.Header)
+	}
 	if out == nil {
 		return nil
 	}
-	if err := json.Unmarshal(data, out); err != nil {
+	if err := decode(data, out); err != nil {
 		return &trouble{err: fault.Wrap(fault.Internal, ReasonAnswerInvalid, shape(err), "the answer of Salesforce cannot be read"), ran: true}
+	}
+	return nil
+}
+
+// decode reads an answer. Numbers whose type the target leaves open stay as they were written.
+func decode(data []byte, out any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(out); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON value")
 	}
 	return nil
 }
@@ -276,6 +309,14 @@ func (c *Client) build(ctx context.Context, session auth.Session, r request, bod
 	req.Header.Set("Authorization", "Bearer "+session.Token)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Sforce-Call-Options", "client="+c.o.ClientName)
+	if r.op.writes() {
+		// Both default to what suits people at a screen: handing records on to others, and remembering what was looked at.
+		req.Header.Set("Sforce-Auto-Assign", "FALSE")
+		req.Header.Set("Sforce-Mru", "updateMru=false")
+	}
+	for name, value := range r.headers {
+		req.Header.Set(name, value)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json; charset=UTF-8")
 	}

@@ -334,7 +334,7 @@ func TestConcurrency(t *testing.T) {
 func TestRefusal_HidesWhatSalesforceWrote(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"INVALID_EMAIL_ADDRESS", "DUPLICATE_VALUE", "SOMETHING_NEW", "jane@example.test", "NOT_FOUND", "INVALID_FIELD"} {
-		tr := classify(400, []byte(`[{"message":"invalid: jane@example.test","errorCode":"`+code+`"}]`))
+		tr := classify(400, []byte(`[{"message":"invalid: jane@example.test","errorCode":"`+code+`"}]`), OpUpsert)
 		require.NotContains(t, tr.err.Error(), "jane", code)
 		require.NotContains(t, fault.ToStatus(tr.err).Message(), "jane", code)
 	}

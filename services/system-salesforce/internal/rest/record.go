@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -15,6 +16,8 @@ const (
 	MaxWrite = 200
 	// MaxRetrieve is how many records one retrieve call reads.
 	MaxRetrieve = 2000
+	// inList is how many ids one query names: it has to fit into a URL.
+	inList = 300
 )
 
 // Record is one sObject record by field name. When read, values are as encoding/json decodes them.
@@ -39,9 +42,8 @@ func (c *Client) Retrieve(ctx context.Context, object string, ids, fields []stri
 	if len(ids) > MaxRetrieve {
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "retrieve takes at most %d ids", MaxRetrieve)
 	}
-	var rows []Record
-	body := map[string]any{"ids": ids, "fields": fields}
-	if err := c.call(ctx, request{method: http.MethodPost, path: "composite/sobjects/" + object, body: body}, &rows); err != nil {
+	rows, err := c.retrieve(ctx, object, ids, fields)
+	if err != nil {
 		return nil, err
 	}
 	// By id rather than by position: an id asked twice or a row left out must not shift the others.
@@ -56,6 +58,23 @@ func (c *Client) Retrieve(ctx context.Context, object string, ids, fields []stri
 		out[i] = byID[FullID(id)]
 	}
 	return out, nil
+}
+
+// retrieve reads by id. Fields of other records, which the retrieve call does not take, need queries.
+func (c *Client) retrieve(ctx context.Context, object string, ids, fields []string) (rows []Record, err error) {
+	if !slices.ContainsFunc(fields, func(f string) bool { return strings.Contains(f, ".") }) {
+		body := map[string]any{"ids": ids, "fields": fields}
+		err = c.call(ctx, request{method: http.MethodPost, path: "composite/sobjects/" + object, body: body}, &rows)
+		return rows, err
+	}
+	for part := range slices.Chunk(ids, inList) {
+		found, err := c.Query(ctx, "SELECT "+strings.Join(fields, ", ")+" FROM "+object+" WHERE Id IN ("+QuoteAll(part)+")")
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, found...)
+	}
+	return rows, nil
 }
 
 // Query runs a SOQL query and returns every row, following the pages of the answer.
@@ -96,18 +115,41 @@ func Quote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`).Replace(s) + "'"
 }
 
+// QuoteAll returns texts as SOQL string literals, for an IN list.
+func QuoteAll(texts []string) string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = Quote(t)
+	}
+	return strings.Join(out, ", ")
+}
+
+// nested returns a copy in which "Account.Key__c" is what it stands for: an object Account with the field Key__c.
+func (r Record) nested() Record {
+	out := make(Record, len(r)+1)
+	for k, v := range r {
+		relation, field, dotted := strings.Cut(k, ".")
+		if dotted {
+			out[relation] = map[string]any{field: v}
+			continue
+		}
+		out[k] = v
+	}
+	return out
+}
+
 // Update writes up to MaxWrite records, each with its Id. One refused record does not stop the others.
 //
 // Besides classified faults it returns Uncertain when it is not known whether the records were written.
 func (c *Client) Update(ctx context.Context, object string, records []Record) ([]Result, error) {
-	return c.write(ctx, "composite/sobjects", object, records)
+	return c.write(ctx, http.MethodPatch, "composite/sobjects", object, OpUpdate, records)
 }
 
 // Upsert writes up to MaxWrite records by an external id field, which every record holds. A record refused because another
 // writer made it in the same moment is sent once more. Errors are as for Update.
 func (c *Client) Upsert(ctx context.Context, object, externalID string, records []Record) ([]Result, error) {
 	path := "composite/sobjects/" + object + "/" + externalID
-	results, err := c.write(ctx, path, object, records)
+	results, err := c.write(ctx, http.MethodPatch, path, object, OpUpsert, records)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +167,7 @@ func (c *Client) Upsert(ctx context.Context, object, externalID string, records 
 		second[j] = records[i]
 	}
 	// Whatever comes of the second attempt, the first outcomes stand: a failure leaves the duplicates refused.
-	if retried, err := c.write(ctx, path, object, second); err == nil {
+	if retried, err := c.write(ctx, http.MethodPatch, path, object, OpUpsert, second); err == nil {
 		for j, i := range again {
 			results[i] = retried[j]
 		}
@@ -143,7 +185,7 @@ func (r *Refusal) names(field string) bool {
 	return strings.Contains(r.message, field) || len(r.Fields) == 0 && !strings.Contains(r.message, "duplicate value found:")
 }
 
-func (c *Client) write(ctx context.Context, path, object string, records []Record) ([]Result, error) {
+func (c *Client) write(ctx context.Context, method, path, object string, op Op, records []Record) ([]Result, error) {
 	if len(records) == 0 {
 		return nil, nil
 	}
@@ -152,10 +194,7 @@ func (c *Client) write(ctx context.Context, path, object string, records []Recor
 	}
 	rows := make([]Record, len(records))
 	for i, r := range records {
-		row := make(Record, len(r)+1)
-		for k, v := range r {
-			row[k] = v
-		}
+		row := r.nested()
 		row["attributes"] = map[string]string{"type": object}
 		rows[i] = row
 	}
@@ -166,7 +205,7 @@ func (c *Client) write(ctx context.Context, path, object string, records []Recor
 		Errors  []vendorError `json:"errors"`
 	}
 	body := map[string]any{"allOrNone": false, "records": rows}
-	if err := c.call(ctx, request{method: http.MethodPatch, path: path, body: body, write: true}, &answer); err != nil {
+	if err := c.call(ctx, request{method: method, path: path, body: body, op: op}, &answer); err != nil {
 		return nil, err
 	}
 	if len(answer) != len(records) {
@@ -178,10 +217,10 @@ func (c *Client) write(ctx context.Context, path, object string, records []Recor
 		case a.Success:
 			results[i] = Result{ID: FullID(a.ID), Created: a.Created}
 		case len(a.Errors) > 0:
-			r := a.Errors[0].refusal()
+			r := a.Errors[0].refusal(op)
 			results[i] = Result{Refused: &r}
 		default:
-			r := catalogue("", "")
+			r := vendorError{}.refusal(op)
 			results[i] = Result{Refused: &r}
 		}
 	}
@@ -190,14 +229,28 @@ func (c *Client) write(ctx context.Context, path, object string, records []Recor
 
 // Field is what describe says about one field.
 type Field struct {
-	Name       string `json:"name"`
-	Type       string `json:"type"`
-	Length     int    `json:"length"`
-	Createable bool   `json:"createable"`
-	Updateable bool   `json:"updateable"`
-	ExternalID bool   `json:"externalId"`
-	IDLookup   bool   `json:"idLookup"`
-	Unique     bool   `json:"unique"`
+	Name             string     `json:"name"`
+	Type             string     `json:"type"`
+	Length           int        `json:"length"`
+	Precision        int        `json:"precision"`
+	Scale            int        `json:"scale"`
+	Createable       bool       `json:"createable"`
+	Updateable       bool       `json:"updateable"`
+	Nillable         bool       `json:"nillable"`
+	Defaulted        bool       `json:"defaultedOnCreate"`
+	ExternalID       bool       `json:"externalId"`
+	IDLookup         bool       `json:"idLookup"`
+	Unique           bool       `json:"unique"`
+	Restricted       bool       `json:"restrictedPicklist"`
+	Picklist         []Picklist `json:"picklistValues"`
+	ReferenceTo      []string   `json:"referenceTo"`
+	RelationshipName string     `json:"relationshipName"`
+}
+
+// Picklist is one value of a list.
+type Picklist struct {
+	Value  string `json:"value"`
+	Active bool   `json:"active"`
 }
 
 // Describe returns the fields of an object. NotFound when the org has no such object.

@@ -43,6 +43,9 @@ const (
 	ReasonPeriodInvalid     = "REPLICATION_PERIOD_INVALID"
 	ReasonPeriodTooLarge    = "REPLICATION_PERIOD_TOO_LARGE"
 
+	// codeUnmet stands for the status 412, whose body holds no code that is documented.
+	codeUnmet = "PRECONDITION_FAILED"
+
 	reasonSessionEnded = "SESSION_ENDED"
 	reasonLocatorGone  = "QUERY_LOCATOR_INVALID"
 )
@@ -55,6 +58,8 @@ type Refusal struct {
 	Reason string
 	// Text is for people and holds nothing of what Salesforce wrote, which may repeat field values.
 	Text string
+	// Class is what to do about it.
+	Class Class
 	// Retryable means the same write may succeed later unchanged.
 	Retryable bool
 	// Fields are the sObject fields to blame.
@@ -72,13 +77,14 @@ type vendorError struct {
 	Fields     []string `json:"fields"`
 }
 
-func (e vendorError) refusal() Refusal {
+func (e vendorError) refusal(op Op) Refusal {
 	code := e.ErrorCode
 	if code == "" {
 		code = e.StatusCode
 	}
 	r := catalogue(code, e.Message)
-	r.Fields, r.message = e.Fields, e.Message
+	r.Fields, r.message, r.Class = e.Fields, e.Message, classOf(code, e.Message, op)
+	r.Retryable = r.Retryable || r.Class == Unknown
 	return r
 }
 
@@ -98,7 +104,7 @@ func catalogue(code, message string) Refusal {
 	case "UNABLE_TO_LOCK_ROW":
 		return locked()
 	case "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY":
-		if strings.Contains(message, "UNABLE_TO_LOCK_ROW") || strings.Contains(message, "Too many SOQL queries") {
+		if transient(message) {
 			return locked()
 		}
 		return Refusal{Kind: fault.Precondition, Reason: ReasonRule, Text: "automation in the CRM refused the record"}
@@ -110,6 +116,8 @@ func catalogue(code, message string) Refusal {
 		return Refusal{Kind: fault.Unavailable, Reason: ReasonDisabled, Text: "the API is switched off for the org or the user", Retryable: true, wait: time.Minute}
 	case "ALL_OR_NONE_OPERATION_ROLLED_BACK", "PROCESSING_HALTED", "BATCH_PROCESSING_HALTED":
 		return Refusal{Kind: fault.Conflict, Reason: ReasonRolledBack, Text: "the record was rolled back together with others", Retryable: true}
+	case codeUnmet:
+		return Refusal{Kind: fault.Conflict, Reason: fault.ReasonETagMismatch, Text: "the record has changed meanwhile"}
 	case "QUERY_TIMEOUT":
 		return Refusal{Kind: fault.Timeout, Reason: ReasonQueryTimeout, Text: "the query took Salesforce too long", Retryable: true}
 	case "INVALID_QUERY_LOCATOR":
@@ -187,39 +195,56 @@ func (r Refusal) fault() *fault.Error {
 	if r.wait > 0 {
 		e = e.WithRetryAfter(r.wait)
 	}
+	e.Cause = &refusedError{refusal: r}
 	return e
 }
 
 // classify gives an answer other than 2xx its meaning: by error code when there is one, else by status.
-func classify(status int, body []byte) *trouble {
-	var list []vendorError
-	if json.Unmarshal(body, &list) == nil && len(list) > 0 && list[0].ErrorCode != "" {
-		r := list[0].refusal()
-		t := &trouble{err: r.fault()}
-		switch r.Reason {
-		case ReasonUnavailable:
-			// "Unknown exception" says nothing about how far the server got; "unavailable" means it did not begin.
-			t.again, t.ran = true, list[0].ErrorCode == "UNKNOWN_EXCEPTION"
-		case ReasonLocked, ReasonConcurrency:
-			t.again = true
-		}
-		return t
+func classify(status int, body []byte, op Op) *trouble {
+	e, coded := firstError(status, body)
+	if !coded {
+		return classifyStatus(status, op)
 	}
-	return classifyStatus(status)
+	r := e.refusal(op)
+	t := &trouble{err: r.fault()}
+	switch r.Reason {
+	case ReasonUnavailable:
+		// "Unknown exception" says nothing about how far the server got; "unavailable" means it did not begin.
+		t.again, t.ran = true, e.ErrorCode == "UNKNOWN_EXCEPTION"
+	case ReasonLocked, ReasonConcurrency:
+		t.again = true
+	}
+	return t
 }
 
-func classifyStatus(status int) *trouble {
+// firstError returns what an error body says; two statuses have a meaning of their own whatever the body says.
+func firstError(status int, body []byte) (vendorError, bool) {
+	switch status {
+	case http.StatusPreconditionFailed:
+		return vendorError{ErrorCode: codeUnmet}, true
+	case http.StatusMultipleChoices:
+		return vendorError{ErrorCode: "DUPLICATE_EXTERNAL_ID"}, true
+	}
+	var list []vendorError
+	if json.Unmarshal(body, &list) == nil && len(list) > 0 && list[0].ErrorCode != "" {
+		return list[0], true
+	}
+	return vendorError{}, false
+}
+
+func classifyStatus(status int, op Op) *trouble {
+	coded := func(code string) *fault.Error { return vendorError{ErrorCode: code}.refusal(op).fault() }
 	switch {
 	case status == http.StatusUnauthorized:
-		return &trouble{err: catalogue("INVALID_SESSION_ID", "").fault()}
+		return &trouble{err: coded("INVALID_SESSION_ID")}
 	case status == http.StatusServiceUnavailable, status == 420:
-		return &trouble{err: catalogue("SERVER_UNAVAILABLE", "").fault(), again: true}
+		return &trouble{err: coded("SERVER_UNAVAILABLE"), again: true}
 	case status >= 500:
-		return &trouble{err: catalogue("UNKNOWN_EXCEPTION", "").fault(), again: true, ran: true}
+		return &trouble{err: coded("UNKNOWN_EXCEPTION"), again: true, ran: true}
 	case status == http.StatusGone:
 		return &trouble{err: fault.New(fault.Internal, ReasonRequestInvalid, "Salesforce no longer serves the configured API version")}
 	case status == http.StatusNotFound:
-		return &trouble{err: catalogue("NOT_FOUND", "").fault()}
+		return &trouble{err: coded("NOT_FOUND")}
 	}
 	return &trouble{err: fault.New(fault.Internal, ReasonAnswerInvalid, "Salesforce answered with the unexpected status %d", status)}
 }

@@ -42,12 +42,17 @@ type Exchange struct {
 // Errors are classified as those of every other call, and Uncertain when a write got no complete answer. Errors of reading the
 // body are those of the connection.
 func (c *Client) Exchange(ctx context.Context, x Exchange) (*http.Response, error) {
+	if err := c.guard.admit(); err != nil {
+		return nil, err
+	}
 	end, err := c.o.Budget.Begin(ctx)
 	if err != nil {
+		c.guard.settle(nil)
 		return nil, err
 	}
 	var told CallOutcome
 	resp, t := c.exchange(ctx, x, &told)
+	c.guard.settle(t)
 	if t != nil {
 		told.failed(t)
 		end(told)
@@ -85,7 +90,7 @@ func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange, t
 	inner, cancel := context.WithCancel(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}))
 	stall := time.AfterFunc(stallTimeout, cancel)
 	end := func() { stall.Stop(); cancel() }
-	req, err := c.build(inner, session, request{method: x.Method, path: x.Path, query: x.Query}, nil)
+	req, err := c.build(inner, session, request{method: x.Method, path: x.Path, query: x.Query, op: x.op()}, nil)
 	if err != nil {
 		end()
 		return nil, &trouble{err: asFault(err)}
@@ -113,7 +118,7 @@ func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange, t
 		if err != nil {
 			return nil, lost(ctx, err, true)
 		}
-		t := classify(resp.StatusCode, data)
+		t := classify(resp.StatusCode, data, x.op())
 		if t.err.Reason == ReasonLimit {
 			t.err = t.err.WithRetryAfter(c.o.LimitPause)
 		}
@@ -123,6 +128,13 @@ func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange, t
 	stall.Stop()
 	resp.Body = &watched{ReadCloser: resp.Body, stall: stall, cancel: cancel}
 	return resp, nil
+}
+
+func (x Exchange) op() Op {
+	if x.Write {
+		return OpUpsert
+	}
+	return OpRead
 }
 
 // dress adds what a streamed call has besides the others.
@@ -195,7 +207,7 @@ func (h *held) Close() error {
 
 // Explain returns what an error code means that Salesforce gave for one row, outside the answer of a call.
 func Explain(code, message string, fields []string) Refusal {
-	return vendorError{ErrorCode: strings.TrimSpace(code), Message: message, Fields: fields}.refusal()
+	return vendorError{ErrorCode: strings.TrimSpace(code), Message: message, Fields: fields}.refusal(OpUpsert)
 }
 
 // Reasons that only calls about bulk jobs have.
