@@ -81,6 +81,10 @@ func invalidKey(why string) error {
 	return e
 }
 
+// MadeAt returns the time inside a UUIDv7 key; false for a key of any other form. Only a caller's own key has one:
+// derived keys carry no time, so whoever takes keys from outside decides about their age.
+func (k Key) MadeAt() (time.Time, bool) { return k.madeAt() }
+
 // madeAt returns the time inside a UUIDv7 key.
 func (k Key) madeAt() (time.Time, bool) {
 	s := string(k)
