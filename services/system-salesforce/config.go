@@ -45,6 +45,9 @@ type Salesforce struct {
 	PubSubEndpoint string `conf:"pubsub_endpoint" help:"host:port of the Pub/Sub API"`
 	// PubSubPlaintext talks to the Pub/Sub API without TLS: for the sandbox only.
 	PubSubPlaintext bool `conf:"pubsub_plaintext" help:"no TLS to the Pub/Sub API; for the sandbox only"`
+	// Channel is the Pub/Sub channel with the changes of all watched objects, "/data/Selfsame__chn"; empty subscribes to the
+	// channel of each object.
+	Channel string `conf:"channel" help:"channel with the changes of all objects; empty means the channel of each object"`
 	// APIVersion is the REST API version, "66.0".
 	APIVersion string `conf:"api_version" help:"REST API version"`
 	// ClientName marks our writes in the org's logs and change events; each writer to an org needs its own.
@@ -88,6 +91,7 @@ func (c Config) Validate() error {
 	problem(s.PrivateKey == "", "private_key: required; give private_key_file to read it from a file")
 	_, _, err = net.SplitHostPort(s.PubSubEndpoint)
 	problem(err != nil, "pubsub_endpoint: must be host:port")
+	problem(s.Channel != "" && !regexp.MustCompile(`^/data/[A-Za-z0-9_]{1,80}$`).MatchString(s.Channel), "channel: must look like /data/Selfsame__chn")
 	problem(!regexp.MustCompile(`^\d{2,3}\.0$`).MatchString(s.APIVersion), "api_version: must look like 66.0")
 	problem(!regexp.MustCompile(`^[A-Za-z0-9_./-]{1,64}$`).MatchString(s.ClientName), "client_name: 1 to 64 letters, digits and _ . / -")
 	problem(s.MaxConcurrent < 1 || s.MaxConcurrent > 25, "max_concurrent: must be 1 to 25, which is what an org allows for long calls")

@@ -221,10 +221,19 @@ type watch struct {
 	token  string // of the last message taken
 }
 
-func (s *service) watch(t *testing.T, token string) *watch {
+func (s *service) watch(t *testing.T, token string, objects ...string) *watch {
+	t.Helper()
+	w := s.open(t, token, objects...)
+	w.token = w.next().GetResumeToken() // the first message comes at once
+	require.NotEmpty(t, w.token)
+	return w
+}
+
+// open is watch without taking the first message.
+func (s *service) open(t *testing.T, token string, objects ...string) *watch {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := s.changes.WatchChanges(ctx, &salesforcev1.WatchChangesRequest{ResumeToken: token})
+	stream, err := s.changes.WatchChanges(ctx, &salesforcev1.WatchChangesRequest{ResumeToken: token, Objects: objects})
 	require.NoError(t, err)
 	w := &watch{t: t, cancel: cancel, in: make(chan *salesforcev1.WatchChangesResponse, 1000), err: make(chan error, 1)}
 	go func() {
@@ -238,8 +247,6 @@ func (s *service) watch(t *testing.T, token string) *watch {
 		}
 	}()
 	t.Cleanup(cancel)
-	w.token = w.next().GetResumeToken() // the first message comes at once
-	require.NotEmpty(t, w.token)
 	return w
 }
 

@@ -24,9 +24,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/changes"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rpc"
 )
@@ -70,10 +68,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer conn.Close()
-	watcher, err := changes.New(changes.Options{
-		Feed: pubsub.New(conn, sessions, cfg.Salesforce.Watchdog, tel.Log), Records: crm, Sessions: sessions, Mapping: m,
-		ClientName: cfg.Salesforce.ClientName, Meter: tel.Meter, Log: tel.Log, Now: time.Now,
-	})
+	watcher, err := newWatcher(cfg.Salesforce, conn, sessions, crm, m, tel)
 	if err != nil {
 		return err
 	}

@@ -209,14 +209,42 @@ func TestWatch(t *testing.T) {
 	t.Run("an idle stream sends its position", func(t *testing.T) {
 		require.Eventually(t, func() bool { m := w.next(); return len(m.GetChanges()) == 0 && m.GetResumeToken() != "" }, waitFor, tick)
 	})
-	t.Run("a position from before a move of the org is refused, on an open stream and on a new one", func(t *testing.T) {
-		token := w.next().GetResumeToken()
-		c.faults(map[string]any{"expire_replay_ids": true})
-		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(w.end()))
-		again := s.watch(t, token)
-		err := again.end()
-		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(err))
-		require.Equal(t, fault.Precondition, fault.KindOf(err))
+	t.Run("a position that is not valid any more is mended by reading its range again, on an open stream and on a new one", func(t *testing.T) {
+		for _, reopen := range []bool{false, true} {
+			token := w.next().GetResumeToken()
+			if reopen {
+				w.cancel()
+				c.faults(map[string]any{"expire_replay_ids": true})
+				c.do("PATCH", "/services/data/v66.0/sobjects/Account/"+own, map[string]any{"Name": "Away"})
+				w = s.watch(t, token)
+			} else {
+				c.do("PATCH", "/services/data/v66.0/sobjects/Account/"+own, map[string]any{"Name": "Moved"})
+				c.faults(map[string]any{"expire_replay_ids": true})
+			}
+			begun, done, name := map[string]bool{}, map[string]bool{}, ""
+			for len(done) < 2 {
+				m := w.next()
+				for _, r := range m.GetLost() {
+					require.Equal(t, salesforcev1.LossCause_LOSS_CAUSE_POSITION, r.GetCause())
+					require.True(t, r.GetFrom().AsTime().Before(r.GetUntil().AsTime()))
+					require.True(t, !r.GetDone() || begun[r.GetObjectName()], "the beginning comes before the end")
+					begun[r.GetObjectName()], done[r.GetObjectName()] = true, done[r.GetObjectName()] || r.GetDone()
+				}
+				for _, ch := range m.GetChanges() {
+					if ch.GetRecordId() == own {
+						name = ch.GetAccount().GetName()
+					}
+				}
+				for object, over := range done {
+					if !over {
+						delete(done, object)
+					}
+				}
+			}
+			require.Equal(t, map[bool]string{false: "Moved", true: "Away"}[reopen], name)
+			c.do("PATCH", "/services/data/v66.0/sobjects/Account/"+own, map[string]any{"Name": "Live again"})
+			require.Equal(t, "Live again", w.changes(1)[0].GetAccount().GetName())
+		}
 	})
 	t.Run("the metrics tell usage, events and lag, and hold no ids", func(t *testing.T) {
 		resp, err := http.Get("http://" + s.addrs.Ops + "/metrics")
@@ -229,6 +257,15 @@ func TestWatch(t *testing.T) {
 			require.Contains(t, string(text), name)
 		}
 		require.NotContains(t, string(text), own)
+	})
+	t.Run("a position in another org is refused, on an open stream and on a new one", func(t *testing.T) {
+		token := w.next().GetResumeToken()
+		c.faults(map[string]any{"migrate_org": true})
+		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(w.end()))
+		again := s.open(t, token)
+		err := again.end()
+		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(err))
+		require.Equal(t, fault.Precondition, fault.KindOf(err))
 	})
 	t.Run("a token that is none is refused", func(t *testing.T) {
 		stream, err := s.changes.WatchChanges(t.Context(), &salesforcev1.WatchChangesRequest{ResumeToken: "nonsense"})

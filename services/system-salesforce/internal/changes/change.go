@@ -3,7 +3,6 @@ package changes
 import (
 	"context"
 	"encoding/base64"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -12,12 +11,75 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
-// hydrateMax is how many records one retrieve call reads.
+// hydrateMax is how many records one retrieve call of the live feed reads.
 const hydrateMax = 200
+
+const (
+	objectAccount = "account"
+	objectContact = "contact"
+)
+
+// source is one kind of record.
+type source struct {
+	name    string
+	sobject string
+	object  *mapping.Object
+	kind    salesforcev1.Object
+	columns []string
+	// put sets the record of a change.
+	put func(ctx context.Context, c *salesforcev1.Change, row rest.Record) error
+}
+
+// source returns the source of one of our names.
+func (w *Watcher) source(name string) (*source, error) {
+	m := w.o.Mapping
+	s := &source{name: name}
+	switch name {
+	case objectAccount:
+		s.object, s.kind = m.Account, salesforcev1.Object_OBJECT_ACCOUNT
+		s.put = func(_ context.Context, c *salesforcev1.Change, row rest.Record) (err error) {
+			c.Account, err = m.ReadAccount(row)
+			return err
+		}
+	case objectContact:
+		s.object, s.kind = m.Contact, salesforcev1.Object_OBJECT_CONTACT
+		s.put = func(_ context.Context, c *salesforcev1.Change, row rest.Record) (err error) {
+			c.Contact, err = m.ReadContact(row)
+			return err
+		}
+	default:
+		o, ok := m.Object(name)
+		if !ok || o.Event {
+			return nil, notMapped(name)
+		}
+		s.object, s.kind = o, salesforcev1.Object_OBJECT_OTHER
+		s.put = func(ctx context.Context, c *salesforcev1.Change, row rest.Record) error {
+			var schema *mapping.Schema
+			err := w.patiently(ctx, name, "the describe", func() (err error) {
+				schema, err = w.o.Schema(ctx, o.SObject)
+				return err
+			})
+			if err == nil {
+				c.Record, err = o.ReadRecord(row, schema)
+			}
+			return err
+		}
+	}
+	s.sobject, s.columns = s.object.SObject, s.object.Columns()
+	return s, nil
+}
+
+func notMapped(name string) error {
+	return fault.New(fault.Precondition, ReasonNotMapped, "the mapping does not declare %q", name)
+}
+
+// ReasonNotMapped means that the mapping does not declare an object.
+const ReasonNotMapped = "OBJECT_NOT_MAPPED"
 
 // topic returns the name of an object's channel: My_Object__c has /data/My_Object__ChangeEvent.
 func topic(sobject string) string {
@@ -27,81 +89,26 @@ func topic(sobject string) string {
 	return "/data/" + sobject + "ChangeEvent"
 }
 
-// changes translates events, reading the records they are about as they are now.
-func (w *Watcher) changes(ctx context.Context, s source, events []pubsub.Event) ([]*salesforcev1.Change, error) {
-	var ids []string
-	seen := map[string]bool{}
-	for _, e := range events {
-		if overflow(e) || e.ChangeType == "DELETE" {
-			continue
-		}
-		for _, id := range e.RecordIDs {
-			if id = rest.FullID(id); !seen[id] {
-				seen[id] = true
-				ids = append(ids, id)
-			}
-		}
-	}
-	records, err := w.hydrate(ctx, s, ids)
-	if err != nil {
-		return nil, err
-	}
-	var out []*salesforcev1.Change
-	for _, e := range events {
-		w.metrics.event(ctx, s.object.Name, e, w.o.Now())
-		if overflow(e) {
-			out = append(out, w.change(s, e, salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW, ""))
-			continue
-		}
-		for _, id := range e.RecordIDs {
-			c, err := w.recordChange(s, e, rest.FullID(id), records)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, c)
-		}
-	}
-	return out, nil
-}
-
-// overflow reports whether an event does not say which records changed.
-func overflow(e pubsub.Event) bool {
-	if e.ChangeType == "GAP_OVERFLOW" || len(e.RecordIDs) == 0 {
-		return true
-	}
-	for _, id := range e.RecordIDs {
-		if len(id) != 15 && len(id) != 18 || strings.Contains(id, "*") {
-			return true
-		}
-	}
-	return false
-}
-
-func (w *Watcher) recordChange(s source, e pubsub.Event, id string, records map[string]rest.Record) (*salesforcev1.Change, error) {
+func (w *Watcher) recordChange(ctx context.Context, s *source, e pubsub.Event, id string, records map[string]rest.Record) (*salesforcev1.Change, error) {
 	row, alive := records[id]
-	c := w.change(s, e, kindOf(e.ChangeType, alive), id)
+	c := &salesforcev1.Change{
+		Id:   s.name + ":" + base64.RawURLEncoding.EncodeToString(e.ReplayID) + ":" + id,
+		Kind: kindOf(e.ChangeType, alive), Object: s.kind, ObjectName: s.name, RecordId: id, CommitTime: timestamppb.New(e.Committed),
+		ChangedFields: s.object.Names(e.Changed), OwnWrite: ownWrite(e.Origin, w.o.ClientName) || w.o.Echo.caused(e, id),
+	}
 	if !alive || c.Kind == salesforcev1.ChangeKind_CHANGE_KIND_DELETED {
 		return c, nil
 	}
-	var err error
-	switch s.kind {
-	case salesforcev1.Object_OBJECT_ACCOUNT:
-		c.Account, err = w.o.Mapping.ReadAccount(row)
-	case salesforcev1.Object_OBJECT_CONTACT:
-		c.Contact, err = w.o.Mapping.ReadContact(row)
-	}
-	if err != nil {
-		return nil, fault.Wrap(fault.Internal, rest.ReasonAnswerInvalid, err, "a record of the CRM cannot be read")
-	}
-	return c, nil
+	return c, s.set(ctx, c, row)
 }
 
-func (w *Watcher) change(s source, e pubsub.Event, kind salesforcev1.ChangeKind, id string) *salesforcev1.Change {
-	return &salesforcev1.Change{
-		Id:   s.object.Name + ":" + base64.RawURLEncoding.EncodeToString(e.ReplayID) + ":" + id,
-		Kind: kind, Object: s.kind, RecordId: id, CommitTime: timestamppb.New(e.Committed),
-		ChangedFields: s.object.Names(e.Changed), OwnWrite: ownWrite(e.Origin, w.o.ClientName),
+// set puts the record into a change.
+func (s *source) set(ctx context.Context, c *salesforcev1.Change, row rest.Record) error {
+	err := s.put(ctx, c, row)
+	if _, ok := fault.As(err); err == nil || ok || ctx.Err() != nil {
+		return err
 	}
+	return fault.Wrap(fault.Internal, rest.ReasonAnswerInvalid, err, "a record of the CRM cannot be read")
 }
 
 // kindOf says what an event means for a record that is or is not there now.
@@ -119,47 +126,6 @@ func kindOf(changeType string, alive bool) salesforcev1.ChangeKind {
 	}
 	// An update, a gap of unknown content, or a kind invented later: the record as it is now says it all.
 	return salesforcev1.ChangeKind_CHANGE_KIND_UPDATED
-}
-
-// ownWrite compares the client part of an origin such as "com/salesforce/api/rest/66.0;client=selfsame", never the API part:
-// that one is the same for every other integration.
-func ownWrite(origin, client string) bool {
-	for i, part := range strings.Split(origin, ";") {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(part), "client="); ok && i > 0 && name == client {
-			return client != ""
-		}
-	}
-	return false
-}
-
-// hydrate reads records by id. It waits as long as it takes when Salesforce is away or the allowance is used up: skipping a
-// record would lose its change.
-func (w *Watcher) hydrate(ctx context.Context, s source, ids []string) (map[string]rest.Record, error) {
-	out := make(map[string]rest.Record, len(ids))
-	for len(ids) > 0 {
-		some := ids[:min(len(ids), hydrateMax)]
-		ids = ids[len(some):]
-		for attempt := 1; ; attempt++ {
-			rows, err := w.o.Records.Retrieve(ctx, s.object.SObject, some, s.object.Columns())
-			if err == nil {
-				for i, row := range rows {
-					if row != nil {
-						out[some[i]] = row
-					}
-				}
-				break
-			}
-			if ctx.Err() != nil || !passing(err) {
-				return nil, err
-			}
-			w.o.Log.LogAttrs(ctx, slog.LevelWarn, "changed records could not be read, trying again",
-				slog.String("object", s.object.Name), slog.Int("attempt", attempt), slog.String("reason", fault.ReasonOf(err)))
-			if !pause(ctx, max(w.backoff.Next(attempt), fault.RetryAfter(err))) {
-				return nil, ctx.Err()
-			}
-		}
-	}
-	return out, nil
 }
 
 // passing reports whether waiting may mend a failed read.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -117,7 +118,8 @@ func setup(t *testing.T, watchdog time.Duration, scripts ...func(*eventbus.Fetch
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(); server.Stop(); wg.Wait() })
 	s := &sessions{}
-	c := New(conn, s, watchdog, slog.New(slog.DiscardHandler))
+	c, err := New(Options{Conn: conn, Sessions: s, Watchdog: watchdog, Meter: noop.NewMeterProvider(), Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
 	c.backoff = retry.Backoff{Min: time.Millisecond, Max: 2 * time.Millisecond}
 	return b, c, s
 }
@@ -176,7 +178,7 @@ func TestSubscribe(t *testing.T) {
 		require.ErrorIs(t, err, errEnough)
 		require.Equal(t, Event{
 			ReplayID: []byte("r1"), Entity: "Account", RecordIDs: []string{"001000000000001AAA"}, ChangeType: "UPDATE",
-			Origin: "com/salesforce/api/rest/66.0;client=selfsame", Committed: time.UnixMilli(1777636800123).UTC(),
+			Origin: "com/salesforce/api/rest/66.0;client=selfsame", Committed: time.UnixMilli(1777636800123).UTC(), User: "005000000000001AAA",
 			Changed: []string{"Phone", "LastModifiedDate", "BillingAddress.City", "Type"},
 		}, got[0])
 		require.Len(t, got, 2)

@@ -11,6 +11,7 @@ import (
 type schema struct {
 	codec  *avro.Schema
 	fields []schemaField
+	change bool // a change event; otherwise a platform event
 }
 
 type schemaField struct {
@@ -24,12 +25,12 @@ func parseSchema(text string) (*schema, error) {
 		return nil, fmt.Errorf("parse event schema: %w", err)
 	}
 	root := codec.Root()
-	if root.Type != "record" || len(root.Fields) == 0 || root.Fields[0].Name != "ChangeEventHeader" {
-		return nil, errors.New("parse event schema: not a change event")
+	if root.Type != "record" || len(root.Fields) == 0 {
+		return nil, errors.New("parse event schema: not a record")
 	}
 	named := map[string]*avro.SchemaNode{}
 	collect(root, named)
-	s := &schema{codec: codec}
+	s := &schema{codec: codec, change: root.Fields[0].Name == "ChangeEventHeader"}
 	for i := range root.Fields {
 		s.fields = append(s.fields, schemaField{name: root.Fields[i].Name, parts: parts(&root.Fields[i].Type, named)})
 	}
@@ -103,4 +104,22 @@ func (s *schema) decode(payload []byte) (header, error) {
 		return header{}, fmt.Errorf("decode event: %d bytes left over", len(rest))
 	}
 	return event.Header, nil
+}
+
+// decodeFields reads every value of a platform event; empty fields are left out.
+func (s *schema) decodeFields(payload []byte) (map[string]any, error) {
+	var fields map[string]any
+	rest, err := s.codec.Decode(payload, &fields)
+	if err != nil {
+		return nil, errors.New("decode event: payload does not fit its schema")
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("decode event: %d bytes left over", len(rest))
+	}
+	for name, value := range fields {
+		if value == nil {
+			delete(fields, name)
+		}
+	}
+	return fields, nil
 }

@@ -15,7 +15,7 @@ type changes struct {
 
 // WatchChanges streams the changes after a token.
 func (s *changes) WatchChanges(req *salesforcev1.WatchChangesRequest, stream grpc.ServerStreamingServer[salesforcev1.WatchChangesResponse]) error {
-	return s.Watcher.Watch(stream.Context(), req.GetResumeToken(), stream.Send)
+	return s.Watcher.Watch(stream.Context(), req.GetResumeToken(), req.GetObjects(), stream.Send)
 }
 
 // GetUsage tells how much of the allowance is used.

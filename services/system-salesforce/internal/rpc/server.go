@@ -29,7 +29,7 @@ type CRM interface {
 
 // Watcher is what the handlers need of package changes.
 type Watcher interface {
-	Watch(ctx context.Context, token string, send func(*salesforcev1.WatchChangesResponse) error) error
+	Watch(ctx context.Context, token string, objects []string, send func(*salesforcev1.WatchChangesResponse) error) error
 }
 
 // Server implements the four services. All fields are required.
