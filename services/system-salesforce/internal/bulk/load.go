@@ -1,0 +1,352 @@
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+)
+
+// Spec says what a load is. Object and ExternalID are required.
+type Spec struct {
+	// Load names the load, so that it can be gone on with after a crash: the same rows, the same name. Empty means it cannot.
+	Load string `json:"load"`
+	// Object is the sObject, ExternalID the field of it that identifies the rows.
+	Object     string `json:"object"`
+	ExternalID string `json:"external_id"`
+	// Columns are the fields of a row, ExternalID among them, in the order of Row.Values. Empty means they are found: all that
+	// any row has.
+	Columns []string `json:"columns,omitempty"`
+	// Parent is the column by whose values rows are brought together, for children of one parent that are written at the same
+	// time lock each other out. Empty means they stay in order.
+	Parent string `json:"parent,omitempty"`
+	// CaseSensitive says that external ids which differ only in case are different.
+	CaseSensitive bool `json:"case_sensitive,omitempty"`
+	// LineEnding and Delimiter are the form of the file; empty means LF and Comma.
+	LineEnding LineEnding `json:"line_ending"`
+	Delimiter  Delimiter  `json:"delimiter"`
+	// AssignmentRule is the id of the rule that assigns cases or leads to people; empty means none.
+	AssignmentRule string `json:"assignment_rule,omitempty"`
+}
+
+func (s Spec) check() (Spec, error) {
+	if s.LineEnding == "" {
+		s.LineEnding = LF
+	}
+	if s.Delimiter == "" {
+		s.Delimiter = Comma
+	}
+	invalid := func(format string, args ...any) error { return fault.New(fault.Invalid, ReasonSpec, format, args...) }
+	switch {
+	case !objectName.MatchString(s.Object):
+		return s, invalid("the object has no usable name")
+	case !objectName.MatchString(s.ExternalID) || strings.EqualFold(s.ExternalID, "Id"):
+		return s, invalid("the external id must be a field other than Id")
+	case s.LineEnding != LF && s.LineEnding != CRLF:
+		return s, invalid("the line ending is unknown")
+	case s.Delimiter.sign() == 0:
+		return s, invalid("the delimiter is unknown")
+	case len(s.Columns) > maxColumns:
+		return s, invalid("a load has at most 5,000 columns")
+	case len(s.Columns) == 0:
+		return s, nil
+	}
+	seen := map[string]bool{}
+	for _, c := range s.Columns {
+		if !columnName.MatchString(c) || strings.EqualFold(c, "Id") || seen[strings.ToLower(c)] {
+			return s, invalid("the column %q cannot be loaded or comes twice", c)
+		}
+		seen[strings.ToLower(c)] = true
+	}
+	ln := newLine(&s)
+	if len(ln.order) != len(s.Columns) || len(ln.columns) != len(s.Columns) {
+		return s, invalid("the external id is not among the columns")
+	}
+	if s.Parent != "" && ln.parent < 0 {
+		return s, invalid("the column %q, by which rows are grouped, is not among the columns", s.Parent)
+	}
+	return s, nil
+}
+
+// load is one call of Upsert.
+type load struct {
+	client *Client
+	spec   Spec
+	dir    string
+	sink   func(Outcome) error
+	// stop is closed when the load is to end without sending more.
+	stop    chan struct{}
+	stopped atomic.Bool
+
+	emitting sync.Mutex
+
+	mu sync.Mutex
+	j  *journal // nil until the rows are prepared
+}
+
+// Upsert writes rows: each is inserted or, if a record with its external id exists, updated. next returns io.EOF after the last
+// row; what it returns may be reused at the next call. sink gets one outcome for each row, from one goroutine at a time, in no
+// order; after a crash it may get an outcome again. An error of either ends the call.
+//
+// With the name of a load that a process left unfinished, Upsert goes on with that and does not call next.
+//
+// An error means that the load is not finished. If it has a name, the next call goes on with it; if not, every row that was read
+// has got an outcome, unless reading or sink failed, and the ledger balances. The errors are those of package rest, Invalid for a
+// specification that makes no sense, Exhausted for more rows than may be kept, and Conflict for a load that is running.
+func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), sink func(Outcome) error) (Ledger, error) {
+	l, err := c.open(s, next != nil)
+	if err != nil {
+		return Ledger{}, err
+	}
+	defer c.leave(l)
+	l.sink = sink
+	if l.j == nil {
+		if err := l.prepare(ctx, next); err != nil {
+			return Ledger{}, errors.Join(err, os.RemoveAll(l.dir))
+		}
+	}
+	err = l.run(ctx)
+	if err != nil && l.spec.Load == "" {
+		err = errors.Join(err, l.abandon(err))
+	}
+	sum := l.j.ledger()
+	c.meter.settled(ctx, l.spec.Object, sum)
+	if err != nil && l.spec.Load != "" {
+		return sum, err
+	}
+	if err := errors.Join(err, os.RemoveAll(l.dir)); err != nil {
+		return sum, err
+	}
+	if !sum.Balanced() {
+		return sum, fault.New(fault.Internal, ReasonUnbalanced, "the ledger of the load does not balance")
+	}
+	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "bulk load finished", slog.String("object", l.spec.Object), slog.Int64("rows", sum.Rows),
+		slog.Int64("succeeded", sum.Succeeded()), slog.Int64("failed", sum.Failed), slog.Int64("refused", sum.Refused), slog.Int("jobs", sum.Jobs))
+	return sum, nil
+}
+
+// open takes hold of a load and reads what is known of it.
+func (c *Client) open(s Spec, fresh bool) (*load, error) {
+	l := &load{client: c, stop: make(chan struct{})}
+	if s.Load == "" {
+		dir, err := os.MkdirTemp(c.o.Dir, anonymous)
+		if err != nil {
+			return nil, fmt.Errorf("make a folder for a load: %w", err)
+		}
+		l.dir = dir
+	} else {
+		l.dir = c.folder(s.Load)
+	}
+	c.mu.Lock()
+	busy := c.running[l.dir] != nil
+	if !busy {
+		c.running[l.dir] = l
+	}
+	c.mu.Unlock()
+	if busy {
+		return nil, fault.New(fault.Conflict, ReasonRunning, "a load of this name is running").WithRetryAfter(time.Second)
+	}
+	err := l.find(s, fresh)
+	if err != nil {
+		c.leave(l)
+		return nil, err
+	}
+	return l, nil
+}
+
+// find reads the journal, or makes the folder of a new load.
+func (l *load) find(s Spec, fresh bool) error {
+	j, err := read(l.dir)
+	if err != nil {
+		return err
+	}
+	if j != nil {
+		l.j, l.spec = j, j.Spec
+		if j.Aborted {
+			l.halt()
+		}
+		return nil
+	}
+	if !fresh {
+		return errUnknown()
+	}
+	if l.spec, err = s.check(); err != nil {
+		return errors.Join(err, os.RemoveAll(l.dir))
+	}
+	// Rows that were not read to the end are read again: nothing of them was handed over.
+	if err := errors.Join(os.RemoveAll(l.dir), os.MkdirAll(l.dir, 0o700)); err != nil {
+		return fmt.Errorf("make the folder of a load: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) leave(l *load) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running[l.dir] == l {
+		delete(c.running, l.dir)
+	}
+}
+
+// sinkError is the error of the caller's sink: nothing more can be reported.
+type sinkError struct{ error }
+
+// Unwrap returns the caller's error.
+func (e sinkError) Unwrap() error { return e.error }
+
+// emit reports an outcome.
+func (l *load) emit(o Outcome) error {
+	l.emitting.Lock()
+	defer l.emitting.Unlock()
+	if err := l.sink(o); err != nil {
+		return sinkError{err}
+	}
+	return nil
+}
+
+// save writes the first journal.
+func (l *load) save(j *journal) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	j.Aborted = l.stopped.Load()
+	l.j = j
+	return l.write()
+}
+
+// update changes the journal and writes it down.
+func (l *load) update(change func()) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+	return l.write()
+}
+
+// write keeps the journal. The lock is held.
+func (l *load) write() error {
+	if l.client.crash != nil {
+		if err := l.client.crash(); err != nil {
+			return err
+		}
+	}
+	err := l.j.write(l.dir)
+	if l.client.crash != nil {
+		err = errors.Join(err, l.client.crash())
+	}
+	return err
+}
+
+func (l *load) halt() {
+	if l.stopped.CompareAndSwap(false, true) {
+		close(l.stop)
+	}
+}
+
+// run works until every part is settled, round by round.
+func (l *load) run(ctx context.Context) error {
+	for round := 1; ; {
+		l.mu.Lock()
+		parts := l.j.open()
+		l.mu.Unlock()
+		if len(parts) == 0 {
+			return nil
+		}
+		if parts[0].Round > round {
+			round = parts[0].Round
+			if err := l.pause(ctx, round); err != nil {
+				return err
+			}
+		}
+		if err := l.round(ctx, parts); err != nil {
+			return err
+		}
+	}
+}
+
+// pause separates rounds, so that what held the rows may let go.
+func (l *load) pause(ctx context.Context, round int) error {
+	timer := time.NewTimer(l.client.o.Retry.Next(round - 1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.stop:
+	case <-ctx.Done():
+		return fault.Wrap(fault.Canceled, fault.ReasonCanceled, ctx.Err(), "the load was left unfinished")
+	}
+	return nil
+}
+
+func (l *load) round(ctx context.Context, parts []*part) error {
+	g, inner := errgroup.WithContext(ctx)
+	g.SetLimit(l.client.o.Jobs)
+	for _, p := range parts {
+		if !p.Serial {
+			g.Go(func() error { return l.finish(inner, p) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err //nolint:wrapcheck // of this package
+	}
+	for _, p := range parts {
+		if p.Serial {
+			if err := l.finish(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// abandon gives every row of a load that will not be gone on with an outcome. Jobs that wait for their rows are aborted.
+func (l *load) abandon(cause error) error {
+	if _, ok := errors.AsType[sinkError](cause); ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), abandonTime)
+	defer cancel()
+	var errs []error
+	l.j.all(func(p *part) {
+		if p.Step == settled {
+			return
+		}
+		if p.Step == created || p.Step == uploaded {
+			// Best effort: the job holds rows that nobody will release, Sweep finds it later.
+			_ = l.client.change(ctx, ingestPath, p.Job, stateAborted)
+		}
+		errs = append(errs, l.abandonPart(p, cause))
+	})
+	return errors.Join(errs...)
+}
+
+// abandonTime is how long the jobs of a load that ends early are looked after.
+const abandonTime = 10 * time.Second
+
+func (l *load) abandonPart(p *part, cause error) error {
+	why := blame(cause)
+	err := l.lines(context.Background(), p, func(row int, r *reader) error {
+		o := Outcome{Key: string(r.values[0]), Index: unknownIndex, State: NotProcessed, Refusal: why, Round: p.Round}
+		seen := unseen
+		if p.tally != nil {
+			seen = p.tally.marks[row]
+		}
+		switch {
+		case seen == done:
+			return nil
+		case p.Step == closed && seen == unseen:
+			o.State = Uncertain
+			o.Refusal.Kind, o.Refusal.Reason, o.Refusal.Retryable = fault.Uncertain, fault.ReasonOutcomeUncertain, true
+		}
+		p.Count.count(o)
+		return l.emit(o)
+	})
+	p.Step = settled
+	return err
+}

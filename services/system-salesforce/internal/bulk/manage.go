@@ -1,0 +1,146 @@
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+)
+
+// Abort ends a load: what was not processed yet is not sent any more. If the load is running, its Upsert ends with the outcomes;
+// if a process left it behind, the next Upsert of its name does. NotFound if there is no such load.
+func (c *Client) Abort(ctx context.Context, name string) error {
+	dir := c.folder(name)
+	c.mu.Lock()
+	l := c.running[dir]
+	c.mu.Unlock()
+	if l != nil {
+		l.halt()
+		return l.abort(ctx)
+	}
+	l, err := c.open(Spec{Load: name}, false)
+	if err != nil {
+		return err
+	}
+	defer c.leave(l)
+	l.halt()
+	return l.abort(ctx)
+}
+
+// abort notes that the load is over and aborts its jobs.
+func (l *load) abort(ctx context.Context) error {
+	l.mu.Lock()
+	if l.j == nil { // its rows are still being read; begin sees that it is over
+		l.mu.Unlock()
+		return nil
+	}
+	l.j.Aborted = true
+	err := l.write()
+	var jobs []string
+	l.j.all(func(p *part) {
+		if p.Step != settled && p.Job != "" {
+			jobs = append(jobs, p.Job)
+		}
+	})
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, job := range jobs {
+		err := l.client.persist(ctx, func() error { return l.client.change(ctx, ingestPath, job, stateAborted) })
+		// A job that has ended cannot be aborted, and one that is gone need not be.
+		if err != nil && passing(ctx, err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Sweep aborts upsert jobs of the own user that have waited for their rows longer than olderThan and belong to no load that is
+// kept here: their making was answered, but the answer was lost. It returns how many. Other clients of the same user must not let
+// a job wait for so long.
+func (c *Client) Sweep(ctx context.Context, olderThan time.Duration) (int, error) {
+	known, err := c.jobs()
+	if err != nil {
+		return 0, err
+	}
+	user, err := c.self(ctx)
+	if err != nil {
+		return 0, err
+	}
+	limit := c.o.Now().Add(-olderThan)
+	swept := 0
+	x := rest.Exchange{Method: http.MethodGet, Path: ingestPath, Query: url.Values{"jobType": {"V2Ingest"}}}
+	for {
+		var page struct {
+			Done    bool      `json:"done"`
+			Records []jobInfo `json:"records"`
+			Next    string    `json:"nextRecordsUrl"`
+		}
+		if err := c.persist(ctx, func() error { return c.ask(ctx, x, nil, &page) }); err != nil {
+			return swept, err
+		}
+		for _, j := range page.Records {
+			made, err := time.Parse("2006-01-02T15:04:05.000-0700", j.Created)
+			if err != nil || j.State != stateOpen || j.Operation != "upsert" || j.CreatedBy != user || known[j.ID] || !made.Before(limit) || !jobID.MatchString(j.ID) {
+				continue
+			}
+			if err := c.persist(ctx, func() error { return c.change(ctx, ingestPath, j.ID, stateAborted) }); err != nil {
+				return swept, err
+			}
+			swept++
+		}
+		if page.Done || !strings.HasPrefix(page.Next, "/services/data/") {
+			return swept, nil
+		}
+		x = rest.Exchange{Method: http.MethodGet, Path: page.Next}
+	}
+}
+
+// jobs are those of all loads that are kept.
+func (c *Client) jobs() (map[string]bool, error) {
+	entries, err := os.ReadDir(c.o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of bulk loads: %w", err)
+	}
+	out := map[string]bool{}
+	for _, e := range entries {
+		j, err := read(filepath.Join(c.o.Dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if j != nil {
+			j.all(func(p *part) { out[p.Job] = true })
+		}
+	}
+	return out, nil
+}
+
+// self is the id of the user whose session is used.
+func (c *Client) self(ctx context.Context) (string, error) {
+	if id := c.user.Load(); id != nil && *id != "" {
+		return *id, nil
+	}
+	var info struct {
+		ID string `json:"user_id"`
+	}
+	if err := c.persist(ctx, func() error {
+		return c.ask(ctx, rest.Exchange{Method: http.MethodGet, Path: "/services/oauth2/userinfo"}, nil, &info)
+	}); err != nil {
+		return "", err
+	}
+	if info.ID == "" {
+		return "", fault.New(fault.Unavailable, rest.ReasonAnswerInvalid, "Salesforce does not say who is logged in")
+	}
+	c.user.Store(&info.ID)
+	return info.ID, nil
+}
