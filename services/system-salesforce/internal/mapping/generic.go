@@ -20,7 +20,7 @@ func (o *Object) ReadRecord(row map[string]any, s *Schema) (*salesforcev1.Record
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
 	r := &salesforcev1.Record{
-		Object: o.Name, Id: meta.id, Version: meta.version, Etag: Etag(meta.version), CreateTime: meta.created, UpdateTime: meta.updated,
+		Object: o.Name, Id: meta.id, Version: meta.version, Etag: o.etag(row, meta.version), CreateTime: meta.created, UpdateTime: meta.updated,
 		Fields: map[string]*salesforcev1.FieldValue{},
 	}
 	for _, f := range o.fields {

@@ -74,7 +74,7 @@ func TestRecord(t *testing.T) {
 	r, err := o.ReadRecord(row, schema())
 	require.NoError(t, err)
 	require.True(t, proto.Equal(&salesforcev1.Record{
-		Object: "subscription", Id: "a00Hs00004abcdEIAQ", ExternalId: "S-1", Version: 1777636800123, Etag: Etag(1777636800123),
+		Object: "subscription", Id: "a00Hs00004abcdEIAQ", ExternalId: "S-1", Version: 1777636800123, Etag: r.GetEtag(),
 		CreateTime: timestamppb.New(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)), UpdateTime: timestamppb.New(time.UnixMilli(1777636800123)),
 		Fields: map[string]*salesforcev1.FieldValue{
 			"account": text("A-1"), "account_id": text("001Hs00004abcdEIAQ"), "price": number("1299.9"), "plan": text("Pro"),
@@ -232,11 +232,23 @@ func TestDecimal(t *testing.T) {
 
 func TestEtag(t *testing.T) {
 	t.Parallel()
-	v, ok := EtagVersion(Etag(1777636800123))
+	m := load(t, "")
+	row := func(name string) map[string]any {
+		return map[string]any{"Id": "001", "CreatedDate": "2026-01-02T03:04:05.000+0000", "SystemModstamp": "2026-05-01T12:00:00.123+0000", "Name": name, "Unmapped__c": name}
+	}
+	one, err := m.Account.Etag(row("Acme"))
+	require.NoError(t, err)
+	a, err := m.ReadAccount(row("Acme"))
+	require.NoError(t, err)
+	require.Equal(t, one, a.GetEtag(), "every way to read a record gives the same etag")
+	other, err := m.Account.Etag(row("Bolt"))
+	require.NoError(t, err)
+	require.NotEqual(t, one, other, "two changes may share a version")
+	at, ok := EtagTime(one)
 	require.True(t, ok)
-	require.EqualValues(t, 1777636800123, v)
-	for _, bad := range []string{"", "v", "x", "v-1", "v0", "V1", "v01", `"abc"`} {
-		_, ok := EtagVersion(bad)
+	require.EqualValues(t, 1777636800123, at.UnixMilli())
+	for _, bad := range []string{"", "x", "-", "zz-0", "-1-0123456789abcdef", "0-0123456789abcdef", "mo-0123456789ABCDEF", `"abc"`} {
+		_, ok := EtagTime(bad)
 		require.False(t, ok, bad)
 	}
 }

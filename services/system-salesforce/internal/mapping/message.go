@@ -93,7 +93,7 @@ func (o *Object) Read(into proto.Message, row map[string]any) error {
 	}
 	set("id", protoreflect.ValueOfString(meta.id))
 	set("version", protoreflect.ValueOfInt64(meta.version))
-	set("etag", protoreflect.ValueOfString(Etag(meta.version)))
+	set("etag", protoreflect.ValueOfString(o.etag(row, meta.version)))
 	set("create_time", protoreflect.ValueOfMessage(meta.created.ProtoReflect()))
 	set("update_time", protoreflect.ValueOfMessage(meta.updated.ProtoReflect()))
 	for _, f := range o.fields {

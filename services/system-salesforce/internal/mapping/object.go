@@ -22,9 +22,56 @@ func (o *Object) Column(name string) string {
 // Parent returns the column by whose value records are grouped against lock errors; empty when there is none.
 func (o *Object) Parent() string { return o.Column(o.parent) }
 
-// Dotted reports whether a column of the object belongs to a record it refers to.
-func (o *Object) Dotted() bool {
-	return slices.ContainsFunc(o.fields, func(f Field) bool { return strings.Contains(f.Column, ".") })
+// Group returns the value by which a row to write is grouped against lock errors: that of the parent's column, or of another one
+// that names the same parent.
+func (o *Object) Group(row map[string]any) string {
+	parent := o.Parent()
+	if parent == "" {
+		return ""
+	}
+	if v, ok := row[parent].(string); ok {
+		return v
+	}
+	key := keyOf(parent)
+	for column, value := range row {
+		if v, ok := value.(string); ok && strings.EqualFold(keyOf(column), key) {
+			return v
+		}
+	}
+	return ""
+}
+
+// ColumnsOf returns the columns that writing these fields of ours may set. It reports the first field that is not mapped, may not
+// be written, or is the external id, which every row has.
+func (o *Object) ColumnsOf(names []string) ([]string, *Problem) {
+	var out []string
+	add := func(column string) {
+		if !slices.Contains(out, column) {
+			out = append(out, column)
+		}
+	}
+	for _, name := range names {
+		f, ok := o.field(name)
+		switch {
+		case !ok || name == "external_id":
+			return nil, &Problem{Field: name, Reason: ReasonFieldUnknown, Message: "the mapping does not declare this field"}
+		case f.ReadOnly:
+			return nil, &Problem{Field: name, Reason: ReasonFieldReadOnly, Message: "the mapping does not let this field be written"}
+		}
+		add(f.Column)
+		if strings.Contains(f.Column, ".") {
+			add(keyOf(f.Column)) // it is cleared by its id
+		}
+	}
+	return out, nil
+}
+
+// keyOf returns the column that holds the id of what a column refers to: itself, or AccountId for Account.Key__c.
+func keyOf(column string) string {
+	if relation, _, dotted := strings.Cut(column, "."); dotted {
+		return foreignKey(relation)
+	}
+	return column
 }
 
 // foreignKey returns the field that holds the id of the record behind a relation: AccountId for Account, Site__c for Site__r.

@@ -1,8 +1,12 @@
 package mapping
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxExponent bounds the exponents that Decimal writes out; the org's own numbers have at most 18 digits.
@@ -46,15 +50,39 @@ func Decimal(text string) (string, bool) {
 	return whole, true
 }
 
-// Etag names the state of a record that has a version.
-func Etag(version int64) string { return "v" + strconv.FormatInt(version, 36) }
-
-// EtagVersion returns the version that an etag names. It reports false for text that is none of our etags.
-func EtagVersion(etag string) (int64, bool) {
-	text, ok := strings.CutPrefix(etag, "v")
-	if !ok {
-		return 0, false
+// Etag names the state of a record: its version, and its values as far as they are mapped, because several changes may share a
+// version. The row was read with Columns.
+func (o *Object) Etag(row map[string]any) (string, error) {
+	at, err := Time(row["SystemModstamp"])
+	if err != nil {
+		return "", fmt.Errorf("%s SystemModstamp: %w", o.Name, err)
 	}
-	version, err := strconv.ParseInt(text, 36, 64)
-	return version, err == nil && version > 0 && Etag(version) == etag
+	return o.etag(row, at.UnixMilli()), nil
+}
+
+func (o *Object) etag(row map[string]any, version int64) string {
+	h := sha256.New()
+	for _, f := range o.fields {
+		value := o.value(f, row)
+		if value == nil {
+			continue
+		}
+		text := asText(value)
+		if b, ok := value.(bool); ok {
+			text = strconv.FormatBool(b)
+		}
+		_, _ = fmt.Fprintf(h, "%s\x00%d\x00%s", f.Name, len(text), text) // a hash takes everything
+	}
+	return strconv.FormatInt(version, 36) + "-" + hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// EtagTime returns when a record with this etag had last changed, by Salesforce's clock. It reports false for text that is none
+// of our etags.
+func EtagTime(etag string) (time.Time, bool) {
+	version, hash, ok := strings.Cut(etag, "-")
+	ms, err := strconv.ParseInt(version, 36, 64)
+	if !ok || err != nil || ms <= 0 || len(hash) != 16 || strings.Trim(hash, "0123456789abcdef") != "" {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(ms).UTC(), true
 }
