@@ -45,6 +45,8 @@ var registerContract = sync.OnceValue(func() error {
 		"Natural":     policy(optionsv1.KeyRequirement_KEY_REQUIREMENT_NATURAL, optionsv1.Recovery_RECOVERY_RECOVERABLE),
 		"Read":        {IdempotencyLevel: descriptorpb.MethodOptions_NO_SIDE_EFFECTS.Enum()},
 		"Undeclared":  nil,
+		"None":        policy(optionsv1.KeyRequirement_KEY_REQUIREMENT_NONE, optionsv1.Recovery_RECOVERY_UNSPECIFIED),
+		"Transaction": policy(required, optionsv1.Recovery_RECOVERY_TRANSACTIONAL),
 	}
 	sd := &descriptorpb.ServiceDescriptorProto{Name: proto.String("TestService")}
 	for name, o := range methods {
@@ -102,7 +104,7 @@ func newWorld(t *testing.T, store idempotent.Store, o idempotent.Options) *world
 	ln := bufconn.Listen(1 << 16)
 	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.UnaryServer(nil), identify, idempotent.UnaryServer(store, o)))
 	desc := grpc.ServiceDesc{ServiceName: service, HandlerType: (*any)(nil)}
-	for _, name := range []string{"Recoverable", "Probe", "Manual", "Optional", "Natural", "Read", "Undeclared"} {
+	for _, name := range []string{"Recoverable", "Probe", "Manual", "Optional", "Natural", "Read", "Undeclared", "None", "Transaction"} {
 		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: name, Handler: w.dispatch(name)})
 	}
 	srv.RegisterService(&desc, w)

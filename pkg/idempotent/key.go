@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,6 +105,7 @@ type call struct {
 	key       string
 	principal string // who called, as part of child keys
 	method    string
+	root      string   // what all calls for one intended effect have in common
 	attempt   *attempt // nil if the call is not claimed
 }
 
@@ -117,7 +119,9 @@ func callFrom(ctx context.Context) (call, bool) {
 // WithKey returns ctx as that of a call with this key, so that Child derives from it. The server interceptor does this;
 // background work does it with the key it stored.
 func WithKey(ctx context.Context, key string) context.Context {
-	return context.WithValue(ctx, callKey{}, call{key: key})
+	c := call{key: key}
+	c.root = rootOf(c)
+	return context.WithValue(ctx, callKey{}, c)
 }
 
 // FromContext returns the key of the current call.
@@ -135,7 +139,37 @@ func Child(ctx context.Context, step, item string) context.Context {
 	if !ok {
 		return ctx
 	}
-	return Outgoing(ctx, derive(c.principal, c.key, c.method, step, item))
+	ctx = Outgoing(ctx, derive(c.principal, c.key, c.method, step, item))
+	md, _ := metadata.FromOutgoingContext(ctx) // Outgoing copied it
+	if c.root != "" {
+		md.Set(RootMetadata, c.root)
+	}
+	if c.attempt != nil {
+		md.Set(AttemptMetadata, strconv.FormatInt(c.attempt.grant.Fence, 10))
+	}
+	return metadata.NewOutgoingContext(ctx, md)
+}
+
+// RootMetadata and AttemptMetadata accompany the key of a child: what all calls for one intended effect have in common,
+// and the number of the attempt that makes the call. They serve correlation only; nothing is looked up by them.
+const (
+	RootMetadata    = "idempotency-root"
+	AttemptMetadata = "idempotency-attempt"
+)
+
+// root returns what the caller says the root is, or makes it from the key.
+func (s *server) root(ctx context.Context, c call) string {
+	if v := metadata.ValueFromIncomingContext(ctx, RootMetadata); len(v) == 1 && !s.Boundary && len(v[0]) == 16 {
+		if _, err := hex.DecodeString(v[0]); err == nil {
+			return v[0]
+		}
+	}
+	return rootOf(c)
+}
+
+func rootOf(c call) string {
+	sum := sha256.Sum256([]byte("idem/root/v1\x00" + c.principal + "\x00" + c.key))
+	return hex.EncodeToString(sum[:8])
 }
 
 // ChildOf derives a child key for background work that kept the key it works for.

@@ -147,10 +147,19 @@ func TestServer_Keys(t *testing.T) {
 	require.Equal(t, idempotent.ReasonKeyExpired, fault.ReasonOf(w.call(t.Context(), "Manual", old, "a").err))
 	require.Zero(t, w.executions(), "a key older than all memory must not be executed again")
 	require.NoError(t, w.call(t.Context(), "Manual", uuid7(time.Now().Add(-time.Hour)), "a").err)
-	require.NoError(t, w.call(t.Context(), "Manual", uuid7(time.Now().Add(24*time.Hour)), "a").err, "a wrong clock at the caller is no reason to refuse")
+	require.NoError(t, w.call(t.Context(), "Manual", uuid7(time.Now().Add(4*time.Minute)), "a").err, "a clock that is a little fast is no reason to refuse")
+	ahead := w.call(t.Context(), "Manual", uuid7(time.Now().Add(24*time.Hour)), "a")
+	require.Equal(t, idempotent.ReasonKeyInvalid, fault.ReasonOf(ahead.err), "such a key would outlive the memory of its answer")
 	require.NoError(t, w.call(t.Context(), "Manual", strings.Repeat("~", 255), "'; DROP TABLE idempotency; --").err)
 
-	for _, m := range []string{"Natural", "Read", "Undeclared"} {
+	for _, m := range []string{"None", "Undeclared"} {
+		before := w.executions()
+		refused := w.call(t.Context(), m, "k", "a")
+		require.Equal(t, idempotent.ReasonNotSupported, fault.ReasonOf(refused.err), "a key is never accepted and ignored")
+		require.Equal(t, before, w.executions())
+		require.NoError(t, w.call(t.Context(), m, "", "a").err)
+	}
+	for _, m := range []string{"Natural", "Read"} {
 		var seen string
 		w.handle(func(ctx context.Context, _ string) (string, error) {
 			seen, _ = idempotent.FromContext(ctx)
@@ -271,7 +280,7 @@ func TestServer_InFlight(t *testing.T) {
 			begun := time.Now()
 			_, err := direct(ctx, ic, "Manual", "k", succeed("second"))
 			require.Equal(t, idempotent.ReasonInProgress, fault.ReasonOf(err))
-			require.Equal(t, 200*time.Millisecond, time.Since(begun))
+			require.Equal(t, 250*time.Millisecond, time.Since(begun))
 			<-time.After(2 * time.Minute)
 		})
 	})

@@ -1,13 +1,14 @@
 package idempotent
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -322,33 +323,37 @@ func (s *SQLStore) begin(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (Re
 // beginRotating claims while records may exist under several secrets. Replicas may disagree on which comes first: a lock
 // that all of them take keeps two from claiming under different ones at once.
 func (s *SQLStore) beginRotating(ctx context.Context, c Claim) (Result, error) {
-	digests := make([]Digest, len(s.secrets))
-	lowest := ""
-	for i, secret := range s.secrets {
-		digests[i] = c.Scope.Digest(secret)
-		if h := hex.EncodeToString(digests[i][:]); lowest == "" || h < lowest {
-			lowest = h
-		}
-	}
 	var res Result
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := s.db.Lock(ctx, tx, "idempotency/"+lowest); err != nil {
+		d, _, err := s.lockScope(ctx, tx, c.Scope)
+		if err != nil {
 			return err
 		}
-		d := digests[0]
-		for _, other := range digests[1:] {
-			switch _, _, err := s.read(ctx, tx, other); {
-			case err == nil:
-				d = other
-			case !errors.Is(err, sql.ErrNoRows):
-				return err
-			}
-		}
-		var err error
 		res, err = s.begin(ctx, tx, d, c)
 		return err
 	})
 	return res, err
+}
+
+// lockScope returns where the record of a scope is, or belongs, and keeps others from making one elsewhere.
+func (s *SQLStore) lockScope(ctx context.Context, tx *sql.Tx, scope Scope) (d Digest, found bool, err error) {
+	digests := make([]Digest, len(s.secrets))
+	for i, secret := range s.secrets {
+		digests[i] = scope.Digest(secret)
+	}
+	lowest := slices.MinFunc(digests, func(x, y Digest) int { return bytes.Compare(x[:], y[:]) })
+	if err := s.db.Lock(ctx, tx, "idempotency/"+lowest.String()); err != nil {
+		return d, false, err
+	}
+	for _, d := range digests {
+		switch _, _, err := s.read(ctx, tx, d); {
+		case err == nil:
+			return d, true, nil
+		case !errors.Is(err, sql.ErrNoRows):
+			return d, false, err
+		}
+	}
+	return digests[0], false, nil
 }
 
 func changed(res sql.Result, err error) (bool, error) {

@@ -49,7 +49,7 @@ const (
 func statements() []string {
 	return []string{
 		sqlRead, sqlInsert, sqlBegin, sqlTake, sqlDoubt, sqlHeartbeat, sqlComplete, sqlEnd, sqlStep, sqlHeld, sqlResolveDone, sqlResolveReleased,
-		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlDelete, sqlOpen,
+		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlDelete, sqlOpen, sqlAnswer,
 	}
 }
 

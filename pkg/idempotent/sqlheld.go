@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
 
@@ -61,25 +59,6 @@ func (s *SQLStore) subject(subject string) []byte {
 		return nil
 	}
 	return SubjectDigest(s.secrets[0], subject)
-}
-
-// CompleteTx stores resp as the answer of the current call inside the handler's own transaction, so that the effect and
-// its answer are one. The handler must return resp and nil afterwards. It does nothing for a call without a claim. An
-// ErrStale means that another attempt took over: roll back.
-func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Message) error {
-	c, _ := callFrom(ctx)
-	if c.attempt == nil {
-		return nil
-	}
-	a, err := okAnswer(resp, c.attempt.resource)
-	if err != nil {
-		return err
-	}
-	if err := s.held(ctx, tx, sqlComplete, c.attempt.grant, s.answerArgs(a, c.attempt.grant.Retention)...); err != nil {
-		return fmt.Errorf("complete idempotency claim: %w", err)
-	}
-	c.attempt.completed.Store(true)
-	return nil
 }
 
 // Release implements Store.

@@ -1,0 +1,205 @@
+package idempotent
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+)
+
+// transactional is a store in the database of the effect. A call whose whole effect is a transaction there needs no
+// claim: its answer is inserted in that transaction, and of two calls with one key the second finds the answer of the
+// first, or loses the insert and with it everything it did.
+type transactional interface {
+	// peek reads; Absent if there is nothing, InProgress also for a record that a claim could take.
+	peek(ctx context.Context, c Claim) (Result, error)
+	// insert stores an answer under a key that nobody used. ErrStale if somebody did.
+	insert(ctx context.Context, tx db.Execer, c Claim, d Digest, a Answer) error
+	// insertAlone does that in a transaction of its own.
+	insertAlone(ctx context.Context, c Claim, d Digest, a Answer) error
+}
+
+// transact serves a call to a RECOVERY_TRANSACTIONAL method. It reports false if there is a claim to be respected: then
+// the call goes the ordinary way.
+func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error) {
+	end, release, mayWait := time.Time{}, func() {}, true
+	defer func() { release() }()
+	for {
+		res, err := a.look(ctx)
+		if err != nil {
+			return nil, true, a.storeDown(ctx, err)
+		}
+		switch res.Outcome {
+		case Absent:
+		case InProgress, InDoubt:
+			return nil, false, nil
+		default:
+			resp, err = a.reply(ctx, res)
+			return resp, true, err
+		}
+		leave, first := a.server.flights.enter(res.Digest)
+		if first {
+			defer leave()
+			a.direct = true
+			a.grant = a.claim.grant(res.Digest, 1, false)
+			resp, err = a.commit(ctx)
+			return resp, true, err
+		}
+		if end.IsZero() && mayWait {
+			var free func()
+			if end, free, mayWait = a.mayWait(ctx); mayWait {
+				release = free
+			}
+		}
+		left := time.Until(end)
+		if !mayWait || left <= 0 {
+			resp, err = a.reply(ctx, Result{Outcome: InProgress, Digest: res.Digest})
+			return resp, true, err
+		}
+		if err := a.server.flights.wait(ctx, res.Digest, left, left); err != nil {
+			return nil, true, a.storeDown(ctx, err)
+		}
+		a.note.waited = true
+	}
+}
+
+func (a *attempt) look(ctx context.Context) (Result, error) {
+	res, err := a.ask(ctx, a.server.tx.peek)
+	if err == nil && res.Outcome == Mismatch && a.compareAs(res.Fingerprint) {
+		return a.ask(ctx, a.server.tx.peek)
+	}
+	return res, err
+}
+
+// commit runs the handler, whose transaction holds the answer.
+func (a *attempt) commit(ctx context.Context) (any, error) {
+	a.note.executing(a.grant)
+	resp, err := a.run(ctx)
+	if err == nil && a.completed.Load() {
+		a.stream.flush(false, StatusExecuted)
+		return resp, nil
+	}
+	afterwards, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err == nil {
+		a.server.Log.ErrorContext(ctx, "handler of a transactional method did not store its answer in its transaction",
+			slog.String(telemetry.KeyMethod, a.method))
+	} else if res, lookErr := a.look(afterwards); lookErr == nil && res.Outcome != Absent {
+		// Another call was faster, or only the end of our own commit was not heard.
+		return a.reply(afterwards, res)
+	}
+	if fateOf(err, a.policy.successOnly) != fateDone {
+		a.note.released() // nothing was committed
+		if errors.Is(err, ErrStale) {
+			err = fault.Wrap(fault.Conflict, ReasonInProgress, err, "another call with this key is in progress").WithRetryAfter(time.Second)
+		}
+		a.stream.flush(true, StatusExecuted)
+		return nil, err
+	}
+	kept, failed := a.answer(resp, err)
+	if failed == nil {
+		failed = tell(afterwards, func() error { return a.server.tx.insertAlone(afterwards, a.claim, a.grant.Digest, kept) })
+	}
+	switch {
+	case errors.Is(failed, ErrStale):
+		res, lookErr := a.look(afterwards)
+		if lookErr != nil {
+			return nil, a.storeDown(afterwards, lookErr)
+		}
+		return a.reply(afterwards, res)
+	case failed != nil && err == nil:
+		a.note.outcome = outcomeStoreError
+		return nil, fault.Wrap(fault.Unavailable, ReasonStoreUnavailable, failed,
+			"the outcome could not be stored; repeat the call with the same key").WithRetryAfter(time.Second)
+	}
+	a.stream.flush(err != nil, StatusExecuted)
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+const sqlAnswer = `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at, subject)
+ VALUES ($2, $3, 'd', 1, $4, TRUE, {now}, {now} + $5, $6, $7, $8, $9, $10, {now}, $11)
+ ON CONFLICT (k) DO NOTHING`
+
+func (s *SQLStore) peek(ctx context.Context, c Claim) (Result, error) {
+	for _, secret := range s.secrets {
+		d := c.Scope.Digest(secret)
+		r, now, err := s.read(ctx, s.db.Read(), d)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return Result{}, fmt.Errorf("read idempotency record: %w", err)
+		}
+		res, step := c.decide(d, r, now)
+		if step != stepNone {
+			res.Outcome = InProgress
+		}
+		return res, nil
+	}
+	return Result{Outcome: Absent, Digest: s.Digest(c.Scope)}, nil
+}
+
+func (s *SQLStore) insert(ctx context.Context, e db.Execer, c Claim, d Digest, a Answer) error {
+	ok, err := changed(e.ExecContext(ctx, s.sql(sqlAnswer), s.at(), d[:], c.Fingerprint, c.Owner, c.Retention.Microseconds(),
+		a.OK, a.Body, a.Resource, c.Trace, c.Scope.Method, s.subject(a.Subject)))
+	if err == nil && !ok {
+		return ErrStale
+	}
+	return err
+}
+
+func (s *SQLStore) insertAlone(ctx context.Context, c Claim, d Digest, a Answer) error {
+	if len(s.secrets) > 1 {
+		return s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error { return s.insertLocked(ctx, tx, c, d, a) })
+	}
+	return s.db.Single(ctx, func(ctx context.Context, e db.Execer) error { return s.insert(ctx, e, c, d, a) })
+}
+
+// insertLocked inserts while records may exist under several secrets.
+func (s *SQLStore) insertLocked(ctx context.Context, tx *sql.Tx, c Claim, d Digest, a Answer) error {
+	if len(s.secrets) > 1 {
+		switch other, found, err := s.lockScope(ctx, tx, c.Scope); {
+		case err != nil:
+			return err
+		case found && other != d:
+			return ErrStale
+		}
+	}
+	return s.insert(ctx, tx, c, d, a)
+}
+
+// CompleteTx stores resp as the answer of the current call inside the handler's own transaction, so that the effect and
+// its answer are one. The handler must return resp and nil afterwards. It does nothing for a call without a key. An
+// ErrStale means that another attempt was faster: roll back.
+func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Message) error {
+	c, _ := callFrom(ctx)
+	a := c.attempt
+	if a == nil {
+		return nil
+	}
+	kept, err := a.answer(resp, nil)
+	if err != nil {
+		return err
+	}
+	if a.direct {
+		err = s.insertLocked(ctx, tx, a.claim, a.grant.Digest, kept)
+	} else {
+		err = s.held(ctx, tx, sqlComplete, a.grant, s.answerArgs(kept, a.grant.Retention)...)
+	}
+	if err != nil {
+		return fmt.Errorf("complete idempotency claim: %w", err)
+	}
+	a.completed.Store(true)
+	return nil
+}
