@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,12 +15,19 @@ import (
 
 type object = map[string]any
 
+// published is the description, read once: it is compared with every answer.
+var published = sync.OnceValues(func() (object, error) {
+	var doc object
+	err := json.Unmarshal(openapi.Document(), &doc)
+	return doc, err
+})
+
 // conforms checks an answer against the published description: the status is documented for the operation, and the
 // body has no other members and types than the schema says (M50).
 func conforms(t *testing.T, method, path string, a answer) {
 	t.Helper()
-	var doc object
-	require.NoError(t, json.Unmarshal(openapi.Document(), &doc))
+	doc, err := published()
+	require.NoError(t, err)
 	op := operation(doc, strings.ToLower(method), strings.Split(path, "?")[0])
 	if op == nil || method == "HEAD" {
 		return

@@ -46,12 +46,17 @@ type fakeCustomers struct {
 	updates   []*customerv1.UpdateCustomerRequest
 	lists     []*customerv1.ListCustomersRequest
 	seen      []metadata.MD
+	left      []time.Duration                 // what each call had left until its deadline
 	orders    map[string]*customerv1.NewOrder // by number
 	release   chan struct{}                   // closed lets slow creations go on
+	runs      map[string]int                  // executions of a creation, by name
+	script    map[string][]func(ctx context.Context) error
+	alone     map[string]chan struct{} // creations by name that wait for their channel
 }
 
 func newFake() *fakeCustomers {
-	f := &fakeCustomers{customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{})}
+	f := &fakeCustomers{customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{}),
+		runs: map[string]int{}, script: map[string][]func(ctx context.Context) error{}, alone: map[string]chan struct{}{}}
 	for _, id := range []string{known, slow, leaky, unavailable, partial, mastered, uncertain, refusing} {
 		f.put(&customerv1.Customer{
 			Id: id, Name: knownName, Email: "office@known.example", Phone: "+49 228 1", TaxId: "DE123456789",
@@ -72,8 +77,9 @@ func (f *fakeCustomers) put(c *customerv1.Customer) {
 // record keeps the metadata of every call.
 func (f *fakeCustomers) record(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
+	at, _ := ctx.Deadline()
 	f.mu.Lock()
-	f.seen = append(f.seen, md)
+	f.seen, f.left = append(f.seen, md), append(f.left, time.Until(at))
 	f.mu.Unlock()
 	return handler(ctx, req)
 }
@@ -167,6 +173,9 @@ func (f *fakeCustomers) ListOrders(ctx context.Context, req *customerv1.ListOrde
 
 func (f *fakeCustomers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRequest) (*customerv1.PlaceOrderResponse, error) {
 	asked := req.GetOrder()
+	f.mu.Lock()
+	f.runs["order "+asked.GetCustomerId()]++
+	f.mu.Unlock()
 	c, err := f.find(ctx, asked.GetCustomerId())
 	if err != nil {
 		return nil, err
@@ -226,7 +235,25 @@ func (f *fakeCustomers) CreateCustomer(ctx context.Context, req *customerv1.Crea
 	c := proto.CloneOf(req.GetCustomer())
 	f.mu.Lock()
 	f.begun[c.GetName()] = true
+	f.runs[c.GetName()]++
+	wait := f.alone[c.GetName()]
+	var next func(context.Context) error
+	if steps := f.script[c.GetName()]; len(steps) > 0 {
+		next, f.script[c.GetName()] = steps[0], steps[1:]
+	}
 	f.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if next != nil {
+		if err := next(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if c.GetName() == slowName {
 		select {
 		case <-f.release:
@@ -275,6 +302,28 @@ func (f *fakeCustomers) UpdateCustomer(ctx context.Context, req *customerv1.Upda
 	}
 	f.put(c)
 	return &customerv1.UpdateCustomerResponse{Customer: proto.CloneOf(c)}, nil
+}
+
+// plan makes the next creations of a name do these before they succeed: an error ends that one.
+func (f *fakeCustomers) plan(name string, steps ...func(ctx context.Context) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.script[name] = steps
+}
+
+// hold makes creations of a name wait until the function is called.
+func (f *fakeCustomers) hold(name string) (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.alone[name] = make(chan struct{})
+	return sync.OnceFunc(func() { close(f.alone[name]) })
+}
+
+// ran returns how often a creation was executed.
+func (f *fakeCustomers) ran(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.runs[name]
 }
 
 func (f *fakeCustomers) created(name string) int {

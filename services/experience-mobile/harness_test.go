@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +64,56 @@ type world struct {
 	client *http.Client
 	log    *lockedBuffer
 	stop   func() // stops process-customer
+	below  *below
+	target string // of process-customer
+	signed sync.Once
+	bearer string // of user-1 with all scopes
+}
+
+// below is what process-customer keeps keys in.
+type below struct {
+	idempotent.Store
+	options          idempotent.Options
+	down             atomic.Bool // the store cannot be reached
+	mute             atomic.Bool // what the store is told at the end is lost
+	stuck            atomic.Bool // the store does not answer
+	begun, completed atomic.Int64
+	now              func() time.Time
+}
+
+var errStoreDown = errors.New("dial tcp 10.0.0.3:5432: connection refused")
+
+func (b *below) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Result, error) {
+	b.begun.Add(1)
+	if b.down.Load() {
+		return idempotent.Result{}, errStoreDown
+	}
+	if b.stuck.Load() {
+		<-ctx.Done()
+		return idempotent.Result{}, ctx.Err()
+	}
+	return b.Store.Begin(ctx, c)
+}
+
+func (b *below) Complete(ctx context.Context, g idempotent.Grant, a idempotent.Answer) error {
+	if b.mute.Load() {
+		return errStoreDown
+	}
+	b.completed.Add(1)
+	return b.Store.Complete(ctx, g, a)
+}
+
+// newBelow is a store in memory; change may alter how the interceptor treats keys.
+func newBelow(change ...func(*below)) *below {
+	b := &below{options: idempotent.Options{Wait: 50 * time.Millisecond}, now: time.Now}
+	for _, c := range change {
+		c(b)
+	}
+	b.options.Now = b.now
+	if b.Store == nil {
+		b.Store = idempotent.NewMemoryStore(b.now)
+	}
+	return b
 }
 
 type lockedBuffer struct {
@@ -104,7 +156,7 @@ func background(t *testing.T, run func(ctx context.Context) error) (stop func())
 	return stop
 }
 
-func startFake(t *testing.T) (f *fakeCustomers, target string, stop func()) {
+func startFake(t *testing.T, keys *below) (f *fakeCustomers, target string, stop func()) {
 	t.Helper()
 	f = newFake()
 	l := listen(t)
@@ -115,7 +167,7 @@ func startFake(t *testing.T) (f *fakeCustomers, target string, stop func()) {
 			Name: "process-customer", Config: config, Telemetry: telemetry.Discard(), Listener: l,
 			Register: func(r grpc.ServiceRegistrar) { customerv1.RegisterCustomerServiceServer(r, f) },
 			Unary: []grpc.UnaryServerInterceptor{
-				f.record, idempotent.UnaryServer(idempotent.NewMemoryStore(time.Now), idempotent.Options{Wait: 50 * time.Millisecond}),
+				f.record, idempotent.UnaryServer(keys, keys.options),
 			},
 		})
 	})
@@ -125,11 +177,31 @@ func startFake(t *testing.T) (f *fakeCustomers, target string, stop func()) {
 // setup starts a world; change may alter the configuration.
 func setup(t *testing.T, change ...func(*experiencemobile.Config)) *world {
 	t.Helper()
-	w := &world{idp: newProvider(t), log: &lockedBuffer{}}
-	var target string
-	w.fake, target, w.stop = startFake(t)
+	return setupOver(t, newBelow(), change...)
+}
+
+// another is one more replica of experience-mobile over the same process-customer.
+func (w *world) another(t *testing.T, change ...func(*experiencemobile.Config)) *world {
+	t.Helper()
+	other := &world{idp: w.idp, log: &lockedBuffer{}, below: w.below, fake: w.fake, stop: w.stop, target: w.target}
+	other.serve(t, change...)
+	return other
+}
+
+// setupOver starts a world whose process-customer keeps keys in a store of the test.
+func setupOver(t *testing.T, keys *below, change ...func(*experiencemobile.Config)) *world {
+	t.Helper()
+	w := &world{idp: newProvider(t), log: &lockedBuffer{}, below: keys}
+	w.fake, w.target, w.stop = startFake(t, keys)
+	w.serve(t, change...)
+	return w
+}
+
+// serve starts experience-mobile.
+func (w *world) serve(t *testing.T, change ...func(*experiencemobile.Config)) {
+	t.Helper()
 	cfg := experiencemobile.DefaultConfig()
-	cfg.Customer.Target = target
+	cfg.Customer.Target = w.target
 	cfg.Auth.Issuer = w.idp.url
 	cfg.Budget = 20 * time.Second // what a test waits for when the machine is busy; M37 has its own
 	cfg.Origins, cfg.PublicURL = []string{origin}, publicURL
@@ -154,7 +226,6 @@ func setup(t *testing.T, change ...func(*experiencemobile.Config)) *world {
 	transport := &http.Transport{DisableCompression: true}
 	w.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(transport.CloseIdleConnections)
-	return w
 }
 
 func (w *world) token(t *testing.T, subject, scope string) string {
@@ -212,7 +283,7 @@ func (w *world) do(t *testing.T, method, path string, options ...option) answer 
 		o(r)
 	}
 	if !r.anonymous && r.header.Get("Authorization") == "" {
-		r.header.Set("Authorization", "Bearer "+w.token(t, "user-1", readAll))
+		r.header.Set("Authorization", w.user1(t))
 	}
 	command := w.curl(r)
 	t.Cleanup(func() {

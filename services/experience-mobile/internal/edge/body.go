@@ -82,7 +82,10 @@ func (e *edge) readBody(next http.Handler) http.Handler {
 		// Not every writer has a connection (tests); then there is nothing to cut off.
 		_ = control.SetReadDeadline(time.Now().Add(e.o.Budget))
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, e.o.MaxBody))
-		_ = control.SetReadDeadline(time.Time{})
+		if err == nil {
+			// Otherwise the deadline stays: the server reads on to end the connection in order, which must not last.
+			_ = control.SetReadDeadline(time.Time{})
+		}
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
 			e.tooLarge(w, r)
 			return

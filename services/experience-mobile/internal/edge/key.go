@@ -3,6 +3,7 @@ package edge
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
@@ -11,6 +12,8 @@ import (
 const (
 	maxTag = 255
 	minKey = 16 // shorter ones are used twice by accident
+	// maxSkew is how far a phone's clock may be ahead.
+	maxSkew = 5 * time.Minute
 )
 
 // idempotencyKey reads the two headers that make a write safe: Idempotency-Key and If-Match.
@@ -45,13 +48,33 @@ func (e *edge) readKey(c *call, lines []string) *problem.Problem {
 	}
 	if key, err := idempotent.ParseHeader(lines); err == nil && published(string(key), lines) {
 		c.key, c.keyLine = string(key), strings.TrimSpace(lines[0])
-		return nil
+		return e.checkAge(c.key)
 	}
 	code, detail := problem.IdempotencyKeyInvalid, "The header must be one line with 16 to 255 characters: letters, digits and ._~:+/=- bare, or visible ASCII in double quotes."
 	if len(lines) == 0 {
 		code, detail = problem.IdempotencyKeyMissing, "The header is missing."
 	}
 	p := e.problems.New(code, "", problem.Violation{Header: "Idempotency-Key", Code: code, Detail: detail})
+	return &p
+}
+
+// checkAge refuses a key that carries its time (UUIDv7) and is older than anything remembered: executed again, it might
+// be a second time. Below, keys are derived and carry no time, so only the edge can tell.
+func (e *edge) checkAge(key string) *problem.Problem {
+	made, ok := idempotent.Key(key).MadeAt()
+	if !ok {
+		return nil
+	}
+	var code string
+	switch age := time.Since(made); {
+	case age > idempotent.DefaultTombstone:
+		code = problem.IdempotencyKeyExpired
+	case age < -maxSkew:
+		code = problem.IdempotencyKeyInvalid
+	default:
+		return nil
+	}
+	p := e.problems.New(code, "", problem.Violation{Header: "Idempotency-Key", Code: code, Detail: "The time in the key is too far from now."})
 	return &p
 }
 
