@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -65,7 +64,7 @@ func Dial(target string, o ClientOptions) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDisableServiceConfig(), // none from DNS: the contract decides what is repeated
 		grpc.WithDefaultServiceConfig(config),
-		grpc.WithStatsHandler(otelgrpc.NewClientHandler(instrument(o.Telemetry)...)),
+		grpc.WithStatsHandler(clientStats(o.Telemetry)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WithChainUnaryInterceptor(append(unary, fault.UnaryClient())...),
 		grpc.WithChainStreamInterceptor(nameStream(o.CallerName), fault.StreamClient()),
@@ -118,8 +117,10 @@ func named(ctx context.Context, name string) context.Context {
 	if name == "" {
 		return ctx
 	}
+	if metadata.ValueFromOutgoingContext(ctx, callerKey) == nil {
+		return metadata.AppendToOutgoingContext(ctx, callerKey, name)
+	}
 	md, _ := metadata.FromOutgoingContext(ctx)
-	md = md.Copy()
 	md.Set(callerKey, name)
 	return metadata.NewOutgoingContext(ctx, md)
 }

@@ -12,7 +12,6 @@ import (
 
 	"buf.build/go/protovalidate"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -46,7 +46,7 @@ func (r *runner) newServer() (*grpc.Server, error) {
 		outerStream(log), fault.StreamServer(log), identifyStream, r.endWithWork, valid.stream,
 	}, r.s.Stream...)
 	opts := []grpc.ServerOption{
-		grpc.StatsHandler(otelgrpc.NewServerHandler(instrument(r.s.Telemetry)...)),
+		grpc.StatsHandler(serverStats(r.s.Telemetry)),
 		grpc.ChainUnaryInterceptor(unaryChain(r.s, valid)...),
 		grpc.ChainStreamInterceptor(append(stream, innerStream)...),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -94,7 +94,7 @@ func unaryChain(s Service, valid *validation) []grpc.UnaryServerInterceptor {
 func instrument(t *telemetry.Telemetry) []otelgrpc.Option {
 	return []otelgrpc.Option{
 		otelgrpc.WithTracerProvider(t.Tracer), otelgrpc.WithMeterProvider(t.Meter), otelgrpc.WithPropagators(t.Propagator),
-		otelgrpc.WithFilter(filters.None(filters.ServicePrefix("grpc."))),
+		otelgrpc.WithFilter(func(i *stats.RPCTagInfo) bool { return !infrastructure(i.FullMethodName) }),
 	}
 }
 

@@ -59,6 +59,9 @@ type Telemetry struct {
 	Log *slog.Logger
 	// Tracer makes spans.
 	Tracer trace.TracerProvider
+	// Recording is true when spans are recorded and exported. Otherwise they only carry ids, and whoever makes them for
+	// each of many small calls may do with less.
+	Recording bool
 	// Meter makes instruments; their values show on Metrics.
 	Meter metric.MeterProvider
 	// Propagator carries W3C trace context and baggage.
@@ -115,7 +118,7 @@ func Start(ctx context.Context, service string, cfg Config, opts ...Option) (*Te
 	}
 	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res))
 	return &Telemetry{
-		Log: log, Tracer: tracer, Meter: meter, Propagator: propagator(),
+		Log: log, Tracer: tracer, Recording: cfg.OTLPEndpoint != "" || o.exporter != nil, Meter: meter, Propagator: propagator(),
 		Metrics:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorLog: errorLog{log}}),
 		shutdown: []func(context.Context) error{tracer.Shutdown, meter.Shutdown},
 	}, nil

@@ -1,0 +1,113 @@
+package serve_test
+
+import (
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/selfsame-io/selfsame/pkg/serve"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+)
+
+// Whether spans are recorded decides who measures calls; what is measured must not depend on it.
+func TestMeasure_WithAndWithoutSpans(t *testing.T) {
+	t.Parallel()
+	var pages [2][]string
+	for i, options := range [][]telemetry.Option{nil, {telemetry.WithSpanExporter(tracetest.NewInMemoryExporter())}} {
+		tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{LogLevel: "error"}, options...)
+		require.NoError(t, err)
+		require.Equal(t, i == 1, tel.Recording)
+		pages[i] = callSeries(t, tel)
+		require.NoError(t, tel.Shutdown(t.Context()))
+	}
+	require.Equal(t, pages[1], pages[0])
+}
+
+// callSeries makes calls of every kind and returns the series that measure them.
+func callSeries(t *testing.T, tel *telemetry.Telemetry) []string {
+	t.Helper()
+	var answer error
+	r := start(t, serve.Service{Name: "test", Telemetry: tel, Register: impl{unary: func(context.Context) error { return answer }}.register(t)})
+	conn := r.dial(serve.ClientOptions{Telemetry: tel})
+	want := 0
+	for c := codes.OK; c <= codes.Unauthenticated; c++ {
+		answer = nil
+		if c != codes.OK {
+			answer = status.Error(c, "as asked")
+		}
+		require.Equal(t, c == codes.OK, call(t.Context(), t, conn, "Write") == nil)
+		want++
+	}
+	require.Error(t, call(t.Context(), t, conn, "Missing")) // grpc-go counts it on the client's side only
+	_, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+	require.NoError(t, err)
+	found := map[string]bool{}
+	port := regexp.MustCompile(`(server_port)="\d+"`)
+	require.Eventually(t, func() bool { // the server counts a call after it has answered
+		_, page := r.get("/metrics")
+		clear(found)
+		for line := range strings.Lines(page) {
+			name, value, _ := strings.Cut(line, "} ")
+			switch {
+			case strings.HasPrefix(line, "# TYPE rpc_"), strings.HasPrefix(line, "# HELP rpc_"):
+				found[line] = true
+			case strings.HasPrefix(line, "rpc_") && strings.Contains(line, "_count{"):
+				found[port.ReplaceAllString(name, `$1="0"`)+"} "+value] = true
+			case strings.HasPrefix(line, "rpc_") && strings.Contains(line, "_bucket{"):
+				found[port.ReplaceAllString(name, `$1="0"`)] = true
+			}
+		}
+		n := 0
+		for line := range found {
+			if strings.HasPrefix(line, "rpc_server_call_duration_seconds_count{") {
+				n++
+			}
+		}
+		return n == want
+	}, 10*time.Second, 5*time.Millisecond)
+	return slices.Sorted(maps.Keys(found))
+}
+
+func TestMeasure_PassesIDsOn(t *testing.T) {
+	t.Parallel()
+	tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{LogLevel: "error"})
+	require.NoError(t, err)
+	var seen trace.SpanContext
+	var baggage string
+	r := start(t, serve.Service{Name: "test", Telemetry: tel, Register: impl{unary: func(ctx context.Context) error {
+		seen = trace.SpanContextFromContext(ctx)
+		out := propagation.MapCarrier{}
+		propagation.Baggage{}.Inject(ctx, out)
+		baggage = out["baggage"]
+		return nil
+	}}.register(t)})
+	conn := r.dial(serve.ClientOptions{Telemetry: tel})
+
+	t.Run("a call outside any trace begins one", func(t *testing.T) {
+		require.NoError(t, call(t.Context(), t, conn, "Read"))
+		require.True(t, seen.IsValid())
+		require.False(t, seen.IsSampled(), "but nothing of it is recorded")
+	})
+	t.Run("a call inside a trace continues it, with its baggage", func(t *testing.T) {
+		const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+		ctx := propagation.Baggage{}.Extract(telemetry.ContextWith(t.Context(), caller), propagation.MapCarrier{"baggage": "tenant=a"})
+		require.NoError(t, call(ctx, t, conn, "Read"))
+		require.Equal(t, "0af7651916cd43dd8448eb211c80319c", seen.TraceID().String())
+		require.NotEqual(t, "b7ad6b7169203331", seen.SpanID().String(), "under an id of its own")
+		require.False(t, seen.IsRemote())
+		require.Equal(t, "tenant=a", baggage)
+	})
+	require.NoError(t, tel.Shutdown(t.Context()))
+}
