@@ -55,6 +55,7 @@ type edge struct {
 	origins  map[string]bool
 	quota    *quota
 	stripped metric.Int64Counter
+	measure  *measure
 }
 
 // New returns the handler of the public port. Reading the list from top to bottom is what happens to a request.
@@ -72,6 +73,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	if e.routes, err = contractRoutes(); err != nil {
 		return nil, err
+	}
+	if e.measure, err = newMeasure(o.Telemetry); err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
 	}
 	e.addPages(o.Pages)
 	mux, err := e.gateway(o.Service)

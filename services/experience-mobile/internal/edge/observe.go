@@ -21,9 +21,18 @@ const (
 
 type originalKey struct{}
 
-// observe measures the request. The instrumentation is shown a copy without path, query, address and agent: a path
-// may hold anything a stranger types, a query holds filters over customers, and an address is personal data.
+// observe measures the request.
 func (e *edge) observe(next http.Handler) http.Handler {
+	if e.o.Telemetry.Recording {
+		return e.traced(next)
+	}
+	return e.measure.wrap(func(s *statusWriter, r *http.Request) { e.logged(next, s, r) })
+}
+
+// traced measures the request and makes a span of it. The instrumentation is shown a copy without path, query, address
+// and agent: a path may hold anything a stranger types, a query holds filters over customers, and an address is personal
+// data.
+func (e *edge) traced(next http.Handler) http.Handler {
 	inner := http.HandlerFunc(func(w http.ResponseWriter, seen *http.Request) {
 		original, ok := seen.Context().Value(originalKey{}).(*http.Request)
 		if !ok {
@@ -32,7 +41,7 @@ func (e *edge) observe(next http.Handler) http.Handler {
 		r := original.WithContext(seen.Context())
 		r.Body = seen.Body
 		trace.SpanFromContext(r.Context()).SetAttributes(attribute.String(keyRequestID, callOf(r.Context()).id))
-		e.logged(next, w, r)
+		e.logged(next, &statusWriter{ResponseWriter: w}, r)
 	})
 	t := e.o.Telemetry
 	measured := otelhttp.NewHandler(inner, serverName,
@@ -68,9 +77,8 @@ func routeName(ctx context.Context) string {
 }
 
 // logged writes one line per request: at debug level, or as a warning when we failed.
-func (e *edge) logged(next http.Handler, w http.ResponseWriter, r *http.Request) {
+func (e *edge) logged(next http.Handler, s *statusWriter, r *http.Request) {
 	begin := time.Now()
-	s := &statusWriter{ResponseWriter: w}
 	defer func() {
 		level := slog.LevelDebug
 		if s.status >= http.StatusInternalServerError {
@@ -84,7 +92,7 @@ func (e *edge) logged(next http.Handler, w http.ResponseWriter, r *http.Request)
 			slog.String(telemetry.KeyMethod, verbName(r.Method)),
 			slog.String("route", routeName(r.Context())),
 			slog.Int("status", s.status),
-			slog.String(telemetry.KeyReason, w.Header().Get("X-Error-Code")),
+			slog.String(telemetry.KeyReason, s.Header().Get("X-Error-Code")),
 			slog.Int64("bytes", s.bytes),
 			slog.Int64(telemetry.KeyDuration, time.Since(begin).Milliseconds()))
 	}()
