@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/retry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
@@ -82,13 +83,25 @@ func (o *org) client(dir string, change ...func(*Options)) *Client {
 	api := rest.New(rest.Options{
 		Sessions: o.sessions, HTTP: &http.Client{Transport: o.wire}, APIVersion: "66.0", ClientName: "selfsame", LimitPause: 20 * time.Millisecond,
 	})
-	opt := Options{API: api, Dir: dir, Poll: retry.Backoff{Min: time.Millisecond, Max: 20 * time.Millisecond}, Retry: retry.Backoff{Min: time.Millisecond, Max: 5 * time.Millisecond}}
+	opt := Options{API: eager{api}, Dir: dir, Poll: retry.Backoff{Min: time.Millisecond, Max: 20 * time.Millisecond}, Retry: retry.Backoff{Min: time.Millisecond, Max: 5 * time.Millisecond}}
 	for _, c := range change {
 		c(&opt)
 	}
 	c, err := New(opt)
 	require.NoError(o.t, err)
 	return c
+}
+
+// eager asks for shorter waits than Salesforce does.
+type eager struct{ api *rest.Client }
+
+// Exchange implements API.
+func (e eager) Exchange(ctx context.Context, x rest.Exchange) (*http.Response, error) {
+	resp, err := e.api.Exchange(ctx, x)
+	if fe, ok := fault.As(err); ok && fe.RetryAfter > 0 {
+		return nil, fe.WithRetryAfter(time.Millisecond)
+	}
+	return resp, err
 }
 
 // do makes a call beside the wire and returns the answer.

@@ -97,7 +97,7 @@ func broken(ctx context.Context, err error, write bool) error {
 	case write:
 		return fault.Wrap(fault.Uncertain, fault.ReasonOutcomeUncertain, err, "the answer of Salesforce broke off")
 	}
-	return fault.Wrap(fault.Unavailable, rest.ReasonUnavailable, err, "the answer of Salesforce broke off").WithRetryAfter(time.Second)
+	return fault.Wrap(fault.Unavailable, rest.ReasonUnavailable, err, "the answer of Salesforce broke off")
 }
 
 // create makes a job that waits for its rows.

@@ -275,7 +275,7 @@ func TestRowsThatFail(t *testing.T) {
 	})
 	t.Run("children of one parent do not lock each other out when they are grouped", func(t *testing.T) {
 		t.Parallel()
-		// Batches of one job are processed side by side: 20,000 rows make two.
+		// Batches of one job, of 10,000 rows, are processed side by side.
 		retries := func(parent string) (int, Ledger) {
 			o := setup(t)
 			for i := range 20 {
@@ -285,13 +285,13 @@ func TestRowsThatFail(t *testing.T) {
 			i := 0
 			s := Spec{Object: "Contact", ExternalID: "Selfsame_Id__c", Columns: []string{"Selfsame_Id__c", "LastName", "Account.Selfsame_Id__c"}, Parent: parent}
 			sum, err := o.client(t.TempDir()).Upsert(t.Context(), s, func() (Row, error) {
-				if i++; i > 20_000 {
+				if i++; i > 12_000 {
 					return Row{}, io.EOF
 				}
 				return Row{Values: []any{fmt.Sprintf("C-%d", i), "x", fmt.Sprintf("P-%d", i%20)}}, nil
 			}, func(Outcome) error { return nil })
 			require.NoError(t, err)
-			require.Equal(t, int64(20_000), sum.Created)
+			require.Equal(t, int64(12_000), sum.Created)
 			n := 0.0
 			for _, j := range o.jobs() {
 				n += j["retries"].(float64)

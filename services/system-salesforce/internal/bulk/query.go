@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -159,7 +160,7 @@ func (r *results) parallel(ctx context.Context, width, pageRows int) error {
 	for inner.Err() == nil {
 		var p pages
 		if err := r.client.persist(inner, func() error { return r.client.ask(inner, x, nil, &p) }); err != nil {
-			return errors.Join(g.Wait(), gone(err))
+			return errors.Join(g.Wait(), cmp.Or(gone(err), err))
 		}
 		for _, page := range p.Pages {
 			path := "/" + strings.TrimPrefix(page.URL, "/")
@@ -179,12 +180,12 @@ func (r *results) parallel(ctx context.Context, width, pageRows int) error {
 	return g.Wait() //nolint:wrapcheck // of this package
 }
 
-// gone names the end of a result that cannot be read on.
+// gone returns the error of a result that cannot be read on, nil if err is another.
 func gone(err error) error {
 	if fault.Is(err, fault.NotFound) || fault.ReasonOf(err) == "QUERY_LOCATOR_INVALID" {
 		return fault.Wrap(fault.Unavailable, ReasonResultGone, err, "the result of the query is gone").WithRetryAfter(time.Second)
 	}
-	return err
+	return nil
 }
 
 // page reads one page; if it breaks off it is read again, without the rows that were handed over. next is the locator of the
@@ -192,10 +193,14 @@ func gone(err error) error {
 func (r *results) page(ctx context.Context, x rest.Exchange) (next string, err error) {
 	x.Accept = "text/csv"
 	given, short := int64(0), 0
+	var lost error // for good
 	err = r.client.persist(ctx, func() error {
 		resp, err := r.client.o.API.Exchange(ctx, x)
 		if err != nil {
-			return gone(err)
+			if lost = gone(err); lost != nil {
+				return nil
+			}
+			return err //nolint:wrapcheck // a fault already
 		}
 		defer resp.Body.Close()
 		want, errCount := strconv.ParseInt(resp.Header.Get("Sforce-NumberOfRecords"), 10, 64)
@@ -215,12 +220,12 @@ func (r *results) page(ctx context.Context, x rest.Exchange) (next string, err e
 		}
 		return fault.New(fault.Internal, rest.ReasonAnswerInvalid, "a page of the result has other rows than it says")
 	})
-	if err == nil {
+	if err == nil && lost == nil {
 		r.mu.Lock()
 		r.stats.Pages++
 		r.mu.Unlock()
 	}
-	return next, err
+	return next, cmp.Or(err, lost)
 }
 
 // read hands over the rows of a page behind the first given ones.

@@ -1,0 +1,495 @@
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+)
+
+// parcel is a load of two jobs, with which every step occurs twice.
+const parcel = 500
+
+func twoJobs(opt *Options) { opt.PartRows = parcel / 2 }
+
+func TestLostAnswers(t *testing.T) {
+	t.Parallel()
+	// A load of two jobs without trouble takes 8 calls and some polls: whichever is hit, the load ends as if nothing had been.
+	for _, kind := range []string{"the call does not arrive", "the answer is lost", "the service is not available"} {
+		for n := 1; n <= 10; n++ {
+			t.Run(fmt.Sprintf("%s at call %d", kind, n), func(t *testing.T) {
+				t.Parallel()
+				o := setup(t)
+				var hit string
+				cut := func(i int, r *http.Request) error {
+					if i != n {
+						return nil
+					}
+					hit = r.Method + " " + r.URL.Path
+					return errCut
+				}
+				switch kind {
+				case "the call does not arrive":
+					o.wire.set(cut, nil)
+				case "the answer is lost":
+					o.wire.set(nil, func(i int, r *http.Request, _ *http.Response) error { return cut(i, r) })
+				default:
+					o.wire.set(nil, nil)
+					o.faults(fmt.Sprintf(`{"rules":[{"effect":"error","status":503,"code":"SERVER_UNAVAILABLE","message":"x","path_contains":"/jobs/","after":%d,"count":1}]}`, n-1))
+				}
+				var got outcomes
+				sum, err := o.client(t.TempDir(), twoJobs).Upsert(t.Context(), leadSpec(""), leads(parcel), got.sink)
+				require.NoError(t, err, hit)
+				require.Zero(t, got.each(t, parcel, Succeeded), hit)
+				require.True(t, sum.Balanced())
+				require.Equal(t, int64(parcel), sum.Created, "no row was written twice (%s)", hit)
+				require.Equal(t, parcel, o.processed(), "no row was processed twice (%s)", hit)
+				require.Equal(t, parcel, o.live("Lead"))
+				require.Zero(t, sum.Resent)
+			})
+		}
+	}
+}
+
+func TestAnAbsentServiceIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	t.Run("every call may fail several times", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.wire.set(func(i int, _ *http.Request) error {
+			if i%3 != 0 {
+				return errCut
+			}
+			return nil
+		}, nil)
+		var got outcomes
+		sum, err := o.client(t.TempDir(), twoJobs, func(opt *Options) { opt.Jobs = 1 }).Upsert(t.Context(), leadSpec(""), leads(parcel), got.sink)
+		require.NoError(t, err)
+		require.Equal(t, int64(parcel), sum.Created)
+		require.Zero(t, got.each(t, parcel, Succeeded))
+	})
+	t.Run("an allowance that is used up is waited for and never taken for success", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.faults(`{"rules":[{"effect":"quota","path_contains":"/jobs/","after":2,"count":3}]}`)
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(50), got.sink)
+		require.NoError(t, err)
+		require.Equal(t, int64(50), sum.Created)
+		require.Zero(t, got.each(t, 50, Succeeded))
+	})
+	t.Run("patience ends, and rows that were not handed over say so", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.wire.set(func(int, *http.Request) error { return errCut }, nil)
+		var got outcomes
+		sum, err := o.client(t.TempDir(), func(opt *Options) { opt.Patience = 20 * time.Millisecond }).Upsert(t.Context(), leadSpec(""), leads(20), got.sink)
+		require.True(t, fault.Retryable(err) || fault.Is(err, fault.Uncertain), "%v", err)
+		require.Zero(t, got.each(t, 20, NotProcessed))
+		require.True(t, sum.Balanced())
+		require.True(t, got.one(t, leadKey(3)).Refusal.Retryable)
+	})
+	t.Run("rows of a released job whose end is not seen are uncertain", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.wire.set(func(_ int, r *http.Request) error {
+			if r.Method == http.MethodGet {
+				return errCut
+			}
+			return nil
+		}, nil)
+		var got outcomes
+		sum, err := o.client(t.TempDir(), func(opt *Options) { opt.Patience = 20 * time.Millisecond }).Upsert(t.Context(), leadSpec(""), leads(20), got.sink)
+		require.Error(t, err)
+		require.Zero(t, got.each(t, 20, Uncertain))
+		require.Equal(t, Ledger{Rows: 20, Uncertain: 20, Jobs: 1, Rounds: 1}, sum)
+	})
+	t.Run("a session may end at any time", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.faults(`{"rules":[{"effect":"unauthorized","path_contains":"/jobs/","after":1,"count":1},{"effect":"unauthorized","path_contains":"Results","count":1}]}`)
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(50), got.sink)
+		require.NoError(t, err)
+		require.Equal(t, Ledger{Rows: 50, Created: 50, Jobs: 1, Rounds: 1}, sum)
+		require.Zero(t, got.each(t, 50, Succeeded))
+	})
+}
+
+// dieAt makes a process of which nothing is left once it has done n things: it ends ctx and every call fails from then on.
+type dying struct {
+	cancel context.CancelFunc
+	dead   bool
+}
+
+func (d *dying) die() error {
+	d.dead = true
+	d.cancel()
+	return errCut
+}
+
+func TestCrashBetweenAnyTwoSteps(t *testing.T) {
+	t.Parallel()
+	// crash runs a load in a process that dies as told, then goes on with it in another. It returns false if the first one lived.
+	crash := func(t *testing.T, o *org, arm func(c *Client, d *dying)) bool {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		dir := t.TempDir()
+		d := &dying{cancel: cancel}
+		var got outcomes
+		one := func(opt *Options) { opt.Jobs = 1 }
+		c := o.client(dir, twoJobs, one)
+		arm(c, d)
+		_, err := c.Upsert(ctx, leadSpec("the load"), leads(parcel), got.sink)
+		if !d.dead {
+			require.NoError(t, err)
+			return false
+		}
+		o.wire.set(nil, nil)
+		c = o.client(dir, twoJobs, one)
+		left, err := c.Unfinished()
+		require.NoError(t, err)
+		next := leads(parcel)
+		if len(left) > 0 {
+			require.Equal(t, []string{"the load"}, left)
+			next = nil // what is kept is enough
+		}
+		sum, err := c.Upsert(t.Context(), Spec{Load: "the load", Object: "Lead", ExternalID: "Selfsame_Id__c", Columns: leadColumns}, next, got.sink)
+		if fault.ReasonOf(err) == ReasonUnknown {
+			t.Fatal("the load is unknown")
+		}
+		require.NoError(t, err)
+		got.each(t, parcel, Succeeded)
+		require.True(t, sum.Balanced())
+		require.Equal(t, int64(parcel), sum.Created, "all rows were made by jobs of this load, none was loaded twice")
+		require.Equal(t, parcel, o.processed(), "no row was processed twice")
+		require.Equal(t, parcel, o.live("Lead"))
+		left, err = c.Unfinished()
+		require.NoError(t, err)
+		require.Empty(t, left)
+		return true
+	}
+	for n := 1; n <= 12; n++ {
+		t.Run(fmt.Sprintf("before call %d", n), func(t *testing.T) {
+			t.Parallel()
+			o := setup(t)
+			crash(t, o, func(_ *Client, d *dying) {
+				o.wire.set(func(i int, _ *http.Request) error {
+					if i >= n {
+						return d.die()
+					}
+					return nil
+				}, nil)
+			})
+		})
+		t.Run(fmt.Sprintf("after call %d, whose answer nobody sees", n), func(t *testing.T) {
+			t.Parallel()
+			o := setup(t)
+			crash(t, o, func(_ *Client, d *dying) {
+				o.wire.set(func(i int, _ *http.Request) error {
+					if i > n {
+						return errCut
+					}
+					return nil
+				}, func(i int, _ *http.Request, _ *http.Response) error {
+					if i >= n {
+						return d.die()
+					}
+					return nil
+				})
+			})
+		})
+	}
+	died := 0
+	for n := 1; n <= 20; n++ {
+		t.Run(fmt.Sprintf("around writing the journal, at %d", n), func(t *testing.T) {
+			o := setup(t)
+			writes := 0
+			if crash(t, o, func(c *Client, d *dying) {
+				c.crash = func() error {
+					if writes++; writes >= n {
+						return d.die()
+					}
+					return nil
+				}
+			}) {
+				died++
+			}
+		})
+	}
+	require.Greater(t, died, 15, "most steps are written down")
+}
+
+func TestResultsThatCannotBeTrusted(t *testing.T) {
+	t.Parallel()
+	// spoil changes the first answers about some path.
+	spoil := func(o *org, path string, times int, change func(string) string) {
+		o.wire.set(nil, func(_ int, r *http.Request, resp *http.Response) error {
+			if !strings.HasSuffix(r.URL.Path, path) || times == 0 {
+				return nil
+			}
+			times--
+			return edit(resp, change)
+		})
+	}
+	half := func(s string) string { return s[:strings.LastIndex(s[:len(s)/2], "\n")+1] }
+	t.Run("results that break off are read again, and no outcome comes twice", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.faults(`{"rules":[{"effect":"truncate","path_contains":"successfulResults","count":2}]}`)
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(3000), got.sink)
+		require.NoError(t, err)
+		require.Zero(t, got.each(t, 3000, Succeeded))
+		require.Equal(t, Ledger{Rows: 3000, Created: 3000, Jobs: 1, Rounds: 1}, sum)
+	})
+	t.Run("results that end early between two rows are found out by the count", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		spoil(o, "/successfulResults", 1, half)
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(400), got.sink)
+		require.NoError(t, err)
+		require.Zero(t, got.each(t, 400, Succeeded))
+		require.Equal(t, Ledger{Rows: 400, Created: 400, Jobs: 1, Rounds: 1}, sum)
+		require.Equal(t, 2, o.wire.count("successfulResults"))
+	})
+	t.Run("rows that no result names are sent again, which finds their records", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		spoil(o, "/successfulResults", 3, half)
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(400), got.sink)
+		require.NoError(t, err)
+		require.Zero(t, got.each(t, 400, Succeeded))
+		require.Equal(t, map[string]int64{ReasonOutcomeMissing: sum.Resent}, sum.Reasons)
+		require.Equal(t, sum.Resent, sum.Updated)
+		require.Positive(t, sum.Updated)
+		require.Equal(t, 400, o.live("Lead"))
+	})
+	t.Run("rows that are never named are uncertain in the end", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		spoil(o, "/successfulResults", -1, func(s string) string {
+			head, _, _ := strings.Cut(s, "\n")
+			return head + "\n"
+		})
+		var got outcomes
+		sum, err := o.client(t.TempDir(), func(opt *Options) { opt.Rounds = 2 }).Upsert(t.Context(), leadSpec(""), leads(10), got.sink)
+		require.NoError(t, err)
+		require.Zero(t, got.each(t, 10, Uncertain))
+		require.Equal(t, int64(10), sum.Uncertain)
+		require.Equal(t, ReasonOutcomeMissing, got.one(t, leadKey(0)).Refusal.Reason)
+	})
+	t.Run("rows of others and rows that come twice change nothing", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		spoil(o, "/successfulResults", -1, func(s string) string {
+			lines := strings.SplitAfter(s, "\n")
+			return s + lines[1] + strings.Replace(lines[2], "L-0", "X-0", 1)
+		})
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(10), got.sink)
+		require.NoError(t, err)
+		require.Zero(t, got.each(t, 10, Succeeded))
+		require.Equal(t, int64(10), sum.Created)
+	})
+	t.Run("results that are no CSV leave the rows to another job", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		spoil(o, "/successfulResults", 3, func(string) string { return "<html>sorry</html>\n" })
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(10), got.sink)
+		require.NoError(t, err)
+		require.Equal(t, int64(10), sum.Updated)
+		require.Zero(t, got.each(t, 10, Succeeded))
+	})
+	t.Run("an answer that is no JSON is asked for again", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		times := 0
+		o.wire.set(nil, func(_ int, _ *http.Request, resp *http.Response) error {
+			if times++; times%2 == 1 && times < 8 {
+				return edit(resp, func(string) string { return "<html>" })
+			}
+			return nil
+		})
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(10), got.sink)
+		require.NoError(t, err)
+		require.Equal(t, int64(10), sum.Created)
+		require.Zero(t, got.each(t, 10, Succeeded))
+	})
+}
+
+func TestAJobThatDisappears(t *testing.T) {
+	t.Parallel()
+	t.Run("its rows are loaded by another, which finds their records", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		deleted := false
+		o.wire.set(func(_ int, r *http.Request) error {
+			if strings.HasSuffix(r.URL.Path, "/successfulResults") || deleted || r.Method != http.MethodGet {
+				return nil
+			}
+			for _, j := range o.jobs() {
+				if j["state"] == "JobComplete" {
+					o.do("DELETE", "/services/data/v66.0/jobs/ingest/"+j["id"].(string), "")
+					deleted = true
+				}
+			}
+			return nil
+		}, nil)
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(30), got.sink)
+		require.NoError(t, err)
+		require.True(t, deleted)
+		require.Equal(t, Ledger{Rows: 30, Updated: 30, Jobs: 2, Rounds: 1}, sum)
+		require.Zero(t, got.each(t, 30, Succeeded))
+	})
+}
+
+func TestAbort(t *testing.T) {
+	t.Parallel()
+	t.Run("what was processed is reported, the rest is not processed and not sent again", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.bulk(`{"hold":"processing","hold_after":400}`)
+		var got outcomes
+		c := o.client(t.TempDir(), func(opt *Options) { opt.PartRows, opt.Jobs = 1000, 1 })
+		type end struct {
+			sum Ledger
+			err error
+		}
+		ended := make(chan end, 1)
+		go func() {
+			sum, err := c.Upsert(context.Background(), leadSpec("x"), leads(1500), got.sink)
+			ended <- end{sum, err}
+		}()
+		require.Eventually(t, func() bool { return o.processed() == 400 }, 20*time.Second, 5*time.Millisecond)
+		_, err := c.Upsert(t.Context(), leadSpec("x"), leads(1), got.sink)
+		require.Equal(t, ReasonRunning, fault.ReasonOf(err))
+		require.NoError(t, c.Abort(t.Context(), "x"))
+		e := <-ended
+		require.NoError(t, e.err)
+		require.Equal(t, Ledger{Rows: 1500, Created: 400, NotProcessed: 1100, Jobs: 1, Rounds: 1}, e.sum)
+		require.Len(t, got.by, 1500)
+		require.Equal(t, 400, o.live("Lead"))
+		jobs := o.jobs()
+		require.Len(t, jobs, 1)
+		require.Equal(t, "Aborted", jobs[0]["state"])
+		require.Equal(t, ReasonUnknown, fault.ReasonOf(c.Abort(t.Context(), "x")))
+	})
+	t.Run("a load that a dead process left behind can be aborted", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.bulk(`{"hold":"processing","hold_after":200}`)
+		dir := t.TempDir()
+		ctx, cancel := context.WithCancel(t.Context())
+		first := o.client(dir)
+		ended := make(chan error, 1)
+		var got outcomes
+		go func() {
+			_, err := first.Upsert(ctx, leadSpec("x"), leads(600), got.sink)
+			ended <- err
+		}()
+		require.Eventually(t, func() bool { return o.processed() == 200 }, 20*time.Second, 5*time.Millisecond)
+		cancel()
+		require.Error(t, <-ended)
+		c := o.client(dir)
+		require.NoError(t, c.Abort(t.Context(), "x"))
+		sum, err := c.Upsert(t.Context(), Spec{Load: "x"}, nil, got.sink)
+		require.NoError(t, err)
+		require.Equal(t, Ledger{Rows: 600, Created: 200, NotProcessed: 400, Jobs: 1, Rounds: 1}, sum)
+		require.Equal(t, ReasonJobAborted, got.one(t, leadKey(599)).Refusal.Reason)
+	})
+	t.Run("a job that somebody else aborts stays aborted", func(t *testing.T) {
+		t.Parallel()
+		o := setup(t)
+		o.bulk(`{"hold":"queued"}`)
+		o.wire.set(func(_ int, r *http.Request) error {
+			if r.Method == http.MethodGet {
+				for _, j := range o.jobs() {
+					if j["state"] == "UploadComplete" {
+						o.do("PATCH", "/services/data/v66.0/jobs/ingest/"+j["id"].(string), `{"state":"Aborted"}`)
+					}
+				}
+			}
+			return nil
+		}, nil)
+		var got outcomes
+		sum, err := o.client(t.TempDir()).Upsert(t.Context(), leadSpec(""), leads(30), got.sink)
+		require.NoError(t, err)
+		require.Equal(t, Ledger{Rows: 30, NotProcessed: 30, Jobs: 1, Rounds: 1}, sum)
+		require.Zero(t, got.each(t, 30, NotProcessed))
+	})
+}
+
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	dir := t.TempDir()
+	now := time.Now()
+	c := o.client(dir, func(opt *Options) { opt.Now = func() time.Time { return now } })
+	n, err := c.Sweep(t.Context(), time.Hour)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	o.do("POST", "/services/data/v66.0/jobs/ingest", `{"object":"Lead","operation":"upsert","externalIdFieldName":"Selfsame_Id__c"}`)
+	o.do("POST", "/services/data/v66.0/jobs/ingest", `{"object":"Lead","operation":"insert"}`)
+	// A process that died between making a job and uploading: its job is known and stays.
+	ctx, cancel := context.WithCancel(t.Context())
+	d := &dying{cancel: cancel}
+	o.wire.set(func(_ int, r *http.Request) error {
+		if r.Method == http.MethodPut {
+			return d.die()
+		}
+		return nil
+	}, nil)
+	_, err = c.Upsert(ctx, leadSpec("kept"), leads(5), func(Outcome) error { return nil })
+	require.Error(t, err)
+	o.wire.set(nil, nil)
+
+	n, err = c.Sweep(t.Context(), time.Hour)
+	require.NoError(t, err)
+	require.Zero(t, n, "it is young")
+	now = now.Add(2 * time.Hour)
+	n, err = c.Sweep(t.Context(), time.Hour)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	states := map[string]int{}
+	for _, j := range o.jobs() {
+		states[fmt.Sprint(j["operation"], " ", j["state"])]++
+	}
+	require.Equal(t, map[string]int{"upsert Aborted": 1, "upsert Open": 1, "insert Open": 1}, states)
+	sum, err := c.Upsert(t.Context(), Spec{Load: "kept"}, nil, func(Outcome) error { return nil })
+	require.NoError(t, err)
+	require.Equal(t, int64(5), sum.Created)
+}
+
+func TestAFolderOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	d := &dying{cancel: cancel}
+	o.wire.set(func(int, *http.Request) error { return d.die() }, nil)
+	c := o.client(dir)
+	c.crash = func() error { return nil }
+	_, err := c.Upsert(ctx, leadSpec("named"), leads(5), func(Outcome) error { return nil })
+	require.Error(t, err)
+	// While its rows are read a load has no journal; then there is nothing to go on with.
+	_, err = c.Upsert(t.Context(), leadSpec("half"), func() (Row, error) { return Row{}, errEnd }, func(Outcome) error { return nil })
+	require.ErrorIs(t, err, errEnd)
+	left, err := o.client(dir).Unfinished()
+	require.NoError(t, err)
+	require.Equal(t, []string{"named"}, left)
+	require.Error(t, errors.Join(func() error { _, err := New(Options{}); return err }()))
+}
