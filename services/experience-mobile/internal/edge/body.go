@@ -78,6 +78,10 @@ func (e *edge) readBody(next http.Handler) http.Handler {
 			e.tooLarge(w, r)
 			return
 		}
+		if r.Body == nil || r.Body == http.NoBody {
+			next.ServeHTTP(w, r)
+			return
+		}
 		control := http.NewResponseController(w)
 		// Not every writer has a connection (tests); then there is nothing to cut off.
 		_ = control.SetReadDeadline(time.Now().Add(e.o.Budget))

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -96,11 +97,9 @@ func keyOf(ctx context.Context) (string, error) {
 // scopeOf returns the scope that a method needs: the contract says whether it has side effects.
 func scopeOf(fullMethod string) string {
 	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
-	for i := range service.Methods().Len() {
-		m := service.Methods().Get(i)
-		if prefix+string(m.Name()) == fullMethod && readOnly(m) {
-			return auth.ScopeRead
-		}
+	name, _ := strings.CutPrefix(fullMethod, prefix)
+	if m := service.Methods().ByName(protoreflect.Name(name)); m != nil && readOnly(m) {
+		return auth.ScopeRead
 	}
 	return auth.ScopeWrite
 }

@@ -146,18 +146,21 @@ const (
 )
 
 // tag returns the entity tag: the customer's version and a digest of what is shown. The version alone would let a
-// client keep a screen whose orders have changed. When a section was read does not count.
+// client keep a screen whose orders have changed. When a section was read does not count. Shown has no tag yet.
 func tag(version string, shown *mobilev1.Customer) string {
 	if version == "" {
 		return ""
 	}
-	plain, ok := proto.Clone(shown).(*mobilev1.Customer)
-	if !ok {
-		return version
-	}
-	plain.Etag = ""
-	for _, s := range plain.GetSources() {
-		s.AsOf = nil
+	plain := shown
+	if len(shown.GetSources()) > 0 {
+		clone, ok := proto.Clone(shown).(*mobilev1.Customer)
+		if !ok {
+			return version
+		}
+		for _, s := range clone.GetSources() {
+			s.AsOf = nil
+		}
+		plain = clone
 	}
 	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(plain)
 	if err != nil {
