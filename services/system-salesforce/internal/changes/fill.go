@@ -132,10 +132,13 @@ type filler struct {
 }
 
 func (r *filler) run(ctx context.Context) error {
-	for !r.fill.Live {
+	for !r.fill.Live && r.fill.At < r.fill.Until {
 		if err := r.deletions(ctx); err != nil {
 			return err
 		}
+	}
+	if !r.fill.Live {
+		r.fill.Live, r.fill.At, r.width = true, r.fill.From, widest
 	}
 	for r.fill.At < r.fill.Until && !r.fill.Keyset {
 		if err := r.updates(ctx); err != nil {
@@ -209,7 +212,7 @@ func (r *filler) deletions(ctx context.Context) error {
 			ids = append(ids, d.ID)
 		}
 	}
-	err = r.send(ctx, ids, until, func(some []string) ([]*salesforcev1.Change, error) {
+	return r.send(ctx, ids, until, func(some []string) ([]*salesforcev1.Change, error) {
 		// What came back since is alive, and among the changed records.
 		alive := map[string]rest.Record{}
 		if err := r.lane.w.retrieve(ctx, r.source, some, fillRead, []string{"Id"}, alive); err != nil {
@@ -223,10 +226,6 @@ func (r *filler) deletions(ctx context.Context) error {
 		}
 		return out, nil
 	})
-	if err == nil && r.fill.At >= r.fill.Until {
-		r.fill.Live, r.fill.At, r.width = true, r.fill.From, widest
-	}
-	return err
 }
 
 // updates sends what was changed in the next window and lives.

@@ -176,7 +176,10 @@ func (l *lane) overflowed(ctx context.Context, at *position, e pubsub.Event) err
 	if done, ok := l.read[s.name]; ok && !e.Committed.Before(done.from.Add(overlap)) && !e.Committed.After(done.until) {
 		return nil // one transaction often has several such events
 	}
-	now := l.w.o.Records.ServerTime()
+	now, err := l.clock(ctx)
+	if err != nil {
+		return err
+	}
 	at.Fills = append(at.Fills, newFill(s, causeOverflow, e.Committed.Add(-overlap), now))
 	if err := l.begin(ctx, at); err != nil {
 		return err
@@ -201,13 +204,25 @@ func (l *lane) lose(ctx context.Context, at *position) error {
 		return otherOrg()
 	}
 	// The tip is known, so what happens from now on comes as events.
-	now := l.w.o.Records.ServerTime()
+	now, err := l.clock(ctx)
+	if err != nil {
+		return err
+	}
 	var fills []fill
 	for _, s := range l.sources {
 		fills = append(fills, newFill(s, causePosition, time.UnixMilli(at.Time).Add(-overlap), now))
 	}
 	*at = position{Replay: tip.Position.Replay, Time: now.UnixMilli(), Fills: fills}
 	return l.begin(ctx, at)
+}
+
+// clock returns the time that a range ends with.
+func (l *lane) clock(ctx context.Context) (now time.Time, err error) {
+	err = l.w.patiently(ctx, l.name, "the time", func() error {
+		now, err = l.w.o.Records.ReadClock(ctx)
+		return err
+	})
+	return now, err
 }
 
 // begin tells the watcher which ranges are read again, and puts them into its position.

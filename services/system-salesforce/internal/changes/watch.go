@@ -44,8 +44,9 @@ type Records interface {
 	Query(ctx context.Context, soql string) ([]rest.Record, error)
 	Updated(ctx context.Context, object string, from, until time.Time) ([]string, error)
 	Deleted(ctx context.Context, object string, from, until time.Time) (rest.Deletions, error)
-	// ServerTime is the time by the clock that stamps records and events.
+	// ServerTime is the time by the clock that stamps records and events, as the last answer showed it; ReadClock asks for it.
 	ServerTime() time.Time
+	ReadClock(ctx context.Context) (time.Time, error)
 }
 
 // Sessions tells which org the service talks to.

@@ -102,6 +102,8 @@ func (o *org) Query(_ context.Context, soql string) ([]rest.Record, error) {
 
 func (o *org) ServerTime() time.Time { return started.Add(2 * time.Second) }
 
+func (o *org) ReadClock(context.Context) (time.Time, error) { return o.ServerTime(), nil }
+
 func (o *org) Session(context.Context) (auth.Session, error) {
 	return auth.Session{Token: "t", InstanceURL: "https://i", OrgID: o.id}, nil
 }

@@ -77,6 +77,14 @@ func (c *Client) Deleted(ctx context.Context, object string, from, until time.Ti
 // it is the time by ours.
 func (c *Client) ServerTime() time.Time { return c.o.Now().Add(time.Duration(c.clock.ahead.Load())) }
 
+// ReadClock asks Salesforce for the time, by the one call that it does not count.
+func (c *Client) ReadClock(ctx context.Context) (time.Time, error) {
+	if err := c.call(ctx, request{method: http.MethodGet, path: "/services/data"}, nil); err != nil {
+		return time.Time{}, fmt.Errorf("read the clock: %w", err)
+	}
+	return c.ServerTime(), nil
+}
+
 // ClockSkew returns how far Salesforce's clock is ahead of ours, and false until the first answer.
 func (c *Client) ClockSkew() (time.Duration, bool) {
 	return time.Duration(c.clock.ahead.Load()), c.clock.known.Load()
