@@ -58,6 +58,15 @@ type Salesforce struct {
 	MaxConcurrent int `conf:"max_concurrent" help:"REST calls that may run at once"`
 	// LimitPause is how long calls are held back after the org's allowance was used up.
 	LimitPause time.Duration `conf:"limit_pause" help:"how long to hold calls back when the API allowance is used up"`
+	// CircuitPause is how long calls are held back after most of the last ones failed.
+	CircuitPause time.Duration `conf:"circuit_pause" help:"how long to hold calls back when most of the last ones failed"`
+	// DescribeTTL is how long what the org says about its objects is taken for right.
+	DescribeTTL time.Duration `conf:"describe_ttl" help:"how long descriptions of objects are remembered"`
+	// BulkFrom is the number of records of one stream from which they are written by a job of the Bulk API.
+	BulkFrom int `conf:"bulk_from" help:"records of one stream from which a bulk job is run"`
+	// BulkDir is the folder where bulk loads are kept while they run; empty means a temporary one, which ends with the process: a load
+	// that a crash interrupts is then sent again instead of gone on with.
+	BulkDir string `conf:"bulk_dir" help:"folder of running bulk loads; empty means a temporary one"`
 	// Watchdog is how long a change stream may be silent before it is opened again. Salesforce sends something every minute.
 	Watchdog time.Duration `conf:"watchdog" help:"longest silence of a change stream"`
 }
@@ -70,7 +79,8 @@ func DefaultConfig() Config {
 		Serve: s, Telemetry: telemetry.DefaultConfig(),
 		Salesforce: Salesforce{
 			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
-			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, Watchdog: 100 * time.Second,
+			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
+			DescribeTTL: 5 * time.Minute, BulkFrom: 2000, Watchdog: 100 * time.Second,
 		},
 	}
 }
@@ -96,6 +106,9 @@ func (c Config) Validate() error {
 	problem(!regexp.MustCompile(`^[A-Za-z0-9_./-]{1,64}$`).MatchString(s.ClientName), "client_name: 1 to 64 letters, digits and _ . / -")
 	problem(s.MaxConcurrent < 1 || s.MaxConcurrent > 25, "max_concurrent: must be 1 to 25, which is what an org allows for long calls")
 	problem(s.LimitPause <= 0, "limit_pause: must be positive")
+	problem(s.CircuitPause <= 0, "circuit_pause: must be positive")
+	problem(s.DescribeTTL <= 0, "describe_ttl: must be positive")
+	problem(s.BulkFrom < 1, "bulk_from: must be positive")
 	problem(s.Watchdog <= 0, "watchdog: must be positive")
 	return errors.Join(errs...)
 }

@@ -13,14 +13,14 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/retry"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/describe"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
-	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
 // gate keeps calls out until the org has been reached and the mapping fits it. After that it stays open: an outage shows in the
 // calls themselves.
 type gate struct {
-	describe func(ctx context.Context, object string) ([]rest.Field, error)
+	describe func(ctx context.Context, object string) (*mapping.Schema, error)
 	mapping  *mapping.Mapping
 	log      *slog.Logger
 	backoff  retry.Backoff
@@ -29,9 +29,9 @@ type gate struct {
 	closed error // why; nil when open
 }
 
-func newGate(crm *rest.Client, m *mapping.Mapping, log *slog.Logger) *gate {
+func newGate(descriptions *describe.Cache, m *mapping.Mapping, log *slog.Logger) *gate {
 	return &gate{
-		describe: crm.Describe, mapping: m, log: log,
+		describe: descriptions.Schema, mapping: m, log: log,
 		backoff: retry.Backoff{Min: 500 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.2},
 		closed:  fault.New(fault.Unavailable, fault.ReasonNotReady, "the service has not reached Salesforce yet").WithRetryAfter(time.Second),
 	}
@@ -77,11 +77,14 @@ func (g *gate) run(ctx context.Context) error {
 	}
 }
 
-// check compares the mapping of every object with the org.
+// check compares the mapping of every object that the org must have with the org.
 func (g *gate) check(ctx context.Context) error {
 	var problems []error
-	for _, o := range []*mapping.Object{g.mapping.Account, g.mapping.Contact, g.mapping.Case} {
-		fields, err := g.describe(ctx, o.SObject)
+	for _, o := range g.mapping.Objects() {
+		if !o.Required {
+			continue // compared when it is asked for
+		}
+		schema, err := g.describe(ctx, o.SObject)
 		if fault.Is(err, fault.NotFound) {
 			problems = append(problems, fmt.Errorf("objects.%s.sobject: the org has no object %s that the integration user may see", o.Name, o.SObject))
 			continue
@@ -89,11 +92,7 @@ func (g *gate) check(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		described := make([]mapping.Described, len(fields))
-		for i, f := range fields {
-			described[i] = mapping.Described{Name: f.Name, Length: f.Length, Writable: f.Createable && f.Updateable, ExternalID: f.ExternalID}
-		}
-		if err := o.Check(described); err != nil {
+		if err := o.Fits(schema); err != nil {
 			problems = append(problems, err)
 		}
 	}

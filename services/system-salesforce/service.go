@@ -58,8 +58,10 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	crm := rest.New(rest.Options{
 		Sessions: sessions, HTTP: client, APIVersion: cfg.Salesforce.APIVersion, ClientName: cfg.Salesforce.ClientName,
-		MaxConcurrent: cfg.Salesforce.MaxConcurrent, LimitPause: cfg.Salesforce.LimitPause, Log: tel.Log,
+		MaxConcurrent: cfg.Salesforce.MaxConcurrent, LimitPause: cfg.Salesforce.LimitPause, CircuitPause: cfg.Salesforce.CircuitPause,
+		Meter: tel.Meter, Log: tel.Log,
 	})
+	descriptions := newDescriptions(cfg.Salesforce, crm, tel)
 	if err := observeUsage(tel, crm); err != nil {
 		return err
 	}
@@ -68,12 +70,17 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer conn.Close()
-	watcher, err := newWatcher(cfg.Salesforce, conn, sessions, crm, m, tel)
+	watcher, err := newWatcher(cfg.Salesforce, conn, sessions, crm, m, descriptions, tel)
 	if err != nil {
 		return err
 	}
-	g := newGate(crm, m, tel.Log)
-	api := &rpc.Server{CRM: crm, Mapping: m, Watcher: watcher, Now: time.Now}
+	g := newGate(descriptions, m, tel.Log)
+	writer, done, err := newWriter(cfg.Salesforce, crm, tel)
+	if err != nil {
+		return err
+	}
+	defer done()
+	api := &rpc.Server{CRM: crm, Mapping: m, Describe: descriptions, Writer: writer, Watcher: watcher, Now: time.Now}
 	return serve.Run(ctx, serve.Service{
 		Name: name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
 		Unary: []grpc.UnaryServerInterceptor{g.unary}, Stream: []grpc.StreamServerInterceptor{g.stream},

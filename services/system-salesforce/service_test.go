@@ -42,7 +42,7 @@ func TestWrite(t *testing.T) {
 	a := got.GetAccount()
 	require.NotZero(t, a.GetVersion())
 	require.Equal(t, a.GetUpdateTime().AsTime().UnixMilli(), a.GetVersion())
-	full.Id, full.Version, full.CreateTime, full.UpdateTime = results[0].GetId(), a.GetVersion(), a.GetCreateTime(), a.GetUpdateTime()
+	full.Id, full.Version, full.CreateTime, full.UpdateTime, full.Etag = results[0].GetId(), a.GetVersion(), a.GetCreateTime(), a.GetUpdateTime(), a.GetEtag()
 	require.Equal(t, full.String(), a.String())
 
 	t.Run("one batch holds updates and upserts, and keeps the order of the records", func(t *testing.T) {
@@ -122,7 +122,12 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("a locked record is refused for now, and its neighbours are written", func(t *testing.T) {
 		c.faults(map[string]any{"lock_row": map[string]any{"count": 1}})
+		for _, r := range s.upsert(t, account("S-2", "Locked once"), account("S-3", "Not locked")) {
+			require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, r.GetOutcome(), "a lock that goes away soon is waited for")
+		}
+		c.faults(map[string]any{"rules": []map[string]any{{"effect": "lock_row", "record": results[1].GetId()}}})
 		results := s.upsert(t, account("S-2", "Locked"), account("S-3", "Not locked"))
+		c.faults(map[string]any{})
 		require.Equal(t, "RECORD_LOCKED", results[0].GetError().GetReason())
 		require.True(t, results[0].GetError().GetRetryable())
 		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, results[1].GetOutcome())
@@ -138,8 +143,12 @@ func TestWrite(t *testing.T) {
 	})
 	t.Run("acknowledgements that stay lost leave the record uncertain, not failed", func(t *testing.T) {
 		c.faults(map[string]any{"lose_ack": map[string]any{"method": "PATCH", "count": 5}})
-		results := s.upsert(t, account("S-10", "Who knows"))
+		results := s.upsert(t, account("S-10", "Found"))
+		require.Equal(t, salesforcev1.Outcome_OUTCOME_UPDATED, results[0].GetOutcome(), "reading it back shows that it was written")
+		c.faults(map[string]any{"lose_ack": map[string]any{"method": "PATCH", "count": 5}, "error": map[string]any{"status": 503, "path_contains": "/query", "count": 9}})
+		results = s.upsert(t, account("S-11", "Who knows"))
 		require.True(t, results[0].GetError().GetUncertain())
+		require.Equal(t, salesforcev1.ErrorClass_ERROR_CLASS_UNCERTAIN, results[0].GetError().GetClass())
 		c.faults(map[string]any{})
 	})
 	t.Run("sessions that end are renewed without the caller noticing", func(t *testing.T) {

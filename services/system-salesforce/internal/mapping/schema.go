@@ -65,8 +65,10 @@ func (s *Schema) column(column string) (*Described, bool) {
 
 // Check compares the mapping of one object with the org and returns everything that does not fit, naming our field and
 // theirs.
-func (o *Object) Check(fields []Described) error {
-	s := NewSchema(fields)
+func (o *Object) Check(fields []Described) error { return o.Fits(NewSchema(fields)) }
+
+// Fits is Check for a schema.
+func (o *Object) Fits(s *Schema) error {
 	var problems []error
 	for _, f := range o.fields {
 		d, ok := s.column(f.Column)

@@ -114,6 +114,7 @@ type request struct {
 	query        url.Values
 	body         any
 	op           Op
+	once         bool // must not be repeated once it may have run
 	headers      map[string]string
 	answer       func(http.Header) // sees the header of a successful answer; may be nil
 }
@@ -148,7 +149,7 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 			return nil
 		}
 		ran = ran || t.ran
-		once := r.op == OpCreate && ran
+		once := ran && (r.once || r.op == OpCreate)
 		if !t.again || once || attempt >= retries || !c.Repeat(ctx, attempt, t.err.Reason) {
 			if r.op.writes() && ran {
 				return uncertain(t.err)
@@ -224,7 +225,7 @@ func (c *Client) send(ctx context.Context, session auth.Session, r request, body
 	if err != nil {
 		return &trouble{err: asFault(err)}
 	}
-	c.own.Add(1)
+	c.sent(ctx)
 	told.Sends++
 	defer func() { told.failed(t) }()
 	resp, err := c.o.HTTP.Do(req)

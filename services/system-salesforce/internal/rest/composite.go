@@ -45,7 +45,7 @@ func (c *Client) Composite(ctx context.Context, all bool, parts []Part) ([]PartR
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "a composite call takes at most %d parts", MaxParts)
 	}
 	requests := make([]map[string]any, len(parts))
-	op := OpRead
+	op, once := OpRead, false
 	for i, p := range parts {
 		requests[i] = map[string]any{"method": p.Method, "url": "/services/data/v" + c.o.APIVersion + "/" + p.Path, "referenceId": p.Ref}
 		if p.Body != nil {
@@ -53,6 +53,7 @@ func (c *Client) Composite(ctx context.Context, all bool, parts []Part) ([]PartR
 		}
 		if h := p.Condition.headers(); h != nil {
 			requests[i]["httpHeaders"] = h
+			once = true // as for UpdateOne
 		}
 		op = max(op, p.Op)
 	}
@@ -63,7 +64,7 @@ func (c *Client) Composite(ctx context.Context, all bool, parts []Part) ([]PartR
 		} `json:"compositeResponse"`
 	}
 	body := map[string]any{"allOrNone": all, "collateSubrequests": false, "compositeRequest": requests}
-	if err := c.call(ctx, request{method: http.MethodPost, path: "composite", body: body, op: op}, &answer); err != nil {
+	if err := c.call(ctx, request{method: http.MethodPost, path: "composite", body: body, op: op, once: once}, &answer); err != nil {
 		return nil, err
 	}
 	if len(answer.Parts) != len(parts) {

@@ -91,6 +91,7 @@ func (c *Client) UpsertOne(ctx context.Context, object, externalID, value string
 // are as for UpsertOne.
 func (c *Client) UpdateOne(ctx context.Context, object, id string, fields Record, condition Condition) (Result, error) {
 	r := request{method: http.MethodPatch, path: "sobjects/" + object + "/" + url.PathEscape(id), body: fields.nested(), op: OpUpdate, headers: condition.headers()}
+	r.once = r.headers != nil // a repetition would meet its own first attempt and take it for somebody else's change
 	result, err := c.writeOne(ctx, r)
 	if err == nil && result.Refused == nil {
 		result.ID = FullID(id)

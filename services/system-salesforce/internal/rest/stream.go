@@ -99,7 +99,7 @@ func (c *Client) stream(ctx context.Context, session auth.Session, x Exchange, t
 		end()
 		return nil, &trouble{err: asFault(err)}
 	}
-	c.own.Add(1)
+	c.sent(ctx)
 	told.Sends++
 	resp, err := c.o.HTTP.Do(req)
 	if err != nil {

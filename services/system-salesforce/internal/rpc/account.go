@@ -51,12 +51,7 @@ func (s *accounts) ListAccounts(ctx context.Context, req *salesforcev1.ListAccou
 
 // BatchUpsertAccounts writes accounts.
 func (s *accounts) BatchUpsertAccounts(ctx context.Context, req *salesforcev1.BatchUpsertAccountsRequest) (*salesforcev1.BatchUpsertAccountsResponse, error) {
-	items := make([]item, len(req.GetUpserts()))
-	for i, u := range req.GetUpserts() {
-		items[i] = item{id: u.GetAccount().GetId(), externalID: u.GetAccount().GetExternalId()}
-		items[i].row, items[i].problem = s.Mapping.WriteAccount(u.GetAccount(), paths(u.GetUpdateMask()))
-	}
-	results, err := s.write(ctx, s.Mapping.Account, items)
+	results, err := upsertAll(ctx, s.Server, "account", req.GetUpserts(), (*salesforcev1.AccountUpsert).GetAccount)
 	if err != nil {
 		return nil, err
 	}

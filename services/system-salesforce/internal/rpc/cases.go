@@ -66,3 +66,32 @@ func (s *cases) ListCases(ctx context.Context, req *salesforcev1.ListCasesReques
 	}
 	return resp, err
 }
+
+func blankCase() *salesforcev1.Case { return &salesforcev1.Case{} }
+
+// GetCase returns one case.
+func (s *cases) GetCase(ctx context.Context, req *salesforcev1.GetCaseRequest) (*salesforcev1.GetCaseResponse, error) {
+	found, err := getOne(ctx, s.Server, "case", req.GetId(), blankCase)
+	if err != nil {
+		return nil, err
+	}
+	return &salesforcev1.GetCaseResponse{Case: found}, nil
+}
+
+// BatchGetCases returns many cases.
+func (s *cases) BatchGetCases(ctx context.Context, req *salesforcev1.BatchGetCasesRequest) (*salesforcev1.BatchGetCasesResponse, error) {
+	found, missing, err := getMany(ctx, s.Server, "case", req.GetIds(), blankCase)
+	if err != nil {
+		return nil, err
+	}
+	return &salesforcev1.BatchGetCasesResponse{Cases: found, MissingIds: missing}, nil
+}
+
+// BatchUpsertCases writes cases.
+func (s *cases) BatchUpsertCases(ctx context.Context, req *salesforcev1.BatchUpsertCasesRequest) (*salesforcev1.BatchUpsertCasesResponse, error) {
+	results, err := upsertAll(ctx, s.Server, "case", req.GetUpserts(), (*salesforcev1.CaseUpsert).GetCase)
+	if err != nil {
+		return nil, err
+	}
+	return &salesforcev1.BatchUpsertCasesResponse{Results: results}, nil
+}

@@ -51,12 +51,7 @@ func (s *contacts) ListContacts(ctx context.Context, req *salesforcev1.ListConta
 
 // BatchUpsertContacts writes contacts.
 func (s *contacts) BatchUpsertContacts(ctx context.Context, req *salesforcev1.BatchUpsertContactsRequest) (*salesforcev1.BatchUpsertContactsResponse, error) {
-	items := make([]item, len(req.GetUpserts()))
-	for i, u := range req.GetUpserts() {
-		items[i] = item{id: u.GetContact().GetId(), externalID: u.GetContact().GetExternalId()}
-		items[i].row, items[i].problem = s.Mapping.WriteContact(u.GetContact(), paths(u.GetUpdateMask()))
-	}
-	results, err := s.write(ctx, s.Mapping.Contact, items)
+	results, err := upsertAll(ctx, s.Server, "contact", req.GetUpserts(), (*salesforcev1.ContactUpsert).GetContact)
 	if err != nil {
 		return nil, err
 	}

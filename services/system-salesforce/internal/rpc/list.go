@@ -25,25 +25,28 @@ type cursor struct {
 
 func soqlTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// list reads a page of an object in the order of (SystemModstamp, Id). That pair makes every place in the list a name of its
+// list reads a page of an object, as far as it meets the conditions, in the order of (SystemModstamp, Id). That pair makes every place in the list a name of its
 // own, so thousands of records of one second neither block the list nor fall out of it.
-func (s *Server) list(ctx context.Context, o *mapping.Object, size int32, token string) (rows []rest.Record, next string, err error) {
+func (s *Server) list(ctx context.Context, o *mapping.Object, size int32, token string, conditions ...string) (rows []rest.Record, next string, err error) {
 	n, err := page.Size(size, 2000, 2000)
 	if err != nil {
 		return nil, "", err
 	}
-	filter := page.Hash("list", o.Name, o.SObject)
+	filter := page.Hash(append([]string{"list", o.Name, o.SObject}, conditions...)...)
 	var c cursor
 	if err := page.Decode(token, filter, &c); err != nil {
 		return nil, "", err
 	}
-	where := ""
 	switch {
 	case token == "":
 	case c.ID == "":
-		where = " WHERE SystemModstamp >= " + soqlTime(c.At)
+		conditions = append(conditions, "SystemModstamp >= "+soqlTime(c.At))
 	default:
-		where = fmt.Sprintf(" WHERE (SystemModstamp > %[1]s OR (SystemModstamp = %[1]s AND Id > %[2]s))", soqlTime(c.At), rest.Quote(c.ID))
+		conditions = append(conditions, fmt.Sprintf("(SystemModstamp > %[1]s OR (SystemModstamp = %[1]s AND Id > %[2]s))", soqlTime(c.At), rest.Quote(c.ID)))
+	}
+	where := ""
+	if len(conditions) > 0 {
+		where = " WHERE " + strings.Join(conditions, " AND ")
 	}
 	soql := fmt.Sprintf("SELECT %s FROM %s%s ORDER BY SystemModstamp ASC, Id ASC LIMIT %d", strings.Join(o.Columns(), ", "), o.SObject, where, n)
 	rows, err = s.CRM.Query(ctx, soql)

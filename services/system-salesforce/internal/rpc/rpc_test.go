@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/write"
 )
 
 var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -63,6 +66,9 @@ func (c *crm) Query(_ context.Context, soql string) ([]rest.Record, error) {
 		_, id, _ = strings.Cut(soql, "Id > '")
 		id, _, _ = strings.Cut(id, "'")
 	}
+	if !strings.Contains(soql, "LIMIT") {
+		return nil, nil // reading back shows nothing
+	}
 	var limit int
 	if _, err := fmt.Sscanf(soql[strings.Index(soql, "LIMIT"):], "LIMIT %d", &limit); err != nil {
 		return nil, err
@@ -93,6 +99,53 @@ func (c *crm) Upsert(_ context.Context, _, field string, records []rest.Record) 
 	return c.results(records, c.upsertErr, true)
 }
 
+func (c *crm) UpdateOne(ctx context.Context, object, id string, fields rest.Record, _ rest.Condition) (rest.Result, error) {
+	row := maps.Clone(fields)
+	row["id"] = id
+	out, err := c.Update(ctx, object, []rest.Record{row})
+	if err != nil {
+		return rest.Result{}, err
+	}
+	return out[0], nil
+}
+
+func (c *crm) UpsertOne(ctx context.Context, object, field, value string, fields rest.Record) (rest.Result, error) {
+	row := maps.Clone(fields)
+	row[field] = value
+	out, err := c.Upsert(ctx, object, field, []rest.Record{row})
+	if err != nil {
+		return rest.Result{}, err
+	}
+	return out[0], nil
+}
+
+var errNotMade = errors.New("no test makes this call")
+
+func (c *crm) Row(context.Context, string, string, []string) (rest.Record, rest.Validators, error) {
+	return nil, rest.Validators{}, errNotMade
+}
+
+func (c *crm) Composite(context.Context, bool, []rest.Part) ([]rest.PartResult, error) {
+	return nil, errNotMade
+}
+
+func (c *crm) Publish(context.Context, string, []rest.Record) ([]rest.Result, error) {
+	return nil, errNotMade
+}
+
+func (c *crm) Repeat(context.Context, int, string) bool { return true }
+
+func (c *crm) ServerTime() time.Time { return now }
+
+// nobody describes nothing: what every org has needs no description.
+type nobody struct{}
+
+func (nobody) Schema(context.Context, string) (*mapping.Schema, error) {
+	return nil, fault.New(fault.Unavailable, fault.ReasonUnavailable, "away")
+}
+
+func (nobody) Forget(string) {}
+
 func (c *crm) results(records []rest.Record, err error, created bool) ([]rest.Result, error) {
 	if err != nil {
 		return nil, err
@@ -111,7 +164,7 @@ func setup(t *testing.T) (*crm, *accounts) {
 	m, err := mapping.Default()
 	require.NoError(t, err)
 	c := &crm{}
-	return c, &accounts{Server: &Server{CRM: c, Mapping: m, Now: func() time.Time { return now }}}
+	return c, &accounts{Server: &Server{CRM: c, Mapping: m, Describe: nobody{}, Writer: write.New(write.Options{CRM: c}), Now: func() time.Time { return now }}}
 }
 
 func account(i int, at time.Time) rest.Record {

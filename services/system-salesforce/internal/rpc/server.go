@@ -16,14 +16,14 @@ import (
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/write"
 )
 
 // CRM is what the handlers need of package rest.
 type CRM interface {
 	Retrieve(ctx context.Context, object string, ids, fields []string) ([]rest.Record, error)
 	Query(ctx context.Context, soql string) ([]rest.Record, error)
-	Update(ctx context.Context, object string, records []rest.Record) ([]rest.Result, error)
-	Upsert(ctx context.Context, object, externalID string, records []rest.Record) ([]rest.Result, error)
+	Publish(ctx context.Context, event string, records []rest.Record) ([]rest.Result, error)
 	Usage() rest.Usage
 }
 
@@ -32,12 +32,20 @@ type Watcher interface {
 	Watch(ctx context.Context, token string, objects []string, send func(*salesforcev1.WatchChangesResponse) error) error
 }
 
-// Server implements the four services. All fields are required.
+// Describer is what the handlers need of package describe.
+type Describer interface {
+	Schema(ctx context.Context, object string) (*mapping.Schema, error)
+	Forget(object string)
+}
+
+// Server implements the services. All fields are required.
 type Server struct {
-	CRM     CRM
-	Mapping *mapping.Mapping
-	Watcher Watcher
-	Now     func() time.Time
+	CRM      CRM
+	Mapping  *mapping.Mapping
+	Describe Describer
+	Writer   *write.Writer
+	Watcher  Watcher
+	Now      func() time.Time
 }
 
 // Register adds the services to a gRPC server.
@@ -45,6 +53,13 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	salesforcev1.RegisterAccountServiceServer(r, &accounts{Server: s})
 	salesforcev1.RegisterContactServiceServer(r, &contacts{Server: s})
 	salesforcev1.RegisterCaseServiceServer(r, &cases{Server: s})
+	salesforcev1.RegisterOpportunityServiceServer(r, &opportunities{Server: s})
+	salesforcev1.RegisterLeadServiceServer(r, &leads{Server: s})
+	salesforcev1.RegisterCampaignServiceServer(r, &campaigns{Server: s})
+	salesforcev1.RegisterProductServiceServer(r, &products{Server: s})
+	salesforcev1.RegisterAssetServiceServer(r, &assets{Server: s})
+	salesforcev1.RegisterRecordServiceServer(r, &records{Server: s})
+	salesforcev1.RegisterEventServiceServer(r, &events{Server: s})
 	salesforcev1.RegisterChangeServiceServer(r, &changes{Server: s})
 }
 

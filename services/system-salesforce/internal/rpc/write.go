@@ -2,13 +2,15 @@ package rpc
 
 import (
 	"context"
+	"strings"
 
-	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/write"
 )
 
 // Reasons of records that are refused before Salesforce sees them.
@@ -20,103 +22,112 @@ const (
 
 // item is one record of a batch on its way to the CRM.
 type item struct {
-	id, externalID string
-	row            map[string]any
-	problem        *mapping.Problem
+	id, externalID, match string
+	row                   map[string]any
+	problem               *mapping.Problem
 }
 
-// group is the records of a batch that go into one call.
-type group struct {
-	index []int // places in the batch
-	rows  []rest.Record
-	send  func(context.Context, []rest.Record) ([]rest.Result, error)
+// key names the record inside its batch: two items with one key are the same record.
+func (it item) key() string {
+	if it.id != "" {
+		return "id:" + rest.FullID(it.id)
+	}
+	return "external:" + strings.ToLower(it.externalID)
 }
 
-// write sends a batch in at most two calls: records with an id are updated, the others upserted.
+// write sends a batch. The call fails only when it is certain that no record was written.
 func (s *Server) write(ctx context.Context, o *mapping.Object, items []item) ([]*salesforcev1.WriteResult, error) {
 	results := make([]*salesforcev1.WriteResult, len(items))
-	updates := &group{send: func(ctx context.Context, rows []rest.Record) ([]rest.Result, error) {
-		return s.CRM.Update(ctx, o.SObject, rows)
-	}}
-	upserts := &group{send: func(ctx context.Context, rows []rest.Record) ([]rest.Result, error) {
-		return s.CRM.Upsert(ctx, o.SObject, o.ExternalID(), rows)
-	}}
+	var rows []write.Row
+	var places []int
 	seen := map[string]bool{}
 	for i, it := range items {
-		key := "id:" + rest.FullID(it.id)
-		if it.id == "" {
-			key = "external:" + it.externalID
-		}
 		switch {
 		case it.problem != nil:
-			results[i] = refused(&salesforcev1.RecordError{Reason: it.problem.Reason, Message: it.problem.Message, Field: it.problem.Field})
-			continue
+			results[i] = problem(it.problem)
 		case it.id == "" && it.externalID == "":
-			results[i] = refused(&salesforcev1.RecordError{Reason: reasonNoKey, Message: "a record without id needs an external id", Field: "external_id"})
-			continue
-		case seen[key]:
+			results[i] = refused(&salesforcev1.RecordError{Reason: reasonNoKey, Message: "a record without id needs an external id", Field: "external_id", Class: salesforcev1.ErrorClass_ERROR_CLASS_REJECT})
+		case it.id == "" && o.ExternalID() == "":
+			results[i] = refused(&salesforcev1.RecordError{Reason: mapping.ReasonFieldReadOnly, Message: "the mapping keeps no external id of this object", Field: "external_id", Class: salesforcev1.ErrorClass_ERROR_CLASS_REJECT})
+		case seen[it.key()]:
 			// Salesforce refuses both in this case.
-			results[i] = refused(&salesforcev1.RecordError{Reason: reasonTwice, Message: "the batch holds this record already", Retryable: true})
-			continue
-		}
-		seen[key] = true
-		row := rest.Record(it.row)
-		if it.id != "" {
-			row["id"] = it.id
-			updates.add(i, row)
-		} else {
-			row[o.ExternalID()] = it.externalID
-			upserts.add(i, row)
+			results[i] = refused(&salesforcev1.RecordError{Reason: reasonTwice, Message: "the batch holds this record already", Retryable: true, Class: salesforcev1.ErrorClass_ERROR_CLASS_RETRY})
+		default:
+			seen[it.key()] = true
+			rows = append(rows, write.Row{ID: it.id, ExternalID: it.externalID, Fields: it.row, Match: it.match})
+			places = append(places, i)
 		}
 	}
-	var failures []error
-	written := false
-	for _, g := range []*group{updates, upserts} {
-		if len(g.rows) == 0 {
-			continue
-		}
-		err := g.run(ctx, o, results)
-		if err != nil {
-			failures = append(failures, err)
-		}
-		written = written || err == nil || fault.Is(err, fault.Uncertain)
+	outcomes := s.Writer.Batch(ctx, o, rows)
+	for j, out := range outcomes {
+		results[places[j]] = s.result(o, out)
 	}
-	if len(failures) > 0 && !written {
-		return nil, callFault(failures[0])
+	if err := nothing(outcomes); err != nil {
+		return nil, callFault(err)
 	}
 	return results, nil
 }
 
-func (g *group) add(i int, row rest.Record) {
-	g.index = append(g.index, i)
-	g.rows = append(g.rows, row)
-}
-
-// run makes the call and puts every record's outcome in its place, also when the call failed.
-func (g *group) run(ctx context.Context, o *mapping.Object, results []*salesforcev1.WriteResult) error {
-	outcomes, err := g.send(ctx, g.rows)
-	for j, i := range g.index {
-		if err != nil {
-			results[i] = refused(callError(err))
-			continue
+// nothing returns why no record can have been written; nil when one was answered for, or may have been written.
+func nothing(outcomes []write.Outcome) error {
+	for _, out := range outcomes {
+		if out.Failed == nil || fault.Is(out.Failed, fault.Uncertain) {
+			return nil
 		}
-		results[i] = result(o, outcomes[j])
 	}
-	return err
+	if len(outcomes) == 0 {
+		return nil
+	}
+	return outcomes[0].Failed
 }
 
-func result(o *mapping.Object, r rest.Result) *salesforcev1.WriteResult {
-	switch {
-	case r.Refused != nil:
-		e := &salesforcev1.RecordError{Reason: r.Refused.Reason, Message: r.Refused.Text, Retryable: r.Refused.Retryable}
-		if names := o.Names(r.Refused.Fields); len(names) > 0 {
+// problem is the result of a record that cannot be kept as it is.
+func problem(p *mapping.Problem) *salesforcev1.WriteResult {
+	return refused(&salesforcev1.RecordError{Reason: p.Reason, Message: p.Message, Field: p.Field, Class: salesforcev1.ErrorClass_ERROR_CLASS_REJECT})
+}
+
+// result translates an outcome, with our names of the fields.
+func (s *Server) result(o *mapping.Object, out write.Outcome) *salesforcev1.WriteResult {
+	switch r := out.Refused; {
+	case out.Failed != nil:
+		return refused(callError(out.Failed))
+	case r != nil:
+		e := &salesforcev1.RecordError{
+			Reason: r.Reason, Message: r.Text, Retryable: r.Retryable, Uncertain: r.Class == rest.Unknown, Class: errorClass(r.Class),
+		}
+		if names := o.Names(r.Fields); len(names) > 0 {
 			e.Field = names[0]
 		}
+		if r.Reason == rest.ReasonNotWritable || r.Reason == rest.ReasonPicklist {
+			s.Describe.Forget(o.SObject) // what we believed about the org is no longer so
+		}
+		if r.Reason == fault.ReasonETagMismatch {
+			return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_CONFLICT, Error: e, CurrentEtag: out.Etag}
+		}
 		return refused(e)
-	case r.Created:
-		return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_CREATED, Id: r.ID}
+	case out.Created:
+		return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_CREATED, Id: out.ID}
 	}
-	return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_UPDATED, Id: r.ID}
+	return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_UPDATED, Id: out.ID}
+}
+
+func errorClass(c rest.Class) salesforcev1.ErrorClass {
+	switch c {
+	case rest.Retry:
+		return salesforcev1.ErrorClass_ERROR_CLASS_RETRY
+	case rest.RetryOnce:
+		return salesforcev1.ErrorClass_ERROR_CLASS_RETRY_ONCE
+	case rest.Reauthenticate:
+		return salesforcev1.ErrorClass_ERROR_CLASS_REAUTHENTICATE
+	case rest.WaitForQuota:
+		return salesforcev1.ErrorClass_ERROR_CLASS_WAIT_FOR_QUOTA
+	case rest.Conflicted:
+		return salesforcev1.ErrorClass_ERROR_CLASS_CONFLICT
+	case rest.Unknown:
+		return salesforcev1.ErrorClass_ERROR_CLASS_UNCERTAIN
+	case rest.Reject:
+	}
+	return salesforcev1.ErrorClass_ERROR_CLASS_REJECT
 }
 
 func refused(e *salesforcev1.RecordError) *salesforcev1.WriteResult {
@@ -127,9 +138,12 @@ func refused(e *salesforcev1.RecordError) *salesforcev1.WriteResult {
 // write is idempotent; that it is uncertain tells the caller to expect its own change in the feed.
 func callError(err error) *salesforcev1.RecordError {
 	if fault.Is(err, fault.Uncertain) {
-		return &salesforcev1.RecordError{Reason: reasonUncertain, Message: "it is not known whether the record was written", Retryable: true, Uncertain: true}
+		return &salesforcev1.RecordError{Reason: reasonUncertain, Message: "it is not known whether the record was written", Retryable: true, Uncertain: true, Class: salesforcev1.ErrorClass_ERROR_CLASS_UNCERTAIN}
 	}
-	e := &salesforcev1.RecordError{Reason: fault.ReasonOf(err), Message: "the call to the CRM failed", Retryable: fault.Retryable(err)}
+	e := &salesforcev1.RecordError{Reason: fault.ReasonOf(err), Message: "the call to the CRM failed", Retryable: fault.Retryable(err), Class: errorClass(rest.ClassOf(err))}
+	if wait := fault.RetryAfter(err); wait > 0 {
+		e.RetryAfter = durationpb.New(wait)
+	}
 	if fe, ok := fault.As(err); ok {
 		e.Message = fe.Message
 	}
@@ -144,5 +158,3 @@ func callFault(err error) error {
 	}
 	return err
 }
-
-func paths(m *fieldmaskpb.FieldMask) []string { return m.GetPaths() }

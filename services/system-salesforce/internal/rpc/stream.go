@@ -1,0 +1,183 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/write"
+)
+
+// reasonNotAnnounced is a field that the header of a stream does not name.
+const reasonNotAnnounced = "FIELD_NOT_ANNOUNCED"
+
+// outcomesInMessage is how many outcomes one message of the stream carries.
+const outcomesInMessage = 200
+
+type upsertStream = grpc.BidiStreamingServer[salesforcev1.UpsertRecordsRequest, salesforcev1.UpsertRecordsResponse]
+
+// UpsertRecords writes any number of records.
+func (s *records) UpsertRecords(stream upsertStream) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	header := first.GetHeader()
+	if header == nil {
+		return fault.InvalidField("header", fault.ReasonValidationFailed, "the first message of the stream is the header")
+	}
+	ctx, calls := rest.Counting(withPriority(stream.Context(), header.GetPriority()))
+	o, schema, err := s.stored(ctx, header.GetObject())
+	if err != nil {
+		return err
+	}
+	columns, p := o.ColumnsOf(header.GetFields())
+	if p != nil {
+		return fault.InvalidField("header.fields", p.Reason, "%s: %s", p.Field, p.Message)
+	}
+	l := &load{server: s.Server, stream: stream, object: o, schema: schema, columns: columns, ledger: &salesforcev1.UpsertLedger{}}
+	transport, err := s.Writer.Stream(ctx, write.Load{Object: o, Columns: columns, Backlog: header.GetBacklog(), Name: header.GetLoadId()}, l.next, l.outcome)
+	if err != nil {
+		return err
+	}
+	l.ledger.Calls = calls()
+	switch transport {
+	case write.Jobs:
+		l.ledger.Transport = salesforcev1.Transport_TRANSPORT_BULK
+	case write.Collections:
+		l.ledger.Transport = salesforcev1.Transport_TRANSPORT_COLLECTIONS
+	case write.None:
+	}
+	return l.end()
+}
+
+// withPriority states how urgent the calls of a stream are.
+func withPriority(ctx context.Context, p salesforcev1.Priority) context.Context {
+	switch p {
+	case salesforcev1.Priority_PRIORITY_INTERACTIVE:
+		return priority.With(ctx, priority.Interactive)
+	case salesforcev1.Priority_PRIORITY_SYNC:
+		return priority.With(ctx, priority.Sync)
+	case salesforcev1.Priority_PRIORITY_BULK:
+		return priority.With(ctx, priority.Bulk)
+	case salesforcev1.Priority_PRIORITY_AUDIT:
+		return priority.With(ctx, priority.Audit)
+	case salesforcev1.Priority_PRIORITY_UNSPECIFIED:
+	}
+	return ctx
+}
+
+// load is one stream: next is called by one goroutine, outcome by it and by another.
+type load struct {
+	server  *Server
+	stream  upsertStream
+	object  *mapping.Object
+	schema  *mapping.Schema
+	columns []string
+
+	waiting []*salesforcev1.RecordUpsert
+
+	mu     sync.Mutex
+	ledger *salesforcev1.UpsertLedger
+	ready  []*salesforcev1.RowOutcome
+}
+
+// next returns the next row that can be written; those that cannot get their outcome here.
+func (l *load) next() (write.Row, error) {
+	for {
+		for len(l.waiting) > 0 {
+			u := l.waiting[0]
+			l.waiting = l.waiting[1:]
+			it := recordItem(l.object, l.schema, u)
+			if p := l.check(it); p != nil {
+				if err := l.report(it.externalID, problem(p)); err != nil {
+					return write.Row{}, err
+				}
+				continue
+			}
+			return write.Row{ExternalID: it.externalID, Fields: it.row, Match: it.match}, nil
+		}
+		m, err := l.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return write.Row{}, io.EOF
+		}
+		if err != nil {
+			return write.Row{}, err
+		}
+		if m.GetRows() == nil {
+			return write.Row{}, fault.InvalidField("rows", fault.ReasonValidationFailed, "only the first message of the stream is a header")
+		}
+		l.waiting = m.GetRows().GetUpserts()
+	}
+}
+
+// check returns why a record cannot be part of a stream.
+func (l *load) check(it item) *mapping.Problem {
+	switch {
+	case it.problem != nil:
+		return it.problem
+	case it.id != "":
+		return &mapping.Problem{Field: "id", Reason: fault.ReasonValidationFailed, Message: "records of a stream are named by their external id"}
+	case it.externalID == "":
+		return &mapping.Problem{Field: "external_id", Reason: reasonNoKey, Message: "a record of a stream needs an external id"}
+	}
+	for column := range it.row {
+		if !slices.Contains(l.columns, column) {
+			field := ""
+			if names := l.object.Names([]string{column}); len(names) > 0 {
+				field = names[0]
+			}
+			return &mapping.Problem{Field: field, Reason: reasonNotAnnounced, Message: "the header of the stream does not name this field"}
+		}
+	}
+	return nil
+}
+
+// outcome takes what became of a row.
+func (l *load) outcome(key string, out write.Outcome) error {
+	return l.report(key, l.server.result(l.object, out))
+}
+
+// report counts an outcome and sends it with others.
+func (l *load) report(key string, r *salesforcev1.WriteResult) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ledger.Rows++
+	switch {
+	case r.GetError().GetUncertain():
+		l.ledger.Uncertain++
+	case r.GetOutcome() == salesforcev1.Outcome_OUTCOME_CREATED:
+		l.ledger.Created++
+	case r.GetOutcome() == salesforcev1.Outcome_OUTCOME_UPDATED:
+		l.ledger.Updated++
+	default:
+		l.ledger.Refused++
+	}
+	l.ready = append(l.ready, &salesforcev1.RowOutcome{ExternalId: key, Result: r})
+	if len(l.ready) < outcomesInMessage {
+		return nil
+	}
+	return l.send(nil)
+}
+
+func (l *load) send(ledger *salesforcev1.UpsertLedger) error {
+	m := &salesforcev1.UpsertRecordsResponse{Outcomes: l.ready, Ledger: ledger}
+	l.ready = nil
+	return l.stream.Send(m)
+}
+
+// end sends what is left, and the ledger.
+func (l *load) end() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.send(l.ledger)
+}

@@ -1,0 +1,197 @@
+package write
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
+)
+
+// Bulk runs jobs. *bulk.Client is one.
+type Bulk interface {
+	Upsert(ctx context.Context, s bulk.Spec, next func() (bulk.Row, error), sink func(bulk.Outcome) error) (bulk.Ledger, error)
+}
+
+// Load is any number of records of one object, each named by its external id.
+type Load struct {
+	// Object is what kind of records they are.
+	Object *mapping.Object
+	// Columns are the columns that rows may set, besides the external id.
+	Columns []string
+	// Backlog is how many records are waiting, as far as known; 0 when not.
+	Backlog int64
+	// Name is what the load is found by after a crash; may be empty.
+	Name string
+}
+
+// Transport is how a load went.
+type Transport uint8
+
+// The transports of a load.
+const (
+	None Transport = iota
+	Collections
+	Jobs
+)
+
+// Stream writes the rows that next returns until io.EOF, and gives sink one outcome for each, named by its external id, in any
+// order; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
+// announced or found; the transport is returned.
+//
+// Errors: those of next and sink, and of a job that could not be brought to its end; every row without an outcome may be sent
+// again.
+func (w *Writer) Stream(ctx context.Context, l Load, next func() (Row, error), sink func(key string, o Outcome) error) (Transport, error) {
+	s := &stream{w: w, load: l, next: next, sink: sink}
+	if w.o.Bulk == nil {
+		return Collections, s.collections(ctx)
+	}
+	if l.Backlog == 0 {
+		if err := s.ahead(); err != nil {
+			return None, err
+		}
+	}
+	if l.Backlog >= int64(w.o.BulkFrom) || len(s.read) >= w.o.BulkFrom {
+		return Jobs, s.jobs(ctx)
+	}
+	return Collections, s.collections(ctx)
+}
+
+type stream struct {
+	w    *Writer
+	load Load
+	next func() (Row, error)
+	sink func(key string, o Outcome) error
+
+	read  []Row // read ahead, not sent
+	ended bool
+}
+
+// ahead reads until it is known how the load goes.
+func (s *stream) ahead() error {
+	for len(s.read) < s.w.o.BulkFrom {
+		row, err := s.next()
+		if errors.Is(err, io.EOF) {
+			s.ended = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.read = append(s.read, row)
+	}
+	return nil
+}
+
+// take returns the next row, read ahead or not.
+func (s *stream) take() (Row, error) {
+	if len(s.read) > 0 {
+		row := s.read[0]
+		s.read = s.read[1:]
+		return row, nil
+	}
+	if s.ended {
+		return Row{}, io.EOF
+	}
+	return s.next()
+}
+
+// collections sends the rows in batches, one after the other. A record that comes again ends the batch before, so that the later
+// values stay.
+func (s *stream) collections(ctx context.Context) error {
+	var rows []Row
+	seen := map[string]bool{}
+	flush := func() error {
+		outcomes := s.w.Batch(ctx, s.load.Object, rows)
+		for i, o := range outcomes {
+			if err := s.sink(rows[i].ExternalID, o); err != nil {
+				return err
+			}
+		}
+		rows, seen = rows[:0], map[string]bool{}
+		return nil
+	}
+	for {
+		row, err := s.take()
+		if errors.Is(err, io.EOF) {
+			if len(rows) == 0 {
+				return nil
+			}
+			return flush()
+		}
+		if err != nil {
+			return err
+		}
+		key := strings.ToLower(row.ExternalID)
+		if len(rows) == rest.MaxWrite || seen[key] {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		seen[key] = true
+		rows = append(rows, row)
+	}
+}
+
+// jobs sends the rows by the Bulk API.
+func (s *stream) jobs(ctx context.Context) error {
+	o := s.load.Object
+	columns := append([]string{o.ExternalID()}, s.load.Columns...)
+	spec := bulk.Spec{Load: s.load.Name, Object: o.SObject, ExternalID: o.ExternalID(), Columns: columns}
+	if slices.Contains(columns, o.Parent()) {
+		spec.Parent = o.Parent()
+	}
+	next := func() (bulk.Row, error) {
+		for {
+			row, err := s.take()
+			if err != nil {
+				return bulk.Row{}, err
+			}
+			if row.Match != "" {
+				refusal := &rest.Refusal{Kind: fault.Precondition, Reason: ReasonCondition, Text: "a large load cannot be conditional; write this record in a batch"}
+				if err := s.sink(row.ExternalID, Outcome{Refused: refusal}); err != nil {
+					return bulk.Row{}, err
+				}
+				continue
+			}
+			values := make([]any, len(columns))
+			values[0] = row.ExternalID
+			for i, c := range columns[1:] {
+				v, ok := row.Fields[c]
+				if !ok {
+					v = bulk.Keep
+				}
+				values[i+1] = v
+			}
+			return bulk.Row{Values: values}, nil
+		}
+	}
+	_, err := s.w.o.Bulk.Upsert(ctx, spec, next, func(b bulk.Outcome) error { return s.sink(b.Key, fromBulk(b)) })
+	if err != nil {
+		return fmt.Errorf("load %s: %w", o.Name, err)
+	}
+	return nil
+}
+
+func fromBulk(b bulk.Outcome) Outcome {
+	switch b.State {
+	case bulk.Succeeded:
+		return Outcome{ID: b.ID, Created: b.Created}
+	case bulk.Uncertain:
+		return Outcome{Failed: fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "it is not known whether Salesforce took the record")}
+	}
+	refusal := b.Refusal
+	if b.State == bulk.NotProcessed {
+		refusal.Retryable = true
+		if refusal.Class == rest.Reject {
+			refusal.Class = rest.Retry
+		}
+	}
+	return Outcome{Refused: &refusal}
+}
