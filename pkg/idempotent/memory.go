@@ -70,13 +70,13 @@ func (s *MemoryStore) Begin(_ context.Context, c Claim) (Result, error) {
 	if r == nil {
 		r = &record{}
 		sh.records[d] = r
-		r.claim(c, now)
+		r.claim(c, now, false)
 		return c.first(d), nil
 	}
 	res, step := c.decide(d, *r, now)
 	switch step {
 	case stepTake:
-		r.claim(c, now)
+		r.claim(c, now, res.Grant.Recovery)
 	case stepDoubt:
 		r.state = Uncertain
 	case stepNone:
@@ -84,11 +84,11 @@ func (s *MemoryStore) Begin(_ context.Context, c Claim) (Result, error) {
 	return res, nil
 }
 
-func (r *record) claim(c Claim, now int64) {
+func (r *record) claim(c Claim, now int64, earlier bool) {
 	lease := now + c.Lease.Microseconds()
 	*r = record{
 		fingerprint: slices.Clone(c.Fingerprint), state: Claimed, fence: r.fence + 1, owner: slices.Clone(c.Owner),
-		recoverable: c.Takeover, lease: lease, expires: lease + c.Retention.Microseconds(), trace: c.Trace,
+		recoverable: c.Takeover, earlier: earlier, lease: lease, expires: lease + c.Retention.Microseconds(), trace: c.Trace,
 		method: c.Scope.Method, claimed: now, steps: r.steps,
 	}
 }
@@ -185,7 +185,7 @@ func (s *MemoryStore) Resolve(_ context.Context, g Grant, v Verdict) error {
 		s.done(r, now, g.Retention, v.Answer)
 		return nil
 	}
-	r.state, r.lease, r.expires = Released, now, now+g.Retention.Microseconds()
+	r.state, r.earlier, r.lease, r.expires = Released, false, now, now+g.Retention.Microseconds()
 	return nil
 }
 

@@ -12,6 +12,7 @@ type record struct {
 	fence       int64
 	owner       []byte
 	recoverable bool
+	earlier     bool  // an attempt before this one may have had its effect
 	lease       int64 // the claim lives until then
 	expires     int64 // the answer, or the tombstone, is kept until then
 	answer      Answer
@@ -68,12 +69,12 @@ func (c Claim) decide(d Digest, r record, now int64) (Result, step) {
 		}
 		return res, stepNone
 	case Released:
-		return take(false)
+		return take(r.earlier) // the attempt that released speaks for itself only
 	case Claimed:
 		switch {
 		case slices.Equal(r.owner, c.Owner):
 			res.Outcome = Granted
-			res.Grant = c.grant(d, r.fence, r.fence > 1 && redo)
+			res.Grant = c.grant(d, r.fence, r.earlier)
 			return res, stepNone
 		case r.lease > now:
 			res.Outcome, res.Remaining = InProgress, time.Duration(r.lease-now)*time.Microsecond

@@ -37,6 +37,10 @@ type SQLStore struct {
 	clock   string           // SQL for now, from $1
 	durable Durability
 	text    map[string]string // statements with the clock filled in
+
+	reads     combiner[Digest, found]
+	claims    combiner[claimed, bool]
+	completes combiner[settled, bool]
 }
 
 var _ Store = (*SQLStore)(nil)
@@ -92,6 +96,7 @@ func NewSQLStore(d *db.DB, secret []byte, now func() time.Time, opts ...SQLOptio
 	for _, text := range statements() {
 		s.text[text] = strings.NewReplacer(dialect...).Replace(text)
 	}
+	s.together()
 	return s, nil
 }
 
@@ -143,7 +148,7 @@ func (s *SQLStore) at() int64 {
 func (s *SQLStore) sql(text string) string { return s.text[text] }
 
 const (
-	columns = `fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at`
+	columns = `fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at, earlier`
 
 	sqlRead = `SELECT ` + columns + `, {now} FROM idempotency WHERE k = $2`
 
@@ -151,14 +156,9 @@ const (
  VALUES ($2, $3, 'c', 1, $4, $5, {now} + $6, {now} + $7, FALSE, NULL, '', $8, $9, {now})
  ON CONFLICT (k) DO NOTHING`
 
-	// One round trip: no row is claimed and none found only if another claim was committed in between.
-	sqlBegin = `WITH won AS (` + sqlInsert + ` RETURNING fence)
- SELECT TRUE, ''::bytea, 'c', fence, ''::bytea, FALSE, 0::bigint, 0::bigint, FALSE, NULL::bytea, '', '', '', 0::bigint, 0::bigint FROM won
- UNION ALL SELECT FALSE, ` + columns + `, {now} FROM idempotency WHERE k = $2`
-
 	// Only if the record is as it was read: same attempt, same state, no heartbeat since.
 	sqlTake = `UPDATE idempotency SET state = 'c', fence = fence + 1, fp = $3, owner = $4, recoverable = $5, lease_until = {now} + $6,
- expires_at = {now} + $7, answer_ok = FALSE, answer = NULL, resource = '', trace = $8, method = $9, claimed_at = {now}, subject = NULL
+ expires_at = {now} + $7, answer_ok = FALSE, answer = NULL, resource = '', trace = $8, method = $9, claimed_at = {now}, subject = NULL, earlier = $13
  WHERE k = $2 AND fence = $10 AND state = $11 AND lease_until = $12`
 
 	sqlDoubt = `UPDATE idempotency SET state = 'u', expires_at = {now}
@@ -184,7 +184,7 @@ type scanner interface{ Scan(dest ...any) error }
 
 func (r *record) scan(row scanner, more ...any) error {
 	return row.Scan(append(more, &r.fingerprint, &r.state, &r.fence, &r.owner, &r.recoverable, &r.lease, &r.expires,
-		&r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &r.method, &r.claimed)...)
+		&r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &r.method, &r.claimed, &r.earlier)...)
 }
 
 func (s *SQLStore) read(ctx context.Context, q db.Querier, d Digest) (r record, now int64, err error) {
@@ -200,47 +200,34 @@ type tail struct {
 
 func (t tail) Scan(dest ...any) error { return t.scanner.Scan(append(dest, t.last)...) }
 
-// Begin implements Store. A finished call is answered without a lock or a write.
+// Begin implements Store. It reads first: a finished call is answered without a lock or a write.
 func (s *SQLStore) Begin(ctx context.Context, c Claim) (Result, error) {
-	var (
-		res Result
-		err error
-	)
-	switch {
-	case len(s.secrets) > 1:
-		res, err = s.beginRotating(ctx, c)
-	case s.db.Engine() == db.PostgreSQL:
-		res, err = s.beginSingle(ctx, c)
-	default:
-		res, err = s.beginTx(ctx, c)
+	begin := s.begin
+	if len(s.secrets) > 1 {
+		begin = s.beginRotating
 	}
+	res, err := begin(ctx, c)
 	if err != nil {
 		return Result{}, fmt.Errorf("claim idempotency key: %w", err)
 	}
 	return res, nil
 }
 
-// beginSingle is for PostgreSQL: each statement is a transaction, most claims are one statement.
-func (s *SQLStore) beginSingle(ctx context.Context, c Claim) (Result, error) {
+func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 	d := s.Digest(c.Scope)
 	for range maxRaces {
-		var (
-			won bool
-			r   record
-			now int64
-		)
-		err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
-			return r.scan(tail{e.QueryRowContext(ctx, s.sql(sqlBegin), s.claimArgs(d, c)...), &now}, &won)
-		})
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			continue // somebody else's claim was committed meanwhile
-		case err != nil:
+		f, err := s.reads.do(ctx, d)
+		if err != nil {
 			return Result{}, err
-		case won:
-			return c.first(d), nil
 		}
-		res, done, err := s.advance(d, c, r, now, func(fn func(ctx context.Context, e db.Execer) error) error { return s.db.Single(ctx, fn) })
+		if !f.ok {
+			won, err := s.claims.do(ctx, claimed{c, d})
+			if err != nil || won {
+				return c.first(d), err
+			}
+			continue // somebody was faster
+		}
+		res, done, err := s.advance(d, c, f.record, f.now, func(fn func(context.Context, db.Execer) error) error { return s.db.Single(ctx, fn) })
 		if done || err != nil {
 			return res, err
 		}
@@ -267,7 +254,7 @@ func (s *SQLStore) advance(d Digest, c Claim, r record, now int64, run func(func
 		return res, true, nil
 	case stepTake:
 		err = run(func(ctx context.Context, e db.Execer) (err error) {
-			done, err = changed(e.ExecContext(ctx, s.sql(sqlTake), append(s.claimArgs(d, c), r.fence, string(r.state), r.lease)...))
+			done, err = changed(e.ExecContext(ctx, s.sql(sqlTake), append(s.claimArgs(d, c), r.fence, string(r.state), r.lease, res.Grant.Recovery)...))
 			return err
 		})
 	case stepDoubt:
@@ -279,27 +266,22 @@ func (s *SQLStore) advance(d Digest, c Claim, r record, now int64, run func(func
 	return res, done, err
 }
 
-// beginTx is for SQLite: it reads beside the writer, and only a claim that is to change something becomes a transaction.
-func (s *SQLStore) beginTx(ctx context.Context, c Claim) (Result, error) {
-	d := s.Digest(c.Scope)
-	r, now, err := s.read(ctx, s.db.Read(), d)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return Result{}, err
-	}
-	if err == nil {
-		if res, step := c.decide(d, r, now); step == stepNone {
-			return res, nil
-		}
-	}
+// beginRotating claims while records may exist under several secrets. Replicas may disagree on which comes first: a lock
+// that all of them take keeps two from claiming under different ones at once.
+func (s *SQLStore) beginRotating(ctx context.Context, c Claim) (Result, error) {
 	var res Result
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		res, err = s.begin(ctx, tx, d, c)
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		d, _, err := s.lockScope(ctx, tx, c.Scope)
+		if err != nil {
+			return err
+		}
+		res, err = s.beginTx(ctx, tx, d, c)
 		return err
 	})
 	return res, err
 }
 
-func (s *SQLStore) begin(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (Result, error) {
+func (s *SQLStore) beginTx(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (Result, error) {
 	for range maxRaces {
 		won, err := changed(tx.ExecContext(ctx, s.sql(sqlInsert), s.claimArgs(d, c)...))
 		if err != nil || won {
@@ -318,21 +300,6 @@ func (s *SQLStore) begin(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (Re
 		}
 	}
 	return c.lostRaces(d), nil
-}
-
-// beginRotating claims while records may exist under several secrets. Replicas may disagree on which comes first: a lock
-// that all of them take keeps two from claiming under different ones at once.
-func (s *SQLStore) beginRotating(ctx context.Context, c Claim) (Result, error) {
-	var res Result
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		d, _, err := s.lockScope(ctx, tx, c.Scope)
-		if err != nil {
-			return err
-		}
-		res, err = s.begin(ctx, tx, d, c)
-		return err
-	})
-	return res, err
 }
 
 // lockScope returns where the record of a scope is, or belongs, and keeps others from making one elsewhere.

@@ -17,7 +17,7 @@ const (
 
 	sqlResolveDone = `UPDATE idempotency SET state = 'd', fence = fence + 1, answer_ok = $5, answer = $6, resource = $7, subject = $8, expires_at = {now} + $9` + resolvable
 
-	sqlResolveReleased = `UPDATE idempotency SET state = 'r', lease_until = {now}, expires_at = {now} + $5` + resolvable
+	sqlResolveReleased = `UPDATE idempotency SET state = 'r', earlier = FALSE, lease_until = {now}, expires_at = {now} + $5` + resolvable
 
 	bury = `UPDATE idempotency SET state = 't', answer = NULL, subject = NULL, expires_at = {now} + $2 WHERE state = 'd' AND `
 
@@ -48,8 +48,8 @@ const (
 
 func statements() []string {
 	return []string{
-		sqlRead, sqlInsert, sqlBegin, sqlTake, sqlDoubt, sqlHeartbeat, sqlComplete, sqlEnd, sqlStep, sqlHeld, sqlResolveDone, sqlResolveReleased,
-		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlDelete, sqlOpen, sqlAnswer,
+		sqlRead, sqlInsert, sqlTake, sqlDoubt, sqlHeartbeat, sqlComplete, sqlEnd, sqlStep, sqlHeld, sqlResolveDone, sqlResolveReleased,
+		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlDelete, sqlOpen, sqlAnswer, sqlReadMany, sqlInsertMany, sqlCompleteMany,
 	}
 }
 

@@ -33,7 +33,21 @@ func (s *SQLStore) held(ctx context.Context, e db.Execer, statement string, g Gr
 }
 
 func (s *SQLStore) update(ctx context.Context, what, statement string, g Grant, args ...any) error {
-	err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error { return s.held(ctx, e, statement, g, args...) })
+	// What makes a claim stale may be in the same group commit. It is said only after that commit, or the claim would be
+	// stale now and held again a moment later.
+	var stale error
+	err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
+		stale = nil
+		err := s.held(ctx, e, statement, g, args...)
+		if errors.Is(err, ErrStale) {
+			stale = err
+			return nil
+		}
+		return err
+	})
+	if err == nil {
+		err = stale
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -47,7 +61,14 @@ func (s *SQLStore) Heartbeat(ctx context.Context, g Grant, lease time.Duration) 
 
 // Complete implements Store.
 func (s *SQLStore) Complete(ctx context.Context, g Grant, a Answer) error {
-	return s.update(ctx, "complete idempotency claim", sqlComplete, g, s.answerArgs(a, g.Retention)...)
+	ok, err := s.completes.do(ctx, settled{g, a})
+	if err == nil && !ok {
+		err = ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("complete idempotency claim: %w", err)
+	}
+	return nil
 }
 
 func (s *SQLStore) answerArgs(a Answer, retention time.Duration) []any {

@@ -96,6 +96,7 @@ func Run(t *testing.T, newStore func(t *testing.T, now func() time.Time) idempot
 		"a vanished attempt of a manual method is in doubt":         doubt,
 		"an uncertain outcome is only for those who look first":     uncertain,
 		"a released key is granted again":                           released,
+		"a release does not forget an earlier attempt":              releasedLater,
 		"a stale owner changes nothing":                             stale,
 		"a heartbeat keeps the claim, also a late one":              heartbeat,
 		"a caller that did not hear its grant gets it again":        sameOwner,
@@ -238,6 +239,24 @@ func released(f fixture) {
 	g := f.granted(claim("k"))
 	require.Equal(f.t, int64(2), g.Fence)
 	require.False(f.t, g.Recovery, "nothing was executed")
+}
+
+// releasedLater: the first attempt may have had its effect, the second says that itself did nothing.
+func releasedLater(f fixture) {
+	ctx := f.t.Context()
+	first := f.granted(recoverable("k"))
+	f.clock.Advance(2 * lease)
+	second := f.granted(recoverable("k"))
+	require.True(f.t, second.Recovery)
+	require.NoError(f.t, f.store.Release(ctx, second))
+	c := recoverable("k")
+	third := f.granted(c)
+	require.True(f.t, third.Recovery, "nobody knows yet what became of the first attempt")
+	require.Equal(f.t, third, f.granted(c), "also for a caller that did not hear it")
+	require.NoError(f.t, f.store.Uncertain(ctx, third))
+	require.ErrorIs(f.t, f.store.Complete(ctx, first, answer("x")), idempotent.ErrStale)
+	require.NoError(f.t, f.store.Resolve(ctx, third, idempotent.Verdict{}))
+	require.False(f.t, f.granted(recoverable("k")).Recovery, "whoever resolves speaks for all attempts")
 }
 
 func stale(f fixture) {
