@@ -112,6 +112,12 @@ func (m *metrics) event(ctx context.Context, object string, e pubsub.Event) {
 	m.lag.Record(ctx, max(0, m.now().Sub(e.Committed).Seconds()), metric.WithAttributes(attribute.String("object", object)))
 }
 
+// platform counts a platform event.
+func (m *metrics) platform(ctx context.Context, object string, published time.Time) {
+	m.events.Add(ctx, 1, metric.WithAttributes(attribute.String("object", object), attribute.String("kind", "published")))
+	m.lag.Record(ctx, max(0, m.now().Sub(published).Seconds()), metric.WithAttributes(attribute.String("object", object)))
+}
+
 func (m *metrics) filled(ctx context.Context, f fill, n int) {
 	m.refilled.Add(ctx, int64(n), metric.WithAttributes(attribute.String("object", f.Object), attribute.String("cause", f.Cause)))
 }

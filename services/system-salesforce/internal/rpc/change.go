@@ -18,6 +18,11 @@ func (s *changes) WatchChanges(req *salesforcev1.WatchChangesRequest, stream grp
 	return s.Watcher.Watch(stream.Context(), req.GetResumeToken(), req.GetObjects(), stream.Send)
 }
 
+// WatchEvents streams the platform events after a token.
+func (s *changes) WatchEvents(req *salesforcev1.WatchEventsRequest, stream grpc.ServerStreamingServer[salesforcev1.WatchEventsResponse]) error {
+	return s.Watcher.WatchEvents(stream.Context(), req.GetObject(), req.GetResumeToken(), stream.Send)
+}
+
 // GetUsage tells how much of the allowance is used.
 func (s *changes) GetUsage(context.Context, *salesforcev1.GetUsageRequest) (*salesforcev1.GetUsageResponse, error) {
 	u := s.CRM.Usage()

@@ -30,6 +30,7 @@ type CRM interface {
 // Watcher is what the handlers need of package changes.
 type Watcher interface {
 	Watch(ctx context.Context, token string, objects []string, send func(*salesforcev1.WatchChangesResponse) error) error
+	WatchEvents(ctx context.Context, object, token string, send func(*salesforcev1.WatchEventsResponse) error) error
 }
 
 // Describer is what the handlers need of package describe.
