@@ -443,7 +443,7 @@ func TestBrief(t *testing.T) {
 		dbtest.Each(t, func(t *testing.T, d *db.DB) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			rows, err := d.Brief().QueryContext(ctx, "SELECT 1") //nolint:sqlclosecheck,rowserrcheck // there are none
+			rows, err := d.Brief().QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck // there are none
 			require.ErrorIs(t, err, context.Canceled)
 			require.Nil(t, rows)
 			var one int

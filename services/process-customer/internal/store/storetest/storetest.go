@@ -282,7 +282,8 @@ func shown(t *testing.T, s *store.Store) {
 			return err
 		}
 		return tx.Mark(ctx, []store.Mark{
-			{System: "shown-b", Object: golden.Customer, GoldenID: id}, {System: "shown-a", Object: golden.Customer, GoldenID: id},
+			{System: "shown-b", Object: golden.Customer, GoldenID: id},
+			{System: "shown-a", Object: golden.Customer, GoldenID: id},
 			{System: "shown-c", Object: golden.Customer, GoldenID: other},
 		}, at(3))
 	})
