@@ -182,8 +182,10 @@ type TargetStatus struct {
 	Calls int64 `protobuf:"varint,7,opt,name=calls,proto3" json:"calls,omitempty"`
 	// Records written since the process started.
 	RecordsWritten int64 `protobuf:"varint,8,opt,name=records_written,json=recordsWritten,proto3" json:"records_written,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// When deliveries that wait go on, as far as can be foreseen; absent when they do not wait.
+	ResumeTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=resume_time,json=resumeTime,proto3" json:"resume_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TargetStatus) Reset() {
@@ -270,6 +272,13 @@ func (x *TargetStatus) GetRecordsWritten() int64 {
 		return x.RecordsWritten
 	}
 	return 0
+}
+
+func (x *TargetStatus) GetResumeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResumeTime
+	}
+	return nil
 }
 
 // GetStatusResponse is the state.
@@ -1692,7 +1701,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x0fscanned_records\x18\x04 \x01(\x03R\x0escannedRecords\x12F\n" +
 	"\x11last_message_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastMessageTime\x12D\n" +
 	"\x10last_commit_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0elastCommitTime\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\x82\x02\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xbf\x02\n" +
 	"\fTargetStatus\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x03R\apending\x12\x1a\n" +
@@ -1701,7 +1710,9 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x11oldest_pending_ms\x18\x05 \x01(\x03R\x0foldestPendingMs\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05calls\x18\a \x01(\x03R\x05calls\x12'\n" +
-	"\x0frecords_written\x18\b \x01(\x03R\x0erecordsWritten\"\xe8\x01\n" +
+	"\x0frecords_written\x18\b \x01(\x03R\x0erecordsWritten\x12;\n" +
+	"\vresume_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"resumeTime\"\xe8\x01\n" +
 	"\x11GetStatusResponse\x126\n" +
 	"\x05feeds\x18\x01 \x03(\v2 .selfsame.customer.v1.FeedStatusR\x05feeds\x12<\n" +
 	"\atargets\x18\x02 \x03(\v2\".selfsame.customer.v1.TargetStatusR\atargets\x12\x1c\n" +
@@ -1865,39 +1876,40 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	23, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
 	23, // 1: selfsame.customer.v1.FeedStatus.last_commit_time:type_name -> google.protobuf.Timestamp
-	1,  // 2: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
-	2,  // 3: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
-	5,  // 4: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
-	23, // 5: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
-	8,  // 7: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
-	9,  // 8: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
-	23, // 9: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	12, // 10: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
-	23, // 11: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
-	15, // 12: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
-	15, // 13: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
-	0,  // 14: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
-	4,  // 15: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
-	7,  // 16: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
-	11, // 17: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	14, // 18: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	17, // 19: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	19, // 20: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	21, // 21: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	3,  // 22: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	6,  // 23: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	10, // 24: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	13, // 25: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	16, // 26: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	18, // 27: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	20, // 28: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	22, // 29: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	22, // [22:30] is the sub-list for method output_type
-	14, // [14:22] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	23, // 2: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
+	1,  // 3: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
+	2,  // 4: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
+	5,  // 5: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
+	23, // 6: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
+	8,  // 7: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
+	8,  // 8: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
+	9,  // 9: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
+	23, // 10: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	12, // 11: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
+	23, // 12: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
+	15, // 13: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
+	15, // 14: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
+	0,  // 15: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
+	4,  // 16: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
+	7,  // 17: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
+	11, // 18: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
+	14, // 19: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	17, // 20: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	19, // 21: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	21, // 22: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	3,  // 23: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	6,  // 24: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	10, // 25: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	13, // 26: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	16, // 27: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	18, // 28: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	20, // 29: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	22, // 30: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_operations_service_proto_init() }
