@@ -13,13 +13,13 @@ import (
 )
 
 // newWatcher returns what serves the feed of changes.
-func newWatcher(cfg Salesforce, conn grpc.ClientConnInterface, sessions *auth.Source, crm *rest.Client, m *mapping.Mapping, descriptions *describe.Cache, tel *telemetry.Telemetry) (*changes.Watcher, error) {
+func newWatcher(cfg Salesforce, conn grpc.ClientConnInterface, sessions *auth.Source, crm *rest.Client, m *mapping.Mapping, descriptions *describe.Cache, echo *changes.Echo, tel *telemetry.Telemetry) (*changes.Watcher, error) {
 	events, err := pubsub.New(pubsub.Options{Conn: conn, Sessions: sessions, Watchdog: cfg.Watchdog, Meter: tel.Meter, Log: tel.Log})
 	if err != nil {
 		return nil, err
 	}
 	return changes.New(changes.Options{
 		Feed: events, Records: crm, Sessions: sessions, Mapping: m, Schema: descriptions.Schema, Channel: cfg.Channel,
-		ClientName: cfg.ClientName, Meter: tel.Meter, Log: tel.Log,
+		ClientName: cfg.ClientName, Echo: echo, Meter: tel.Meter, Log: tel.Log,
 	})
 }

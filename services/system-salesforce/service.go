@@ -24,6 +24,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/changes"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rpc"
@@ -56,10 +57,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	echo := changes.NewEcho(time.Now)
 	crm := rest.New(rest.Options{
 		Sessions: sessions, HTTP: client, APIVersion: cfg.Salesforce.APIVersion, ClientName: cfg.Salesforce.ClientName,
 		MaxConcurrent: cfg.Salesforce.MaxConcurrent, LimitPause: cfg.Salesforce.LimitPause, CircuitPause: cfg.Salesforce.CircuitPause,
-		Meter: tel.Meter, Log: tel.Log,
+		Wrote: echo.Wrote, Meter: tel.Meter, Log: tel.Log,
 	})
 	descriptions := newDescriptions(cfg.Salesforce, crm, tel)
 	if err := observeUsage(tel, crm); err != nil {
@@ -70,7 +72,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer conn.Close()
-	watcher, err := newWatcher(cfg.Salesforce, conn, sessions, crm, m, descriptions, tel)
+	watcher, err := newWatcher(cfg.Salesforce, conn, sessions, crm, m, descriptions, echo, tel)
 	if err != nil {
 		return err
 	}

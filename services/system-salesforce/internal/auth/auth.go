@@ -68,6 +68,8 @@ type Session struct {
 	InstanceURL string
 	// OrgID is the id of the org as Salesforce wrote it, 15 or 18 characters.
 	OrgID string
+	// UserID is the id of the user, as Salesforce wrote it; empty when it did not.
+	UserID string
 
 	generation uint64
 }
@@ -269,11 +271,21 @@ func parseSession(body []byte) (Session, error) {
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return Session{}, unreachable(fmt.Errorf("decode the token answer: %w", err))
 	}
-	session := Session{Token: answer.AccessToken, InstanceURL: strings.TrimRight(answer.InstanceURL, "/"), OrgID: orgID(answer.ID, answer.AccessToken)}
+	session := Session{Token: answer.AccessToken, InstanceURL: strings.TrimRight(answer.InstanceURL, "/"), OrgID: orgID(answer.ID, answer.AccessToken), UserID: userID(answer.ID)}
 	if session.Token == "" || session.InstanceURL == "" || session.OrgID == "" {
 		return Session{}, unreachable(errors.New("the token answer lacks access_token, instance_url or id"))
 	}
 	return session, nil
+}
+
+// userID reads the user from the identity URL, ".../id/<org>/<user>".
+func userID(identity string) string {
+	if _, user, ok := strings.Cut(identity, "/id/"); ok {
+		if _, user, _ = strings.Cut(user, "/"); strings.HasPrefix(user, "005") {
+			return user
+		}
+	}
+	return ""
 }
 
 // orgID reads the org from the identity URL, else from the part of the token before the exclamation mark.

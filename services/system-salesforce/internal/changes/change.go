@@ -89,12 +89,12 @@ func topic(sobject string) string {
 	return "/data/" + sobject + "ChangeEvent"
 }
 
-func (w *Watcher) recordChange(ctx context.Context, s *source, e pubsub.Event, id string, records map[string]rest.Record) (*salesforcev1.Change, error) {
+func (l *lane) recordChange(ctx context.Context, s *source, e pubsub.Event, id string, records map[string]rest.Record) (*salesforcev1.Change, error) {
 	row, alive := records[id]
 	c := &salesforcev1.Change{
 		Id:   s.name + ":" + base64.RawURLEncoding.EncodeToString(e.ReplayID) + ":" + id,
 		Kind: kindOf(e.ChangeType, alive), Object: s.kind, ObjectName: s.name, RecordId: id, CommitTime: timestamppb.New(e.Committed),
-		ChangedFields: s.object.Names(e.Changed), OwnWrite: ownWrite(e.Origin, w.o.ClientName) || w.o.Echo.caused(e, id),
+		ChangedFields: s.object.Names(e.Changed), OwnWrite: ownWrite(e.Origin, l.w.o.ClientName) || l.w.o.Echo.caused(e, id, l.user),
 	}
 	if !alive || c.Kind == salesforcev1.ChangeKind_CHANGE_KIND_DELETED {
 		return c, nil

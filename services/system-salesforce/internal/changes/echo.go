@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
 const (
@@ -32,10 +33,9 @@ func ownWrite(origin, client string) bool {
 // that it says was changed is what we wrote to the record a moment ago.
 //
 // It is a hint and knows only this process: what we cannot tell is treated as somebody else's change, which costs a comparison.
-// The zero value and nil remember nothing; create it with NewEcho. It is safe for concurrent use.
+// Create it with NewEcho; nil remembers nothing. It is safe for concurrent use.
 type Echo struct {
-	user func() string
-	now  func() time.Time
+	now func() time.Time
 
 	mu     sync.Mutex
 	writes map[string]write // by record id
@@ -52,13 +52,11 @@ type write struct {
 	columns []string // of every write within echoFor
 }
 
-// NewEcho returns an empty memory. user returns the id of the integration user, or "" while it is not known.
-func NewEcho(user func() string, now func() time.Time) *Echo {
-	return &Echo{user: user, now: now, writes: map[string]write{}}
-}
+// NewEcho returns an empty memory.
+func NewEcho(now func() time.Time) *Echo { return &Echo{now: now, writes: map[string]write{}} }
 
-// Wrote notes that columns of a record were written.
-func (e *Echo) Wrote(id string, columns []string) {
+// Wrote notes that fields of a record were written.
+func (e *Echo) Wrote(id string, fields rest.Record) {
 	if e == nil || len(id) < 15 {
 		return
 	}
@@ -69,7 +67,7 @@ func (e *Echo) Wrote(id string, columns []string) {
 	if now.Sub(w.at) > echoFor {
 		w.columns = nil
 	}
-	for _, c := range columns {
+	for c := range fields {
 		if !slices.Contains(w.columns, c) {
 			w.columns = append(slices.Clip(w.columns), c)
 		}
@@ -86,12 +84,12 @@ func (e *Echo) Wrote(id string, columns []string) {
 	}
 }
 
-// caused reports whether an event is, as far as it shows, what Wrote noted.
-func (e *Echo) caused(event pubsub.Event, id string) bool {
+// caused reports whether an event is, as far as it shows, what Wrote noted and user wrote.
+func (e *Echo) caused(event pubsub.Event, id, user string) bool {
 	if e == nil || len(id) < 15 || strings.Contains(event.Origin, "client=") || event.User == "" {
 		return false
 	}
-	if user := e.user(); len(user) < 15 || !strings.HasPrefix(event.User, user[:15]) {
+	if len(user) < 15 || !strings.HasPrefix(event.User, user[:15]) {
 		return false
 	}
 	e.mu.Lock()
@@ -128,6 +126,10 @@ func stamped(field string) bool {
 func sameField(column, reported string) bool {
 	if strings.EqualFold(column, reported) {
 		return true
+	}
+	if relation, _, dotted := strings.Cut(column, "."); dotted { // Account.Key__c sets AccountId, Site__r.Key__c sets Site__c
+		custom, own := strings.CutSuffix(relation, "__r")
+		return own && strings.EqualFold(custom+"__c", reported) || !own && strings.EqualFold(relation+"Id", reported)
 	}
 	compound, part, ok := strings.Cut(reported, ".")
 	if !ok {

@@ -30,6 +30,7 @@ type lane struct {
 	out     chan piece
 	notify  chan<- struct{}
 	org     string
+	user    string // whose writes may be our own
 
 	losses int             // positions refused since the last message
 	read   map[string]span // what was read again, by object

@@ -206,7 +206,7 @@ func (l *lane) changes(ctx context.Context, events []pubsub.Event, records map[s
 		}
 		l.w.metrics.event(ctx, s.name, e)
 		for _, id := range e.RecordIDs {
-			c, err := l.w.recordChange(ctx, s, e, rest.FullID(id), records)
+			c, err := l.recordChange(ctx, s, e, rest.FullID(id), records)
 			if err != nil {
 				return nil, err
 			}

@@ -126,7 +126,9 @@ func (s *eventStream) event(m pubsub.Message, schema *mapping.Schema) (*salesfor
 	}, nil
 }
 
-func restTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000-0700") }
+func restTime(ms int64) string {
+	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000-0700")
+}
 
 // restValue is a decoded value as the REST API writes it.
 func restValue(kind string, value any) any {
@@ -146,4 +148,3 @@ func restValue(kind string, value any) any {
 	}
 	return value
 }
-

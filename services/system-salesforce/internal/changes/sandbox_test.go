@@ -51,6 +51,7 @@ type settings struct {
 	watcher  func(*Options)
 	watchdog time.Duration
 	mapping  string
+	wrote    func(string, rest.Record)
 }
 
 var testKey = sync.OnceValue(func() *rsa.PrivateKey {
@@ -97,7 +98,7 @@ func begin(t testing.TB, s settings) *world {
 	sessions := auth.New(login, x.http, x.now)
 	x.other = auth.New(login, x.http, x.now)
 	counted := &http.Client{Transport: counter{x}}
-	x.crm = rest.New(rest.Options{Sessions: sessions, HTTP: counted, APIVersion: "66.0", ClientName: "selfsame"})
+	x.crm = rest.New(rest.Options{Sessions: sessions, HTTP: counted, APIVersion: "66.0", ClientName: "selfsame", Wrote: s.wrote})
 	_, err = x.crm.Describe(t.Context(), "Account") // shows the server's clock, as the start of the service does
 	require.NoError(t, err)
 	m, err := mapping.Load([]byte(s.mapping))

@@ -100,7 +100,11 @@ func (w *Watcher) Watch(ctx context.Context, text string, objects []string, send
 	if err != nil {
 		return err
 	}
-	t, err := w.start(ctx, text, lanes)
+	session, err := w.o.Sessions.Session(ctx)
+	if err != nil {
+		return err
+	}
+	t, err := w.start(text, lanes, session.OrgID)
 	if err != nil {
 		return err
 	}
@@ -112,7 +116,7 @@ func (w *Watcher) Watch(ctx context.Context, text string, objects []string, send
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, l := range lanes {
-		l.org, l.notify = t.Org, m.ready
+		l.org, l.user, l.notify = t.Org, session.UserID, m.ready
 		group.Go(func() error { return l.run(ctx, t.Topics[l.name]) })
 	}
 	group.Go(func() error { return m.run(ctx) })
@@ -151,26 +155,16 @@ func (w *Watcher) lanes(objects []string) ([]*lane, error) {
 }
 
 // start returns the position to begin at.
-func (w *Watcher) start(ctx context.Context, text string, lanes []*lane) (token, error) {
-	var t token
+func (w *Watcher) start(text string, lanes []*lane, org string) (token, error) {
 	if text != "" {
-		var err error
-		if t, err = parseToken(text, lanes); err != nil {
-			return t, err
+		t, err := parseToken(text, lanes)
+		if err == nil && !sameOrg(t.Org, org) {
+			err = otherOrg()
 		}
-	}
-	session, err := w.o.Sessions.Session(ctx)
-	if err != nil {
 		return t, err
 	}
-	if text != "" {
-		if !sameOrg(t.Org, session.OrgID) {
-			return t, otherOrg()
-		}
-		return t, nil
-	}
 	now := w.o.Records.ServerTime().UnixMilli()
-	t = token{Version: tokenVersion, Org: session.OrgID, Topics: map[string]position{}}
+	t := token{Version: tokenVersion, Org: org, Topics: map[string]position{}}
 	for _, l := range lanes {
 		t.Topics[l.name] = position{Since: now, Time: now}
 	}

@@ -66,6 +66,9 @@ type Options struct {
 	CircuitPause time.Duration
 	// Meter gets the counters; nil discards them.
 	Meter metric.MeterProvider
+	// Wrote is told of every record that a collections or composite call wrote: Salesforce does not promise that their change
+	// events name the client. nil tells nobody.
+	Wrote func(id string, fields Record)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log gets what we coped with; nil discards it.
@@ -91,6 +94,9 @@ func New(o Options) *Client {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Wrote == nil {
+		o.Wrote = func(string, Record) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -73,6 +73,9 @@ func (c *Client) Composite(ctx context.Context, all bool, parts []Part) ([]PartR
 	out := make([]PartResult, len(parts))
 	for i, a := range answer.Parts {
 		out[i] = partResult(a.Status, a.Body, parts[i].Op)
+		if out[i].Refused == nil && parts[i].Body != nil {
+			c.o.Wrote(out[i].ID, parts[i].Body)
+		}
 	}
 	return out, nil
 }

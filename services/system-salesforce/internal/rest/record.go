@@ -216,6 +216,7 @@ func (c *Client) write(ctx context.Context, method, path, object string, op Op, 
 		switch {
 		case a.Success:
 			results[i] = Result{ID: FullID(a.ID), Created: a.Created}
+			c.o.Wrote(results[i].ID, records[i])
 		case len(a.Errors) > 0:
 			r := a.Errors[0].refusal(op)
 			results[i] = Result{Refused: &r}
