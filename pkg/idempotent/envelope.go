@@ -161,16 +161,16 @@ func (a *attempt) answer(resp any, failed error) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	out.Body, err = a.server.seal(body, aad(a.grant.Digest, a.grant.Fence, ""))
+	out.Body, err = a.server.seal(body, func() []byte { return aad(a.grant.Digest, a.grant.Fence, "") })
 	return out, err
 }
 
 // seal encrypts if there is a keyring.
-func (s *server) seal(plain, place []byte) ([]byte, error) {
+func (s *server) seal(plain []byte, place func() []byte) ([]byte, error) {
 	if s.Keys == nil {
 		return plain, nil
 	}
-	sealed, err := s.Keys.seal(plain, place)
+	sealed, err := s.Keys.seal(plain, place())
 	if err != nil {
 		return nil, fmt.Errorf("encrypt: %w", err)
 	}
@@ -178,12 +178,12 @@ func (s *server) seal(plain, place []byte) ([]byte, error) {
 }
 
 // unseal is the inverse of seal. What was stored before there was a keyring is read as it is.
-func (s *server) unseal(b, place []byte) ([]byte, error) {
+func (s *server) unseal(b []byte, place func() []byte) ([]byte, error) {
 	if len(b) == 0 || b[0] != sealedVersion {
 		return b, nil
 	}
 	if s.Keys == nil {
 		return nil, fmt.Errorf("%w: it is encrypted and there is no key", errUnreadable)
 	}
-	return s.Keys.open(b[1:], place)
+	return s.Keys.open(b[1:], place())
 }

@@ -105,7 +105,7 @@ type call struct {
 	key       string
 	principal string // who called, as part of child keys
 	method    string
-	root      string   // what all calls for one intended effect have in common
+	root      string   // what all calls for one intended effect have in common; "" if this is the first
 	attempt   *attempt // nil if the call is not claimed
 }
 
@@ -119,9 +119,7 @@ func callFrom(ctx context.Context) (call, bool) {
 // WithKey returns ctx as that of a call with this key, so that Child derives from it. The server interceptor does this;
 // background work does it with the key it stored.
 func WithKey(ctx context.Context, key string) context.Context {
-	c := call{key: key}
-	c.root = rootOf(c)
-	return context.WithValue(ctx, callKey{}, c)
+	return context.WithValue(ctx, callKey{}, call{key: key})
 }
 
 // FromContext returns the key of the current call.
@@ -141,9 +139,10 @@ func Child(ctx context.Context, step, item string) context.Context {
 	}
 	ctx = Outgoing(ctx, derive(c.principal, c.key, c.method, step, item))
 	md, _ := metadata.FromOutgoingContext(ctx) // Outgoing copied it
-	if c.root != "" {
-		md.Set(RootMetadata, c.root)
+	if c.root == "" {
+		c.root = rootOf(c)
 	}
+	md.Set(RootMetadata, c.root)
 	if c.attempt != nil {
 		md.Set(AttemptMetadata, strconv.FormatInt(c.attempt.grant.Fence, 10))
 	}
@@ -157,14 +156,14 @@ const (
 	AttemptMetadata = "idempotency-attempt"
 )
 
-// root returns what the caller says the root is, or makes it from the key.
-func (s *server) root(ctx context.Context, c call) string {
+// root returns what the caller says the root is; "" if it does not, or is not believed.
+func (s *server) root(ctx context.Context) string {
 	if v := metadata.ValueFromIncomingContext(ctx, RootMetadata); len(v) == 1 && !s.Boundary && len(v[0]) == 16 {
 		if _, err := hex.DecodeString(v[0]); err == nil {
 			return v[0]
 		}
 	}
-	return rootOf(c)
+	return ""
 }
 
 func rootOf(c call) string {

@@ -53,10 +53,12 @@ func (a *attempt) gone(res Result) error {
 
 func (a *attempt) replay(ctx context.Context, res Result) (any, error) {
 	s := a.server
-	if link, ok := telemetry.LinkTo(res.Trace); ok && !a.note.own {
-		trace.SpanFromContext(ctx).AddLink(link)
+	if span := trace.SpanFromContext(ctx); span.IsRecording() && !a.note.own {
+		if link, ok := telemetry.LinkTo(res.Trace); ok {
+			span.AddLink(link)
+		}
 	}
-	plain, err := s.unseal(res.Answer.Body, aad(res.Digest, res.Fence, ""))
+	plain, err := s.unseal(res.Answer.Body, func() []byte { return aad(res.Digest, res.Fence, "") })
 	var k kept
 	if err == nil {
 		k, err = decode(plain)
@@ -110,10 +112,11 @@ func (a *attempt) refetch(ctx context.Context, res Result, header metadata.MD) (
 
 // tell sets the status of the key, and what was kept of the headers: as headers, or as trailers of an error.
 func (a *attempt) tell(ctx context.Context, failed bool, said string, more metadata.MD) {
-	md := metadata.MD{StatusMetadata: []string{said}}
+	md := make(metadata.MD, 1+len(more))
 	for name, values := range more {
 		md[name] = values
 	}
+	md[StatusMetadata] = []string{said}
 	set := grpc.SetHeader
 	if failed {
 		set = grpc.SetTrailer

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -69,8 +70,7 @@ func (s *server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 		}
 		return handler(ctx, req)
 	}
-	c := call{key: string(key), principal: caller.From(ctx).Name, method: info.FullMethod}
-	c.root = s.root(ctx, c)
+	c := call{key: string(key), principal: caller.From(ctx).Name, method: info.FullMethod, root: s.root(ctx)}
 	msg, isProto := req.(proto.Message)
 	if !pol.protected || !isProto {
 		if !pol.read && !pol.natural && !s.IgnoreUnsupported {
@@ -106,7 +106,9 @@ func (a *attempt) serve(ctx context.Context, key Key) (any, error) {
 		Owner:       owner(),
 		Lease:       s.Lease, Retention: a.policy.retention,
 		Takeover: a.policy.takeover, Probe: a.policy.probe && slices.Contains(s.Probes, a.method),
-		Trace: telemetry.Traceparent(ctx),
+	}
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		a.claim.Trace = telemetry.Traceparent(ctx)
 	}
 	if a.claim.Retention <= 0 {
 		a.claim.Retention = s.Retention

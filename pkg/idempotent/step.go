@@ -27,7 +27,7 @@ func Step(ctx context.Context, name string, do func(ctx context.Context) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	place := aad(a.grant.Digest, 0, "step/"+name)
+	place := func() []byte { return aad(a.grant.Digest, 0, "step/"+name) }
 	if sealed, ok := recorded[name]; ok {
 		result, err := a.server.unseal(sealed, place)
 		if err != nil {

@@ -2,7 +2,6 @@ package idempotent
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -49,17 +48,30 @@ func SubjectDigest(secret []byte, subject string) []byte {
 	return d[:16]
 }
 
-// mac counts the length of each part, so that no two lists of parts are the same bytes.
-func mac(secret []byte, parts ...string) (d Digest) {
-	h := hmac.New(sha256.New, secret)
-	b := make([]byte, 0, 256)
-	for _, part := range parts {
-		b = binary.BigEndian.AppendUint64(b, uint64(len(part)))
-		b = append(b, part...)
+// mac is HMAC-SHA256 without its allocations. It counts the length of each part, so that no two lists of parts are the
+// same bytes.
+func mac(secret []byte, parts ...string) Digest {
+	if len(secret) > sha256.BlockSize {
+		sum := sha256.Sum256(secret)
+		secret = sum[:]
 	}
-	h.Write(b)
-	h.Sum(d[:0])
-	return d
+	var room [512]byte
+	inner := room[:sha256.BlockSize]
+	var outer [sha256.BlockSize + sha256.Size]byte
+	for i := range sha256.BlockSize {
+		var b byte
+		if i < len(secret) {
+			b = secret[i]
+		}
+		inner[i], outer[i] = b^0x36, b^0x5c
+	}
+	for _, part := range parts {
+		inner = binary.BigEndian.AppendUint64(inner, uint64(len(part)))
+		inner = append(inner, part...)
+	}
+	sum := sha256.Sum256(inner)
+	copy(outer[sha256.BlockSize:], sum[:])
+	return sha256.Sum256(outer[:])
 }
 
 // Forever is a retention that does not end: the answer is kept, and the key stays used.

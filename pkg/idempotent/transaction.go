@@ -134,14 +134,14 @@ const sqlAnswer = `INSERT INTO idempotency (k, fp, state, fence, owner, recovera
 func (s *SQLStore) peek(ctx context.Context, c Claim) (Result, error) {
 	for _, secret := range s.secrets {
 		d := c.Scope.Digest(secret)
-		r, now, err := s.read(ctx, s.db.Read(), d)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
+		f, err := s.reads.do(ctx, d)
 		if err != nil {
 			return Result{}, fmt.Errorf("read idempotency record: %w", err)
 		}
-		res, step := c.decide(d, r, now)
+		if !f.ok {
+			continue
+		}
+		res, step := c.decide(d, f.record, f.now)
 		if step != stepNone {
 			res.Outcome = InProgress
 		}

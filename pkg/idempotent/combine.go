@@ -1,0 +1,131 @@
+package idempotent
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	maxTogether  = 128              // questions per statement
+	togetherTime = 10 * time.Second // bounds a statement, whose callers may have left
+)
+
+// combiner lets callers that ask the same kind of question at the same time share a statement, and with it a round trip
+// and a commit. Nobody waits for company: a question is asked at once while less than limit statements run, and those
+// that arrive meanwhile go together with the next. It starts no goroutine: one of the callers asks for the others.
+type combiner[Q, A any] struct {
+	limit int
+	// ask answers the questions in their order.
+	ask func(ctx context.Context, questions []Q) ([]A, error)
+
+	mu      sync.Mutex
+	running int
+	queue   []*asked[Q, A]
+}
+
+type asked[Q, A any] struct {
+	question Q
+	ready    chan struct{} // closed when there is an answer, or the turn has come
+	lead     bool          // the turn has come: this caller asks for all
+	together int
+	answer   A
+	err      error
+}
+
+// do answers the question. The error of a statement that several shared is never passed on: each caller then asks alone.
+func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
+	me := &asked[Q, A]{question: q}
+	c.mu.Lock()
+	if c.running < c.limit && len(c.queue) == 0 {
+		c.running++
+		c.mu.Unlock()
+		return c.alone(ctx, me, true)
+	}
+	me.ready = make(chan struct{})
+	c.queue = append(c.queue, me)
+	c.mu.Unlock()
+	select {
+	case <-me.ready:
+	case <-ctx.Done():
+		c.leave(me)
+		var none A
+		return none, ctx.Err()
+	}
+	if me.lead {
+		c.forAll(ctx, me)
+	}
+	if me.err != nil && me.together > 1 {
+		return c.alone(ctx, me, false)
+	}
+	return me.answer, me.err
+}
+
+// alone asks for one caller; with its turn it passes the turn on.
+func (c *combiner[Q, A]) alone(ctx context.Context, me *asked[Q, A], turn bool) (A, error) {
+	if turn {
+		defer c.pass()
+	}
+	answers, err := c.ask(ctx, []Q{me.question})
+	if err != nil {
+		var none A
+		return none, err
+	}
+	return answers[0], nil
+}
+
+// forAll asks for the caller, whose turn it is, and those who wait.
+func (c *combiner[Q, A]) forAll(ctx context.Context, me *asked[Q, A]) {
+	defer c.pass()
+	c.mu.Lock()
+	n := min(len(c.queue), maxTogether-1)
+	batch := append(make([]*asked[Q, A], 0, n+1), me)
+	batch = append(batch, c.queue[:n]...)
+	c.queue = append(c.queue[:0:0], c.queue[n:]...)
+	c.mu.Unlock()
+	questions := make([]Q, len(batch))
+	for i, a := range batch {
+		questions[i] = a.question
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), togetherTime)
+	defer cancel()
+	answers, err := c.ask(ctx, questions)
+	for i, a := range batch {
+		a.together, a.err = len(batch), err
+		if err == nil {
+			a.answer = answers[i]
+		}
+		if a != me {
+			close(a.ready)
+		}
+	}
+}
+
+// pass gives the turn to the first in the queue.
+func (c *combiner[Q, A]) pass() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		c.running--
+		return
+	}
+	next := c.queue[0]
+	c.queue = c.queue[1:]
+	next.lead = true
+	close(next.ready)
+}
+
+// leave takes a caller out that waits no longer. If its question is under way already, nothing can be done about it; if
+// its turn has come, the next one gets it.
+func (c *combiner[Q, A]) leave(me *asked[Q, A]) {
+	c.mu.Lock()
+	turn := me.lead
+	if at := slices.Index(c.queue, me); at >= 0 {
+		c.queue = slices.Concat(c.queue[:at], c.queue[at+1:])
+	}
+	c.mu.Unlock()
+	if turn {
+		c.pass()
+	}
+}

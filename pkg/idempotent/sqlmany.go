@@ -1,0 +1,247 @@
+package idempotent
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+)
+
+// found is what a read says about one digest.
+type found struct {
+	record
+	now int64
+	ok  bool
+}
+
+// claimed is a claim for a record that nobody has.
+type claimed struct {
+	Claim
+	digest Digest
+}
+
+// settled is an answer for a grant.
+type settled struct {
+	Grant
+	Answer
+}
+
+// together sets up what callers do together. How many statements of a kind run at once is a compromise: with one, each
+// waits for the one before; with many, few callers share one. SQLite works in this process, so there is nothing to wait
+// for.
+func (s *SQLStore) together() {
+	limit := 2
+	if s.db.Engine() != db.PostgreSQL {
+		limit = 1
+	}
+	s.reads = combiner[Digest, found]{limit: limit, ask: s.readMany}
+	s.claims = combiner[claimed, bool]{limit: limit, ask: s.insertMany}
+	s.completes = combiner[settled, bool]{limit: limit, ask: s.completeMany}
+}
+
+// readMany reads records, each at a moment of its own.
+func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, error) {
+	out := make([]found, len(digests))
+	if len(digests) == 1 {
+		r, now, err := s.read(ctx, s.db.Read(), digests[0])
+		if err == nil || errors.Is(err, sql.ErrNoRows) {
+			out[0] = found{r, now, err == nil}
+			return out, nil
+		}
+		return nil, err
+	}
+	at := make(map[Digest]found, len(digests))
+	for rest := digests; len(rest) > 0; {
+		text, args, n := s.manyQuery(rest)
+		rows, err := s.db.Read().QueryContext(ctx, text, args...)
+		if err != nil {
+			return nil, err
+		}
+		if err := scanMany(rows, at); err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	for i, d := range digests {
+		out[i] = at[d]
+	}
+	return out, nil
+}
+
+func scanMany(rows *sql.Rows, at map[Digest]found) error {
+	defer rows.Close()
+	for rows.Next() {
+		var k []byte
+		f := found{ok: true}
+		if err := f.scan(tail{rows, &f.now}, &k); err != nil {
+			return err
+		}
+		var d Digest
+		copy(d[:], k)
+		at[d] = f
+	}
+	return rows.Err()
+}
+
+const sqlReadMany = `SELECT k, ` + columns + `, {now} FROM idempotency WHERE k `
+
+// manyQuery reads as many of the digests as fit: all, as an array, on PostgreSQL; on SQLite, where the number of
+// parameters is part of the statement, in lists of few lengths, filled up with the last.
+func (s *SQLStore) manyQuery(digests []Digest) (text string, args []any, n int) {
+	if s.db.Engine() == db.PostgreSQL {
+		keys := make([][]byte, len(digests))
+		for i := range digests {
+			keys[i] = digests[i][:]
+		}
+		return s.sql(sqlReadMany) + "= ANY($2)", []any{s.at(), keys}, len(digests)
+	}
+	size := 128
+	for _, fits := range []int{4, 16, 48} {
+		if len(digests) <= fits {
+			size = fits
+			break
+		}
+	}
+	var b strings.Builder
+	b.WriteString(s.sql(sqlReadMany) + "IN (")
+	args = append(make([]any, 0, size+1), s.at())
+	for i := range size {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "$%d", i+2)
+		args = append(args, digests[min(i, len(digests)-1)][:])
+	}
+	return b.String() + ")", args, min(size, len(digests))
+}
+
+const sqlInsertMany = `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at)
+ SELECT k, fp, 'c', 1, owner, recoverable, {now} + lease, {now} + keep, FALSE, NULL, '', trace, method, {now}
+ FROM unnest($2::bytea[], $3::bytea[], $4::bytea[], $5::boolean[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
+ AS c (k, fp, owner, recoverable, lease, keep, trace, method)
+ ON CONFLICT (k) DO NOTHING RETURNING k, owner`
+
+// insertMany claims records that nobody has, and says which claims won.
+func (s *SQLStore) insertMany(ctx context.Context, claims []claimed) ([]bool, error) {
+	out := make([]bool, len(claims))
+	if len(claims) == 1 || s.db.Engine() != db.PostgreSQL {
+		err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
+			for i, c := range claims {
+				var err error
+				if out[i], err = changed(e.ExecContext(ctx, s.sql(sqlInsert), s.claimArgs(c.digest, c.Claim)...)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return out, err
+	}
+	order := sortedBy(claims, func(c claimed) Digest { return c.digest })
+	var (
+		k, fp, own   [][]byte
+		recoverable  []bool
+		lease, keep  []int64
+		trace, names []string
+	)
+	for _, i := range order {
+		c := &claims[i]
+		k, fp, own = append(k, c.digest[:]), append(fp, c.Fingerprint), append(own, c.Owner)
+		recoverable = append(recoverable, c.Takeover)
+		lease, keep = append(lease, c.Lease.Microseconds()), append(keep, (c.Lease+c.Retention).Microseconds())
+		trace, names = append(trace, c.Trace), append(names, c.Scope.Method)
+	}
+	won, err := s.returned(ctx, sqlInsertMany, s.at(), k, fp, own, recoverable, lease, keep, trace, names)
+	for i, c := range claims {
+		out[i] = won[place{c.digest, string(c.Owner)}]
+	}
+	return out, err
+}
+
+const sqlCompleteMany = `UPDATE idempotency i SET state = 'd', answer_ok = a.ok, answer = a.answer, resource = a.resource, subject = a.subject, expires_at = {now} + a.keep
+ FROM unnest($2::bytea[], $3::bigint[], $4::bytea[], $5::boolean[], $6::bytea[], $7::text[], $8::bytea[], $9::bigint[])
+ AS a (k, fence, owner, ok, answer, resource, subject, keep)
+ WHERE i.k = a.k AND i.fence = a.fence AND i.owner = a.owner AND i.state = 'c' RETURNING i.k, i.owner`
+
+// completeMany stores answers, and says which grants still held.
+func (s *SQLStore) completeMany(ctx context.Context, answers []settled) ([]bool, error) {
+	out := make([]bool, len(answers))
+	if len(answers) == 1 || s.db.Engine() != db.PostgreSQL {
+		err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
+			for i, a := range answers {
+				err := s.held(ctx, e, sqlComplete, a.Grant, s.answerArgs(a.Answer, a.Retention)...)
+				if err != nil && !errors.Is(err, ErrStale) {
+					return err
+				}
+				out[i] = err == nil
+			}
+			return nil
+		})
+		return out, err
+	}
+	order := sortedBy(answers, func(a settled) Digest { return a.Digest })
+	var (
+		k, own, body, subject [][]byte
+		fence, keep           []int64
+		ok                    []bool
+		resource              []string
+	)
+	for _, i := range order {
+		a := &answers[i]
+		k, own, fence = append(k, a.Digest[:]), append(own, a.Owner), append(fence, a.Fence)
+		ok, body, resource = append(ok, a.OK), append(body, a.Body), append(resource, a.Resource)
+		subject, keep = append(subject, s.subject(a.Subject)), append(keep, a.Retention.Microseconds())
+	}
+	done, err := s.returned(ctx, sqlCompleteMany, s.at(), k, fence, own, ok, body, resource, subject, keep)
+	for i, a := range answers {
+		out[i] = done[place{a.Digest, string(a.Owner)}]
+	}
+	return out, err
+}
+
+// sortedBy returns the order in which statements touch records, the same in every process, so that no two wait for each
+// other.
+func sortedBy[T any](all []T, digest func(T) Digest) []int {
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(x, y int) int {
+		dx, dy := digest(all[x]), digest(all[y])
+		return bytes.Compare(dx[:], dy[:])
+	})
+	return order
+}
+
+type place struct {
+	digest Digest
+	owner  string
+}
+
+// returned runs a statement and collects which records, of which owners, it changed.
+func (s *SQLStore) returned(ctx context.Context, text string, args ...any) (map[place]bool, error) {
+	var out map[place]bool
+	err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
+		out = map[place]bool{}
+		rows, err := e.QueryContext(ctx, s.sql(text), args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var k, own []byte
+			if err := rows.Scan(&k, &own); err != nil {
+				return err
+			}
+			p := place{owner: string(own)}
+			copy(p.digest[:], k)
+			out[p] = true
+		}
+		return rows.Err()
+	})
+	return out, err
+}
