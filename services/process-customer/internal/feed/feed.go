@@ -115,7 +115,7 @@ func New(d Deps) (*Feed, error) {
 	events, err1 := meter.Int64Counter("selfsame.cdc.events", metric.WithUnit("{event}"), metric.WithDescription("Changes received."))
 	lag, err2 := meter.Float64Histogram("selfsame.cdc.lag", metric.WithUnit("s"), metric.WithDescription("Time from commit in the system to being taken in."),
 		metric.WithExplicitBucketBoundaries(.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200))
-	gaps, err3 := meter.Int64Counter("selfsame.cdc.gaps", metric.WithUnit("{gap}"), metric.WithDescription("Times a system had lost changes and was read again."))
+	gaps, err3 := meter.Int64Counter("selfsame.cdc.gaps", metric.WithUnit("{gap}"), metric.WithDescription("Times a system had lost changes and was read again, as a whole or for the time concerned."))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
@@ -160,6 +162,23 @@ func TestWatch(t *testing.T) {
 		require.Equal(t, "Acme", w.Golden(w.SF, golden.Customer, id).Values[golden.Name])
 		require.True(t, w.Line("salesforce").Balanced())
 	})
+	t.Run("a stretch that the system finds again by itself is reported and leads to no scan", func(t *testing.T) {
+		w := setup(t)
+		w.Settle()
+		before := state(t, w)
+		reader := metric.NewManualReader()
+		tel := telemetry.Discard()
+		tel.Meter = metric.NewMeterProvider(metric.WithReader(reader))
+		f, err := feed.New(feed.Deps{Store: w.Store, Intake: w.Intake, System: finding{w.SF}, Owner: before.Owner, Now: w.Clock.Now, Telemetry: tel})
+		require.NoError(t, err)
+		acquire(t, f)
+		require.NoError(t, f.Watch(t.Context(), nil))
+		after := state(t, w)
+		require.Equal(t, "found", after.Token, "its position is stored")
+		require.Equal(t, before.Epoch, after.Epoch)
+		require.Equal(t, store.ScanDone, after.Scan)
+		require.EqualValues(t, 1, sum(t, reader, "selfsame.cdc.gaps"))
+	})
 	t.Run("the position moves with the effect of the changes", func(t *testing.T) {
 		w := setup(t)
 		w.Settle()
@@ -259,4 +278,32 @@ func TestRun(t *testing.T) {
 			require.EqualValues(t, 3, state(t, w).Epoch)
 		})
 	})
+}
+
+// finding is a system that lost count of a stretch and told the changes in it all the same.
+type finding struct{ source.System }
+
+func (finding) Watch(_ context.Context, _ string, fn func(source.Batch) error) error {
+	lost := source.Lost{Object: golden.Customer, Cause: "overflow", From: time.Unix(0, 0), Until: time.Unix(60, 0)}
+	if err := fn(source.Batch{Token: "looking", Lost: []source.Lost{lost}}); err != nil {
+		return err
+	}
+	lost.Done = true
+	return fn(source.Batch{Token: "found", Lost: []source.Lost{lost}})
+}
+
+func sum(t *testing.T, reader *metric.ManualReader, name string) (total int64) {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	require.NoError(t, reader.Collect(t.Context(), &all))
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if m.Name == name {
+				for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
+					total += p.Value
+				}
+			}
+		}
+	}
+	return total
 }

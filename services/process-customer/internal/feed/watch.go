@@ -48,7 +48,7 @@ func (f *Feed) Watch(ctx context.Context, until func(source.Batch) bool) error {
 			f.feed = got
 		}
 		return err
-	case lost(err):
+	case expired(err):
 		f.gaps.Add(ctx, 1, f.attrs)
 		f.log.WarnContext(ctx, "changes were lost, everything is read again", slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
 		next := f.feed
@@ -58,8 +58,21 @@ func (f *Feed) Watch(ctx context.Context, until func(source.Batch) bool) error {
 	return err
 }
 
-// lost reports whether a token cannot be used any more.
-func lost(err error) bool {
+// lost reports stretches that the system finds again by itself.
+func (f *Feed) lost(ctx context.Context, ranges []source.Lost) {
+	for _, l := range ranges {
+		attrs := []slog.Attr{slog.String("object", string(l.Object)), slog.String("cause", l.Cause), slog.Time("from", l.From), slog.Time("until", l.Until)}
+		if l.Done {
+			f.log.LogAttrs(ctx, slog.LevelInfo, "lost changes found again", append(attrs, slog.Int64(telemetry.KeyCount, l.Sent))...)
+			continue
+		}
+		f.gaps.Add(ctx, 1, f.attrs)
+		f.log.LogAttrs(ctx, slog.LevelWarn, "changes were lost, the system looks for them", attrs...)
+	}
+}
+
+// expired reports whether a token cannot be used any more.
+func expired(err error) bool {
 	switch fault.ReasonOf(err) {
 	case fault.ReasonResumeTokenExpired, fault.ReasonResumeTokenInvalid:
 		return true
@@ -97,6 +110,7 @@ func (f *Feed) take(ctx context.Context, b source.Batch) error {
 		overflow = overflow || c.Overflow
 	}
 	f.events.Add(ctx, int64(len(b.Changes)), f.attrs)
+	f.lost(ctx, b.Lost)
 	if overflow {
 		f.gaps.Add(ctx, 1, f.attrs)
 		next.Scan = store.ScanNeeded

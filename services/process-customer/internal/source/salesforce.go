@@ -73,13 +73,30 @@ func (s *Salesforce) Watch(ctx context.Context, token string, fn func(Batch) err
 			if err != nil {
 				return Batch{}, err
 			}
-			batch := Batch{Token: msg.GetResumeToken()}
+			batch := Batch{Token: msg.GetResumeToken(), Lost: salesforceLost(msg.GetLost())}
 			for _, c := range msg.GetChanges() {
 				batch.Changes = append(batch.Changes, s.change(c))
 			}
 			return batch, nil
 		}, nil
 	}, fn)
+}
+
+func salesforceLost(in []*salesforcev1.LostRange) (out []Lost) {
+	for _, m := range in {
+		l := Lost{Cause: "position", From: timeOf(m.GetFrom()), Until: timeOf(m.GetUntil()), Done: m.GetDone(), Sent: m.GetSent()}
+		if m.GetCause() == salesforcev1.LossCause_LOSS_CAUSE_OVERFLOW {
+			l.Cause = "overflow"
+		}
+		switch m.GetObjectName() {
+		case "account":
+			l.Object = golden.Customer
+		case "contact":
+			l.Object = golden.Contact
+		}
+		out = append(out, l)
+	}
+	return out
 }
 
 func (s *Salesforce) change(m *salesforcev1.Change) Change {

@@ -27,6 +27,7 @@ type crm struct {
 	upserts  []*salesforcev1.AccountUpsert
 	result   func(*salesforcev1.AccountUpsert) *salesforcev1.WriteResult
 	changes  []*salesforcev1.Change
+	lost     []*salesforcev1.LostRange
 	failWith error
 }
 
@@ -146,7 +147,7 @@ func (c *crm) ListContacts(_ context.Context, req *salesforcev1.ListContactsRequ
 
 func (c *crm) WatchChanges(req *salesforcev1.WatchChangesRequest, stream grpc.ServerStreamingServer[salesforcev1.WatchChangesResponse]) error {
 	if c.changes != nil {
-		return stream.Send(&salesforcev1.WatchChangesResponse{Changes: c.changes, ResumeToken: "t"})
+		return stream.Send(&salesforcev1.WatchChangesResponse{Changes: c.changes, ResumeToken: "t", Lost: c.lost})
 	}
 	return c.accounts.follow(stream.Context(), req.GetResumeToken(), func(token string, from int, ids []string) error {
 		c.accounts.mu.Lock()
@@ -298,8 +299,23 @@ func TestSalesforceChanges(t *testing.T) {
 		{Id: "3", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW, Object: salesforcev1.Object_OBJECT_ACCOUNT},
 		{Id: "4", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW},
 	}
+	c.lost = []*salesforcev1.LostRange{
+		{ObjectName: "contact", Cause: salesforcev1.LossCause_LOSS_CAUSE_OVERFLOW, From: someTime(), Until: someTime(), Done: true, Sent: 7},
+		{ObjectName: "lead", Cause: salesforcev1.LossCause_LOSS_CAUSE_POSITION},
+	}
 	var got []Change
-	require.NoError(t, sys.Watch(t.Context(), "", func(b Batch) error { got = append(got, b.Changes...); return nil }), "a stream that ends in good order is no error")
+	var lost []Lost
+	require.NoError(t, sys.Watch(t.Context(), "", func(b Batch) error {
+		got, lost = append(got, b.Changes...), append(lost, b.Lost...)
+		return nil
+	}), "a stream that ends in good order is no error")
+
+	t.Run("stretches that were lost come with their bounds", func(t *testing.T) {
+		t.Parallel()
+		require.Equal(t, Lost{Object: golden.Contact, Cause: "overflow", From: someTime().AsTime(), Until: someTime().AsTime(), Done: true, Sent: 7}, lost[0])
+		require.Equal(t, "position", lost[1].Cause)
+		require.Empty(t, lost[1].Object)
+	})
 
 	t.Run("a record comes with its canonical values and without our parent", func(t *testing.T) {
 		t.Parallel()

@@ -59,10 +59,27 @@ type Change struct {
 	Record *Record
 }
 
+// Lost is a stretch of time of which the system could not tell the changes one by one. It finds the records that changed in it
+// by itself and tells them as changes; nothing has to be read again.
+type Lost struct {
+	// Object is the kind of record; empty when it is none of ours.
+	Object golden.Object
+	// Cause is a short word: "position" or "overflow".
+	Cause string
+	// From and Until are by the system's clock.
+	From, Until time.Time
+	// Done is false when the system begins to look, true when all of it has been told.
+	Done bool
+	// Sent is how many changes were told for it.
+	Sent int64
+}
+
 // Batch is a run of changes and the position after them.
 type Batch struct {
 	// Changes are in the system's order; none in a heartbeat.
 	Changes []Change
+	// Lost are stretches that begin or end here; to be reported, not to be acted upon.
+	Lost []Lost
 	// Token is to be stored together with the effect of the changes; watching with it goes on after them.
 	Token string
 }
