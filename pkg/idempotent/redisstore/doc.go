@@ -5,8 +5,9 @@
 // cluster; the server's clock decides about leases. A record lives as long as its lease and retention, not as long as its
 // lease: the fingerprint and the fence survive the owner. A claim that nobody may execute again has no expiry at all.
 //
-// What Redis does not give is durability. With an append-only file an acknowledged write survives the process, but the
-// last second may be lost with the host, and a fail-over loses what the replica had not received. The store declares
+// What Redis does not give is durability. With an append-only file and "appendfsync always" an acknowledged write survives
+// the process and the host, and with "everysec" the last seconds may be lost, on a slow disk with the process too. A
+// fail-over loses what the replica had not received, whatever the file says. The store declares
 // [idempotent.Replicated], or [idempotent.Volatile] without an append-only file and without replicas, and never more: a
 // policy that demands more is refused at start. It may be used where every effect below carries a child key, so that an
 // execution that was forgotten has no second effect. After a loss, fences are given out again: the owner of a claim is

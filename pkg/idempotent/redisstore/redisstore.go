@@ -193,13 +193,19 @@ func flag(b bool) string {
 	return "0"
 }
 
-// Begin implements idempotent.Store.
+// Begin implements idempotent.Store. A finished call costs a plain read, every other one that read and a script.
 func (s *Store) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Result, error) {
 	digests := make([]idempotent.Digest, 0, len(s.secrets))
 	keys := make([]string, 0, 2*len(s.secrets))
 	for _, secret := range s.secrets {
 		d := c.Scope.Digest(secret)
 		digests, keys = append(digests, d), append(keys, s.keys(d)...)
+	}
+	if res, ok, err := s.replay(ctx, c, digests, keys); ok || err != nil {
+		if err != nil {
+			return res, fmt.Errorf("claim idempotency key: %w", err)
+		}
+		return res, nil
 	}
 	v, err := s.begin.Run(ctx, s.client, keys, s.at(), c.Fingerprint, c.Owner, flag(c.Takeover), flag(c.Takeover || c.Probe),
 		c.Lease.Microseconds(), c.Retention.Microseconds(), c.Scope.Method, c.Trace).Slice()
@@ -220,7 +226,11 @@ func (s *Store) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Resul
 	case idempotent.Granted:
 		res.Grant = idempotent.Grant{Digest: d, Fence: res.Fence, Owner: c.Owner, Retention: c.Retention, Recovery: r.str(3) == "1"}
 	case idempotent.Replay:
-		res.Answer = idempotent.Answer{OK: r.str(5) == "1", Body: []byte(r.str(6)), Resource: r.str(7)}
+		a, err := parse(r.str(6)) // finished since the plain read
+		if err != nil {
+			return idempotent.Result{}, fmt.Errorf("claim idempotency key: %w", err)
+		}
+		res.Answer = idempotent.Answer{OK: a.ok, Body: []byte(a.body), Resource: a.resource}
 	case idempotent.Gone:
 		res.Answer = idempotent.Answer{OK: r.str(5) == "1", Resource: r.str(7)}
 	case idempotent.InProgress:
@@ -275,7 +285,11 @@ func (s *Store) Look(ctx context.Context, g idempotent.Grant) (idempotent.Result
 	}
 	switch res.Outcome {
 	case idempotent.Replay:
-		res.Answer = idempotent.Answer{OK: r.str(3) == "1", Body: []byte(r.str(4)), Resource: r.str(5)}
+		a, err := parse(r.str(4))
+		if err != nil {
+			return idempotent.Result{}, fmt.Errorf("read idempotency record: %w", err)
+		}
+		res.Answer = idempotent.Answer{OK: a.ok, Body: []byte(a.body), Resource: a.resource}
 	case idempotent.Gone:
 		res.Answer = idempotent.Answer{OK: r.str(3) == "1", Resource: r.str(5)}
 	case idempotent.InProgress:

@@ -12,10 +12,13 @@ local state, fence, trace, claimed = r[1], tonumber(r[3] or '0'), r[10] or '', r
 local function take(recovery)
   local lease = now + tonumber(ARGV[6])
   local expires = lease + tonumber(ARGV[7])
-  redis.call('DEL', body)
-  redis.call('HDEL', key, 'u')
+  -- First what needs memory: a full server refuses a script only at its first write.
   redis.call('HSET', key, 's', 'c', 'f', ARGV[2], 'n', int(fence + 1), 'o', ARGV[3], 'w', ARGV[4], 'l', int(lease), 'e', int(expires),
     'k', '0', 'z', '-', 'r', '', 't', ARGV[9], 'm', ARGV[8], 'c', int(now), 'x', recovery)
+  if fence > 0 then
+    redis.call('DEL', body)
+    redis.call('HDEL', key, 'u')
+  end
   -- What nobody may execute again must not vanish: such a claim stays until it is settled.
   if ARGV[4] == '1' then keep(key, expires - now) else redis.call('PERSIST', key) end
   return {1, at, int(fence + 1), recovery, '0', '0', '', '', trace, claimed, ''}

@@ -1,4 +1,5 @@
--- One record is a hash, its answer a string beside it (KEYS[2]) that Redis itself removes when its retention ends.
+-- One record is a hash, its answer a string beside it (KEYS[2]) that Redis itself removes when its retention ends. The answer
+-- tells all that a replay needs, so that a replay is a plain GET: seven parts with their lengths, then the body.
 -- Fields: s state, f fingerprint, n fence, o owner, w recoverable, l lease until, e expires, k answer is ok, z size of the answer
 -- ('-': none kept), r resource, t trace, m method, c claimed at, x an earlier attempt may have had its effect, u subject,
 -- 's:NAME' steps. Times are microseconds: exact in a double until the year 2255.
@@ -22,7 +23,14 @@ local function done(ok, kept, text, resource, subject, retention, tombstone)
   if subject == '' then redis.call('HDEL', key, 'u') else redis.call('HSET', key, 'u', subject) end
   drop_steps()
   if kept == '1' then
-    redis.call('SET', body, text)
+    local r = redis.call('HMGET', key, 'f', 'n', 't', 'c')
+    local whole = {}
+    for _, part in ipairs({r[1], r[2], ok, resource, r[3], r[4], int(now + retention)}) do
+      whole[#whole + 1] = struct.pack('>I4', #part)
+      whole[#whole + 1] = part
+    end
+    whole[#whole + 1] = text
+    redis.call('SET', body, table.concat(whole))
     keep(body, retention)
   end
   keep(key, retention + tombstone)
