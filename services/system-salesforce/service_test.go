@@ -218,6 +218,7 @@ func TestWatch(t *testing.T) {
 	t.Run("an idle stream sends its position", func(t *testing.T) {
 		require.Eventually(t, func() bool { m := w.next(); return len(m.GetChanges()) == 0 && m.GetResumeToken() != "" }, waitFor, tick)
 	})
+	whole := t // a stream lives as long as the test it was opened by
 	t.Run("a position that is not valid any more is mended by reading its range again, on an open stream and on a new one", func(t *testing.T) {
 		for _, reopen := range []bool{false, true} {
 			token := w.next().GetResumeToken()
@@ -225,7 +226,7 @@ func TestWatch(t *testing.T) {
 				w.cancel()
 				c.faults(map[string]any{"expire_replay_ids": true})
 				c.do("PATCH", "/services/data/v66.0/sobjects/Account/"+own, map[string]any{"Name": "Away"})
-				w = s.watch(t, token)
+				w = s.watch(whole, token)
 			} else {
 				c.do("PATCH", "/services/data/v66.0/sobjects/Account/"+own, map[string]any{"Name": "Moved"})
 				c.faults(map[string]any{"expire_replay_ids": true})
