@@ -19,6 +19,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
@@ -68,6 +69,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	desk, stop, err := openKeys(ctx, database, answers, tel)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, stop)
 	crmConn, err := serve.Dial(cfg.Salesforce.Target, serve.ClientOptions{
 		TLS: cfg.Salesforce.TLS, Telemetry: tel, Services: source.SalesforceServices(), CallerName: Name,
 	})
@@ -98,12 +104,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	api := rpc.New(rpc.Deps{
-		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Desk: desk(eng, records),
+		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Desk: deadLetters(eng, records),
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: answers.CompleteTx, Now: time.Now,
 	})
 	return serve.Run(ctx, serve.Service{
-		Name: Name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
+		Name: Name, Config: cfg.Serve, Telemetry: tel,
+		Register: func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) },
 		Unary:    []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource})},
 		Loops:    loops(eng, records, answers, cfg.Store.Retention, tel.Log),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
@@ -122,7 +129,7 @@ func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStor
 	return append(out, serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, answers, retention, log) }})
 }
 
-func desk(eng *engine.Engine, records *store.Store) *deadletter.Desk {
+func deadLetters(eng *engine.Engine, records *store.Store) *deadletter.Desk {
 	return deadletter.New(deadletter.Deps{Store: records, Systems: eng.Systems, Take: eng.Intake.Take, Now: time.Now, Marked: eng.Wake})
 }
 
@@ -182,4 +189,17 @@ func openAnswers(ctx context.Context, d *db.DB, records *store.Store, cfg Store)
 		}
 	}
 	return idempotent.NewSQLStore(d, secret, nil)
+}
+
+// openKeys opens what operators see of the keys, and publishes what the store of keys holds.
+func openKeys(ctx context.Context, d *db.DB, answers *idempotent.SQLStore, tel *telemetry.Telemetry) (*keys.Server, func() error, error) {
+	log, err := keys.OpenLog(ctx, d, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop, err := idempotent.Observe(tel.Meter, answers)
+	if err != nil {
+		return nil, nil, err
+	}
+	return keys.New(answers, log, tel.Log), stop, nil
 }

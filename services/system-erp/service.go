@@ -15,6 +15,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/changes"
@@ -64,12 +65,22 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	desk, stop, err := openKeys(ctx, database, answers, tel)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if serr := stop(); err == nil {
+			err = serr
+		}
+	}()
 	api, err := rpc.New(rpc.Deps{Store: records, Feed: feed, Meter: meter, Answer: answers.CompleteTx})
 	if err != nil {
 		return err
 	}
 	return serve.Run(ctx, serve.Service{
-		Name: name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
+		Name: name, Config: cfg.Serve, Telemetry: tel,
+		Register: func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) },
 		Unary: []grpc.UnaryServerInterceptor{
 			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter}),
 		},
@@ -100,6 +111,19 @@ func openAnswers(ctx context.Context, d *db.DB, records *sqlstore.Store, cfg Sto
 		}
 	}
 	return idempotent.NewSQLStore(d, secret, nil)
+}
+
+// openKeys opens what operators see of the keys, and publishes what the store of keys holds.
+func openKeys(ctx context.Context, d *db.DB, answers *idempotent.SQLStore, tel *telemetry.Telemetry) (*keys.Server, func() error, error) {
+	log, err := keys.OpenLog(ctx, d, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop, err := idempotent.Observe(tel.Meter, answers)
+	if err != nil {
+		return nil, nil, err
+	}
+	return keys.New(answers, log, tel.Log), stop, nil
 }
 
 // forgetKeys removes answers after their retention. A failure is only noted: the next round does the work.

@@ -60,6 +60,7 @@ func commands() []command {
 		{name: "events", args: "ID", short: "what happened to one customer or contact", run: events},
 		{name: "ledger", short: "what became of every change that came in", run: ledger},
 		{name: "dead-letters", args: "[list|retry|discard]", short: "what could not be taken in or delivered", run: deadLetters},
+		{name: "keys", args: "[list|show|release|expire|log|stats]", short: "idempotency keys: what is open or uncertain, and settling it", run: keysCommand},
 		{name: "resync", args: "SYSTEM", short: "look at everything of one system again", run: resync},
 		{name: "verify", short: "read both systems themselves and say whether they agree", run: verifyCommand},
 		{name: "scenario", args: "list|run NAME", short: "make failures happen and show what becomes of them", run: scenarioCommand},

@@ -80,7 +80,7 @@ func (r *run) phone(ctx context.Context, name string) (ids []string, replays int
 	if err != nil {
 		return nil, 0, err
 	}
-	header := http.Header{"Idempotency-Key": {"scenario-" + r.mark}}
+	header := http.Header{"Idempotency-Key": {"scenario-create-" + r.mark}}
 	for i := range tries {
 		a, err := r.demo.Mobile(ctx, http.MethodPost, "/v1/customers", header, body)
 		if err != nil {

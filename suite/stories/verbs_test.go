@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
+	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
 	"github.com/selfsame-io/selfsame/suite/cli"
 	"github.com/selfsame-io/selfsame/suite/crm"
 	"github.com/selfsame-io/selfsame/suite/remote"
@@ -393,4 +394,23 @@ func (s *story) output(ctx context.Context, ts *testscript.TestScript, name stri
 	}
 	err := do(&call{story: s, ts: ts, ctx: ctx, out: &b}, args)
 	return b.String(), err
+}
+
+// keyVerb: key METHOD puts the digest of the newest idempotency key of a method of process-customer into $KEY.
+func keyVerb(c *call, args []string) error {
+	if len(args) != 1 {
+		c.ts.Fatalf("usage: key METHOD")
+	}
+	res, err := idempotencyv1.NewKeysServiceClient(c.demo.Process).ListKeys(c.ctx, &idempotencyv1.ListKeysRequest{
+		Method: "/selfsame.customer.v1.CustomerService/" + args[0],
+	})
+	if err != nil {
+		return err
+	}
+	if len(res.GetKeys()) == 0 {
+		return fmt.Errorf("there is no key of %s", args[0])
+	}
+	newest := slices.MaxFunc(res.GetKeys(), func(a, b *idempotencyv1.Key) int { return a.GetClaimTime().AsTime().Compare(b.GetClaimTime().AsTime()) })
+	c.ts.Setenv("KEY", newest.GetDigest())
+	return nil
 }
