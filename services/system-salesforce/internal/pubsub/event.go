@@ -57,27 +57,58 @@ func (c *Client) add(ctx context.Context, session auth.Session, b *Batch, e *eve
 }
 
 func (c *Client) event(ctx context.Context, s *schema, payload []byte) (Event, error) {
-	h, err := s.decode(payload)
+	event, doubt, err := s.event(payload)
 	if err != nil {
 		return Event{}, unreadable(err)
 	}
-	event := Event{
+	if doubt != nil {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "changed fields of an event not understood", slog.String("object", event.Entity), slog.String("error", doubt.Error()))
+	}
+	return event, nil
+}
+
+// Decoder decodes the change events of one schema, as a Client does with each event of a stream. It is safe for concurrent use.
+type Decoder struct{ schema *schema }
+
+// NewDecoder returns the decoder of a schema in JSON.
+func NewDecoder(schemaJSON string) (*Decoder, error) {
+	s, err := parseSchema(schemaJSON)
+	if err != nil {
+		return nil, err
+	}
+	if !s.change {
+		return nil, errors.New("not the schema of a change event")
+	}
+	return &Decoder{schema: s}, nil
+}
+
+// Decode reads one payload. The event has no replay id: that is not part of it.
+func (d *Decoder) Decode(payload []byte) (Event, error) {
+	event, _, err := d.schema.event(payload)
+	return event, err
+}
+
+// event reads a payload. doubt is why the changed fields are not complete: they are only a hint to the reader, so bits we cannot
+// explain are no reason to stop the feed.
+func (s *schema) event(payload []byte) (event Event, doubt, err error) {
+	h, err := s.decode(payload)
+	if err != nil {
+		return Event{}, nil, err
+	}
+	event = Event{
 		Entity: h.EntityName, RecordIDs: h.RecordIDs, ChangeType: h.ChangeType,
 		Origin: h.ChangeOrigin, User: h.CommitUser, Committed: time.UnixMilli(h.CommitTimestamp).UTC(),
 	}
-	// The changed fields are only a hint to the reader: bits we cannot explain are no reason to stop the feed.
 	for _, list := range [][]string{h.ChangedFields, h.NulledFields, h.DiffFields} {
 		names, err := s.decodeBitmap(list)
-		if err != nil {
-			c.log.LogAttrs(ctx, slog.LevelWarn, "changed fields of an event not understood", slog.String("object", h.EntityName), slog.String("error", err.Error()))
-		}
+		doubt = errors.Join(doubt, err)
 		for _, n := range names {
 			if !slices.Contains(event.Changed, n) {
 				event.Changed = append(event.Changed, n)
 			}
 		}
 	}
-	return event, nil
+	return event, doubt, nil
 }
 
 func unreadable(cause error) error {
