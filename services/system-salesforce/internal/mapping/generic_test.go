@@ -143,6 +143,26 @@ func TestRecord(t *testing.T) {
 	})
 }
 
+func TestColumnsOf(t *testing.T) {
+	t.Parallel()
+	o, _ := load(t, custom).Object("subscription")
+	columns, problem := o.ColumnsOf([]string{"account", "price"})
+	require.Nil(t, problem)
+	require.Equal(t, []string{"Account__r.Selfsame_Id__c", "Price__c"}, columns)
+	for field, want := range map[string]string{"account_id": ReasonReferenceTwice, "external_id": ReasonFieldUnknown, "nonsense": ReasonFieldUnknown} {
+		_, problem := o.ColumnsOf([]string{"account", field})
+		require.Equal(t, want, problem.Reason)
+	}
+	column, problem := o.ReferenceColumn("account")
+	require.Nil(t, problem)
+	require.Equal(t, "Account__c", column)
+	value, ok := In(map[string]any{"Account__c": nil}, columns[0])
+	require.True(t, ok, "a reference that is cleared")
+	require.Nil(t, value)
+	_, ok = In(map[string]any{"Account__c": "001"}, columns[0])
+	require.False(t, ok, "a reference by id is not one by external id")
+}
+
 func TestDeclare(t *testing.T) {
 	t.Parallel()
 	t.Run("what a file names is required, the rest only where the org has it", func(t *testing.T) {

@@ -41,29 +41,53 @@ func (o *Object) Group(row map[string]any) string {
 	return ""
 }
 
-// ColumnsOf returns the columns that writing these fields of ours may set. It reports the first field that is not mapped, may not
-// be written, or is the external id, which every row has.
+// ColumnsOf returns the columns of these fields of ours. It reports the first field that is not mapped, may not be written, is the
+// external id, which every row has, or names the same reference as another one.
 func (o *Object) ColumnsOf(names []string) ([]string, *Problem) {
-	var out []string
-	add := func(column string) {
-		if !slices.Contains(out, column) {
-			out = append(out, column)
-		}
-	}
+	out := make([]string, 0, len(names))
+	keys := map[string]bool{}
 	for _, name := range names {
-		f, ok := o.field(name)
-		switch {
-		case !ok || name == "external_id":
-			return nil, &Problem{Field: name, Reason: ReasonFieldUnknown, Message: "the mapping does not declare this field"}
-		case f.ReadOnly:
-			return nil, &Problem{Field: name, Reason: ReasonFieldReadOnly, Message: "the mapping does not let this field be written"}
+		f, problem := o.writable(name)
+		if problem != nil {
+			return nil, problem
 		}
-		add(f.Column)
-		if strings.Contains(f.Column, ".") {
-			add(keyOf(f.Column)) // it is cleared by its id
+		key := strings.ToLower(keyOf(f.Column))
+		if keys[key] {
+			return nil, &Problem{Field: name, Reason: ReasonReferenceTwice, Message: "another field names the same reference; give one of them"}
 		}
+		keys[key] = true
+		out = append(out, f.Column)
 	}
 	return out, nil
+}
+
+// ReferenceColumn returns the column that holds the id behind a reference field of ours, by id or by external id.
+func (o *Object) ReferenceColumn(name string) (string, *Problem) {
+	f, problem := o.writable(name)
+	return keyOf(f.Column), problem
+}
+
+func (o *Object) writable(name string) (Field, *Problem) {
+	f, ok := o.field(name)
+	switch {
+	case !ok || name == "external_id":
+		return f, &Problem{Field: name, Reason: ReasonFieldUnknown, Message: "the mapping does not declare this field"}
+	case f.ReadOnly:
+		return f, &Problem{Field: name, Reason: ReasonFieldReadOnly, Message: "the mapping does not let this field be written"}
+	}
+	return f, nil
+}
+
+// In returns what a row to write holds for one of the columns: a reference by external id is cleared by the column of its id.
+func In(row map[string]any, column string) (value any, ok bool) {
+	if value, ok = row[column]; ok {
+		return value, true
+	}
+	if key := keyOf(column); key != column {
+		value, ok = row[key]
+		return nil, ok && value == nil
+	}
+	return nil, false
 }
 
 // keyOf returns the column that holds the id of what a column refers to: itself, or AccountId for Account.Key__c.

@@ -15,11 +15,12 @@ import (
 
 // Reasons for which a value cannot be kept.
 const (
-	ReasonFieldUnknown  = "FIELD_UNKNOWN"
-	ReasonFieldReadOnly = "FIELD_READ_ONLY"
-	ReasonFieldTooLong  = "FIELD_TOO_LONG"
-	ReasonValueKind     = "VALUE_KIND_INVALID"
-	ReasonPicklist      = "VALUE_NOT_IN_PICKLIST"
+	ReasonFieldUnknown   = "FIELD_UNKNOWN"
+	ReasonFieldReadOnly  = "FIELD_READ_ONLY"
+	ReasonFieldTooLong   = "FIELD_TOO_LONG"
+	ReasonReferenceTwice = "REFERENCE_TWICE"
+	ReasonValueKind      = "VALUE_KIND_INVALID"
+	ReasonPicklist       = "VALUE_NOT_IN_PICKLIST"
 )
 
 // Problem is why a record cannot be written.

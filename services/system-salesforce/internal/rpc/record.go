@@ -211,12 +211,12 @@ func (s *records) UpsertRecordGraph(ctx context.Context, req *salesforcev1.Upser
 			it.problem = &mapping.Problem{Field: "id", Reason: fault.ReasonValidationFailed, Message: "records of a graph are named by their external id"}
 		}
 		for field, ref := range n.GetReferences() {
-			columns, p := o.ColumnsOf([]string{field})
+			column, p := o.ReferenceColumn(field)
 			if p != nil {
 				it.problem = p
 				continue
 			}
-			node.References[columns[len(columns)-1]] = ref // the column of the id
+			node.References[column] = ref
 		}
 		if it.problem != nil {
 			fits, results[i] = false, problem(it.problem)

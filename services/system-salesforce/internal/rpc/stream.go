@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -130,14 +129,14 @@ func (l *load) check(it item) *mapping.Problem {
 	case it.externalID == "":
 		return &mapping.Problem{Field: "external_id", Reason: reasonNoKey, Message: "a record of a stream needs an external id"}
 	}
-	for column := range it.row {
-		if !slices.Contains(l.columns, column) {
-			field := ""
-			if names := l.object.Names([]string{column}); len(names) > 0 {
-				field = names[0]
-			}
-			return &mapping.Problem{Field: field, Reason: reasonNotAnnounced, Message: "the header of the stream does not name this field"}
+	announced := 0
+	for _, column := range l.columns {
+		if _, ok := mapping.In(it.row, column); ok {
+			announced++
 		}
+	}
+	if announced != len(it.row) {
+		return &mapping.Problem{Reason: reasonNotAnnounced, Message: "the record has a field that the header of the stream does not name"}
 	}
 	return nil
 }

@@ -163,7 +163,7 @@ func (s *stream) jobs(ctx context.Context) error {
 			values := make([]any, len(columns))
 			values[0] = row.ExternalID
 			for i, c := range columns[1:] {
-				v, ok := row.Fields[c]
+				v, ok := mapping.In(row.Fields, c)
 				if !ok {
 					v = bulk.Keep
 				}
