@@ -308,3 +308,50 @@ func TestSubscribe_Fails(t *testing.T) {
 		require.Equal(t, ReasonEventUnreadable, fault.ReasonOf(err))
 	})
 }
+
+func TestTip(t *testing.T) {
+	t.Parallel()
+	t.Run("it is the position of the first message, and nothing before it counts", func(t *testing.T) {
+		t.Parallel()
+		var b *bus
+		b, c, _ := setup(t, time.Minute, func(_ *eventbus.FetchRequest, s stream) error {
+			if err := s.Send(&eventbus.FetchResponse{LatestReplayId: []byte("tip"), PendingNumRequested: 1}); err != nil {
+				return err
+			}
+			<-s.Context().Done()
+			return nil
+		})
+		tip, err := c.Tip(t.Context(), "/data/AccountChangeEvent")
+		require.NoError(t, err)
+		require.Equal(t, Batch{Position: Position{Replay: []byte("tip")}, Org: "00DXX"}, tip)
+		require.Equal(t, eventbus.ReplayPreset_LATEST, b.first(0).GetReplayPreset())
+	})
+	t.Run("an event that comes instead is behind it", func(t *testing.T) {
+		t.Parallel()
+		var b *bus
+		b, c, _ := setup(t, time.Minute, func(_ *eventbus.FetchRequest, s stream) error { return s.Send(b.response("r1")) })
+		tip, err := c.Tip(t.Context(), "/data/AccountChangeEvent")
+		require.NoError(t, err)
+		require.Equal(t, "r1", string(tip.Position.Replay))
+		require.Empty(t, tip.Events)
+	})
+	t.Run("a stream that ends or says nothing is opened again", func(t *testing.T) {
+		t.Parallel()
+		b, c, _ := setup(t, 50*time.Millisecond,
+			failWith(codes.Unavailable, ""),
+			func(_ *eventbus.FetchRequest, s stream) error { <-s.Context().Done(); return nil },
+			func(_ *eventbus.FetchRequest, s stream) error {
+				return s.Send(&eventbus.FetchResponse{LatestReplayId: []byte("tip")})
+			})
+		tip, err := c.Tip(t.Context(), "/data/AccountChangeEvent")
+		require.NoError(t, err)
+		require.Equal(t, "tip", string(tip.Position.Replay))
+		require.Len(t, b.firsts, 3)
+	})
+	t.Run("what waiting does not mend is returned", func(t *testing.T) {
+		t.Parallel()
+		_, c, _ := setup(t, time.Minute, failWith(codes.NotFound, ""))
+		_, err := c.Tip(t.Context(), "/data/AccountChangeEvent")
+		require.Equal(t, ReasonFeedMissing, fault.ReasonOf(err))
+	})
+}
