@@ -54,11 +54,13 @@ type Options struct {
 	API API
 	// Dir is a folder of this client alone, where loads are kept while they run. It is made if it does not exist.
 	Dir string
-	// Poll says how often the state of a job is asked; each time is an API call. Zero means from 2 s by half as much more to 60 s.
+	// Poll says how often the state of a job is asked; each time is an API call. Zero means from 20 ms growing by 1.6 to 60 s:
+	// small jobs are not waited for long, and a job of an hour takes some eighty calls.
 	Poll retry.Backoff
 	// Retry says how long to wait before a step is tried again that found Salesforce unavailable. Zero means 1 s to 30 s.
 	Retry retry.Backoff
-	// PartBytes and PartRows bound what one job carries, in bytes of CSV with its header and in rows; 0 means 100,000,000 and 250,000.
+	// PartBytes and PartRows bound what one job carries, in bytes of CSV with its header and in rows; 0 means 100,000,000 and 250,000. PartRows is
+	// at most a million.
 	PartBytes int64
 	PartRows  int
 	// Jobs is how many jobs of a load may run at once; 0 means 2.
@@ -81,7 +83,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Poll.Min == 0 && o.Poll.Max == 0 {
-		o.Poll = retry.Backoff{Min: 2 * time.Second, Max: time.Minute, Factor: 1.5, Jitter: 0.2}
+		o.Poll = retry.Backoff{Min: 20 * time.Millisecond, Max: time.Minute, Factor: 1.6, Jitter: 0.2}
 	}
 	if o.Retry.Min == 0 && o.Retry.Max == 0 {
 		o.Retry = retry.Backoff{Min: time.Second, Max: 30 * time.Second, Jitter: 0.5}
@@ -89,7 +91,7 @@ func (o Options) withDefaults() Options {
 	if o.PartBytes <= 0 || o.PartBytes > maxPartBytes {
 		o.PartBytes = maxPartBytes
 	}
-	o.PartRows = orDefault(o.PartRows, defaultPartRows)
+	o.PartRows = min(orDefault(o.PartRows, defaultPartRows), rowMask)
 	o.Jobs = orDefault(o.Jobs, defaultJobs)
 	o.Rounds = orDefault(o.Rounds, defaultRounds)
 	if o.Patience <= 0 {

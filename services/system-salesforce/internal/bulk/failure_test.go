@@ -19,11 +19,19 @@ const parcel = 500
 
 func twoJobs(opt *Options) { opt.PartRows = parcel / 2 }
 
+// stride leaves out most places of trouble in short runs.
+func stride() int {
+	if testing.Short() {
+		return 4
+	}
+	return 1
+}
+
 func TestLostAnswers(t *testing.T) {
 	t.Parallel()
 	// A load of two jobs without trouble takes 8 calls and some polls: whichever is hit, the load ends as if nothing had been.
 	for _, kind := range []string{"the call does not arrive", "the answer is lost", "the service is not available"} {
-		for n := 1; n <= 10; n++ {
+		for n := 1; n <= 10; n += stride() {
 			t.Run(fmt.Sprintf("%s at call %d", kind, n), func(t *testing.T) {
 				t.Parallel()
 				o := setup(t)
@@ -177,7 +185,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 		require.Empty(t, left)
 		return true
 	}
-	for n := 1; n <= 12; n++ {
+	for n := 1; n <= 12; n += stride() {
 		t.Run(fmt.Sprintf("before call %d", n), func(t *testing.T) {
 			t.Parallel()
 			o := setup(t)
@@ -208,8 +216,9 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 			})
 		})
 	}
-	died := 0
-	for n := 1; n <= 20; n++ {
+	died, tried := 0, 0
+	for n := 1; n <= 20; n += stride() {
+		tried++
 		t.Run(fmt.Sprintf("around writing the journal, at %d", n), func(t *testing.T) {
 			o := setup(t)
 			writes := 0
@@ -225,7 +234,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 			}
 		})
 	}
-	require.Greater(t, died, 15, "most steps are written down")
+	require.Greater(t, died*4, tried*3, "most steps are written down")
 }
 
 func TestResultsThatCannotBeTrusted(t *testing.T) {

@@ -189,24 +189,37 @@ func (c *Client) status(ctx context.Context, path, job string) (jobInfo, error) 
 	return j, err
 }
 
-// await asks for a job until it is in a final state. wake makes it ask at once.
-func (c *Client) await(ctx context.Context, path, job string, wake <-chan struct{}) (jobInfo, error) {
+// await asks for a job until it is in a final state. It has so many rows; 0 if that is not known. wake makes it ask at once.
+func (c *Client) await(ctx context.Context, path, job string, rows int64, wake <-chan struct{}) (jobInfo, error) {
+	began := c.o.Now()
 	for polls := 1; ; polls++ {
 		var j jobInfo
 		err := c.persist(ctx, func() (err error) { j, err = c.status(ctx, path, job); return err })
 		if err != nil || j.State.final() {
 			return j, err
 		}
-		timer := time.NewTimer(c.o.Poll.Next(polls))
+		timer := time.NewTimer(c.untilPoll(polls, c.o.Now().Sub(began), rows, j.Processed))
 		select {
 		case <-timer.C:
 		case <-wake:
 			timer.Stop()
+			wake = nil // once is enough
 		case <-ctx.Done():
 			timer.Stop()
 			return j, fault.Wrap(fault.Canceled, fault.ReasonCanceled, ctx.Err(), "the job was left to itself")
 		}
 	}
+}
+
+// untilPoll is how long to wait before a job is asked for again: until it ends, if what it has done so far says when that is, but
+// never much less than the number of polls so far allows, for each is a call.
+func (c *Client) untilPoll(polls int, spent time.Duration, rows, processed int64) time.Duration {
+	backoff := c.o.Poll.Next(polls)
+	if rows == 0 || processed == 0 || processed > rows {
+		return backoff
+	}
+	left := time.Duration(float64(spent) * float64(rows-processed) / float64(processed))
+	return min(max(left+left/16, backoff/4), c.o.Poll.Next(1<<20))
 }
 
 // persist repeats a step that failed for a reason that passes, as patiently as the options say. The allowance being used up is

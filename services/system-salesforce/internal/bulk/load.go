@@ -115,12 +115,12 @@ func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), s
 		}
 	}
 	err = l.run(ctx)
-	if err != nil && l.spec.Load == "" {
+	if err != nil && !l.named() {
 		err = errors.Join(err, l.abandon(err))
 	}
 	sum := l.j.ledger()
 	c.meter.settled(ctx, l.spec.Object, sum)
-	if err != nil && l.spec.Load != "" {
+	if err != nil && l.named() {
 		return sum, err
 	}
 	if err := errors.Join(err, os.RemoveAll(l.dir)); err != nil {
@@ -170,7 +170,9 @@ func (l *load) find(s Spec, fresh bool) error {
 		return err
 	}
 	if j != nil {
+		l.mu.Lock()
 		l.j, l.spec = j, j.Spec
+		l.mu.Unlock()
 		if j.Aborted {
 			l.halt()
 		}
@@ -230,8 +232,14 @@ func (l *load) update(change func()) error {
 	return l.write()
 }
 
+// named reports whether the load can be gone on with: then what is known of it must outlive the process.
+func (l *load) named() bool { return l.spec.Load != "" }
+
 // write keeps the journal. The lock is held.
 func (l *load) write() error {
+	if !l.named() {
+		return nil
+	}
 	if l.client.crash != nil {
 		if err := l.client.crash(); err != nil {
 			return err

@@ -106,13 +106,22 @@ func (c *Client) Sweep(ctx context.Context, olderThan time.Duration) (int, error
 	}
 }
 
-// jobs are those of all loads that are kept.
+// jobs are those of all loads that are kept or running.
 func (c *Client) jobs() (map[string]bool, error) {
 	entries, err := os.ReadDir(c.o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("read the folder of bulk loads: %w", err)
 	}
 	out := map[string]bool{}
+	c.mu.Lock()
+	for _, l := range c.running {
+		l.mu.Lock()
+		if l.j != nil { // one without a name is written nowhere
+			l.j.all(func(p *part) { out[p.Job] = true })
+		}
+		l.mu.Unlock()
+	}
+	c.mu.Unlock()
 	for _, e := range entries {
 		j, err := read(filepath.Join(c.o.Dir, e.Name()))
 		if err != nil {

@@ -63,7 +63,7 @@ func (c *Client) Query(ctx context.Context, q Query, sink func(columns []string,
 	if err != nil {
 		return QueryStats{}, err
 	}
-	j, err := c.await(ctx, queryPath, job, nil)
+	j, err := c.await(ctx, queryPath, job, 0, nil)
 	if err != nil {
 		if ctx.Err() != nil {
 			c.stopQuery(job)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/retry"
 )
 
 func TestValuesAsText(t *testing.T) {
@@ -163,4 +165,41 @@ func TestPartsAreCut(t *testing.T) {
 	require.Equal(t, []string{"aaaa", "aa", "bbbb"}, cut(cutter{bytes: 1000, rows: 4, grouped: true}, "aaaaaabbbb", 10), "unless it alone fills a part")
 	require.Equal(t, []string{"aabb", "cc"}, cut(cutter{bytes: 45, rows: 100, grouped: true}, "aabbcc", 10))
 	require.Equal(t, []string{"a", "bbb"}, cut(cutter{bytes: 35, rows: 100, grouped: true}, "abbb", 10))
+}
+
+func TestTallyTellsKeysApart(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	l := &load{dir: t.TempDir(), spec: Spec{Delimiter: Comma, LineEnding: LF}}
+	out, err := createLines(l.dir, "f", cutter{bytes: 1 << 30, rows: n})
+	require.NoError(t, err)
+	for i := range n {
+		require.NoError(t, out.add(fmt.Appendf(nil, "Key-%d,x\n", i), nil))
+	}
+	require.NoError(t, out.finish(true))
+	require.Len(t, out.parts, 1)
+	tally, err := l.count(t.Context(), out.parts[0])
+	require.NoError(t, err)
+	for i := range n {
+		row, ok := tally.find(fmt.Appendf(nil, "kEY-%d", i))
+		require.True(t, ok)
+		require.Equal(t, i, row)
+	}
+	_, ok := tally.find([]byte("key-20000"))
+	require.False(t, ok)
+	require.True(t, tally.see([]byte("key-5"), done))
+	require.False(t, tally.see([]byte("KEY-5"), again), "a row has one mark")
+	require.Equal(t, done, tally.marks[5])
+	require.True(t, tally.has(unseen, again))
+	require.False(t, tally.has(again))
+}
+
+func TestPolls(t *testing.T) {
+	t.Parallel()
+	c := &Client{o: Options{Poll: retry.Backoff{Min: time.Second, Max: time.Minute, Factor: 2}}}
+	require.Equal(t, 4*time.Second, c.untilPoll(3, time.Minute, 0, 0), "of a job of unknown size by the number of polls")
+	require.Equal(t, 4*time.Second, c.untilPoll(3, time.Minute, 100, 0), "so too before anything is done")
+	require.Equal(t, 21250*time.Millisecond, c.untilPoll(3, 20*time.Second, 100, 50), "when it is expected to end")
+	require.Equal(t, time.Minute, c.untilPoll(3, time.Hour, 100, 50), "but at least once a minute")
+	require.Equal(t, 16*time.Second, c.untilPoll(9, time.Hour, 100, 100)+time.Second, "a job that is about to end is not asked all the time")
 }

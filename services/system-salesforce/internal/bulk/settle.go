@@ -32,7 +32,7 @@ type settlement struct {
 
 // collect waits for the job to end and settles its rows.
 func (l *load) collect(ctx context.Context, p *part) error {
-	j, err := l.client.await(ctx, ingestPath, p.Job, l.stop)
+	j, err := l.client.await(ctx, ingestPath, p.Job, int64(p.Rows), l.stop)
 	if fault.Is(err, fault.NotFound) {
 		// Its rows may be written or not. They have external ids, so they may be sent again.
 		if p.Tries >= maxTries {
@@ -248,7 +248,7 @@ func (s *settlement) sift(ctx context.Context) ([]*part, error) {
 		}
 		return nil
 	})
-	if err := errors.Join(err, side.finish(), serial.finish()); err != nil {
+	if err := errors.Join(err, side.finish(s.l.named()), serial.finish(s.l.named())); err != nil {
 		return nil, err
 	}
 	for _, p := range serial.parts {

@@ -81,9 +81,13 @@ func (c *cutter) cut(file string, from, size int64, parent []byte) {
 	p.Rows++
 }
 
-// finish makes the file durable.
-func (l *lines) finish() error {
-	if err := errors.Join(l.w.Flush(), l.file.Sync(), l.file.Close()); err != nil {
+// finish ends the writing, so that the rows outlive the machine if they are durable.
+func (l *lines) finish(durable bool) error {
+	err := l.w.Flush()
+	if durable {
+		err = errors.Join(err, l.file.Sync())
+	}
+	if err := errors.Join(err, l.file.Close()); err != nil {
 		return fmt.Errorf("keep rows: %w", err)
 	}
 	return nil
@@ -122,7 +126,7 @@ func (l *load) prepare(ctx context.Context, next func() (Row, error)) error {
 		if err := l.rewrite(ctx, j, out, ln, doubtful); err != nil {
 			return err
 		}
-	} else if err := out.finish(); err != nil {
+	} else if err := out.finish(l.named()); err != nil {
 		return err
 	}
 	if err := l.save(j); err != nil {
@@ -225,7 +229,7 @@ func (l *load) rewrite(ctx context.Context, j *journal, from *lines, ln *line, d
 	if err = errors.Join(err, from.file.Close()); err != nil {
 		return err
 	}
-	if err := out.finish(); err != nil {
+	if err := out.finish(l.named()); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(l.dir, from.name)); err != nil {

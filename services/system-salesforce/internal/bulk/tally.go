@@ -1,7 +1,6 @@
 package bulk
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,50 +20,66 @@ const (
 	unprocessed      // the job did not reach it
 )
 
-// tally finds the rows of one part by their keys and remembers what was said about each, in 17 bytes a row.
+// tally finds the rows of one part by their keys and remembers what was said about each, in nine bytes a row.
 type tally struct {
 	folder
-	seed    maphash.Seed
-	entries []entry // by hash; no two are equal
-	marks   []mark  // by row
+	seed maphash.Seed
+	// places are the hashes of the keys with the row in the last rowBits, in order; no two hashes are equal.
+	places []uint64
+	marks  []mark // by row
 	// succeeded and failed are how many rows the two result files named.
 	succeeded, failed int64
 	foreign           int64 // rows in results that are not of this part
 }
 
+const (
+	rowBits = 20 // a part has at most so many rows
+	rowMask = 1<<rowBits - 1
+)
+
 // count reads the keys of a part.
 func (l *load) count(ctx context.Context, p *part) (*tally, error) {
-	t := &tally{folder: folder{exact: l.spec.CaseSensitive}, entries: make([]entry, 0, p.Rows), marks: make([]mark, p.Rows)}
-	for range maxTries {
-		t.seed, t.entries = maphash.MakeSeed(), t.entries[:0]
+	t := &tally{folder: folder{exact: l.spec.CaseSensitive}, places: make([]uint64, 0, p.Rows), marks: make([]mark, p.Rows)}
+	// The 44 bits of two of a million keys, which differ, may be the same; then another seed tells them apart.
+	for range 4 * maxTries {
+		t.seed, t.places = maphash.MakeSeed(), t.places[:0]
 		err := l.lines(ctx, p, func(row int, r *reader) error {
-			t.entries = append(t.entries, entry{maphash.Bytes(t.seed, t.fold(r.values[0])), int64(row)})
+			t.places = append(t.places, t.hash(r.values[0])|uint64(row))
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-		if len(t.entries) != p.Rows {
-			return nil, fmt.Errorf("the part has %d rows instead of %d", len(t.entries), p.Rows)
+		if len(t.places) != p.Rows {
+			return nil, fmt.Errorf("the part has %d rows instead of %d", len(t.places), p.Rows)
 		}
-		slices.SortFunc(t.entries, compareEntries)
-		same := func(a, b entry) bool { return a.hash == b.hash }
-		if len(slices.CompactFunc(slices.Clone(t.entries), same)) == p.Rows {
+		slices.Sort(t.places)
+		if t.distinct() {
 			return t, nil
 		}
-		// Two of the keys, which differ, have one hash: another seed tells them apart.
 	}
 	return nil, errors.New("the keys of the part cannot be told apart")
 }
 
+func (t *tally) hash(key []byte) uint64 { return maphash.Bytes(t.seed, t.fold(key)) &^ rowMask }
+
+func (t *tally) distinct() bool {
+	for i := 1; i < len(t.places); i++ {
+		if t.places[i]&^rowMask == t.places[i-1]&^rowMask {
+			return false
+		}
+	}
+	return true
+}
+
 // find returns the row with a key.
 func (t *tally) find(key []byte) (int, bool) {
-	h := maphash.Bytes(t.seed, t.fold(key))
-	i, ok := slices.BinarySearchFunc(t.entries, h, func(e entry, h uint64) int { return cmp.Compare(e.hash, h) })
-	if !ok {
+	h := t.hash(key)
+	i, _ := slices.BinarySearch(t.places, h)
+	if i == len(t.places) || t.places[i]&^rowMask != h {
 		return 0, false
 	}
-	return int(t.entries[i].row), true
+	return int(t.places[i] & rowMask), true
 }
 
 // see marks the row with a key and reports whether it had no mark before.
