@@ -60,6 +60,7 @@ func (s *Suite) configure(key keyPair) (Configs, error) {
 	sf := &c.SystemSalesforce
 	sf.Serve.Listen, sf.Serve.Ops = s.addrs[SystemSalesforce], s.addrs[SystemSalesforce+opsSuffix]
 	sf.Salesforce.LoginURL, sf.Salesforce.ClientID, sf.Salesforce.Username = "http://"+s.addrs[portSandbox], clientID, integration
+	sf.Store.DSN = conf.Secret("sqlite:" + filepath.Join(s.o.Dir, "salesforce.db"))
 	sf.Salesforce.PrivateKey = conf.Secret(key.private)
 	sf.Salesforce.PubSubEndpoint, sf.Salesforce.PubSubPlaintext = s.addrs[portPubSub], true
 

@@ -6,11 +6,13 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/budget"
 )
 
 // Config is everything an operator decides. Start from DefaultConfig.
@@ -19,14 +21,25 @@ type Config struct {
 	Serve serve.Config `conf:"serve"`
 	// Telemetry says what is logged and traced.
 	Telemetry telemetry.Config `conf:"telemetry"`
+	// Store is where the service keeps what its replicas share.
+	Store Store `conf:"store"`
 	// Salesforce says which org is served and as whom.
 	Salesforce Salesforce `conf:"salesforce"`
+	// Budget says how the org's API allowance is divided.
+	Budget budget.Config `conf:"budget"`
 
 	// Listener and OpsListener are optional listeners that are already bound; Run closes them.
 	Listener    net.Listener `conf:"-"`
 	OpsListener net.Listener `conf:"-"`
 	// Started, if set, is called once the service listens.
 	Started func(serve.Addrs) `conf:"-"`
+}
+
+// Store is where the service keeps what its replicas share: the account of the API allowance.
+type Store struct {
+	// DSN is sqlite:FILE, sqlite::memory: (gone after the run) or postgres://…, which replicas on several machines share; a secret
+	// because it may hold a password.
+	DSN conf.Secret `conf:"dsn" help:"sqlite:FILE or postgres://…; the database of this service alone, shared by its replicas"`
 }
 
 // Salesforce is the access to one org.
@@ -76,13 +89,20 @@ func DefaultConfig() Config {
 	s := serve.DefaultConfig()
 	s.Listen, s.Ops = ":9101", ":9102"
 	return Config{
-		Serve: s, Telemetry: telemetry.DefaultConfig(),
+		Serve: s, Telemetry: telemetry.DefaultConfig(), Store: Store{DSN: "sqlite:salesforce.db"}, Budget: budget.DefaultConfig(),
 		Salesforce: Salesforce{
 			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
 			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
 			DescribeTTL: 5 * time.Minute, BulkFrom: 2000, Watchdog: 100 * time.Second,
 		},
 	}
+}
+
+// budget is how the allowance is divided; the pause is the client's.
+func (c Config) budget() budget.Config {
+	b := c.Budget
+	b.Pause = c.Salesforce.LimitPause
+	return b
 }
 
 // Validate returns every problem that can be seen without asking Salesforce.
@@ -93,6 +113,13 @@ func (c Config) Validate() error {
 		if bad {
 			errs = append(errs, fmt.Errorf("salesforce."+format, args...))
 		}
+	}
+	dsn := c.Store.DSN.Reveal()
+	if !strings.HasPrefix(dsn, "sqlite:") && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
+		errs = append(errs, errors.New("store.dsn: want sqlite:FILE or postgres://…"))
+	}
+	if err := c.budget().Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("budget: %w", err))
 	}
 	u, err := url.Parse(s.LoginURL)
 	problem(err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http", "login_url: must be an https URL")

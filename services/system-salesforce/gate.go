@@ -12,18 +12,28 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/retry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/describe"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 )
 
+// operations is the service that answers also while the gate is closed: it tells why.
+const operations = "/selfsame.salesforce.v1.OperationsService/"
+
+// ReasonMismatch means that the mapping names what the org does not have, or hides from the integration user. A person must change
+// one of them; the service notices by itself.
+const ReasonMismatch = "MAPPING_MISMATCH"
+
 // gate keeps calls out until the org has been reached and the mapping fits it. After that it stays open: an outage shows in the
 // calls themselves.
 type gate struct {
 	describe func(ctx context.Context, object string) (*mapping.Schema, error)
+	forget   func(object string)
 	mapping  *mapping.Mapping
 	log      *slog.Logger
 	backoff  retry.Backoff
+	mismatch retry.Backoff // a person is not that fast, and each look costs calls
 
 	mu     sync.Mutex
 	closed error // why; nil when open
@@ -31,9 +41,10 @@ type gate struct {
 
 func newGate(descriptions *describe.Cache, m *mapping.Mapping, log *slog.Logger) *gate {
 	return &gate{
-		describe: descriptions.Schema, mapping: m, log: log,
-		backoff: retry.Backoff{Min: 500 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.2},
-		closed:  fault.New(fault.Unavailable, fault.ReasonNotReady, "the service has not reached Salesforce yet").WithRetryAfter(time.Second),
+		describe: descriptions.Schema, forget: descriptions.Forget, mapping: m, log: log,
+		backoff:  retry.Backoff{Min: 500 * time.Millisecond, Max: 5 * time.Second, Jitter: 0.2},
+		mismatch: retry.Backoff{Min: time.Second, Max: 5 * time.Minute, Jitter: 0.2},
+		closed:   fault.New(fault.Unavailable, fault.ReasonNotReady, "the service has not reached Salesforce yet").WithRetryAfter(time.Second),
 	}
 }
 
@@ -49,8 +60,11 @@ func (g *gate) set(err error) {
 	g.closed = err
 }
 
-// run opens the gate and ends. Its error ends the service: the mapping does not fit the org, and a person must change one of them.
+// run opens the gate and ends. A mapping that does not fit the org is looked at again and again, ever more rarely: a person must
+// change one of them, and then no restart is needed.
 func (g *gate) run(ctx context.Context) error {
+	ctx = priority.With(ctx, priority.Interactive) // without these few calls nobody gets anything
+	mismatches := 0
 	for attempt := 1; ; attempt++ {
 		err := g.check(ctx)
 		if err == nil {
@@ -61,13 +75,17 @@ func (g *gate) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, errMismatch) {
-			return err
+		wait := max(g.backoff.Next(attempt), min(fault.RetryAfter(err), time.Minute))
+		if fault.ReasonOf(err) == ReasonMismatch {
+			mismatches++
+			wait = g.mismatch.Next(mismatches)
+			g.log.LogAttrs(ctx, slog.LevelError, "the mapping does not fit the org", slog.String("error", err.Error()), slog.Duration("again_in", wait))
+		} else {
+			g.log.LogAttrs(ctx, slog.LevelWarn, "salesforce not reached yet",
+				slog.Int("attempt", attempt), slog.String("reason", fault.ReasonOf(err)), slog.String("error", err.Error()))
 		}
 		g.set(waiting(err))
-		g.log.LogAttrs(ctx, slog.LevelWarn, "salesforce not reached yet",
-			slog.Int("attempt", attempt), slog.String("reason", fault.ReasonOf(err)), slog.String("error", err.Error()))
-		timer := time.NewTimer(max(g.backoff.Next(attempt), min(fault.RetryAfter(err), time.Minute)))
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -96,14 +114,17 @@ func (g *gate) check(ctx context.Context) error {
 			problems = append(problems, err)
 		}
 	}
-	if len(problems) > 0 {
-		return fmt.Errorf("%w: %w", errMismatch, errors.Join(problems...))
+	if len(problems) == 0 {
+		return nil
 	}
-	return nil
+	for _, o := range g.mapping.Objects() {
+		g.forget(o.SObject)
+	}
+	return fault.New(fault.Unavailable, ReasonMismatch, "the mapping does not fit the org: %v", errors.Join(problems...)).WithRetryAfter(mismatchRetry)
 }
 
-// errMismatch is a mapping that names what the org does not have: waiting does not mend it.
-var errMismatch = errors.New("the mapping does not fit the org")
+// mismatchRetry is when callers ask again while the mapping does not fit the org.
+const mismatchRetry = 10 * time.Second
 
 // waiting is what callers are told meanwhile: whatever is wrong between us and Salesforce, their calls may come again.
 func waiting(err error) error {
@@ -114,8 +135,8 @@ func waiting(err error) error {
 }
 
 func (g *gate) admit(method string) error {
-	if !strings.HasPrefix(method, "/selfsame.salesforce.v1.") {
-		return nil // health and reflection
+	if !strings.HasPrefix(method, "/selfsame.salesforce.v1.") || strings.HasPrefix(method, operations) {
+		return nil // health, reflection, and what tells why
 	}
 	return g.ready()
 }

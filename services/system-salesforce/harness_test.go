@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -158,6 +159,7 @@ func config(t *testing.T, c *crm) systemsalesforce.Config {
 	private, _ := keyPEM(t)
 	cfg := systemsalesforce.DefaultConfig()
 	cfg.Serve.Listen, cfg.Serve.Ops = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Store.DSN = conf.Secret("sqlite:" + filepath.Join(t.TempDir(), "salesforce.db"))
 	cfg.Telemetry.LogLevel = "error"
 	cfg.Salesforce.ClientID, cfg.Salesforce.Username = clientID, sandbox.DefaultUser
 	cfg.Salesforce.PrivateKey, cfg.Salesforce.PubSubPlaintext = conf.Secret(private), true

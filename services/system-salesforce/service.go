@@ -1,7 +1,8 @@
 // Package systemsalesforce is the system layer's service for Salesforce: it owns the vendor's protocol, session, quota and
 // mapping, and shows accounts, contacts, cases and their changes to the layers above as selfsame.salesforce.v1.
 //
-// The invariant: a vendor's name stops here. The package stores nothing and does not know what a golden customer is.
+// The invariant: a vendor's name stops here. The package stores no records and does not know what a golden customer is; what its
+// replicas share is the account of the org's API allowance.
 package systemsalesforce
 
 import (
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
@@ -36,8 +38,8 @@ const name = "system-salesforce"
 const maxEventBytes = 128 << 20
 
 // Run serves until ctx ends. It starts also while Salesforce is unreachable: then it is not ready, answers Unavailable, and
-// goes on trying. It ends with an error when the configuration or the mapping does not fit the org.
-func Run(ctx context.Context, cfg Config) error {
+// goes on trying. So it does while the mapping does not fit the org. It ends with an error when the configuration makes no sense.
+func Run(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration of %s: %w", name, err)
 	}
@@ -57,11 +59,20 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	database, err := db.Open(ctx, cfg.Store.DSN.Reveal(), tel)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	accountant, err := newAccountant(ctx, cfg, database, tel)
+	if err != nil {
+		return err
+	}
 	echo := changes.NewEcho(time.Now)
 	crm := rest.New(rest.Options{
 		Sessions: sessions, HTTP: client, APIVersion: cfg.Salesforce.APIVersion, ClientName: cfg.Salesforce.ClientName,
 		MaxConcurrent: cfg.Salesforce.MaxConcurrent, LimitPause: cfg.Salesforce.LimitPause, CircuitPause: cfg.Salesforce.CircuitPause,
-		Wrote: echo.Wrote, Meter: tel.Meter, Log: tel.Log,
+		Budget: accountant, Wrote: echo.Wrote, Meter: tel.Meter, Log: tel.Log,
 	})
 	descriptions := newDescriptions(cfg.Salesforce, crm, tel)
 	if err := observeUsage(tel, crm); err != nil {
@@ -83,10 +94,15 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer done()
 	api := &rpc.Server{CRM: crm, Mapping: m, Describe: descriptions, Writer: writer, Watcher: watcher, Now: time.Now}
+	operations := &rpc.Operations{Budget: accountant, Doctor: newDoctor(cfg.Salesforce, sessions, crm, conn, m)}
 	return serve.Run(ctx, serve.Service{
-		Name: name, Config: cfg.Serve, Telemetry: tel, Register: api.Register,
-		Unary: []grpc.UnaryServerInterceptor{g.unary}, Stream: []grpc.StreamServerInterceptor{g.stream},
-		Loops:    []serve.Loop{{Name: "connect", Run: g.run}},
+		Name: name, Config: cfg.Serve, Telemetry: tel,
+		Register: func(r grpc.ServiceRegistrar) { api.Register(r); operations.Register(r) },
+		Unary:    []grpc.UnaryServerInterceptor{g.unary}, Stream: []grpc.StreamServerInterceptor{g.stream},
+		Loops: []serve.Loop{
+			{Name: "connect", Run: g.run},
+			{Name: "budget", Run: func(ctx context.Context) error { return accountant.Run(ctx, limits(crm)) }},
+		},
 		Checks:   []serve.Check{{Name: "salesforce", Ready: func(context.Context) error { return g.ready() }}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})

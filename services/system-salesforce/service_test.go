@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	systemsalesforce "github.com/selfsame-io/selfsame/services/system-salesforce"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
@@ -331,10 +332,16 @@ func TestMappingFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(schema, []byte(`{"objects":[{"name":"Account","rename":{"ERP_Customer_Number__c":"SAP_No__c","Selfsame_Id__c":"Golden_Id__c"}}]}`), 0o600))
 	c := startSandbox(t, func(cfg *sandbox.Config) { cfg.SchemaFiles = []string{schema} })
 
-	t.Run("without the file the service ends and says which fields do not fit", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), waitFor)
-		defer cancel()
-		err := systemsalesforce.Run(ctx, config(t, c))
+	t.Run("without the file the service is not ready and says which fields do not fit", func(t *testing.T) {
+		cfg := config(t, c)
+		changes := salesforcev1.NewChangeServiceClient(startService(t, cfg).plain(t))
+		var err error
+		require.Eventually(t, func() bool {
+			_, err = changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
+			return fault.ReasonOf(fault.FromStatus(err)) == systemsalesforce.ReasonMismatch
+		}, waitFor, tick)
+		err = fault.FromStatus(err)
+		require.Equal(t, fault.Unavailable, fault.KindOf(err))
 		require.ErrorContains(t, err, "objects.account.fields.erp_number: Account has no field ERP_Customer_Number__c")
 		require.ErrorContains(t, err, "objects.account.fields.external_id")
 	})
@@ -356,25 +363,36 @@ func TestMappingFile(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	t.Parallel()
-	c := startSandbox(t, func(cfg *sandbox.Config) { cfg.DailyAPILimit = 6 })
+	c := startSandbox(t, func(cfg *sandbox.Config) { cfg.DailyAPILimit = 100 })
 	s := startReady(t, config(t, c))
+	list := func(ctx context.Context) error {
+		_, err := s.accounts.ListAccounts(ctx, &salesforcev1.ListAccountsRequest{})
+		return fault.FromStatus(err)
+	}
 	var err error
-	for range 10 {
-		if _, err = s.accounts.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{}); err != nil {
+	for range 100 {
+		if err = list(t.Context()); err != nil {
 			break
 		}
 	}
 	require.Equal(t, fault.Exhausted, fault.KindOf(err))
-	require.Equal(t, "API_LIMIT_EXHAUSTED", fault.ReasonOf(err))
-	require.Greater(t, fault.RetryAfter(err), time.Minute)
+	require.Equal(t, "API_BUDGET_EXHAUSTED", fault.ReasonOf(err))
+	require.Positive(t, fault.RetryAfter(err))
+	fe, _ := fault.As(err)
+	resume, perr := time.Parse(time.RFC3339, fe.Meta["resume_time"])
+	require.NoError(t, perr)
+	require.True(t, resume.After(time.Now()))
 	before, err := s.changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 	require.NoError(t, err)
-	require.EqualValues(t, 6, before.GetLimit())
+	require.EqualValues(t, 100, before.GetLimit())
+	require.LessOrEqual(t, before.GetUsed(), int64(90), "a tenth is kept")
 	_, err = s.accounts.BatchUpsertAccounts(t.Context(), &salesforcev1.BatchUpsertAccountsRequest{Upserts: []*salesforcev1.AccountUpsert{account("S", "n")}})
-	require.Equal(t, fault.Exhausted, fault.KindOf(err))
+	require.Equal(t, fault.Exhausted, fault.KindOf(err), "what was not written is never reported as written")
+	require.Zero(t, c.live("Account"))
 	after, err := s.changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 	require.NoError(t, err)
 	require.Equal(t, before.GetOwnCalls(), after.GetOwnCalls(), "no call is wasted on an allowance that is used up")
+	require.NoError(t, list(priority.Outgoing(t.Context(), priority.Interactive)), "for whoever waits it was kept")
 }
 
 func TestStart_SalesforceAway(t *testing.T) {

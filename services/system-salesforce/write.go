@@ -36,3 +36,8 @@ func newWriter(cfg Salesforce, crm *rest.Client, tel *telemetry.Telemetry) (w *w
 func newDescriptions(cfg Salesforce, crm *rest.Client, tel *telemetry.Telemetry) *describe.Cache {
 	return describe.New(describe.Options{Source: crm, TTL: cfg.DescribeTTL, Meter: tel.Meter, Log: tel.Log})
 }
+
+// newFreshDescriptions returns descriptions that remember nothing yet.
+func newFreshDescriptions(crm *rest.Client) *describe.Cache {
+	return describe.New(describe.Options{Source: crm})
+}

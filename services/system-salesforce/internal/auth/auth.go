@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -70,6 +71,8 @@ type Session struct {
 	OrgID string
 	// UserID is the id of the user, as Salesforce wrote it; empty when it did not.
 	UserID string
+	// Scope is what the session may be used for, separated by blanks; empty when Salesforce did not say.
+	Scope string
 
 	generation uint64
 }
@@ -267,11 +270,12 @@ func parseSession(body []byte) (Session, error) {
 		AccessToken string `json:"access_token"`
 		InstanceURL string `json:"instance_url"`
 		ID          string `json:"id"`
+		Scope       string `json:"scope"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return Session{}, unreachable(fmt.Errorf("decode the token answer: %w", err))
 	}
-	session := Session{Token: answer.AccessToken, InstanceURL: strings.TrimRight(answer.InstanceURL, "/"), OrgID: orgID(answer.ID, answer.AccessToken), UserID: userID(answer.ID)}
+	session := Session{Token: answer.AccessToken, InstanceURL: strings.TrimRight(answer.InstanceURL, "/"), OrgID: orgID(answer.ID, answer.AccessToken), UserID: userID(answer.ID), Scope: answer.Scope}
 	if session.Token == "" || session.InstanceURL == "" || session.OrgID == "" {
 		return Session{}, unreachable(errors.New("the token answer lacks access_token, instance_url or id"))
 	}
@@ -286,6 +290,19 @@ func userID(identity string) string {
 		}
 	}
 	return ""
+}
+
+// Loopback reports whether a URL leads to this machine only: a sandbox.
+func Loopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(u.Hostname())
+	return ip != nil && ip.IsLoopback()
 }
 
 // orgID reads the org from the identity URL, else from the part of the token before the exclamation mark.

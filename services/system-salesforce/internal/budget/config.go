@@ -21,8 +21,9 @@ type Config struct {
 	Lag time.Duration `conf:"lag" help:"how late the org's usage figures may be"`
 	// Stale is how old a figure may be before calls are handed out a few at a time, until one has brought a new figure.
 	Stale time.Duration `conf:"stale" help:"age at which a usage figure is no longer trusted"`
-	// Pause is how long calls are held back after Salesforce has refused one because the allowance was used up.
-	Pause time.Duration `conf:"pause" help:"how long calls are held back after Salesforce said that the allowance is used up"`
+	// Pause is how long calls are held back after Salesforce has refused one because the allowance was used up; the service sets it
+	// to its limit_pause.
+	Pause time.Duration `conf:"-"`
 	// Recheck is the longest that a refused caller is told to wait; asking again costs no call.
 	Recheck time.Duration `conf:"recheck" help:"longest time after which refused work asks again"`
 	// Refresh is how often the limits of the org are read, by one replica; one call each.

@@ -2,6 +2,8 @@ package budget
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/priority"
@@ -82,4 +84,13 @@ func (a *Accountant) Overview(ctx context.Context) (Overview, error) {
 		out.Levels = append(out.Levels, x)
 	}
 	return out, nil
+}
+
+// Named returns the org's other limits in the order of their names.
+func (v Overview) Named() []Allowance {
+	out := make([]Allowance, 0, len(v.Allowances))
+	for _, name := range slices.Sorted(maps.Keys(v.Allowances)) {
+		out = append(out, v.Allowances[name])
+	}
+	return out
 }

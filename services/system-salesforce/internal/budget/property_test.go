@@ -49,8 +49,8 @@ func (w *world) one() *Accountant {
 }
 
 // begin begins a call and checks what must be true whenever calls are handed out: with everything that is under way they stay
-// within their band, but for what other programs did since they were last seen. Calls handed out before they were seen may
-// still be made, for the few seconds that a block is kept.
+// within their band, but for what other programs did since they were last seen. Calls of a block may be made for the few seconds
+// that it is kept, whatever others do meanwhile; alone in the org they never exceed the whole.
 func (w *world) begin() {
 	a, l := w.one(), rapid.SampledFrom(priority.Levels()).Draw(w.rt, "level")
 	w.fresh = false
@@ -59,14 +59,16 @@ func (w *world) begin() {
 		return
 	}
 	w.flight = append(w.flight, flying{of: a, end: end})
-	if !w.fresh && len(w.org.other) > 0 {
-		return
-	}
 	known := account{most: w.org.limit}
 	unseen := int64(len(w.org.other)) - w.otherTold
 	used := w.org.used(w.org.now) + int64(len(w.flight))
-	require.LessOrEqual(w.rt, used, known.band(w.store.cfg, l)+unseen,
-		"%s: %d calls used and under way of %d, %d of other programs unseen", l, used, w.org.limit, unseen)
+	if w.fresh {
+		require.LessOrEqual(w.rt, used, known.band(w.store.cfg, l)+unseen,
+			"%s: %d calls used and under way of %d, %d of other programs unseen", l, used, w.org.limit, unseen)
+	}
+	if len(w.org.other) == 0 {
+		require.LessOrEqual(w.rt, used, w.org.limit, "a call of a block that was handed out before")
+	}
 }
 
 // finish ends the oldest call in one of the ways that calls end.

@@ -19,6 +19,8 @@ func (s *Server) control(r *http.Request, seg []string) *answer {
 		return s.bulkPlan(r)
 	case "GET stats":
 		return s.stats()
+	case "GET access", "PUT access", "DELETE access":
+		return s.accessPlan(r)
 	case "GET logins", "PUT logins", "DELETE logins":
 		return s.logins(r)
 	case "GET rules", "PUT rules", "DELETE rules":

@@ -111,7 +111,9 @@ func (c *call) basic(o *schema.Object) *answer {
 func (c *call) describe(o *schema.Object) *answer {
 	fields := make([]fieldInfo, 0, len(o.Fields))
 	for _, f := range o.Fields {
-		fields = append(fields, describeField(f))
+		if info, ok := c.visible(o, describeField(f)); ok {
+			fields = append(fields, info)
+		}
 	}
 	children := []childInfo{}
 	for _, f := range c.opt.Schema.Children(o) {

@@ -35,9 +35,15 @@ func (c *call) ask(text string, withDeleted bool) *answer {
 	if text == "" {
 		return fail(http.StatusBadRequest, "MALFORMED_QUERY", "a query has to be given in the parameter q")
 	}
+	if q := permissionQuery().FindStringSubmatch(text); q != nil {
+		return c.permissions(q[1])
+	}
 	plan, err := query.CompileAs(c.opt.Schema, text, query.Options{Now: c.opt.Now(), Version: c.number})
 	if err != nil {
 		return refused(err)
+	}
+	if bad := c.hiddenColumn(plan); bad != nil {
+		return bad
 	}
 	if c.query.Get("columns") == "true" {
 		return columns(plan)

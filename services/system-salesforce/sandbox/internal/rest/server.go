@@ -66,6 +66,7 @@ type Server struct {
 	cursors *cursors
 	packers packers
 	running *running
+	access  access
 }
 
 // New makes a server.

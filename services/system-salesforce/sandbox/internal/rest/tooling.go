@@ -24,6 +24,9 @@ func (c *call) tooling(seg []string) *answer {
 		if q := toolingQuery().FindStringSubmatch(c.query.Get("q")); q != nil {
 			return c.get(func() *answer { return c.askManaged(q[1], q[2], q[3]) })
 		}
+		if q := memberQuery().FindStringSubmatch(c.query.Get("q")); q != nil {
+			return c.get(func() *answer { return c.members(q[1]) })
+		}
 		return c.queries(seg)
 	case len(seg) >= 2 && seg[0] == "sobjects" && strings.EqualFold(seg[1], managedType):
 		return c.managed(seg[2:])

@@ -1,0 +1,179 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/query"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
+)
+
+// access is what users may see and do, as far as the sandbox looks at it:
+// describes and the columns of queries. The zero value allows everything and
+// grants no permission but the use of the API.
+type access struct {
+	mu sync.Mutex
+	is accessPlan
+}
+
+// accessPlan is the form of the control plane.
+type accessPlan struct {
+	// Users are the usernames that the plan is about; empty means all.
+	Users []string `json:"users,omitempty"`
+	// Hidden and ReadOnly are fields, as "Account.Phone".
+	Hidden   []string `json:"hidden,omitempty"`
+	ReadOnly []string `json:"read_only,omitempty"`
+	// Permissions are granted: "ModifyAllData".
+	Permissions []string `json:"permissions,omitempty"`
+	// Unselected are objects that change data capture leaves out, as far as
+	// the list of its members goes.
+	Unselected []string `json:"unselected,omitempty"`
+}
+
+func (a *access) get() accessPlan {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.is
+}
+
+func (p accessPlan) about(username string) bool {
+	return len(p.Users) == 0 || slices.ContainsFunc(p.Users, func(u string) bool { return strings.EqualFold(u, username) })
+}
+
+func among(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
+}
+
+// accessPlan shows and replaces what users may see.
+func (s *Server) accessPlan(r *http.Request) *answer {
+	switch r.Method {
+	case http.MethodPut:
+		b, err := payload(r)
+		if err != nil {
+			return badControl("the body could not be read")
+		}
+		var in accessPlan
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&in); err != nil {
+			return badControl(err.Error())
+		}
+		for _, name := range slices.Concat(in.Hidden, in.ReadOnly) {
+			object, field, _ := strings.Cut(name, ".")
+			if o := s.opt.Schema.Object(object); o == nil || o.Field(field) == nil {
+				return badControl("there is no field " + name)
+			}
+		}
+		s.access.mu.Lock()
+		s.access.is = in
+		s.access.mu.Unlock()
+	case http.MethodDelete:
+		s.access.mu.Lock()
+		s.access.is = accessPlan{}
+		s.access.mu.Unlock()
+		return empty(http.StatusNoContent)
+	}
+	return reply(http.StatusOK, s.access.get())
+}
+
+// visible applies what the user may see to the description of a field.
+func (c *call) visible(o *schema.Object, f fieldInfo) (fieldInfo, bool) {
+	p := c.access.get()
+	if !p.about(c.session.User.Username) {
+		return f, true
+	}
+	name := o.Name + "." + f.Name
+	if among(p.ReadOnly, name) {
+		f.Createable, f.Updateable = false, false
+	}
+	return f, !among(p.Hidden, name)
+}
+
+// hiddenColumn refuses a query for a field that the user may not see, in the
+// words for one that does not exist.
+func (c *call) hiddenColumn(plan *query.Plan) *answer {
+	p := c.access.get()
+	if len(p.Hidden) == 0 || !p.about(c.session.User.Username) {
+		return nil
+	}
+	for _, column := range plan.Columns() {
+		if column.Field != nil && among(p.Hidden, column.Field.Object.Name+"."+column.Field.Name) {
+			return fail(http.StatusBadRequest, "INVALID_FIELD", fmt.Sprintf("No such column '%s' on entity '%s'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name.",
+				column.Field.Name, column.Field.Object.Name))
+		}
+	}
+	return nil
+}
+
+// permissionQuery reads a query of what the user of the session may do.
+func permissionQuery() *regexp.Regexp {
+	return regexp.MustCompile(`(?is)^\s*SELECT\s+(.+?)\s+FROM\s+UserPermissionAccess(?:\s+LIMIT\s+\d+)?\s*$`)
+}
+
+// memberQuery reads a query of the members of the channels of change events.
+func memberQuery() *regexp.Regexp {
+	return regexp.MustCompile(`(?is)^\s*SELECT\s+(.+?)\s+FROM\s+PlatformEventChannelMember\s*$`)
+}
+
+// permissions answers which permissions the user of the session has.
+func (c *call) permissions(list string) *answer {
+	p := c.access.get()
+	record := map[string]any{"attributes": map[string]string{"type": "UserPermissionAccess", "url": render.Base(c.version) + "/sobjects/UserPermissionAccess/000000000000000AAA"}}
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		permission, ok := strings.CutPrefix(name, "Permissions")
+		if !ok {
+			return fail(http.StatusBadRequest, "INVALID_FIELD", fmt.Sprintf("No such column '%s' on entity 'UserPermissionAccess'.", name))
+		}
+		record[name] = permission == "ApiEnabled" || p.about(c.session.User.Username) && among(p.Permissions, permission)
+	}
+	return reply(http.StatusOK, map[string]any{"totalSize": 1, "done": true, "records": []any{record}})
+}
+
+// members answers which change events each channel carries.
+func (c *call) members(list string) *answer {
+	p := c.access.get()
+	names := strings.Split(list, ",")
+	records := []map[string]any{}
+	add := func(channel string, o *schema.Object) {
+		record := map[string]any{"attributes": map[string]string{"type": "PlatformEventChannelMember"}}
+		for _, n := range names {
+			switch n = strings.TrimSpace(n); strings.ToLower(n) {
+			case "eventchannel":
+				record["EventChannel"] = channel
+			case "selectedentity":
+				record["SelectedEntity"] = changeEvent(o)
+			}
+		}
+		records = append(records, record)
+	}
+	for _, o := range c.opt.Schema.Objects {
+		if !o.Event() && !o.ReadOnly && !among(p.Unselected, o.Name) {
+			add("ChangeEvents", o)
+		}
+	}
+	for _, channel := range c.opt.Schema.Channels {
+		for _, m := range channel.Members {
+			if o := c.opt.Schema.Object(m); o != nil && !o.Event() {
+				add(channel.Name, o)
+			}
+		}
+	}
+	return reply(http.StatusOK, map[string]any{
+		"size": len(records), "totalSize": len(records), "done": true, "queryLocator": nil, "entityTypeName": "PlatformEventChannelMember", "records": records,
+	})
+}
+
+func changeEvent(o *schema.Object) string {
+	if custom, ok := strings.CutSuffix(o.Name, "__c"); ok {
+		return custom + "__ChangeEvent"
+	}
+	return o.Name + "ChangeEvent"
+}
