@@ -35,6 +35,7 @@ type item struct {
 type batch struct {
 	d       *Deliverer
 	object  golden.Object
+	lease   time.Duration // how long the marks are ours; zero means Config.Lease
 	claimed []store.Claimed
 	items   []*item
 	// until is when the system is called again, if a whole call failed.
@@ -45,6 +46,7 @@ type batch struct {
 func (b *batch) claim(ctx context.Context) error {
 	d := b.d
 	system := d.System()
+	lease := max(b.lease, d.cfg.Lease)
 	// Nothing due is the common case and needs no transaction.
 	if due, err := d.store.Read().Due(ctx, system, b.object, d.now()); err != nil || !due {
 		return err
@@ -57,7 +59,7 @@ func (b *batch) claim(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		claimed, err := tx.Claim(ctx, system, b.object, now, d.cfg.Lease, d.cfg.BatchSize)
+		claimed, err := tx.Claim(ctx, system, b.object, now, lease, d.cfg.BatchSize)
 		if err != nil || len(claimed) == 0 {
 			return err
 		}

@@ -45,6 +45,11 @@ type Config struct {
 	RetryMax time.Duration `conf:"retry_max" help:"longest wait before a failed delivery is tried again"`
 	// ParentWait is how long a contact waits before its customer is looked for again; 5 s.
 	ParentWait time.Duration `conf:"parent_wait" help:"how long a contact waits for its customer before looking again"`
+	// BulkFrom is the backlog of one kind of record from which a system that can take many records at once is given them so;
+	// 2,000. BulkSize is how many it is given at most; 10,000. BulkTimeout bounds that; 15 min.
+	BulkFrom    int           `conf:"bulk_from" help:"backlog from which records are written by bulk loads, where the system has them"`
+	BulkSize    int           `conf:"bulk_size" help:"greatest number of records in one bulk load"`
+	BulkTimeout time.Duration `conf:"bulk_timeout" help:"time limit of one bulk load"`
 	// MaxInternal is how often a record may fail for a reason nobody classified before it becomes a dead letter; 5.
 	MaxInternal int `conf:"max_internal" help:"unclassified failures of one record before it becomes a dead letter"`
 }
@@ -54,6 +59,7 @@ func DefaultConfig() Config {
 	return Config{
 		BatchSize: source.MaxWrites, Lease: 90 * time.Second, Timeout: time.Minute, Poll: time.Second,
 		RetryMin: time.Second, RetryMax: 15 * time.Minute, ParentWait: 5 * time.Second, MaxInternal: 5,
+		BulkFrom: 2000, BulkSize: 10_000, BulkTimeout: 15 * time.Minute,
 	}
 }
 
@@ -69,13 +75,16 @@ func (c Config) withDefaults() Config {
 		{&c.RetryMin, &d.RetryMin},
 		{&c.RetryMax, &d.RetryMax},
 		{&c.ParentWait, &d.ParentWait},
+		{&c.BulkTimeout, &d.BulkTimeout},
 	} {
 		if *f.have <= 0 {
 			*f.have = *f.def
 		}
 	}
-	if c.MaxInternal <= 0 {
-		c.MaxInternal = d.MaxInternal
+	for _, f := range []struct{ have, def *int }{{&c.MaxInternal, &d.MaxInternal}, {&c.BulkFrom, &d.BulkFrom}, {&c.BulkSize, &d.BulkSize}} {
+		if *f.have <= 0 {
+			*f.have = *f.def
+		}
 	}
 	return c
 }
@@ -117,6 +126,7 @@ type Deliverer struct {
 	marked  func()
 	backoff retry.Backoff
 	wake    chan struct{}
+	full    bool // the last batch was as large as it could be: there may be many more
 
 	mu     sync.Mutex
 	status Status
@@ -210,7 +220,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	return nil
 }
 
-// Step delivers one batch, customers before contacts, and returns how many marks it worked on; zero when nothing is
+// Step delivers one batch or bulk load, customers before contacts, and returns how many marks it worked on; zero when nothing is
 // due or deliveries to the system have to wait. An error is about the database only.
 func (d *Deliverer) Step(ctx context.Context) (int, error) {
 	open, err := d.gate(ctx)
@@ -218,7 +228,10 @@ func (d *Deliverer) Step(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	for _, obj := range golden.Objects() {
-		n, err := d.batch(ctx, obj)
+		n, err := d.wave(ctx, obj)
+		if n == 0 && err == nil {
+			n, err = d.batch(ctx, obj)
+		}
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -254,6 +267,7 @@ func (d *Deliverer) batch(ctx context.Context, obj golden.Object) (int, error) {
 	if err := b.claim(ctx); err != nil || len(b.claimed) == 0 {
 		return 0, err
 	}
+	d.full = len(b.claimed) >= d.cfg.BatchSize
 	if len(b.items) > 0 {
 		ctx, span := d.tracer.Start(ctx, "send "+d.System(), trace.WithSpanKind(trace.SpanKindProducer), trace.WithLinks(b.links()...),
 			trace.WithAttributes(attribute.String(telemetry.KeySystem, d.System()), attribute.Int(telemetry.KeyCount, len(b.items))))

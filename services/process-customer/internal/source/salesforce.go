@@ -25,9 +25,10 @@ type Salesforce struct {
 	contacts salesforcev1.ContactServiceClient
 	cases    salesforcev1.CaseServiceClient
 	changes  salesforcev1.ChangeServiceClient
+	records  salesforcev1.RecordServiceClient
 }
 
-var _ System = (*Salesforce)(nil)
+var _ Loader = (*Salesforce)(nil)
 
 // NewSalesforce returns the system under the configured name. The connection stays the caller's.
 func NewSalesforce(name string, conn grpc.ClientConnInterface) *Salesforce {
@@ -37,6 +38,7 @@ func NewSalesforce(name string, conn grpc.ClientConnInterface) *Salesforce {
 		contacts: salesforcev1.NewContactServiceClient(conn),
 		cases:    salesforcev1.NewCaseServiceClient(conn),
 		changes:  salesforcev1.NewChangeServiceClient(conn),
+		records:  salesforcev1.NewRecordServiceClient(conn),
 	}
 }
 

@@ -140,6 +140,15 @@ type System interface {
 	Upsert(ctx context.Context, obj golden.Object, writes []Write) ([]Result, error)
 }
 
+// Loader is a System that takes any number of writes at once, in fewer calls of its vendor than Upsert would need.
+type Loader interface {
+	System
+	// Load writes records by external id; the writes have no record id, and each an external id of its own. Results are in
+	// the order of writes; a write whose outcome did not come has the reason as its error. An error means that the whole
+	// load failed, as for Upsert.
+	Load(ctx context.Context, obj golden.Object, writes []Write) ([]Result, error)
+}
+
 // OutcomeKnown reports whether err, returned by Upsert for the whole call or for one record, proves that nothing was
 // written. After any other error the write may have been made, or may still be made.
 func OutcomeKnown(err error) bool {

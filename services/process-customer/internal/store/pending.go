@@ -179,6 +179,15 @@ func (r Reader) Due(ctx context.Context, system string, obj golden.Object, now t
 	return due, err
 }
 
+// DueAtLeast reports whether n marks or more of a kind may be claimed now. It looks at no more than n.
+func (r Reader) DueAtLeast(ctx context.Context, system string, obj golden.Object, now time.Time, n int) (bool, error) {
+	have := 0
+	err := r.query(ctx, "count due deliveries", `SELECT COUNT(*) FROM (
+			SELECT 1 FROM pending WHERE system = $1 AND object = $2 AND due_us <= $3 AND lease_until_us <= $3 LIMIT $4) AS due`,
+		[]any{system, string(obj), db.Micros(now), n}, func(rows *sql.Rows) error { return rows.Scan(&have) })
+	return have >= n, err
+}
+
 // NextDue returns when the next mark of a system becomes due; the zero time when nothing waits.
 func (r Reader) NextDue(ctx context.Context, system string) (time.Time, error) {
 	var us sql.NullInt64

@@ -399,6 +399,11 @@ func pending(t *testing.T, s *store.Store) {
 	due, err := s.Read().Due(t.Context(), system, golden.Customer, at(0))
 	require.NoError(t, err)
 	require.True(t, due)
+	for n, want := range map[int]bool{1: true, 2: false} {
+		enough, err := s.Read().DueAtLeast(t.Context(), system, golden.Customer, at(0), n)
+		require.NoError(t, err)
+		require.Equal(t, want, enough, n)
+	}
 	first := claim(at(1))
 	require.Len(t, first, 1, "ten edits are one delivery")
 	require.Equal(t, at(0), first[0].First)

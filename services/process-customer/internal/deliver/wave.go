@@ -1,0 +1,143 @@
+package deliver
+
+import (
+	"context"
+	"log/slog"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+)
+
+// wave delivers a large backlog to a system that takes many records at once: several batches are claimed, each in its own
+// transaction, sent as one load, and recorded batch by batch. It returns 0 when the backlog is not large or the system
+// takes only batches.
+func (d *Deliverer) wave(ctx context.Context, obj golden.Object) (int, error) {
+	loader, ok := d.system.(source.Loader)
+	if !ok || !d.full {
+		return 0, nil
+	}
+	deep, err := d.store.Read().DueAtLeast(ctx, d.System(), obj, d.now(), d.cfg.BulkFrom)
+	if err != nil || !deep {
+		return 0, err
+	}
+	var batches []*batch
+	n := 0
+	for n < d.cfg.BulkSize {
+		b := &batch{d: d, object: obj, lease: d.cfg.BulkTimeout + d.cfg.Lease}
+		if err := b.claim(ctx); err != nil {
+			if n == 0 {
+				return 0, err
+			}
+			d.log.WarnContext(ctx, "bulk load is smaller than it could be", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
+			break // what is claimed goes first; the next step meets the error again
+		}
+		if len(b.claimed) == 0 {
+			break
+		}
+		n += len(b.claimed)
+		if len(b.items) > 0 {
+			batches = append(batches, b)
+		}
+	}
+	if len(batches) == 0 {
+		return n, nil
+	}
+	ctx, span := d.tracer.Start(ctx, "load "+d.System(), trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithAttributes(attribute.String(telemetry.KeySystem, d.System()), attribute.Int(telemetry.KeyCount, n)))
+	defer span.End()
+	d.load(ctx, loader, obj, batches)
+	for _, b := range batches {
+		if err := b.record(ctx); err != nil {
+			return 0, err
+		}
+		if err := b.readAgain(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// load sends the items of all batches: those that the system does not have as one load, the others in calls of their batch,
+// because a load knows records by external id only.
+func (d *Deliverer) load(ctx context.Context, loader source.Loader, obj golden.Object, batches []*batch) {
+	var fresh []*item
+	seen := map[string]bool{}
+	for _, b := range batches {
+		var known []*item
+		for _, it := range b.items {
+			key := it.plan.Write.ExternalID
+			if it.plan.Write.Ref.RecordID != "" || key == "" || seen[key] {
+				known = append(known, it)
+				continue
+			}
+			seen[key] = true
+			fresh = append(fresh, it)
+		}
+		if len(known) > 0 {
+			b.send(ctx, known)
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	writes := make([]source.Write, len(fresh))
+	for i, it := range fresh {
+		writes[i] = it.plan.Write
+		it.called = true
+	}
+	bounded, cancel := context.WithTimeout(ctx, d.cfg.BulkTimeout)
+	defer cancel()
+	results, err := loader.Load(bounded, obj, writes)
+	if err == nil && len(results) != len(writes) {
+		err = fault.New(fault.Internal, "RESULTS_MISSING", "%d results for %d writes", len(results), len(writes))
+	}
+	written := 0
+	for i := range results {
+		if err == nil {
+			fresh[i].result = results[i]
+			if results[i].Err == nil {
+				written++
+			}
+		}
+	}
+	d.called(err, written)
+	if err != nil {
+		d.loadFailed(ctx, batches, fresh, err)
+	}
+}
+
+// loadFailed deals with a load that failed as a whole: when the system does not take it as a load, its records go in batches.
+func (d *Deliverer) loadFailed(ctx context.Context, batches []*batch, fresh []*item, err error) {
+	d.log.WarnContext(ctx, "bulk load failed", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.Precondition, fault.Unimplemented, fault.NotFound, fault.Forbidden:
+		of := map[*item]bool{}
+		for _, it := range fresh {
+			of[it] = true
+		}
+		for _, b := range batches {
+			var items []*item
+			for _, it := range b.items {
+				if of[it] {
+					items = append(items, it)
+				}
+			}
+			if len(items) > 0 {
+				b.send(ctx, items)
+			}
+		}
+		return
+	}
+	until := d.pause(err)
+	for _, b := range batches {
+		b.until = until
+	}
+	for _, it := range fresh {
+		it.result, it.whole = source.Result{Err: err}, true
+	}
+}
