@@ -50,6 +50,9 @@ type Store struct {
 	// KeySecret hides idempotency keys and callers in the database; at least 16 bytes. Empty: the service makes one and
 	// keeps it in the database, which hides them from nobody who can read all of it.
 	KeySecret conf.Secret `conf:"key_secret" help:"hides idempotency keys in the database, 16 bytes or more; empty keeps one in the database"`
+	// KeyLease is how long a call that holds a key is believed to be alive without a sign of life: as long as a key is
+	// blocked after a crash.
+	KeyLease time.Duration `conf:"key_lease" help:"how long a crashed call blocks its idempotency key, 1s to 5m"`
 	// Retention is how long settled changes stay in the inbox, where a repeated delivery of one is recognised.
 	Retention time.Duration `conf:"retention" help:"how long settled changes are kept, at least as long as the systems repeat them"`
 }
@@ -68,7 +71,7 @@ func DefaultConfig() Config {
 	s.Listen, s.Ops = "127.0.0.1:9301", "127.0.0.1:9391"
 	return Config{
 		Serve: s, Telemetry: telemetry.DefaultConfig(),
-		Store:      Store{DSN: "sqlite:customer.db", Retention: 14 * 24 * time.Hour},
+		Store:      Store{DSN: "sqlite:customer.db", KeyLease: 30 * time.Second, Retention: 14 * 24 * time.Hour},
 		Salesforce: System{Target: "127.0.0.1:9101"}, ERP: System{Target: "127.0.0.1:9201"},
 		BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(),
 	}
@@ -90,6 +93,9 @@ func (c Config) Validate() error {
 	}
 	if n := len(c.Store.KeySecret.Reveal()); n > 0 && n < 16 {
 		add("store.key_secret", errors.New("want at least 16 bytes"))
+	}
+	if l := c.Store.KeyLease; l != 0 && (l < time.Second || l > 5*time.Minute) {
+		add("store.key_lease", errors.New("want 1s to 5m"))
 	}
 	if c.Store.Retention != 0 && c.Store.Retention < 24*time.Hour {
 		add("store.retention", errors.New("want at least 24h"))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
@@ -76,6 +77,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer closing(&err, stop)
 	crmConn, err := serve.Dial(cfg.Salesforce.Target, serve.ClientOptions{
 		TLS: cfg.Salesforce.TLS, Telemetry: tel, Services: source.SalesforceServices(), CallerName: Name,
+		Unary: []grpc.UnaryClientInterceptor{priority.UnaryClient(priority.Sync)},
 	})
 	if err != nil {
 		return err
@@ -111,7 +113,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return serve.Run(ctx, serve.Service{
 		Name: Name, Config: cfg.Serve, Telemetry: tel,
 		Register: func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) },
-		Unary:    []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource})},
+		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
+			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Lease: cfg.Store.KeyLease,
+		})},
 		Loops:    loops(eng, records, answers, cfg.Store.Retention, tel.Log),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,

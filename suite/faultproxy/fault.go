@@ -19,6 +19,8 @@ const (
 	Down Kind = "down"
 	// Delay holds a call back before it is passed on.
 	Delay Kind = "delay"
+	// HoldAnswer lets the callee do its work and holds its answer back before it is passed on.
+	HoldAnswer Kind = "hold_answer"
 )
 
 // Fault is one thing that goes wrong.
@@ -32,7 +34,7 @@ type Fault struct {
 	Method string
 	// Times is how often the fault hits before it is spent; zero means until it is cleared.
 	Times int
-	// Delay is how long a call is held back; only for Kind Delay.
+	// Delay is how long a call, or its answer, is held back; only for Kind Delay and HoldAnswer.
 	Delay time.Duration
 	// Hits counts the calls the fault has hit.
 	Hits int
@@ -56,12 +58,12 @@ func (f Fault) check() error {
 		if f.Delay != 0 {
 			return &FaultError{"delay_ms", "only a delay has one"}
 		}
-	case Delay:
+	case Delay, HoldAnswer:
 		if f.Delay <= 0 {
 			return &FaultError{"delay_ms", "must be positive"}
 		}
 	default:
-		return &FaultError{"kind", fmt.Sprintf("%q is none of lose_ack, down, delay", string(f.Kind))}
+		return &FaultError{"kind", fmt.Sprintf("%q is none of lose_ack, down, delay, hold_answer", string(f.Kind))}
 	}
 	if f.Times < 0 {
 		return &FaultError{"times", "must not be negative"}

@@ -139,7 +139,7 @@ func (p *Proxy) handle(_ any, in grpc.ServerStream) error {
 
 	fault, err := p.before(ctx, method)
 	if err == nil {
-		err = p.forward(outgoing(ctx), in, method, fault.Kind == LoseAck)
+		err = p.forward(outgoing(ctx), in, method, fault)
 	}
 	if errors.Is(context.Cause(ctx), errDown) {
 		err = status.Error(codes.Unavailable, errDown.Error())
@@ -166,20 +166,28 @@ func (p *Proxy) before(ctx context.Context, method string) (Fault, error) {
 	case Down:
 		return fault, status.Error(codes.Unavailable, errDown.Error())
 	case Delay:
-		timer := time.NewTimer(fault.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return fault, status.FromContextError(ctx.Err()).Err()
-		}
+		return fault, hold(ctx, fault.Delay)
+	case LoseAck, HoldAnswer: // on the way back
 	}
 	return fault, nil
 }
 
-// forward pumps both directions. With lose set the callee's answer is read to its end and dropped: the callee has then
-// finished its work. An error of the callee is passed on even then, because it proves nothing was done.
-func (p *Proxy) forward(ctx context.Context, in grpc.ServerStream, method string, lose bool) error {
+func hold(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+// forward pumps both directions. With LoseAck the callee's answer is read to its end and dropped: the callee has then
+// finished its work. An error of the callee is passed on even then, because it proves nothing was done. With HoldAnswer the
+// answer has arrived here and waits.
+func (p *Proxy) forward(ctx context.Context, in grpc.ServerStream, method string, fault Fault) error {
+	lose, held := fault.Kind == LoseAck, fault.Kind != HoldAnswer
 	out, err := p.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 	if err != nil {
 		return err
@@ -208,6 +216,12 @@ func (p *Proxy) forward(ctx context.Context, in grpc.ServerStream, method string
 				return nil
 			}
 			return err
+		}
+		if !held {
+			held = true
+			if err := hold(ctx, fault.Delay); err != nil {
+				return err
+			}
 		}
 		if err := in.SendMsg(&f); err != nil {
 			return err

@@ -141,6 +141,28 @@ func TestProxy(t *testing.T) {
 		require.Empty(t, header)
 	})
 
+	t.Run("a held answer comes late, and the callee has done its work before", func(t *testing.T) {
+		t.Parallel()
+		c, p, client := setup(t, Fault{Kind: HoldAnswer, Delay: time.Hour, Method: "Unary*", Times: 1})
+		ctx, leave := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, err := client.UnaryCall(ctx, &grpc_testing.SimpleRequest{})
+			done <- err
+		}()
+		require.Eventually(t, func() bool { return c.commits.Load() == 1 }, 20*time.Second, time.Millisecond)
+		require.Equal(t, 1, p.Faults()[0].Hits)
+		select {
+		case err := <-done:
+			require.Fail(t, "the answer was not held", "%v", err)
+		default:
+		}
+		leave()
+		require.Equal(t, codes.Canceled, status.Code(<-done))
+		_, err := p.Set(Fault{Kind: HoldAnswer})
+		require.Error(t, err, "for how long?")
+	})
+
 	t.Run("a lost acknowledgement is unavailable to the caller and committed by the callee", func(t *testing.T) {
 		t.Parallel()
 		c, p, client := setup(t, Fault{Kind: LoseAck, Method: "Unary*", Times: 1})

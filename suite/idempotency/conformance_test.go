@@ -1,0 +1,367 @@
+package idempotency_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
+	"github.com/selfsame-io/selfsame/suite"
+	"github.com/selfsame-io/selfsame/suite/remote"
+)
+
+// TestConformance is the part of the table of idempotency that needs real processes: the cases run one after another
+// against one suite, because each of them kills or stops what the others stand on.
+func TestConformance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one of the long tests: make check runs it")
+	}
+	t.Parallel()
+	w := setup(t, true)
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T, w *world)
+	}{
+		{"F-01 killed before it claimed: the retry is executed", killedBeforeClaim},
+		{"F-02 killed after it claimed and before the effect: the retry waits for the lease, not for the record", killedBeforeEffect},
+		{"F-03 killed after the effect: the retry finds it", killedAfterEffect},
+		{"F-12 killed after the answer was stored: the retry gets it", killedAfterAnswer},
+		{"F-15 stopped in order while fifty calls run: none is lost and none is done twice", stoppedInOrder},
+		{"F-16 the edge is killed while it waits for the answer: another finds it", killedEdge},
+		{"F-18 everything is down for longer than the lease: the work comes to its end", allDown},
+		{"G-06 the answer of the ERP is lost: the retry finds the order", lostAnswer},
+		{"I-05 one system takes the customer and the other fails: each has it once in the end", halfDelivered},
+		{"J-09 a rolling restart under load fails no call for good", rollingRestart},
+		{"E-11 two keys for one business object: one object", oneObject},
+		{"O-07 two taps with two keys: the customer is found, not made again", oneObject},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, w) })
+	}
+}
+
+// once proves that an order was placed once, and that a further retry gets the same answer.
+func (w *world) once(t *testing.T, in intent, a answer) {
+	t.Helper()
+	require.Equal(t, 201, a.status)
+	again := w.until(t, in)
+	require.True(t, again.replayed)
+	require.Equal(t, string(a.body), string(again.body))
+	require.Equal(t, a.location, again.location)
+	require.Equal(t, 1, w.orders(t)[in.name], in.name)
+}
+
+// sending sends an intent and gives up when the test says so.
+func (w *world) sending(t *testing.T, in intent) (result <-chan error, leave func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		a, err := w.send(ctx, in)
+		if err == nil {
+			err = fmt.Errorf("answered %d", a.status)
+		}
+		done <- err
+	}()
+	return done, cancel
+}
+
+func killedBeforeClaim(t *testing.T, w *world) {
+	in := w.order(w.buyers[0])
+	require.NoError(t, w.suite.Kill(suite.ProcessCustomer))
+	a, err := w.send(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, 503, a.status)
+	require.True(t, a.retry)
+	require.NoError(t, w.suite.StartService(t.Context(), suite.ProcessCustomer))
+	a = w.until(t, in)
+	require.False(t, a.replayed)
+	w.once(t, in, a)
+}
+
+func killedBeforeEffect(t *testing.T, w *world) {
+	hits := w.fault(t, remote.Fault{Kind: "delay", Method: "CreateOrder", Times: 1, DelayMS: 60_000})
+	in := w.order(w.buyers[0])
+	first, leave := w.sending(t, in)
+	defer leave()
+	require.Eventually(t, func() bool { return hits() == 1 }, patience, 5*time.Millisecond)
+	killed := time.Now()
+	w.again(t, suite.ProcessCustomer)
+	<-first
+	require.Zero(t, w.orders(t)[in.name], "it was killed before the effect")
+	refused := 0
+	for {
+		a, err := w.send(t.Context(), in)
+		if err == nil && a.status < 300 {
+			w.once(t, in, a)
+			break
+		}
+		if err == nil && a.code == "IDEMPOTENCY_IN_PROGRESS" {
+			refused++
+		}
+		require.Less(t, time.Since(killed), time.Minute, "a key is not blocked for longer than the lease")
+	}
+	require.EqualValues(t, 2, w.newest(t, "PlaceOrder").GetAttempt())
+	t.Logf("blocked for %v, refused %d times", time.Since(killed).Round(time.Millisecond), refused)
+}
+
+func killedAfterEffect(t *testing.T, w *world) {
+	w.fault(t, remote.Fault{Kind: "hold_answer", Method: "CreateOrder", Times: 1, DelayMS: 60_000})
+	in := w.order(w.buyers[1])
+	first, leave := w.sending(t, in)
+	defer leave()
+	require.Eventually(t, func() bool { return w.orders(t)[in.name] == 1 }, patience, 5*time.Millisecond)
+	w.again(t, suite.ProcessCustomer)
+	<-first
+	a := w.until(t, in)
+	require.False(t, a.replayed, "no answer had been stored")
+	w.once(t, in, a)
+}
+
+func killedAfterAnswer(t *testing.T, w *world) {
+	w.fault(t, remote.Fault{Kind: "hold_answer", Method: "CreateOrder", Times: 1, DelayMS: 300})
+	in := w.order(w.buyers[2])
+	first, leave := w.sending(t, in)
+	require.Eventually(t, func() bool { return w.orders(t)[in.name] == 1 }, patience, 5*time.Millisecond)
+	leave() // nobody hears the answer
+	require.Error(t, <-first)
+	require.Eventually(t, func() bool {
+		k := w.newest(t, "PlaceOrder")
+		return k.GetState() == idempotencyv1.KeyState_KEY_STATE_DONE && k.GetOk()
+	}, patience, 5*time.Millisecond)
+	w.again(t, suite.ProcessCustomer)
+	a := w.until(t, in)
+	require.True(t, a.replayed)
+	w.once(t, in, a)
+}
+
+func stoppedInOrder(t *testing.T, w *world) {
+	hits := w.fault(t, remote.Fault{Kind: "delay", Method: "CreateOrder", Times: 50, DelayMS: 200})
+	intents := make([]intent, 50)
+	answers := make([]answer, 50)
+	var calls sync.WaitGroup
+	for i := range intents {
+		intents[i] = w.order(w.buyers[i%len(w.buyers)])
+		calls.Go(func() {
+			var err error
+			if answers[i], _, err = w.persist(t.Context(), intents[i], nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return hits() >= 10 }, patience, time.Millisecond)
+	require.NoError(t, w.suite.StopService(suite.ProcessCustomer))
+	require.NoError(t, w.suite.StartService(t.Context(), suite.ProcessCustomer))
+	calls.Wait()
+	for i, in := range intents {
+		w.same(t, in, answers[i])
+	}
+	w.placedOnce(t, intents)
+}
+
+// same proves that a retry gets the same answer.
+func (w *world) same(t *testing.T, in intent, a answer) {
+	t.Helper()
+	again := w.until(t, in)
+	require.True(t, again.replayed, in.name)
+	require.Equal(t, string(a.body), string(again.body), in.name)
+}
+
+func (w *world) placedOnce(t *testing.T, intents []intent) {
+	t.Helper()
+	placed := w.orders(t)
+	for _, in := range intents {
+		require.Equal(t, 1, placed[in.name], in.name)
+	}
+}
+
+func killedEdge(t *testing.T, w *world) {
+	w.fault(t, remote.Fault{Kind: "hold_answer", Method: "CreateOrder", Times: 1, DelayMS: 500})
+	in := w.order(w.buyers[3])
+	first, leave := w.sending(t, in)
+	defer leave()
+	require.Eventually(t, func() bool { return w.orders(t)[in.name] == 1 }, patience, 5*time.Millisecond)
+	w.again(t, suite.ExperienceMobile)
+	require.Error(t, <-first)
+	a := w.until(t, in)
+	require.True(t, a.replayed, "the call below went on without its caller")
+	w.once(t, in, a)
+}
+
+func allDown(t *testing.T, w *world) {
+	w.fault(t, remote.Fault{Kind: "hold_answer", Method: "CreateOrder", Times: 1, DelayMS: 60_000})
+	order, customer := w.order(w.buyers[0]), w.customer("All Down")
+	first, leave := w.sending(t, order)
+	defer leave()
+	require.Eventually(t, func() bool { return w.orders(t)[order.name] == 1 }, patience, 5*time.Millisecond)
+	w.until(t, customer)
+	services := []string{suite.ProcessCustomer, suite.ExperienceMobile, suite.SystemERP, suite.SystemSalesforce}
+	for _, s := range services {
+		require.NoError(t, w.suite.Kill(s))
+	}
+	<-first
+	timer := time.NewTimer(2 * lease)
+	<-timer.C
+	for _, s := range services {
+		require.NoError(t, w.suite.StartService(t.Context(), s))
+	}
+	w.settle(t) // the customer reaches both systems without anybody asking again
+	require.Equal(t, 1, w.customers(t)[customer.name])
+	w.once(t, order, w.until(t, order))
+}
+
+func lostAnswer(t *testing.T, w *world) {
+	hits := w.fault(t, remote.Fault{Kind: "lose_ack", Method: "CreateOrder", Times: 2})
+	in := w.order(w.buyers[1])
+	a := w.until(t, in)
+	require.Equal(t, 2, hits())
+	w.once(t, in, a)
+}
+
+func halfDelivered(t *testing.T, w *world) {
+	hits := w.fault(t, remote.Fault{Kind: "lose_ack", Method: "BatchUpsertCustomers", Times: 2})
+	in := w.customer("Half Delivered")
+	a := w.until(t, in)
+	require.Eventually(t, func() bool { return hits() == 2 }, patience, 10*time.Millisecond)
+	w.settle(t)
+	require.Equal(t, 1, w.customers(t)[in.name])
+	w.same(t, in, a)
+}
+
+func rollingRestart(t *testing.T, w *world) {
+	ctx, stop := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	var intents []intent
+	var calls sync.WaitGroup
+	var tries atomic.Int64
+	calls.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			in := w.order(w.buyers[n%len(w.buyers)])
+			mu.Lock()
+			intents = append(intents, in)
+			mu.Unlock()
+			calls.Go(func() {
+				if _, interrupted, err := w.persist(t.Context(), in, nil); err != nil {
+					t.Error(err)
+				} else {
+					tries.Add(int64(interrupted))
+				}
+			})
+		}
+	})
+	sent := func() int { mu.Lock(); defer mu.Unlock(); return len(intents) }
+	for sent() < 200 {
+		for _, s := range []string{suite.ProcessCustomer, suite.ExperienceMobile, suite.SystemERP} {
+			require.NoError(t, w.suite.StopService(s))
+			require.NoError(t, w.suite.StartService(t.Context(), s))
+		}
+	}
+	stop()
+	calls.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	w.placedOnce(t, intents)
+	t.Logf("%d orders through a rolling restart, %d tries were interrupted", len(intents), tries.Load())
+}
+
+func oneObject(t *testing.T, w *world) {
+	name := w.customer("One Object").name
+	tax := fmt.Sprintf("DE%09d", w.serial.Load())
+	var made [8]answer
+	var calls sync.WaitGroup
+	for i := range made {
+		in := w.newIntent("/v1/customers", map[string]any{"name": name, "taxId": tax})
+		calls.Go(func() {
+			var err error
+			if made[i], _, err = w.persist(t.Context(), in, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+	created := 0
+	for _, a := range made {
+		if a.status == http.StatusCreated {
+			created++
+		}
+	}
+	require.Equal(t, 1, created, "one made it, the others were told that it exists")
+	list, err := w.demo.Customers.ListCustomers(t.Context(), &customerv1.ListCustomersRequest{NamePrefix: name})
+	require.NoError(t, err)
+	require.Len(t, list.GetCustomers(), 1)
+	w.settle(t)
+	require.Equal(t, 1, w.customers(t)[name])
+}
+
+// TestAThousandCallsWithOneKey sends one order a thousand times at once: one execution, a thousand equal answers.
+func TestAThousandCallsWithOneKey(t *testing.T) {
+	t.Parallel()
+	const calls = 1000
+	w := setup(t, false)
+	in := w.order(w.buyers[0])
+	var bodies [calls]string
+	var all sync.WaitGroup
+	var replayed atomic.Int64
+	for i := range calls {
+		all.Go(func() {
+			a, _, err := w.persist(t.Context(), in, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			bodies[i] = string(a.body)
+			if a.replayed {
+				replayed.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	for _, b := range bodies {
+		require.Equal(t, bodies[0], b)
+	}
+	require.EqualValues(t, calls-1, replayed.Load(), "all but one were replays")
+	require.Equal(t, 1, w.orders(t)[in.name])
+	var through struct{ Totals map[string]int }
+	_, err := w.demo.JSON(t.Context(), http.MethodGet, w.demo.State.Control+"/calls", nil, &through)
+	require.NoError(t, err)
+	require.Equal(t, 1, through.Totals["/selfsame.erp.v1.OrderService/CreateOrder"], "the ERP was called once")
+}
+
+// TestCallersDoNotShareKeys sends one order under one key as two users: each has its own.
+func TestCallersDoNotShareKeys(t *testing.T) {
+	t.Parallel()
+	w := setup(t, false)
+	in := w.order(w.buyers[0])
+	seen := map[string]bool{}
+	for _, user := range []string{"ada", "bob"} {
+		token, err := w.demo.Token(t.Context(), user, "customers.read customers.write", time.Hour)
+		require.NoError(t, err)
+		for try := range 2 {
+			a, err := w.send(t.Context(), in, token)
+			require.NoError(t, err)
+			require.Equal(t, 201, a.status, string(a.body))
+			require.Equal(t, try == 1, a.replayed)
+			seen[a.location] = true
+		}
+	}
+	require.Len(t, seen, 2, "two orders")
+	require.Equal(t, 2, w.orders(t)[in.name])
+	poor, err := w.demo.Token(t.Context(), "ada", "customers.read", time.Hour)
+	require.NoError(t, err)
+	a, err := w.send(t.Context(), in, poor)
+	require.NoError(t, err)
+	require.Equal(t, 403, a.status, "who may no longer order does not see the old order")
+}
