@@ -70,3 +70,7 @@ func fateOf(err error, successOnly bool) fate {
 		return fateUncertain
 	}
 }
+
+// MayHaveExecuted reports whether err leaves open if the effect happened: it is of kind Uncertain, or of a kind that does not
+// say, and nobody marked it with NotExecuted or Final.
+func MayHaveExecuted(err error) bool { return err != nil && fateOf(err, false) == fateUncertain }
