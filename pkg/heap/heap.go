@@ -6,8 +6,10 @@
 // happens. So the percentage is raised only while collections follow each other closely, only as far as a heap of a
 // given size, and goes back to what it was once they do not. A heap that is larger by itself is left alone.
 //
-// The invariant: the percentage is never below the one the process began with. It is the process's own, so this is for
-// programs; GOMEMLIMIT works as ever. An operator who sets GOGC has decided: then nothing is done.
+// The invariant: the percentage is never below the one the process began with, and while it is raised, what Go maps is
+// softly limited to twice the lent size, so that a heap that suddenly grows is not multiplied before the next look at it.
+// Both belong to the whole process, so this is for programs. An operator who sets GOGC has decided: then nothing is
+// done; one who sets GOMEMLIMIT keeps that limit.
 package heap
 
 import (
@@ -21,6 +23,7 @@ import (
 
 const (
 	goDefault = 100 // percent
+	mostLent  = 400 // percent
 	// closeTogether and farApart are times between two collections: below the first a process is busy, above the second
 	// it no longer is. They differ, so that a load in between does not lend and take back in turn.
 	closeTogether = time.Second
@@ -35,12 +38,16 @@ func Lend(busy int64) (stop func()) {
 		return func() {}
 	}
 	l := &lender{busy: uint64(busy), percent: goDefault, last: time.Now()}
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		l.limit = 2 * busy
+	}
 	l.await()
 	return l.stop
 }
 
 type lender struct {
-	busy uint64
+	busy  uint64
+	limit int64 // of what Go maps, while something is lent; 0 if the operator has set one
 
 	mu      sync.Mutex
 	percent int
@@ -68,17 +75,29 @@ func (l *lender) collected() {
 	l.last = now
 	// Setting it stops the world for a moment, so not for a trifle.
 	if d := want - l.percent; d != 0 && (want == goDefault || d > l.percent/8 || -d > l.percent/8) {
-		debug.SetGCPercent(want)
-		l.percent = want
+		l.set(want)
 	}
 	l.await()
+}
+
+// set changes the percentage, and the limit with it.
+func (l *lender) set(percent int) {
+	if was := l.percent > goDefault; l.limit > 0 && was != (percent > goDefault) {
+		limit := l.limit
+		if was {
+			limit = math.MaxInt64
+		}
+		debug.SetMemoryLimit(limit)
+	}
+	debug.SetGCPercent(percent)
+	l.percent = percent
 }
 
 func (l *lender) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.stopped && l.percent != goDefault {
-		debug.SetGCPercent(goDefault)
+		l.set(goDefault)
 	}
 	l.stopped = true
 }
@@ -97,7 +116,7 @@ func (l *lender) decide(apart time.Duration, s size) int {
 	}
 	// Go collects when what was allocated since is this share of live heap and roots.
 	share := 100 * float64(l.busy-s.live) / float64(max(1, s.live+s.roots))
-	return int(min(max(share, goDefault), math.MaxInt16))
+	return int(min(max(share, goDefault), mostLent))
 }
 
 func read() size {

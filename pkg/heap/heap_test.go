@@ -1,6 +1,7 @@
 package heap
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -20,13 +21,13 @@ func TestDecide(t *testing.T) {
 		want   int
 	}{
 		"a process that collects seldom gets nothing":            {goDefault, closeTogether, size{live: 4 * mb}, goDefault},
-		"a busy one may grow to the given size":                  {goDefault, closeTogether / 2, size{live: 4 * mb}, 700},
+		"a busy one may grow to the given size":                  {goDefault, closeTogether / 2, size{live: 8 * mb}, 300},
 		"stacks and globals count as Go counts them":             {goDefault, 0, size{live: 4 * mb, roots: 4 * mb}, 350},
-		"it keeps what was lent while it is somewhat busy":       {700, farApart - 1, size{live: 4 * mb}, 700},
+		"it keeps what was lent while it is somewhat busy":       {300, farApart - 1, size{live: 8 * mb}, 300},
 		"it gives back once it is not":                           {700, farApart, size{live: 4 * mb}, goDefault},
 		"a heap that would grow further by itself is left alone": {700, 0, size{live: 20 * mb}, goDefault},
 		"and so is one that is larger already":                   {700, 0, size{live: 100 * mb}, goDefault},
-		"an empty heap does not make it boundless":               {goDefault, 0, size{}, 1<<15 - 1},
+		"an empty heap does not make it boundless":               {goDefault, 0, size{}, mostLent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -39,6 +40,7 @@ func TestDecide(t *testing.T) {
 // The percentage is the process's, so what follows runs alone.
 func TestLend(t *testing.T) {
 	percent := func() int { return read().percent }
+	limit := func() int64 { return debug.SetMemoryLimit(-1) }
 	collectUntil := func(t *testing.T, done func() bool) {
 		t.Helper()
 		for i := 0; !done(); i++ {
@@ -51,11 +53,22 @@ func TestLend(t *testing.T) {
 	t.Run("a busy process gets memory and gives it back at the end", func(t *testing.T) {
 		stop := Lend(64 * mb)
 		collectUntil(t, func() bool { return percent() > goDefault })
+		require.LessOrEqual(t, percent(), mostLent)
+		require.EqualValues(t, 128*mb, limit(), "and not without measure")
 		stop()
 		require.Equal(t, goDefault, percent())
+		require.EqualValues(t, math.MaxInt64, limit())
 		runtime.GC()
 		stop()
 		require.Equal(t, goDefault, percent())
+	})
+	t.Run("the limit of the operator stays", func(t *testing.T) {
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 40))
+		stop := Lend(64 * mb)
+		collectUntil(t, func() bool { return percent() > goDefault })
+		require.EqualValues(t, 1<<40, limit())
+		stop()
+		require.EqualValues(t, 1<<40, limit())
 	})
 	t.Run("nothing is lent to a process whose operator has set GOGC", func(t *testing.T) {
 		defer debug.SetGCPercent(debug.SetGCPercent(50))
