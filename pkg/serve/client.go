@@ -162,7 +162,7 @@ type (
 func serviceConfig(services []protoreflect.ServiceDescriptor) (string, error) {
 	c := configJSON{
 		LoadBalancing: []map[string]struct{}{{"round_robin": {}}},
-		Throttling:    throttlingJSON{MaxTokens: 100, TokenRatio: 0.1},
+		Throttling:    throttlingJSON{MaxTokens: 20, TokenRatio: 0.1}, // ten failures in a row, and nothing is repeated any more
 	}
 	var names []nameJSON
 	for _, s := range services {

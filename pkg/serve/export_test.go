@@ -1,0 +1,8 @@
+package serve
+
+import "google.golang.org/protobuf/reflect/protoreflect"
+
+// ServiceConfig is the gRPC service config that Dial uses, for tests that read it.
+func ServiceConfig(services ...protoreflect.ServiceDescriptor) (string, error) {
+	return serviceConfig(services)
+}
