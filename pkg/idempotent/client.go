@@ -102,7 +102,7 @@ func (c *client) repeat(ctx context.Context, send func() error) error {
 // remembered. It must be stored before it is first used by whoever wants to repeat the call later.
 func NewKey(now time.Time) Key {
 	var b [16]byte
-	_, _ = rand.Read(b[6:]) // never fails
+	_, _ = rand.Read(b[6:])                                           // never fails
 	ms := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())) //nolint:gosec // after 1970
 	copy(b[:6], ms[2:])
 	b[6] = b[6]&0x0f | 0x70

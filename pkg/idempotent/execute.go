@@ -156,10 +156,6 @@ func (a *attempt) settle(ctx context.Context, resp any, failed error) error {
 	switch fateOf(failed, a.policy.successOnly) {
 	case fateReleased:
 		a.note.released()
-		if g.Recovery {
-			// This attempt did nothing, but an earlier one may have: the next must know that it recovers.
-			return tell(ctx, func() error { return store.Heartbeat(ctx, g, 0) })
-		}
 		return tell(ctx, func() error { return store.Release(ctx, g) })
 	case fateUncertain:
 		if a.claim.Takeover || a.claim.Probe {

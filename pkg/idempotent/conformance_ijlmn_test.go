@@ -1,0 +1,711 @@
+package idempotent_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/retry"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
+)
+
+// layer is a server of a chain that notes the keys it is called with.
+type layer struct {
+	*world
+	mu    sync.Mutex
+	keys  []string
+	roots []string
+}
+
+func newLayer(t *testing.T, o idempotent.Options) *layer {
+	l := &layer{world: conf(t, o)}
+	l.guard(func(ctx context.Context, _ string) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.keys = append(l.keys, metadata.ValueFromIncomingContext(ctx, idempotent.Metadata)...)
+		l.roots = append(l.roots, metadata.ValueFromIncomingContext(ctx, idempotent.RootMetadata)...)
+		return nil
+	})
+	return l
+}
+
+// chain is an edge, a process and two systems below it.
+type chain struct{ edge, process, crm, erp *layer }
+
+func newChain(t *testing.T) chain {
+	c := chain{newLayer(t, idempotent.Options{Boundary: true}), newLayer(t, idempotent.Options{}), newLayer(t, idempotent.Options{}), newLayer(t, idempotent.Options{})}
+	c.edge.handle(func(ctx context.Context, req string) (string, error) {
+		r := c.process.call(idempotent.Child(ctx, "create", ""), "Recoverable", "", req)
+		return r.text, r.err
+	})
+	c.process.handle(func(ctx context.Context, req string) (string, error) {
+		if r := c.crm.call(idempotent.Child(ctx, "crm.account", ""), "Recoverable", "", req); r.err != nil {
+			return "", r.err
+		}
+		r := c.erp.call(idempotent.Child(ctx, "erp.customer", ""), "Recoverable", "", req)
+		return r.text, r.err
+	})
+	return c
+}
+
+func childKey(ctx context.Context, step, item string) string {
+	md, _ := metadata.FromOutgoingContext(idempotent.Child(ctx, step, item))
+	return md.Get(idempotent.Metadata)[0]
+}
+
+func casesI() []conformanceCase {
+	return []conformanceCase{
+		{"I-01", "every hop has a key of its own and the same root", func(t *testing.T) {
+			c := newChain(t)
+			executed(t, c.edge.call(t.Context(), "Recoverable", k1, "a"))
+			seen := map[string]bool{k1: true}
+			for _, l := range []*layer{c.process, c.crm, c.erp} {
+				require.Len(t, l.keys, 1)
+				require.False(t, seen[l.keys[0]])
+				seen[l.keys[0]] = true
+				require.Len(t, l.roots, 1)
+				require.Equal(t, c.process.roots, l.roots)
+			}
+			require.Len(t, seen, 4)
+		}},
+		{"I-02", "the keys of a repetition on other replicas are the same", func(t *testing.T) {
+			one, two := newChain(t), newChain(t)
+			for _, c := range []chain{one, two} {
+				executed(t, c.edge.call(t.Context(), "Recoverable", k1, "a"))
+			}
+			require.Equal(t, one.process.keys, two.process.keys)
+			require.Equal(t, one.crm.keys, two.crm.keys)
+			require.Equal(t, one.erp.keys, two.erp.keys)
+			require.Equal(t, one.erp.roots, two.erp.roots)
+		}},
+		{"I-03", "two items of one request are two keys, both executed once", func(t *testing.T) {
+			w, below := conf(t, idempotent.Options{}), newLayer(t, idempotent.Options{})
+			w.handle(func(ctx context.Context, _ string) (string, error) {
+				for _, item := range []string{"1", "2"} {
+					if r := below.call(idempotent.Child(ctx, "contact", item), "Recoverable", "", item); r.err != nil {
+						return "", r.err
+					}
+				}
+				return "", fault.New(fault.Unavailable, "", "repeat me")
+			})
+			for range 2 {
+				require.Error(t, w.call(t.Context(), "Recoverable", k1, "a").err)
+			}
+			require.Equal(t, 2, below.executions())
+			require.NotEqual(t, below.keys[0], below.keys[1])
+		}},
+		{"I-04", "the key of an item does not depend on the order of a fan-out", func(t *testing.T) {
+			ctx := idempotent.WithKey(t.Context(), k1)
+			want := map[string]string{}
+			for i := range 20 {
+				want[strconv.Itoa(i)] = childKey(ctx, "line", strconv.Itoa(i))
+			}
+			for range 1000 {
+				order := rand.Perm(20)
+				for _, i := range order[:5] {
+					require.Equal(t, want[strconv.Itoa(i)], childKey(ctx, "line", strconv.Itoa(i)))
+				}
+			}
+		}},
+		{"I-05", "after a failure below what was done is replayed, the rest executed", func(t *testing.T) {
+			c := newChain(t)
+			c.erp.handle(func(context.Context, string) (string, error) { return "", fault.New(fault.Unavailable, "", "down") })
+			require.Error(t, c.edge.call(t.Context(), "Recoverable", k1, "a").err)
+			c.erp.handle(func(context.Context, string) (string, error) { return "complete", nil })
+			require.Equal(t, reply{"complete", idempotent.StatusExecuted, nil}, c.edge.call(t.Context(), "Recoverable", k1, "a"))
+			require.Equal(t, 1, c.crm.executions())
+		}},
+		{"I-06", "a compensation has a key of its own and happens once", func(t *testing.T) {
+			w, crm := conf(t, idempotent.Options{}), newLayer(t, idempotent.Options{})
+			w.handle(func(ctx context.Context, _ string) (string, error) {
+				for _, step := range []string{"crm.create", "crm.create.undo"} {
+					if r := crm.call(idempotent.Child(ctx, step, ""), "Recoverable", "", step); r.err != nil {
+						return "", r.err
+					}
+				}
+				return "", fault.New(fault.Internal, "", "the process dies here")
+			})
+			for range 3 {
+				require.Error(t, w.call(t.Context(), "Recoverable", k1, "a").err)
+			}
+			require.Equal(t, 2, crm.executions())
+		}},
+		{"I-07", "all attempts within a call carry one key, and the server says so on its span", func(t *testing.T) {
+			spans := tracetest.NewInMemoryExporter()
+			tp := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+			ic := idempotent.UnaryServer(idempotent.NewMemoryStore(nil), idempotent.Options{})
+			require.NoError(t, registerContract())
+			ctx, span := tp.Tracer("t").Start(t.Context(), "call")
+			md := metadata.Pairs(idempotent.Metadata, k1, "grpc-previous-rpc-attempts", "2")
+			_, err := ic(metadata.NewIncomingContext(ctx, md), wrapperspb.String("a"), &grpc.UnaryServerInfo{FullMethod: method("Manual")}, succeed("x"))
+			require.NoError(t, err)
+			span.End()
+			require.Equal(t, "2", spanAttributes(spans.GetSpans()[0])["rpc.previous_attempts"])
+
+			var keys []string
+			client := idempotent.UnaryClient(idempotent.Generate(), idempotent.Attempts(3, retry.Backoff{Min: time.Millisecond}))
+			err = client(t.Context(), method("Manual"), nil, nil, nil,
+				func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+					md, _ := metadata.FromOutgoingContext(ctx)
+					keys = append(keys, md.Get(idempotent.Metadata)...)
+					return fault.New(fault.Unavailable, "", "down")
+				})
+			require.Equal(t, fault.Unavailable, fault.KindOf(err))
+			require.Len(t, keys, 3)
+			require.Equal(t, keys[0], keys[1])
+			require.Equal(t, keys[0], keys[2])
+		}},
+		{"I-08", "keys never cross between calls that share a client", func(t *testing.T) {
+			client := idempotent.UnaryClient(idempotent.Attempts(2, retry.Backoff{Min: time.Microsecond}))
+			var wg sync.WaitGroup
+			for i := range 100 {
+				wg.Go(func() {
+					mine := fmt.Sprintf("mine-0123456789-%d", i)
+					_ = client(idempotent.Outgoing(t.Context(), mine), method("Manual"), nil, nil, nil,
+						func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+							if md, _ := metadata.FromOutgoingContext(ctx); md.Get(idempotent.Metadata)[0] != mine {
+								t.Error("another call's key")
+							}
+							return fault.New(fault.Unavailable, "", "down")
+						})
+				})
+			}
+			wg.Wait()
+		}},
+		{"I-10", "the edge does not believe what a caller says about the chain", func(t *testing.T) {
+			edge, inside := newLayer(t, idempotent.Options{Boundary: true}), newLayer(t, idempotent.Options{})
+			said := metadata.AppendToOutgoingContext(t.Context(), idempotent.RootMetadata, "0123456789abcdef", idempotent.AttemptMetadata, "7")
+			var roots, attempts []string
+			for _, l := range []*layer{edge, inside} {
+				l.handle(func(ctx context.Context, _ string) (string, error) {
+					md, _ := metadata.FromOutgoingContext(idempotent.Child(ctx, "s", ""))
+					roots, attempts = append(roots, md.Get(idempotent.RootMetadata)...), append(attempts, md.Get(idempotent.AttemptMetadata)...)
+					return "", nil
+				})
+				executed(t, l.call(said, "Recoverable", k1, "a"))
+			}
+			require.NotEqual(t, "0123456789abcdef", roots[0])
+			require.Equal(t, "0123456789abcdef", roots[1])
+			require.Equal(t, []string{"1", "1"}, attempts)
+		}},
+		{"I-11", "the derivation of keys is fixed by golden values", func(t *testing.T) {
+			require.Equal(t, "fO-pJueyU_cQ6eNNLcEA_N9cGcx7CFH6LzpgvvVEVIo", idempotent.ChildOf("parent", "erp.create", "7"))
+		}},
+		{"I-12", "a child key is safe in a URL whatever the item holds", func(t *testing.T) {
+			for _, item := range []string{"a/b", "50%", "Müller & Söhne", "", "\x00", strings.Repeat("x", 1000)} {
+				require.Regexp(t, `^[A-Za-z0-9_-]{43}$`, idempotent.ChildOf(k1, "crm.account", item))
+			}
+		}},
+	}
+}
+
+func casesJ() []conformanceCase {
+	return []conformanceCase{
+		{"J-01", "the status of a key on an error leaves the client's retries alone", func(t *testing.T) {
+			w := conf(t, idempotent.Options{})
+			for _, err := range []error{fault.New(fault.Unavailable, "", "x"), fault.New(fault.Precondition, "", "x"), fault.New(fault.Conflict, "", "x")} {
+				w.handle(func(ctx context.Context, _ string) (string, error) {
+					return "", errors.Join(grpc.SetHeader(ctx, metadata.Pairs("location", "/1")), err)
+				})
+				key := string(idempotent.NewKey(time.Now()))
+				for range 2 { // exchange fails the test if there is a header
+					require.Error(t, w.call(t.Context(), "Recoverable", key, "a").err)
+				}
+			}
+		}},
+		{"J-02", "a store that is down asks for patience in both dialects", func(t *testing.T) {
+			w := newWorld(t, &broken{Store: idempotent.NewMemoryStore(nil)}, idempotent.Options{})
+			w.store.(*broken).before.Store(ptr("Begin"))
+			r, trailer := w.exchange(t.Context(), "Manual", k1, wrapperspb.String("a"))
+			refused(t, r, codes.Unavailable, idempotent.ReasonStoreUnavailable)
+			require.Equal(t, time.Second, fault.RetryAfter(r.err), "RetryInfo")
+			require.Equal(t, []string{"1000"}, trailer.Get("grpc-retry-pushback-ms"))
+		}},
+		{"J-04", "a connection that was cut after the effect is one effect and one answer", func(t *testing.T) {
+			w := conf(t, idempotent.Options{})
+			below := &downstream{}
+			cut := make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			w.handle(func(ctx context.Context, _ string) (string, error) {
+				key := below.do(ctx, "erp.create", "")
+				cancel()
+				<-cut
+				return key, nil
+			})
+			require.Error(t, w.call(ctx, "Recoverable", k1, "a").err)
+			close(cut)
+			r := w.call(t.Context(), "Recoverable", k1, "a")
+			replayed(t, r)
+			require.Equal(t, 1, below.total())
+			require.Equal(t, 1, w.executions())
+		}},
+		{"J-05", "a call with too little time is not begun", func(t *testing.T) {
+			w := conf(t, idempotent.Options{})
+			ic := idempotent.UnaryServer(w.store, idempotent.Options{})
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err := direct(ctx, ic, "Manual", k1, succeed("x"))
+			refused(t, reply{err: err}, codes.DeadlineExceeded, fault.ReasonDeadlineTooShort)
+			st, err := w.store.Stats(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, st.Records)
+		}},
+		{"J-07", "a stream that promises a key is refused at start", func(t *testing.T) {
+			require.NoError(t, registerContract())
+			err := idempotent.Check(durableMemory{idempotent.NewMemoryStore(nil)}, map[string]grpc.ServiceInfo{
+				"selfsame.idempotenttest.v1.StreamService": {Methods: []grpc.MethodInfo{{Name: "Stream", IsServerStream: true}}},
+			})
+			require.ErrorContains(t, err, "stream")
+		}},
+		{"J-11", "every method that may change something says what a key means", func(t *testing.T) {
+			for _, errs := range [][]error{
+				idempotent.Lint(customerv1.File_selfsame_customer_v1_customer_service_proto),
+				idempotent.Lint(customerv1.File_selfsame_customer_v1_operations_service_proto),
+				idempotent.Lint(erpv1.File_selfsame_erp_v1_customer_service_proto), idempotent.Lint(erpv1.File_selfsame_erp_v1_contact_service_proto),
+				idempotent.Lint(erpv1.File_selfsame_erp_v1_order_service_proto), idempotent.Lint(erpv1.File_selfsame_erp_v1_product_service_proto),
+				idempotent.Lint(erpv1.File_selfsame_erp_v1_change_service_proto), idempotent.Lint(mobilev1.File_selfsame_mobile_v1_mobile_service_proto),
+				idempotent.Lint(salesforcev1.File_selfsame_salesforce_v1_account_service_proto),
+				idempotent.Lint(salesforcev1.File_selfsame_salesforce_v1_contact_service_proto),
+			} {
+				require.Empty(t, errs)
+			}
+		}},
+	}
+}
+
+// slowStore keeps everybody waiting.
+type slowStore struct {
+	idempotent.Store
+	asked atomic.Int64
+}
+
+func (s *slowStore) Begin(ctx context.Context, _ idempotent.Claim) (idempotent.Result, error) {
+	s.asked.Add(1)
+	<-ctx.Done()
+	return idempotent.Result{}, ctx.Err()
+}
+
+// flaky fails some times before it works.
+type flaky struct {
+	idempotent.Store
+	left atomic.Int64
+	err  error
+}
+
+func (f *flaky) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Result, error) {
+	if f.left.Add(-1) >= 0 {
+		return idempotent.Result{}, f.err
+	}
+	return f.Store.Begin(ctx, c)
+}
+
+func casesL() []conformanceCase {
+	return []conformanceCase{
+		{"L-01", "without its store nothing is executed", func(t *testing.T) {
+			w := newWorld(t, &broken{Store: idempotent.NewMemoryStore(nil)}, idempotent.Options{})
+			w.store.(*broken).before.Store(ptr("Begin"))
+			refused(t, w.call(t.Context(), "Manual", k1, "a"), codes.Unavailable, idempotent.ReasonStoreUnavailable)
+			require.Zero(t, w.executions())
+		}},
+		{"L-02", "reads do not need the store", func(t *testing.T) {
+			w := newWorld(t, &broken{Store: idempotent.NewMemoryStore(nil)}, idempotent.Options{})
+			w.store.(*broken).before.Store(ptr("Begin"))
+			require.NoError(t, w.call(t.Context(), "Read", k1, "a").err)
+			require.NoError(t, w.call(t.Context(), "Read", "", "a").err)
+		}},
+		{"L-03", "when the store is back the call is executed once", func(t *testing.T) {
+			w := newWorld(t, &broken{Store: idempotent.NewMemoryStore(nil)}, idempotent.Options{})
+			w.store.(*broken).before.Store(ptr("Begin"))
+			require.Error(t, w.call(t.Context(), "Manual", k1, "a").err)
+			w.store.(*broken).before.Store(nil)
+			executed(t, w.call(t.Context(), "Manual", k1, "a"))
+			replayed(t, w.call(t.Context(), "Manual", k1, "a"))
+		}},
+		{"L-04", "a slow store costs each call a bounded time, then it is left alone", func(t *testing.T) {
+			s := &slowStore{Store: durableMemory{idempotent.NewMemoryStore(nil)}}
+			w := newWorld(t, s, idempotent.Options{StoreTimeout: 20 * time.Millisecond})
+			for range 5 {
+				refused(t, w.call(t.Context(), "Manual", k1, "a"), codes.Unavailable, idempotent.ReasonStoreUnavailable)
+			}
+			asked := s.asked.Load()
+			begun := time.Now()
+			for range 100 {
+				refused(t, w.call(t.Context(), "Manual", k1, "a"), codes.Unavailable, idempotent.ReasonStoreUnavailable)
+			}
+			require.LessOrEqual(t, s.asked.Load()-asked, 2*int64(1+time.Since(begun)/time.Second), "at most one question a second")
+			require.Zero(t, w.executions())
+		}},
+		{"L-05", "a conflict inside the store is repeated or told as unavailable, never as a failure", func(t *testing.T) {
+			f := &flaky{Store: durableMemory{idempotent.NewMemoryStore(nil)}, err: fault.New(fault.Conflict, "TRANSACTION_CONFLICT", "too many concurrent changes")}
+			w := newWorld(t, f, idempotent.Options{})
+			f.left.Store(1)
+			executed(t, w.call(t.Context(), "Manual", k1, "a"))
+			f.left.Store(3)
+			refused(t, w.call(t.Context(), "Manual", "another-0123456789", "a"), codes.Unavailable, idempotent.ReasonStoreUnavailable)
+			f.left.Store(0)
+			f.err = context.DeadlineExceeded // no connection was free in time
+			f.left.Store(2)
+			refused(t, w.call(t.Context(), "Manual", "another-0123456789", "a"), codes.Unavailable, idempotent.ReasonStoreUnavailable)
+		}},
+		{"L-06", "an answer that was stored without being heard is the answer", func(t *testing.T) {
+			b := &broken{Store: idempotent.NewMemoryStore(nil)}
+			w := newWorld(t, b, idempotent.Options{})
+			b.after.Store(ptr("Complete"))
+			executed(t, w.call(t.Context(), "Manual", k1, "a"))
+			replayed(t, w.call(t.Context(), "Manual", k1, "a"))
+			require.Equal(t, 1, w.executions())
+		}},
+		{"L-07", "a read replica is refused at start", func(t *testing.T) {
+			dsn := dbtest.DSN(t, "postgres")
+			d, err := db.Open(t.Context(), dsn, nil)
+			require.NoError(t, err)
+			// The server says of itself what a replica would say.
+			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				_, err := tx.ExecContext(ctx, "CREATE FUNCTION pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
+				return err
+			}))
+			require.NoError(t, d.Close())
+			name := dsn[strings.Index(dsn, "search_path=")+len("search_path="):]
+			name, _, _ = strings.Cut(name, "&")
+			replica, err := db.Open(t.Context(), strings.Replace(dsn, "search_path="+name, "search_path="+name+"%2Cpg_catalog", 1), nil)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, replica.Close()) }()
+			_, err = idempotent.NewSQLStore(replica, secret, nil)
+			require.ErrorContains(t, err, "read replica")
+		}},
+		{"L-10", "an answer that cannot be read is an alarm and never executed again", func(t *testing.T) {
+			m := idempotent.NewMemoryStore(nil)
+			var logs lockedBuffer
+			reader := sdkmetric.NewManualReader()
+			w := newWorld(t, corrupting{m}, idempotent.Options{
+				Log: slog.New(slog.NewTextHandler(&logs, nil)), Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)),
+			})
+			executed(t, w.call(t.Context(), "Manual", k1, "a"))
+			for range 2 {
+				refused(t, w.call(t.Context(), "Manual", k1, "a"), codes.Internal, idempotent.ReasonUnreadable)
+			}
+			require.Equal(t, 1, w.executions())
+			require.Contains(t, logs.String(), "cannot be read")
+			require.Equal(t, int64(2), counted(t, reader, "selfsame.idempotency.requests")["unreadable"])
+		}},
+	}
+}
+
+// corrupting changes answers behind the back of their writer.
+type corrupting struct{ idempotent.Store }
+
+func (c corrupting) Complete(ctx context.Context, g idempotent.Grant, a idempotent.Answer) error {
+	a.Body = append([]byte{99}, a.Body...)
+	return c.Store.Complete(ctx, g, a)
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// counted returns the values of a counter by outcome.
+func counted(t *testing.T, reader sdkmetric.Reader, name string) map[string]int64 {
+	t.Helper()
+	var rm metricdata.ResourceMetrics
+	require.NoError(t, reader.Collect(t.Context(), &rm))
+	out := map[string]int64{}
+	for _, sm := range rm.ScopeMetrics {
+		for _, m := range sm.Metrics {
+			sum, ok := m.Data.(metricdata.Sum[int64])
+			if m.Name != name || !ok {
+				continue
+			}
+			for _, p := range sum.DataPoints {
+				outcome, _ := p.Attributes.Value("selfsame.outcome")
+				out[outcome.AsString()] += p.Value
+			}
+		}
+	}
+	return out
+}
+
+func spanAttributes(s tracetest.SpanStub) map[string]string {
+	out := map[string]string{}
+	for _, kv := range s.Attributes {
+		out[string(kv.Key)] = kv.Value.Emit()
+	}
+	return out
+}
+
+func casesM() []conformanceCase {
+	return []conformanceCase{
+		{"M-01", "every call has exactly one outcome", func(t *testing.T) {
+			reader := sdkmetric.NewManualReader()
+			w, clock := mortalWorld(t, idempotent.Options{Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)), Quota: idempotent.Quota{PerMinute: 60, Burst: 14}})
+			calls := 0
+			do := func(name, key, req string) { calls++; _ = w.call(t.Context(), name, key, req) }
+			do("Manual", k1, "a")                                   // executed
+			do("Manual", k1, "a")                                   // replayed
+			do("Manual", k1, "b")                                   // mismatch
+			do("Manual", "", "a")                                   // invalid
+			do("Read", k1, "a")                                     // ignored
+			do("None", k1, "a")                                     // unsupported
+			do("Manual", uuid7(clock.Now().AddDate(-1, 0, 0)), "a") // expired
+			calls++
+			w.dies("Recoverable", "dies-0123456789", "a", nil) // store_error
+			do("Recoverable", "dies-0123456789", "a")          // in_progress
+			clock.Advance(time.Minute)
+			w.handle(func(context.Context, string) (string, error) { return "", fault.New(fault.Conflict, "", "rolled back") })
+			do("Manual", "rolls-back-0123456789", "a") // released
+			w.handle(func(context.Context, string) (string, error) { return "done", nil })
+			do("Recoverable", "dies-0123456789", "a") // takeover
+			clock.Advance(24 * time.Hour)
+			do("Manual", k1, "a") // gone
+			calls++
+			w.dies("Manual", "doubt-0123456789", "a", nil) // store_error
+			clock.Advance(time.Minute)
+			do("Manual", "doubt-0123456789", "a") // uncertain
+			got := counted(t, reader, "selfsame.idempotency.requests")
+			require.Equal(t, map[string]int64{
+				"executed": 1, "replayed": 1, "mismatch": 1, "invalid": 1, "ignored": 1, "unsupported": 1, "expired": 1, "store_error": 2,
+				"in_progress": 1, "released": 1, "takeover": 1, "gone": 1, "uncertain": 1,
+			}, got)
+			sum := int64(0)
+			for _, n := range got {
+				sum += n
+			}
+			require.Equal(t, int64(calls), sum)
+		}},
+		{"M-02", "a replay links to the execution it repeats", func(t *testing.T) {
+			spans := tracetest.NewInMemoryExporter()
+			tp := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+			ic := idempotent.UnaryServer(idempotent.NewMemoryStore(nil), idempotent.Options{})
+			require.NoError(t, registerContract())
+			for range 2 {
+				ctx, span := tp.Tracer("t").Start(t.Context(), "call")
+				_, err := direct(ctx, ic, "Manual", k1, succeed("x"))
+				require.NoError(t, err)
+				span.End()
+			}
+			got := spans.GetSpans()
+			require.Equal(t, "executed", spanAttributes(got[0])["idempotency.outcome"])
+			require.Equal(t, "replayed", spanAttributes(got[1])["idempotency.outcome"])
+			require.Empty(t, got[0].Links)
+			require.Len(t, got[1].Links, 1)
+			require.Equal(t, got[0].SpanContext.SpanID(), got[1].Links[0].SpanContext.SpanID())
+		}},
+		{"M-03", "a span carries attempt, digest and age, never the key", func(t *testing.T) {
+			spans := tracetest.NewInMemoryExporter()
+			tp := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+			s := idempotent.NewMemoryStore(nil)
+			ic := idempotent.UnaryServer(s, idempotent.Options{})
+			require.NoError(t, registerContract())
+			for range 2 {
+				ctx, span := tp.Tracer("t").Start(t.Context(), "call")
+				_, err := direct(ctx, ic, "Manual", "canary-0123456789", succeed("x"))
+				require.NoError(t, err)
+				span.End()
+			}
+			attrs := spanAttributes(spans.GetSpans()[1])
+			require.Equal(t, "1", attrs["idempotency.attempt"])
+			require.Equal(t, s.Digest(idempotent.Scope{Method: method("Manual"), Key: "canary-0123456789"}).Short(), attrs["idempotency.key_digest"])
+			require.Regexp(t, `^\d+$`, attrs["idempotency.age_ms"])
+			require.NotContains(t, fmt.Sprint(attrs), "canary")
+		}},
+		{"M-04", "keys, callers and payloads appear in no log, metric, trace or table", canaries},
+		{"M-05", "the number of series does not grow with keys and callers", func(t *testing.T) {
+			reader := sdkmetric.NewManualReader()
+			w := conf(t, idempotent.Options{Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+			for i := range 300 {
+				executed(t, w.call(w.as(fmt.Sprint("caller ", i)), "Manual", fmt.Sprintf("key-0123456789-%d", i), "a"))
+			}
+			var rm metricdata.ResourceMetrics
+			require.NoError(t, reader.Collect(t.Context(), &rm))
+			for _, m := range rm.ScopeMetrics[0].Metrics {
+				require.LessOrEqual(t, len(m.Data.(metricdata.Sum[int64]).DataPoints), 33, m.Name)
+			}
+		}},
+	}
+}
+
+// canaries sends values that must not turn up anywhere.
+func canaries(t *testing.T) {
+	d := dbtest.Open(t, "sqlite")
+	s, err := idempotent.NewSQLStore(d, secret, nil)
+	require.NoError(t, err)
+	var logs lockedBuffer
+	reader, spans := sdkmetric.NewManualReader(), tracetest.NewInMemoryExporter()
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+	ring, err := idempotent.NewKeyring(idempotent.MasterKey{ID: "1", Secret: []byte(strings.Repeat("k", 32))})
+	require.NoError(t, err)
+	ic := idempotent.UnaryServer(s, idempotent.Options{
+		Keys: ring, Log: slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Meter:   sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)),
+		Subject: func(string, proto.Message, proto.Message) string { return "canary-subject" },
+	})
+	require.NoError(t, registerContract())
+	n := 1000
+	if testing.Short() {
+		n = 100
+	}
+	for i := range n {
+		ctx, span := tp.Tracer("t").Start(t.Context(), "call")
+		key := fmt.Sprintf("canary-key-%d", i/2)
+		ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(idempotent.Metadata, key))
+		_, err := ic(ctx, wrapperspb.String("canary-request"), &grpc.UnaryServerInfo{FullMethod: method("Recoverable")}, func(ctx context.Context, _ any) (any, error) {
+			if _, err := idempotent.Step(ctx, "step", func(context.Context) ([]byte, error) { return []byte("canary-step"), nil }); err != nil {
+				return nil, err
+			}
+			switch i % 10 {
+			case 4:
+				return nil, fault.New(fault.Unavailable, "", "canary-error")
+			case 6:
+				panic("canary-panic")
+			}
+			return wrapperspb.String("canary-answer"), nil
+		})
+		span.End()
+		_ = err
+	}
+	var rm metricdata.ResourceMetrics
+	require.NoError(t, reader.Collect(t.Context(), &rm))
+	var traces strings.Builder
+	for _, sp := range spans.GetSpans() {
+		fmt.Fprintf(&traces, "%v %v %v", sp.Attributes, sp.Events, sp.Status)
+	}
+	for where, text := range map[string]string{"logs": logs.String(), "metrics": fmt.Sprintf("%+v", rm), "traces": traces.String(), "store": dump(t, d)} {
+		require.NotContains(t, text, "canary", where)
+	}
+}
+
+func casesN() []conformanceCase {
+	return []conformanceCase{
+		{"N-03", "a path that is not exactly a method is unknown", func(t *testing.T) {
+			w := conf(t, idempotent.Options{})
+			for _, path := range []string{"//" + service + "/Manual", "/" + strings.ToUpper(service) + "/Manual", "/" + service + "/manual", "/" + service + "//Manual"} {
+				err := w.conn.Invoke(metadata.AppendToOutgoingContext(t.Context(), idempotent.Metadata, k1), path, wrapperspb.String("a"), &wrapperspb.StringValue{})
+				require.Equal(t, codes.Unimplemented, fault.ToStatus(err).Code(), path)
+			}
+			require.Zero(t, w.executions())
+		}},
+		{"N-04", "a method without a policy, or with one its store cannot keep, is refused at start", func(t *testing.T) {
+			require.NoError(t, registerContract())
+			info := func(methods ...string) map[string]grpc.ServiceInfo {
+				si := grpc.ServiceInfo{}
+				for _, m := range methods {
+					si.Methods = append(si.Methods, grpc.MethodInfo{Name: m})
+				}
+				return map[string]grpc.ServiceInfo{service: si, "grpc.health.v1.Health": {Methods: []grpc.MethodInfo{{Name: "Check"}}}}
+			}
+			volatile := idempotent.NewMemoryStore(nil)
+			durable := durableMemory{volatile}
+			require.NoError(t, idempotent.Check(durable, info("Manual", "Probe", "Recoverable", "Optional", "Natural", "Read", "None", "Rich", "Permanent")))
+			require.ErrorContains(t, idempotent.Check(durable, info("Undeclared")), "no idempotency policy")
+			require.ErrorContains(t, idempotent.Check(durable, info("New")), "contract is not known")
+			require.ErrorContains(t, idempotent.Check(volatile, info("Manual")), "durable")
+			require.NoError(t, idempotent.Check(volatile, info("Recoverable")))
+			require.ErrorContains(t, idempotent.Check(durable, info("Transaction")), "transaction")
+			s, err := idempotent.NewSQLStore(dbtest.Open(t, "sqlite"), secret, nil)
+			require.NoError(t, err)
+			require.NoError(t, idempotent.Check(s, info("Transaction", "Manual")))
+		}},
+		{"N-07", "a caller that uses too many keys is stopped, others are not", func(t *testing.T) {
+			w, clock := confClock(t, idempotent.Options{Quota: idempotent.Quota{PerMinute: 60, Burst: 10}})
+			for i := range 10 {
+				executed(t, w.call(w.as("a"), "Manual", fmt.Sprintf("flood-0123456789-%d", i), "a"))
+			}
+			r := w.call(w.as("a"), "Manual", "flood-0123456789-11", "a")
+			refused(t, r, codes.ResourceExhausted, idempotent.ReasonQuotaExceeded)
+			require.Equal(t, time.Second, fault.RetryAfter(r.err))
+			executed(t, w.call(w.as("b"), "Manual", "flood-0123456789-11", "a"))
+			clock.Advance(time.Second)
+			executed(t, w.call(w.as("a"), "Manual", "flood-0123456789-11", "a"))
+		}},
+		{"N-10", "a stolen dump holds no answer, key or caller in clear", func(t *testing.T) {
+			d := dbtest.Open(t, "sqlite")
+			s, err := idempotent.NewSQLStore(d, secret, nil)
+			require.NoError(t, err)
+			ring, err := idempotent.NewKeyring(idempotent.MasterKey{ID: "1", Secret: []byte(strings.Repeat("k", 32))})
+			require.NoError(t, err)
+			w := newWorld(t, s, idempotent.Options{Keys: ring})
+			executed(t, w.call(w.as("canary-caller"), "Manual", "canary-key-0123456789", "canary-request"))
+			require.NotContains(t, dump(t, d), "canary")
+			replayed(t, w.call(w.as("canary-caller"), "Manual", "canary-key-0123456789", "canary-request"))
+			t.Run("and is readable only with its master key, also after that was replaced", func(t *testing.T) {
+				next := idempotent.MasterKey{ID: "2", Secret: []byte(strings.Repeat("l", 32))}
+				both, err := idempotent.NewKeyring(next, idempotent.MasterKey{ID: "1", Secret: []byte(strings.Repeat("k", 32))})
+				require.NoError(t, err)
+				replayed(t, newWorld(t, s, idempotent.Options{Keys: both}).call(w.as("canary-caller"), "Manual", "canary-key-0123456789", "canary-request"))
+				only, err := idempotent.NewKeyring(next)
+				require.NoError(t, err)
+				for _, k := range []*idempotent.Keyring{only, nil} {
+					r := newWorld(t, s, idempotent.Options{Keys: k}).call(w.as("canary-caller"), "Manual", "canary-key-0123456789", "canary-request")
+					refused(t, r, codes.Internal, idempotent.ReasonUnreadable)
+				}
+			})
+		}},
+		{"N-11", "an answer that was moved to another record cannot be read", func(t *testing.T) {
+			d := dbtest.Open(t, "sqlite")
+			s, err := idempotent.NewSQLStore(d, secret, nil)
+			require.NoError(t, err)
+			ring, err := idempotent.NewKeyring(idempotent.MasterKey{ID: "1", Secret: []byte(strings.Repeat("k", 32))})
+			require.NoError(t, err)
+			w := newWorld(t, s, idempotent.Options{Keys: ring})
+			for _, key := range []string{"one-0123456789abcdef", "two-0123456789abcdef"} {
+				executed(t, w.call(t.Context(), "Manual", key, key))
+			}
+			other := s.Digest(idempotent.Scope{Method: method("Manual"), Key: "two-0123456789abcdef"})
+			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				_, err := tx.ExecContext(ctx, "UPDATE idempotency SET answer = (SELECT answer FROM idempotency WHERE k = $1)", other[:])
+				return err
+			}))
+			r := w.call(t.Context(), "Manual", "one-0123456789abcdef", "one-0123456789abcdef")
+			refused(t, r, codes.Internal, idempotent.ReasonUnreadable)
+			require.Empty(t, r.text)
+			require.Equal(t, 2, w.executions())
+		}},
+		{"N-12", "no error tells whether another caller used a key", func(t *testing.T) {
+			w := conf(t, idempotent.Options{})
+			executed(t, w.call(w.as("a"), "Manual", k1, "a"))
+			w.handle(func(context.Context, string) (string, error) { return "", fault.New(fault.Invalid, "", "no") })
+			used, unused := w.call(w.as("b"), "Manual", k1, "b"), w.call(w.as("b"), "Manual", "unused-0123456789", "b")
+			require.Equal(t, fault.ToStatus(unused.err).Proto().String(), fault.ToStatus(used.err).Proto().String())
+		}},
+	}
+}
