@@ -35,11 +35,14 @@ type Config struct {
 	Started func(serve.Addrs) `conf:"-"`
 }
 
-// Store is where the service keeps what its replicas share: the account of the API allowance.
+// Store is where the service keeps what its replicas share: the account of the API allowance, and the keys of events.
 type Store struct {
 	// DSN is sqlite:FILE, sqlite::memory: (gone after the run) or postgres://…, which replicas on several machines share; a secret
 	// because it may hold a password.
 	DSN conf.Secret `conf:"dsn" help:"sqlite:FILE or postgres://…; the database of this service alone, shared by its replicas"`
+	// KeySecret hides idempotency keys and callers in the database; at least 16 bytes. Empty: the service makes one and keeps it in
+	// the database, which hides them from nobody who can read all of it.
+	KeySecret conf.Secret `conf:"key_secret" help:"hides idempotency keys in the database, 16 bytes or more; empty keeps one in the database"`
 }
 
 // Salesforce is the access to one org.
@@ -133,6 +136,9 @@ func (c Config) Validate() error {
 	problem(!regexp.MustCompile(`^[A-Za-z0-9_./-]{1,64}$`).MatchString(s.ClientName), "client_name: 1 to 64 letters, digits and _ . / -")
 	problem(s.MaxConcurrent < 1 || s.MaxConcurrent > 25, "max_concurrent: must be 1 to 25, which is what an org allows for long calls")
 	problem(s.LimitPause <= 0, "limit_pause: must be positive")
+	if n := len(c.Store.KeySecret.Reveal()); n > 0 && n < 16 {
+		errs = append(errs, errors.New("store.key_secret: want at least 16 bytes"))
+	}
 	problem(s.CircuitPause <= 0, "circuit_pause: must be positive")
 	problem(s.DescribeTTL <= 0, "describe_ttl: must be positive")
 	problem(s.BulkFrom < 1, "bulk_from: must be positive")

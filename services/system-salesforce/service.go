@@ -23,10 +23,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/changes"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/keystore"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rpc"
@@ -93,14 +95,25 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer done()
+	answers, err := keystore.Open(ctx, database, []byte(cfg.Store.KeySecret.Reveal()))
+	if err != nil {
+		return err
+	}
+	desk, stop, err := keystore.Desk(ctx, database, answers, tel)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	api := &rpc.Server{CRM: crm, Mapping: m, Describe: descriptions, Writer: writer, Watcher: watcher, Now: time.Now}
 	operations := &rpc.Operations{Budget: accountant, Doctor: newDoctor(cfg.Salesforce, sessions, crm, conn, m)}
 	return serve.Run(ctx, serve.Service{
 		Name: name, Config: cfg.Serve, Telemetry: tel,
-		Register: func(r grpc.ServiceRegistrar) { api.Register(r); operations.Register(r) },
-		Unary:    []grpc.UnaryServerInterceptor{g.unary}, Stream: []grpc.StreamServerInterceptor{g.stream},
+		Register: func(r grpc.ServiceRegistrar) { api.Register(r); operations.Register(r); desk.Register(r) },
+		Unary:    []grpc.UnaryServerInterceptor{g.unary, idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter})},
+		Stream:   []grpc.StreamServerInterceptor{g.stream},
 		Loops: []serve.Loop{
 			{Name: "connect", Run: g.run},
+			{Name: "forget keys", Run: func(ctx context.Context) error { return keystore.Forget(ctx, answers, tel.Log) }},
 			{Name: "budget", Run: func(ctx context.Context) error { return accountant.Run(ctx, limits(crm)) }},
 		},
 		Checks:   []serve.Check{{Name: "salesforce", Ready: func(context.Context) error { return g.ready() }}},
