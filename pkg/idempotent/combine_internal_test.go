@@ -1,0 +1,139 @@
+package idempotent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCombiner(t *testing.T) {
+	t.Parallel()
+	t.Run("a question alone is asked at once, those that arrive meanwhile go together", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var sizes []int
+			hold := make(chan struct{})
+			c := combiner[int, int]{limit: 1, ask: func(_ context.Context, q []int) ([]int, error) {
+				sizes = append(sizes, len(q))
+				if len(sizes) == 1 {
+					<-hold
+				}
+				out := make([]int, len(q))
+				for i, v := range q {
+					out[i] = 2 * v
+				}
+				return out, nil
+			}}
+			var wg sync.WaitGroup
+			for i := range 200 {
+				wg.Go(func() {
+					if got, err := c.do(t.Context(), i); err != nil || got != 2*i {
+						t.Errorf("%d: %d %v", i, got, err)
+					}
+				})
+				synctest.Wait()
+			}
+			close(hold)
+			wg.Wait()
+			require.Equal(t, []int{1, maxTogether, 199 - maxTogether}, sizes)
+			require.Zero(t, c.running)
+		})
+	})
+	t.Run("an error of a shared statement is nobody's: each asks alone", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			poison := errors.New("poison")
+			hold := make(chan struct{})
+			var first atomic.Bool
+			c := combiner[int, int]{limit: 1, ask: func(_ context.Context, q []int) ([]int, error) {
+				if first.CompareAndSwap(false, true) {
+					<-hold
+				}
+				for _, v := range q {
+					if v == 7 {
+						return nil, poison
+					}
+				}
+				return q, nil
+			}}
+			var wg sync.WaitGroup
+			for i := range 10 {
+				wg.Go(func() {
+					got, err := c.do(t.Context(), i)
+					if i == 7 && !errors.Is(err, poison) || i != 7 && (err != nil || got != i) {
+						t.Errorf("%d: %d %v", i, got, err)
+					}
+				})
+				synctest.Wait()
+			}
+			close(hold)
+			wg.Wait()
+			require.Zero(t, c.running)
+		})
+	})
+	t.Run("who leaves takes nothing along, also not the turn", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			hold := make(chan struct{})
+			asked := map[int]bool{}
+			c := combiner[int, int]{limit: 1, ask: func(_ context.Context, q []int) ([]int, error) {
+				for _, v := range q {
+					asked[v] = true
+				}
+				if q[0] == 0 {
+					<-hold
+				}
+				return q, nil
+			}}
+			var wg sync.WaitGroup
+			wg.Go(func() { _, _ = c.do(t.Context(), 0) })
+			synctest.Wait()
+			ctx, cancel := context.WithCancel(t.Context())
+			for i := 1; i <= 3; i++ {
+				wg.Go(func() {
+					callCtx := t.Context()
+					if i < 3 {
+						callCtx = ctx
+					}
+					if _, err := c.do(callCtx, i); (err != nil) != (i < 3) {
+						t.Errorf("%d: %v", i, err)
+					}
+				})
+				synctest.Wait()
+			}
+			cancel()
+			synctest.Wait()
+			close(hold)
+			wg.Wait()
+			require.Equal(t, map[int]bool{0: true, 3: true}, asked)
+			require.Zero(t, c.running)
+			require.Empty(t, c.queue)
+		})
+	})
+	t.Run("many callers that come and leave never lose the turn", func(t *testing.T) {
+		t.Parallel()
+		c := combiner[int, int]{limit: 2, ask: func(_ context.Context, q []int) ([]int, error) { return q, nil }}
+		var wg sync.WaitGroup
+		for i := range 32 {
+			wg.Go(func() {
+				for j := range 500 {
+					ctx, cancel := context.WithCancel(t.Context())
+					if (i+j)%3 == 0 {
+						cancel()
+					}
+					if got, err := c.do(ctx, j); err == nil && got != j {
+						t.Errorf("%d is the answer to %d", got, j)
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+		require.Zero(t, c.running)
+	})
+}
