@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
@@ -180,7 +181,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 
 	customers, err := serve.Dial(cfg.Customer.Target, serve.ClientOptions{
 		TLS: cfg.Customer.TLS, Telemetry: tel, CallerName: Name, Timeout: cfg.Budget,
-		Unary: []grpc.UnaryClientInterceptor{idempotent.UnaryClient(), rpc.RetryReads()},
+		// Somebody holds the phone: what the edge asks for goes first.
+		Unary: []grpc.UnaryClientInterceptor{idempotent.UnaryClient(), rpc.RetryReads(), priority.UnaryClient(priority.Interactive)},
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)

@@ -140,7 +140,10 @@ type Status struct {
 	Reason string
 	// PausedUntil is when the system is called again; the zero time when it is not paused.
 	PausedUntil time.Time
-	failures    int
+	// Resume is when work that a quota holds back may go on, as far as the system can foresee; never before PausedUntil, and the
+	// zero time when it is not paused.
+	Resume   time.Time
+	failures int
 }
 
 // New returns a deliverer.
@@ -290,7 +293,7 @@ func (d *Deliverer) called(err error, written int) {
 	d.status.Calls++
 	d.status.Written += int64(written)
 	if err == nil {
-		d.status.failures, d.status.Reason, d.status.PausedUntil = 0, "", time.Time{}
+		d.status.failures, d.status.Reason, d.status.PausedUntil, d.status.Resume = 0, "", time.Time{}, time.Time{}
 		return
 	}
 	d.status.failures++
@@ -306,5 +309,24 @@ func (d *Deliverer) pause(err error) time.Time {
 		wait = max(wait, time.Minute)
 	}
 	d.status.PausedUntil = d.now().Add(wait)
+	d.status.Resume = d.status.PausedUntil
+	if at := resume(err); at.After(d.status.Resume) {
+		d.status.Resume = at
+	}
+	d.log.Info("deliveries wait", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)),
+		slog.Time("until", d.status.PausedUntil), slog.Time("resume", d.status.Resume))
 	return d.status.PausedUntil
+}
+
+// resume is when a system foresees that refused work may go on; the zero time when it does not say.
+func resume(err error) time.Time {
+	fe, ok := fault.As(err)
+	if !ok {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, fe.Meta["resume_time"])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }

@@ -294,6 +294,25 @@ func TestDeliver(t *testing.T) {
 		require.NoError(t, w.Deliver(t.Context()))
 		require.Len(t, w.ERP.Records(golden.Customer), 1)
 	})
+	t.Run("a quota that foresees when work may go on is shown, and asked again before", func(t *testing.T) {
+		w := setup(t)
+		w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
+		require.NoError(t, w.Read(t.Context()))
+		foreseen := w.Clock.Now().Add(3 * time.Hour).UTC().Truncate(time.Second)
+		w.ERP.Fail(sourcetest.OpUpsert, fault.New(fault.Exhausted, "API_BUDGET_EXHAUSTED", "kept for others").
+			WithRetryAfter(5*time.Minute).WithMeta("resume_time", foreseen.Format(time.RFC3339)))
+		require.NoError(t, w.Deliver(t.Context()))
+		status := erp(w).Status()
+		require.Equal(t, "API_BUDGET_EXHAUSTED", status.Reason)
+		require.Equal(t, foreseen, status.Resume)
+		require.WithinDuration(t, w.Clock.Now().Add(5*time.Minute), status.PausedUntil, time.Second)
+		require.EqualValues(t, 1, backlog(t, w).Pending, "what waits is not done")
+		require.Zero(t, status.Written)
+		w.Clock.Advance(5 * time.Minute)
+		require.NoError(t, w.Deliver(t.Context()))
+		require.Zero(t, erp(w).Status().Resume)
+		require.Len(t, w.ERP.Records(golden.Customer), 1)
+	})
 	t.Run("a call that is refused as a whole is divided until the culprit stands alone", func(t *testing.T) {
 		w := setup(t)
 		for i := range 32 {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 )
@@ -154,6 +155,9 @@ func New(erp ERP, crm CRM, c Config) *Enricher {
 // View asks for everything at once. Links are the ids of the customer's live records by system; a system without any
 // has nothing to say, which is an answer and no failure.
 func (e *Enricher) View(ctx context.Context, id golden.ID, links map[string][]string) View {
+	if priority.Stated(ctx) == priority.Unset {
+		ctx = priority.With(ctx, priority.Interactive) // a screen waits for it
+	}
 	var v View
 	var g errgroup.Group
 	g.Go(func() error { v.Orders = e.orders.ask(ctx, id, links); return nil })

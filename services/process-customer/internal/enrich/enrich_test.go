@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
@@ -31,6 +32,7 @@ type systems struct {
 	casesErr      error
 	panics        bool
 	orders, cases int
+	level         priority.Level
 }
 
 func (s *systems) Name() string { return s.name }
@@ -64,6 +66,7 @@ func (s *systems) Warranties(context.Context, []string, int) ([]source.Warranty,
 
 func (s *systems) Cases(ctx context.Context, accounts []string, openOnly bool, _ int) ([]source.Case, error) {
 	s.cases++
+	s.level = priority.From(ctx)
 	if err := s.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -106,6 +109,14 @@ func TestView(t *testing.T) {
 			require.Equal(t, enrich.Section[source.Order]{System: "erp", State: enrich.Unavailable, Reason: enrich.ReasonTimeout}, v.Orders)
 			require.Equal(t, enrich.OK, v.Cases.State)
 		})
+	})
+	t.Run("somebody waits for it, unless the caller says otherwise", func(t *testing.T) {
+		t.Parallel()
+		_, crm, e := setup(enrich.Config{})
+		e.View(t.Context(), id, links())
+		require.Equal(t, priority.Interactive, crm.level)
+		e.View(priority.With(t.Context(), priority.Audit), id, links())
+		require.Equal(t, priority.Audit, crm.level)
 	})
 	t.Run("a customer that a system does not have is an answer and no call", func(t *testing.T) {
 		t.Parallel()

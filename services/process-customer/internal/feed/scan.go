@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
@@ -82,7 +83,7 @@ func (f *Feed) page(ctx context.Context) error {
 
 // list reads one page of what the system has.
 func (f *Feed) list(ctx context.Context, next *store.Feed) ([]source.Change, bool, error) {
-	call, cancel := context.WithTimeout(ctx, f.cfg.CallTimeout)
+	call, cancel := context.WithTimeout(priority.With(ctx, scanLevel), f.cfg.CallTimeout)
 	defer cancel()
 	recs, token, err := f.system.List(call, objectOf(f.feed.Phase), f.feed.Cursor)
 	if fault.ReasonOf(err) == fault.ReasonPageTokenInvalid && f.feed.Cursor != "" {
@@ -102,6 +103,9 @@ func (f *Feed) list(ctx context.Context, next *store.Feed) ([]source.Change, boo
 	return changes, token == "", nil
 }
 
+// scanLevel is how urgent the calls of a scan are: large work that leaves the allowance of a system to what keeps records agreeing.
+const scanLevel = priority.Bulk
+
 // sweepSize is how many records are asked for at once.
 const sweepSize = 200
 
@@ -116,7 +120,7 @@ func (f *Feed) sweep(ctx context.Context, next *store.Feed) ([]source.Change, bo
 	for i, r := range unmet {
 		ids[i] = r.Ref.RecordID
 	}
-	call, cancel := context.WithTimeout(ctx, f.cfg.CallTimeout)
+	call, cancel := context.WithTimeout(priority.With(ctx, scanLevel), f.cfg.CallTimeout)
 	defer cancel()
 	recs, missing, err := f.system.Fetch(call, obj, ids)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
@@ -27,7 +28,7 @@ func (f *Feed) Watch(ctx context.Context, until func(source.Batch) bool) error {
 	defer done()
 	enough := errors.New("enough")
 	heard := false
-	err := f.system.Watch(ctx, f.feed.Token, func(b source.Batch) error {
+	err := f.system.Watch(priority.Outgoing(ctx, priority.Sync), f.feed.Token, func(b source.Batch) error {
 		heard = true
 		if err := f.take(ctx, b); err != nil {
 			return err

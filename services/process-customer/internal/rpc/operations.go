@@ -58,6 +58,9 @@ func (s *operations) targets(ctx context.Context, r store.Reader) ([]*customerv1
 			System: t.System(), DeadLetters: dead[store.DirectionDeliver][t.System()], Reason: status.Reason, Calls: status.Calls,
 			RecordsWritten: status.Written,
 		}
+		if !status.Resume.IsZero() {
+			m.ResumeTime = stamp(status.Resume)
+		}
 		for _, b := range backlogs {
 			if b.System == t.System() {
 				m.Pending, m.Retrying = b.Pending, b.Retrying
