@@ -91,6 +91,7 @@ type Salesforce struct {
 func DefaultConfig() Config {
 	s := serve.DefaultConfig()
 	s.Listen, s.Ops = ":9101", ":9102"
+	s.BusyHeap = 16 << 20 // a load of a million rows is to fit into 64 MiB, the program's own text included
 	return Config{
 		Serve: s, Telemetry: telemetry.DefaultConfig(), Store: Store{DSN: "sqlite:salesforce.db"}, Budget: budget.DefaultConfig(),
 		Salesforce: Salesforce{
