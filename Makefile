@@ -70,6 +70,10 @@ $(CERTIFY)/node/node_modules/.package-lock.json: $(CERTIFY)/node/package-lock.js
 certify: $(CERTIFY)/node/node_modules/.package-lock.json ## Run other people's Salesforce clients against the sandbox, write the table (needs Node)
 	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/certify $(ARGS)
 
+.PHONY: bench-salesforce
+bench-salesforce: $(CERTIFY)/node/node_modules/.package-lock.json ## Measure system-salesforce against other clients, write docs/benchmarks/salesforce.md (needs Node)
+	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/benchmark $(ARGS)
+
 # --- generate ---
 .PHONY: gen
 gen: $(BIN)/.tools ## Generate code and OpenAPI from the contracts, and reference pages

@@ -110,6 +110,9 @@ func Start(ctx context.Context, bin, dir string) (*Process, error) {
 	return nil, errors.Join(err, p.Stop())
 }
 
+// PID is the id of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Env says to the cases where the sandbox is and who may log in.
 func (p *Process) Env() []string { return p.env }
 

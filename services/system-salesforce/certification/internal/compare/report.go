@@ -1,0 +1,171 @@
+package compare
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Results is everything that was measured, each by its last run.
+type Results struct {
+	// Upserts are the comparisons, by the latency that was added.
+	Upserts []Comparison `json:"upserts,omitempty"`
+	Million *Million     `json:"million,omitempty"`
+	Prepare []GoBench    `json:"prepare,omitempty"`
+}
+
+// ReadResults returns the results in a file; none if there is no such file.
+func ReadResults(path string) (Results, error) {
+	var r Results
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("read the results: %w", err)
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return r, fmt.Errorf("read the results: %w", err)
+	}
+	return r, nil
+}
+
+// Add puts a comparison in the place of the one with the same latency.
+func (r *Results) Add(c Comparison) {
+	for i := range r.Upserts {
+		if r.Upserts[i].Latency == c.Latency {
+			r.Upserts[i] = c
+			return
+		}
+	}
+	r.Upserts = append(r.Upserts, c)
+}
+
+// Write writes the results as JSON and as a page for people.
+func (r Results) Write(base string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the results: %w", err)
+	}
+	if err := os.WriteFile(base+".json", append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write the results: %w", err)
+	}
+	if err := os.WriteFile(base+".md", []byte(r.Markdown()), 0o644); err != nil {
+		return fmt.Errorf("write the results: %w", err)
+	}
+	return nil
+}
+
+const intro = `# Salesforce benchmarks
+
+Written by ` + "`make bench-salesforce`" + `. system-salesforce and two widely used clients do the same work against the
+[sandbox](../../services/system-salesforce/sandbox/README.md) in the same run. Absolute numbers hold for the circumstances given and
+for nothing else; what is compared is a ratio of two numbers of one round.
+
+` + "```" + `
+make bench-salesforce                                   # everything; needs Node, some minutes, 3 GiB of memory
+make bench-salesforce ARGS="-only upserts -rounds 3"    # one measurement; the other results stay
+make bench-salesforce ARGS="-only leads -leads 100000"
+make bench-salesforce ARGS="-only prepare"
+` + "```" + `
+
+## What is measured
+
+- Each client is a process of its own, and has a new sandbox, also a process, with nothing in it. The rounds begin with another client
+  each time. system-salesforce runs in its default configuration and is driven over gRPC, as process-customer drives it; the time of
+  that is contained.
+- *Work*: the same accounts (external id, name, phone, city), first new, then changed. A client must report every record as written, and
+  the org must hold each record once and as it was written last, or there is no result.
+- *Seconds* run from handing over the first record to the last outcome. Logging in and starting are not contained.
+- *Calls* are counted by the sandbox as an org counts them.
+- The clients of others are used the way they document: collections of 200, and their helpers for the Bulk API 2.0.
+- *Latency* is added by the sandbox to every answer; without any, a call costs nothing but work, which no real org offers.
+- Memory is the kernel's own account of the process: VmHWM of /proc, which is never less than what was resident at any moment.
+- A load average well above zero before a measurement means that others were at work: such a result is to be repeated.
+
+`
+
+// Markdown is the page for people.
+func (r Results) Markdown() string {
+	var b strings.Builder
+	b.WriteString(intro)
+	for _, c := range r.Upserts {
+		c.markdown(&b)
+	}
+	if r.Million != nil {
+		r.Million.markdown(&b)
+	}
+	if len(r.Prepare) > 0 {
+		prepareMarkdown(&b, r.Prepare)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (c Circumstances) String() string {
+	return fmt.Sprintf("%s UTC, %s, %s, %d cores, load average %s before and %s after.", c.Date, c.Go, c.System, c.Cores, c.LoadBefore, c.LoadAfter)
+}
+
+func verdict(ok bool) string {
+	if ok {
+		return "met"
+	}
+	return "**not met**"
+}
+
+const mib = 1 << 20
+
+func (c Comparison) markdown(b *strings.Builder) {
+	latency := "no latency"
+	if c.Latency != "0s" {
+		latency = c.Latency + " of latency"
+	}
+	ours := c.Subjects[0]
+	fmt.Fprintf(b, "## Upsert of %d accounts, %s\n\n%s\n\n%d rounds.\n\n", c.Accounts, latency, c.Circumstances, len(ours.Rounds))
+	b.WriteString("| client | records/s | calls | records per call | ours is faster by | processor time | peak memory |\n|---|---|---|---|---|---|---|\n")
+	for i, s := range c.Subjects {
+		ratio := ""
+		if i > 0 {
+			mid, least, most := ours.Ratio(s)
+			ratio = fmt.Sprintf("%.1f (%.1f to %.1f)", mid, least, most)
+		}
+		fmt.Fprintf(b, "| %s %s | %.0f | %d | %.0f | %s | %.2f s | %.0f MiB |\n", s.Name, s.Version, s.Rate(), s.Calls(),
+			float64(c.Accounts)/float64(s.Calls()), ratio, s.ProcessorSeconds, float64(s.PeakBytes)/mib)
+	}
+	fmt.Fprintf(b, "\nCalls: 1/%.0f of one for each record. Target: at most 1/150: %s.\n", float64(c.Accounts)/float64(ours.Calls()),
+		verdict(ours.Calls()*150 <= int64(c.Accounts)))
+	for _, s := range c.Subjects[1:] {
+		if strings.HasSuffix(s.Name, ", collections") {
+			mid, _, _ := ours.Ratio(s)
+			fmt.Fprintf(b, "Records per second against %s: %.1f times. Target: at least 3: %s.\n", s.Name, mid, verdict(mid >= 3))
+		}
+	}
+	b.WriteString("\n")
+}
+
+func (m Million) markdown(b *strings.Builder) {
+	fmt.Fprintf(b, "## Load of %d leads\n\n%s\n\n", m.Leads, m.Circumstances)
+	b.WriteString("Seven columns, streamed over gRPC, written by jobs of the Bulk API 2.0; each lead has exactly one outcome, and the ledger of the stream\nagrees with the org.\n\n")
+	fmt.Fprintf(b, "| | |\n|---|---|\n| seconds | %.0f |\n| records/s, sandbox included | %.0f |\n| calls | %d |\n| processor time of the adapter | %.1f s |\n",
+		m.Pass.Seconds, m.Pass.Rate(), m.Pass.Calls, m.ProcessorSeconds)
+	fmt.Fprintf(b, "| memory of the adapter: idle, at the end, peak | %.0f, %.0f, %.0f MiB |\n| peak memory of the sandbox, which keeps the leads and their events | %.0f MiB |\n\n",
+		float64(m.Idle.Resident)/mib, float64(m.Memory.Resident)/mib, float64(m.Memory.Peak)/mib, float64(m.Sandbox.Peak)/mib)
+	fmt.Fprintf(b, "Peak resident memory: %.0f MiB. Target: at most 64: %s.\n\n", float64(m.Memory.Peak)/mib, verdict(m.Memory.Peak <= 64*mib))
+}
+
+func prepareMarkdown(b *strings.Builder, list []GoBench) {
+	fmt.Fprintf(b, "## Preparing rows\n\n%s\n\n", list[0].Circumstances)
+	b.WriteString("Everything before the first call: checking, formatting, spooling to disk, finding keys that come twice, cutting jobs; 200,000 leads of\nseven columns, on one core (`go test -bench Prepare ./internal/bulk`).\n\n")
+	b.WriteString("| rows given as | rows per second of processor time | rows/s | memory allocated |\n|---|---|---|---|\n")
+	least := 0.0
+	for _, g := range list {
+		cpu := g.Metrics["rows/cpu-s"]
+		if least == 0 || cpu < least {
+			least = cpu
+		}
+		fmt.Fprintf(b, "| %s | %.0f | %.0f | %.0f MiB |\n", strings.TrimPrefix(g.Name, "Prepare/"), cpu, g.Metrics["rows/s"], g.Metrics["B/op"]/mib)
+	}
+	fmt.Fprintf(b, "\nThe slowest way: %.0f rows per second of one core. Target: at least 100,000: %s.\n\n", least, verdict(least >= 100_000))
+}

@@ -1,0 +1,93 @@
+package compare
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// passes are two passes of 100 records each that take the given seconds together.
+func passes(seconds float64, calls int64) []Pass {
+	return []Pass{{Seconds: seconds / 2, Succeeded: 100, Calls: calls}, {Seconds: seconds / 2, Succeeded: 100, Calls: calls - 1}}
+}
+
+func comparison() Comparison {
+	return Comparison{Accounts: 100, Latency: "50ms", Subjects: []Subject{
+		{Name: "system-salesforce", Rounds: [][]Pass{passes(1, 4), passes(2, 5), passes(4, 4)}},
+		{Name: "slow, collections", Version: "v1", Rounds: [][]Pass{passes(4, 50), passes(4, 50), passes(8, 50)}},
+		{Name: "fast, bulk", Version: "v2", Rounds: [][]Pass{passes(2, 9), passes(2, 9), passes(1, 9)}},
+	}}
+}
+
+func TestComparison(t *testing.T) {
+	t.Parallel()
+	c := comparison()
+	t.Run("rates and ratios are medians over the rounds", func(t *testing.T) {
+		t.Parallel()
+		require.InDelta(t, 100, c.Subjects[0].Rate(), 1e-9)
+		mid, least, most := c.Subjects[0].Ratio(c.Subjects[1])
+		require.InDeltaSlice(t, []float64{2, 2, 4}, []float64{mid, least, most}, 1e-9)
+		require.Equal(t, int64(5), c.Subjects[0].Calls(), "calls are those of the worst pass")
+	})
+	t.Run("the page says which targets are met", func(t *testing.T) {
+		t.Parallel()
+		r := Results{Upserts: []Comparison{c}}
+		page := r.Markdown()
+		require.Contains(t, page, "## Upsert of 100 accounts, 50ms of latency")
+		require.Contains(t, page, "Calls: 1/20 of one for each record. Target: at most 1/150: **not met**.")
+		require.Contains(t, page, "Records per second against slow, collections: 2.0 times. Target: at least 3: **not met**.")
+		require.NotContains(t, page, "against fast", "there is no target for other ways")
+		c.Subjects[1].Rounds = [][]Pass{passes(8, 50), passes(8, 50), passes(16, 50)}
+		require.Contains(t, Results{Upserts: []Comparison{c}}.Markdown(), "slow, collections: 4.0 times. Target: at least 3: met.")
+		m := Million{Leads: 10, Memory: Memory{Peak: 64 << 20}}
+		require.Contains(t, Results{Million: &m}.Markdown(), "Target: at most 64: met.")
+		m.Memory.Peak++
+		require.Contains(t, Results{Million: &m}.Markdown(), "Target: at most 64: **not met**.")
+		g := []GoBench{{Name: "Prepare/a", Metrics: map[string]float64{"rows/cpu-s": 99_999}}, {Name: "Prepare/b", Metrics: map[string]float64{"rows/cpu-s": 200_000}}}
+		require.Contains(t, Results{Prepare: g}.Markdown(), "The slowest way: 99999 rows per second of one core. Target: at least 100,000: **not met**.")
+	})
+}
+
+func TestResultsOfOtherMeasurementsStay(t *testing.T) {
+	t.Parallel()
+	base := filepath.Join(t.TempDir(), "results")
+	none, err := ReadResults(base + ".json")
+	require.NoError(t, err)
+	require.Equal(t, Results{}, none)
+	r := Results{Million: &Million{Leads: 7}}
+	r.Add(comparison())
+	require.NoError(t, r.Write(base))
+	r, err = ReadResults(base + ".json")
+	require.NoError(t, err)
+	require.Equal(t, 7, r.Million.Leads)
+	other, changed := comparison(), comparison()
+	other.Latency, changed.Accounts = "0s", 5
+	r.Add(other)
+	r.Add(changed)
+	require.Len(t, r.Upserts, 2)
+	require.Equal(t, 5, r.Upserts[0].Accounts, "the last of one latency counts")
+	require.NoError(t, os.WriteFile(base+".json", []byte("{"), 0o600))
+	_, err = ReadResults(base + ".json")
+	require.Error(t, err)
+}
+
+func TestBenchmarkLinesAreRead(t *testing.T) {
+	t.Parallel()
+	const text = "goos: linux\nBenchmarkPrepare/values-2  \t 3\t 381582634 ns/op\t   1510464 rows/cpu-s\t 12776384 B/op\nPASS\n"
+	list := parseBench([]byte(text), Circumstances{Cores: 2})
+	require.Len(t, list, 1)
+	require.Equal(t, "Prepare/values", list[0].Name)
+	require.Equal(t, map[string]float64{"ns/op": 381582634, "rows/cpu-s": 1510464, "B/op": 12776384}, list[0].Metrics)
+}
+
+func TestMemoryOfThisProcess(t *testing.T) {
+	t.Parallel()
+	m, err := memory(os.Getpid())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, m.Peak, m.Resident)
+	require.Greater(t, m.Resident, int64(1<<20))
+	_, err = memory(-1)
+	require.Error(t, err)
+}
