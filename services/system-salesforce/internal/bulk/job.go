@@ -211,15 +211,15 @@ func (c *Client) await(ctx context.Context, path, job string, rows int64, wake <
 	}
 }
 
-// untilPoll is how long to wait before a job is asked for again: until it ends, if what it has done so far says when that is, but
-// never much less than the number of polls so far allows, for each is a call.
+// untilPoll is how long to wait before a job is asked for again: until it ends, if what it has done so far says when that is. The
+// number of polls so far bounds it both ways: each is a call, and a job that begins slowly may hurry later.
 func (c *Client) untilPoll(polls int, spent time.Duration, rows, processed int64) time.Duration {
 	backoff := c.o.Poll.Next(polls)
 	if rows == 0 || processed == 0 || processed > rows {
 		return backoff
 	}
 	left := time.Duration(float64(spent) * float64(rows-processed) / float64(processed))
-	return min(max(left+left/16, backoff/4), c.o.Poll.Next(1<<20))
+	return min(max(left+left/16, backoff/4), 2*backoff, c.o.Poll.Next(1<<20))
 }
 
 // persist repeats a step that failed for a reason that passes, as patiently as the options say. The allowance being used up is
