@@ -98,6 +98,16 @@ func (w *world) stats() inbox.Stats {
 	return s
 }
 
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	t.Run("O-02 deliveries at the same time have one effect", simultaneousDeliveries)
+	t.Run("O-03 a crash before the acknowledgement has one effect", crashInTheHandler)
+	t.Run("O-04 a duplicate after the window of the broker is recognised", remembers)
+	t.Run("O-05 out of order, the newest state is kept and older ones are counted", newestVersion)
+	t.Run("O-06 Salesforce events replayed from a replay id have one effect", replayFromTheBeginning)
+	t.Run("O-08 a poison message is parked after five failures, and retried once in effect", poison)
+}
+
 func TestHandle_ProcessesOnceWhoeverDelivers(t *testing.T) {
 	each(t, func(w *world) {
 		m := inbox.Message{ID: "event-1", Body: []byte("x")}
@@ -110,7 +120,7 @@ func TestHandle_ProcessesOnceWhoeverDelivers(t *testing.T) {
 	})
 }
 
-func TestHandle_OneOfManySimultaneousDeliveriesHasTheEffect(t *testing.T) {
+func simultaneousDeliveries(t *testing.T) {
 	each(t, func(w *world) {
 		var processed atomic.Int64
 		var wg sync.WaitGroup
@@ -136,7 +146,7 @@ func TestHandle_OneOfManySimultaneousDeliveriesHasTheEffect(t *testing.T) {
 	})
 }
 
-func TestHandle_ACrashInTheHandlerLeavesNothing(t *testing.T) {
+func crashInTheHandler(t *testing.T) {
 	each(t, func(w *world) {
 		m := inbox.Message{ID: "event-1", Object: "o", Version: inbox.Version{Major: 3}}
 		down := fault.New(fault.Unavailable, "", "down")
@@ -150,7 +160,7 @@ func TestHandle_ACrashInTheHandlerLeavesNothing(t *testing.T) {
 	})
 }
 
-func TestHandle_RemembersForTheRetention(t *testing.T) {
+func remembers(t *testing.T) {
 	each(t, func(w *world) {
 		m := inbox.Message{ID: "event-1", Object: "o", Version: inbox.Version{Major: 1}}
 		w.handle(m)
@@ -167,7 +177,7 @@ func TestHandle_RemembersForTheRetention(t *testing.T) {
 	})
 }
 
-func TestHandle_KeepsTheNewestVersionWhateverTheOrder(t *testing.T) {
+func newestVersion(t *testing.T) {
 	each(t, func(w *world) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		for round := range 20 {
@@ -233,7 +243,7 @@ func TestHandle_ParksAChangedBodyUnderTheSameID(t *testing.T) {
 	})
 }
 
-func TestHandle_ParksPoisonAfterFiveFailures(t *testing.T) {
+func poison(t *testing.T) {
 	each(t, func(w *world) {
 		m := inbox.Message{ID: "poison", Object: "o", Version: inbox.Version{Major: 4, Minor: 2}, Body: []byte("bad")}
 		bad := func(context.Context, *sql.Tx) error {

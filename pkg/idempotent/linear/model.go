@@ -50,7 +50,7 @@ func (s state) step(in input, out output) (bool, state) {
 	case begin:
 		return s.begin(in, out)
 	case look:
-		return s.look(in, out), s
+		return s.look(out), s
 	case resolveDone, resolveNot:
 		return s.resolve(in, out)
 	case expire:
@@ -112,7 +112,7 @@ func (s state) begin(in input, out output) (bool, state) {
 	}
 }
 
-func (s state) look(in input, out output) bool {
+func (s state) look(out output) bool {
 	if s.is == "" {
 		return out.stale
 	}

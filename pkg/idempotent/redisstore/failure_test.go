@@ -13,10 +13,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/idempotenttest"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/redisstore"
+	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 )
 
 // server is a Redis of the test's own, which it may stop, kill and reconfigure.
@@ -90,7 +92,31 @@ func granted(t *testing.T, s idempotent.Store, c idempotent.Claim) idempotent.Gr
 
 func answer(text string) idempotent.Answer { return idempotent.Answer{OK: true, Body: []byte(text)} }
 
-func TestNew_RefusesWhatCannotKeepAClaim(t *testing.T) {
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	t.Run("L-07 a read replica is refused at start, and L-08 a server that evicts", refusals)
+	t.Run("L-08 policies that may not repeat refuse a store that may forget", policies)
+	t.Run("L-09 after a fail-over that lost a claim the child keys hold", failOver)
+}
+
+// policies: the ERP's contract has methods whose attempts may not be repeated blindly.
+func policies(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--appendonly", "yes").store(redisstore.Options{})
+	info := func(methods ...string) map[string]grpc.ServiceInfo {
+		i := grpc.ServiceInfo{}
+		for _, m := range methods {
+			i.Methods = append(i.Methods, grpc.MethodInfo{Name: m})
+		}
+		return map[string]grpc.ServiceInfo{erpv1.CustomerService_ServiceDesc.ServiceName: i}
+	}
+	all := grpc.NewServer()
+	erpv1.RegisterCustomerServiceServer(all, erpv1.UnimplementedCustomerServiceServer{})
+	require.ErrorContains(t, idempotent.Check(s, all.GetServiceInfo()), "demands a durable store of keys, this one is replicated")
+	require.NoError(t, idempotent.Check(s, info("ListCustomers", "UpdateCustomer", "DeleteCustomer")), "every effect below is keyed")
+}
+
+func refusals(t *testing.T) {
 	t.Parallel()
 	t.Run("a server that evicts", func(t *testing.T) {
 		t.Parallel()
@@ -177,7 +203,7 @@ func TestStore_SurvivesKillOfTheServerWithAnAppendOnlyFile(t *testing.T) {
 }
 
 // A fail-over loses what the replica had not received. The forgotten owner must stay stale although fences begin anew.
-func TestStore_AForgottenOwnerStaysStaleAfterAFailOver(t *testing.T) {
+func failOver(t *testing.T) {
 	t.Parallel()
 	primary := startServer(t)
 	replica := startServer(t, "--replicaof", strings.Replace(primary.addr, ":", " ", 1))
@@ -189,16 +215,19 @@ func TestStore_AForgottenOwnerStaysStaleAfterAFailOver(t *testing.T) {
 	kept := granted(t, old, claim("kept"))
 	require.NoError(t, old.Complete(t.Context(), kept, answer("kept")), "waits until the replica has it")
 
-	require.NoError(t, replica.c.SlaveOf(t.Context(), "NO", "ONE").Err()) // promoted, while the old primary still takes writes
+	require.NoError(t, replica.c.ReplicaOf(t.Context(), "NO", "ONE").Err()) // promoted, while the old primary still takes writes
 	lost := granted(t, old, claim("lost"))
 
 	now := replica.store(redisstore.Options{})
 	res, err := now.Begin(t.Context(), claim("kept"))
 	require.NoError(t, err)
 	require.Equal(t, idempotent.Replay, res.Outcome)
+	effects := map[string]bool{idempotent.ChildOf("lost", "erp.order", ""): true} // what the forgotten attempt did
 	c := claim("lost")
 	c.Owner = []byte("the next attempt")
 	next := granted(t, now, c)
+	effects[idempotent.ChildOf("lost", "erp.order", "")] = true
+	require.Len(t, effects, 1, "executed twice with one child key: the target below does it once")
 	require.Equal(t, lost.Fence, next.Fence, "the fence is given out again")
 	require.ErrorIs(t, now.Complete(t.Context(), lost, answer("late")), idempotent.ErrStale)
 	require.ErrorIs(t, now.Heartbeat(t.Context(), lost, time.Minute), idempotent.ErrStale)

@@ -151,7 +151,7 @@ func byStatus(r Response) meaning {
 	}
 }
 
-// Stripe: Idempotency-Key, remembered for at least 24 hours. 409 while in flight, 400 idempotency_error for another
+// Stripe is the dialect of Stripe: Idempotency-Key, remembered for at least 24 hours. 409 while in flight, 400 idempotency_error for another
 // request. The first answer is kept once execution began, a 500 too; Stripe-Should-Retry overrides what a status says.
 func Stripe() Dialect {
 	return Dialect{Name: "Stripe", Window: 24 * time.Hour, header: simple("Idempotency-Key"), mean: func(r Response) meaning {
@@ -178,7 +178,7 @@ func Stripe() Dialect {
 	}}
 }
 
-// Zuora: Idempotency-Key, less than 255 characters, POST and PATCH, removed after 24 hours. The answer is kept, success or
+// Zuora is the dialect of Zuora: Idempotency-Key, less than 255 characters, POST and PATCH, removed after 24 hours. The answer is kept, success or
 // failure; 409 while in flight, 422 for another tenant, URL or method. It does not compare bodies.
 func Zuora() Dialect {
 	return Dialect{Name: "Zuora", Window: 24 * time.Hour, header: simple("Idempotency-Key"), mean: func(r Response) meaning {
@@ -193,7 +193,7 @@ func Zuora() Dialect {
 	}}
 }
 
-// NetSuite: X-NetSuite-Idempotency-Key, a UUID, for asynchronous requests only: the answer is 202 with the place of the
+// NetSuite is the dialect of NetSuite: X-NetSuite-Idempotency-Key, a UUID, for asynchronous requests only: the answer is 202 with the place of the
 // job. A repeated request is answered 400 with IDEMPOTENCY_ERROR and the place of the first job, which here is a success.
 // It does not compare requests.
 func NetSuite() Dialect {
@@ -224,7 +224,7 @@ func NetSuite() Dialect {
 	}
 }
 
-// IETF: draft-ietf-httpapi-idempotency-key-header: the key as a quoted string, 409 in flight, 422 for another request. The
+// IETF is the dialect of draft-ietf-httpapi-idempotency-key-header: the key as a quoted string, 409 in flight, 422 for another request. The
 // window is the target's to publish.
 func IETF(window time.Duration) Dialect {
 	return Dialect{
@@ -245,7 +245,7 @@ func IETF(window time.Duration) Dialect {
 	}
 }
 
-// Repeatable: OASIS Repeatable Requests 1.0, as SAP and Microsoft speak it: Repeatability-Request-ID, a UUID, and
+// Repeatable is the dialect of OASIS Repeatable Requests 1.0, as SAP and Microsoft speak it: Repeatability-Request-ID, a UUID, and
 // Repeatability-First-Sent. Unlike the others the target refuses what is older than its window (412). An answer without
 // Repeatability-Result comes from a server that did not look at the headers.
 func Repeatable(window time.Duration) Dialect {

@@ -254,7 +254,7 @@ func TestIETF_QuotesTheKey(t *testing.T) {
 
 func TestUUID_IsOneOfVersion8(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, target.UUID("a"), target.UUID("a"))
+	require.Equal(t, "388bd503-3309-87f3-b6e4-7102bcaeca88", target.UUID("a"), "a change would be a new key space")
 	require.NotEqual(t, target.UUID("a"), target.UUID("b"))
 	require.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, target.UUID("a"))
 }
