@@ -613,6 +613,7 @@ func TestEveryAccountCallCounts(t *testing.T) {
 	require.NoError(t, err)
 	balanced(t, ledger)
 	require.EqualValues(t, n, ledger.GetCreated())
+	t.Logf("%d calls for %d accounts", ledger.GetCalls(), n)
 	require.LessOrEqual(t, ledger.GetCalls(), int64(n/150))
 	require.Equal(t, n, c.live("Account"))
 }

@@ -17,6 +17,8 @@ type Part struct {
 	Ref string
 	// Method and Path say what is called; Path is relative to the versioned base.
 	Method, Path string
+	// ID is the record's id, if the part names it so: the answer to an update does not.
+	ID string
 	// Body is what is sent.
 	Body Record
 	// Condition is what the record must still be.
@@ -73,6 +75,9 @@ func (c *Client) Composite(ctx context.Context, all bool, parts []Part) ([]PartR
 	out := make([]PartResult, len(parts))
 	for i, a := range answer.Parts {
 		out[i] = partResult(a.Status, a.Body, parts[i].Op)
+		if out[i].ID == "" && out[i].Refused == nil {
+			out[i].ID = FullID(parts[i].ID)
+		}
 		if out[i].Refused == nil && parts[i].Body != nil {
 			c.o.Wrote(out[i].ID, parts[i].Body)
 		}

@@ -153,7 +153,7 @@ func (b *batch) update(ctx context.Context, index []int, ids map[int]string) ([]
 	parts := make([]rest.Part, len(index))
 	for j, i := range index {
 		parts[j] = rest.Part{
-			Ref: fmt.Sprintf("r%d", j), Method: http.MethodPatch, Path: "sobjects/" + b.object.SObject + "/" + ids[i],
+			Ref: fmt.Sprintf("r%d", j), Method: http.MethodPatch, Path: "sobjects/" + b.object.SObject + "/" + ids[i], ID: ids[i],
 			Body: b.rows[i].Fields, Condition: condition(i), Op: rest.OpUpdate,
 		}
 	}
@@ -163,10 +163,7 @@ func (b *batch) update(ctx context.Context, index []int, ids map[int]string) ([]
 	}
 	results := make([]rest.Result, len(index))
 	for j, a := range answers {
-		results[j] = rest.Result{Refused: a.Refused}
-		if a.Refused == nil {
-			results[j].ID = rest.FullID(ids[index[j]])
-		}
+		results[j] = rest.Result{ID: a.ID, Refused: a.Refused}
 	}
 	return results, nil
 }
