@@ -56,7 +56,7 @@ type DB struct {
 	engine Engine
 	write  *sql.DB // SQLite: one connection; PostgreSQL: the pool
 	read   *sql.DB // SQLite: read-only connections; PostgreSQL: the same pool
-	brief  *sql.DB // SQLite: further ones, for statements that are over at once; PostgreSQL: the same pool
+	brief  *brief  // SQLite only: further connections, for statements that are over at once
 	group  *group  // SQLite only
 	remove string  // directory of a private database, removed by Close
 
@@ -93,34 +93,6 @@ func (d *DB) Engine() Engine { return d.engine }
 // Read returns where to read outside a transaction. On SQLite these are other connections than the writer's: they
 // see what is committed, never wait for it, and refuse to write.
 func (d *DB) Read() Querier { return d.read }
-
-// Brief returns where to read a few rows by their keys, many times a second. On SQLite such a statement is over in
-// microseconds, and to watch for the end of its context, as database/sql and the driver do with a goroutine each, costs
-// a fifth of it. So there a statement that has begun is not cancelled, and these connections are kept apart, so that it
-// never waits for one that is not brief. On PostgreSQL it is Read.
-func (d *DB) Brief() Querier {
-	if d.engine == SQLite {
-		return brief{d.brief}
-	}
-	return d.read
-}
-
-// brief runs statements that are not cancelled.
-type brief struct{ db *sql.DB }
-
-func (b brief) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return b.db.QueryContext(context.WithoutCancel(ctx), query, args...)
-}
-
-func (b brief) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if ctx.Err() == nil {
-		ctx = context.WithoutCancel(ctx)
-	}
-	return b.db.QueryRowContext(ctx, query, args...)
-}
 
 // SkipLocked returns the clause that makes a SELECT claim rows that no other replica holds: " FOR UPDATE SKIP
 // LOCKED" on PostgreSQL, nothing on SQLite, whose single writer needs none.
@@ -179,7 +151,7 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	defer d.inflight.Done()
 	ctx = context.WithValue(ctx, inTx{}, d)
 	if d.group != nil {
-		return outside(d.group.tx(ctx, fn))
+		return outside(d.group.tx(ctx, false, fn))
 	}
 	return outside(d.pgTx(ctx, fn))
 }
@@ -213,7 +185,7 @@ func (d *DB) Close() error {
 	}
 	errs := []error{d.read.Close()}
 	if d.write != d.read {
-		errs = append(errs, d.brief.Close(), d.write.Close())
+		errs = append(errs, d.brief.db.Close(), d.write.Close())
 	}
 	if d.remove != "" {
 		errs = append(errs, os.RemoveAll(d.remove))

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -473,6 +475,44 @@ func TestBrief(t *testing.T) {
 		}
 		require.Error(t, d.Brief().QueryRowContext(t.Context(), "INSERT INTO item (id, name, n) VALUES (1, '', 0) RETURNING id").Scan(&one))
 	})
+}
+
+func TestBrief_IsMeasuredAsOtherStatementsAre(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]telemetry.Option{"without spans": nil, "with spans": {telemetry.WithSpanExporter(tracetest.NewInMemoryExporter())}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{LogLevel: "error"}, options...)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, tel.Shutdown(t.Context())) }()
+			d, err := db.Open(t.Context(), dbtest.DSN(t, "sqlite"), tel)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, d.Close()) }()
+			const series = `db_client_operation_duration_seconds_count{db_operation_name="sql.conn.query",db_system_name="sqlite"} `
+			count := func() (n int) {
+				for line := range strings.Lines(scrape(t, tel)) {
+					if v, ok := strings.CutPrefix(line, series); ok {
+						_, err := fmt.Sscan(v, &n)
+						require.NoError(t, err)
+					}
+				}
+				return n
+			}
+			var one int
+			require.NoError(t, d.Read().QueryRowContext(t.Context(), "SELECT 1").Scan(&one))
+			before := count()
+			require.Positive(t, before)
+			require.NoError(t, d.Brief().QueryRowContext(t.Context(), "SELECT 1").Scan(&one))
+			rows, err := d.Brief().QueryContext(t.Context(), "SELECT 1")
+			require.NoError(t, err)
+			require.NoError(t, rows.Close())
+			require.NoError(t, rows.Err())
+			require.Equal(t, before+2, count())
+			require.Error(t, d.Brief().QueryRowContext(t.Context(), "SELECT nothing").Scan(&one))
+			require.Equal(t, before+2, count())
+			require.Contains(t, scrape(t, tel), `db_client_operation_duration_seconds_count{db_operation_name="sql.conn.query",db_system_name="sqlite",error_type="`)
+		})
+	}
 }
 
 func TestOpen(t *testing.T) {

@@ -58,24 +58,23 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 		return err
 	}
 	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + sync + ")", "foreign_keys(1)"}
-	d.write = open(sqliteConnector(path, "immediate", pragmas), t, attribute.String("db.system.name", "sqlite"))
+	d.write = open(sqliteConnector(path, "immediate", pragmas), t, sqliteSystem())
 	d.write.SetMaxOpenConns(1)
 	d.write.SetMaxIdleConns(1)
 	if err := d.write.PingContext(ctx); err != nil {
 		return errors.Join(err, d.write.Close())
 	}
 	readers := sqliteConnector(path, "deferred", append(pragmas, "query_only(1)"))
-	d.read = open(readers, t, attribute.String("db.system.name", "sqlite"))
+	d.read = open(readers, t, sqliteSystem())
 	n := max(4, 2*runtime.GOMAXPROCS(0))
 	d.read.SetMaxOpenConns(n)
 	d.read.SetMaxIdleConns(n)
 	if err := d.read.PingContext(ctx); err != nil {
 		return errors.Join(err, d.read.Close(), d.write.Close())
 	}
-	// It connects when it is first used. More at a time than there are processors would only wait for each other.
-	d.brief = open(readers, t, attribute.String("db.system.name", "sqlite"))
-	d.brief.SetMaxOpenConns(runtime.GOMAXPROCS(0))
-	d.brief.SetMaxIdleConns(runtime.GOMAXPROCS(0))
+	if d.brief, err = openBrief(readers, t); err != nil {
+		return errors.Join(err, d.read.Close(), d.write.Close())
+	}
 	return nil
 }
 
@@ -95,7 +94,7 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 
 func (c connector) Driver() driver.Driver { return c.driver }
 
-func sqliteConnector(path, lock string, pragmas []string) driver.Connector {
+func sqliteConnector(path, lock string, pragmas []string) connector {
 	q := url.Values{"_txlock": {lock}, "_pragma": pragmas}
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
 	return connector{&sqlite.Driver{}, u.String()}

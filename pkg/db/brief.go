@@ -1,0 +1,92 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/XSAM/otelsql"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.40.0"
+	"go.opentelemetry.io/otel/semconv/v1.40.0/dbconv"
+
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+)
+
+// Brief returns where to read a few rows by their keys, many times a second. On SQLite such a statement is over in
+// microseconds, and to watch for the end of its context, as database/sql and the driver do with a goroutine each, costs
+// a fifth of it. So there a statement that has begun is not cancelled, and these connections are kept apart, so that it
+// never waits for one that is not brief. On PostgreSQL it is Read.
+func (d *DB) Brief() Querier {
+	if d.engine == SQLite {
+		return d.brief
+	}
+	return d.read
+}
+
+// brief runs statements that are not cancelled.
+type brief struct {
+	db *sql.DB
+	// duration is where a statement is measured if the connections do not do it themselves.
+	duration metric.Float64Histogram
+	ok       metric.MeasurementOption
+}
+
+// openBrief returns connections for brief statements. They connect when they are first used. Where no spans are recorded
+// they are without otelsql, which measures each statement three times: it, its rows, and the reset of its connection.
+func openBrief(c connector, t *telemetry.Telemetry) (*brief, error) {
+	b := &brief{}
+	if t.Recording {
+		b.db = open(c, t, sqliteSystem())
+	} else {
+		// The very instrument of otelsql: another one of this name would make the metrics page contradict itself.
+		meter := t.Meter.Meter("github.com/XSAM/otelsql", metric.WithInstrumentationVersion(otelsql.Version()))
+		d, err := dbconv.NewClientOperationDuration(meter, metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10))
+		if err != nil {
+			return nil, fmt.Errorf("measure statements: %w", err)
+		}
+		b.db, b.duration = sql.OpenDB(c), d.Inst()
+		b.ok = metric.WithAttributeSet(attribute.NewSet(sqliteSystem(), semconv.DBOperationName(string(otelsql.MethodConnQuery))))
+	}
+	// More at a time than there are processors would only wait for each other.
+	b.db.SetMaxOpenConns(runtime.GOMAXPROCS(0))
+	b.db.SetMaxIdleConns(runtime.GOMAXPROCS(0))
+	return b, nil
+}
+
+func sqliteSystem() attribute.KeyValue { return attribute.String("db.system.name", "sqlite") }
+
+// QueryContext implements Querier.
+func (b *brief) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	rows, err := b.db.QueryContext(context.WithoutCancel(ctx), query, args...)
+	b.measure(ctx, begun, err)
+	return rows, err
+}
+
+// QueryRowContext implements Querier.
+func (b *brief) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if ctx.Err() != nil {
+		return b.db.QueryRowContext(ctx, query, args...)
+	}
+	begun := time.Now()
+	row := b.db.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+	b.measure(ctx, begun, row.Err())
+	return row
+}
+
+func (b *brief) measure(ctx context.Context, begun time.Time, err error) {
+	switch took := time.Since(begun).Seconds(); {
+	case b.duration == nil:
+	case err == nil:
+		b.duration.Record(ctx, took, b.ok)
+	default:
+		b.duration.Record(ctx, took, b.ok, metric.WithAttributes(semconv.ErrorType(err)))
+	}
+}
