@@ -2,6 +2,7 @@ package idempotency_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"sync"
@@ -10,10 +11,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
 	"github.com/selfsame-io/selfsame/suite"
+	"github.com/selfsame-io/selfsame/suite/crm"
 	"github.com/selfsame-io/selfsame/suite/remote"
 )
 
@@ -39,6 +43,10 @@ func TestConformance(t *testing.T) {
 		{"G-06 the answer of the ERP is lost: the retry finds the order", lostAnswer},
 		{"I-05 one system takes the customer and the other fails: each has it once in the end", halfDelivered},
 		{"J-09 a rolling restart under load fails no call for good", rollingRestart},
+		{"M-08 who looks for a write later finds when it was made, what it made, and where", audited},
+		{"O-01 what was committed is published, whoever dies before it is", published},
+		{"O-08 what could not be delivered is set aside, and delivered once when it can", setAside},
+		{"O-09 reading everything again makes nothing again", readAgain},
 		{"E-11 two keys for one business object: one object", oneObject},
 		{"O-07 two taps with two keys: the customer is found, not made again", oneObject},
 	} {
@@ -275,6 +283,80 @@ func rollingRestart(t *testing.T, w *world) {
 	defer mu.Unlock()
 	w.placedOnce(t, intents)
 	t.Logf("%d orders through a rolling restart, %d tries were interrupted", len(intents), tries.Load())
+}
+
+func audited(t *testing.T, w *world) {
+	in := w.customer("Audited")
+	a := w.until(t, in)
+	w.settle(t)
+	var c struct{ CustomerID string }
+	require.NoError(t, json.Unmarshal(a.body, &c))
+	k := w.newest(t, "CreateCustomer")
+	require.Equal(t, "customers/"+c.CustomerID, k.GetResource())
+	require.True(t, k.GetOk())
+	require.Len(t, k.GetTraceId(), 32)
+	require.WithinDuration(t, time.Now(), k.GetClaimTime().AsTime(), time.Minute)
+	events, err := w.demo.Operations.ListEvents(t.Context(), &customerv1.ListEventsRequest{Id: c.CustomerID, PageSize: 1000})
+	require.NoError(t, err)
+	records := map[string]string{}
+	for _, e := range events.GetEvents() {
+		if e.GetRecordId() != "" {
+			records[e.GetSystem()] = e.GetRecordId()
+		}
+	}
+	require.NotEmpty(t, records["erp"])
+	require.NotEmpty(t, records["salesforce"])
+}
+
+func published(t *testing.T, w *world) {
+	hits := w.fault(t, remote.Fault{Kind: "delay", Method: "BatchUpsertCustomers", Times: 1, DelayMS: 60_000})
+	in := w.customer("Published")
+	a := w.until(t, in)
+	require.Eventually(t, func() bool { return hits() == 1 }, patience, time.Millisecond)
+	w.again(t, suite.ProcessCustomer)
+	w.settle(t)
+	require.Equal(t, 1, w.customers(t)[in.name])
+	w.same(t, in, a)
+}
+
+func setAside(t *testing.T, w *world) {
+	name := w.customer("Set Aside").name
+	made, err := w.demo.ERPCustomers.CreateCustomer(t.Context(), &erpv1.CreateCustomerRequest{Customer: &erpv1.Customer{Name: name, Email: "not an address"}})
+	require.NoError(t, err)
+	dead := func() int {
+		got, err := w.demo.Operations.ListDeadLetters(t.Context(), &customerv1.ListDeadLettersRequest{PageSize: 500})
+		require.NoError(t, err)
+		return len(got.GetDeadLetters())
+	}
+	require.Eventually(t, func() bool { return dead() == 1 }, patience, 10*time.Millisecond)
+	for range 2 { // still poison: it comes back
+		_, err = w.demo.Operations.RetryDeadLetters(t.Context(), &customerv1.RetryDeadLettersRequest{System: "salesforce"})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return dead() == 1 }, patience, 10*time.Millisecond)
+	}
+	_, err = w.demo.ERPCustomers.UpdateCustomer(t.Context(), &erpv1.UpdateCustomerRequest{
+		Customer: &erpv1.Customer{Id: made.GetCustomer().GetId(), Email: "info@aside.example"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"email"}},
+	})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return dead() == 0 }, patience, 10*time.Millisecond)
+	w.settle(t)
+	accounts, err := w.demo.CRM.Query(t.Context(), "SELECT Id FROM Account WHERE Name = "+crm.Quote(name))
+	require.NoError(t, err)
+	require.Len(t, accounts, 1)
+}
+
+func readAgain(t *testing.T, w *world) {
+	in := w.customer("Read Again")
+	a := w.until(t, in)
+	w.settle(t)
+	before := w.customers(t)
+	for _, system := range []string{"erp", "salesforce"} {
+		_, err := w.demo.Operations.Resync(t.Context(), &customerv1.ResyncRequest{System: system})
+		require.NoError(t, err)
+	}
+	w.settle(t)
+	require.Equal(t, before, w.customers(t))
+	w.same(t, in, a)
 }
 
 func oneObject(t *testing.T, w *world) {

@@ -1,0 +1,87 @@
+package suite
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/suite/remote"
+)
+
+// alertRules are the alerts about idempotency keys.
+const alertRules = "../deploy/prometheus/idempotency.rules.yaml"
+
+// TestConformance is the part of the table of idempotency that is about looking at the whole suite.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	t.Run("M-06 the alerts fire when they should and are silent on a calm day", alertsFire)
+	t.Run("M-07 one trace leads from the phone to both systems", oneTrace)
+	t.Run("M-01 what the alerts look at is really published, and every outcome is counted as what it is", alertsLook)
+}
+
+// alertsFire runs the rules against made-up days, with Prometheus' own tool.
+func alertsFire(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			require.Fail(t, "promtool is not installed")
+		}
+		t.Skip("needs promtool, which comes with Prometheus")
+	}
+	for _, args := range [][]string{{"check", "rules", "idempotency.rules.yaml"}, {"test", "rules", "idempotency.test.yaml"}} {
+		cmd := exec.CommandContext(t.Context(), promtool, args...) //nolint:gosec // the tool that was found
+		cmd.Dir = "../deploy/prometheus"
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+}
+
+// alertsLook proves that every series of the rules exists in a running service.
+func alertsLook(t *testing.T) {
+	s, err := Start(t.Context(), Options{Dir: t.TempDir() + "/demo", LogLevel: "error"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Stop()) }()
+	demo, err := remote.Open(t.Context(), s.State())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, demo.Close()) }()
+	send := func(name string) (status int) {
+		require.Eventually(t, func() bool {
+			a, err := demo.Mobile(t.Context(), http.MethodPost, "/v1/customers", http.Header{
+				"Idempotency-Key": {"looked-at-by-alerts"}, "Content-Type": {"application/json"},
+			}, []byte(`{"name":"`+name+`"}`))
+			if err == nil {
+				status = a.Status
+			}
+			return err == nil && status != http.StatusServiceUnavailable
+		}, time.Minute, 10*time.Millisecond)
+		return status
+	}
+	require.Equal(t, []int{201, 201, 422}, []int{send("Looked At"), send("Looked At"), send("Other")})
+	res, err := http.Get("http://" + s.State().Ops[ProcessCustomer] + "/metrics") //nolint:noctx // loopback
+	require.NoError(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	page := string(body)
+	text, err := os.ReadFile(alertRules)
+	require.NoError(t, err)
+	names := regexp.MustCompile(`\bselfsame_idempotency_[a-z_]+`).FindAllString(string(text), -1)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		require.Contains(t, page, "\n"+name, "an alert looks at %s", name)
+	}
+	for _, outcome := range []string{"executed", "replayed", "mismatch"} {
+		require.Regexp(t, `selfsame_idempotency_requests_total\{[^}]*rpc_method="[^"]*CreateCustomer"[^}]*selfsame_outcome="`+outcome+`"[^}]*\} 1`, page)
+	}
+	documented, err := os.ReadFile("../docs/operations/idempotency.md")
+	require.NoError(t, err)
+	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(text), -1) {
+		require.Contains(t, string(documented), "`"+alert[1]+"`")
+	}
+}
