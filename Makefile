@@ -62,6 +62,17 @@ bench: ## Benchmarks; BENCH=regexp
 load: ## Measure speed and memory of the whole suite, write docs/benchmarks/results.md
 	go run ./suite/cmd/selfsame load $(ARGS)
 
+CONFORMANCE := ./pkg/idempotent/... ./pkg/serve ./services/experience-mobile ./suite ./suite/idempotency
+.PHONY: conformance
+conformance: ## Run every case of idempotency, write which test holds which (needs promtool, PostgreSQL and Redis: see .ci/run)
+	mkdir -p $(BIN)
+	go test -json -count=1 -timeout 20m -p 2 -run '^TestConformance$$' $(CONFORMANCE) > $(BIN)/conformance.json || { grep -h '"Output":".*\(FAIL\|Error\)' $(BIN)/conformance.json; exit 1; }
+	go run ./suite/cmd/conformance -o docs/reference/idempotency-conformance.md $(BIN)/conformance.json
+
+.PHONY: conformance-diff
+conformance-diff: conformance ## Fail when the page of idempotency cases is not current
+	@git diff --exit-code --stat -- docs/reference/idempotency-conformance.md || { echo 'the page differs: run make conformance and commit'; exit 1; }
+
 CERTIFY := services/system-salesforce/certification
 $(CERTIFY)/node/node_modules/.package-lock.json: $(CERTIFY)/node/package-lock.json
 	cd $(CERTIFY)/node && npm ci && touch node_modules/.package-lock.json
@@ -93,7 +104,7 @@ model: ## Search every state of the model of the idempotency claim (needs spin a
 	docs/design/claim-model/check
 
 .PHONY: check
-check: gen-diff contracts lint modules test-full test ## Everything CI runs
+check: gen-diff contracts lint modules test-full test conformance-diff ## Everything CI runs
 
 .PHONY: check-fast
 check-fast: contracts modules test ## The part that every commit passes

@@ -86,6 +86,16 @@ func propagationCases() []conformance {
 			require.Regexp(t, "^[A-Za-z0-9_-]{43}$", w.keysBelow()[0])
 			require.Equal(t, "2", w.fake.get("c_ü/% ?").GetPhone())
 		}},
+		{"J-13 what we sent wrong is our failure, not the client's", func(t *testing.T, w *world) {
+			for reason, shown := range map[string]string{idempotent.ReasonKeyInvalid: secretText, idempotent.ReasonKeyMissing: secretText} {
+				w.fake.plan("J13 "+reason, fails(fault.New(fault.Invalid, reason, "%s", shown)))
+				a := w.create(t, "J13 "+reason, "j13-"+reason)
+				a.problem(t, 500, "INTERNAL")
+				require.NotContains(t, a.body, "password")
+			}
+			require.Eventually(t, func() bool { return strings.Contains(w.log.String(), idempotent.ReasonKeyInvalid) }, 20*time.Second, 5*time.Millisecond,
+				"the cause is in the log")
+		}},
 		{"J-06 the hop below has less time than the request", func(t *testing.T, _ *world) {
 			w := setup(t, func(c *experiencemobile.Config) { c.Budget = 5 * time.Second })
 			require.Equal(t, 200, w.do(t, "GET", "/v1/customers/"+known).status)

@@ -1,0 +1,68 @@
+package conformance
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCases(t *testing.T) {
+	t.Parallel()
+	cases, err := Cases()
+	require.NoError(t, err)
+	require.Len(t, cases, 182)
+	count, seen := map[string]int{}, map[string]bool{}
+	for _, c := range cases {
+		require.False(t, seen[c.ID], c.ID)
+		seen[c.ID] = true
+		count[c.Priority]++
+		require.NotEmpty(t, c.Then, c.ID)
+		require.NotEmpty(t, groups()[c.ID[:1]])
+	}
+	require.Equal(t, map[string]int{"1": 130, "2": 48, "3": 4}, count)
+}
+
+func TestPage(t *testing.T) {
+	t.Parallel()
+	cases := []Case{{ID: "A-01", Priority: "1", Then: "400 | no"}, {ID: "A-02", Priority: "2", Then: "2xx", Argued: "because"}}
+	line := func(action, id string) string {
+		return `{"Action":"` + action + `","Package":"m/pkg/idempotent","Test":"TestConformance/` + id + `_a_key_is_needed"}` + "\n"
+	}
+	page := func(t *testing.T, output string) (string, error) {
+		t.Helper()
+		r := &Results{}
+		require.NoError(t, r.Read(strings.NewReader(output)))
+		return Page(cases, r)
+	}
+
+	t.Run("a case is listed with its tests, once, or with its argument", func(t *testing.T) {
+		t.Parallel()
+		text, err := page(t, "# some package\n"+line("run", "A-01")+line("pass", "A-01")+line("pass", "A-01"))
+		require.NoError(t, err)
+		require.Contains(t, text, "| A-01 | 1 | 400 &#124; no | **gRPC** a key is needed | pass |\n")
+		require.Contains(t, text, "| A-02 | 2 | 2xx | [argued](../design/0010-one-effect-per-key.md): because | argued |\n")
+		require.Contains(t, text, "Of 2 cases 1 are held")
+	})
+	t.Run("a subtest of a case is part of it", func(t *testing.T) {
+		t.Parallel()
+		_, err := page(t, line("pass", "A-01")+`{"Action":"fail","Package":"p","Test":"TestConformance/A-01_x/on_a_store"}`)
+		require.NoError(t, err, "the case itself fails with it")
+	})
+	t.Run("a page with holes cannot be written", func(t *testing.T) {
+		t.Parallel()
+		for output, why := range map[string]string{
+			"":                   "A-01 (400 | no) has neither a test nor an argument",
+			line("fail", "A-01"): "fail",
+			line("skip", "A-01"): "skip",
+			line("pass", "A-01") + line("pass", "Z-99"): "Z-99, which is no case",
+		} {
+			_, err := page(t, output)
+			require.ErrorContains(t, err, why)
+		}
+	})
+	t.Run("what is no test output is refused", func(t *testing.T) {
+		t.Parallel()
+		require.Error(t, (&Results{}).Read(strings.NewReader("{not json")))
+	})
+}
