@@ -51,7 +51,7 @@ test: ## Fast tests of every module (race detector on where there is a C compile
 	go test $(RACE) -short -shuffle=on -timeout 10m $(PKG)
 
 .PHONY: test-full
-test-full: ## Every test, both storage engines when SELFSAME_TEST_POSTGRES is set
+test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers to test with
 	go test -race -shuffle=on -timeout 30m -p 2 $(PKG)
 
 .PHONY: bench

@@ -208,7 +208,21 @@ func TestHeader_AnUnreachableTargetWasNotAsked(t *testing.T) {
 	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
 }
 
-func TestHeader_NoticesThatTheKeyWasIgnored(t *testing.T) {
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	t.Run("I-09 a target that ignores the key is noticed and not called again", keyIgnored)
+	t.Run("I-09 a target that takes no key is looked up before it is asked to create", func(t *testing.T) {
+		t.Parallel()
+		l := &ledger{}
+		l.made = append(l.made, entry{ref: key("a"), id: 1}) // an attempt that nobody remembers
+		id, err := guard(idempotent.NewMemoryStore(nil), l).Do(t.Context(), key("a"), "one")
+		require.NoError(t, err)
+		require.Equal(t, 1, id)
+		require.Equal(t, 1, l.effects())
+	})
+}
+
+func keyIgnored(t *testing.T) {
 	t.Parallel()
 	t.Run("a server that does not know Repeatable Requests", func(t *testing.T) {
 		t.Parallel()
