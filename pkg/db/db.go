@@ -151,7 +151,7 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	defer d.inflight.Done()
 	ctx = context.WithValue(ctx, inTx{}, d)
 	if d.group != nil {
-		return outside(d.group.tx(ctx, false, fn))
+		return outside(d.group.tx(ctx, fn))
 	}
 	return outside(d.pgTx(ctx, fn))
 }
