@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
@@ -580,6 +582,46 @@ func TestStream(t *testing.T) {
 		_, err = stream.Recv()
 		require.Equal(t, fault.Invalid, fault.KindOf(fault.FromStatus(err)))
 	})
+}
+
+func TestStreamGoesOnAfterACrash(t *testing.T) {
+	t.Parallel()
+	dir, store := t.TempDir(), "sqlite:"+filepath.Join(t.TempDir(), "s.db")
+	keep := func(cfg *systemsalesforce.Config) {
+		cfg.Salesforce.BulkDir, cfg.Store.DSN = dir, conf.Secret(store)
+	}
+	const n = 2500
+	c, s := wide(t, keep)
+	header := &salesforcev1.UpsertHeader{Object: "subscription", Backlog: n, Fields: []string{"plan"}, LoadId: "load-1"}
+	row := func(i int) *salesforcev1.RecordUpsert {
+		plan := "Pro"
+		if i == 7 {
+			plan = "Gold"
+		}
+		return record(fmt.Sprint("K-", i), values{"plan": textValue(plan)})
+	}
+	c.do("PUT", "/__sandbox__/bulk", map[string]any{"hold": "processing", "hold_after": 1000})
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := s.load(t, header, n, row)
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { return c.live("Subscription__c") >= 1000 }, waitFor, tick)
+	require.NoError(t, s.stop())
+	require.Error(t, <-ended, "the stream breaks with the process")
+	c.do("DELETE", "/__sandbox__/bulk", nil)
+
+	cfg := config(t, c)
+	cfg.Salesforce.MappingFile = "testdata/mapping.yaml"
+	keep(&cfg)
+	again := widen(t, startReady(t, cfg))
+	out, ledger, err := again.load(t, header, n, row)
+	require.NoError(t, err)
+	balanced(t, ledger)
+	require.Len(t, out, n)
+	require.EqualValues(t, n-1, ledger.GetCreated(), "as the job that was left running reports them")
+	require.EqualValues(t, 1, ledger.GetRefused())
+	require.Equal(t, n-1, c.live("Subscription__c"))
 }
 
 func TestNotMapped(t *testing.T) {

@@ -153,6 +153,9 @@ func TestColumnsOf(t *testing.T) {
 		_, problem := o.ColumnsOf([]string{"account", field})
 		require.Equal(t, want, problem.Reason)
 	}
+	require.Equal(t, "Account__r.Selfsame_Id__c", o.ParentIn(columns))
+	require.Equal(t, "Account__c", o.ParentIn([]string{"Price__c", "Account__c"}), "the same parent by its id")
+	require.Empty(t, o.ParentIn([]string{"Price__c"}))
 	column, problem := o.ReferenceColumn("account")
 	require.Nil(t, problem)
 	require.Equal(t, "Account__c", column)

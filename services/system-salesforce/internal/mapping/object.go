@@ -41,6 +41,20 @@ func (o *Object) Group(row map[string]any) string {
 	return ""
 }
 
+// ParentIn returns that one of the columns which names the parent by which records are grouped, by id or by external id; empty when
+// none does.
+func (o *Object) ParentIn(columns []string) string {
+	parent := o.Parent()
+	if parent == "" {
+		return ""
+	}
+	i := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(keyOf(c), keyOf(parent)) })
+	if i < 0 {
+		return ""
+	}
+	return columns[i]
+}
+
 // ColumnsOf returns the columns of these fields of ours. It reports the first field that is not mapped, may not be written, is the
 // external id, which every row has, or names the same reference as another one.
 func (o *Object) ColumnsOf(names []string) ([]string, *Problem) {

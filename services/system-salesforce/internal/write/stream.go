@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -143,10 +142,8 @@ func (s *stream) collections(ctx context.Context) error {
 func (s *stream) jobs(ctx context.Context) error {
 	o := s.load.Object
 	columns := append([]string{o.ExternalID()}, s.load.Columns...)
-	spec := bulk.Spec{Load: s.load.Name, Object: o.SObject, ExternalID: o.ExternalID(), Columns: columns}
-	if slices.Contains(columns, o.Parent()) {
-		spec.Parent = o.Parent()
-	}
+	spec := bulk.Spec{Load: s.load.Name, Object: o.SObject, ExternalID: o.ExternalID(), Columns: columns, Parent: o.ParentIn(columns)}
+	var given, told int64
 	next := func() (bulk.Row, error) {
 		for {
 			row, err := s.take()
@@ -169,12 +166,29 @@ func (s *stream) jobs(ctx context.Context) error {
 				}
 				values[i+1] = v
 			}
+			given++
 			return bulk.Row{Values: values}, nil
 		}
 	}
-	_, err := s.w.o.Bulk.Upsert(ctx, spec, next, func(b bulk.Outcome) error { return s.sink(b.Key, fromBulk(b)) })
-	if err != nil {
+	sink := func(b bulk.Outcome) error {
+		told++
+		return s.sink(b.Key, fromBulk(b))
+	}
+	if _, err := s.w.o.Bulk.Upsert(ctx, spec, next, sink); err != nil {
 		return fmt.Errorf("load %s: %w", o.Name, err)
+	}
+	// A load that was gone on with has told the outcomes of the rows it kept, and has not read the ones that came again.
+	for {
+		_, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if given != told {
+		return fault.New(fault.Precondition, ReasonLoadDiffers, "the load of this name was of %d records, not of %d", told, given)
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ const (
 	ReasonKeyUnsafe   = "EXTERNAL_ID_NOT_ADDRESSABLE"
 	ReasonReference   = "REFERENCE_UNKNOWN"
 	ReasonCondition   = "CONDITION_NOT_POSSIBLE"
+	ReasonLoadDiffers = "LOAD_DIFFERS"
 )
 
 // CRM makes the calls. *rest.Client is one.

@@ -313,11 +313,18 @@ func TestLists(t *testing.T) {
 type jobs struct {
 	spec bulk.Spec
 	rows []bulk.Row
+	// kept are the keys of a load that a process left; it is gone on with, without reading.
+	kept []string
 }
 
 func (j *jobs) Upsert(_ context.Context, s bulk.Spec, next func() (bulk.Row, error), sink func(bulk.Outcome) error) (bulk.Ledger, error) {
 	j.spec = s
-	for {
+	for _, key := range j.kept {
+		if err := sink(bulk.Outcome{Key: key, State: bulk.Succeeded}); err != nil {
+			return bulk.Ledger{}, err
+		}
+	}
+	for j.kept == nil {
 		r, err := next()
 		if errors.Is(err, io.EOF) {
 			return bulk.Ledger{}, nil
@@ -330,6 +337,7 @@ func (j *jobs) Upsert(_ context.Context, s bulk.Spec, next func() (bulk.Row, err
 			return bulk.Ledger{}, err
 		}
 	}
+	return bulk.Ledger{}, nil
 }
 
 func TestStream(t *testing.T) {
@@ -396,6 +404,21 @@ func TestStream(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []bulk.Row{{Values: []any{"1", bulk.Keep, nil}}}, j.rows)
 		require.Equal(t, ReasonCondition, outcomes["2"].Refused.Reason)
+	})
+	t.Run("a load that is gone on with is told once, and must be the same load", func(t *testing.T) {
+		t.Parallel()
+		run := func(rows int) (int, error) {
+			got := 0
+			w := New(Options{CRM: newOrg(), Bulk: &jobs{kept: []string{"0", "1", "2"}}})
+			_, err := w.Stream(t.Context(), Load{Object: contact(t), Columns: []string{"AccountId", "LastName"}, Backlog: 5000, Name: "l"}, feed(many(rows)...),
+				func(string, Outcome) error { got++; return nil })
+			return got, err
+		}
+		got, err := run(3)
+		require.NoError(t, err)
+		require.Equal(t, 3, got)
+		_, err = run(4)
+		require.Equal(t, ReasonLoadDiffers, fault.ReasonOf(err))
 	})
 	t.Run("every state of a job's row has its outcome", func(t *testing.T) {
 		t.Parallel()
