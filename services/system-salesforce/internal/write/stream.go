@@ -201,11 +201,8 @@ func fromBulk(b bulk.Outcome) Outcome {
 		return Outcome{Failed: fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "it is not known whether Salesforce took the record")}
 	}
 	refusal := b.Refusal
-	if b.State == bulk.NotProcessed {
-		refusal.Retryable = true
-		if refusal.Class == rest.Reject {
-			refusal.Class = rest.Retry
-		}
+	if refusal.Retryable && refusal.Class == rest.Reject {
+		refusal.Class = rest.Retry // said of the job, which has no error code of a record
 	}
 	return Outcome{Refused: &refusal}
 }

@@ -424,8 +424,8 @@ func TestStream(t *testing.T) {
 		t.Parallel()
 		require.True(t, fromBulk(bulk.Outcome{State: bulk.Succeeded}).Written())
 		require.True(t, fault.Is(fromBulk(bulk.Outcome{State: bulk.Uncertain}).Failed, fault.Uncertain))
-		require.True(t, fromBulk(bulk.Outcome{State: bulk.NotProcessed}).Refused.Retryable)
-		require.Equal(t, rest.Retry, fromBulk(bulk.Outcome{State: bulk.NotProcessed}).Refused.Class)
+		require.Equal(t, rest.Retry, fromBulk(bulk.Outcome{State: bulk.NotProcessed, Refusal: rest.Refusal{Retryable: true}}).Refused.Class)
+		require.Equal(t, rest.Reject, fromBulk(bulk.Outcome{State: bulk.NotProcessed}).Refused.Class, "a job that nobody will ever take")
 		require.False(t, fromBulk(bulk.Outcome{State: bulk.Failed, Refusal: rest.Refusal{Reason: "X"}}).Written())
 	})
 	t.Run("an error of the source or of the listener ends the stream", func(t *testing.T) {
