@@ -81,7 +81,7 @@ func TestEcho_CollectionsThatLoseTheClient(t *testing.T) {
 	require.NoError(t, err)
 	x.rename("theirs", results[0].ID)
 	var own []bool
-	err = x.watcher.Watch(t.Context(), c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
+	err = x.watcher.Watch(x.soon(), c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
 		for _, ch := range r.GetChanges() {
 			own = append(own, ch.GetOwnWrite())
 		}
@@ -95,7 +95,7 @@ func TestEcho_CollectionsThatLoseTheClient(t *testing.T) {
 	// comparison of values above the service corrects.
 	require.Equal(t, []bool{true, true}, own)
 	x.do("PATCH", "/services/data/v66.0/sobjects/Account/"+results[0].ID, map[string]any{"Phone": "1"}, nil)
-	require.ErrorIs(t, x.watcher.Watch(t.Context(), c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
+	require.ErrorIs(t, x.watcher.Watch(x.soon(), c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
 		for _, ch := range r.GetChanges() {
 			if len(ch.GetChangedFields()) == 1 && ch.GetChangedFields()[0] == "phone" {
 				require.False(t, ch.GetOwnWrite(), "a field that we did not write is not ours")

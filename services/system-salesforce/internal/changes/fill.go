@@ -104,7 +104,7 @@ func (l *lane) fill(ctx context.Context, at *position) error {
 		switch {
 		case err == nil:
 			last.lost = []*salesforcev1.LostRange{done.marker(true)}
-			l.read[done.Object] = span{time.UnixMilli(done.From), began}
+			l.read[done.Object] = span{from: time.UnixMilli(done.From), began: began, batch: l.batches}
 		case errors.Is(err, errForgotten):
 			last.changes = []*salesforcev1.Change{r.everything()}
 		default:

@@ -32,12 +32,25 @@ type lane struct {
 	org     string
 	user    string // whose writes may be our own
 
-	losses int             // positions refused since the last message
-	read   map[string]span // what was read again, by object
+	losses  int             // positions refused since the last message
+	batches int             // messages so far
+	read    map[string]span // what was read again last, by object
 }
 
-// span is a stretch of time.
-type span struct{ from, until time.Time }
+// span is a range that was read again.
+type span struct {
+	from  time.Time
+	began time.Time // when it began to be read, by Salesforce's clock
+	batch int       // the message that was in hand then
+}
+
+// commitMargin is how much later than its event says a transaction may have ended: times are cut to seconds in places.
+const commitMargin = 5 * time.Second
+
+// covers reports whether what an event leaves unsaid was read already: it was committed before the reading began.
+func (s span) covers(e pubsub.Event, batch int) bool {
+	return !e.Committed.Before(s.from.Add(overlap)) && (batch == s.batch || e.Committed.Add(commitMargin).Before(s.began))
+}
 
 func newLane(w *Watcher, name, topic string, sources []*source) *lane {
 	return &lane{w: w, name: name, topic: topic, sources: sources, out: make(chan piece, 1), read: map[string]span{}}
@@ -105,6 +118,7 @@ func (l *lane) take(ctx context.Context, at *position, b pubsub.Batch) error {
 		return otherOrg()
 	}
 	l.losses = 0
+	l.batches++
 	if len(b.Position.Replay) == 0 {
 		return nil
 	}
@@ -174,8 +188,8 @@ func (l *lane) overflowed(ctx context.Context, at *position, e pubsub.Event) err
 		return nil
 	}
 	l.w.metrics.event(ctx, s.name, e)
-	if done, ok := l.read[s.name]; ok && !e.Committed.Before(done.from.Add(overlap)) && !e.Committed.After(done.until) {
-		return nil // one transaction often has several such events
+	if done, ok := l.read[s.name]; ok && done.covers(e, l.batches) {
+		return nil // such events come in numbers
 	}
 	now, err := l.clock(ctx)
 	if err != nil {

@@ -252,7 +252,7 @@ func TestOverflow(t *testing.T) {
 		for step := 1; !finished; step++ {
 			c := &consumer{token: base.token, records: map[string]string{}, ids: map[string]string{}}
 			n := 0
-			err := x.watcher.Watch(t.Context(), c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
+			err := x.watcher.Watch(x.soon(), c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
 				if n++; n == step {
 					return errDied
 				}
@@ -278,6 +278,37 @@ func TestOverflow(t *testing.T) {
 		x.do("POST", "/__sandbox__/events", map[string]any{"object": "Account", "change_type": "GAP_UPDATE", "record_ids": []string{"001*"}}, nil)
 		x.agree(c)
 		require.NotEmpty(t, c.lost)
+	})
+	t.Run("what an overflow leaves out right after another one is read too", func(t *testing.T) {
+		t.Parallel()
+		x := begin(t, settings{})
+		c := newConsumer()
+		require.ErrorIs(t, x.follow(c, func() bool { return true }), errStop)
+		overflow := func() {
+			x.do("POST", "/__sandbox__/events", map[string]any{"object": "Account", "change_type": "GAP_OVERFLOW"}, nil)
+		}
+		drop := func() { x.faults(rule("drop_event", map[string]any{"object": "Account", "probability": 1})) }
+		drop()
+		id := x.accounts(1, "first ")[0]
+		x.faults(map[string]any{})
+		overflow()
+		want := "first 0"
+		err := x.watcher.Watch(x.soon(), c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
+			c.store(t, r)
+			if c.records[id] != want {
+				return nil
+			}
+			if want == "third" {
+				return errStop
+			}
+			want = map[string]string{"first 0": "second", "second": "third"}[want]
+			drop()
+			x.rename(want, id)
+			x.faults(map[string]any{})
+			overflow()
+			return nil
+		})
+		require.ErrorIs(t, err, errStop)
 	})
 	t.Run("a gap names its records, and only they are read", func(t *testing.T) {
 		t.Parallel()
@@ -360,7 +391,7 @@ func TestObjects(t *testing.T) {
 			x.advance(80 * time.Hour)
 			x.do("PATCH", "/services/data/v66.0/sobjects/Gadget__c/"+made[0], map[string]any{"Price__c": 99.9}, nil)
 			x.remove("Gadget__c", made[1])
-			err := x.watcher.Watch(t.Context(), c.token, objects, func(r *salesforcev1.WatchChangesResponse) error {
+			err := x.watcher.Watch(x.soon(), c.token, objects, func(r *salesforcev1.WatchChangesResponse) error {
 				for _, ch := range r.GetChanges() {
 					if ch.GetRecordId() == made[0] {
 						require.Equal(t, salesforcev1.Object_OBJECT_OTHER, ch.GetObject())

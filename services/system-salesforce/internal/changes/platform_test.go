@@ -68,18 +68,18 @@ func TestWatchEvents(t *testing.T) {
 	})
 	t.Run("a position that is lost is an error, because nothing else keeps events", func(t *testing.T) {
 		x.faults(map[string]any{"expire_replay_ids": true})
-		err := x.watcher.WatchEvents(t.Context(), "order_placed", token, func(*salesforcev1.WatchEventsResponse) error { return nil })
+		err := x.watcher.WatchEvents(x.soon(), "order_placed", token, func(*salesforcev1.WatchEventsResponse) error { return nil })
 		require.Equal(t, fault.ReasonResumeTokenExpired, fault.ReasonOf(err))
 	})
 	t.Run("what is not an event of the mapping is refused, and so is a token of something else", func(t *testing.T) {
 		for _, name := range []string{"account", "nonsense"} {
-			err := x.watcher.WatchEvents(t.Context(), name, "", func(*salesforcev1.WatchEventsResponse) error { return nil })
+			err := x.watcher.WatchEvents(x.soon(), name, "", func(*salesforcev1.WatchEventsResponse) error { return nil })
 			require.Equal(t, ReasonNotMapped, fault.ReasonOf(err))
 		}
-		require.Equal(t, ReasonNotMapped, fault.ReasonOf(x.watcher.Watch(t.Context(), "", []string{"order_placed"}, func(*salesforcev1.WatchChangesResponse) error { return nil })))
+		require.Equal(t, ReasonNotMapped, fault.ReasonOf(x.watcher.Watch(x.soon(), "", []string{"order_placed"}, func(*salesforcev1.WatchChangesResponse) error { return nil })))
 		other, err := encodeToken(eventToken{Version: 2, Org: "00D", Event: "other"})
 		require.NoError(t, err)
-		err = x.watcher.WatchEvents(t.Context(), "order_placed", other, func(*salesforcev1.WatchEventsResponse) error { return nil })
+		err = x.watcher.WatchEvents(x.soon(), "order_placed", other, func(*salesforcev1.WatchEventsResponse) error { return nil })
 		require.Equal(t, fault.ReasonResumeTokenInvalid, fault.ReasonOf(err))
 	})
 }

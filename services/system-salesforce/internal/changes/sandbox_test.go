@@ -252,6 +252,13 @@ func (x *world) truth(object, column string) map[string]string {
 	return out
 }
 
+// soon bounds what waits for something that may not come.
+func (x *world) soon() context.Context {
+	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
+	x.t.Cleanup(cancel)
+	return ctx
+}
+
 // consumer is a watcher with a memory: it stores the effect of a response and its token together, or neither.
 type consumer struct {
 	token    string
@@ -311,9 +318,7 @@ func (c *consumer) done() (n int) {
 // follow stores responses until enough says so, and returns why the stream ended.
 func (x *world) follow(c *consumer, enough func() bool, objects ...string) error {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(x.t.Context(), 30*time.Second)
-	defer cancel()
-	return x.watcher.Watch(ctx, c.token, objects, func(r *salesforcev1.WatchChangesResponse) error {
+	return x.watcher.Watch(x.soon(), c.token, objects, func(r *salesforcev1.WatchChangesResponse) error {
 		c.store(x.t, r)
 		if enough() {
 			return errStop
