@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// runKeys is how many keys are sorted in memory at once: 2 MiB.
-	runKeys = 128 << 10
+	// runKeys is how many keys are sorted in memory at once: 1 MiB.
+	runKeys = 64 << 10
 	// maxDoubtful is how many rows of one load may have a key that another row has as well.
 	maxDoubtful = 100_000
 	entryBytes  = 16

@@ -217,7 +217,8 @@ type Million struct {
 	Circumstances Circumstances `json:"circumstances"`
 	Leads         int           `json:"leads"`
 	Pass          Pass          `json:"pass"`
-	// Idle is the adapter's memory before the load, Memory what it held at its end.
+	// Idle is the adapter's memory before the load, its peak that of starting. Memory is what it held when the load ended, its peak
+	// that of the load.
 	Idle   Memory `json:"idle"`
 	Memory Memory `json:"memory"`
 	// ProcessorSeconds is what the adapter used, from its start to its end.
@@ -235,6 +236,9 @@ func (b *Bench) Leads(ctx context.Context, n int) (m Million, err error) {
 			return err
 		}
 		m.Idle, err = a.Memory()
+		if err == nil {
+			err = a.ForgetPeak()
+		}
 		if err == nil {
 			m.Pass, err = a.Leads(ctx, o, n)
 		}

@@ -149,6 +149,14 @@ func StartAdapter(ctx context.Context, bin, dir string, env map[string]string) (
 // Memory returns what the process holds.
 func (a *Adapter) Memory() (Memory, error) { return memory(a.cmd.Process.Pid) }
 
+// ForgetPeak makes the kernel count the peak from now on.
+func (a *Adapter) ForgetPeak() error {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", a.cmd.Process.Pid), []byte("5"), 0); err != nil {
+		return fmt.Errorf("reset the peak: %w", err)
+	}
+	return nil
+}
+
 // Stop ends the process and waits for it. It is an error if the process ended before, or with an error.
 func (a *Adapter) Stop() error {
 	select {

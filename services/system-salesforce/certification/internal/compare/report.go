@@ -83,7 +83,8 @@ make bench-salesforce ARGS="-only prepare"
 - *Calls* are counted by the sandbox as an org counts them.
 - The clients of others are used the way they document: collections of 200, and their helpers for the Bulk API 2.0.
 - *Latency* is added by the sandbox to every answer; without any, a call costs nothing but work, which no real org offers.
-- Memory is the kernel's own account of the process: VmHWM of /proc, which is never less than what was resident at any moment.
+- Memory is the kernel's own account of the process: VmHWM of /proc, which is never less than what was resident at any moment. It holds
+  the pages of the program file too. For the large load it is counted from the moment before the first record.
 - A load average well above zero before a measurement means that others were at work: such a result is to be repeated.
 
 `
@@ -150,9 +151,9 @@ func (m Million) markdown(b *strings.Builder) {
 	b.WriteString("Seven columns, streamed over gRPC, written by jobs of the Bulk API 2.0; each lead has exactly one outcome, and the ledger of the stream\nagrees with the org.\n\n")
 	fmt.Fprintf(b, "| | |\n|---|---|\n| seconds | %.0f |\n| records/s, sandbox included | %.0f |\n| calls | %d |\n| processor time of the adapter | %.1f s |\n",
 		m.Pass.Seconds, m.Pass.Rate(), m.Pass.Calls, m.ProcessorSeconds)
-	fmt.Fprintf(b, "| memory of the adapter: idle, at the end, peak | %.0f, %.0f, %.0f MiB |\n| peak memory of the sandbox, which keeps the leads and their events | %.0f MiB |\n\n",
-		float64(m.Idle.Resident)/mib, float64(m.Memory.Resident)/mib, float64(m.Memory.Peak)/mib, float64(m.Sandbox.Peak)/mib)
-	fmt.Fprintf(b, "Peak resident memory: %.0f MiB. Target: at most 64: %s.\n\n", float64(m.Memory.Peak)/mib, verdict(m.Memory.Peak <= 64*mib))
+	fmt.Fprintf(b, "| resident memory of the adapter before the load, at its end, at its most | %.0f, %.0f, %.0f MiB |\n| the most while it started | %.0f MiB |\n| peak memory of the sandbox, which keeps the leads and their events | %.0f MiB |\n\n",
+		float64(m.Idle.Resident)/mib, float64(m.Memory.Resident)/mib, float64(m.Memory.Peak)/mib, float64(m.Idle.Peak)/mib, float64(m.Sandbox.Peak)/mib)
+	fmt.Fprintf(b, "Resident memory during the load, at its most: %.0f MiB. Target: at most 64: %s.\n\n", float64(m.Memory.Peak)/mib, verdict(m.Memory.Peak <= 64*mib))
 }
 
 func prepareMarkdown(b *strings.Builder, list []GoBench) {
