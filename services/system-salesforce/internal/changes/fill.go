@@ -2,6 +2,7 @@ package changes
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,8 @@ const (
 // fill is a range that is read again, and how far that has come: first what was deleted in it, then what was changed. Times are
 // Unix milliseconds by Salesforce's clock.
 type fill struct {
+	// ID tells this reading from every other one of the same object.
+	ID     string `json:"d"`
 	Object string `json:"o"`
 	Cause  string `json:"c"`
 	From   int64  `json:"f"`
@@ -53,13 +56,13 @@ type fill struct {
 	Sent   int64 `json:"n,omitempty"`
 }
 
-// newFill returns the fill of a range up to now. Salesforce ignores seconds, so the range ends with a whole minute to come.
-func newFill(s *source, cause string, from, now time.Time) fill {
+// newFill returns the fill of a range up to now, because of the position replay. Salesforce ignores seconds, so the range ends with a whole minute to come.
+func newFill(s *source, cause string, replay []byte, from, now time.Time) fill {
 	from, until := from.Truncate(time.Minute), now.Truncate(time.Minute).Add(2*time.Minute)
 	if !from.Before(until.Add(-narrowest)) {
 		from = until.Add(-narrowest)
 	}
-	return fill{Object: s.name, Cause: cause, From: from.UnixMilli(), Until: until.UnixMilli(), At: from.UnixMilli()}
+	return fill{ID: base64.RawURLEncoding.EncodeToString(replay), Object: s.name, Cause: cause, From: from.UnixMilli(), Until: until.UnixMilli(), At: from.UnixMilli()}
 }
 
 // valid reports what is wrong with a fill that came in a token.
@@ -69,6 +72,8 @@ func (f fill) valid(l *lane) error {
 		return fmt.Errorf("a range of %q", f.Object)
 	case f.Cause != causePosition && f.Cause != causeOverflow:
 		return errors.New("a range without a cause")
+	case f.ID == "":
+		return errors.New("a range without a name")
 	case f.From <= 0 || f.Until <= f.From || f.At < f.From || f.Sent < 0:
 		return errors.New("a range that is none")
 	case strings.Trim(f.After, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != "" || len(f.After) > 18:
@@ -339,7 +344,7 @@ func (r *filler) keyset(ctx context.Context) (more bool, err error) {
 
 func soqlTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// changed is the change that stands for a live record of the range. The range is part of its id: another one looks at the record
+// changed is the change that stands for a live record of the range. The reading is part of its id: another one looks at the record
 // again even if it has the same version, because two changes of one second have one version.
 func (r *filler) changed(ctx context.Context, row rest.Record) (*salesforcev1.Change, error) {
 	at, err := mapping.Time(row["SystemModstamp"])
@@ -362,7 +367,7 @@ func (r *filler) everything() *salesforcev1.Change {
 
 func (r *filler) change(kind salesforcev1.ChangeKind, id, version string, at time.Time) *salesforcev1.Change {
 	return &salesforcev1.Change{
-		Id:   fmt.Sprintf("%s:lost-%x-%x:%s:%s", r.source.name, r.fill.From/1000, r.fill.Until/1000, id, version),
+		Id:   r.source.name + ":lost:" + r.fill.ID + ":" + id + ":" + version,
 		Kind: kind, Object: r.source.kind, ObjectName: r.source.name, RecordId: id, CommitTime: timestamppb.New(at),
 	}
 }

@@ -195,7 +195,7 @@ func (l *lane) overflowed(ctx context.Context, at *position, e pubsub.Event) err
 	if err != nil {
 		return err
 	}
-	at.Fills = append(at.Fills, newFill(s, causeOverflow, e.Committed.Add(-overlap), now))
+	at.Fills = append(at.Fills, newFill(s, causeOverflow, e.ReplayID, e.Committed.Add(-overlap), now))
 	if err := l.begin(ctx, at); err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (l *lane) lose(ctx context.Context, at *position) error {
 	}
 	var fills []fill
 	for _, s := range l.sources {
-		fills = append(fills, newFill(s, causePosition, time.UnixMilli(at.Time).Add(-overlap), now))
+		fills = append(fills, newFill(s, causePosition, tip.Position.Replay, time.UnixMilli(at.Time).Add(-overlap), now))
 	}
 	*at = position{Replay: tip.Position.Replay, Time: now.UnixMilli(), Fills: fills}
 	return l.begin(ctx, at)

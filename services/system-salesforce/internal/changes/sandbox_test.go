@@ -259,7 +259,8 @@ func (x *world) soon() context.Context {
 	return ctx
 }
 
-// consumer is a watcher with a memory: it stores the effect of a response and its token together, or neither.
+// consumer is a watcher with a memory: it stores the effect of a response and its token together, or neither, and a change whose
+// id it knows has no second effect.
 type consumer struct {
 	token    string
 	records  map[string]string // names by id; live ones
@@ -281,6 +282,7 @@ func (c *consumer) store(t testing.TB, r *salesforcev1.WatchChangesResponse) {
 		if have, ok := c.ids[ch.GetId()]; ok {
 			c.repeated++
 			require.Equal(t, have, about, "one change, one record")
+			continue
 		}
 		c.ids[ch.GetId()] = about
 		switch ch.GetKind() {

@@ -410,7 +410,7 @@ func TestToken(t *testing.T) {
 	t.Parallel()
 	at := started.UnixMilli()
 	good := token{Version: 2, Org: "00D000000000062EAA", Topics: map[string]position{
-		"account": {Replay: []byte{0, 1, 255}, Time: at, Fills: []fill{{Object: "account", Cause: causeOverflow, From: at - 1000, Until: at, At: at - 500, After: acme}}},
+		"account": {Replay: []byte{0, 1, 255}, Time: at, Fills: []fill{{ID: "AAAAAAAAAAAAAAAAAAAA", Object: "account", Cause: causeOverflow, From: at - 1000, Until: at, At: at - 500, After: acme}}},
 		"contact": {Since: at, Time: at},
 	}}
 	lanes := testLanes(t)
@@ -435,7 +435,7 @@ func TestToken(t *testing.T) {
 		large := token{Version: 2, Org: good.Org, Topics: map[string]position{}}
 		for i := range 16 {
 			name := fmt.Sprintf("my_custom_object_with_a_name_of_the_greatest_length_that_is_%04d", i)
-			large.Topics[name] = position{Replay: []byte(rand.Text()[:16]), Time: at, Fills: []fill{{Object: name, Cause: causePosition, From: at, Until: at, Live: true, At: at, After: acme, Keyset: true, Sent: 1e6}}}
+			large.Topics[name] = position{Replay: []byte(rand.Text()[:16]), Time: at, Fills: []fill{{ID: "AAAAAAAAAAAAAAAAAAAA", Object: name, Cause: causePosition, From: at, Until: at, Live: true, At: at, After: acme, Keyset: true, Sent: 1e6}}}
 		}
 		_, err := large.encode()
 		require.NoError(t, err)
@@ -452,11 +452,12 @@ func TestToken(t *testing.T) {
 			{Version: 2, Org: good.Org, Topics: map[string]position{"account": {Since: 1}}},
 			{Version: 2, Org: good.Org, Topics: map[string]position{"account": {Since: 1}, "contact": {}}},
 			{Version: 2, Org: good.Org, Topics: map[string]position{"account": {Since: 1}, "lead": {Since: 1}}},
-			{Version: 2, Org: good.Org, Topics: account(fill{Object: "contact", Cause: causeOverflow, From: 1, Until: 2, At: 1})},
-			{Version: 2, Org: good.Org, Topics: account(fill{Object: "account", Cause: "whim", From: 1, Until: 2, At: 1})},
-			{Version: 2, Org: good.Org, Topics: account(fill{Object: "account", Cause: causeOverflow, From: 2, Until: 2, At: 2})},
-			{Version: 2, Org: good.Org, Topics: account(fill{Object: "account", Cause: causeOverflow, From: 1, Until: 2, At: 0})},
-			{Version: 2, Org: good.Org, Topics: account(fill{Object: "account", Cause: causeOverflow, From: 1, Until: 2, At: 1, After: "' OR Id != '"})},
+			{Version: 2, Org: good.Org, Topics: account(fill{ID: "x", Object: "contact", Cause: causeOverflow, From: 1, Until: 2, At: 1})},
+			{Version: 2, Org: good.Org, Topics: account(fill{Object: "account", Cause: causeOverflow, From: 1, Until: 2, At: 1})},
+			{Version: 2, Org: good.Org, Topics: account(fill{ID: "x", Object: "account", Cause: "whim", From: 1, Until: 2, At: 1})},
+			{Version: 2, Org: good.Org, Topics: account(fill{ID: "x", Object: "account", Cause: causeOverflow, From: 2, Until: 2, At: 2})},
+			{Version: 2, Org: good.Org, Topics: account(fill{ID: "x", Object: "account", Cause: causeOverflow, From: 1, Until: 2, At: 0})},
+			{Version: 2, Org: good.Org, Topics: account(fill{ID: "x", Object: "account", Cause: causeOverflow, From: 1, Until: 2, At: 1, After: "' OR Id != '"})},
 		} {
 			text, err := bad.encode()
 			require.NoError(t, err)
