@@ -28,9 +28,13 @@ var (
 // the open transaction from caller to caller, each behind its own savepoint, and then commits for all. A caller's
 // function runs on the caller's own goroutine, so that a panic or a failed test stays there.
 type group struct {
-	db    *sql.DB
-	queue chan *job
-	done  chan struct{}
+	db      *sql.DB
+	queue   chan *job // closed to stop
+	relaxed chan *job // those who need no fsync; never closed
+	done    chan struct{}
+
+	// Of the writer only: how durable the connection was opened, and how durable its commits are now; 0 if not known.
+	opened, now int
 }
 
 type job struct {
@@ -41,14 +45,46 @@ type job struct {
 }
 
 func newGroup(db *sql.DB) *group {
-	g := &group{db: db, queue: make(chan *job, maxGroup), done: make(chan struct{})}
+	g := &group{db: db, queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{})}
 	go func() {
 		defer close(g.done)
-		for j := range g.queue {
-			g.run(j)
+		for g.next() {
 		}
 	}()
 	return g
+}
+
+// next runs a group of those who need no fsync and one of those who do, or waits for either. It reports false at the end.
+func (g *group) next() bool {
+	ran := false
+	select {
+	case j := <-g.relaxed:
+		g.run(j, g.relaxed, false)
+		ran = true
+	default:
+	}
+	select {
+	case j, open := <-g.queue:
+		if !open {
+			return false
+		}
+		g.run(j, g.queue, true)
+		return true
+	default:
+	}
+	if ran {
+		return true
+	}
+	select {
+	case j := <-g.relaxed:
+		g.run(j, g.relaxed, false)
+	case j, open := <-g.queue:
+		if !open {
+			return false
+		}
+		g.run(j, g.queue, true)
+	}
+	return true
 }
 
 // stop ends the writer. No caller may be in tx or enter it.
@@ -59,8 +95,17 @@ func (g *group) stop() {
 
 // tx is the caller's side.
 func (g *group) tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	return g.through(ctx, g.queue, fn)
+}
+
+// relax is the caller's side of a transaction that survives the process, but not surely the machine.
+func (g *group) relax(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	return g.through(ctx, g.relaxed, fn)
+}
+
+func (g *group) through(ctx context.Context, queue chan<- *job, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	for range maxReplays {
-		err := g.join(ctx, fn)
+		err := g.join(ctx, queue, fn)
 		if !errors.Is(err, errLost) {
 			return err
 		}
@@ -68,10 +113,10 @@ func (g *group) tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx)
 	return fault.Wrap(fault.Unavailable, fault.ReasonStoreUnavailable, errLost, "the database rolled the change back")
 }
 
-func (g *group) join(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+func (g *group) join(ctx context.Context, queue chan<- *job, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	j := &job{ctx: ctx, grant: make(chan *sql.Tx), ran: make(chan error, 1), result: make(chan error, 1)}
 	select {
-	case g.queue <- j:
+	case queue <- j:
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the transaction: %w", ctx.Err())
 	}
@@ -97,8 +142,8 @@ func (j *job) call(tx *sql.Tx, fn func(ctx context.Context, tx *sql.Tx) error) e
 	return err
 }
 
-// run commits one group, which begins with first.
-func (g *group) run(first *job) {
+// run commits one group, which begins with first; the others wait in queue.
+func (g *group) run(first *job, queue <-chan *job, durable bool) {
 	ctx := context.Background()
 	conn, err := g.db.Conn(ctx)
 	if err != nil {
@@ -106,13 +151,18 @@ func (g *group) run(first *job) {
 		return
 	}
 	defer conn.Close()
+	if err := g.synchronous(ctx, conn, durable); err != nil {
+		g.discard(conn)
+		first.result <- fmt.Errorf("set durability: %w", err)
+		return
+	}
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
-		discard(conn)
+		g.discard(conn)
 		first.result <- fmt.Errorf("begin: %w", err)
 		return
 	}
-	members, err := g.collect(ctx, tx, first)
+	members, err := collect(ctx, tx, first, queue)
 	if err == nil && len(members) > 0 {
 		if err = tx.Commit(); err != nil {
 			err = fmt.Errorf("commit: %w", err)
@@ -122,7 +172,7 @@ func (g *group) run(first *job) {
 	}
 	if err != nil {
 		// The connection may still be inside the transaction; closing it is what surely ends it.
-		discard(conn)
+		g.discard(conn)
 	}
 	for _, j := range members {
 		j.result <- err
@@ -131,7 +181,7 @@ func (g *group) run(first *job) {
 
 // collect runs the callers that wait, one after the other, and returns those whose work is to be committed. An
 // error means that the transaction is lost, with the work of all of them.
-func (g *group) collect(ctx context.Context, tx *sql.Tx, first *job) ([]*job, error) {
+func collect(ctx context.Context, tx *sql.Tx, first *job, queue <-chan *job) ([]*job, error) {
 	var members []*job
 	begun := time.Now()
 	for j := first; j != nil; {
@@ -145,7 +195,7 @@ func (g *group) collect(ctx context.Context, tx *sql.Tx, first *job) ([]*job, er
 		j = nil
 		if len(members) < maxGroup && time.Since(begun) < maxGroupTime {
 			select {
-			case j = <-g.queue: // nil once the queue is closed
+			case j = <-queue: // nil once the queue is closed
 			default:
 			}
 		}
@@ -190,7 +240,36 @@ func lost(err error) error {
 	}
 }
 
-// discard closes the connection instead of returning it to the pool.
-func discard(conn *sql.Conn) {
+// The levels of SQLite's synchronous. With normal a commit is written to the log, which the next full one flushes.
+const (
+	normalSync = 1
+	fullSync   = 2
+)
+
+// synchronous makes commits as durable as the group needs. A connection that was opened without durability stays so.
+func (g *group) synchronous(ctx context.Context, conn *sql.Conn, durable bool) error {
+	if g.now == 0 {
+		if err := conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&g.opened); err != nil {
+			return err
+		}
+		g.now = g.opened
+	}
+	want := normalSync
+	if durable {
+		want = fullSync
+	}
+	if g.opened < fullSync || g.now == want {
+		return nil
+	}
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA synchronous = %d", want)); err != nil {
+		return err
+	}
+	g.now = want
+	return nil
+}
+
+// discard closes the connection instead of returning it to the pool. The next one is as durable as it was opened.
+func (g *group) discard(conn *sql.Conn) {
+	g.now = 0
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
