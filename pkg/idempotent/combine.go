@@ -16,7 +16,7 @@ const (
 // and a commit. Nobody waits for company: a question is asked at once while less than limit statements run, and those
 // that arrive meanwhile go together with the next. It starts no goroutine: one of the callers asks for the others.
 type combiner[Q, A any] struct {
-	limit int
+	limit int // 0: everybody asks alone
 	// ask answers the questions in their order.
 	ask func(ctx context.Context, questions []Q) ([]A, error)
 
@@ -37,6 +37,9 @@ type asked[Q, A any] struct {
 // do answers the question. The error of a statement that several shared is never passed on: each caller then asks alone.
 func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 	me := &asked[Q, A]{question: q}
+	if c.limit == 0 {
+		return c.alone(ctx, me, false)
+	}
 	c.mu.Lock()
 	if c.running < c.limit && len(c.queue) == 0 {
 		c.running++

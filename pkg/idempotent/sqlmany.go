@@ -32,23 +32,23 @@ type settled struct {
 }
 
 // together sets up what callers do together. How many statements of a kind run at once is a compromise: with one, each
-// waits for the one before; with many, few callers share one. SQLite works in this process, so there is nothing to wait
-// for.
+// waits for the one before; with many, few callers share one. On SQLite writers share commits anyway (db.Tx), and one
+// reader at a time, which works in this process, is not waited for long.
 func (s *SQLStore) together() {
-	limit := 2
+	early, late := 2, 2
 	if s.db.Engine() != db.PostgreSQL {
-		limit = 1
+		early, late = 1, 0
 	}
-	s.reads = combiner[Digest, found]{limit: limit, ask: s.readMany}
-	s.claims = combiner[claimed, bool]{limit: limit, ask: s.insertMany}
-	s.completes = combiner[settled, bool]{limit: limit, ask: s.completeMany}
+	s.reads = combiner[Digest, found]{limit: early, ask: s.readMany}
+	s.claims = combiner[claimed, bool]{limit: early, ask: s.insertMany}
+	s.completes = combiner[settled, bool]{limit: late, ask: s.completeMany}
 }
 
 // readMany reads records, each at a moment of its own.
 func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, error) {
 	out := make([]found, len(digests))
 	if len(digests) == 1 {
-		r, now, err := s.read(ctx, s.db.Read(), digests[0])
+		r, now, err := s.read(ctx, s.db.Brief(), digests[0])
 		if err == nil || errors.Is(err, sql.ErrNoRows) {
 			out[0] = found{r, now, err == nil}
 			return out, nil
@@ -58,7 +58,7 @@ func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, err
 	at := make(map[Digest]found, len(digests))
 	for rest := digests; len(rest) > 0; {
 		text, args, n := s.manyQuery(rest)
-		rows, err := s.db.Read().QueryContext(ctx, text, args...)
+		rows, err := s.db.Brief().QueryContext(ctx, text, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,12 @@ const sqlInsertMany = `INSERT INTO idempotency (k, fp, state, fence, owner, reco
 func (s *SQLStore) insertMany(ctx context.Context, claims []claimed) ([]bool, error) {
 	out := make([]bool, len(claims))
 	if len(claims) == 1 || s.db.Engine() != db.PostgreSQL {
-		err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
+		run := s.db.Relaxed
+		if slices.ContainsFunc(claims, func(c claimed) bool { return !c.Takeover }) {
+			// Only an attempt that may simply be made again, as one is whose owner vanished, may be lost with the machine.
+			run = s.db.Single
+		}
+		err := run(ctx, func(ctx context.Context, e db.Execer) error {
 			for i, c := range claims {
 				var err error
 				if out[i], err = changed(e.ExecContext(ctx, s.sql(sqlInsert), s.claimArgs(c.digest, c.Claim)...)); err != nil {
@@ -170,16 +175,16 @@ const sqlCompleteMany = `UPDATE idempotency i SET state = 'd', answer_ok = a.ok,
 // completeMany stores answers, and says which grants still held.
 func (s *SQLStore) completeMany(ctx context.Context, answers []settled) ([]bool, error) {
 	out := make([]bool, len(answers))
-	if len(answers) == 1 || s.db.Engine() != db.PostgreSQL {
+	if len(answers) == 1 {
+		a := answers[0]
+		// It says that it lost only after its group was committed: what made it lose is then certain.
 		err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
-			for i, a := range answers {
-				err := s.held(ctx, e, sqlComplete, a.Grant, s.answerArgs(a.Answer, a.Retention)...)
-				if err != nil && !errors.Is(err, ErrStale) {
-					return err
-				}
-				out[i] = err == nil
+			err := s.held(ctx, e, sqlComplete, a.Grant, s.answerArgs(a.Answer, a.Retention)...)
+			out[0] = err == nil
+			if errors.Is(err, ErrStale) {
+				return nil
 			}
-			return nil
+			return err
 		})
 		return out, err
 	}
