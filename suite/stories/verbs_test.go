@@ -46,6 +46,9 @@ func sfVerb(c *call, args []string) error {
 		return errors.New("say what to do with which object")
 	}
 	what, object, rest := args[0], args[1], args[2:]
+	if what == "announce" {
+		return c.sfAnnounce(object, rest)
+	}
 	if what == "create" {
 		fields, err := pairs(rest)
 		if err != nil {
@@ -98,6 +101,16 @@ func sfVerb(c *call, args []string) error {
 		return c.demo.CRM.Update(c.ctx, object, id, r)
 	}
 	return fmt.Errorf("sf cannot %s", what)
+}
+
+// sfAnnounce: sf announce OBJECT GAP_OVERFLOW, or another kind of gap with the ids it names.
+func (c *call) sfAnnounce(object string, rest []string) error {
+	if len(rest) == 0 {
+		return errors.New("say which kind of gap")
+	}
+	gap := map[string]any{"object": object, "change_type": rest[0], "record_ids": rest[1:]}
+	_, err := c.demo.JSON(c.ctx, http.MethodPost, c.demo.State.Salesforce+"/__sandbox__/events", gap, nil)
+	return err
 }
 
 func (c *call) sfFind(object, name string) ([]crm.Record, error) {
