@@ -97,7 +97,7 @@ func DefaultConfig() Config {
 		Salesforce: Salesforce{
 			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
 			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
-			DescribeTTL: 5 * time.Minute, BulkFrom: 2000, Watchdog: 100 * time.Second,
+			DescribeTTL: 30 * time.Minute, BulkFrom: 2000, Watchdog: 100 * time.Second,
 		},
 	}
 }

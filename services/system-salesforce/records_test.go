@@ -448,12 +448,17 @@ func TestGraph(t *testing.T) {
 	})
 }
 
-// load sends n records by a stream and returns the outcomes by key, and the ledger.
+// load sends n records by a stream and returns the outcomes by key, and the ledger. Its errors are those of the stream, and one for a
+// record that got two outcomes.
 func (s *wideService) load(t *testing.T, header *salesforcev1.UpsertHeader, n int, row func(i int) *salesforcev1.RecordUpsert) (map[string]*salesforcev1.WriteResult, *salesforcev1.UpsertLedger, error) {
 	t.Helper()
 	stream, err := s.records.UpsertRecords(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Header{Header: header}}))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Header{Header: header}}); err != nil {
+		return nil, nil, err
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
@@ -479,7 +484,9 @@ func (s *wideService) load(t *testing.T, header *salesforcev1.UpsertHeader, n in
 			return out, ledger, fault.FromStatus(err)
 		}
 		for _, o := range m.GetOutcomes() {
-			require.NotContains(t, out, o.GetExternalId(), "one outcome each")
+			if out[o.GetExternalId()] != nil {
+				return out, ledger, fmt.Errorf("%s has two outcomes", o.GetExternalId())
+			}
 			out[o.GetExternalId()] = o.GetResult()
 		}
 		if m.GetLedger() != nil {

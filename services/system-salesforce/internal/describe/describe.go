@@ -23,6 +23,9 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
+// renewPause is how old a description must be before it is doubted.
+const renewPause = time.Minute
+
 // retryPause is how long a description that could not be renewed serves before the org is asked again.
 const retryPause = 10 * time.Second
 
@@ -34,7 +37,7 @@ type Source interface {
 // Options configure a Cache. Source is required.
 type Options struct {
 	Source Source
-	// TTL is how long a description is taken for right; 0 means 5 minutes.
+	// TTL is how long a description is taken for right; 0 means 30 minutes.
 	TTL time.Duration
 	// Stale is how long after that it serves while the org cannot be asked; 0 means 24 hours.
 	Stale time.Duration
@@ -68,7 +71,7 @@ type entry struct {
 // New returns an empty cache.
 func New(o Options) *Cache {
 	if o.TTL <= 0 {
-		o.TTL = 5 * time.Minute
+		o.TTL = 30 * time.Minute
 	}
 	if o.Stale <= 0 {
 		o.Stale = 24 * time.Hour
@@ -108,6 +111,26 @@ func (c *Cache) Schema(ctx context.Context, object string) (*mapping.Schema, err
 		return s, nil
 	}
 	return c.ask(ctx, object, e)
+}
+
+// Renew returns a description that is newer than the one by which something was about to be refused: a value may have been added
+// to a list since. It is the same one when that is less than a minute old, or the org cannot be asked.
+func (c *Cache) Renew(ctx context.Context, object string, doubted *mapping.Schema) *mapping.Schema {
+	e := c.entry(object)
+	e.mu.Lock()
+	current, read := e.schema, e.read
+	e.mu.Unlock()
+	switch {
+	case current != doubted && current != nil:
+		return current
+	case c.o.Now().Sub(read) < renewPause:
+		return doubted
+	}
+	c.Forget(object)
+	if s, err := c.Schema(ctx, object); err == nil {
+		return s
+	}
+	return doubted
 }
 
 // Forget has the next question about an object asked anew: a write was refused because of what the description said.

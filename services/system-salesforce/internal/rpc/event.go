@@ -35,7 +35,7 @@ func (s *events) PublishEvents(ctx context.Context, req *salesforcev1.PublishEve
 	for i, e := range req.GetEvents() {
 		row, p := o.WriteFields(e.GetFields(), nil, schema)
 		if p == nil {
-			p = o.CheckRow(row, schema)
+			p = s.check(ctx, o, row, &schema)
 		}
 		if p == nil && e.GetId() != "" {
 			p = identify(o, row, e.GetId())

@@ -171,7 +171,7 @@ func (s *records) BatchUpsertRecords(ctx context.Context, req *salesforcev1.Batc
 	}
 	items := make([]item, len(req.GetUpserts()))
 	for i, u := range req.GetUpserts() {
-		items[i] = recordItem(o, schema, u)
+		items[i] = s.recordItem(ctx, o, &schema, u)
 	}
 	results, err := s.write(ctx, o, items)
 	if err != nil {
@@ -181,16 +181,16 @@ func (s *records) BatchUpsertRecords(ctx context.Context, req *salesforcev1.Batc
 }
 
 // recordItem translates one record of a batch or stream.
-func recordItem(o *mapping.Object, schema *mapping.Schema, u *salesforcev1.RecordUpsert) item {
+func (s *Server) recordItem(ctx context.Context, o *mapping.Object, schema **mapping.Schema, u *salesforcev1.RecordUpsert) item {
 	r := u.GetRecord()
 	it := item{id: r.GetId(), externalID: r.GetExternalId(), match: u.GetIfMatch()}
 	if name := r.GetObject(); name != "" && name != o.Name {
 		it.problem = &mapping.Problem{Field: "object", Reason: fault.ReasonValidationFailed, Message: "the record is of another object than its batch"}
 		return it
 	}
-	it.row, it.problem = o.WriteRecord(r, u.GetUpdateMask().GetPaths(), schema)
+	it.row, it.problem = o.WriteRecord(r, u.GetUpdateMask().GetPaths(), *schema)
 	if it.problem == nil {
-		it.problem = o.CheckRow(it.row, schema)
+		it.problem = s.check(ctx, o, it.row, schema)
 	}
 	return it
 }
@@ -205,7 +205,7 @@ func (s *records) UpsertRecordGraph(ctx context.Context, req *salesforcev1.Upser
 		if err != nil {
 			return nil, err
 		}
-		it := recordItem(o, schema, &salesforcev1.RecordUpsert{Record: n.GetRecord(), UpdateMask: n.GetUpdateMask()})
+		it := s.recordItem(ctx, o, &schema, &salesforcev1.RecordUpsert{Record: n.GetRecord(), UpdateMask: n.GetUpdateMask()})
 		node := write.Node{Ref: n.GetRef(), Object: o, ExternalID: it.externalID, Fields: it.row, References: map[string]string{}}
 		if it.problem == nil && it.id != "" {
 			it.problem = &mapping.Problem{Field: "id", Reason: fault.ReasonValidationFailed, Message: "records of a graph are named by their external id"}

@@ -144,6 +144,10 @@ func (nobody) Schema(context.Context, string) (*mapping.Schema, error) {
 	return nil, fault.New(fault.Unavailable, fault.ReasonUnavailable, "away")
 }
 
+func (nobody) Renew(_ context.Context, _ string, doubted *mapping.Schema) *mapping.Schema {
+	return doubted
+}
+
 func (nobody) Forget(string) {}
 
 func (c *crm) results(records []rest.Record, err error, created bool) ([]rest.Result, error) {

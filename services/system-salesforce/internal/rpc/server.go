@@ -36,6 +36,7 @@ type Watcher interface {
 // Describer is what the handlers need of package describe.
 type Describer interface {
 	Schema(ctx context.Context, object string) (*mapping.Schema, error)
+	Renew(ctx context.Context, object string, doubted *mapping.Schema) *mapping.Schema
 	Forget(object string)
 }
 

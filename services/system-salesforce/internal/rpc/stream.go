@@ -43,7 +43,7 @@ func (s *records) UpsertRecords(stream upsertStream) error {
 	if p != nil {
 		return fault.InvalidField("header.fields", p.Reason, "%s: %s", p.Field, p.Message)
 	}
-	l := &load{server: s.Server, stream: stream, object: o, schema: schema, columns: columns, ledger: &salesforcev1.UpsertLedger{}}
+	l := &load{ctx: ctx, server: s.Server, stream: stream, object: o, schema: schema, columns: columns, ledger: &salesforcev1.UpsertLedger{}}
 	transport, err := s.Writer.Stream(ctx, write.Load{Object: o, Columns: columns, Backlog: header.GetBacklog(), Name: header.GetLoadId()}, l.next, l.outcome)
 	if err != nil {
 		return err
@@ -77,6 +77,7 @@ func withPriority(ctx context.Context, p salesforcev1.Priority) context.Context 
 
 // load is one stream: next is called by one goroutine, outcome by it and by another.
 type load struct {
+	ctx     context.Context //nolint:containedctx // of the stream, which the callbacks of the writer belong to
 	server  *Server
 	stream  upsertStream
 	object  *mapping.Object
@@ -96,7 +97,7 @@ func (l *load) next() (write.Row, error) {
 		for len(l.waiting) > 0 {
 			u := l.waiting[0]
 			l.waiting = l.waiting[1:]
-			it := recordItem(l.object, l.schema, u)
+			it := l.server.recordItem(l.ctx, l.object, &l.schema, u)
 			if p := l.check(it); p != nil {
 				if err := l.report(it.externalID, problem(p)); err != nil {
 					return write.Row{}, err

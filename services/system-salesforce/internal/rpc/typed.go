@@ -134,6 +134,21 @@ type change interface {
 	GetIfMatch() string
 }
 
+// check compares a row with what the org takes. A row that would be refused is compared once more with a new description, which
+// then serves for the rows after it.
+func (s *Server) check(ctx context.Context, o *mapping.Object, row map[string]any, schema **mapping.Schema) *mapping.Problem {
+	problem := o.CheckRow(row, *schema)
+	if problem == nil {
+		return nil
+	}
+	renewed := s.Describe.Renew(ctx, o.SObject, *schema)
+	if renewed == *schema {
+		return problem
+	}
+	*schema = renewed
+	return o.CheckRow(row, renewed)
+}
+
 // upsertAll writes a batch of typed records.
 func upsertAll[C change, T keyed](ctx context.Context, s *Server, name string, changes []C, record func(C) T) ([]*salesforcev1.WriteResult, error) {
 	o, schema, err := s.typed(ctx, name)
@@ -146,7 +161,7 @@ func upsertAll[C change, T keyed](ctx context.Context, s *Server, name string, c
 		it := item{id: m.GetId(), externalID: m.GetExternalId(), match: c.GetIfMatch()}
 		it.row, it.problem = o.Row(m, c.GetUpdateMask().GetPaths())
 		if it.problem == nil {
-			it.problem = o.CheckRow(it.row, schema)
+			it.problem = s.check(ctx, o, it.row, &schema)
 		}
 		items[i] = it
 	}
