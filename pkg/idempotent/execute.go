@@ -116,10 +116,10 @@ func (a *attempt) run(ctx context.Context) (resp any, err error) {
 // beat starts the heartbeat once a third of the lease is over: most handlers are done by then. The returned function
 // waits for its end; ctx must have ended.
 func (a *attempt) beat(ctx context.Context, cancel context.CancelCauseFunc) func() {
-	ended := make(chan struct{})
+	ended, begun := make(chan struct{}), time.Now()
 	timer := time.AfterFunc(a.server.Lease/3, func() {
 		defer close(ended)
-		a.heartbeat(ctx, cancel)
+		a.heartbeat(ctx, begun, cancel)
 	})
 	return func() {
 		if !timer.Stop() {
@@ -128,24 +128,39 @@ func (a *attempt) beat(ctx context.Context, cancel context.CancelCauseFunc) func
 	}
 }
 
-// heartbeat keeps the claim alive until ctx ends. When the claim is lost, it ends the handler.
-func (a *attempt) heartbeat(ctx context.Context, cancel context.CancelCauseFunc) {
-	tick := time.NewTicker(a.server.Lease / 3)
-	defer tick.Stop()
+// errLease ends a handler whose claim may have run out, because the store was not reached in time.
+var errLease = errors.New("the lease of the idempotency claim could not be extended")
+
+// heartbeat keeps the claim alive until ctx ends. When the claim is lost, it ends the handler; when the store has not
+// answered for most of a lease too, since another attempt may begin then, and the calls of this one must not come after it.
+func (a *attempt) heartbeat(ctx context.Context, begun time.Time, cancel context.CancelCauseFunc) {
+	lease := a.server.Lease
+	end := begun.Add(lease - lease/10) // clocks run differently, and cancelling takes time
 	for ctx.Err() == nil {
-		err := a.server.store.Heartbeat(ctx, a.grant, a.server.Lease)
-		if errors.Is(err, ErrStale) {
+		sent := time.Now()
+		beat, done := context.WithDeadline(ctx, end)
+		err := a.server.store.Heartbeat(beat, a.grant, lease)
+		done()
+		switch {
+		case errors.Is(err, ErrStale):
 			if !a.completed.Load() {
 				cancel(ErrStale)
 			}
 			return
-		}
-		if err != nil && ctx.Err() == nil {
+		case err == nil:
+			end = sent.Add(lease - lease/10)
+		case ctx.Err() == nil:
 			a.server.Log.WarnContext(ctx, "idempotency heartbeat failed", slog.String(telemetry.KeyError, err.Error()))
 		}
+		if !time.Now().Before(end) {
+			cancel(errLease)
+			return
+		}
+		next := time.NewTimer(min(lease/3, time.Until(end)))
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+			next.Stop()
+		case <-next.C:
 		}
 	}
 }

@@ -380,6 +380,67 @@ func TestServer_TheHeartbeatKeepsALongAttempt(t *testing.T) {
 	})
 }
 
+// deaf is a store that hears no heartbeats from the first owner: the process is cut off, its handler goes on.
+type deaf struct {
+	idempotent.Store
+	hang bool
+}
+
+func (d deaf) Heartbeat(ctx context.Context, g idempotent.Grant, lease time.Duration) error {
+	if g.Fence > 1 {
+		return d.Store.Heartbeat(ctx, g, lease)
+	}
+	if d.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return errDown
+}
+
+// A handler that looks, then acts, is safe only if it cannot act after another attempt may have begun.
+func TestServer_AHandlerEndsBeforeItsLeaseWhenTheStoreIsNotReached(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, registerContract())
+	for _, hang := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the store hangs %t", hang), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := deaf{idempotent.NewMemoryStore(nil), hang}
+				ic := idempotent.UnaryServer(store, idempotent.Options{Lease: 30 * time.Second, Budget: time.Hour})
+				begun := time.Now()
+				var ended atomic.Int64 // nanoseconds
+				settled := make(chan struct{})
+				go func() {
+					defer close(settled)
+					_, _ = direct(t.Context(), ic, "Recoverable", "k", func(ctx context.Context, _ any) (any, error) {
+						<-ctx.Done()
+						ended.Store(int64(time.Since(begun)))
+						return nil, ctx.Err()
+					})
+				}()
+				synctest.Wait()
+				for {
+					var began time.Duration
+					_, err := direct(t.Context(), ic, "Recoverable", "k", func(context.Context, any) (any, error) {
+						began = time.Since(begun)
+						return wrapperspb.String("second"), nil
+					})
+					if err == nil {
+						first := time.Duration(ended.Load())
+						require.NotZero(t, first)
+						require.Less(t, first, 30*time.Second)
+						require.LessOrEqual(t, first, began, "the first attempt had ended when the second began")
+						<-settled
+						return
+					}
+					require.Equal(t, idempotent.ReasonInProgress, fault.ReasonOf(err))
+					<-time.After(time.Second)
+				}
+			})
+		})
+	}
+}
+
 func TestServer_Panic(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, idempotent.NewMemoryStore(nil), idempotent.Options{})
