@@ -33,7 +33,7 @@ var rules = []rule{
 		note: "contracts stand below everything: they would drag whatever they import into every service and client",
 	},
 	{
-		module: "pkg", below: "pkg", allowed: []string{"pkg", "proto/gen/selfsame/options"},
+		module: "pkg", below: "pkg", except: []string{"pkg/idempotent/keys"}, allowed: []string{"pkg", "proto/gen/selfsame/options"},
 		note: "each package could be a repository of its own; the options are the only contract it has to read",
 	},
 	{
@@ -58,6 +58,10 @@ var rules = []rule{
 	{
 		module: "services/experience-mobile", below: "services/experience-mobile", allowed: []string{"services/experience-mobile", "proto", "pkg"},
 		note: "the experience layer reaches systems only through the process service",
+	},
+	{
+		module: "pkg", below: "pkg/idempotent/keys", allowed: []string{"pkg", "proto/gen/selfsame/options", "proto/gen/selfsame/idempotency"},
+		note: "it serves the one contract of the kit itself, which every service with keys offers; no other package of the kit may know it",
 	},
 }
 

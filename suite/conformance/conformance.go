@@ -183,7 +183,7 @@ func Page(cases []Case, r *Results) (string, error) {
 const head = `# Idempotency: every case, its tests, and their results
 
 Written by ` + "`make conformance`" + ` from the output of the tests; ` + "`make check`" + ` fails when it is not current. Of %d cases %d are held by tests that
-passed, and %d are argued in [the design record](../design/0010-one-effect-per-key.md) instead. Some are both: a part is tested, and the rest argued.
+passed, and %d are argued in [the design record](../design/0011-one-effect-per-key.md) instead. Some are both: a part is tested, and the rest argued.
 
 The levels: **gRPC** is package [idempotent](../../pkg/idempotent) itself, **REST** the [edge](../../services/experience-mobile) with the real interceptor
 below, **suite** [real processes](../../suite/idempotency) that are killed, **linear**, **redisstore**, **inbox** and **target** the packages below idempotent. One case
@@ -210,7 +210,7 @@ func row(b *strings.Builder, c Case, tests []Test) {
 	}
 	result := "pass"
 	if c.Argued != "" {
-		said = append(said, "[argued](../design/0010-one-effect-per-key.md): "+cell(c.Argued))
+		said = append(said, "[argued](../design/0011-one-effect-per-key.md): "+cell(c.Argued))
 		if result = "pass, in part argued"; len(tests) == 0 {
 			result = "argued"
 		}

@@ -41,7 +41,7 @@ func TestPage(t *testing.T) {
 		text, err := page(t, "# some package\n"+line("run", "A-01")+line("pass", "A-01")+line("pass", "A-01"))
 		require.NoError(t, err)
 		require.Contains(t, text, "| A-01 | 1 | 400 &#124; no | **gRPC** a key is needed | pass |\n")
-		require.Contains(t, text, "| A-02 | 2 | 2xx | [argued](../design/0010-one-effect-per-key.md): because | argued |\n")
+		require.Contains(t, text, "| A-02 | 2 | 2xx | [argued](../design/0011-one-effect-per-key.md): because | argued |\n")
 		require.Contains(t, text, "Of 2 cases 1 are held")
 	})
 	t.Run("a subtest of a case is part of it", func(t *testing.T) {
