@@ -188,16 +188,11 @@ func (s *customers) ListOrders(ctx context.Context, req *customerv1.ListOrdersRe
 	if err != nil {
 		return nil, err
 	}
-	r := s.d.Store.Read()
-	g, err := find(ctx, r, golden.Customer, req.GetCustomerId())
+	c, err := shown(ctx, s.d.Store.Brief(), req.GetCustomerId())
 	if err != nil {
 		return nil, err
 	}
-	rows, err := r.SourcesOf(ctx, []golden.ID{g.ID})
-	if err != nil {
-		return nil, err
-	}
-	ids := recordsIn(rows, s.d.Orders.Name())
+	ids := recordsIn(c.Links, s.d.Orders.Name())
 	if len(ids) == 0 {
 		return &customerv1.ListOrdersResponse{}, nil
 	}
@@ -213,18 +208,7 @@ func (s *customers) ListOrders(ctx context.Context, req *customerv1.ListOrdersRe
 }
 
 // recordsIn returns the live records that a system has of a customer, as many as can be asked for together.
-func recordsIn(rows []*store.Source, system string) []string {
-	var ids []string
-	for _, row := range rows {
-		if row.Ref.System == system && !row.Deleted && len(ids) < source.MaxCustomers {
-			ids = append(ids, row.Ref.RecordID)
-		}
-	}
-	return ids
-}
-
-// linkedIn is recordsIn of links.
-func linkedIn(links []store.Link, system string) []string {
+func recordsIn(links []store.Link, system string) []string {
 	var ids []string
 	for _, l := range links {
 		if l.Ref.System == system && !l.Deleted && len(ids) < source.MaxCustomers {

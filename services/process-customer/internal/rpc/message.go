@@ -18,7 +18,7 @@ import (
 // reader is what store.Reader and store.Tx have in common.
 type reader interface {
 	Goldens(ctx context.Context, ids []golden.ID) ([]*store.Golden, error)
-	SourcesOf(ctx context.Context, ids []golden.ID) ([]*store.Source, error)
+	LinksOf(ctx context.Context, ids []golden.ID) (map[golden.ID][]store.Link, error)
 	Marked(ctx context.Context, ids []golden.ID) (map[golden.ID][]string, error)
 }
 
@@ -48,7 +48,7 @@ func messages(ctx context.Context, r reader, goldens []*store.Golden) ([]*custom
 	for i, g := range goldens {
 		ids[i] = g.ID
 	}
-	rows, err := r.SourcesOf(ctx, ids)
+	links, err := r.LinksOf(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -56,13 +56,9 @@ func messages(ctx context.Context, r reader, goldens []*store.Golden) ([]*custom
 	if err != nil {
 		return nil, err
 	}
-	byGolden := map[golden.ID][]store.Link{}
-	for _, row := range rows {
-		byGolden[row.GoldenID] = append(byGolden[row.GoldenID], store.Link{Ref: row.Ref, Deleted: row.Deleted})
-	}
 	out := make([]*customerv1.Customer, len(goldens))
 	for i, g := range goldens {
-		out[i] = customer(g, byGolden[g.ID], marked[g.ID])
+		out[i] = customer(g, links[g.ID], marked[g.ID])
 	}
 	return out, nil
 }

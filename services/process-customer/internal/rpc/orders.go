@@ -8,7 +8,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 )
@@ -27,19 +26,14 @@ func (s *customers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRe
 	if err != nil {
 		return nil, err
 	}
-	r := s.d.Store.Read()
-	g, err := find(ctx, r, golden.Customer, asked.GetCustomerId())
+	c, err := shown(ctx, s.d.Store.Brief(), asked.GetCustomerId())
 	if err != nil {
 		return nil, err
 	}
-	if g.Deleted {
+	if c.Golden.Deleted {
 		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
 	}
-	rows, err := r.SourcesOf(ctx, []golden.ID{g.ID})
-	if err != nil {
-		return nil, err
-	}
-	records := recordsIn(rows, s.d.Orders.Name())
+	records := recordsIn(c.Links, s.d.Orders.Name())
 	if len(records) == 0 {
 		return nil, source.Pending()
 	}
@@ -52,16 +46,11 @@ func (s *customers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRe
 	if err != nil {
 		return nil, err
 	}
-	return &customerv1.PlaceOrderResponse{Order: orderSummary(placed), CustomerId: string(g.ID)}, nil
+	return &customerv1.PlaceOrderResponse{Order: orderSummary(placed), CustomerId: string(c.Golden.ID)}, nil
 }
 
 func (s *customers) GetOrder(ctx context.Context, req *customerv1.GetOrderRequest) (*customerv1.GetOrderResponse, error) {
-	r := s.d.Store.Read()
-	g, err := find(ctx, r, golden.Customer, req.GetCustomerId())
-	if err != nil {
-		return nil, err
-	}
-	rows, err := r.SourcesOf(ctx, []golden.ID{g.ID})
+	c, err := shown(ctx, s.d.Store.Brief(), req.GetCustomerId())
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +61,8 @@ func (s *customers) GetOrder(ctx context.Context, req *customerv1.GetOrderReques
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		if row.Ref.System == s.d.Orders.Name() && row.Ref.RecordID == customer {
+	for _, l := range c.Links {
+		if l.Ref.System == s.d.Orders.Name() && l.Ref.RecordID == customer {
 			return &customerv1.GetOrderResponse{Order: orderSummary(o)}, nil
 		}
 	}

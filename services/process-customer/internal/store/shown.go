@@ -75,10 +75,33 @@ func (r Reader) Shown(ctx context.Context, id golden.ID) (*Shown, error) {
 	if out.Golden == nil {
 		return nil, fmt.Errorf("golden record %s: %w", id, ErrNotFound)
 	}
-	// Few rows, and both engines are spared the sorting of a union.
-	slices.SortFunc(out.Links, func(a, b Link) int {
-		return cmp.Or(cmp.Compare(a.Ref.System, b.Ref.System), cmp.Compare(a.Ref.RecordID, b.Ref.RecordID))
-	})
+	sortLinks(out.Links)
 	slices.Sort(out.Marked)
 	return out, nil
+}
+
+// LinksOf returns the records of golden records, tombstones included, ordered by system and record id.
+func (r Reader) LinksOf(ctx context.Context, ids []golden.ID) (map[golden.ID][]Link, error) {
+	out := make(map[golden.ID][]Link, len(ids))
+	err := chunks(ids, func(ids []golden.ID) error {
+		return r.query(ctx, "read links", "SELECT golden_id, system, object, record_id, deleted FROM source_record WHERE golden_id IN ("+list(0, len(ids))+
+			")", anys(nil, texts(ids)), func(rows *sql.Rows) error {
+			var id golden.ID
+			var l Link
+			err := rows.Scan(&id, &l.Ref.System, &l.Ref.Object, &l.Ref.RecordID, &l.Deleted)
+			out[id] = append(out[id], l)
+			return err
+		})
+	})
+	for _, links := range out {
+		sortLinks(links)
+	}
+	return out, err
+}
+
+// sortLinks spares both engines the sorting, and is the same on both: they need not collate alike.
+func sortLinks(links []Link) {
+	slices.SortFunc(links, func(a, b Link) int {
+		return cmp.Or(cmp.Compare(a.Ref.System, b.Ref.System), cmp.Compare(a.Ref.RecordID, b.Ref.RecordID))
+	})
 }

@@ -291,6 +291,9 @@ func shown(t *testing.T, s *store.Store) {
 	require.NoError(t, err)
 	require.Equal(t, []store.Link{{Ref: ref("shown-a", "9")}, {Ref: ref("shown-b", "1"), Deleted: true}, {Ref: ref("shown-b", "2")}}, got.Links)
 	require.Equal(t, []string{"shown-a", "shown-b"}, got.Marked)
+	links, err := r.LinksOf(t.Context(), []golden.ID{id, other})
+	require.NoError(t, err)
+	require.Equal(t, map[golden.ID][]store.Link{id: got.Links, other: {{Ref: ref("shown-a", "8")}}}, links)
 	_, err = r.Shown(t.Context(), other)
 	require.ErrorIs(t, err, store.ErrNotFound, "records and marks alone are no golden record")
 
