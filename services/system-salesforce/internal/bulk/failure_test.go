@@ -166,6 +166,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 		left, err := c.Unfinished()
 		require.NoError(t, err)
 		next := leads(parcel)
+		got = outcomes{} // who heard them died as well
 		if len(left) > 0 {
 			require.Equal(t, []string{"the load"}, left)
 			next = nil // what is kept is enough
@@ -175,7 +176,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 			t.Fatal("the load is unknown")
 		}
 		require.NoError(t, err)
-		got.each(t, parcel, Succeeded)
+		require.Zero(t, got.each(t, parcel, Succeeded), "every row is reported once")
 		require.True(t, sum.Balanced())
 		require.Equal(t, int64(parcel), sum.Created, "all rows were made by jobs of this load, none was loaded twice")
 		require.Equal(t, parcel, o.processed(), "no row was processed twice")
@@ -501,4 +502,73 @@ func TestAFolderOfAnotherProcess(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"named"}, left)
 	require.Error(t, errors.Join(func() error { _, err := New(Options{}); return err }()))
+}
+
+func TestAProcessThatGoesOnReportsEverything(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	dir := t.TempDir()
+	rows := func() func() (Row, error) {
+		var all []Row
+		for i := range 100 {
+			all = append(all, Row{Values: []any{"n", "c", leadKey(i)}})
+		}
+		all[3].Values[0] = nil          // Salesforce refuses it
+		all[50].Values[2] = leadKey(51) // of two rows
+		all[70].Values[2] = nil
+		return rowsOf(all...)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	d := &dying{cancel: cancel}
+	results := 0
+	o.wire.set(func(_ int, r *http.Request) error {
+		if strings.HasSuffix(r.URL.Path, "/successfulResults") {
+			if results++; results == 2 {
+				return d.die()
+			}
+		}
+		return nil
+	}, nil)
+	small := func(opt *Options) { opt.PartRows, opt.Jobs = 40, 1 }
+	var first, second outcomes
+	_, err := o.client(dir, small).Upsert(ctx, leadSpec("x"), rows(), first.sink)
+	require.Error(t, err)
+	require.Equal(t, 43, first.total, "three that were refused and the first part")
+	o.wire.set(nil, nil)
+	sum, err := o.client(dir, small).Upsert(t.Context(), leadSpec("x"), nil, second.sink)
+	require.NoError(t, err)
+	require.Equal(t, Ledger{Rows: 100, Created: 96, Failed: 1, Refused: 3, Jobs: 3, Rounds: 1}, sum)
+	require.Equal(t, 100, second.total)
+	said := func(list []Outcome) (out []string) {
+		for _, o := range list {
+			out = append(out, fmt.Sprint(o.Index, o.State, o.ID, o.Created, o.Round, o.Refusal.Kind, o.Refusal.Reason, o.Refusal.Fields, o.Refusal.Retryable))
+		}
+		return out
+	}
+	for key, told := range first.by {
+		require.ElementsMatch(t, said(told), said(second.by[key]), "the same was said of %s", key)
+	}
+}
+
+func TestLeftovers(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	d := &dying{cancel: cancel}
+	o.wire.set(func(int, *http.Request) error { return d.die() }, nil)
+	_, err := o.client(dir).Upsert(ctx, leadSpec("old"), leads(5), func(Outcome) error { return nil })
+	require.Error(t, err)
+	now := time.Now()
+	c := o.client(dir, func(opt *Options) { opt.Now = func() time.Time { return now } })
+	n, err := c.drop(forgotten)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	now = now.Add(forgotten + time.Minute)
+	n, err = c.drop(forgotten)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	left, err := c.Unfinished()
+	require.NoError(t, err)
+	require.Empty(t, left)
 }

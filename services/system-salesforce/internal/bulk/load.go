@@ -88,6 +88,7 @@ type load struct {
 	stopped atomic.Bool
 
 	emitting sync.Mutex
+	resumed  bool // an earlier process prepared the rows
 
 	mu sync.Mutex
 	j  *journal // nil until the rows are prepared
@@ -95,9 +96,10 @@ type load struct {
 
 // Upsert writes rows: each is inserted or, if a record with its external id exists, updated. next returns io.EOF after the last
 // row; what it returns may be reused at the next call. sink gets one outcome for each row, from one goroutine at a time, in no
-// order; after a crash it may get an outcome again. An error of either ends the call.
+// order. An error of either ends the call.
 //
-// With the name of a load that a process left unfinished, Upsert goes on with that and does not call next.
+// With the name of a load that a process left unfinished, Upsert goes on with that and does not call next. sink then gets the
+// outcomes of all rows, also those that the earlier process had reported.
 //
 // An error means that the load is not finished. If it has a name, the next call goes on with it; if not, every row that was read
 // has got an outcome, unless reading or sink failed, and the ledger balances. The errors are those of package rest, Invalid for a
@@ -112,6 +114,11 @@ func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), s
 	if l.j == nil {
 		if err := l.prepare(ctx, next); err != nil {
 			return Ledger{}, errors.Join(err, os.RemoveAll(l.dir))
+		}
+	}
+	if l.resumed {
+		if err := l.retell(ctx); err != nil {
+			return l.j.ledger(), err
 		}
 	}
 	err = l.run(ctx)
@@ -171,7 +178,7 @@ func (l *load) find(s Spec, fresh bool) error {
 	}
 	if j != nil {
 		l.mu.Lock()
-		l.j, l.spec = j, j.Spec
+		l.j, l.spec, l.resumed = j, j.Spec, true
 		l.mu.Unlock()
 		if j.Aborted {
 			l.halt()
@@ -205,8 +212,11 @@ type sinkError struct{ error }
 // Unwrap returns the caller's error.
 func (e sinkError) Unwrap() error { return e.error }
 
-// emit reports an outcome.
-func (l *load) emit(o Outcome) error {
+// emit reports an outcome, and keeps it.
+func (l *load) emit(t *told, o Outcome) error {
+	if err := t.put(o); err != nil {
+		return err
+	}
 	l.emitting.Lock()
 	defer l.emitting.Unlock()
 	if err := l.sink(o); err != nil {
@@ -353,7 +363,7 @@ func (l *load) abandonPart(p *part, cause error) error {
 			o.Refusal.Kind, o.Refusal.Reason, o.Refusal.Retryable = fault.Uncertain, fault.ReasonOutcomeUncertain, true
 		}
 		p.Count.count(o)
-		return l.emit(o)
+		return l.emit(nil, o)
 	})
 	p.Step = settled
 	return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
@@ -152,4 +155,65 @@ func (c *Client) self(ctx context.Context) (string, error) {
 	}
 	c.user.Store(&info.ID)
 	return info.ID, nil
+}
+
+const (
+	tendEvery = 6 * time.Hour
+	// orphaned is how long a job waits for its rows before it is taken for lost.
+	orphaned = 24 * time.Hour
+	// forgotten is how long a load may stand still: a day longer than Salesforce keeps its jobs.
+	forgotten = 8 * 24 * time.Hour
+)
+
+// Tend looks after what dead processes left behind until ctx ends, at the priority of audits: it aborts jobs that nobody knows, and
+// drops loads that nobody has gone on with for so long that Salesforce has forgotten their jobs. What fails is tried again later.
+func (c *Client) Tend(ctx context.Context) error {
+	ctx = priority.With(ctx, priority.Audit)
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		swept, err := c.Sweep(ctx, orphaned)
+		dropped, err2 := c.drop(forgotten)
+		if err := errors.Join(err, err2); err != nil && ctx.Err() == nil {
+			c.o.Log.LogAttrs(ctx, slog.LevelWarn, "bulk leftovers not looked after", slog.String("error", err.Error()))
+		}
+		if swept+dropped > 0 {
+			c.o.Log.LogAttrs(ctx, slog.LevelInfo, "bulk leftovers removed", slog.Int("jobs", swept), slog.Int("loads", dropped))
+		}
+	}
+}
+
+// drop removes loads that stand still.
+func (c *Client) drop(after time.Duration) (int, error) {
+	entries, err := os.ReadDir(c.o.Dir)
+	if err != nil {
+		return 0, fmt.Errorf("read the folder of bulk loads: %w", err)
+	}
+	n := 0
+	for _, e := range entries {
+		dir := filepath.Join(c.o.Dir, e.Name())
+		if !strings.HasPrefix(e.Name(), named) || c.isRunning(dir) {
+			continue
+		}
+		info, err := os.Stat(filepath.Join(dir, journalFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			info, err = os.Stat(dir)
+		}
+		if err != nil {
+			return n, fmt.Errorf("look at a bulk load: %w", err)
+		}
+		if c.o.Now().Sub(info.ModTime()) < after {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return n, fmt.Errorf("drop a bulk load: %w", err)
+		}
+		n++
+	}
+	return n, nil
 }

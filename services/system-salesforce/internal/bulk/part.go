@@ -159,12 +159,17 @@ func (l *load) release(ctx context.Context, p *part) error {
 // unsent gives all rows of a part the same outcome.
 func (l *load) unsent(ctx context.Context, p *part, state State, why rest.Refusal) error {
 	count := Ledger{Jobs: p.Count.Jobs}
-	err := l.lines(ctx, p, func(_ int, r *reader) error {
+	t, err := l.tell(p.told())
+	if err != nil {
+		return err
+	}
+	defer t.drop()
+	err = l.lines(ctx, p, func(_ int, r *reader) error {
 		o := Outcome{Key: string(r.values[0]), Index: unknownIndex, State: state, Refusal: why, Round: p.Round - 1}
 		count.count(o)
-		return l.emit(o)
+		return l.emit(t, o)
 	})
-	if err != nil {
+	if err := errors.Join(err, t.keep()); err != nil {
 		return err
 	}
 	return l.update(func() { p.Step, p.Count = settled, count })

@@ -25,6 +25,7 @@ type settlement struct {
 	p     *part
 	job   jobInfo
 	t     *tally
+	told  *told
 	rest  verdict // on the rows that the job did not reach
 	last  bool    // nothing is sent again
 	count Ledger
@@ -58,11 +59,15 @@ func (l *load) collect(ctx context.Context, p *part) error {
 		s.rest = judge(j.Message)
 		l.client.o.Log.LogAttrs(ctx, slog.LevelWarn, "bulk job failed", slog.String("job", j.ID), slog.String("reason", s.rest.refusal.Reason), slog.Int64("processed", j.Processed))
 	}
+	if s.told, err = l.tell(p.told()); err != nil {
+		return err
+	}
+	defer s.told.drop()
 	if err := s.read(ctx); err != nil {
 		return err
 	}
 	next, err := s.sift(ctx)
-	if err != nil {
+	if err := errors.Join(err, s.told.keep()); err != nil {
 		return err
 	}
 	p.tally = nil
@@ -173,7 +178,7 @@ func (s *settlement) outcome(r result, state State) Outcome {
 
 func (s *settlement) report(o Outcome) error {
 	s.count.count(o)
-	return s.l.emit(o)
+	return s.l.emit(s.told, o)
 }
 
 func (s *settlement) success(r result) error {

@@ -101,6 +101,11 @@ func (l *load) prepare(ctx context.Context, next func() (Row, error)) error {
 	if next == nil {
 		return errUnknown()
 	}
+	t, err := l.tell(toldPrepared)
+	if err != nil {
+		return err
+	}
+	defer t.drop()
 	c := l.client
 	ln := newLine(&l.spec)
 	dedup := newKeys(filepath.Join(l.dir, "keys"), l.spec.CaseSensitive, runKeys)
@@ -110,7 +115,7 @@ func (l *load) prepare(ctx context.Context, next func() (Row, error)) error {
 	}
 	defer out.abandon()
 	out.max = c.o.MaxSpool
-	count, narrow, err := l.take(ctx, next, ln, out, dedup)
+	count, narrow, err := l.take(ctx, next, ln, out, dedup, t)
 	if err := errors.Join(err, out.w.Flush()); err != nil {
 		return errors.Join(err, dedup.close())
 	}
@@ -123,10 +128,13 @@ func (l *load) prepare(ctx context.Context, next func() (Row, error)) error {
 	}
 	j := &journal{Spec: l.spec, Columns: ln.columns, Count: count, Parts: out.parts}
 	if len(doubtful) > 0 || narrow < len(ln.columns) || ln.parent >= 0 || l.head(ln.columns) > l.room() {
-		if err := l.rewrite(ctx, j, out, ln, doubtful); err != nil {
+		if err := l.rewrite(ctx, j, out, ln, doubtful, t); err != nil {
 			return err
 		}
 	} else if err := out.finish(l.named()); err != nil {
+		return err
+	}
+	if err := t.keep(); err != nil {
 		return err
 	}
 	if err := l.save(j); err != nil {
@@ -155,7 +163,7 @@ func (l *load) cutter(room int64) cutter {
 }
 
 // take writes every row that can be sent. narrow is the least number of values of a line.
-func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, out *lines, dedup *keys) (count Ledger, narrow int, err error) {
+func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, out *lines, dedup *keys, t *told) (count Ledger, narrow int, err error) {
 	narrow = maxColumns + 1
 	sent := int64(0)
 	for index := int64(0); ; index++ {
@@ -175,7 +183,7 @@ func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, out
 		count.Rows++
 		if problem := ln.set(row, l.spec.Parent); problem != nil {
 			count.Refused++
-			if err := l.emit(Outcome{Key: string(ln.key), Index: index, State: Refused, Refusal: *problem}); err != nil {
+			if err := l.emit(t, Outcome{Key: string(ln.key), Index: index, State: Refused, Refusal: *problem}); err != nil {
 				return count, narrow, err
 			}
 			continue
@@ -189,7 +197,7 @@ func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, out
 }
 
 // rewrite makes the second file: without the rows whose keys come twice, every line as wide as the header, grouped by parent.
-func (l *load) rewrite(ctx context.Context, j *journal, from *lines, ln *line, doubtful map[int64]bool) error {
+func (l *load) rewrite(ctx context.Context, j *journal, from *lines, ln *line, doubtful map[int64]bool, t *told) error {
 	twice, err := l.twice(ctx, from, doubtful)
 	if err != nil {
 		return err
@@ -207,7 +215,7 @@ func (l *load) rewrite(ctx context.Context, j *journal, from *lines, ln *line, d
 		if twice[row] {
 			j.Count.Refused++
 			problem := refuse(ReasonKeyDuplicate, "another row of the load has the same external id; none of them was sent", l.spec.ExternalID)
-			return l.emit(Outcome{Key: string(r.values[0]), Index: unknownIndex, State: Refused, Refusal: *problem})
+			return l.emit(t, Outcome{Key: string(r.values[0]), Index: unknownIndex, State: Refused, Refusal: *problem})
 		}
 		buf = append(buf[:0], r.raw...)
 		for range len(ln.columns) - len(r.values) {
