@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"encoding/json"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -274,4 +275,25 @@ func TestEtag(t *testing.T) {
 		_, ok := EtagTime(bad)
 		require.False(t, ok, bad)
 	}
+}
+
+func FuzzDecimal(f *testing.F) {
+	for _, seed := range []string{"0", "-1.50", "3.5E8", "1e-3", "00012.3400", "9e40", "x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		plain, ok := Decimal(text)
+		if !ok {
+			return
+		}
+		want, valid := new(big.Rat).SetString(text)
+		require.True(t, valid, text)
+		got, valid := new(big.Rat).SetString(plain)
+		require.True(t, valid, plain)
+		require.Zero(t, want.Cmp(got), "%s became %s", text, plain)
+		again, ok := Decimal(plain)
+		require.True(t, ok)
+		require.Equal(t, plain, again, "the plain form is its own plain form")
+		require.NotContains(t, plain, "e")
+	})
 }

@@ -41,6 +41,8 @@ type Object struct {
 	Required bool
 	// Event is true for a platform event, which can only be published.
 	Event bool
+	// Bulk is false for an object that the Bulk API does not take; then any number of records goes by collections.
+	Bulk bool
 
 	fields    []Field // in the order of the catalogue; unmapped fields are left out
 	typed     bool    // has a message of its own
@@ -90,6 +92,7 @@ type objectEntry struct {
 	SObject  string                `yaml:"sobject"`
 	Required *bool                 `yaml:"required"`
 	Parent   *string               `yaml:"parent"`
+	Bulk     *bool                 `yaml:"bulk"`
 	Fields   map[string]fieldEntry `yaml:"fields"`
 }
 
@@ -159,6 +162,9 @@ func (d document) merge(over document) error {
 		}
 		if o.Parent != nil {
 			base.Parent = o.Parent
+		}
+		if o.Bulk != nil {
+			base.Bulk = o.Bulk
 		}
 		for field, f := range o.Fields {
 			if ok && !slices.Contains(catalogue(name), field) {
@@ -254,6 +260,7 @@ func (e objectEntry) build(name string) (*Object, []error) {
 	if e.Parent != nil {
 		o.parent = *e.Parent
 	}
+	o.Bulk = e.Bulk == nil || *e.Bulk
 	if names == nil {
 		names = slices.Sorted(maps.Keys(e.Fields))
 	}

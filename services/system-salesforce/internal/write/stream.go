@@ -42,13 +42,13 @@ const (
 
 // Stream writes the rows that next returns until io.EOF, and gives sink one outcome for each, named by its external id, in any
 // order; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
-// announced or found; the transport is returned.
+// announced or found, if the object allows; the transport is returned.
 //
 // Errors: those of next and sink, and of a job that could not be brought to its end; every row without an outcome may be sent
 // again.
 func (w *Writer) Stream(ctx context.Context, l Load, next func() (Row, error), sink func(key string, o Outcome) error) (Transport, error) {
 	s := &stream{w: w, load: l, next: next, sink: sink}
-	if w.o.Bulk == nil {
+	if w.o.Bulk == nil || !l.Object.Bulk {
 		return Collections, s.collections(ctx)
 	}
 	if l.Backlog == 0 {

@@ -394,6 +394,17 @@ func TestStream(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an object that the Bulk API does not take goes by collections, whatever the number", func(t *testing.T) {
+		t.Parallel()
+		m, err := mapping.Load([]byte("version: 1\nobjects:\n  contact: {bulk: false}\n"))
+		require.NoError(t, err)
+		j := &jobs{}
+		transport, err := New(Options{CRM: newOrg(), Bulk: j, BulkFrom: 10}).Stream(t.Context(), Load{Object: m.Contact, Columns: []string{"AccountId", "LastName"}, Backlog: 5000},
+			feed(many(12)...), func(string, Outcome) error { return nil })
+		require.NoError(t, err)
+		require.Equal(t, Collections, transport)
+		require.Empty(t, j.rows)
+	})
 	t.Run("a job leaves alone what a row does not name, and clears what it names empty", func(t *testing.T) {
 		t.Parallel()
 		j := &jobs{}
