@@ -90,7 +90,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	g := newGate(descriptions, m, tel.Log)
-	writer, done, err := newWriter(cfg.Salesforce, crm, tel)
+	writer, jobs, done, err := newWriter(cfg.Salesforce, crm, tel)
 	if err != nil {
 		return err
 	}
@@ -113,6 +113,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Stream:   []grpc.StreamServerInterceptor{g.stream},
 		Loops: []serve.Loop{
 			{Name: "connect", Run: g.run},
+			{Name: "bulk leftovers", Run: jobs.Tend},
 			{Name: "forget keys", Run: func(ctx context.Context) error { return keystore.Forget(ctx, answers, tel.Log) }},
 			{Name: "budget", Run: func(ctx context.Context) error { return accountant.Run(ctx, limits(crm)) }},
 		},

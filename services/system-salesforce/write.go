@@ -11,12 +11,12 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/write"
 )
 
-// newWriter returns what writes records, and what to call when it is no longer used.
-func newWriter(cfg Salesforce, crm *rest.Client, tel *telemetry.Telemetry) (w *write.Writer, done func(), err error) {
+// newWriter returns what writes records, what runs its jobs, and what to call when they are no longer used.
+func newWriter(cfg Salesforce, crm *rest.Client, tel *telemetry.Telemetry) (w *write.Writer, jobs *bulk.Client, done func(), err error) {
 	dir, done := cfg.BulkDir, func() {}
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "selfsame-bulk-"); err != nil {
-			return nil, nil, fmt.Errorf("make the folder of bulk loads: %w", err)
+			return nil, nil, nil, fmt.Errorf("make the folder of bulk loads: %w", err)
 		}
 		done = func() {
 			if err := os.RemoveAll(dir); err != nil {
@@ -24,12 +24,12 @@ func newWriter(cfg Salesforce, crm *rest.Client, tel *telemetry.Telemetry) (w *w
 			}
 		}
 	}
-	jobs, err := bulk.New(bulk.Options{API: crm, Dir: dir, Compress: true, Meter: tel.Meter, Log: tel.Log})
+	jobs, err = bulk.New(bulk.Options{API: crm, Dir: dir, Compress: true, Meter: tel.Meter, Log: tel.Log})
 	if err != nil {
 		done()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return write.New(write.Options{CRM: crm, Bulk: jobs, BulkFrom: cfg.BulkFrom, Meter: tel.Meter, Log: tel.Log}), done, nil
+	return write.New(write.Options{CRM: crm, Bulk: jobs, BulkFrom: cfg.BulkFrom, Meter: tel.Meter, Log: tel.Log}), jobs, done, nil
 }
 
 // newDescriptions returns what remembers the objects of the org.
