@@ -334,7 +334,7 @@ func TestDiscard_ForgetsTheContentAndKeepsTheVerdict(t *testing.T) {
 
 func TestCheckpoint_KeepsNothingBelow(t *testing.T) {
 	each(t, func(w *world) {
-		const total, every = 600, 50
+		const total, every = 200, 25
 		most := int64(0)
 		for i := range int64(total) {
 			m := inbox.Message{Stream: "log", Position: i * 3} // positions have gaps

@@ -46,7 +46,7 @@ func TestConformance(t *testing.T) {
 	t.Run("E-09 10,000 random histories are linearizable: memory", func(t *testing.T) {
 		t.Parallel()
 		clock := &linear.Clock{}
-		histories(t, idempotent.NewMemoryStore(clock.Now), clock, 9300)
+		histories(t, idempotent.NewMemoryStore(clock.Now), clock, 9400)
 	})
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run("E-09 10,000 random histories are linearizable: "+engine, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestConformance(t *testing.T) {
 	t.Run("E-09 10,000 random histories are linearizable: redis", func(t *testing.T) {
 		t.Parallel()
 		clock := &linear.Clock{}
-		histories(t, openRedis(t, clock), clock, 300)
+		histories(t, openRedis(t, clock), clock, 200)
 	})
 	t.Run("E-10 every mutant is detected", mutants)
 }

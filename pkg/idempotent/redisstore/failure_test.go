@@ -138,6 +138,13 @@ func refusals(t *testing.T) {
 		_, err := redisstore.New(t.Context(), c, secret, redisstore.Options{})
 		require.ErrorContains(t, err, "ContextTimeoutEnabled")
 	})
+	t.Run("a ring", func(t *testing.T) {
+		t.Parallel()
+		c := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
+		defer c.Close()
+		_, err := redisstore.New(t.Context(), c, secret, redisstore.Options{})
+		require.ErrorContains(t, err, "ring")
+	})
 	t.Run("a short secret", func(t *testing.T) {
 		t.Parallel()
 		_, err := redisstore.New(t.Context(), nil, []byte("short"), redisstore.Options{})

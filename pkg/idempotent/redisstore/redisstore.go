@@ -118,6 +118,8 @@ func (s *Store) checkClient() error {
 		if len(s.secrets) > 1 {
 			return errors.New("redis: the secret cannot be replaced on a cluster: records of two secrets are on two nodes")
 		}
+	case *redis.Ring:
+		return errors.New("redis: a ring moves keys between servers when one of them fails, and forgets claims: use one server, Sentinel or a cluster")
 	}
 	if !timeouts {
 		return errors.New("redis: the client ignores deadlines; set ContextTimeoutEnabled")
