@@ -445,7 +445,7 @@ func TestBrief(t *testing.T) {
 		dbtest.Each(t, func(t *testing.T, d *db.DB) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			rows, err := d.Brief().QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck // there are none
+			rows, err := d.Brief().QueryContext(ctx, "SELECT 1")
 			require.ErrorIs(t, err, context.Canceled)
 			require.Nil(t, rows)
 			var one int
