@@ -143,6 +143,10 @@ func (a *account) grant(c Config, l priority.Level, want int64, now time.Time) v
 	if a.known() {
 		room := a.room(c, l)
 		if room < 1 {
+			// Somebody waits for a lower figure: the limits are read sooner than they would be.
+			if soon := a.observed.Add(c.Pause); soon.Before(a.refresh) {
+				a.refresh = soon
+			}
 			return verdict{why: spent, need: needed - room}
 		}
 		n = min(n, max(1, room/blockShare))

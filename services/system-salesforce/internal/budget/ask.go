@@ -230,13 +230,18 @@ func (a *Accountant) due() bool {
 	if !a.tried.IsZero() {
 		return now.Sub(a.tried) >= storeRetry
 	}
-	return !a.next.empty() || now.Sub(a.reached) >= idleTick
+	return !a.next.empty() || now.Sub(a.reached) >= idleTick || now.Sub(a.offered) >= idleTick
 }
 
 func (a *Accountant) flush(ctx context.Context, refresh bool) (bool, error) {
 	a.turn <- struct{}{}
 	defer func() { <-a.turn }()
 	answer, err := a.exchange(ctx, Exchange{Refresh: refresh})
+	if refresh {
+		a.mu.Lock()
+		a.offered = a.o.Now()
+		a.mu.Unlock()
+	}
 	return answer.Refresh, err
 }
 

@@ -91,6 +91,7 @@ type Accountant struct {
 	seq        int64
 	state      State
 	reached    time.Time // when the store last answered
+	offered    time.Time // when this process last offered to read the limits
 	tried      time.Time // when it was last asked without an answer
 	refused    [priority.Audit + 1]remembered
 	emergency  int64 // calls left for interactive work without the store
