@@ -92,6 +92,9 @@ func (s *SQLStore) tombstone() int64 {
 	return s.Tombstone.Microseconds()
 }
 
+// purgeChunk is how many records one transaction of SQLite purges: its single writer keeps everybody waiting meanwhile.
+const purgeChunk = 100
+
 // Purge implements Store.
 func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
 	total := 0
@@ -99,17 +102,37 @@ func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
 		text string
 		args []any
 	}{
-		{sqlBury, []any{s.at(), s.tombstone(), limit}},
-		{sqlVanished, []any{s.at(), limit}},
-		{sqlForgetSteps, []any{s.at(), limit}},
-		{sqlDelete, []any{s.at(), limit}},
+		{sqlBury, []any{s.tombstone()}},
+		{sqlVanished, nil},
+		{sqlForgetSteps, nil},
+		{sqlDelete, nil},
 	} {
-		n, err := s.change(ctx, st.text, st.args...)
+		n, err := s.purge(ctx, limit, st.text, st.args...)
+		if st.text != sqlForgetSteps {
+			total += n
+		}
 		if err != nil {
 			return total, fmt.Errorf("purge idempotency records: %w", err)
 		}
-		if st.text != sqlForgetSteps {
-			total += int(n)
+	}
+	return total, nil
+}
+
+// purge changes at most limit records.
+func (s *SQLStore) purge(ctx context.Context, limit int, text string, args ...any) (total int, err error) {
+	chunk := limit
+	if s.db.Engine() != db.PostgreSQL {
+		chunk = min(limit, purgeChunk)
+	}
+	for total < limit && ctx.Err() == nil {
+		all := append(append(make([]any, 0, 2+len(args)), s.at()), args...)
+		n, err := s.change(ctx, text, append(all, min(chunk, limit-total))...)
+		total += int(n)
+		if err != nil {
+			return total, err
+		}
+		if int(n) < chunk {
+			break
 		}
 	}
 	return total, nil
