@@ -196,7 +196,7 @@ func counted(t *testing.T, reader sdkmetric.Reader, name string) map[string]int6
 func spanAttributes(s tracetest.SpanStub) map[string]string {
 	out := map[string]string{}
 	for _, kv := range s.Attributes {
-		out[string(kv.Key)] = kv.Value.Emit()
+		out[string(kv.Key)] = kv.Value.String()
 	}
 	return out
 }

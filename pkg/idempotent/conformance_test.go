@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +37,7 @@ func TestConformance(t *testing.T) {
 		casesA(), casesB(), casesC(), casesD(), casesE(), casesF(), casesG(), casesH(), casesI(), casesJ(), casesL(), casesM(), casesN(),
 	} {
 		for _, c := range cases {
-			require.Regexp(t, regexp.MustCompile(`^[A-O]-\d\d$`), c.id)
+			require.Regexp(t, `^[A-O]-\d\d$`, c.id)
 			require.False(t, seen[c.id], c.id)
 			seen[c.id] = true
 			t.Run(c.id+" "+c.sentence, func(t *testing.T) {

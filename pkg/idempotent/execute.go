@@ -58,7 +58,7 @@ func (a *attempt) execute(ctx context.Context) (any, error) {
 	a.note.executing(a.grant)
 	resp, err := a.run(ctx)
 	if err == nil && a.completed.Load() {
-		a.stream.flush(false, StatusExecuted)
+		a.stream.flush(false)
 		return resp, nil
 	}
 	// The settlement must not depend on a caller that may be gone.
@@ -78,7 +78,7 @@ func (a *attempt) execute(ctx context.Context) (any, error) {
 		a.server.Log.WarnContext(ctx, "idempotency claim not settled", slog.String(telemetry.KeyMethod, a.method),
 			slog.String(telemetry.KeyError, settled.Error()))
 	}
-	a.stream.flush(err != nil, StatusExecuted)
+	a.stream.flush(err != nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,13 @@
 package idempotent
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -226,8 +228,7 @@ func (f Filter) query() (string, []any, error) {
 	cond("k > $%d", after)
 	if prefix, _ := hex.DecodeString(f.Prefix); len(prefix) > 0 {
 		cond("k >= $%d", prefix)
-		last := append(prefix[:len(prefix):len(prefix)], []byte(strings.Repeat("\xff", len(Digest{})))...)
-		cond("k <= $%d", last)
+		cond("k <= $%d", slices.Concat(prefix, bytes.Repeat([]byte{0xff}, len(Digest{}))))
 	}
 	if f.Method != "" {
 		cond("method = $%d", f.Method)

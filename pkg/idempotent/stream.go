@@ -49,15 +49,15 @@ func (s *stream) SetTrailer(md metadata.MD) error {
 	return s.ServerTransportStream.SetTrailer(md)
 }
 
-// flush passes on what was held back, and the status of the key with it.
-func (s *stream) flush(failed bool, status string) {
+// flush passes on what was held back, and that the call was executed.
+func (s *stream) flush(failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	md := metadata.MD{}
 	if !s.sent {
 		md = metadata.Join(s.header, md)
 	}
-	md.Set(StatusMetadata, status)
+	md.Set(StatusMetadata, StatusExecuted)
 	s.sent = true
 	// Fails only if the exchange is over: then there is nobody to tell.
 	if failed {

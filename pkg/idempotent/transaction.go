@@ -84,7 +84,7 @@ func (a *attempt) commit(ctx context.Context) (any, error) {
 	a.note.executing(a.grant)
 	resp, err := a.run(ctx)
 	if err == nil && a.completed.Load() {
-		a.stream.flush(false, StatusExecuted)
+		a.stream.flush(false)
 		return resp, nil
 	}
 	afterwards, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -101,7 +101,7 @@ func (a *attempt) commit(ctx context.Context) (any, error) {
 		if errors.Is(err, ErrStale) {
 			err = fault.Wrap(fault.Conflict, ReasonInProgress, err, "another call with this key is in progress").WithRetryAfter(time.Second)
 		}
-		a.stream.flush(true, StatusExecuted)
+		a.stream.flush(true)
 		return nil, err
 	}
 	kept, failed := a.answer(resp, err)
@@ -120,7 +120,7 @@ func (a *attempt) commit(ctx context.Context) (any, error) {
 		return nil, fault.Wrap(fault.Unavailable, ReasonStoreUnavailable, failed,
 			"the outcome could not be stored; repeat the call with the same key").WithRetryAfter(time.Second)
 	}
-	a.stream.flush(err != nil, StatusExecuted)
+	a.stream.flush(err != nil)
 	if err != nil {
 		return nil, err
 	}
