@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
@@ -50,6 +51,10 @@ type Store struct {
 	// KeySecret hides idempotency keys and callers in the database; at least 16 bytes. Empty: the service makes one and
 	// keeps it in the database, which hides them from nobody who can read all of it.
 	KeySecret conf.Secret `conf:"key_secret" help:"hides idempotency keys in the database, 16 bytes or more; empty keeps one in the database"`
+	// OldKeySecrets are secrets that were used before; keys from then are still found.
+	OldKeySecrets conf.Secret `conf:"old_key_secrets" help:"secrets used before key_secret, with commas, for as long as answers are kept"`
+	// AnswerKeys encrypt stored answers: ID:BASE64 of 32 bytes, with commas. The first encrypts, the others only read.
+	AnswerKeys conf.Secret `conf:"answer_keys" help:"encrypt stored answers: ID:BASE64 of 32 bytes, with commas, the first encrypts; empty for none"`
 	// KeyLease is how long a call that holds a key is believed to be alive without a sign of life: as long as a key is
 	// blocked after a crash.
 	KeyLease time.Duration `conf:"key_lease" help:"how long a crashed call blocks its idempotency key, 1s to 5m"`
@@ -93,6 +98,12 @@ func (c Config) Validate() error {
 	}
 	if n := len(c.Store.KeySecret.Reveal()); n > 0 && n < 16 {
 		add("store.key_secret", errors.New("want at least 16 bytes"))
+	}
+	if _, err := keys.ParseSecrets(c.Store.OldKeySecrets.Reveal()); err != nil {
+		add("store.old_key_secrets", err)
+	}
+	if _, err := keys.ParseRing(c.Store.AnswerKeys.Reveal()); err != nil {
+		add("store.answer_keys", err)
 	}
 	if l := c.Store.KeyLease; l != 0 && (l < time.Second || l > 5*time.Minute) {
 		add("store.key_lease", errors.New("want 1s to 5m"))

@@ -110,11 +110,18 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: answers.CompleteTx, Now: time.Now,
 	})
+	register := func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) }
+	if err := keys.Check(answers, register); err != nil {
+		return err
+	}
+	ring, err := keys.ParseRing(cfg.Store.AnswerKeys.Reveal())
+	if err != nil {
+		return fmt.Errorf("store.answer_keys: %w", err)
+	}
 	return serve.Run(ctx, serve.Service{
-		Name: Name, Config: cfg.Serve, Telemetry: tel,
-		Register: func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) },
+		Name: Name, Config: cfg.Serve, Telemetry: tel, Register: register,
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
-			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Lease: cfg.Store.KeyLease,
+			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
 		Loops:    loops(eng, records, answers, cfg.Store.Retention, tel.Log),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
@@ -192,7 +199,11 @@ func openAnswers(ctx context.Context, d *db.DB, records *store.Store, cfg Store)
 			return nil, err
 		}
 	}
-	return idempotent.NewSQLStore(d, secret, nil)
+	old, err := keys.ParseSecrets(cfg.OldKeySecrets.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("store.old_key_secrets: %w", err)
+	}
+	return idempotent.NewSQLStore(d, secret, nil, idempotent.OtherSecrets(old...))
 }
 
 // openKeys opens what operators see of the keys, and publishes what the store of keys holds.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
@@ -37,6 +38,10 @@ type Store struct {
 	// KeySecret hides idempotency keys and callers in the database; at least 16 bytes. Empty: the service makes one and
 	// keeps it in the database, which hides them from nobody who can read all of it.
 	KeySecret conf.Secret `conf:"key_secret" help:"hides idempotency keys in the database, 16 bytes or more; empty keeps one in the database"`
+	// OldKeySecrets are secrets that were used before; keys from then are still found.
+	OldKeySecrets conf.Secret `conf:"old_key_secrets" help:"secrets used before key_secret, with commas, for as long as answers are kept"`
+	// AnswerKeys encrypt stored answers: ID:BASE64 of 32 bytes, with commas. The first encrypts, the others only read.
+	AnswerKeys conf.Secret `conf:"answer_keys" help:"encrypt stored answers: ID:BASE64 of 32 bytes, with commas, the first encrypts; empty for none"`
 }
 
 // Changes says how the feed of changes behaves.
@@ -77,6 +82,12 @@ func (c Config) Validate() error {
 	}
 	if n := len(c.Store.KeySecret); n > 0 && n < 16 {
 		add("store.key_secret", errors.New("want at least 16 bytes"))
+	}
+	if _, err := keys.ParseSecrets(c.Store.OldKeySecrets.Reveal()); err != nil {
+		add("store.old_key_secrets", err)
+	}
+	if _, err := keys.ParseRing(c.Store.AnswerKeys.Reveal()); err != nil {
+		add("store.answer_keys", err)
 	}
 	if c.Changes.Retention < 0 {
 		add("changes.retention", errors.New("must not be negative"))

@@ -78,11 +78,18 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	register := func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) }
+	if err := keys.Check(answers, register); err != nil {
+		return err
+	}
+	ring, err := keys.ParseRing(cfg.Store.AnswerKeys.Reveal())
+	if err != nil {
+		return fmt.Errorf("store.answer_keys: %w", err)
+	}
 	return serve.Run(ctx, serve.Service{
-		Name: name, Config: cfg.Serve, Telemetry: tel,
-		Register: func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) },
+		Name: name, Config: cfg.Serve, Telemetry: tel, Register: register,
 		Unary: []grpc.UnaryServerInterceptor{
-			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter}),
+			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Keys: ring}),
 		},
 		Loops: []serve.Loop{
 			{Name: "changes", Run: feed.Run},
@@ -110,7 +117,11 @@ func openAnswers(ctx context.Context, d *db.DB, records *sqlstore.Store, cfg Sto
 			return nil, err
 		}
 	}
-	return idempotent.NewSQLStore(d, secret, nil)
+	old, err := keys.ParseSecrets(cfg.OldKeySecrets.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("store.old_key_secrets: %w", err)
+	}
+	return idempotent.NewSQLStore(d, secret, nil, idempotent.OtherSecrets(old...))
 }
 
 // openKeys opens what operators see of the keys, and publishes what the store of keys holds.

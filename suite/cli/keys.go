@@ -24,7 +24,8 @@ type keyFlags struct {
 	force                                     *bool
 }
 
-// keysCommand looks at idempotency keys and settles them: keys list, show DIGEST, release DIGEST, expire DIGEST, log, stats.
+// keysCommand looks at idempotency keys and settles them: keys list, show DIGEST, release DIGEST, expire DIGEST,
+// erase CUSTOMER, log, stats.
 func keysCommand(ctx context.Context, a *App, args []string) error {
 	c := keyFlags{common: a.flags("keys").withAddr()}
 	c.service = c.String("service", "process-customer", "whose keys: process-customer or system-erp (with a demo)")
@@ -51,10 +52,14 @@ func keysCommand(ctx context.Context, a *App, args []string) error {
 		if len(rest) != 1 {
 			return usagef("give one digest, or how it begins")
 		}
+	case "erase":
+		if len(rest) != 1 {
+			return usagef("give whose answers are erased: a customer's id")
+		}
 	default:
-		return usagef("%q is none of list, show, release, expire, log, stats", verb)
+		return usagef("%q is none of list, show, release, expire, erase, log, stats", verb)
 	}
-	if (verb == "release" || verb == "expire") && *c.reason == "" {
+	if (verb == "release" || verb == "expire" || verb == "erase") && *c.reason == "" {
 		return usagef("%s needs --reason", verb)
 	}
 	return c.desk(ctx, func(k idempotencyv1.KeysServiceClient) error {
@@ -63,6 +68,8 @@ func keysCommand(ctx context.Context, a *App, args []string) error {
 			return a.showKey(ctx, k, c, rest[0])
 		case "release", "expire":
 			return a.settleKey(ctx, k, c, verb, rest[0])
+		case "erase":
+			return a.eraseAnswers(ctx, k, c, rest[0])
 		case "log":
 			return a.listInterventions(ctx, k, c)
 		case "stats":
@@ -213,14 +220,9 @@ func (a *App) settleKey(ctx context.Context, k idempotencyv1.KeysServiceClient, 
 	if err != nil {
 		return err
 	}
-	operator := *c.operator
-	if operator == "" {
-		if me, err := user.Current(); err == nil {
-			operator = me.Username
-		}
-	}
-	if operator == "" {
-		return usagef("say who you are: --operator")
+	operator, err := c.who()
+	if err != nil {
+		return err
 	}
 	var now *idempotencyv1.Key
 	if verb == "release" {
@@ -244,6 +246,32 @@ func (a *App) settleKey(ctx context.Context, k idempotencyv1.KeysServiceClient, 
 	return a.printf("%s %s\n", now.GetDigest()[:16], keyState(now))
 }
 
+// who is the operator: as given, or the name of the account.
+func (c keyFlags) who() (string, error) {
+	if *c.operator != "" {
+		return *c.operator, nil
+	}
+	if me, err := user.Current(); err == nil && me.Username != "" {
+		return me.Username, nil
+	}
+	return "", usagef("say who you are: --operator")
+}
+
+func (a *App) eraseAnswers(ctx context.Context, k idempotencyv1.KeysServiceClient, c keyFlags, subject string) error {
+	operator, err := c.who()
+	if err != nil {
+		return err
+	}
+	got, err := k.EraseAnswers(ctx, &idempotencyv1.EraseAnswersRequest{Subject: bare(subject), Operator: operator, Reason: *c.reason})
+	if err != nil {
+		return err
+	}
+	if c.output == "json" {
+		return a.json(got)
+	}
+	return a.printf("%d answers erased\n", got.GetErased())
+}
+
 func (a *App) listInterventions(ctx context.Context, k idempotencyv1.KeysServiceClient, c keyFlags) error {
 	got, err := k.ListInterventions(ctx, &idempotencyv1.ListInterventionsRequest{PageSize: 500})
 	if err != nil {
@@ -262,7 +290,7 @@ func (a *App) interventions(list []*idempotencyv1.Intervention) error {
 	rows := [][]string{{"TIME", "ACTION", "DIGEST", "ATTEMPT", "OPERATOR", "CALLER", "DONE", "REASON"}}
 	for _, i := range list {
 		rows = append(rows, []string{
-			timeText(i.GetTime()), i.GetAction(), i.GetDigest()[:16], number(i.GetAttempt()), i.GetOperator(), i.GetCaller(), fmt.Sprint(i.GetDone()), i.GetReason(),
+			timeText(i.GetTime()), i.GetAction(), or(i.GetDigest()[:min(16, len(i.GetDigest()))], "-"), number(i.GetAttempt()), i.GetOperator(), i.GetCaller(), fmt.Sprint(i.GetDone()), i.GetReason(),
 		})
 	}
 	return a.table(rows)

@@ -161,6 +161,22 @@ func (s *Server) ExpireKey(ctx context.Context, req *idempotencyv1.ExpireKeyRequ
 	return &idempotencyv1.ExpireKeyResponse{Key: message(e)}, nil
 }
 
+// EraseAnswers implements KeysService. The log says that it was done and why, not whom it was about: it is never purged.
+func (s *Server) EraseAnswers(ctx context.Context, req *idempotencyv1.EraseAnswersRequest) (*idempotencyv1.EraseAnswersResponse, error) {
+	what := s.about(ctx, Erase, idempotent.Digest{}, 0, req.GetOperator(), req.GetReason())
+	var n int
+	err := s.log.around(ctx, what, func() error {
+		var err error
+		n, err = s.store.Erase(ctx, req.GetSubject())
+		return err
+	})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	s.said(ctx, what)
+	return &idempotencyv1.EraseAnswersResponse{Erased: int64(n)}, nil
+}
+
 func (s *Server) about(ctx context.Context, action string, d idempotent.Digest, attempt int64, operator, reason string) Intervention {
 	who := caller.From(ctx)
 	name := who.Name
@@ -225,8 +241,12 @@ func message(e idempotent.Entry) *idempotencyv1.Key {
 func interventions(list []Intervention) []*idempotencyv1.Intervention {
 	var out []*idempotencyv1.Intervention
 	for _, i := range list {
+		digest := i.Digest.String()
+		if i.Digest == (idempotent.Digest{}) {
+			digest = ""
+		}
 		out = append(out, &idempotencyv1.Intervention{
-			Time: stamp(i.At), Digest: i.Digest.String(), Action: i.Action, Operator: i.Operator, Caller: i.Caller, Reason: i.Reason,
+			Time: stamp(i.At), Digest: digest, Action: i.Action, Operator: i.Operator, Caller: i.Caller, Reason: i.Reason,
 			Done: i.Done, Attempt: i.Attempt,
 		})
 	}

@@ -144,6 +144,27 @@ func onEngine(t *testing.T, engine string) {
 		require.Equal(t, "asked to forget", all.GetInterventions()[0].GetReason(), "newest first")
 	})
 
+	t.Run("the answers about a subject are erased, and the log does not name it", func(t *testing.T) {
+		t.Parallel()
+		d := setup(t, engine)
+		for _, k := range []string{"k1", "k2"} {
+			g := d.claim(t, k, time.Minute)
+			require.NoError(t, d.store.Complete(t.Context(), g, idempotent.Answer{OK: true, Body: []byte("personal"), Subject: "c_" + k}))
+		}
+		for _, want := range []int64{1, 0} {
+			got, err := d.EraseAnswers(t.Context(), &idempotencyv1.EraseAnswersRequest{Subject: "c_k1", Operator: "Ada", Reason: "asked to be forgotten"})
+			require.NoError(t, err)
+			require.Equal(t, want, got.GetErased())
+		}
+		left, err := d.ListKeys(t.Context(), &idempotencyv1.ListKeysRequest{States: []idempotencyv1.KeyState{idempotencyv1.KeyState_KEY_STATE_DONE}})
+		require.NoError(t, err)
+		require.Len(t, left.GetKeys(), 1)
+		all, err := d.ListInterventions(t.Context(), &idempotencyv1.ListInterventionsRequest{})
+		require.NoError(t, err)
+		require.Len(t, all.GetInterventions(), 2)
+		require.NotContains(t, all.String(), "c_k1")
+	})
+
 	t.Run("what does not exist is not found", func(t *testing.T) {
 		t.Parallel()
 		d := setup(t, engine)

@@ -20,16 +20,17 @@ var migrations embed.FS
 const (
 	Release = "RELEASE"
 	Expire  = "EXPIRE"
+	Erase   = "ERASE"
 )
 
 // Intervention is what an operator did to a record.
 type Intervention struct {
-	// Digest is the record, Attempt the attempt it was about.
+	// Digest is the record, Attempt the attempt it was about; zero for Erase.
 	Digest  idempotent.Digest
 	Attempt int64
 	// At is when.
 	At time.Time
-	// Action is Release or Expire.
+	// Action is Release, Expire or Erase.
 	Action string
 	// Operator is who did it, as they said; Caller is who called, as the connection says.
 	Operator, Caller string

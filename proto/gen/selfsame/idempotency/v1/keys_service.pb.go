@@ -232,9 +232,9 @@ type Intervention struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// The record.
+	// The record; absent for ERASE, which names nobody.
 	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
-	// RELEASE or EXPIRE.
+	// RELEASE, EXPIRE or ERASE.
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
 	// Who did it, as they said.
 	Operator string `protobuf:"bytes,4,opt,name=operator,proto3" json:"operator,omitempty"`
@@ -1050,6 +1050,116 @@ func (x *ExpireKeyResponse) GetKey() *Key {
 	return nil
 }
 
+// EraseAnswersRequest names a subject and says why.
+type EraseAnswersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom the answers are about.
+	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Who does it.
+	Operator string `protobuf:"bytes,2,opt,name=operator,proto3" json:"operator,omitempty"`
+	// Why; kept.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseAnswersRequest) Reset() {
+	*x = EraseAnswersRequest{}
+	mi := &file_selfsame_idempotency_v1_keys_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseAnswersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseAnswersRequest) ProtoMessage() {}
+
+func (x *EraseAnswersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_idempotency_v1_keys_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseAnswersRequest.ProtoReflect.Descriptor instead.
+func (*EraseAnswersRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_idempotency_v1_keys_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EraseAnswersRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *EraseAnswersRequest) GetOperator() string {
+	if x != nil {
+		return x.Operator
+	}
+	return ""
+}
+
+func (x *EraseAnswersRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// EraseAnswersResponse tells how many there were.
+type EraseAnswersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Answers made unreadable by this call.
+	Erased        int64 `protobuf:"varint,1,opt,name=erased,proto3" json:"erased,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseAnswersResponse) Reset() {
+	*x = EraseAnswersResponse{}
+	mi := &file_selfsame_idempotency_v1_keys_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseAnswersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseAnswersResponse) ProtoMessage() {}
+
+func (x *EraseAnswersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_idempotency_v1_keys_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseAnswersResponse.ProtoReflect.Descriptor instead.
+func (*EraseAnswersResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_idempotency_v1_keys_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *EraseAnswersResponse) GetErased() int64 {
+	if x != nil {
+		return x.Erased
+	}
+	return 0
+}
+
 var File_selfsame_idempotency_v1_keys_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_idempotency_v1_keys_service_proto_rawDesc = "" +
@@ -1125,14 +1235,21 @@ const file_selfsame_idempotency_v1_keys_service_proto_rawDesc = "" +
 	"\boperator\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\boperator\x12&\n" +
 	"\x06reason\x18\x03 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xf4\x03\x90\xe7\x18\x06R\x06reason\"C\n" +
 	"\x11ExpireKeyResponse\x12.\n" +
-	"\x03key\x18\x01 \x01(\v2\x1c.selfsame.idempotency.v1.KeyR\x03key*\x9a\x01\n" +
+	"\x03key\x18\x01 \x01(\v2\x1c.selfsame.idempotency.v1.KeyR\x03key\"\x8a\x01\n" +
+	"\x13EraseAnswersRequest\x12$\n" +
+	"\asubject\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\asubject\x12%\n" +
+	"\boperator\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\boperator\x12&\n" +
+	"\x06reason\x18\x03 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xf4\x03\x90\xe7\x18\x06R\x06reason\".\n" +
+	"\x14EraseAnswersResponse\x12\x16\n" +
+	"\x06erased\x18\x01 \x01(\x03R\x06erased*\x9a\x01\n" +
 	"\bKeyState\x12\x19\n" +
 	"\x15KEY_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11KEY_STATE_CLAIMED\x10\x01\x12\x12\n" +
 	"\x0eKEY_STATE_DONE\x10\x02\x12\x16\n" +
 	"\x12KEY_STATE_RELEASED\x10\x03\x12\x17\n" +
 	"\x13KEY_STATE_UNCERTAIN\x10\x04\x12\x17\n" +
-	"\x13KEY_STATE_TOMBSTONE\x10\x052\xa8\x05\n" +
+	"\x13KEY_STATE_TOMBSTONE\x10\x052\xa2\x06\n" +
 	"\vKeysService\x12d\n" +
 	"\bListKeys\x12(.selfsame.idempotency.v1.ListKeysRequest\x1a).selfsame.idempotency.v1.ListKeysResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\x06GetKey\x12&.selfsame.idempotency.v1.GetKeyRequest\x1a'.selfsame.idempotency.v1.GetKeyResponse\"\x03\x90\x02\x01\x12m\n" +
@@ -1140,7 +1257,8 @@ const file_selfsame_idempotency_v1_keys_service_proto_rawDesc = "" +
 	"\x11ListInterventions\x121.selfsame.idempotency.v1.ListInterventionsRequest\x1a2.selfsame.idempotency.v1.ListInterventionsResponse\"\x03\x90\x02\x01\x12r\n" +
 	"\n" +
 	"ReleaseKey\x12*.selfsame.idempotency.v1.ReleaseKeyRequest\x1a+.selfsame.idempotency.v1.ReleaseKeyResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12o\n" +
-	"\tExpireKey\x12).selfsame.idempotency.v1.ExpireKeyRequest\x1a*.selfsame.idempotency.v1.ExpireKeyResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xfe\x01\n" +
+	"\tExpireKey\x12).selfsame.idempotency.v1.ExpireKeyRequest\x1a*.selfsame.idempotency.v1.ExpireKeyResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12x\n" +
+	"\fEraseAnswers\x12,.selfsame.idempotency.v1.EraseAnswersRequest\x1a-.selfsame.idempotency.v1.EraseAnswersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xfe\x01\n" +
 	"\x1bcom.selfsame.idempotency.v1B\x10KeysServiceProtoP\x01ZOgithub.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1;idempotencyv1\xa2\x02\x03SIX\xaa\x02\x17Selfsame.Idempotency.V1\xca\x02\x17Selfsame\\Idempotency\\V1\xe2\x02#Selfsame\\Idempotency\\V1\\GPBMetadata\xea\x02\x19Selfsame::Idempotency::V1b\x06proto3"
 
 var (
@@ -1156,7 +1274,7 @@ func file_selfsame_idempotency_v1_keys_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_idempotency_v1_keys_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_selfsame_idempotency_v1_keys_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_selfsame_idempotency_v1_keys_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_selfsame_idempotency_v1_keys_service_proto_goTypes = []any{
 	(KeyState)(0),                     // 0: selfsame.idempotency.v1.KeyState
 	(*Key)(nil),                       // 1: selfsame.idempotency.v1.Key
@@ -1173,16 +1291,18 @@ var file_selfsame_idempotency_v1_keys_service_proto_goTypes = []any{
 	(*ReleaseKeyResponse)(nil),        // 12: selfsame.idempotency.v1.ReleaseKeyResponse
 	(*ExpireKeyRequest)(nil),          // 13: selfsame.idempotency.v1.ExpireKeyRequest
 	(*ExpireKeyResponse)(nil),         // 14: selfsame.idempotency.v1.ExpireKeyResponse
-	(*timestamppb.Timestamp)(nil),     // 15: google.protobuf.Timestamp
+	(*EraseAnswersRequest)(nil),       // 15: selfsame.idempotency.v1.EraseAnswersRequest
+	(*EraseAnswersResponse)(nil),      // 16: selfsame.idempotency.v1.EraseAnswersResponse
+	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
 }
 var file_selfsame_idempotency_v1_keys_service_proto_depIdxs = []int32{
 	0,  // 0: selfsame.idempotency.v1.Key.state:type_name -> selfsame.idempotency.v1.KeyState
-	15, // 1: selfsame.idempotency.v1.Key.claim_time:type_name -> google.protobuf.Timestamp
-	15, // 2: selfsame.idempotency.v1.Key.lease_until:type_name -> google.protobuf.Timestamp
-	15, // 3: selfsame.idempotency.v1.Key.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 4: selfsame.idempotency.v1.Intervention.time:type_name -> google.protobuf.Timestamp
+	17, // 1: selfsame.idempotency.v1.Key.claim_time:type_name -> google.protobuf.Timestamp
+	17, // 2: selfsame.idempotency.v1.Key.lease_until:type_name -> google.protobuf.Timestamp
+	17, // 3: selfsame.idempotency.v1.Key.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 4: selfsame.idempotency.v1.Intervention.time:type_name -> google.protobuf.Timestamp
 	0,  // 5: selfsame.idempotency.v1.ListKeysRequest.states:type_name -> selfsame.idempotency.v1.KeyState
-	15, // 6: selfsame.idempotency.v1.ListKeysRequest.claimed_before:type_name -> google.protobuf.Timestamp
+	17, // 6: selfsame.idempotency.v1.ListKeysRequest.claimed_before:type_name -> google.protobuf.Timestamp
 	1,  // 7: selfsame.idempotency.v1.ListKeysResponse.keys:type_name -> selfsame.idempotency.v1.Key
 	1,  // 8: selfsame.idempotency.v1.GetKeyResponse.key:type_name -> selfsame.idempotency.v1.Key
 	2,  // 9: selfsame.idempotency.v1.GetKeyResponse.interventions:type_name -> selfsame.idempotency.v1.Intervention
@@ -1195,14 +1315,16 @@ var file_selfsame_idempotency_v1_keys_service_proto_depIdxs = []int32{
 	9,  // 16: selfsame.idempotency.v1.KeysService.ListInterventions:input_type -> selfsame.idempotency.v1.ListInterventionsRequest
 	11, // 17: selfsame.idempotency.v1.KeysService.ReleaseKey:input_type -> selfsame.idempotency.v1.ReleaseKeyRequest
 	13, // 18: selfsame.idempotency.v1.KeysService.ExpireKey:input_type -> selfsame.idempotency.v1.ExpireKeyRequest
-	4,  // 19: selfsame.idempotency.v1.KeysService.ListKeys:output_type -> selfsame.idempotency.v1.ListKeysResponse
-	6,  // 20: selfsame.idempotency.v1.KeysService.GetKey:output_type -> selfsame.idempotency.v1.GetKeyResponse
-	8,  // 21: selfsame.idempotency.v1.KeysService.GetKeyStats:output_type -> selfsame.idempotency.v1.GetKeyStatsResponse
-	10, // 22: selfsame.idempotency.v1.KeysService.ListInterventions:output_type -> selfsame.idempotency.v1.ListInterventionsResponse
-	12, // 23: selfsame.idempotency.v1.KeysService.ReleaseKey:output_type -> selfsame.idempotency.v1.ReleaseKeyResponse
-	14, // 24: selfsame.idempotency.v1.KeysService.ExpireKey:output_type -> selfsame.idempotency.v1.ExpireKeyResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
+	15, // 19: selfsame.idempotency.v1.KeysService.EraseAnswers:input_type -> selfsame.idempotency.v1.EraseAnswersRequest
+	4,  // 20: selfsame.idempotency.v1.KeysService.ListKeys:output_type -> selfsame.idempotency.v1.ListKeysResponse
+	6,  // 21: selfsame.idempotency.v1.KeysService.GetKey:output_type -> selfsame.idempotency.v1.GetKeyResponse
+	8,  // 22: selfsame.idempotency.v1.KeysService.GetKeyStats:output_type -> selfsame.idempotency.v1.GetKeyStatsResponse
+	10, // 23: selfsame.idempotency.v1.KeysService.ListInterventions:output_type -> selfsame.idempotency.v1.ListInterventionsResponse
+	12, // 24: selfsame.idempotency.v1.KeysService.ReleaseKey:output_type -> selfsame.idempotency.v1.ReleaseKeyResponse
+	14, // 25: selfsame.idempotency.v1.KeysService.ExpireKey:output_type -> selfsame.idempotency.v1.ExpireKeyResponse
+	16, // 26: selfsame.idempotency.v1.KeysService.EraseAnswers:output_type -> selfsame.idempotency.v1.EraseAnswersResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
 	13, // [13:13] is the sub-list for extension extendee
 	0,  // [0:13] is the sub-list for field type_name
@@ -1219,7 +1341,7 @@ func file_selfsame_idempotency_v1_keys_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_idempotency_v1_keys_service_proto_rawDesc), len(file_selfsame_idempotency_v1_keys_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

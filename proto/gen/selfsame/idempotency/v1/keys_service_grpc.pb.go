@@ -27,6 +27,7 @@ const (
 	KeysService_ListInterventions_FullMethodName = "/selfsame.idempotency.v1.KeysService/ListInterventions"
 	KeysService_ReleaseKey_FullMethodName        = "/selfsame.idempotency.v1.KeysService/ReleaseKey"
 	KeysService_ExpireKey_FullMethodName         = "/selfsame.idempotency.v1.KeysService/ExpireKey"
+	KeysService_EraseAnswers_FullMethodName      = "/selfsame.idempotency.v1.KeysService/EraseAnswers"
 )
 
 // KeysServiceClient is the client API for KeysService service.
@@ -49,6 +50,9 @@ type KeysServiceClient interface {
 	ReleaseKey(ctx context.Context, in *ReleaseKeyRequest, opts ...grpc.CallOption) (*ReleaseKeyResponse, error)
 	// ExpireKey ends the retention of an answer now: a repeated call learns that it happened, and no more.
 	ExpireKey(ctx context.Context, in *ExpireKeyRequest, opts ...grpc.CallOption) (*ExpireKeyResponse, error)
+	// EraseAnswers makes every stored answer about a subject unreadable now: repeated calls learn that it happened, and no
+	// more. For process-customer a subject is a customer's id.
+	EraseAnswers(ctx context.Context, in *EraseAnswersRequest, opts ...grpc.CallOption) (*EraseAnswersResponse, error)
 }
 
 type keysServiceClient struct {
@@ -119,6 +123,16 @@ func (c *keysServiceClient) ExpireKey(ctx context.Context, in *ExpireKeyRequest,
 	return out, nil
 }
 
+func (c *keysServiceClient) EraseAnswers(ctx context.Context, in *EraseAnswersRequest, opts ...grpc.CallOption) (*EraseAnswersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseAnswersResponse)
+	err := c.cc.Invoke(ctx, KeysService_EraseAnswers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KeysServiceServer is the server API for KeysService service.
 // All implementations must embed UnimplementedKeysServiceServer
 // for forward compatibility.
@@ -139,6 +153,9 @@ type KeysServiceServer interface {
 	ReleaseKey(context.Context, *ReleaseKeyRequest) (*ReleaseKeyResponse, error)
 	// ExpireKey ends the retention of an answer now: a repeated call learns that it happened, and no more.
 	ExpireKey(context.Context, *ExpireKeyRequest) (*ExpireKeyResponse, error)
+	// EraseAnswers makes every stored answer about a subject unreadable now: repeated calls learn that it happened, and no
+	// more. For process-customer a subject is a customer's id.
+	EraseAnswers(context.Context, *EraseAnswersRequest) (*EraseAnswersResponse, error)
 	mustEmbedUnimplementedKeysServiceServer()
 }
 
@@ -166,6 +183,9 @@ func (UnimplementedKeysServiceServer) ReleaseKey(context.Context, *ReleaseKeyReq
 }
 func (UnimplementedKeysServiceServer) ExpireKey(context.Context, *ExpireKeyRequest) (*ExpireKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExpireKey not implemented")
+}
+func (UnimplementedKeysServiceServer) EraseAnswers(context.Context, *EraseAnswersRequest) (*EraseAnswersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseAnswers not implemented")
 }
 func (UnimplementedKeysServiceServer) mustEmbedUnimplementedKeysServiceServer() {}
 func (UnimplementedKeysServiceServer) testEmbeddedByValue()                     {}
@@ -296,6 +316,24 @@ func _KeysService_ExpireKey_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _KeysService_EraseAnswers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseAnswersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeysServiceServer).EraseAnswers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeysService_EraseAnswers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeysServiceServer).EraseAnswers(ctx, req.(*EraseAnswersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // KeysService_ServiceDesc is the grpc.ServiceDesc for KeysService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -326,6 +364,10 @@ var KeysService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExpireKey",
 			Handler:    _KeysService_ExpireKey_Handler,
+		},
+		{
+			MethodName: "EraseAnswers",
+			Handler:    _KeysService_EraseAnswers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
