@@ -88,6 +88,8 @@ type load struct {
 	stopped atomic.Bool
 
 	emitting sync.Mutex
+	// settling lets one part at a time read its results: outcomes are reported one by one anyway, and a tally takes memory.
+	settling sync.Mutex
 	resumed  bool // an earlier process prepared the rows
 
 	mu sync.Mutex

@@ -45,6 +45,8 @@ func (l *load) collect(ctx context.Context, p *part) error {
 		return err
 	}
 	l.client.meter.ended(ctx, l.spec.Object, j.State)
+	l.settling.Lock()
+	defer l.settling.Unlock()
 	t, err := l.count(ctx, p)
 	if err != nil {
 		return err

@@ -82,7 +82,8 @@ make bench-salesforce ARGS="-only prepare"
 - *Seconds* run from handing over the first record to the last outcome. Logging in and starting are not contained.
 - *Calls* are counted by the sandbox as an org counts them.
 - The clients of others are used the way they document: collections of 200, and their helpers for the Bulk API 2.0.
-- *Latency* is added by the sandbox to every answer; without any, a call costs nothing but work, which no real org offers.
+- *Latency* is added by the sandbox to every answer, 50 ms as a near data centre has it. Without any, which no real org offers, all ways
+  take about the time in which the sandbox itself writes the records, and asking a job for its end is most of what differs.
 - Memory is the kernel's own account of the process: VmHWM of /proc, which is never less than what was resident at any moment. It holds
   the pages of the program file too. For the large load it is counted from the moment before the first record.
 - A load average well above zero before a measurement means that others were at work: such a result is to be repeated.

@@ -114,7 +114,7 @@ func (a *Adapter) Leads(ctx context.Context, o *Org, n int) (Pass, error) {
 }
 
 // perMessage is how many records one message of the stream carries.
-const perMessage = 500
+const perMessage = 200
 
 // upsert streams n records and returns how many were written. It fails unless every record has exactly one outcome and the ledger of
 // the adapter says the same.
