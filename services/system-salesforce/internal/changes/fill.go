@@ -136,6 +136,9 @@ type filler struct {
 	width  time.Duration
 }
 
+// columns are those to read of a live record: no event says who wrote it, so the record has to.
+func (r *filler) columns() []string { return append(slices.Clip(r.source.columns), "LastModifiedById") }
+
 func (r *filler) run(ctx context.Context) error {
 	for !r.fill.Live && r.fill.At < r.fill.Until {
 		if err := r.deletions(ctx); err != nil {
@@ -250,7 +253,7 @@ func (r *filler) updates(ctx context.Context) error {
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id <= r.fill.After })
 	return r.send(ctx, ids, until, func(some []string) ([]*salesforcev1.Change, error) {
 		rows := make(map[string]rest.Record, len(some))
-		if err := r.lane.w.retrieve(ctx, r.source, some, fillRead, r.source.columns, rows); err != nil {
+		if err := r.lane.w.retrieve(ctx, r.source, some, fillRead, r.columns(), rows); err != nil {
 			return nil, err
 		}
 		var out []*salesforcev1.Change
@@ -315,7 +318,7 @@ func (r *filler) keyset(ctx context.Context) (more bool, err error) {
 		where = fmt.Sprintf("(SystemModstamp > %[1]s OR (SystemModstamp = %[1]s AND Id > %[2]s))", soqlTime(r.fill.At), rest.Quote(r.fill.After))
 	}
 	soql := fmt.Sprintf("SELECT %s FROM %s WHERE %s AND SystemModstamp < %s ORDER BY SystemModstamp ASC, Id ASC LIMIT %d",
-		strings.Join(r.source.columns, ", "), r.source.sobject, where, soqlTime(r.fill.Until), fillRead)
+		strings.Join(r.columns(), ", "), r.source.sobject, where, soqlTime(r.fill.Until), fillRead)
 	var rows []rest.Record
 	err = r.lane.w.patiently(ctx, r.source.name, "changed records", func() (err error) {
 		rows, err = r.lane.w.o.Records.Query(ctx, soql)
@@ -353,6 +356,8 @@ func (r *filler) changed(ctx context.Context, row rest.Record) (*salesforcev1.Ch
 		return nil, fault.New(fault.Internal, rest.ReasonAnswerInvalid, "a record of the CRM has no id or no time")
 	}
 	c := r.change(salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, rest.FullID(id), fmt.Sprint(at.UnixMilli()), at)
+	by, _ := row["LastModifiedById"].(string)
+	c.OwnWrite = len(r.lane.user) >= 15 && strings.HasPrefix(by, r.lane.user[:15])
 	return c, r.source.set(ctx, c, row)
 }
 

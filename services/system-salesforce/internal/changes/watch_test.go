@@ -105,7 +105,7 @@ func (o *org) ServerTime() time.Time { return started.Add(2 * time.Second) }
 func (o *org) ReadClock(context.Context) (time.Time, error) { return o.ServerTime(), nil }
 
 func (o *org) Session(context.Context) (auth.Session, error) {
-	return auth.Session{Token: "t", InstanceURL: "https://i", OrgID: o.id}, nil
+	return auth.Session{Token: "t", InstanceURL: "https://i", OrgID: o.id, UserID: integrationUser}, nil
 }
 
 func (o *org) Subscribe(ctx context.Context, topic string, from pubsub.Position, handle func(context.Context, pubsub.Batch) error) error {
