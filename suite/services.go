@@ -199,8 +199,10 @@ func load[T any](ctx context.Context, name string, args []string, defaults T, se
 // sandbox is the unit of the Salesforce sandbox.
 func (s *Suite) sandbox(key keyPair) (*unit, error) {
 	server, err := sandbox.New(sandbox.Config{
-		HTTPListener: s.take(portSandbox), PubSubListener: s.take(portPubSub),
-		Apps: []sandbox.App{{ClientID: clientID, PublicKeyPEM: key.public}},
+		HTTPListener: s.take(portSandbox), PubSubListener: s.take(portPubSub), DailyAPILimit: s.o.SalesforceCalls,
+		// A login is good for minutes of the org's clock: sessions must last when it is put forward by a day.
+		SessionTTL: 72 * time.Hour,
+		Apps:       []sandbox.App{{ClientID: clientID, PublicKeyPEM: key.public}},
 		Users: []sandbox.User{
 			{Username: integration, ID: integrationID, Name: "Selfsame", IntegrationUser: true},
 			{Username: demoUser, ID: demoUserID, Name: "Demo User"},

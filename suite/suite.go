@@ -62,6 +62,8 @@ type Options struct {
 	ERPFaults []faultproxy.Fault
 	// SalesforceDown makes the sandbox refuse everything before the services start.
 	SalesforceDown bool
+	// SalesforceCalls is how many calls a day the sandbox allows; zero means as many as a real org, 100,000.
+	SalesforceCalls int
 	// Tune changes the services' configuration before they start.
 	Tune func(*Configs)
 	// Step is told what was done and how long it took; may be nil.

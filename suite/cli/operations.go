@@ -71,11 +71,11 @@ func status(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
-		rows = [][]string{{"", "", "", "", "", ""}, {"TARGET", "PENDING", "RETRYING", "OLDEST", "DEAD LETTERS", "WRITTEN", "CALLS", "REASON"}}
+		rows = [][]string{{"", "", "", "", "", ""}, {"TARGET", "PENDING", "RETRYING", "OLDEST", "DEAD LETTERS", "WRITTEN", "CALLS", "WAITS UNTIL", "REASON"}}
 		for _, t := range s.GetTargets() {
 			rows = append(rows, []string{
 				t.GetSystem(), number(t.GetPending()), number(t.GetRetrying()), (time.Duration(t.GetOldestPendingMs()) * time.Millisecond).String(),
-				number(t.GetDeadLetters()), number(t.GetRecordsWritten()), number(t.GetCalls()), or(t.GetReason(), "-"),
+				number(t.GetDeadLetters()), number(t.GetRecordsWritten()), number(t.GetCalls()), clock(t.GetResumeTime()), or(t.GetReason(), "-"),
 			})
 		}
 		if err := a.table(rows); err != nil {

@@ -61,6 +61,7 @@ func TestStories(t *testing.T) {
 			"demo": verb(demoVerb), "settle": verb(settleVerb), "verify": verb(verifyVerb), "await": verb(awaitVerb),
 			"sf": verb(sfVerb), "erp": verb(erpVerb), "mobile": verb(mobileVerb), "key": verb(keyVerb),
 			"fault": verb(faultVerb), "crash": verb(crashVerb), "shutdown": verb(shutdownVerb), "start": verb(startVerb),
+			"org":      verb(orgVerb),
 			"selfsame": selfsameVerb, "until": untilVerb,
 		},
 	})
@@ -145,6 +146,12 @@ func demoVerb(c *call, args []string) error {
 		case "salesforce-down":
 			o.SalesforceDown, wait = true, false
 		default:
+			if ours, err := orgOption(&o, a); ours || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			set, err := dataSet(c, a)
 			if err != nil {
 				return err
