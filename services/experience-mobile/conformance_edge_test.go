@@ -43,6 +43,7 @@ func propagationCases() []conformance {
 			require.Len(t, keys, 1)
 			require.Regexp(t, "^[A-Za-z0-9_-]{43}$", keys[0])
 			require.NotContains(t, keys[0], "i01")
+			require.Regexp(t, "^[0-9a-f]{16}$", w.fake.metadata()[0].Get("idempotency-root")[0], "what all hops have in common")
 		}},
 		{"I-02 a retry has the same key below, on any replica", func(t *testing.T, _ *world) {
 			w := setup(t)
@@ -157,6 +158,8 @@ func gatewayCases() []conformance {
 				idempotent.ReasonResultGone:       {fault.Precondition, 410, ""},
 				idempotent.ReasonStoreUnavailable: {fault.Unavailable, 503, "7"},
 				fault.ReasonDeadlineTooShort:      {fault.Timeout, 504, ""},
+				idempotent.ReasonQuotaExceeded:    {fault.Exhausted, 429, "7"},
+				idempotent.ReasonUnreadable:       {fault.Internal, 500, ""},
 			} {
 				e := fault.New(c.kind, reason, "planned")
 				if c.after != "" {

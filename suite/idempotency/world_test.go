@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/selfsame-io/selfsame/pkg/conf"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
@@ -64,7 +66,10 @@ func setup(t *testing.T, processes bool) *world {
 	t.Helper()
 	s, err := suite.Start(t.Context(), suite.Options{
 		Dir: t.TempDir() + "/demo", Processes: processes, LogLevel: "error",
-		Tune: func(c *suite.Configs) { c.ProcessCustomer.Store.KeyLease = lease },
+		Tune: func(c *suite.Configs) {
+			c.ProcessCustomer.Store.KeyLease = lease
+			c.ProcessCustomer.Store.AnswerKeys = conf.Secret("k1:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
+		},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Stop()) })

@@ -31,6 +31,8 @@ const (
 	IdempotencyResultGone   = "IDEMPOTENCY_RESULT_GONE"
 	IdempotencyUnavailable  = "IDEMPOTENCY_STORE_UNAVAILABLE"
 	IdempotencyNotSupported = "IDEMPOTENCY_NOT_SUPPORTED"
+	IdempotencyQuota        = "IDEMPOTENCY_QUOTA_EXCEEDED"
+	IdempotencyUnreadable   = "IDEMPOTENCY_ANSWER_UNREADABLE"
 	FieldMastered           = "FIELD_MASTERED"
 	CustomerPending         = "CUSTOMER_PENDING"
 	CustomerBlocked         = "CUSTOMER_BLOCKED"
@@ -182,6 +184,10 @@ func stateEntries() []Entry {
 			"Change the field in that system.",
 		},
 		{
+			IdempotencyQuota, http.StatusTooManyRequests, "Too many keys", "This caller has used too many keys for now.", true, 5,
+			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
+		{
 			fault.ReasonExhausted, http.StatusTooManyRequests, "Too many requests", "A limit is used up for now.", true, 5,
 			"Wait for `Retry-After`.",
 		},
@@ -195,6 +201,10 @@ func serverEntries() []Entry {
 		{
 			fault.ReasonInternal, http.StatusInternalServerError, "Something went wrong here", "Something went wrong here. The request id leads to the details.", false, 0,
 			"Report `requestId`.",
+		},
+		{
+			IdempotencyUnreadable, http.StatusInternalServerError, "The answer cannot be read", "The change was made, but its stored answer cannot be read.", false, 0,
+			"Read the resource; report `requestId`.",
 		},
 		{fault.ReasonUnimplemented, http.StatusNotImplemented, "Not offered", "This is not offered.", false, 0, "Do not repeat."},
 		{IdempotencyNotSupported, http.StatusNotImplemented, "No key is taken here", "This request takes no Idempotency-Key.", false, 0, "Drop the header."},

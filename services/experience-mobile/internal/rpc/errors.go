@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
 )
 
 // Reasons of failures that are ours although the process layer reported them.
@@ -26,7 +27,11 @@ func (s *Server) translate(err error) error {
 		// The client was let in; it is this service that the process layer did not accept.
 		return fault.Wrap(fault.Internal, reasonUpstreamRefused, err, "internal error")
 	case fault.Internal:
-		return fault.Wrap(fault.Internal, fault.ReasonInternal, err, "internal error")
+		reason := fault.ReasonInternal
+		if fault.ReasonOf(err) == idempotent.ReasonUnreadable {
+			reason = idempotent.ReasonUnreadable // the client is to know that its change was made
+		}
+		return fault.Wrap(fault.Internal, reason, err, "internal error")
 	case fault.Unavailable:
 		out := fault.Wrap(fault.Unavailable, fault.ReasonOf(err), err, "the customer service does not answer")
 		out.RetryAfter = e.RetryAfter
