@@ -48,14 +48,13 @@ func mustQuote(value []byte, delim byte) bool {
 func blank(b byte) bool { return b == ' ' || b == '\t' }
 
 // reader reads records one by one, with the memory of one record. Unlike encoding/csv it keeps line ends inside values as they
-// are, tells where a record lies, and gives its bytes back unchanged. Both line endings are read. Empty lines are skipped.
+// are, and gives the bytes of a record back unchanged. Both line endings are read. Empty lines are skipped.
 type reader struct {
 	in    io.Reader
 	delim byte
 
 	buf      []byte
 	pos, end int   // of what is unread in buf
-	base     int64 // offset of buf[0]
 	fail     error // what the input ended with
 	raw      []byte
 	values   [][]byte
@@ -128,7 +127,6 @@ func (r *reader) last(odd bool) error {
 func (r *reader) fill() error {
 	if r.pos > 0 {
 		copy(r.buf, r.buf[r.pos:r.end])
-		r.base += int64(r.pos)
 		r.end -= r.pos
 		r.pos = 0
 	}
@@ -148,9 +146,6 @@ func (r *reader) fill() error {
 	}
 	return io.ErrNoProgress
 }
-
-// offset is where the next record begins.
-func (r *reader) offset() int64 { return r.base + int64(r.pos) }
 
 // split sets values to those of raw.
 func (r *reader) split() error {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -261,7 +262,7 @@ func (s *settlement) sift(ctx context.Context) ([]*part, error) {
 	for _, p := range serial.parts {
 		p.Serial = true
 	}
-	next := append(side.parts, serial.parts...)
+	next := slices.Concat(side.parts, serial.parts)
 	for _, p := range next {
 		p.Round = s.p.Round + 1
 	}
