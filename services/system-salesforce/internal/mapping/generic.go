@@ -23,7 +23,8 @@ func (o *Object) ReadRecord(row map[string]any, s *Schema) (*salesforcev1.Record
 		Object: o.Name, Id: meta.id, Version: meta.version, Etag: o.etag(row, meta.version), CreateTime: meta.created, UpdateTime: meta.updated,
 		Fields: map[string]*salesforcev1.FieldValue{},
 	}
-	for _, f := range o.fields {
+	for i := range o.fields {
+		f := &o.fields[i]
 		value := o.value(f, row)
 		if value == nil {
 			continue
@@ -32,7 +33,7 @@ func (o *Object) ReadRecord(row map[string]any, s *Schema) (*salesforcev1.Record
 			r.ExternalId = asText(value)
 			continue
 		}
-		d, ok := s.column(f.Column)
+		d, ok := s.of(f)
 		if !ok {
 			continue // the org has dropped it since
 		}
@@ -101,8 +102,8 @@ func (o *Object) WriteFields(values map[string]*salesforcev1.FieldValue, mask []
 		if value.GetValue() == nil {
 			return nil, nil
 		}
-		f, _ := o.field(name)
-		d, ok := s.column(f.Column)
+		f := &o.fields[o.index[name]]
+		d, ok := s.of(f)
 		if !ok {
 			return nil, &Problem{Field: name, Reason: ReasonFieldUnknown, Message: "the org no longer has this field"}
 		}

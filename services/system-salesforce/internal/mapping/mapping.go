@@ -44,9 +44,11 @@ type Object struct {
 	// Bulk is false for an object that the Bulk API does not take; then any number of records goes by collections.
 	Bulk bool
 
-	fields    []Field // in the order of the catalogue; unmapped fields are left out
-	typed     bool    // has a message of its own
-	parent    string  // our name of the field by which records are grouped; may be empty
+	fields    []Field        // in the order of the catalogue; unmapped fields are left out
+	index     map[string]int // place in fields by name
+	known     []string       // our names of the fields, mapped or not
+	typed     bool           // has a message of its own
+	parent    string         // our name of the field by which records are grouped; may be empty
 	countries *countries
 }
 
@@ -63,6 +65,10 @@ type Field struct {
 
 	country string
 	number  bool // text with us, a number there
+
+	lower          string // Column in lower case
+	relation, part string // of a Column with a dot; relation is the whole Column of another
+	dotted         bool
 }
 
 // Objects returns every object that the mapping declares, by name. The caller must not change the slice.
@@ -264,6 +270,7 @@ func (e objectEntry) build(name string) (*Object, []error) {
 	if names == nil {
 		names = slices.Sorted(maps.Keys(e.Fields))
 	}
+	o.known, o.index = names, map[string]int{}
 	var problems []error
 	for _, field := range names {
 		f, err := e.Fields[field].build(field)
@@ -271,6 +278,7 @@ func (e objectEntry) build(name string) (*Object, []error) {
 			problems = append(problems, fmt.Errorf("objects.%s.fields.%s: %w", name, field, err))
 		}
 		if f.Column != "" {
+			o.index[field] = len(o.fields)
 			o.fields = append(o.fields, f)
 		}
 	}
@@ -281,6 +289,8 @@ func (f fieldEntry) build(name string) (Field, error) {
 	out := Field{Name: name}
 	if f.Field != nil {
 		out.Column = *f.Field
+		out.relation, out.part, out.dotted = strings.Cut(out.Column, ".")
+		out.lower = strings.ToLower(out.Column)
 	}
 	if f.ReadOnly != nil {
 		out.ReadOnly = *f.ReadOnly

@@ -66,18 +66,6 @@ func catalogue(object string) []string {
 	return out
 }
 
-// names lists our fields of the object, mapped or not.
-func (o *Object) names() []string {
-	if o.typed {
-		return catalogue(o.Name)
-	}
-	out := make([]string, len(o.fields))
-	for i, f := range o.fields {
-		out[i] = f.Name
-	}
-	return out
-}
-
 // Read fills the message of a typed object from a record read with Columns.
 func (o *Object) Read(into proto.Message, row map[string]any) error {
 	meta, err := readMeta(row)
@@ -96,14 +84,14 @@ func (o *Object) Read(into proto.Message, row map[string]any) error {
 	set("etag", protoreflect.ValueOfString(o.etag(row, meta.version)))
 	set("create_time", protoreflect.ValueOfMessage(meta.created.ProtoReflect()))
 	set("update_time", protoreflect.ValueOfMessage(meta.updated.ProtoReflect()))
-	for _, f := range o.fields {
-		o.fill(m, f, row)
+	for i := range o.fields {
+		o.fill(m, &o.fields[i], row)
 	}
 	return nil
 }
 
 // fill sets one field of a message, if the record has a value for it.
-func (o *Object) fill(m protoreflect.Message, f Field, row map[string]any) {
+func (o *Object) fill(m protoreflect.Message, f *Field, row map[string]any) {
 	value := o.value(f, row)
 	if value == nil {
 		return
@@ -127,11 +115,11 @@ func (o *Object) fill(m protoreflect.Message, f Field, row map[string]any) {
 }
 
 // value returns what a record holds in a field; nil when it is empty.
-func (o *Object) value(f Field, row map[string]any) any {
+func (o *Object) value(f *Field, row map[string]any) any {
 	value := row[f.Column]
-	if relation, column, dotted := strings.Cut(f.Column, "."); dotted {
-		parent, _ := row[relation].(map[string]any)
-		value = parent[column]
+	if f.dotted {
+		parent, _ := row[f.relation].(map[string]any)
+		value = parent[f.part]
 	}
 	if text, ok := value.(string); ok {
 		if text == "" {
@@ -192,14 +180,16 @@ func (o *Object) row(mask []string, get func(name string) (any, *Problem)) (map[
 		return nil, problem
 	}
 	row := map[string]any{}
-	for _, f := range o.fields {
+	for i := range o.fields {
+		f := &o.fields[i]
+		if len(mask) > 0 && !wanted[i] {
+			continue
+		}
 		value, problem := get(f.Name)
 		switch {
 		case problem != nil:
 			return nil, problem
 		case len(mask) == 0 && (value == nil || f.ReadOnly):
-			continue
-		case len(mask) > 0 && !slices.Contains(wanted, f.Name):
 			continue
 		case f.ReadOnly:
 			return nil, &Problem{Field: f.Name, Reason: ReasonFieldReadOnly, Message: "the mapping does not let this field be written"}
@@ -214,13 +204,16 @@ func (o *Object) row(mask []string, get func(name string) (any, *Problem)) (map[
 
 // settle leaves one column for each reference: the id when it is given, else the external id; a reference is cleared by its id.
 func (o *Object) settle(row map[string]any) {
-	for _, f := range o.fields {
-		relation, _, dotted := strings.Cut(f.Column, ".")
-		value, ok := row[f.Column]
-		if !dotted || !ok {
+	for i := range o.fields {
+		f := &o.fields[i]
+		if !f.dotted {
 			continue
 		}
-		key := foreignKey(relation)
+		value, ok := row[f.Column]
+		if !ok {
+			continue
+		}
+		key := foreignKey(f.relation)
 		switch {
 		case row[key] != nil:
 			delete(row, f.Column)
@@ -234,7 +227,7 @@ func (o *Object) settle(row map[string]any) {
 }
 
 // put sets one column.
-func (o *Object) put(row map[string]any, f Field, value any) *Problem {
+func (o *Object) put(row map[string]any, f *Field, value any) *Problem {
 	if text, ok := value.(string); ok {
 		switch f.country {
 		case countryISO2:

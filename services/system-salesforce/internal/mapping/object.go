@@ -130,12 +130,11 @@ func (o *Object) Columns() []string {
 }
 
 func (o *Object) field(name string) (Field, bool) {
-	for _, f := range o.fields {
-		if f.Name == name {
-			return f, true
-		}
+	i, ok := o.index[name]
+	if !ok {
+		return Field{}, false
 	}
-	return Field{}, false
+	return o.fields[i], true
 }
 
 // Names translates sObject fields, as they occur in errors and change events, to ours. Fields that are not mapped are left

@@ -66,25 +66,30 @@ func missing(field string) *Problem {
 	return &Problem{Field: field, Reason: fault.ReasonValidationFailed, Message: "the record is missing"}
 }
 
-// expand returns the fields a mask names: a message stands for all its fields. Fields the service sets itself may be named
-// and are ignored.
-func (o *Object) expand(mask []string) ([]string, *Problem) {
-	var out []string
-	names := o.names()
+// expand returns which fields a mask names, by their place: a message stands for all its fields. Fields the service sets itself
+// may be named and are ignored.
+func (o *Object) expand(mask []string) ([]bool, *Problem) {
+	out := make([]bool, len(o.fields))
 	for _, path := range mask {
+		if i, ok := o.index[path]; ok {
+			out[i] = true
+			continue
+		}
 		if slices.Contains(reserved(), path) {
 			continue
 		}
+		if slices.Contains(o.known, path) {
+			return nil, &Problem{Field: path, Reason: ReasonFieldReadOnly, Message: "the mapping keeps this field nowhere"}
+		}
 		found := false
-		for _, name := range names {
-			if name != path && !strings.HasPrefix(name, path+".") {
+		for _, name := range o.known {
+			if !strings.HasPrefix(name, path+".") {
 				continue
 			}
 			found = true
-			if _, mapped := o.field(name); !mapped && name == path {
-				return nil, &Problem{Field: name, Reason: ReasonFieldReadOnly, Message: "the mapping keeps this field nowhere"}
+			if i, ok := o.index[name]; ok {
+				out[i] = true
 			}
-			out = append(out, name)
 		}
 		if !found {
 			return nil, &Problem{Field: path, Reason: ReasonFieldUnknown, Message: "there is no such field"}

@@ -49,17 +49,17 @@ func NewSchema(fields []Described) *Schema {
 // Fields returns the described fields. The caller must not change the slice.
 func (s *Schema) Fields() []Described { return s.fields }
 
-// column returns the description of a mapped column; for a column of a record referred to that of the reference.
-func (s *Schema) column(column string) (*Described, bool) {
-	if relation, _, dotted := strings.Cut(column, "."); dotted {
+// of returns the description of a field's column; for a column of a record referred to that of the reference.
+func (s *Schema) of(f *Field) (*Described, bool) {
+	if f.dotted {
 		for i := range s.fields {
-			if strings.EqualFold(s.fields[i].Relation, relation) {
+			if strings.EqualFold(s.fields[i].Relation, f.relation) {
 				return &s.fields[i], true
 			}
 		}
 		return nil, false
 	}
-	d, ok := s.byName[strings.ToLower(column)]
+	d, ok := s.byName[f.lower]
 	return d, ok
 }
 
@@ -70,14 +70,14 @@ func (o *Object) Check(fields []Described) error { return o.Fits(NewSchema(field
 // Fits is Check for a schema.
 func (o *Object) Fits(s *Schema) error {
 	var problems []error
-	for _, f := range o.fields {
-		d, ok := s.column(f.Column)
+	for i := range o.fields {
+		f := &o.fields[i]
+		d, ok := s.of(f)
 		where := fmt.Sprintf("objects.%s.fields.%s", o.Name, f.Name)
 		writable := ok && (d.Writable || o.Event && d.Createable)
 		switch {
-		case !ok && strings.Contains(f.Column, "."):
-			relation, _, _ := strings.Cut(f.Column, ".")
-			problems = append(problems, fmt.Errorf("%s: %s has no relation %s that the integration user may see", where, o.SObject, relation))
+		case !ok && f.dotted:
+			problems = append(problems, fmt.Errorf("%s: %s has no relation %s that the integration user may see", where, o.SObject, f.relation))
 		case !ok:
 			problems = append(problems, fmt.Errorf("%s: %s has no field %s that the integration user may see", where, o.SObject, f.Column))
 		case !f.ReadOnly && !writable:
@@ -95,10 +95,14 @@ func (o *Object) CheckRow(row map[string]any, s *Schema) *Problem {
 	if s == nil {
 		return nil
 	}
-	for _, f := range o.fields {
+	for i := range o.fields {
+		f := &o.fields[i]
 		text, ok := row[f.Column].(string)
-		d, known := s.column(f.Column)
-		if !ok || !known || strings.Contains(f.Column, ".") {
+		if !ok || f.dotted {
+			continue
+		}
+		d, known := s.of(f)
+		if !known {
 			continue
 		}
 		switch {
@@ -126,8 +130,9 @@ func inList(d *Described, text string) bool {
 // Describe says how the object is kept, for callers.
 func (o *Object) Describe(s *Schema) []*salesforcev1.Field {
 	out := make([]*salesforcev1.Field, 0, len(o.fields))
-	for _, f := range o.fields {
-		d, ok := s.column(f.Column)
+	for i := range o.fields {
+		f := &o.fields[i]
+		d, ok := s.of(f)
 		if !ok {
 			continue
 		}
@@ -145,8 +150,8 @@ func (o *Object) Describe(s *Schema) []*salesforcev1.Field {
 }
 
 // fieldType is our type of a column.
-func fieldType(f Field, d *Described) salesforcev1.FieldType {
-	if strings.Contains(f.Column, ".") {
+func fieldType(f *Field, d *Described) salesforcev1.FieldType {
+	if f.dotted {
 		return salesforcev1.FieldType_FIELD_TYPE_EXTERNAL_REFERENCE
 	}
 	switch d.Type {

@@ -62,7 +62,9 @@ func (o *Object) Etag(row map[string]any) (string, error) {
 
 func (o *Object) etag(row map[string]any, version int64) string {
 	h := sha256.New()
-	for _, f := range o.fields {
+	part := make([]byte, 0, 128)
+	for i := range o.fields {
+		f := &o.fields[i]
 		value := o.value(f, row)
 		if value == nil {
 			continue
@@ -71,7 +73,9 @@ func (o *Object) etag(row map[string]any, version int64) string {
 		if b, ok := value.(bool); ok {
 			text = strconv.FormatBool(b)
 		}
-		_, _ = fmt.Fprintf(h, "%s\x00%d\x00%s", f.Name, len(text), text) // a hash takes everything
+		part = append(append(part[:0], f.Name...), 0)
+		part = append(strconv.AppendInt(part, int64(len(text)), 10), 0)
+		_, _ = h.Write(append(part, text...)) // a hash takes everything
 	}
 	return strconv.FormatInt(version, 36) + "-" + hex.EncodeToString(h.Sum(nil)[:8])
 }
