@@ -18,7 +18,6 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/serve"
-
 	_ "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"   // to be looked at
 	_ "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"        // to be looked at
 	_ "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1" // to be looked at

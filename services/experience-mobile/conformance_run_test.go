@@ -31,11 +31,8 @@ import (
 func (w *world) begin(t *testing.T, name, k string, options ...option) <-chan answer {
 	t.Helper()
 	first := make(chan answer, 1)
-	go func() {
-		var a answer
-		defer func() { first <- a }()
-		a = w.create(t, name, k, options...)
-	}()
+	send := func() answer { return w.create(t, name, k, options...) }
+	go func() { first <- send() }()
 	require.Eventually(t, func() bool { return w.fake.started(name) }, 20*time.Second, 2*time.Millisecond)
 	return first
 }
@@ -414,10 +411,20 @@ func everyFailure(t *testing.T, w *world) {
 		status int
 		stays  bool
 	}{
-		{fault.Internal, 500, false}, {fault.Invalid, 400, false}, {fault.Unauthenticated, 500, false}, {fault.Forbidden, 500, false},
-		{fault.NotFound, 404, true}, {fault.AlreadyExists, 409, true}, {fault.Precondition, 409, true}, {fault.Conflict, 409, false},
-		{fault.Exhausted, 429, false}, {fault.Unavailable, 503, false}, {fault.Timeout, 504, false}, {fault.Canceled, 499, false},
-		{fault.Uncertain, 409, false}, {fault.Unimplemented, 500, false},
+		{fault.Internal, 500, false},
+		{fault.Invalid, 400, false},
+		{fault.Unauthenticated, 500, false},
+		{fault.Forbidden, 500, false},
+		{fault.NotFound, 404, true},
+		{fault.AlreadyExists, 409, true},
+		{fault.Precondition, 409, true},
+		{fault.Conflict, 409, false},
+		{fault.Exhausted, 429, false},
+		{fault.Unavailable, 503, false},
+		{fault.Timeout, 504, false},
+		{fault.Canceled, 499, false},
+		{fault.Uncertain, 409, false},
+		{fault.Unimplemented, 500, false},
 	} {
 		name, k := "G12 "+c.kind.String(), "g12-"+c.kind.String()
 		w.fake.plan(name, fails(fault.New(c.kind, "", "planned")))

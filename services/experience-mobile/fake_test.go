@@ -55,8 +55,10 @@ type fakeCustomers struct {
 }
 
 func newFake() *fakeCustomers {
-	f := &fakeCustomers{customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{}),
-		runs: map[string]int{}, script: map[string][]func(ctx context.Context) error{}, alone: map[string]chan struct{}{}}
+	f := &fakeCustomers{
+		customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{}),
+		runs: map[string]int{}, script: map[string][]func(ctx context.Context) error{}, alone: map[string]chan struct{}{},
+	}
 	for _, id := range []string{known, slow, leaky, unavailable, partial, mastered, uncertain, refusing} {
 		f.put(&customerv1.Customer{
 			Id: id, Name: knownName, Email: "office@known.example", Phone: "+49 228 1", TaxId: "DE123456789",
