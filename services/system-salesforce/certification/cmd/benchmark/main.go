@@ -30,7 +30,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.out, "out", "../../../docs/benchmarks/salesforce", "results, without .md and .json")
-	flag.StringVar(&o.only, "only", "", "measure only: upserts, leads or prepare (default: all)")
+	flag.StringVar(&o.only, "only", "", "measure only: upserts, leads, prepare or feed (default: all)")
 	flag.IntVar(&o.accounts, "accounts", 10_000, "accounts of the comparison")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of the comparison")
 	flag.StringVar(&o.latencies, "latencies", "0s,50ms", "latencies of the comparison")
@@ -52,8 +52,8 @@ func run(ctx context.Context, o options) (err error) {
 	if o.worker != "" {
 		return compare.Work(ctx, o.worker, o.accounts, os.Stdout)
 	}
-	if !slices.Contains([]string{"", "upserts", "leads", "prepare"}, o.only) {
-		return errors.New("-only is upserts, leads or prepare")
+	if !slices.Contains([]string{"", "upserts", "leads", "prepare", "feed"}, o.only) {
+		return errors.New("-only is upserts, leads, prepare or feed")
 	}
 	dir, err := os.MkdirTemp("", "benchmark")
 	if err != nil {
@@ -80,6 +80,7 @@ func run(ctx context.Context, o options) (err error) {
 		run  func() error
 	}{
 		{"prepare", func() (err error) { results.Prepare, err = b.Prepare(ctx); return err }},
+		{"feed", func() (err error) { results.Feed, err = b.Feed(ctx); return err }},
 		{"upserts", func() error { return upserts(ctx, o, b, &results) }},
 		{"leads", func() error {
 			m, err := b.Leads(ctx, o.leads)

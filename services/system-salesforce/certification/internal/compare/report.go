@@ -15,6 +15,8 @@ type Results struct {
 	Upserts []Comparison `json:"upserts,omitempty"`
 	Million *Million     `json:"million,omitempty"`
 	Prepare []GoBench    `json:"prepare,omitempty"`
+	// Feed are the benchmarks of the change feed.
+	Feed []GoBench `json:"feed,omitempty"`
 }
 
 // ReadResults returns the results in a file; none if there is no such file.
@@ -69,7 +71,7 @@ for nothing else; what is compared is a ratio of two numbers of one round.
 make bench-salesforce                                   # everything; needs Node, some minutes, 3 GiB of memory
 make bench-salesforce ARGS="-only upserts -rounds 3"    # one measurement; the other results stay
 make bench-salesforce ARGS="-only leads -leads 100000"
-make bench-salesforce ARGS="-only prepare"
+make bench-salesforce ARGS="-only prepare"              # or feed
 ` + "```" + `
 
 ## What is measured
@@ -102,6 +104,9 @@ func (r Results) Markdown() string {
 	}
 	if len(r.Prepare) > 0 {
 		prepareMarkdown(&b, r.Prepare)
+	}
+	if len(r.Feed) > 0 {
+		feedMarkdown(&b, r.Feed)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
