@@ -12,6 +12,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/budget"
 )
 
@@ -56,7 +57,12 @@ type Salesforce struct {
 	// Username is the integration user.
 	Username string `conf:"username" help:"integration user"`
 	// PrivateKey is the RSA key, in PEM form, whose certificate the connected app has.
-	PrivateKey conf.Secret `conf:"private_key" help:"RSA private key (PEM) of the connected app's certificate"`
+	// "file:PATH" and "env:NAME" say where it is; a file is read at every login, so a new key needs no restart.
+	PrivateKey conf.Secret `conf:"private_key" help:"RSA private key (PEM) of the connected app's certificate, or file:PATH, or env:NAME"`
+	// Password, with the security token behind it, and ClientSecret log in by the username-password flow, for development only: it is
+	// refused unless LoginURL leads to this machine.
+	Password     conf.Secret `conf:"password" help:"username-password flow, for a sandbox on this machine only"`
+	ClientSecret conf.Secret `conf:"client_secret" help:"consumer secret for the username-password flow"`
 	// PubSubEndpoint is host:port of the Pub/Sub API.
 	PubSubEndpoint string `conf:"pubsub_endpoint" help:"host:port of the Pub/Sub API"`
 	// PubSubPlaintext talks to the Pub/Sub API without TLS: for the sandbox only.
@@ -129,7 +135,9 @@ func (c Config) Validate() error {
 	problem(err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http", "login_url: must be an https URL")
 	problem(s.ClientID == "", "client_id: required")
 	problem(s.Username == "", "username: required")
-	problem(s.PrivateKey == "", "private_key: required; give private_key_file to read it from a file")
+	problem(s.PrivateKey == "" && s.Password == "", "private_key: required; give private_key_file to read it from a file")
+	problem(s.Password != "" && !auth.Loopback(s.LoginURL), "password: the username-password flow is for development; log in with a private key")
+	problem(s.Password != "" && s.PrivateKey != "", "password: there is a private_key too")
 	_, _, err = net.SplitHostPort(s.PubSubEndpoint)
 	problem(err != nil, "pubsub_endpoint: must be host:port")
 	problem(s.Channel != "" && !regexp.MustCompile(`^/data/[A-Za-z0-9_]{1,80}$`).MatchString(s.Channel), "channel: must look like /data/Selfsame__chn")

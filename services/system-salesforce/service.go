@@ -7,6 +7,7 @@ package systemsalesforce
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
@@ -142,14 +144,39 @@ func loadMapping(file string) (*mapping.Mapping, error) {
 }
 
 func newSessions(cfg Salesforce, client *http.Client) (*auth.Source, error) {
-	key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(cfg.PrivateKey.Reveal()))
+	password, err := cfg.Password.Resolve()
 	if err != nil {
-		// The library's error may hold parts of the input.
-		return nil, errors.New("salesforce.private_key: not an RSA private key in PEM form")
+		return nil, fmt.Errorf("salesforce.password: %w", err)
+	}
+	secret, err := cfg.ClientSecret.Resolve()
+	if err != nil {
+		return nil, fmt.Errorf("salesforce.client_secret: %w", err)
+	}
+	key := privateKey(cfg.PrivateKey)
+	if password == "" {
+		if _, err := key(); err != nil {
+			return nil, fmt.Errorf("salesforce.private_key: %w", err)
+		}
 	}
 	return auth.New(auth.Config{
-		LoginURL: cfg.LoginURL, Audience: cfg.Audience, ClientID: cfg.ClientID, Username: cfg.Username, Key: key,
+		LoginURL: cfg.LoginURL, Audience: cfg.Audience, ClientID: cfg.ClientID, Username: cfg.Username, Key: key, Password: password, ClientSecret: secret,
 	}, client, time.Now), nil
+}
+
+// privateKey reads the key from where the secret says it is, each time.
+func privateKey(secret conf.Secret) func() (*rsa.PrivateKey, error) {
+	return func() (*rsa.PrivateKey, error) {
+		text, err := secret.Resolve()
+		if err != nil {
+			return nil, err
+		}
+		key, err := jwt.ParseRSAPrivateKeyFromPEM([]byte(text))
+		if err != nil {
+			// The library's error may hold parts of the input.
+			return nil, errors.New("not an RSA private key in PEM form")
+		}
+		return key, nil
+	}
 }
 
 func httpClient(cfg Salesforce, tel *telemetry.Telemetry) *http.Client {

@@ -47,7 +47,7 @@ const (
 	unreachableMax = 5 * time.Second
 )
 
-// Config says who logs in where. All fields but Audience are required.
+// Config says who logs in where. All fields but Audience are required, and either Key or Password.
 type Config struct {
 	// LoginURL is the base URL of the authorization server, without a path.
 	LoginURL string
@@ -57,8 +57,11 @@ type Config struct {
 	ClientID string
 	// Username is the user on whose behalf calls are made.
 	Username string
-	// Key signs the assertion; its certificate is registered with the connected app.
-	Key *rsa.PrivateKey
+	// Key returns what signs the assertion; its certificate is registered with the connected app. It is asked at every login, so a
+	// new key needs no restart. Its error is shown to operators and must not hold the key.
+	Key func() (*rsa.PrivateKey, error)
+	// Password, with ClientSecret, logs in by the username-password flow instead: for development only, which the caller sees to.
+	Password, ClientSecret string
 }
 
 // Session is one access token with what is needed to use it. It is immutable.
@@ -218,11 +221,10 @@ func (s *Source) lead(ctx context.Context, f *flight) (Session, error) {
 func (s *Source) login(ctx context.Context) (Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
-	assertion, err := s.assertion()
+	form, err := s.form()
 	if err != nil {
 		return Session{}, err
 	}
-	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.LoginURL+"/services/oauth2/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return Session{}, fmt.Errorf("build the token request: %w", err)
@@ -244,13 +246,31 @@ func (s *Source) login(ctx context.Context) (Session, error) {
 	return parseSession(body)
 }
 
+// form is what is posted to the token endpoint.
+func (s *Source) form() (url.Values, error) {
+	if s.cfg.Password != "" {
+		return url.Values{
+			"grant_type": {"password"}, "client_id": {s.cfg.ClientID}, "client_secret": {s.cfg.ClientSecret}, "username": {s.cfg.Username}, "password": {s.cfg.Password},
+		}, nil
+	}
+	assertion, err := s.assertion()
+	if err != nil {
+		return nil, err
+	}
+	return url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}}, nil
+}
+
 func (s *Source) assertion() (string, error) {
+	key, err := s.cfg.Key()
+	if err != nil {
+		return "", fault.Wrap(fault.Unavailable, ReasonLoginRefused, err, "the private key cannot be used: %v", err).WithRetryAfter(refusedRetry)
+	}
 	claims := jwt.RegisteredClaims{
 		Issuer: s.cfg.ClientID, Subject: s.cfg.Username, Audience: jwt.ClaimStrings{s.cfg.Audience},
 		ExpiresAt: jwt.NewNumericDate(s.now().Add(assertionLife)),
 	}
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, singleAudience{claims})
-	signed, err := token.SignedString(s.cfg.Key)
+	signed, err := token.SignedString(key)
 	if err != nil {
 		return "", fmt.Errorf("sign the assertion: %w", err)
 	}

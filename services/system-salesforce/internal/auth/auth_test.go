@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +36,7 @@ type fixture struct {
 	source *Source
 	clock  *clock
 	key    *rsa.PrivateKey
+	keyErr error
 	calls  atomic.Int64
 	answer func(n int64, w http.ResponseWriter, r *http.Request)
 }
@@ -52,7 +55,7 @@ func setup(t *testing.T) *fixture {
 		fmt.Fprintf(w, `{"access_token":"00DXX0000000001!token%d","instance_url":"https://acme.example/","id":"https://login.example/id/00DXX0000000001EAA/005XX0000000001AAA","token_type":"Bearer","scope":"api"}`, n)
 	}))
 	t.Cleanup(server.Close)
-	f.source = New(Config{LoginURL: server.URL + "/", Audience: "https://login.salesforce.com", ClientID: "client", Username: "user@example.test", Key: key}, server.Client(), f.clock.now)
+	f.source = New(Config{LoginURL: server.URL + "/", Audience: "https://login.salesforce.com", ClientID: "client", Username: "user@example.test", Key: func() (*rsa.PrivateKey, error) { return f.key, f.keyErr }}, server.Client(), f.clock.now)
 	return f
 }
 
@@ -164,6 +167,46 @@ func TestSession(t *testing.T) {
 		close(release)
 		wg.Wait()
 	})
+}
+
+func TestSession_Key(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.keyErr = errors.New("the file is gone")
+	_, err := f.source.Session(t.Context())
+	require.Equal(t, ReasonLoginRefused, fault.ReasonOf(err))
+	require.ErrorContains(t, err, "the file is gone")
+	require.Zero(t, f.calls.Load(), "without a key nobody is asked")
+	f.keyErr = nil
+	f.clock.add(firstPause)
+	_, err = f.source.Session(t.Context())
+	require.NoError(t, err, "the key is asked for at every login")
+}
+
+func TestSession_Password(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	var form url.Values
+	f.answer = func(_ int64, w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		form = r.PostForm
+		fmt.Fprint(w, `{"access_token":"00DXX!t","instance_url":"https://i","scope":"api id"}`)
+	}
+	f.source.cfg.Password, f.source.cfg.ClientSecret = "secret+token", "s3cret"
+	session, err := f.source.Session(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "api id", session.Scope)
+	require.Equal(t, url.Values{"grant_type": {"password"}, "client_id": {"client"}, "client_secret": {"s3cret"}, "username": {"user@example.test"}, "password": {"secret+token"}}, form)
+}
+
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]bool{
+		"http://127.0.0.1:8080": true, "http://localhost:8080": true, "http://[::1]:1": true, "https://login.salesforce.com": false, "http://10.0.0.1": false,
+		"http://localhost.example.com": false, "::": false,
+	} {
+		require.Equal(t, want, Loopback(raw), raw)
+	}
 }
 
 func TestSession_Refused(t *testing.T) {

@@ -214,7 +214,30 @@ func (a *Accountant) Run(ctx context.Context, limits func(ctx context.Context) (
 		if refresh {
 			a.read(ctx, limits)
 		}
+		a.foresee(ctx)
 	}
+}
+
+// foresee works out for the metrics when the allowance ends, at most once a minute.
+func (a *Accountant) foresee(ctx context.Context) {
+	now := a.o.Now()
+	a.mu.Lock()
+	due, s := now.Sub(a.foreseen) >= time.Minute, a.state
+	if due {
+		a.foreseen = now
+	}
+	a.mu.Unlock()
+	if !due || s.Limit == 0 {
+		return
+	}
+	usage, err := a.o.Store.History(ctx)
+	if err != nil {
+		return // the next exchange says what is wrong with the store
+	}
+	at := newHistory(readings(usage)).exhaustion(s.Estimate, s.Limit, now)
+	a.mu.Lock()
+	a.exhaustion = at
+	a.mu.Unlock()
 }
 
 // due reports whether the store should hear of us, and gives up what has not been used for a while.

@@ -91,6 +91,8 @@ type Accountant struct {
 	seq        int64
 	state      State
 	reached    time.Time // when the store last answered
+	foreseen   time.Time // when the end of the allowance was last worked out
+	exhaustion time.Time // what came of it; zero: not within a day
 	offered    time.Time // when this process last offered to read the limits
 	tried      time.Time // when it was last asked without an answer
 	refused    [priority.Audit + 1]remembered
@@ -315,6 +317,13 @@ func (a *Accountant) poke() {
 	case a.wake <- struct{}{}:
 	default:
 	}
+}
+
+// ends returns the end of the allowance as last worked out; the zero time when it is not near.
+func (a *Accountant) ends() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.exhaustion
 }
 
 // State returns what this process knows.

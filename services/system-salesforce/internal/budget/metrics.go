@@ -33,7 +33,7 @@ func newMetrics(provider metric.MeterProvider, a *Accountant) (*metrics, error) 
 	}
 	meter := provider.Meter("budget")
 	m := &metrics{limits: map[string]Allowance{}}
-	var errs [9]error
+	var errs [10]error
 	m.made, errs[0] = meter.Int64Counter("selfsame.salesforce.budget.calls", metric.WithDescription("Calls made, by priority and outcome."))
 	m.denied, errs[1] = meter.Int64Counter("selfsame.salesforce.budget.refused", metric.WithDescription("Calls that had to wait, by priority and reason."))
 	remaining, err := meter.Int64ObservableGauge("selfsame.salesforce.budget.remaining", metric.WithDescription("Calls left before work of a priority has to wait."))
@@ -50,6 +50,9 @@ func newMetrics(provider metric.MeterProvider, a *Accountant) (*metrics, error) 
 	errs[7] = err
 	whole, err := meter.Int64ObservableGauge("selfsame.salesforce.allowance.limit", metric.WithDescription("The org's other limits."))
 	errs[8] = err
+	ends, err := meter.Float64ObservableGauge("selfsame.salesforce.budget.exhaustion", metric.WithUnit("s"),
+		metric.WithDescription("Time until the allowance is used up at the rate of the last hour; absent when not within a day."))
+	errs[9] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("budget metrics: %w", err)
 	}
@@ -60,6 +63,9 @@ func newMetrics(provider metric.MeterProvider, a *Accountant) (*metrics, error) 
 			for _, l := range priority.Levels() {
 				o.ObserveInt64(remaining, max(0, s.Remaining(a.o.Config, l)), metric.WithAttributes(byLevel(l)))
 			}
+		}
+		if at := a.ends(); !at.IsZero() {
+			o.ObserveFloat64(ends, max(0, at.Sub(a.o.Now()).Seconds()))
 		}
 		limit, _, queue := a.gateway.state()
 		o.ObserveInt64(concurrency, int64(limit))
@@ -72,7 +78,7 @@ func newMetrics(provider metric.MeterProvider, a *Accountant) (*metrics, error) 
 			o.ObserveInt64(whole, x.Limit, metric.WithAttributes(attribute.String("name", name)))
 		}
 		return nil
-	}, remaining, estimate, closed, concurrency, waiting, left, whole)
+	}, remaining, estimate, closed, concurrency, waiting, left, whole, ends)
 	if err != nil {
 		return nil, fmt.Errorf("budget metrics: %w", err)
 	}
