@@ -351,6 +351,15 @@ func hashKey(family uint8, parts []string) uint64 {
 	return h
 }
 
+// hashWord is FNV-1a of one word or value.
+func hashWord(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}
+
 // keys returns the keys of a record, each once.
 func (l *layout) keys(fams []family, p *Prepared) []Key {
 	var out []Key

@@ -68,7 +68,7 @@ func TestTrain_LearnsWithoutLabels(t *testing.T) {
 	for _, r := range records {
 		p := x.Prepare(r)
 		prepared = append(prepared, p)
-		ix.Add(x.Keys(p))
+		ix.Add(p, x.Keys(p))
 	}
 	right, wrong := 0, 0
 	for i := range prepared {

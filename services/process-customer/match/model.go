@@ -7,10 +7,13 @@ import (
 	"slices"
 )
 
+// ModelVersion is the format of models that this package writes and reads.
+const ModelVersion = 1
+
 // Model holds what was learned: how often each level of agreement is seen among records of one entity and among others.
 // It is a plain value that can be written as YAML; a Matcher is what works.
 type Model struct {
-	// Version is the format, 1.
+	// Version is the format, ModelVersion.
 	Version int    `yaml:"version"`
 	Schema  Schema `yaml:"schema"`
 	// Prior is the probability that two records taken at random are about one entity.
@@ -70,7 +73,7 @@ type Matcher struct {
 	layout   *layout
 	families []family
 	weights  tables // 0 is missing
-	tf       [maxSlots]map[string]int
+	tf       [maxSlots]map[uint64]int
 	filled   [maxSlots]float64
 	prior    float64 // in bits
 }
@@ -86,6 +89,12 @@ func NewMatcher(m Model) (*Matcher, error) {
 	}
 	if len(m.Comparisons) != len(l.slots) {
 		return nil, fmt.Errorf("comparisons: %d, but the schema needs %d", len(m.Comparisons), len(l.slots))
+	}
+	if m.Version != ModelVersion {
+		return nil, fmt.Errorf("version: %d is not one that is known; %d is", m.Version, ModelVersion)
+	}
+	if m.Bands.Review <= 0 || m.Bands.Review > m.Bands.Auto || m.Bands.Auto >= 1 {
+		return nil, fmt.Errorf("bands: review %v and auto %v must be between 0 and 1, in this order", m.Bands.Review, m.Bands.Auto)
 	}
 	if m.Prior <= 0 || m.Prior >= 1 {
 		return nil, fmt.Errorf("prior: %v is not between 0 and 1", m.Prior)
@@ -184,7 +193,7 @@ func (x *Matcher) rarity(i int, a, b *Prepared, w float64) float64 {
 	if len(a.values[i]) != 1 || len(b.values[i]) != 1 {
 		return w
 	}
-	n := float64(x.tf[i][a.values[i][0].key(x.layout.slots[i].how)])
+	n := float64(x.tf[i][hashWord(a.values[i][0].text)])
 	// One of those that have the value is the record itself, and its duplicates have it too.
 	u := max(n-1, 0.7) / max(x.filled[i], 1)
 	return w + max(-8, min(4, math.Log2(x.model.Comparisons[i].Levels[0].U/u)))
@@ -246,8 +255,9 @@ func generationsDiffer(a, b []value) bool {
 
 // Evidence is the part of one comparison in a score.
 type Evidence struct {
-	Comparison, Level string
-	Bits              float64
+	Comparison string  `json:"comparison"`
+	Level      string  `json:"level,omitempty"`
+	Bits       float64 `json:"bits"`
 }
 
 // Explain returns what a score is made of, the strongest evidence first, for or against. Values are not in it.

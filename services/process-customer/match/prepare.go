@@ -326,9 +326,10 @@ func last(s string, n int) string {
 type Frequencies struct {
 	// Records is the number of records that were counted.
 	Records int `yaml:"records"`
-	// Values counts the values of each comparison, Words the words of its names; what occurs once is left out.
-	Values map[string]map[string]int `yaml:"values,omitempty"`
-	Words  map[string]map[string]int `yaml:"words,omitempty"`
+	// Values counts the values of each comparison, Words the words of its names, by their hash, so that the names of
+	// people are not in it; what occurs once is left out.
+	Values map[string]map[uint64]int `yaml:"values,omitempty"`
+	Words  map[string]map[uint64]int `yaml:"words,omitempty"`
 	// Filled counts the records that have a value.
 	Filled map[string]int `yaml:"filled,omitempty"`
 }
@@ -339,7 +340,7 @@ func (f *Frequencies) bits(name string, words []string) []float64 {
 	for i, w := range words {
 		out[i] = 1
 		if f != nil && f.Filled[name] > 0 {
-			out[i] = max(0.5, math.Log2(float64(f.Filled[name])/float64(max(f.Words[name][w], 1))))
+			out[i] = max(0.5, math.Log2(float64(f.Filled[name])/float64(max(f.Words[name][hashWord(w)], 1))))
 		}
 	}
 	return out
@@ -356,9 +357,9 @@ func (v *value) weigh(f *Frequencies, name string) {
 
 // count adds up a set of prepared records.
 func (l *layout) count(records []*Prepared) *Frequencies {
-	f := &Frequencies{Records: len(records), Values: map[string]map[string]int{}, Words: map[string]map[string]int{}, Filled: map[string]int{}}
+	f := &Frequencies{Records: len(records), Values: map[string]map[uint64]int{}, Words: map[string]map[uint64]int{}, Filled: map[string]int{}}
 	for i, s := range l.slots {
-		values, words := map[string]int{}, map[string]int{}
+		values, words := map[uint64]int{}, map[uint64]int{}
 		for _, p := range records {
 			if len(p.values[i]) == 0 {
 				continue
@@ -366,11 +367,11 @@ func (l *layout) count(records []*Prepared) *Frequencies {
 			f.Filled[s.name]++
 			for _, v := range p.values[i] {
 				if k := v.key(s.how); k != "" {
-					values[k]++
+					values[hashWord(k)]++
 				}
 				if s.how == howOrg || s.how == howText {
 					for _, w := range v.words {
-						words[w]++
+						words[hashWord(w)]++
 					}
 				}
 			}
@@ -388,8 +389,8 @@ func (v *value) key(h how) string {
 	return v.text
 }
 
-func common(counts map[string]int) map[string]int {
-	out := map[string]int{}
+func common(counts map[uint64]int) map[uint64]int {
+	out := map[uint64]int{}
 	for k, n := range counts {
 		if n > 1 {
 			out[k] = n

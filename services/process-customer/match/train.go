@@ -103,7 +103,7 @@ func (t *trainer) prepare(records []Record) {
 func (t *trainer) collect() {
 	ix := NewIndex()
 	for _, p := range t.records {
-		ix.Add(t.layout.keys(t.families, p))
+		ix.Add(p, t.layout.keys(t.families, p))
 	}
 	found := map[likeness]int{}
 	candidates := make([][]int32, len(t.records))
@@ -532,9 +532,11 @@ func (t *trainer) model() Model {
 		bands = DefaultBands
 	}
 	m := Model{
-		Version: 1, Schema: t.layout.schema, Prior: t.prior, Bands: bands,
+		Version: ModelVersion, Schema: t.layout.schema, Prior: t.prior, Bands: bands,
 		Rules: *t.options.Rules, Frequencies: t.freq,
 	}
+	values := t.freq.Values
+	t.freq.Values = map[string]map[uint64]int{}
 	for i, s := range t.layout.slots {
 		c := Comparison{Name: s.name, With: t.layout.parentName(i), Frequency: s.how == howOrg || s.how == howCity || s.how == howGiven || s.how == howFamily || s.how == howText}
 		for j, name := range levelNames[s.how] {
@@ -543,6 +545,9 @@ func (t *trainer) model() Model {
 				level.MTogether, level.UTogether = t.m[i][together][j+1], t.u[i][together][j+1]
 			}
 			c.Levels = append(c.Levels, level)
+		}
+		if c.Frequency {
+			t.freq.Values[c.Name] = values[c.Name]
 		}
 		m.Comparisons = append(m.Comparisons, c)
 	}
