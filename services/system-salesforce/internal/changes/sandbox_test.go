@@ -94,7 +94,7 @@ func begin(t testing.TB, s settings) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(); x.http.CloseIdleConnections(); cancel(); wg.Wait() })
 
-	login := auth.Config{LoginURL: "http://" + x.box.HTTPAddr(), ClientID: "feed", Username: sandbox.DefaultUser, Key: testKey()}
+	login := auth.Config{LoginURL: "http://" + x.box.HTTPAddr(), ClientID: "feed", Username: sandbox.DefaultUser, Key: func() (*rsa.PrivateKey, error) { return testKey(), nil }}
 	sessions := auth.New(login, x.http, x.now)
 	x.other = auth.New(login, x.http, x.now)
 	counted := &http.Client{Transport: counter{x}}
