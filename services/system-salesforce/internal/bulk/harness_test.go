@@ -65,7 +65,7 @@ func setup(t testing.TB, change ...func(*sandbox.Config)) *org {
 	go func() { done <- box.Run(ctx) }()
 	transport, direct := &http.Transport{}, &http.Transport{}
 	o := &org{t: t, base: "http://" + box.HTTPAddr(), wire: &wire{base: transport}, direct: &http.Client{Transport: direct}}
-	o.sessions = auth.New(auth.Config{LoginURL: o.base, ClientID: appID, Username: sandbox.DefaultUser, Key: appKey()}, o.direct, time.Now)
+	o.sessions = auth.New(auth.Config{LoginURL: o.base, ClientID: appID, Username: sandbox.DefaultUser, Key: func() (*rsa.PrivateKey, error) { return appKey(), nil }}, o.direct, time.Now)
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		direct.CloseIdleConnections()

@@ -281,7 +281,7 @@ func (l *load) run(ctx context.Context) error {
 		}
 		if parts[0].Round > round {
 			round = parts[0].Round
-			if err := l.pause(ctx, round); err != nil {
+			if err := l.pause(ctx, round-1); err != nil {
 				return err
 			}
 		}
@@ -291,9 +291,9 @@ func (l *load) run(ctx context.Context) error {
 	}
 }
 
-// pause separates rounds, so that what held the rows may let go.
-func (l *load) pause(ctx context.Context, round int) error {
-	timer := time.NewTimer(l.client.o.Retry.Next(round - 1))
+// pause comes before what was tried so many times is tried again: what held rows may let go, what was away may come back.
+func (l *load) pause(ctx context.Context, times int) error {
+	timer := time.NewTimer(l.client.o.Retry.Next(times))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

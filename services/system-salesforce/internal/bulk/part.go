@@ -77,7 +77,18 @@ func passing(ctx context.Context, err error) bool {
 // back starts a part again with another job.
 func (l *load) back(ctx context.Context, p *part, why string) error {
 	l.client.o.Log.LogAttrs(ctx, slog.LevelWarn, "part of a bulk load is started again", slog.String("why", why), slog.String("job", p.Job))
-	return l.update(func() { p.Step, p.Job, p.Tries = prepared, "", p.Tries+1 })
+	if err := l.update(func() { p.Step, p.Job, p.Tries = prepared, "", p.Tries+1 }); err != nil {
+		return err
+	}
+	return l.pause(ctx, p.Tries)
+}
+
+// once notes that a step did not help, and waits before it is tried once more.
+func (l *load) once(ctx context.Context, p *part) error {
+	if err := l.update(func() { p.Tries++ }); err != nil {
+		return err
+	}
+	return l.pause(ctx, p.Tries)
 }
 
 // hand uploads the rows. A job that may have got them, or a piece of them, is aborted: it was not released, so nothing happened.
@@ -133,7 +144,7 @@ func (l *load) discard(ctx context.Context, p *part) error {
 	case p.Tries >= maxTries:
 		return fault.New(fault.Unavailable, ReasonJobLost, "a job can neither be used nor aborted")
 	}
-	return l.update(func() { p.Tries++ })
+	return l.once(ctx, p)
 }
 
 // release lets Salesforce process the rows.
@@ -152,7 +163,7 @@ func (l *load) release(ctx context.Context, p *part) error {
 		if p.Tries >= maxTries {
 			return l.discard(ctx, p)
 		}
-		return l.update(func() { p.Tries++ })
+		return l.once(ctx, p)
 	})
 }
 
