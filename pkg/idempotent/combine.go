@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	maxTogether  = 128              // questions per statement
-	togetherTime = 10 * time.Second // bounds a statement, whose callers may have left
+	maxTogether  = 128             // questions per statement
+	togetherTime = 5 * time.Second // bounds a statement, whose callers may have left
 )
 
 // combiner lets callers that ask the same kind of question at the same time share a statement, and with it a round trip

@@ -32,16 +32,16 @@ type settled struct {
 }
 
 // together sets up what callers do together. How many statements of a kind run at once is a compromise: with one, each
-// waits for the one before; with many, few callers share one. On SQLite writers share commits anyway (db.Tx), and one
-// reader at a time, which works in this process, is not waited for long.
+// waits for the one before; with many, few callers share one. Reads are over soon, so one at a time. On SQLite those who
+// store answers share commits anyway (db.Tx).
 func (s *SQLStore) together() {
-	early, late := 2, 2
+	claims, completes := 2, 2
 	if s.db.Engine() != db.PostgreSQL {
-		early, late = 1, 0
+		claims, completes = 1, 0
 	}
-	s.reads = combiner[Digest, found]{limit: early, ask: s.readMany}
-	s.claims = combiner[claimed, bool]{limit: early, ask: s.insertMany}
-	s.completes = combiner[settled, bool]{limit: late, ask: s.completeMany}
+	s.reads = combiner[Digest, found]{limit: 1, ask: s.readMany}
+	s.claims = combiner[claimed, bool]{limit: claims, ask: s.insertMany}
+	s.completes = combiner[settled, bool]{limit: completes, ask: s.completeMany}
 }
 
 // readMany reads records, each at a moment of its own.

@@ -92,14 +92,14 @@ func (a *attempt) commit(ctx context.Context) (any, error) {
 	if err == nil {
 		a.server.Log.ErrorContext(ctx, "handler of a transactional method did not store its answer in its transaction",
 			slog.String(telemetry.KeyMethod, a.method))
-	} else if res, lookErr := a.look(afterwards); lookErr == nil && res.Outcome != Absent {
+	} else if res, lookErr := a.outcome(afterwards, errors.Is(err, ErrStale)); lookErr == nil && res.Outcome != Absent {
 		// Another call was faster, or only the end of our own commit was not heard.
 		return a.reply(afterwards, res)
 	}
 	if fateOf(err, a.policy.successOnly) != fateDone {
 		a.note.released() // nothing was committed
 		if errors.Is(err, ErrStale) {
-			err = fault.Wrap(fault.Conflict, ReasonInProgress, err, "another call with this key is in progress").WithRetryAfter(time.Second)
+			return a.reply(afterwards, Result{Outcome: InProgress, Digest: a.grant.Digest, Fence: 1})
 		}
 		a.stream.flush(true)
 		return nil, err
@@ -127,9 +127,26 @@ func (a *attempt) commit(ctx context.Context) (any, error) {
 	return resp, nil
 }
 
+// outcome looks what became of the key. Whoever lost it to a transaction that is about to be committed waits for that.
+func (a *attempt) outcome(ctx context.Context, lost bool) (Result, error) {
+	end := time.Now().Add(a.server.Wait)
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		res, err := a.look(ctx)
+		if err != nil || res.Outcome != Absent || !lost || time.Now().After(end) {
+			return res, err
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return res, ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
 const sqlAnswer = `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at, subject)
- VALUES ($2, $3, 'd', 1, $4, TRUE, {now}, {now} + $5, $6, $7, $8, $9, $10, {now}, $11)
- ON CONFLICT (k) DO NOTHING`
+ VALUES ($2, $3, 'd', 1, $4, TRUE, {now}, {now} + $5, $6, $7, $8, $9, $10, {now}, $11)`
 
 func (s *SQLStore) peek(ctx context.Context, c Claim) (Result, error) {
 	for _, secret := range s.secrets {
@@ -150,10 +167,11 @@ func (s *SQLStore) peek(ctx context.Context, c Claim) (Result, error) {
 	return Result{Outcome: Absent, Digest: s.Digest(c.Scope)}, nil
 }
 
+// insert has no ON CONFLICT, which costs more: whoever loses rolls back anyway.
 func (s *SQLStore) insert(ctx context.Context, e db.Execer, c Claim, d Digest, a Answer) error {
-	ok, err := changed(e.ExecContext(ctx, s.sql(sqlAnswer), s.at(), d[:], c.Fingerprint, c.Owner, c.Retention.Microseconds(),
-		a.OK, a.Body, a.Resource, c.Trace, c.Scope.Method, s.subject(a.Subject)))
-	if err == nil && !ok {
+	_, err := e.ExecContext(ctx, s.sql(sqlAnswer), s.at(), d[:], c.Fingerprint, c.Owner, c.Retention.Microseconds(),
+		a.OK, a.Body, a.Resource, c.Trace, c.Scope.Method, s.subject(a.Subject))
+	if db.IsUnique(err) {
 		return ErrStale
 	}
 	return err
