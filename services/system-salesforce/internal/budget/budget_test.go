@@ -242,7 +242,7 @@ func TestBegin_StoreDown(t *testing.T) {
 		b.wait(storeRetry)
 		require.NoError(t, b.call(priority.Sync))
 		b.told()
-		require.EqualValues(t, b.org.used(b.org.now), b.State().Estimate-b.State().Outstanding, "the calls made meanwhile are in the account")
+		require.Equal(t, b.org.used(b.org.now), b.State().Estimate-b.State().Outstanding, "the calls made meanwhile are in the account")
 	})
 	t.Run("an exchange whose answer was lost is neither lost nor doubled", func(t *testing.T) {
 		t.Parallel()
@@ -306,7 +306,7 @@ func TestCrash(t *testing.T) {
 			b.wait(poolIdle)
 			b.due()
 			b.told()
-			require.EqualValues(t, made+2, b.State().Estimate, "the crash cost nothing for good")
+			require.Equal(t, made+2, b.State().Estimate, "the crash cost nothing for good")
 		})
 	}
 }

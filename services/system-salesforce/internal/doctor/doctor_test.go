@@ -35,6 +35,7 @@ func (o *org) Query(context.Context, string) ([]rest.Record, error) { return o.q
 func (o *org) Tooling(context.Context, string) ([]rest.Record, error) {
 	return o.tooling()
 }
+
 func (o *org) Limits(context.Context) (map[string]rest.Limit, error) { return o.limits, o.limitsErr }
 func (o *org) ClockSkew() (time.Duration, bool)                      { return o.skew, !o.noClock }
 
