@@ -195,9 +195,16 @@ func (a *App) showKey(ctx context.Context, k idempotencyv1.KeysServiceClient, c 
 	}
 	key = got.GetKey()
 	rows := [][]string{
-		{"digest", key.GetDigest()}, {"method", key.GetMethod()}, {"state", keyState(key)}, {"attempt", number(key.GetAttempt())},
-		{"claimed", ago(key.GetClaimTime())}, {"lease until", or(timeText(key.GetLeaseUntil()), "-")}, {"goes", or(timeText(key.GetExpireTime()), "-")},
-		{"answer", fmt.Sprintf("%d bytes, ok %v", key.GetBytes(), key.GetOk())}, {"resource", or(key.GetResource(), "-")}, {"trace", or(key.GetTraceId(), "-")},
+		{"digest", key.GetDigest()},
+		{"method", key.GetMethod()},
+		{"state", keyState(key)},
+		{"attempt", number(key.GetAttempt())},
+		{"claimed", ago(key.GetClaimTime())},
+		{"lease until", or(timeText(key.GetLeaseUntil()), "-")},
+		{"goes", or(timeText(key.GetExpireTime()), "-")},
+		{"answer", fmt.Sprintf("%d bytes, ok %v", key.GetBytes(), key.GetOk())},
+		{"resource", or(key.GetResource(), "-")},
+		{"trace", or(key.GetTraceId(), "-")},
 	}
 	if err := a.table(rows); err != nil || len(got.GetInterventions()) == 0 {
 		return err
@@ -306,8 +313,10 @@ func (a *App) keyStats(ctx context.Context, k idempotencyv1.KeysServiceClient, c
 	}
 	seconds := func(s float64) string { return time.Duration(s * float64(time.Second)).Truncate(time.Second).String() }
 	return a.table([][]string{
-		{"records", number(got.GetRecords())}, {"bytes", number(got.GetBytes())},
-		{"open", fmt.Sprintf("%d, the oldest %s", got.GetOpen(), seconds(got.GetOldestOpenSeconds()))}, {"abandoned", number(got.GetAbandoned())},
+		{"records", number(got.GetRecords())},
+		{"bytes", number(got.GetBytes())},
+		{"open", fmt.Sprintf("%d, the oldest %s", got.GetOpen(), seconds(got.GetOldestOpenSeconds()))},
+		{"abandoned", number(got.GetAbandoned())},
 		{"uncertain", fmt.Sprintf("%d, the oldest %s", got.GetUncertain(), seconds(got.GetOldestUncertainSeconds()))},
 	})
 }
