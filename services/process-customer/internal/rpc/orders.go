@@ -42,7 +42,7 @@ func (s *customers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRe
 	for _, it := range asked.GetItems() {
 		o.Items = append(o.Items, source.NewItem{SKU: it.GetSku(), Quantity: it.GetQuantity()})
 	}
-	placed, err := s.d.Orders.Place(idempotent.Outgoing(ctx, ref), o)
+	placed, err := s.d.Orders.Place(idempotent.Outgoing(idempotent.Child(ctx, stepPlace, ""), ref), o) // Child says which attempt this is
 	if err != nil {
 		return nil, err
 	}
