@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
@@ -15,8 +14,8 @@ const (
 	forgetBatch = 1000
 )
 
-// forget removes settled changes and answers after their retention. A failure is only noted: the next round does the work.
-func forget(ctx context.Context, records *store.Store, answers *idempotent.SQLStore, retention time.Duration, log *slog.Logger) error {
+// forget removes settled changes after their retention. A failure is only noted: the next round does the work.
+func forget(ctx context.Context, records *store.Store, retention time.Duration, log *slog.Logger) error {
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
 	for {
@@ -24,9 +23,6 @@ func forget(ctx context.Context, records *store.Store, answers *idempotent.SQLSt
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-		if _, err := answers.Purge(ctx, forgetBatch); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "old idempotency keys cannot be removed", slog.String(telemetry.KeyError, err.Error()))
 		}
 		if retention == 0 {
 			continue

@@ -137,7 +137,10 @@ func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStor
 	for _, d := range eng.Deliverers {
 		out = append(out, serve.Loop{Name: "deliver " + d.System(), Run: d.Run})
 	}
-	return append(out, serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, answers, retention, log) }})
+	return append(out,
+		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, retention, log) }},
+		serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, forgetEvery, log) }},
+	)
 }
 
 func deadLetters(eng *engine.Engine, records *store.Store) *deadletter.Desk {

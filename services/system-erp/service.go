@@ -8,7 +8,6 @@ package systemerp
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -93,7 +92,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		},
 		Loops: []serve.Loop{
 			{Name: "changes", Run: feed.Run},
-			{Name: "forget keys", Run: func(ctx context.Context) error { return forgetKeys(ctx, answers, tel.Log) }},
+			{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, purgeKeys, tel.Log) }},
 		},
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
@@ -135,20 +134,4 @@ func openKeys(ctx context.Context, d *db.DB, answers *idempotent.SQLStore, tel *
 		return nil, nil, err
 	}
 	return keys.New(answers, log, tel.Log), stop, nil
-}
-
-// forgetKeys removes answers after their retention. A failure is only noted: the next round does the work.
-func forgetKeys(ctx context.Context, answers *idempotent.SQLStore, log *slog.Logger) error {
-	tick := time.NewTicker(purgeKeys)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if _, err := answers.Purge(ctx, 1000); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "old idempotency keys cannot be removed", telemetry.KeyError, err.Error())
-		}
-	}
 }
