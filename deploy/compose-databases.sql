@@ -1,2 +1,3 @@
 CREATE DATABASE erp;
 CREATE DATABASE customer;
+CREATE DATABASE salesforce;
