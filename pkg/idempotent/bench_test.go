@@ -2,8 +2,8 @@ package idempotent_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,11 +55,17 @@ CREATE TABLE effect (id TEXT NOT NULL PRIMARY KEY, body BYTEA NOT NULL);`)}}, "b
 
 func (w *bench) key() string { return fmt.Sprintf("%s-%d", w.run, w.next.Add(1)) }
 
+// rawKey is as long and as random as a digest is.
+func (w *bench) rawKey() []byte {
+	sum := sha256.Sum256([]byte(w.key()))
+	return sum[:]
+}
+
 var answerBody = []byte(strings.Repeat("x", 200))
 
 // twoStatements is the least that anything of this kind must do: note the key, note the answer, commit.
 func (w *bench) twoStatements(ctx context.Context) error {
-	k := binary.BigEndian.AppendUint64(make([]byte, 24), uint64(w.next.Add(1)))
+	k := w.rawKey()
 	return w.d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO raw (k, state, expires_at) VALUES ($1, 'c', $2)", k, time.Now().UnixMicro()); err != nil {
 			return err
@@ -71,7 +77,7 @@ func (w *bench) twoStatements(ctx context.Context) error {
 
 // effectAndAnswer is a service that stores its effect and its answer, without any protection.
 func (w *bench) effectAndAnswer(ctx context.Context) error {
-	k := binary.BigEndian.AppendUint64(make([]byte, 24), uint64(w.next.Add(1)))
+	k := w.rawKey()
 	return w.d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := w.effect(ctx, tx); err != nil {
 			return err
@@ -87,7 +93,7 @@ func (w *bench) effect(ctx context.Context, tx *sql.Tx) error {
 }
 
 func (w *bench) oneInsert(ctx context.Context) error {
-	k := binary.BigEndian.AppendUint64(make([]byte, 24), uint64(w.next.Add(1)))
+	k := w.rawKey()
 	return w.d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO raw (k, state, body, expires_at) VALUES ($1, 'd', $2, $3)", k, answerBody, time.Now().UnixMicro())
 		return err
