@@ -65,6 +65,9 @@ type Rules struct {
 	// DifferentUnits forbids pairs of organisations whose names differ only in a word such as Holding or Sales, unless
 	// they have one tax number.
 	DifferentUnits bool `yaml:"different_units"`
+	// DifferentNames forbids pairs of organisations whose names have nothing in common, such as two companies in one
+	// building, unless they have one tax number or one website.
+	DifferentNames bool `yaml:"different_names"`
 }
 
 // Matcher scores pairs by a model. It is immutable and safe for concurrent use.
@@ -204,6 +207,7 @@ const (
 	VetoIDs         = "IDS_DIFFER"
 	VetoGenerations = "GENERATIONS_DIFFER"
 	VetoUnits       = "UNITS_DIFFER"
+	VetoNames       = "NAMES_DIFFER"
 )
 
 func (l *layout) veto(a, b *Prepared, p *pattern, rules Rules) string {
@@ -215,6 +219,8 @@ func (l *layout) veto(a, b *Prepared, p *pattern, rules Rules) string {
 			return VetoGenerations
 		case s.how == howOrg && l.schema.Entity == Organisation && rules.DifferentUnits && p[i] == 7 && !l.sameID(p):
 			return VetoUnits
+		case s.how == howOrg && l.schema.Entity == Organisation && rules.DifferentNames && p[i] == 13 && !l.sameID(p) && !l.sameWebsite(p):
+			return VetoNames
 		}
 	}
 	return ""
@@ -228,6 +234,12 @@ func (l *layout) sameID(p *pattern) bool {
 		}
 	}
 	return false
+}
+
+// sameWebsite reports whether the records have a domain in common.
+func (l *layout) sameWebsite(p *pattern) bool {
+	at := l.slot(howWebsite)
+	return at >= 0 && (p[at] == 1 || p[at] == 2)
 }
 
 // farIDs reports whether all numbers of one record are more than two typing errors from those of the other.

@@ -11,17 +11,34 @@ import (
 type TrainOptions struct {
 	// CrossSourceOnly makes only pairs of records of different sources count.
 	CrossSourceOnly bool
-	// Bands of the model; DefaultBands when zero.
-	Bands Bands
+	// Costs decide the bands of the model; DefaultCosts when zero.
+	Costs Costs
 	// Rules of the model; DefaultRules when nil.
 	Rules *Rules
 }
 
-// DefaultBands are the limits when none are given.
-var DefaultBands = Bands{Auto: 0.95, Review: 0.3}
+// Costs are what wrong decisions cost, each as a multiple of asking a person once.
+type Costs struct {
+	// WrongMerge is the cost of two entities joined, Duplicate that of one entity left as two.
+	WrongMerge, Duplicate float64
+}
+
+// DefaultCosts are the costs when none are given.
+var DefaultCosts = Costs{WrongMerge: 12, Duplicate: 2}
+
+// Bands returns the limits at which asking becomes cheaper than deciding: joining costs (1-p)·WrongMerge on average,
+// holding apart p·Duplicate, asking 1.
+func (c Costs) Bands() Bands {
+	b := Bands{Auto: 1 - 1/c.WrongMerge, Review: 1 / c.Duplicate}
+	if b.Review >= b.Auto { // asking never pays
+		b.Auto = c.WrongMerge / (c.WrongMerge + c.Duplicate)
+		b.Review = b.Auto
+	}
+	return b
+}
 
 // DefaultRules are the rules when none are given.
-var DefaultRules = Rules{DifferentIDs: true, DifferentGenerations: true, DifferentUnits: true}
+var DefaultRules = Rules{DifferentIDs: true, DifferentGenerations: true, DifferentUnits: true, DifferentNames: true}
 
 // ErrTooFew is returned by Train when there is nothing to learn from.
 var ErrTooFew = errors.New("at least 20 records that share keys are needed to learn from")
@@ -452,10 +469,25 @@ func (t *trainer) weights(m, u tables) tables {
 	return w
 }
 
+// all returns the number of pairs that there are.
+func (t *trainer) all() float64 {
+	n := float64(len(t.records))
+	pairs := n * (n - 1) / 2
+	if t.options.CrossSourceOnly {
+		sources := map[string]float64{}
+		for _, p := range t.records {
+			sources[p.Source]++
+		}
+		for _, n := range sources {
+			pairs -= n * (n - 1) / 2
+		}
+	}
+	return max(pairs, 1)
+}
+
 // learnPrior finds the prior at which as many matches are expected as it says, and what each pair is then.
 func (t *trainer) learnPrior() {
-	n := float64(len(t.records))
-	all := n * (n - 1) / 2
+	all := t.all()
 	w := t.weights(t.m, t.u)
 	bits := make([]float64, len(t.groups))
 	for x := range t.groups {
@@ -468,7 +500,7 @@ func (t *trainer) learnPrior() {
 			bits[x] += w[i][t.layout.state(i, &p.pattern)][p.pattern[i]]
 		}
 	}
-	prior := 1 / n
+	prior := 1 / float64(len(t.records))
 	for range 200 {
 		odds := math.Log2(prior / (1 - prior))
 		sum := 0.0
@@ -527,12 +559,12 @@ func (t *trainer) learnTogether() {
 }
 
 func (t *trainer) model() Model {
-	bands := t.options.Bands
-	if bands == (Bands{}) {
-		bands = DefaultBands
+	costs := t.options.Costs
+	if costs == (Costs{}) {
+		costs = DefaultCosts
 	}
 	m := Model{
-		Version: ModelVersion, Schema: t.layout.schema, Prior: t.prior, Bands: bands,
+		Version: ModelVersion, Schema: t.layout.schema, Prior: t.prior, Bands: costs.Bands(),
 		Rules: *t.options.Rules, Frequencies: t.freq,
 	}
 	values := t.freq.Values

@@ -1,0 +1,304 @@
+package evaluate
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/match"
+)
+
+// Records are what was read from one or two files.
+type Records struct {
+	All []match.Record
+	// Files is the number of files. With two, each is a source, and only pairs across them are looked at.
+	Files int
+	// first is the number of records of the first file.
+	first int
+	// clusters are those of the records' own column, by position; nil without one.
+	clusters []string
+}
+
+// ReadRecords reads one or two CSV files. A comma, semicolon, tab or vertical bar may part the columns; the header
+// decides.
+func ReadRecords(m Mapping, paths ...string) (Records, error) {
+	rs := Records{Files: len(paths)}
+	if len(paths) == 0 || len(paths) > 2 {
+		return rs, fmt.Errorf("one or two files of records are needed, not %d", len(paths))
+	}
+	for n, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		if len(rs.All) > 0 && rs.All[0].Source == name {
+			name += "-2"
+		}
+		f := file{mapping: m, name: name, seen: map[match.Ref]bool{}, source: -1, cluster: -1, records: &rs}
+		if err := eachRow(path, f.start); err != nil {
+			return rs, fmt.Errorf("%s: %w", path, err)
+		}
+		if n == 0 {
+			rs.first = len(rs.All)
+		}
+	}
+	return rs, nil
+}
+
+// file reads the records of one file.
+type file struct {
+	mapping             Mapping
+	name                string
+	seen                map[match.Ref]bool
+	records             *Records
+	id, source, cluster int
+	at                  []int // the columns of the fields
+}
+
+// start finds the columns.
+func (f *file) start(header []string) (func(line int, row []string) error, error) {
+	m := f.mapping
+	if f.id = column(header, []string{m.ID}); f.id < 0 {
+		return nil, fmt.Errorf("there is no column %q for the id", m.ID)
+	}
+	if m.Source != "" && f.records.Files == 1 {
+		if f.source = column(header, []string{m.Source}); f.source < 0 {
+			return nil, fmt.Errorf("there is no column %q for the source", m.Source)
+		}
+	}
+	if m.Cluster != "" {
+		if f.cluster = column(header, []string{m.Cluster}); f.cluster < 0 {
+			return nil, fmt.Errorf("there is no column %q for the cluster", m.Cluster)
+		}
+	}
+	f.at = make([]int, len(m.Fields))
+	for i, c := range m.Fields {
+		if f.at[i] = column(header, c.Columns); f.at[i] < 0 && !c.Optional {
+			return nil, fmt.Errorf("there is no column %q", strings.Join(c.Columns, "\" or \""))
+		}
+	}
+	return f.row, nil
+}
+
+func (f *file) row(line int, row []string) error {
+	r := match.Record{Source: f.name, ID: cell(row, f.id), Values: make([]string, len(f.at))}
+	if f.source >= 0 {
+		r.Source = cell(row, f.source)
+	}
+	for i, c := range f.at {
+		r.Values[i] = cell(row, c)
+	}
+	if r.ID == "" {
+		return fmt.Errorf("line %d: the id is empty", line)
+	}
+	ref := match.Ref{Source: r.Source, ID: r.ID}
+	if f.seen[ref] {
+		return fmt.Errorf("line %d: the id %q is there twice", line, r.ID)
+	}
+	f.seen[ref] = true
+	f.records.All = append(f.records.All, r)
+	if f.cluster >= 0 {
+		f.records.clusters = append(f.records.clusters, f.mapping.clusterOf(cell(row, f.cluster)))
+	}
+	return nil
+}
+
+func cell(row []string, i int) string {
+	if i < 0 || i >= len(row) {
+		return ""
+	}
+	return strings.TrimSpace(row[i])
+}
+
+// eachRow reads a CSV file: start gets the header and returns what takes the rows.
+func eachRow(path string, start func(header []string) (func(line int, row []string) error, error)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read
+	head := make([]byte, 4096)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	line, _, _ := strings.Cut(string(head[:n]), "\n")
+	r := csv.NewReader(f)
+	r.Comma, r.TrimLeadingSpace, r.FieldsPerRecord, r.ReuseRecord, r.LazyQuotes = ',', true, -1, true, true
+	for _, comma := range []rune{';', '\t', '|'} {
+		if strings.Count(line, string(comma)) > strings.Count(line, string(r.Comma)) {
+			r.Comma = comma
+		}
+	}
+	header, err := r.Read()
+	if errors.Is(err, io.EOF) {
+		return errors.New("the file is empty")
+	}
+	if err != nil {
+		return fmt.Errorf("read the header: %w", err)
+	}
+	names := make([]string, len(header))
+	for i, h := range header {
+		names[i] = strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))
+	}
+	take, err := start(names)
+	if err != nil {
+		return err
+	}
+	for {
+		row, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		at, _ := r.FieldPos(0)
+		if err := take(at, row); err != nil {
+			return err
+		}
+	}
+}
+
+// pair is two records by position, the smaller first.
+type pair [2]int32
+
+// Pairs are those that belong together.
+type Pairs map[pair]bool
+
+func newPair(a, b int) pair {
+	if a > b {
+		a, b = b, a
+	}
+	return pair{int32(a), int32(b)}
+}
+
+// ErrNoGold is returned when there is nothing to measure against.
+var ErrNoGold = errors.New("there is no truth: give a file of pairs or clusters, or name the records' cluster column in the mapping")
+
+// ReadGold returns the pairs of records that are about one entity. Path may be empty when the records carry clusters.
+func ReadGold(m Mapping, rs Records, path string) (Pairs, error) {
+	if path == "" {
+		if rs.clusters == nil {
+			return nil, ErrNoGold
+		}
+		return rs.closure(rs.clusters), nil
+	}
+	g := truth{mapping: m, left: map[string]int{}, right: map[string]int{}, bySource: map[match.Ref]int{}, pairs: Pairs{}, clusters: make([]string, len(rs.All))}
+	for i, r := range rs.All {
+		if rs.Files < 2 || i < rs.first {
+			g.left[r.ID] = i
+		}
+		if rs.Files < 2 || i >= rs.first {
+			g.right[r.ID] = i
+		}
+		g.bySource[match.Ref{Source: r.Source, ID: r.ID}] = i
+	}
+	start := g.startPairs
+	if m.Gold.Cluster != "" {
+		start = g.startClusters
+	}
+	if err := eachRow(path, start); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if m.Gold.Cluster != "" {
+		return rs.closure(g.clusters), nil
+	}
+	return g.pairs, nil
+}
+
+// truth reads a file of gold.
+type truth struct {
+	mapping     Mapping
+	left, right map[string]int // positions by id
+	bySource    map[match.Ref]int
+	pairs       Pairs
+	clusters    []string // by position
+}
+
+func (g *truth) startClusters(header []string) (func(line int, row []string) error, error) {
+	want := g.mapping.Gold
+	id, cluster, source := column(header, []string{want.ID}), column(header, []string{want.Cluster}), column(header, []string{want.Source})
+	if id < 0 || cluster < 0 || (want.Source != "" && source < 0) {
+		return nil, fmt.Errorf("there are no columns %q, %q and %q", want.ID, want.Cluster, want.Source)
+	}
+	return func(_ int, row []string) error {
+		i, ok := g.left[cell(row, id)]
+		if source >= 0 {
+			i, ok = g.bySource[match.Ref{Source: cell(row, source), ID: cell(row, id)}]
+		} else if !ok {
+			i, ok = g.right[cell(row, id)]
+		}
+		if ok { // others are of a file that was not given
+			g.clusters[i] = cell(row, cluster)
+		}
+		return nil
+	}, nil
+}
+
+func (g *truth) startPairs(header []string) (func(line int, row []string) error, error) {
+	want := g.mapping.Gold
+	a, b, score := 0, 1, -1
+	if want.Left != "" {
+		a, b = column(header, []string{want.Left}), column(header, []string{want.Right})
+	}
+	if a < 0 || b < 0 || b >= len(header) {
+		return nil, errors.New("there are no two columns of ids")
+	}
+	if want.Score != "" {
+		if score = column(header, []string{want.Score}); score < 0 {
+			return nil, fmt.Errorf("there is no column %q for the score", want.Score)
+		}
+	}
+	return func(line int, row []string) error {
+		if score >= 0 {
+			s, err := strconv.ParseFloat(cell(row, score), 64)
+			if err != nil {
+				return fmt.Errorf("line %d: the score is no number", line)
+			}
+			if s < 0.5 {
+				return nil
+			}
+		}
+		x, okX := g.left[cell(row, a)]
+		y, okY := g.right[cell(row, b)]
+		if !okX || !okY {
+			return fmt.Errorf("line %d: %q and %q are not both ids of records", line, cell(row, a), cell(row, b))
+		}
+		if x != y {
+			g.pairs[newPair(x, y)] = true
+		}
+		return nil
+	}, nil
+}
+
+// closure returns all pairs with equal clusters; across the files when there are two.
+func (rs Records) closure(clusters []string) Pairs {
+	members := map[string][]int{}
+	for i, c := range clusters {
+		if c != "" {
+			members[c] = append(members[c], i)
+		}
+	}
+	gold := Pairs{}
+	for _, m := range members {
+		for x, a := range m {
+			for _, b := range m[x+1:] {
+				if rs.comparable(a, b) {
+					gold[newPair(a, b)] = true
+				}
+			}
+		}
+	}
+	return gold
+}
+
+// comparable reports whether a pair is looked at.
+func (rs Records) comparable(a, b int) bool {
+	return rs.Files < 2 || rs.All[a].Source != rs.All[b].Source
+}
