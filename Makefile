@@ -85,6 +85,12 @@ certify: $(CERTIFY)/node/node_modules/.package-lock.json ## Run other people's S
 bench-salesforce: $(CERTIFY)/node/node_modules/.package-lock.json ## Measure system-salesforce against other clients, write docs/benchmarks/salesforce.md (needs Node)
 	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/benchmark $(ARGS)
 
+DATA ?=
+.PHONY: match-quality
+match-quality: ## Measure matching on the sets in DATA=dir, write docs/benchmarks/matching.md
+	@test -n "$(DATA)" || { echo 'say where the sets are: make match-quality DATA=dir (see docs/matching.md)'; exit 1; }
+	go run ./suite/cmd/selfsame match quality --data '$(DATA)' --out docs/benchmarks/matching.md $(ARGS) > /dev/null
+
 # --- generate ---
 .PHONY: gen
 gen: $(BIN)/.tools ## Generate code and OpenAPI from the contracts, and reference pages
