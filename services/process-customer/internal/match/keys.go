@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/match/normal"
 )
 
 // Kind is what a key is made of.
@@ -79,8 +80,8 @@ func customerKeys(v golden.Values) []Key {
 	if id := taxID(v[golden.TaxID]); id != "" {
 		keys = append(keys, Key{TaxID, id})
 	}
-	if local, domain, ok := mailbox(v[golden.Email]); ok && !roleMailbox(local) && !freeMail(domain) {
-		keys = append(keys, Key{Email, local + "@" + domain})
+	if m, ok := mailbox(v[golden.Email]); ok && !m.Role && !m.Free {
+		keys = append(keys, Key{Email, m.Local + "@" + m.Domain})
 	}
 	name, postcode := companyName(v[golden.Name]), compact(v[golden.PostalCode])
 	if name == "" || postcode == "" {
@@ -94,8 +95,8 @@ func customerKeys(v golden.Values) []Key {
 
 func contactKeys(v golden.Values, parent golden.ID) []Key {
 	var keys []Key
-	if local, domain, ok := mailbox(v[golden.Email]); ok && !roleMailbox(local) {
-		keys = append(keys, Key{Email, string(parent) + "|" + local + "@" + domain})
+	if m, ok := mailbox(v[golden.Email]); ok && !m.Role {
+		keys = append(keys, Key{Email, string(parent) + "|" + m.Local + "@" + m.Domain})
 	}
 	first, last := Fold(v[golden.FirstName]), Fold(v[golden.LastName])
 	if first != "" && last != "" {
@@ -118,48 +119,13 @@ func taxID(s string) string {
 	return id
 }
 
-// mailbox splits a usable e-mail address, in lower case.
-func mailbox(s string) (local, domain string, ok bool) {
-	s = strings.ToLower(strings.TrimSpace(s))
-	local, domain, ok = strings.Cut(s, "@")
+// mailbox returns a usable e-mail address in normal form.
+func mailbox(s string) (m normal.Mailbox, ok bool) {
+	s = strings.TrimSpace(s)
+	local, domain, ok := strings.Cut(s, "@")
 	if !ok || local == "" || !strings.Contains(domain, ".") || strings.ContainsAny(s, " \t|") || strings.Contains(domain, "@") {
-		return "", "", false
+		return m, false
 	}
-	return local, domain, true
-}
-
-// roleMailbox reports whether an address belongs to a function and not to one person or one company: many records
-// share it.
-func roleMailbox(local string) bool {
-	local, _, _ = strings.Cut(local, "+")
-	switch local {
-	case "accounting", "accounts", "admin", "administration", "ap", "billing", "buchhaltung", "bureau", "commercial",
-		"compta", "contact", "contacto", "contatti", "customerservice", "einkauf", "empfang", "finance", "hello", "help",
-		"helpdesk", "hr", "info", "information", "invoice", "invoices", "jobs", "kontakt", "kundenservice", "mail",
-		"marketing", "no-reply", "noreply", "office", "order", "orders", "personal", "post", "postmaster", "purchasing",
-		"rechnung", "rechnungen", "reception", "sales", "sekretariat", "service", "support", "team", "ventas", "verkauf",
-		"vertrieb", "webmaster", "zentrale":
-		return true
-	default:
-		return false
-	}
-}
-
-// freeMail reports whether anybody can have an address of the domain, so that sharing one says nothing about companies
-// with the same owner.
-func freeMail(domain string) bool {
-	switch domain {
-	case "163.com", "126.com", "aol.com", "bluewin.ch", "free.fr", "freenet.de", "gmail.com", "googlemail.com",
-		"icloud.com", "laposte.net", "libero.it", "mac.com", "mail.com", "mail.ru", "mailbox.org", "me.com", "msn.com",
-		"orange.fr", "pm.me", "posteo.de", "proton.me", "protonmail.com", "qq.com", "sfr.fr", "t-online.de", "virgilio.it",
-		"wanadoo.fr", "web.de", "wp.pl", "yandex.com", "yandex.ru":
-		return true
-	}
-	provider, _, _ := strings.Cut(domain, ".")
-	switch provider {
-	case "gmx", "hotmail", "live", "outlook", "yahoo", "ymail":
-		return true
-	default:
-		return false
-	}
+	m = normal.Email(s)
+	return m, m.Local != "" && m.Domain != ""
 }

@@ -12,9 +12,18 @@ type Company struct {
 }
 
 // Organisation parses the name of an organisation.
-func Organisation(s string) Company {
-	all := joinInitials(Words(s))
-	words := all[:0:0]
+func Organisation(s string) Company { return OrganisationWords(Words(s)) }
+
+// LegalForm reports whether a word is a legal form.
+func LegalForm(word string) bool {
+	n, _ := legalForm([]string{word})
+	return n == 1
+}
+
+// OrganisationWords parses a name whose words are folded already.
+func OrganisationWords(words []string) Company {
+	all := joinInitials(words)
+	words = all[:0:0]
 	for i, w := range all {
 		if connecting(w) || (w == "the" && i == 0) {
 			continue

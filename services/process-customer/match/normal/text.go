@@ -18,7 +18,7 @@ func Compact(s string) string { return strings.Join(Words(s), "") }
 
 // Words returns the words of Text.
 func Words(s string) []string {
-	words := fold(s)
+	words := Fold(s)
 	for i, w := range words {
 		if !ascii(w) {
 			return strings.Fields(transliterate(strings.Join(append(words[:i:i], words[i:]...), " ")))
@@ -52,9 +52,9 @@ func transliterate(s string) string {
 	return b.String()
 }
 
-// fold returns the words of s without case, accents and punctuation, umlauts written out. Other scripts keep their
+// Fold returns the words of s without case, accents and punctuation, umlauts written out. Other scripts keep their
 // letters.
-func fold(s string) []string {
+func Fold(s string) []string {
 	// Folding gives Cherokee its capitals; lower case after it makes the result stable.
 	s = strings.ToLower(cases.Fold().String(norm.NFKC.String(s)))
 	var b strings.Builder
