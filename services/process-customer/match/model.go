@@ -68,6 +68,9 @@ type Rules struct {
 	// DifferentNames forbids pairs of organisations whose names have nothing in common, such as two companies in one
 	// building, unless they have one tax number or one website.
 	DifferentNames bool `yaml:"different_names"`
+	// AskHouseholds never joins unasked what may be two people of one family: one family name and one address or
+	// telephone, but another given name or another day of birth.
+	AskHouseholds bool `yaml:"ask_households"`
 }
 
 // Matcher scores pairs by a model. It is immutable and safe for concurrent use.
@@ -79,6 +82,7 @@ type Matcher struct {
 	tf       [maxSlots]map[uint64]int
 	filled   [maxSlots]float64
 	prior    float64 // in bits
+	ask      float64 // a score, in bits, at which a person is asked
 }
 
 // NewMatcher makes a model ready for work. It returns all that is wrong with the model.
@@ -102,7 +106,7 @@ func NewMatcher(m Model) (*Matcher, error) {
 	if m.Prior <= 0 || m.Prior >= 1 {
 		return nil, fmt.Errorf("prior: %v is not between 0 and 1", m.Prior)
 	}
-	x := &Matcher{model: m, layout: l, families: l.families(), prior: math.Log2(m.Prior / (1 - m.Prior))}
+	x := &Matcher{model: m, layout: l, families: l.families(), prior: math.Log2(m.Prior / (1 - m.Prior)), ask: bitsOf((m.Bands.Auto + m.Bands.Review) / 2)}
 	var errs []error
 	for i, c := range m.Comparisons {
 		names := levelNames[l.slots[i].how]
@@ -168,7 +172,15 @@ func bitsOf(p float64) float64 { return math.Log2(p / (1 - p)) }
 func (x *Matcher) Score(a, b *Prepared) Score {
 	var p pattern
 	x.layout.compare(a, b, &p)
-	return Score{Bits: x.bits(a, b, &p), Veto: x.layout.veto(a, b, &p, x.model.Rules)}
+	return x.score(a, b, &p)
+}
+
+func (x *Matcher) score(a, b *Prepared, p *pattern) Score {
+	s := Score{Bits: x.bits(a, b, p), Veto: x.layout.veto(a, b, p, x.model.Rules)}
+	if s.Bits > x.ask && x.model.Rules.AskHouseholds && x.layout.household(p) {
+		s.Bits = x.ask
+	}
+	return s
 }
 
 func (x *Matcher) bits(a, b *Prepared, p *pattern) float64 {
@@ -224,6 +236,32 @@ func (l *layout) veto(a, b *Prepared, p *pattern, rules Rules) string {
 		}
 	}
 	return ""
+}
+
+// household reports whether two records may be two people of one family.
+func (l *layout) household(p *pattern) bool {
+	if l.schema.Entity != Person {
+		return false
+	}
+	given, born := l.slot(howGiven), l.slot(howDate)
+	if given < 0 || p[given+1] != 1 || l.sameID(p) {
+		return false
+	}
+	home := false
+	for i, s := range l.slots {
+		switch s.how {
+		case howStreet:
+			home = home || (p[i] != 0 && p[i] <= agreeing[howStreet])
+		case howPhone:
+			home = home || p[i] == 1
+		case howEmail:
+			if p[i] == 1 {
+				return false // few share one, and those are rather asked about for other reasons
+			}
+		}
+	}
+	differs := func(i int, h how) bool { return i >= 0 && int(p[i]) == len(levelNames[h]) }
+	return home && (differs(given, howGiven) || differs(born, howDate))
 }
 
 // sameID reports whether the records have a number in common.
@@ -293,5 +331,9 @@ func (x *Matcher) Explain(a, b *Prepared) (Score, []Evidence) {
 			return 0
 		}
 	})
-	return Score{Bits: x.bits(a, b, &p), Veto: x.layout.veto(a, b, &p, x.model.Rules)}, evidence
+	score := x.score(a, b, &p)
+	if all := x.bits(a, b, &p); all > score.Bits {
+		evidence = append(evidence, Evidence{"household", "ask", score.Bits - all})
+	}
+	return score, evidence
 }

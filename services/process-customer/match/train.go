@@ -11,7 +11,7 @@ import (
 type TrainOptions struct {
 	// CrossSourceOnly makes only pairs of records of different sources count.
 	CrossSourceOnly bool
-	// Costs decide the bands of the model; DefaultCosts when zero.
+	// Costs decide the bands of the model; DefaultCosts of the entity when zero.
 	Costs Costs
 	// Rules of the model; DefaultRules when nil.
 	Rules *Rules
@@ -23,8 +23,14 @@ type Costs struct {
 	WrongMerge, Duplicate float64
 }
 
-// DefaultCosts are the costs when none are given.
-var DefaultCosts = Costs{WrongMerge: 12, Duplicate: 2}
+// DefaultCosts returns the costs when none are given. Two companies joined by mistake share orders, terms and credit, so
+// that they cost more to part than two people.
+func DefaultCosts(e Entity) Costs {
+	if e == Person {
+		return Costs{WrongMerge: 8, Duplicate: 2}
+	}
+	return Costs{WrongMerge: 12, Duplicate: 2}
+}
 
 // Bands returns the limits at which asking becomes cheaper than deciding: joining costs (1-p)·WrongMerge on average,
 // holding apart p·Duplicate, asking 1.
@@ -37,7 +43,8 @@ func (c Costs) Bands() Bands {
 	return b
 }
 
-// DefaultRules are the rules when none are given.
+// DefaultRules are the rules when none are given. Households are not asked about: in most data a family name and an
+// address with another given name are rather errors than relatives, and all of them would be asked about.
 var DefaultRules = Rules{DifferentIDs: true, DifferentGenerations: true, DifferentUnits: true, DifferentNames: true}
 
 // ErrTooFew is returned by Train when there is nothing to learn from.
@@ -268,7 +275,7 @@ func (t *trainer) guess(p *group) float64 {
 		if !ok || p.pattern[i] == 0 || (s.how == howOrg && t.layout.schema.Entity == Person) {
 			continue
 		}
-		if p.pattern[i] > worst && !(s.how == howGiven && p.pattern[i] == 7) {
+		if p.pattern[i] > worst && (s.how != howGiven || p.pattern[i] != 7) {
 			return 0.05
 		}
 		q = 0.9
@@ -551,17 +558,69 @@ func (t *trainer) learnTogether() {
 				counts[p.pattern[i]] += p.count * (1 - p.q) * (1 - p.q)
 			}
 		}
-		for j := 1; j < len(counts); j++ {
-			counts[j] += 150 * t.u[i][apart][j]
+		known, strength := t.expected(i)
+		for j, p := range known {
+			counts[j] += strength * p
 		}
 		t.u[i][together] = normalised(counts, 0.02)
 	}
 }
 
+// sharing is how often records of different entities are known to agree as well when the parent does: neighbours have
+// one postal code, families one name, colleagues one switchboard. It counts where the records themselves are too few
+// to tell.
+var sharing = map[Entity]map[how]map[how]float64{
+	Person: {
+		howPostcode: {howStreet: 0.9, howOrg: 0.3},
+		howCity:     {howPostcode: 0.95, howStreet: 0.9, howOrg: 0.5},
+		howFamily:   {howStreet: 0.5, howPhone: 0.5},
+		howPhone:    {howStreet: 0.3, howOrg: 0.3},
+		howWebsite:  {howOrg: 0.5},
+		howEmail:    {howOrg: 0.5},
+	},
+	Organisation: {
+		howPostcode: {howStreet: 0.9},
+		howCity:     {howPostcode: 0.95, howStreet: 0.9},
+		howWebsite:  {howOrg: 0.2},
+		howEmail:    {howOrg: 0.2, howWebsite: 0.5},
+	},
+}
+
+// expected returns the probability of each level among records of different entities whose parent agrees, as far as it
+// is known without looking at any, and how many pairs it counts as.
+func (t *trainer) expected(i int) (p []float64, strength float64) {
+	s := t.layout.slots[i]
+	parent := t.layout.slots[s.parent].how
+	share := sharing[t.layout.schema.Entity][s.how][parent]
+	if parent == howStreet && t.layout.slot(howNumber) >= 0 {
+		share *= 0.2 // the name of a street alone is in many towns
+	}
+	if share == 0 {
+		return t.u[i][apart], 150
+	}
+	out := make([]float64, len(t.u[i][apart]))
+	for j := range out {
+		out[j] = (1 - share) * t.u[i][apart][j]
+	}
+	if s.how == howEmail {
+		out[6] += share // the domain
+		return out, 50
+	}
+	best := int(max(agreeing[s.how], 1))
+	sum := 0.0
+	for j := 1; j <= best; j++ {
+		sum += t.m[i][together][j]
+	}
+	for j := 1; j <= best; j++ {
+		out[j] += share * t.m[i][together][j] / sum
+	}
+	return out, 50
+}
+
 func (t *trainer) model() Model {
 	costs := t.options.Costs
 	if costs == (Costs{}) {
-		costs = DefaultCosts
+		costs = DefaultCosts(t.layout.schema.Entity)
 	}
 	m := Model{
 		Version: ModelVersion, Schema: t.layout.schema, Prior: t.prior, Bands: costs.Bands(),

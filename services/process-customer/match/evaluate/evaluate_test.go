@@ -242,7 +242,7 @@ func TestReadModel_RefusesWhatDoesNotFit(t *testing.T) {
 		"version: 9 is not one":  {"version: 1", "version: 9"},
 		"field colour not found": {"version: 1", "version: 1\ncolour: red"},
 		"prior: 2 is not":        {fmt.Sprintf("prior: %v", model.Prior), "prior: 2"},
-		"bands: review":          {"auto: 0.91", "auto: 0.01"},
+		"bands: review":          {"auto: 0.875", "auto: 0.01"},
 		"the schema needs":       {"- name: given_name\n    frequency", "- name: other\n    frequency"},
 		"other fields":           {"name: mail", "name: e_mail"},
 	} {
