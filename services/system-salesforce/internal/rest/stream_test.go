@@ -41,7 +41,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := &recorder{Response: http.Response{StatusCode: 200, Header: http.Header{}}}
 	s.answers[0](w)
 	s.answers = s.answers[1:]
-	w.Response.Body = io.NopCloser(&w.text)
+	w.Body = io.NopCloser(&w.text)
 	return &w.Response, nil
 }
 
