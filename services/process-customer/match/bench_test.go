@@ -29,10 +29,12 @@ func many(n int) []Record {
 	for i := range n {
 		first, last := word(zipf(2000)), word(zipf(15000)+3)
 		town := zipf(5000)
-		records = append(records, Record{Source: "crm", ID: fmt.Sprintf("r%07d", i), Values: []string{first, last,
+		records = append(records, Record{Source: "crm", ID: fmt.Sprintf("r%07d", i), Values: []string{
+			first, last,
 			fmt.Sprintf("%sstr. %d", word(zipf(4000)), 1+rng.IntN(150)), word(town), fmt.Sprintf("%05d", 10000+town*17),
 			fmt.Sprintf("%d-%02d-%02d", 1940+rng.IntN(60), 1+rng.IntN(12), 1+rng.IntN(28)),
-			fmt.Sprintf("%s.%s%d@example.org", first, last, rng.IntN(1000)), fmt.Sprintf("+49 30 %07d", rng.IntN(10000000))}})
+			fmt.Sprintf("%s.%s%d@example.org", first, last, rng.IntN(1000)), fmt.Sprintf("+49 30 %07d", rng.IntN(10000000)),
+		}})
 	}
 	return records
 }
