@@ -17,9 +17,9 @@ func compact(s string) string { return strings.Join(normal.Fold(s), "") }
 // companyName returns the folded name without legal forms and connecting words; empty when nothing is left to tell
 // companies apart.
 func companyName(s string) string {
-	core := normal.OrganisationWords(normal.Fold(s)).Core
-	if normal.LegalForm(core) {
+	c, bare := normal.OrganisationWords(normal.Fold(s))
+	if bare {
 		return ""
 	}
-	return core
+	return c.Core
 }

@@ -12,7 +12,10 @@ type Company struct {
 }
 
 // Organisation parses the name of an organisation.
-func Organisation(s string) Company { return OrganisationWords(Words(s)) }
+func Organisation(s string) Company {
+	c, _ := OrganisationWords(Words(s))
+	return c
+}
 
 // LegalForm reports whether a word is a legal form.
 func LegalForm(word string) bool {
@@ -20,8 +23,9 @@ func LegalForm(word string) bool {
 	return n == 1
 }
 
-// OrganisationWords parses a name whose words are folded already.
-func OrganisationWords(words []string) Company {
+// OrganisationWords parses a name whose words are folded already. Bare is true when there is nothing but a legal form and
+// connecting words.
+func OrganisationWords(words []string) (c Company, bare bool) {
 	all := joinInitials(words)
 	words = all[:0:0]
 	for i, w := range all {
@@ -48,10 +52,11 @@ func OrganisationWords(words []string) Company {
 		}
 		words = words[1:]
 	}
+	bare = len(words) == 0 || (len(words) == 1 && LegalForm(words[0]))
 	if len(words) == 0 {
 		words = all
 	}
-	return Company{Core: strings.Join(words, " "), Form: form}
+	return Company{Core: strings.Join(words, " "), Form: form}, bare
 }
 
 // joinInitials writes runs of single letters as one word: "s r o" is "sro".
