@@ -89,17 +89,21 @@ func topic(sobject string) string {
 	return "/data/" + sobject + "ChangeEvent"
 }
 
-func (l *lane) recordChange(ctx context.Context, s *source, e pubsub.Event, id string, records map[string]rest.Record) (*salesforcev1.Change, error) {
-	row, alive := records[id]
+// recordChange returns what an event means for one record; nil when the record is unreadable.
+func (l *lane) recordChange(ctx context.Context, s *source, e pubsub.Event, id string, records *reading) (*salesforcev1.Change, error) {
+	kind, ok := kindOf(e.ChangeType, records.fate(id))
+	if !ok {
+		return nil, nil
+	}
 	c := &salesforcev1.Change{
 		Id:   s.name + ":" + base64.RawURLEncoding.EncodeToString(e.ReplayID) + ":" + id,
-		Kind: kindOf(e.ChangeType, alive), Object: s.kind, ObjectName: s.name, RecordId: id, CommitTime: timestamppb.New(e.Committed),
+		Kind: kind, Object: s.kind, ObjectName: s.name, RecordId: id, CommitTime: timestamppb.New(e.Committed),
 		ChangedFields: s.object.Names(e.Changed), OwnWrite: ownWrite(e.Origin, l.w.o.ClientName) || l.w.o.Echo.caused(e, id, l.user),
 	}
-	if !alive || c.Kind == salesforcev1.ChangeKind_CHANGE_KIND_DELETED {
+	if kind == salesforcev1.ChangeKind_CHANGE_KIND_DELETED {
 		return c, nil
 	}
-	return c, s.set(ctx, c, row)
+	return c, s.set(ctx, c, records.rows[id])
 }
 
 // set puts the record into a change.
@@ -111,21 +115,23 @@ func (s *source) set(ctx context.Context, c *salesforcev1.Change, row rest.Recor
 	return fault.Wrap(fault.Internal, rest.ReasonAnswerInvalid, err, "a record of the CRM cannot be read")
 }
 
-// kindOf says what an event means for a record that is or is not there now.
-func kindOf(changeType string, alive bool) salesforcev1.ChangeKind {
-	if !alive {
-		return salesforcev1.ChangeKind_CHANGE_KIND_DELETED
+// kindOf says what an event means for a record with that fate now; false when it says nothing. Only an event that tells of a
+// deletion, or the org that knows the record as deleted, makes a deletion.
+func kindOf(changeType string, now fate) (salesforcev1.ChangeKind, bool) {
+	switch {
+	case changeType == "DELETE", now == deleted, now == unreadable && changeType == "GAP_DELETE":
+		return salesforcev1.ChangeKind_CHANGE_KIND_DELETED, true
+	case now == unreadable:
+		return salesforcev1.ChangeKind_CHANGE_KIND_UNSPECIFIED, false
 	}
 	switch changeType {
 	case "CREATE", "GAP_CREATE":
-		return salesforcev1.ChangeKind_CHANGE_KIND_CREATED
+		return salesforcev1.ChangeKind_CHANGE_KIND_CREATED, true
 	case "UNDELETE", "GAP_UNDELETE":
-		return salesforcev1.ChangeKind_CHANGE_KIND_UNDELETED
-	case "DELETE":
-		return salesforcev1.ChangeKind_CHANGE_KIND_DELETED
+		return salesforcev1.ChangeKind_CHANGE_KIND_UNDELETED, true
 	}
 	// An update, a gap of unknown content, or a kind invented later: the record as it is now says it all.
-	return salesforcev1.ChangeKind_CHANGE_KIND_UPDATED
+	return salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, true
 }
 
 // passing reports whether waiting may mend a failed read.

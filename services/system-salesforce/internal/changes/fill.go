@@ -252,18 +252,20 @@ func (r *filler) updates(ctx context.Context) error {
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id <= r.fill.After })
 	return r.send(ctx, ids, until, func(some []string) ([]*salesforcev1.Change, error) {
-		rows := make(map[string]rest.Record, len(some))
-		if err := r.lane.w.retrieve(ctx, r.source, some, fillRead, r.columns(), rows); err != nil {
+		records := newReading()
+		if err := r.lane.w.read(ctx, r.source, some, fillRead, r.columns(), records); err != nil {
 			return nil, err
 		}
 		var out []*salesforcev1.Change
 		for _, id := range some {
-			row, alive := rows[id]
-			if !alive { // deleted meanwhile
+			switch records.fate(id) {
+			case deleted: // meanwhile
 				out = append(out, r.gone(id, r.lane.w.o.Records.ServerTime()))
 				continue
+			case unreadable:
+				continue
 			}
-			c, err := r.changed(ctx, row)
+			c, err := r.changed(ctx, records.rows[id])
 			if err != nil {
 				return nil, err
 			}

@@ -169,27 +169,30 @@ func (m *merger) emit(changes []*salesforcev1.Change, lost []*salesforcev1.LostR
 	return m.send(&salesforcev1.WatchChangesResponse{Changes: changes, ResumeToken: text, Lost: lost})
 }
 
-// hydrate reads the records that the events of a lane are about, as they are now.
-func (l *lane) hydrate(ctx context.Context, pieces []piece) (map[string]rest.Record, error) {
+// hydrate reads the records that the events of a lane are about, as they are now. A record whose last event here is its deletion
+// needs no other witness.
+func (l *lane) hydrate(ctx context.Context, pieces []piece) (*reading, error) {
 	ids := map[*source][]string{}
 	seen := map[string]bool{}
+	out := newReading()
 	for _, p := range pieces {
 		for _, e := range p.events {
 			s := l.source(e.Entity)
-			if s == nil || e.ChangeType == "DELETE" {
+			if s == nil {
 				continue
 			}
 			for _, id := range e.RecordIDs {
-				if id = rest.FullID(id); !seen[id] {
+				id = rest.FullID(id)
+				out.gone[id] = e.ChangeType == "DELETE" || e.ChangeType == "GAP_DELETE"
+				if e.ChangeType != "DELETE" && !seen[id] {
 					seen[id] = true
 					ids[s] = append(ids[s], id)
 				}
 			}
 		}
 	}
-	out := map[string]rest.Record{}
 	for s, list := range ids {
-		if err := l.w.retrieve(ctx, s, list, hydrateMax, s.columns, out); err != nil {
+		if err := l.w.read(ctx, s, list, hydrateMax, s.columns, out); err != nil {
 			return nil, err
 		}
 	}
@@ -197,7 +200,7 @@ func (l *lane) hydrate(ctx context.Context, pieces []piece) (map[string]rest.Rec
 }
 
 // changes translates events with the records they are about.
-func (l *lane) changes(ctx context.Context, events []pubsub.Event, records map[string]rest.Record) ([]*salesforcev1.Change, error) {
+func (l *lane) changes(ctx context.Context, events []pubsub.Event, records *reading) ([]*salesforcev1.Change, error) {
 	var out []*salesforcev1.Change
 	for _, e := range events {
 		s := l.source(e.Entity)
@@ -210,7 +213,9 @@ func (l *lane) changes(ctx context.Context, events []pubsub.Event, records map[s
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, c)
+			if c != nil {
+				out = append(out, c)
+			}
 		}
 	}
 	return out, nil

@@ -16,9 +16,9 @@ import (
 
 // metrics tell how the feeds do. They hold no ids.
 type metrics struct {
-	events, gaps, fills, refilled metric.Int64Counter
-	lag                           metric.Float64Histogram
-	now                           func() time.Time
+	events, gaps, fills, refilled, unreadable metric.Int64Counter
+	lag                                       metric.Float64Histogram
+	now                                       func() time.Time
 
 	mu       sync.Mutex
 	watchers map[*watching]struct{}
@@ -43,6 +43,7 @@ func newMetrics(provider metric.MeterProvider, now func() time.Time) (*metrics, 
 	m.gaps = counter("selfsame.cdc.gaps", "change events that do not say what changed")
 	m.fills = counter("selfsame.cdc.ranges", "lost ranges that were read again, by how that ended")
 	m.refilled = counter("selfsame.cdc.refilled", "changes sent because their range was lost")
+	m.unreadable = counter("selfsame.salesforce.cdc.unreadable", "changed records that could not be read and that nobody says are deleted; nothing was sent about them")
 	var err error
 	m.lag, err = meter.Float64Histogram("selfsame.cdc.lag", metric.WithUnit("s"),
 		metric.WithDescription("time from the commit in the CRM to the change being sent"),
@@ -110,6 +111,11 @@ func (m *metrics) event(ctx context.Context, object string, e pubsub.Event) {
 		m.gaps.Add(ctx, 1, attrs)
 	}
 	m.lag.Record(ctx, max(0, m.now().Sub(e.Committed).Seconds()), metric.WithAttributes(attribute.String("object", object)))
+}
+
+// hidden counts records about which nothing is sent.
+func (m *metrics) hidden(ctx context.Context, object string, n int) {
+	m.unreadable.Add(ctx, int64(n), metric.WithAttributes(attribute.String("object", object)))
 }
 
 // platform counts a platform event.

@@ -3,7 +3,8 @@
 // The problem: an event tells what changed in a transaction, possibly long ago, possibly without saying what; positions expire,
 // the CRM loses count, and a feed must be resumable from its very first message. The invariant: a response's token never lies
 // beyond the changes already sent, and a change is sent with the record as it is now or as deleted; so whoever stores the token
-// with the effect loses nothing, and sees again only what is safe to see again.
+// with the effect loses nothing, and sees again only what is safe to see again. Only what says "deleted" makes a deletion: a record
+// that cannot be read is left out, counted and logged.
 //
 // When a position is lost or the CRM says that too much happened, the feed marks the range and reads again what changed in it,
 // by lists of what was updated and deleted. How far that has come is part of the token, so it survives any crash. Going on from
@@ -44,6 +45,7 @@ type Records interface {
 	Query(ctx context.Context, soql string) ([]rest.Record, error)
 	Updated(ctx context.Context, object string, from, until time.Time) ([]string, error)
 	Deleted(ctx context.Context, object string, from, until time.Time) (rest.Deletions, error)
+	IsDeleted(ctx context.Context, object string, ids []string) (map[string]bool, error)
 	// ServerTime is the time by the clock that stamps records and events, as the last answer showed it; ReadClock asks for it.
 	ServerTime() time.Time
 	ReadClock(ctx context.Context) (time.Time, error)

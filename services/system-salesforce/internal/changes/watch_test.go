@@ -55,6 +55,27 @@ type org struct {
 	listErr func(from, until time.Time) error
 	listed  []string // periods that were listed
 	queries []string
+	bin     map[string]bool // what the org says about deletion, by id
+	asked   [][]string      // for deletion
+	askErr  error
+	appear  rest.Record // becomes readable when deletion is asked for
+}
+
+func (o *org) IsDeleted(_ context.Context, _ string, ids []string) (map[string]bool, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked = append(o.asked, slices.Clone(ids))
+	out := map[string]bool{}
+	for _, id := range ids {
+		if is, ok := o.bin[id]; ok {
+			out[id] = is
+		}
+	}
+	if o.appear != nil {
+		id := o.appear["Id"].(string)
+		o.rows[id], out[id] = o.appear, false
+	}
+	return out, o.askErr
 }
 
 func (o *org) Tip(context.Context, string) (pubsub.Batch, error) {
@@ -252,6 +273,7 @@ func TestWatch(t *testing.T) {
 		t.Parallel()
 		o, w := setup(t)
 		gone := "001000000000009AAA"
+		o.bin = map[string]bool{gone: true}
 		o.batches[accounts] = []pubsub.Batch{batch(
 			event("GAP_UPDATE", "r1", acme), event("UPDATE", "r2", gone), event("GAP_DELETE", "r3", acme), event("DELETE", "r4", bolt),
 			event("UNDELETE", "r5", bolt), event("NEW_TYPE", "r9", acme))}

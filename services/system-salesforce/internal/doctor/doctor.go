@@ -38,6 +38,7 @@ const (
 	CheckSession    = "session"
 	CheckScopes     = "scopes"
 	CheckPermission = "permissions"
+	CheckVisibility = "visibility"
 	CheckObject     = "object"
 	CheckField      = "field"
 	CheckExternalID = "external-id"
@@ -97,13 +98,14 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 			Check: CheckSession, Severity: Failed, Message: text(err),
 			Advice: "see the connected app, its pre-authorised permission sets and its certificate",
 		}}
-		for _, c := range []string{CheckScopes, CheckPermission, CheckObject, CheckChanges, CheckPubSub, CheckLimits, CheckClock} {
+		for _, c := range []string{CheckScopes, CheckPermission, CheckVisibility, CheckObject, CheckChanges, CheckPubSub, CheckLimits, CheckClock} {
 			out = append(out, Finding{Check: c, Severity: Skipped, Message: "there is no session to look with"})
 		}
 		return out
 	}
 	out := []Finding{d.session(session), scopes(session.Scope)}
 	out = append(out, d.permissions(ctx))
+	out = append(out, d.visibility(ctx, session)...)
 	out = append(out, d.objects(ctx)...)
 	out = append(out, d.changeEvents(ctx)...)
 	out = append(out, d.topics(ctx, session)...)

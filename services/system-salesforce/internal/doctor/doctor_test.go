@@ -29,9 +29,19 @@ type org struct {
 	topicErr   error
 	deaf       bool
 	plain      bool
+	views      []rest.Record
+	viewsErr   error
+	asked      string // of ObjectPermissions
 }
 
-func (o *org) Query(context.Context, string) ([]rest.Record, error) { return o.query() }
+func (o *org) Query(_ context.Context, soql string) ([]rest.Record, error) {
+	if strings.Contains(soql, "FROM ObjectPermissions") {
+		o.asked = soql
+		return o.views, o.viewsErr
+	}
+	return o.query()
+}
+
 func (o *org) Tooling(context.Context, string) ([]rest.Record, error) {
 	return o.tooling()
 }
@@ -74,6 +84,10 @@ func setup(t *testing.T) (*org, func() []Finding) {
 		"DailyApiRequests": {Max: 100, Remaining: 90}, "DailyDeliveredPlatformEvents": {Max: 100, Remaining: 90}, "DailyBulkApiBatches": {Max: 100, Remaining: 90},
 	}}
 	o.query = func() ([]rest.Record, error) { return []rest.Record{{"PermissionsApiEnabled": true}}, nil }
+	o.views = []rest.Record{
+		{"SobjectType": "Account", "PermissionsViewAllRecords": true}, {"SobjectType": "Account", "PermissionsViewAllRecords": false},
+		{"SobjectType": "Contact", "PermissionsViewAllRecords": true},
+	}
 	o.tooling = func() ([]rest.Record, error) {
 		return []rest.Record{
 			{"EventChannel": "ChangeEvents", "SelectedEntity": "AccountChangeEvent"}, {"EventChannel": "ChangeEvents", "SelectedEntity": "ContactChangeEvent"},
@@ -83,7 +97,7 @@ func setup(t *testing.T) (*org, func() []Finding) {
 		return New(Options{
 			LoginURL: "https://acme.my.salesforce.com", CRM: o, Describe: o.describe(m), Mapping: m, Watched: []string{"account", "contact"},
 			Session: func(context.Context) (auth.Session, error) {
-				return auth.Session{OrgID: "00D", Scope: o.scope}, o.sessionErr
+				return auth.Session{OrgID: "00D", UserID: "005000000000001AAA", Scope: o.scope}, o.sessionErr
 			},
 			Topic: func(context.Context, auth.Session, string) (bool, error) { return !o.deaf, o.topicErr },
 		}).Examine(t.Context())
@@ -108,7 +122,7 @@ func TestExamine(t *testing.T) {
 		all := examine()
 		require.True(t, Passed(all), "%+v", all)
 		for _, check := range []string{
-			CheckSession, CheckScopes, CheckPermission, CheckObject, CheckExternalID, CheckChanges, CheckPubSub, CheckLimits, CheckClock,
+			CheckSession, CheckScopes, CheckPermission, CheckVisibility, CheckObject, CheckExternalID, CheckChanges, CheckPubSub, CheckLimits, CheckClock,
 		} {
 			require.NotEmpty(t, of(all, check), check)
 		}
@@ -130,10 +144,12 @@ func TestExamine(t *testing.T) {
 		"a user without the API": {func(o *org) {
 			o.query = func() ([]rest.Record, error) { return []rest.Record{{"PermissionsApiEnabled": false}}, nil }
 		}, CheckPermission, Failed},
-		"permissions that cannot be asked for": {func(o *org) { o.query = func() ([]rest.Record, error) { return nil, refused } }, CheckPermission, Skipped},
-		"an object that is missing":            {func(o *org) { o.missing["Account"] = true }, CheckObject, Failed},
-		"a field that is missing":              {func(o *org) { o.missing["Account.Phone"] = true }, CheckField, Failed},
-		"an external id that is not unique":    {func(o *org) { o.plain = true }, CheckExternalID, Failed},
+		"permissions that cannot be asked for":  {func(o *org) { o.query = func() ([]rest.Record, error) { return nil, refused } }, CheckPermission, Skipped},
+		"an object whose records may be hidden": {func(o *org) { o.views = o.views[:2] }, CheckVisibility, Warning},
+		"a sight that cannot be asked for":      {func(o *org) { o.views, o.viewsErr = nil, refused }, CheckVisibility, Warning},
+		"an object that is missing":             {func(o *org) { o.missing["Account"] = true }, CheckObject, Failed},
+		"a field that is missing":               {func(o *org) { o.missing["Account.Phone"] = true }, CheckField, Failed},
+		"an external id that is not unique":     {func(o *org) { o.plain = true }, CheckExternalID, Failed},
 		"an object without change events": {func(o *org) {
 			o.tooling = func() ([]rest.Record, error) {
 				return []rest.Record{{"EventChannel": "Other__chn", "SelectedEntity": "AccountChangeEvent"}}, nil
@@ -166,6 +182,14 @@ func TestExamine(t *testing.T) {
 			require.Equal(t, c.want, worst, "%+v", of(all, c.check))
 		})
 	}
+	t.Run("sight of all records is asked for the user of the session, by any of its permission sets", func(t *testing.T) {
+		t.Parallel()
+		o, examine := setup(t)
+		findings := of(examine(), CheckVisibility)
+		require.Len(t, findings, 2)
+		require.Contains(t, o.asked, "SobjectType IN ('Account', 'Contact')")
+		require.Contains(t, o.asked, "AssigneeId = '005000000000001AAA'")
+	})
 	t.Run("an object that need not be there is no failure", func(t *testing.T) {
 		t.Parallel()
 		o, examine := setup(t)

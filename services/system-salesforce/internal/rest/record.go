@@ -79,21 +79,26 @@ func (c *Client) retrieve(ctx context.Context, object string, ids, fields []stri
 
 // Query runs a SOQL query and returns every row, following the pages of the answer.
 func (c *Client) Query(ctx context.Context, soql string) ([]Record, error) {
-	rows, err := c.query(ctx, soql)
+	return c.pages(ctx, "query", soql)
+}
+
+// pages runs a query of one of the two resources, once more when the server has forgotten a page.
+func (c *Client) pages(ctx context.Context, resource, soql string) ([]Record, error) {
+	rows, err := c.query(ctx, resource, soql)
 	if fault.ReasonOf(err) == reasonLocatorGone {
-		rows, err = c.query(ctx, soql)
+		rows, err = c.query(ctx, resource, soql)
 	}
 	return rows, err
 }
 
-func (c *Client) query(ctx context.Context, soql string) ([]Record, error) {
+func (c *Client) query(ctx context.Context, resource, soql string) ([]Record, error) {
 	type page struct {
 		Done    bool     `json:"done"`
 		Next    string   `json:"nextRecordsUrl"`
 		Records []Record `json:"records"`
 	}
 	var rows []Record
-	r := request{method: http.MethodGet, path: "query", query: url.Values{"q": {soql}}}
+	r := request{method: http.MethodGet, path: resource, query: url.Values{"q": {soql}}}
 	for {
 		var p page
 		if err := c.call(ctx, r, &p); err != nil {

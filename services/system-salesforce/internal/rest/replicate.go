@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -69,6 +70,27 @@ func (c *Client) Deleted(ctx context.Context, object string, from, until time.Ti
 			return Deletions{}, err
 		}
 		out.Records = append(out.Records, Deletion{ID: FullID(r.ID), At: at})
+	}
+	return out, nil
+}
+
+// IsDeleted asks for records by id, deleted ones included: true is a record in the recycle bin, false one that is alive. An id that
+// is missing from the answer names a record of which Salesforce tells nothing: it is hidden from the user, or purged, or never was.
+//
+// Errors: Precondition when the object knows no deletion; otherwise those of Query.
+func (c *Client) IsDeleted(ctx context.Context, object string, ids []string) (map[string]bool, error) {
+	out := make(map[string]bool, len(ids))
+	for part := range slices.Chunk(ids, inList) {
+		rows, err := c.pages(ctx, "queryAll", "SELECT Id, IsDeleted FROM "+object+" WHERE Id IN ("+QuoteAll(part)+")")
+		if err != nil {
+			return nil, fmt.Errorf("ask which records of %s are deleted: %w", object, err)
+		}
+		for _, row := range rows {
+			id, _ := row["Id"].(string)
+			if deleted, ok := row["IsDeleted"].(bool); ok && id != "" {
+				out[FullID(id)] = deleted
+			}
+		}
 	}
 	return out, nil
 }
