@@ -18,6 +18,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/retry"
@@ -205,11 +206,22 @@ func (c *Client) again(ctx context.Context, topic string, failures int, err erro
 	}
 	c.metrics.reconnect(ctx, topic, err)
 	c.log.LogAttrs(ctx, slog.LevelWarn, "change stream ended, subscribing again",
-		slog.String("topic", topic), slog.Int("attempt", failures), slog.String("error", err.Error()))
+		slog.String("topic", topic), slog.Int("attempt", failures), slog.String("code", codeOf(err)), slog.String("reason", fault.ReasonOf(err)))
 	if !wait(ctx, max(c.backoff.Next(failures), fault.RetryAfter(err))) {
 		return fmt.Errorf("subscribe to %s: %w", topic, ctx.Err())
 	}
 	return nil
+}
+
+// codeOf returns the gRPC code a stream ended with; Silent when it was we who ended it. The text beside it is Salesforce's and may hold anything, so it is not logged.
+func codeOf(err error) string {
+	if errors.Is(err, errSilent) {
+		return "Silent"
+	}
+	if own, ok := fault.As(err); ok && own.Cause != nil {
+		err = own.Cause
+	}
+	return status.Code(err).String()
 }
 
 // request is the first message of a subscription.

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -296,6 +297,19 @@ func TestSubscribe_Fails(t *testing.T) {
 			require.Len(t, b.firsts, c.streams)
 		})
 	}
+	t.Run("when nothing helps, and the log has the code and the reason but not the text of the vendor", func(t *testing.T) {
+		t.Parallel()
+		_, client, _ := setup(t, time.Minute, func(*eventbus.FetchRequest, stream) error {
+			return status.Error(codes.Aborted, "user jane@example.test of tenant secret")
+		})
+		var log bytes.Buffer
+		client.log = slog.New(slog.NewTextHandler(&log, nil))
+		err := client.Subscribe(t.Context(), "/data/AccountChangeEvent", Position{}, func(context.Context, Batch) error { return nil })
+		require.Equal(t, ReasonFeedUnavailable, fault.ReasonOf(err))
+		require.Contains(t, log.String(), "code=Aborted reason="+ReasonFeedUnavailable)
+		require.NotContains(t, log.String(), "jane")
+		require.NotContains(t, log.String(), "secret")
+	})
 	t.Run("when an event cannot be read, instead of skipping it", func(t *testing.T) {
 		t.Parallel()
 		var b *bus
