@@ -77,7 +77,9 @@ func (s *Salesforce) Watch(ctx context.Context, token string, fn func(Batch) err
 			}
 			batch := Batch{Token: msg.GetResumeToken(), Lost: salesforceLost(msg.GetLost())}
 			for _, c := range msg.GetChanges() {
-				batch.Changes = append(batch.Changes, s.change(c))
+				if c, ok := s.change(c); ok {
+					batch.Changes = append(batch.Changes, c)
+				}
 			}
 			return batch, nil
 		}, nil
@@ -101,7 +103,8 @@ func salesforceLost(in []*salesforcev1.LostRange) (out []Lost) {
 	return out
 }
 
-func (s *Salesforce) change(m *salesforcev1.Change) Change {
+// change reads a change; false when it carries nothing: a change without its record is no deletion unless it says so.
+func (s *Salesforce) change(m *salesforcev1.Change) (Change, bool) {
 	c := Change{
 		ID: m.GetId(), Ref: golden.Ref{System: s.name, RecordID: m.GetRecordId()},
 		OwnWrite: m.GetOwnWrite(), CommitTime: timeOf(m.GetCommitTime()),
@@ -114,7 +117,7 @@ func (s *Salesforce) change(m *salesforcev1.Change) Change {
 		c.Ref.Object = golden.Contact
 	}
 	if c.Overflow {
-		return c
+		return c, true
 	}
 	var rec *Record
 	switch {
@@ -123,16 +126,20 @@ func (s *Salesforce) change(m *salesforcev1.Change) Change {
 	case m.GetContact() != nil:
 		rec = s.contact(m.GetContact())
 	}
-	if rec == nil || rec.Deleted || m.GetKind() == salesforcev1.ChangeKind_CHANGE_KIND_DELETED {
+	told := m.GetKind() == salesforcev1.ChangeKind_CHANGE_KIND_DELETED
+	if rec == nil && !told {
+		return Change{}, false
+	}
+	if told || rec.Deleted {
 		// The CRM's versions are milliseconds of its clock, so the time of the deletion is its version.
 		c.Deleted, c.Version = true, c.CommitTime.UnixMilli()
 		if rec != nil && rec.Version > c.Version {
 			c.Version = rec.Version
 		}
-		return c
+		return c, true
 	}
 	c.Record, c.Version = rec, rec.Version
-	return c
+	return c, true
 }
 
 // List implements System.

@@ -295,7 +295,8 @@ func TestSalesforceChanges(t *testing.T) {
 	c, sys := newCRM(t)
 	c.changes = []*salesforcev1.Change{
 		{Id: "1", Kind: salesforcev1.ChangeKind_CHANGE_KIND_UNDELETED, Object: salesforcev1.Object_OBJECT_CONTACT, RecordId: "003", OwnWrite: true, Contact: &salesforcev1.Contact{Id: "003", AccountId: "001", LastName: " Lang ", Version: 7}},
-		{Id: "2", Kind: salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "001", CommitTime: someTime()},
+		{Id: "0", Kind: salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "009", CommitTime: someTime()},
+		{Id: "2", Kind: salesforcev1.ChangeKind_CHANGE_KIND_DELETED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "001", CommitTime: someTime()},
 		{Id: "3", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW, Object: salesforcev1.Object_OBJECT_ACCOUNT},
 		{Id: "4", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW},
 	}
@@ -325,7 +326,14 @@ func TestSalesforceChanges(t *testing.T) {
 		require.True(t, got[0].OwnWrite)
 		require.Equal(t, int64(7), got[0].Version)
 	})
-	t.Run("a record that is no longer there is deleted whatever the change says", func(t *testing.T) {
+	t.Run("a change without its record is no deletion unless it says so", func(t *testing.T) {
+		t.Parallel()
+		require.Len(t, got, 4)
+		for _, c := range got {
+			require.NotEqual(t, "009", c.Ref.RecordID)
+		}
+	})
+	t.Run("a deletion has the version of its time", func(t *testing.T) {
 		t.Parallel()
 		require.True(t, got[1].Deleted)
 		require.Nil(t, got[1].Record)
