@@ -59,7 +59,9 @@ type Header struct {
 var _ Effect[Request, Response] = Header{}
 
 // Do implements Effect. Errors: Precondition with KEY_REUSED or KEY_EXPIRED, Conflict (another attempt is at work still),
-// Unavailable (nothing happened), Uncertain (ask again with the same key), or what the target refused the request for.
+// Unavailable (nothing happened), Uncertain (ask again with the same key), or what the target refused the request for. A
+// refusal speaks for its own try: after one whose answer was lost it is Uncertain, unless the target says that it repeats
+// the kept answer.
 func (h Header) Do(ctx context.Context, key string, req Request) (Response, error) {
 	now := time.Now
 	if h.Now != nil {
@@ -75,7 +77,7 @@ func (h Header) Do(ctx context.Context, key string, req Request) (Response, erro
 	extra := h.Dialect.header(key, req.FirstSent)
 	var (
 		out  Response
-		sent bool // a request may have arrived, and nothing definite came back since
+		sent bool // a try may have had its effect; no later refusal takes that back
 	)
 	err := retry.Do(ctx, h.Retry, func(ctx context.Context) error {
 		if now().Sub(req.FirstSent) > h.Dialect.Window-margin {
@@ -95,7 +97,7 @@ func (h Header) Do(ctx context.Context, key string, req Request) (Response, erro
 	switch {
 	case err == nil:
 		return out, nil
-	case sent && fault.Retryable(err):
+	case sent && !fault.Is(err, fault.Uncertain):
 		return Response{}, fault.Wrap(fault.Uncertain, fault.ReasonOutcomeUncertain, err, "the target may have done it; ask again with the same key")
 	default:
 		return Response{}, err
@@ -113,7 +115,6 @@ func (h Header) judge(r *Response, sent *bool) error {
 		*sent = true
 		return fault.New(fault.Conflict, ReasonInProgress, "an attempt with this key is at work at the target").WithRetryAfter(retryAfter(r.Header))
 	case mismatched:
-		*sent = false
 		return reused()
 	case tooOld:
 		return expired(h.Dialect.Window)
@@ -122,14 +123,15 @@ func (h Header) judge(r *Response, sent *bool) error {
 	case frozen:
 		return fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "the target failed and will answer so for ever: look the effect up")
 	case ignored:
-		*sent = false
 		return fault.New(fault.Internal, ReasonNotSupported, "the target did the request and did not look at the key: it must not be called so")
 	case unclear:
 		*sent = true
 		return fault.New(fault.Unavailable, "", "the target failed").WithRetryAfter(retryAfter(r.Header))
 	case rejected:
 	}
-	*sent = false
+	if r.Header.Get("Idempotent-Replayed") == "true" {
+		*sent = false // it is what the target kept of the try whose answer was lost
+	}
 	return refused(*r)
 }
 

@@ -3,6 +3,7 @@ package target_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -340,3 +341,36 @@ func TestUpsert_TheLoserOfTheRaceChangesWhatTheWinnerMade(t *testing.T) {
 	require.NoError(t, <-done)
 	require.Equal(t, 1, p.effects())
 }
+
+func TestHeader_ARefusalDoesNotTakeBackATryWhoseAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status   int
+		replayed string
+		want     fault.Kind
+	}{
+		"the credentials ended meanwhile":            {http.StatusUnauthorized, "", fault.Uncertain},
+		"the permission was withdrawn":               {http.StatusForbidden, "", fault.Uncertain},
+		"the path is gone":                           {http.StatusNotFound, "", fault.Uncertain},
+		"the key is said to be another request's":    {http.StatusUnprocessableEntity, "", fault.Uncertain},
+		"a refusal that the target kept is definite": {http.StatusForbidden, "true", fault.Forbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tries := 0
+			h := target.Header{Dialect: target.IETF(time.Hour), Retry: quick, Client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+				if tries++; tries == 1 {
+					return nil, io.ErrUnexpectedEOF // executed, and not heard
+				}
+				return &http.Response{StatusCode: c.status, Header: http.Header{"Idempotent-Replayed": {c.replayed}}, Body: http.NoBody}, nil
+			})}}
+			_, err := h.Do(t.Context(), key("a"), target.Request{Method: http.MethodPost, URL: "http://target/orders"})
+			require.True(t, fault.Is(err, c.want), "%v", err)
+			require.Equal(t, 2, tries)
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
