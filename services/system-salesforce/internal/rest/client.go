@@ -189,15 +189,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // attempt sends the request once, or twice when the session had ended: a refused session proves that nothing happened.
 func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (t *trouble) {
-	if err := c.guard.admit(); err != nil {
-		return &trouble{err: err}
-	}
-	end, err := c.o.Budget.Begin(ctx)
+	end, settle, err := c.begin(ctx)
 	if err != nil {
-		c.guard.settle(nil)
 		return &trouble{err: asFault(err)}
 	}
-	defer func() { c.guard.settle(t) }()
+	defer func() { settle(t) }()
 	var told CallOutcome
 	defer func() { end(told) }()
 	session, err := c.o.Sessions.Session(ctx)
@@ -215,6 +211,23 @@ func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (
 		t.err = fault.New(fault.Unavailable, auth.ReasonSessionRefused, "Salesforce refuses the session it has just issued").WithRetryAfter(time.Second)
 	}
 	return t
+}
+
+// begin asks for leave to make a call. The circuit is asked last: a call that the budget refuses tells it nothing. Both functions
+// must be called: end when the slot of the call is free, settle when it is known how the call went.
+func (c *Client) begin(ctx context.Context) (end func(CallOutcome), settle func(*trouble), err error) {
+	if held := c.guard.held(); held != nil {
+		return nil, nil, held // at once, without waiting for a slot
+	}
+	if end, err = c.o.Budget.Begin(ctx); err != nil {
+		return nil, nil, err
+	}
+	if refused := c.guard.admit(); refused != nil {
+		end(CallOutcome{})
+		return nil, nil, refused
+	}
+	start := time.Now()
+	return end, func(t *trouble) { c.guard.settle(t, time.Since(start)) }, nil
 }
 
 func asFault(err error) *fault.Error {

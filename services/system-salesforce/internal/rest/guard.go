@@ -24,6 +24,8 @@ const (
 
 	circuitWindow = 20 // calls that are looked at
 	circuitPeriod = 10 * time.Second
+	// circuitPatience is how long the org must have had for its answer before a missing one is held against it.
+	circuitPatience = 10 * time.Second
 )
 
 // guard keeps a failing org from being hammered: by repetitions, which a budget bounds, and by calls that will fail anyway, which
@@ -60,7 +62,15 @@ func newGuard(o Options) *guard {
 	return g
 }
 
-// admit refuses a call while the circuit is open. Every admitted call must be settled.
+// held refuses a call while the circuit is open, without asking to be admitted.
+func (g *guard) held() *fault.Error {
+	if wait := g.circuit.RemainingDelay(); wait > 0 {
+		return errHeld(wait)
+	}
+	return nil
+}
+
+// admit refuses a call while the circuit is open, or half open and trying another one. Every admitted call must be settled.
 func (g *guard) admit() *fault.Error {
 	if g.circuit.TryAcquirePermit() {
 		return nil
@@ -69,26 +79,41 @@ func (g *guard) admit() *fault.Error {
 	if wait <= 0 {
 		wait = time.Second
 	}
+	return errHeld(wait)
+}
+
+func errHeld(wait time.Duration) *fault.Error {
 	return fault.New(fault.Unavailable, ReasonCircuitOpen, "calls to Salesforce are held back because most of the last ones failed").WithRetryAfter(wait)
 }
 
-// settle tells how an admitted call went. Only an org that does not answer, or answers that it cannot serve, counts as failing;
-// refusals prove that it works.
-func (g *guard) settle(t *trouble) {
+// settle tells how an admitted call went that took so long. Only an org that does not answer, or answers that it cannot serve,
+// counts as failing; refusals prove that it works. A caller that went away, or did not give it time to answer, says nothing.
+func (g *guard) settle(t *trouble, took time.Duration) {
 	switch {
-	case t == nil || !t.failing():
+	case t == nil:
 		g.circuit.RecordSuccess()
-	case fault.Is(t.err, fault.Canceled) && !g.circuit.IsHalfOpen():
-		g.circuit.RecordSuccess() // the caller went away; that says nothing
+	case fault.Is(t.err, fault.Canceled), fault.Is(t.err, fault.Timeout) && t.err.Reason == fault.ReasonTimeout && took < circuitPatience:
+		g.forget()
+	case !t.failing():
+		g.circuit.RecordSuccess()
 	default:
 		g.circuit.RecordFailure()
+	}
+}
+
+// forget settles a call that says nothing. The breaker has no such word: while it is closed a permit costs nothing, and half open
+// it is made half open anew, so that the next call may find out.
+func (g *guard) forget() {
+	if g.circuit.IsHalfOpen() {
+		g.circuit.Open()
+		g.circuit.HalfOpen()
 	}
 }
 
 // failing reports whether the failure says that the org does not work.
 func (t *trouble) failing() bool {
 	switch t.err.Reason {
-	case auth.ReasonUnreachable, ReasonUnavailable, fault.ReasonTimeout, fault.ReasonCanceled:
+	case auth.ReasonUnreachable, ReasonUnavailable, fault.ReasonTimeout:
 		return true
 	}
 	return false

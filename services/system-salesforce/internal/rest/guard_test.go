@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -75,10 +76,10 @@ func TestCircuit(t *testing.T) {
 		refused := &trouble{err: fault.New(fault.Invalid, ReasonRequired, "")}
 		for range 200 {
 			require.Nil(t, g.admit())
-			g.settle(refused)
+			g.settle(refused, time.Second)
 		}
 		require.Nil(t, g.admit(), "refusals prove that the org works")
-		g.settle(nil)
+		g.settle(nil, time.Second)
 		for range 4000 {
 			if err := g.admit(); err != nil {
 				require.Equal(t, ReasonCircuitOpen, err.Reason)
@@ -86,20 +87,96 @@ func TestCircuit(t *testing.T) {
 				require.Positive(t, err.RetryAfter)
 				break
 			}
-			g.settle(broken)
+			g.settle(broken, time.Second)
 		}
 		require.NotNil(t, g.admit(), "most of the last calls failed")
 		time.Sleep(6 * time.Second)
 		require.Nil(t, g.admit(), "one call finds out")
-		g.settle(broken)
+		g.settle(broken, time.Second)
 		require.NotNil(t, g.admit())
 		time.Sleep(6 * time.Second)
 		require.Nil(t, g.admit())
-		g.settle(nil)
+		g.settle(nil, time.Second)
 		for range 10 {
 			require.Nil(t, g.admit(), "it works again")
-			g.settle(nil)
+			g.settle(nil, time.Second)
 		}
+	})
+}
+
+// openCircuit makes most calls fail, and waits until the next one may find out whether the org is back.
+func openCircuit(t *testing.T, g *guard) {
+	t.Helper()
+	for range circuitWindow {
+		require.Nil(t, g.admit())
+		g.settle(&trouble{err: fault.New(fault.Unavailable, auth.ReasonUnreachable, "")}, time.Second)
+	}
+	require.True(t, g.circuit.IsOpen())
+	require.NotNil(t, g.held())
+	time.Sleep(6 * time.Second)
+}
+
+// poor is a budget that has nothing left.
+type poor struct{ Budget }
+
+func (poor) Begin(context.Context) (func(CallOutcome), error) {
+	return nil, fault.New(fault.Exhausted, "API_BUDGET_EXHAUSTED", "")
+}
+
+func TestCircuitIgnoresWhatSaysNothing(t *testing.T) {
+	t.Parallel()
+	hurried := &trouble{err: fault.New(fault.Timeout, fault.ReasonTimeout, "")}
+	gone := &trouble{err: fault.New(fault.Canceled, fault.ReasonCanceled, "")}
+	t.Run("a call that the budget refuses neither closes the circuit nor counts", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c := New(Options{Budget: poor{}})
+			refuse := func() {
+				_, err := c.Describe(t.Context(), "Account")
+				require.Equal(t, "API_BUDGET_EXHAUSTED", fault.ReasonOf(err))
+				_, err = c.Exchange(t.Context(), Exchange{Method: "GET", Path: "limits"})
+				require.Equal(t, "API_BUDGET_EXHAUSTED", fault.ReasonOf(err))
+			}
+			refuse()
+			require.Zero(t, c.guard.circuit.Metrics().Executions())
+			openCircuit(t, c.guard)
+			refuse()
+			require.False(t, c.guard.circuit.IsClosed(), "nothing was sent that could have shown that the org is back")
+			require.Nil(t, c.guard.admit(), "the call that finds out is still to come")
+		})
+	})
+	t.Run("a caller's short deadline or departure is not held against the org, nor for it", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			g := newGuard(Options{Meter: noopMeter(), CircuitPause: 5 * time.Second})
+			for range 10 * circuitWindow {
+				require.Nil(t, g.admit())
+				g.settle(hurried, time.Second)
+				require.Nil(t, g.admit())
+				g.settle(gone, time.Minute)
+			}
+			require.Zero(t, g.circuit.Metrics().Executions())
+			openCircuit(t, g)
+			for _, said := range []*trouble{hurried, gone} {
+				require.Nil(t, g.admit())
+				require.NotNil(t, g.admit(), "one call at a time")
+				g.settle(said, time.Second)
+				require.True(t, g.circuit.IsHalfOpen())
+			}
+			require.Nil(t, g.admit(), "the next call may find out")
+			g.settle(nil, time.Second)
+			require.True(t, g.circuit.IsClosed())
+		})
+	})
+	t.Run("an org that had time and did not answer is failing", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			g := newGuard(Options{Meter: noopMeter(), CircuitPause: 5 * time.Second})
+			for range circuitWindow {
+				g.settle(hurried, circuitPatience)
+			}
+			require.NotNil(t, g.admit())
+		})
 	})
 }
 

@@ -42,17 +42,13 @@ type Exchange struct {
 // Errors are classified as those of every other call, and Uncertain when a write got no complete answer. Errors of reading the
 // body are those of the connection.
 func (c *Client) Exchange(ctx context.Context, x Exchange) (*http.Response, error) {
-	if err := c.guard.admit(); err != nil {
-		return nil, err
-	}
-	end, err := c.o.Budget.Begin(ctx)
+	end, settle, err := c.begin(ctx)
 	if err != nil {
-		c.guard.settle(nil)
 		return nil, err
 	}
 	var told CallOutcome
 	resp, t := c.exchange(ctx, x, &told)
-	c.guard.settle(t)
+	settle(t)
 	if t != nil {
 		told.failed(t)
 		end(told)
