@@ -86,9 +86,11 @@ type Salesforce struct {
 	DescribeTTL time.Duration `conf:"describe_ttl" help:"how long descriptions of objects are remembered"`
 	// BulkFrom is the number of records of one stream from which they are written by a job of the Bulk API.
 	BulkFrom int `conf:"bulk_from" help:"records of one stream from which a bulk job is run"`
-	// BulkDir is the folder where bulk loads are kept while they run; empty means a temporary one, which ends with the process: a load
-	// that a crash interrupts is then sent again instead of gone on with.
-	BulkDir string `conf:"bulk_dir" help:"folder of running bulk loads; empty means a temporary one"`
+	// BulkDir is the folder where bulk loads are kept while they run, for this process alone. Empty means one beside the SQLite
+	// database of the service or, with another database, one of this org and client in the machine's temporary folder.
+	BulkDir string `conf:"bulk_dir" help:"folder of running bulk loads, of this process alone; empty means one beside the SQLite database, else a temporary one"`
+	// BulkPatience is how long one step of a bulk load waits for Salesforce or for the allowance, within the caller's time limit.
+	BulkPatience time.Duration `conf:"bulk_patience" help:"how long a step of a bulk load waits for Salesforce or the allowance"`
 	// Watchdog is how long a change stream may be silent before it is opened again. Salesforce sends something every minute.
 	Watchdog time.Duration `conf:"watchdog" help:"longest silence of a change stream"`
 }
@@ -103,7 +105,7 @@ func DefaultConfig() Config {
 		Salesforce: Salesforce{
 			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
 			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
-			DescribeTTL: 30 * time.Minute, BulkFrom: 2000, Watchdog: 100 * time.Second,
+			DescribeTTL: 30 * time.Minute, BulkFrom: 2000, BulkPatience: time.Hour, Watchdog: 100 * time.Second,
 		},
 	}
 }
@@ -151,6 +153,7 @@ func (c Config) Validate() error {
 	problem(s.CircuitPause <= 0, "circuit_pause: must be positive")
 	problem(s.DescribeTTL <= 0, "describe_ttl: must be positive")
 	problem(s.BulkFrom < 1, "bulk_from: must be positive")
+	problem(s.BulkPatience <= 0, "bulk_patience: must be positive")
 	problem(s.Watchdog <= 0, "watchdog: must be positive")
 	return errors.Join(errs...)
 }

@@ -31,6 +31,8 @@ type gate struct {
 	describe func(ctx context.Context, object string) (*mapping.Schema, error)
 	forget   func(object string)
 	mapping  *mapping.Mapping
+	// settle ends what an earlier process left running in the org and might write old values; nil if there is nothing to do.
+	settle   func(ctx context.Context) error
 	log      *slog.Logger
 	backoff  retry.Backoff
 	mismatch retry.Backoff // a person is not that fast, and each look costs calls
@@ -67,6 +69,9 @@ func (g *gate) run(ctx context.Context) error {
 	mismatches := 0
 	for attempt := 1; ; attempt++ {
 		err := g.check(ctx)
+		if err == nil && g.settle != nil {
+			err = g.settle(ctx)
+		}
 		if err == nil {
 			g.set(nil)
 			g.log.Info("salesforce reached and mapping checked")

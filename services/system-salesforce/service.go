@@ -97,6 +97,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer done()
+	g.settle = jobs.EndLeftovers
 	answers, err := keystore.Open(ctx, database, []byte(cfg.Store.KeySecret.Reveal()))
 	if err != nil {
 		return err

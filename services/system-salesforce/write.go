@@ -24,7 +24,7 @@ func newWriter(cfg Salesforce, crm *rest.Client, tel *telemetry.Telemetry) (w *w
 			}
 		}
 	}
-	jobs, err = bulk.New(bulk.Options{API: crm, Dir: dir, Compress: true, Meter: tel.Meter, Log: tel.Log})
+	jobs, err = bulk.New(bulk.Options{API: crm, Dir: dir, Compress: true, Patience: cfg.BulkPatience, Meter: tel.Meter, Log: tel.Log})
 	if err != nil {
 		done()
 		return nil, nil, nil, err

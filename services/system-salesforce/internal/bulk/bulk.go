@@ -1,10 +1,10 @@
-// Package bulk moves many records at once through the Bulk API 2.0: loads that are upserts by external id, and queries whose
-// results are too large for pages of REST.
+// Package bulk moves many records at once through the Bulk API 2.0, by loads that are upserts by external id.
 //
 // The problem: a load is a conversation of many steps with a server that works on its own, answers out of order, fails single
 // rows, never reaches others, and may lose any answer; meanwhile the process may die. The invariants: every row of a load ends
 // with exactly one outcome, and the ledger proves it; a row is found in the results by its business key, never by its place;
-// what has not certainly been handed over is aborted before it is handed over again; memory does not grow with the number of
+// what has not certainly been handed over is aborted before it is handed over again; a job whose load ended early is aborted, so
+// that it cannot write old values over newer ones; memory does not grow with the number of
 // rows. A load is kept in a folder, rows first, then each step before the next one: a process that comes after a crash goes on
 // with the same jobs.
 //
@@ -19,8 +19,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +43,7 @@ const (
 	defaultJobs     = 2
 	defaultRounds   = 5
 	defaultPatience = time.Hour
+	defaultEnding   = 20 * time.Second
 	defaultSpool    = 16 << 30
 	maxTries        = 5
 )
@@ -69,6 +68,8 @@ type Options struct {
 	Rounds int
 	// Patience is how long one step is tried while Salesforce is unavailable or the allowance is used up; 0 means an hour.
 	Patience time.Duration
+	// Ending is how long the jobs of an unnamed load that ends early are waited for, once they are aborted; 0 means 20 s.
+	Ending time.Duration
 	// MaxSpool bounds the bytes that one load may keep in Dir, before sorting; 0 means 16 GiB.
 	MaxSpool int64
 	// Compress uploads with gzip.
@@ -97,6 +98,9 @@ func (o Options) withDefaults() Options {
 	if o.Patience <= 0 {
 		o.Patience = defaultPatience
 	}
+	if o.Ending <= 0 {
+		o.Ending = defaultEnding
+	}
 	if o.MaxSpool <= 0 {
 		o.MaxSpool = defaultSpool
 	}
@@ -116,7 +120,7 @@ func orDefault(n, def int) int {
 	return n
 }
 
-// Client loads and queries. Create it with New; it is safe for concurrent use.
+// Client loads. Create it with New; it is safe for concurrent use.
 type Client struct {
 	o     Options
 	meter *meter
@@ -128,7 +132,8 @@ type Client struct {
 	running map[string]*load // by folder
 }
 
-// New returns a client and drops what loads without an identity left behind in Dir. It makes no call.
+// New returns a client and drops the rows that loads without an identity left behind in Dir; EndLeftovers ends their jobs. It makes
+// no call. Dir must be of this process alone: see Claim.
 func New(o Options) (*Client, error) {
 	if o.API == nil || o.Dir == "" {
 		return nil, errors.New("bulk: API and Dir are required")
@@ -141,18 +146,17 @@ func New(o Options) (*Client, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of bulk loads: %w", err)
 	}
-	entries, err := os.ReadDir(o.Dir)
+	c := &Client{o: o, meter: m, running: map[string]*load{}}
+	dirs, err := c.leftovers()
 	if err != nil {
-		return nil, fmt.Errorf("read the folder of bulk loads: %w", err)
+		return nil, err
 	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), anonymous) {
-			if err := os.RemoveAll(filepath.Join(o.Dir, e.Name())); err != nil {
-				return nil, fmt.Errorf("drop a load without an identity: %w", err)
-			}
+	for _, dir := range dirs {
+		if err := shed(dir); err != nil {
+			return nil, err
 		}
 	}
-	return &Client{o: o, meter: m, running: map[string]*load{}}, nil
+	return c, nil
 }
 
 // LineEnding is how the lines of a file end; the zero value is LF.

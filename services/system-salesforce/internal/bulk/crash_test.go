@@ -2,9 +2,10 @@ package bulk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -46,12 +47,11 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 		}
 		o.wire.set(nil, nil)
 		c = o.client(dir, twoJobs, one)
-		left, err := c.Unfinished()
+		left, err := read(c.folder("the load"))
 		require.NoError(t, err)
 		next := leads(parcel)
 		got = outcomes{} // who heard them died as well
-		if len(left) > 0 {
-			require.Equal(t, []string{"the load"}, left)
+		if left != nil {
 			next = nil // what is kept is enough
 		}
 		sum, err := c.Upsert(t.Context(), Spec{Load: "the load", Object: "Lead", ExternalID: "Selfsame_Id__c", Columns: leadColumns}, next, got.sink)
@@ -64,9 +64,9 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 		require.Equal(t, int64(parcel), sum.Created, "all rows were made by jobs of this load, none was loaded twice")
 		require.Equal(t, parcel, o.processed(), "no row was processed twice")
 		require.Equal(t, parcel, o.live("Lead"))
-		left, err = c.Unfinished()
+		left, err = read(c.folder("the load"))
 		require.NoError(t, err)
-		require.Empty(t, left)
+		require.Nil(t, left)
 		return true
 	}
 	for n := 1; n <= 12; n += stride() {
@@ -121,14 +121,14 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 	require.Greater(t, died*4, tried*3, "most steps are written down")
 }
 
-func TestAbort(t *testing.T) {
+func TestAJobIsAbortedFromOutside(t *testing.T) {
 	t.Parallel()
 	t.Run("what was processed is reported, the rest is not processed and not sent again", func(t *testing.T) {
 		t.Parallel()
 		o := setup(t)
 		o.bulk(`{"hold":"processing","hold_after":400}`)
 		var got outcomes
-		c := o.client(t.TempDir(), func(opt *Options) { opt.PartRows, opt.Jobs = 1000, 1 })
+		c := o.client(t.TempDir())
 		type end struct {
 			sum Ledger
 			err error
@@ -141,39 +141,14 @@ func TestAbort(t *testing.T) {
 		require.Eventually(t, func() bool { return o.processed() == 400 }, 20*time.Second, 5*time.Millisecond)
 		_, err := c.Upsert(t.Context(), leadSpec("x"), leads(1), got.sink)
 		require.Equal(t, ReasonRunning, fault.ReasonOf(err))
-		require.NoError(t, c.Abort(t.Context(), "x"))
+		o.do("PATCH", "/services/data/v66.0/jobs/ingest/"+o.jobs()[0]["id"].(string), `{"state":"Aborted"}`)
 		e := <-ended
 		require.NoError(t, e.err)
 		require.Equal(t, Ledger{Rows: 1500, Created: 400, NotProcessed: 1100, Jobs: 1, Rounds: 1}, e.sum)
 		require.Len(t, got.by, 1500)
 		require.Equal(t, 400, o.live("Lead"))
-		jobs := o.jobs()
-		require.Len(t, jobs, 1)
-		require.Equal(t, "Aborted", jobs[0]["state"])
-		require.Equal(t, ReasonUnknown, fault.ReasonOf(c.Abort(t.Context(), "x")))
-	})
-	t.Run("a load that a dead process left behind can be aborted", func(t *testing.T) {
-		t.Parallel()
-		o := setup(t)
-		o.bulk(`{"hold":"processing","hold_after":200}`)
-		dir := t.TempDir()
-		ctx, cancel := context.WithCancel(t.Context())
-		first := o.client(dir)
-		ended := make(chan error, 1)
-		var got outcomes
-		go func() {
-			_, err := first.Upsert(ctx, leadSpec("x"), leads(600), got.sink)
-			ended <- err
-		}()
-		require.Eventually(t, func() bool { return o.processed() == 200 }, 20*time.Second, 5*time.Millisecond)
-		cancel()
-		require.Error(t, <-ended)
-		c := o.client(dir)
-		require.NoError(t, c.Abort(t.Context(), "x"))
-		sum, err := c.Upsert(t.Context(), Spec{Load: "x"}, nil, got.sink)
-		require.NoError(t, err)
-		require.Equal(t, Ledger{Rows: 600, Created: 200, NotProcessed: 400, Jobs: 1, Rounds: 1}, sum)
-		require.Equal(t, ReasonJobAborted, got.one(t, leadKey(599)).Refusal.Reason)
+		require.Len(t, o.jobs(), 1)
+		require.Equal(t, ReasonJobAborted, got.one(t, leadKey(1499)).Refusal.Reason)
 	})
 	t.Run("a job that somebody else aborts stays aborted", func(t *testing.T) {
 		t.Parallel()
@@ -252,10 +227,12 @@ func TestAFolderOfAnotherProcess(t *testing.T) {
 	// While its rows are read a load has no journal; then there is nothing to go on with.
 	_, err = c.Upsert(t.Context(), leadSpec("half"), func() (Row, error) { return Row{}, errEnd }, func(Outcome) error { return nil })
 	require.ErrorIs(t, err, errEnd)
-	left, err := o.client(dir).Unfinished()
+	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	require.Equal(t, []string{"named"}, left)
-	require.Error(t, errors.Join(func() error { _, err := New(Options{}); return err }()))
+	require.Len(t, entries, 1)
+	require.Equal(t, c.folder("named"), filepath.Join(dir, entries[0].Name()))
+	_, err = New(Options{})
+	require.Error(t, err)
 }
 
 func TestAProcessThatGoesOnReportsEverything(t *testing.T) {
@@ -322,7 +299,7 @@ func TestLeftovers(t *testing.T) {
 	n, err = c.drop(forgotten)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	left, err := c.Unfinished()
+	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	require.Empty(t, left)
+	require.Empty(t, entries)
 }

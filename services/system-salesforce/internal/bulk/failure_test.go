@@ -112,7 +112,7 @@ func TestAnAbsentServiceIsWaitedFor(t *testing.T) {
 			return nil
 		}, nil)
 		var got outcomes
-		sum, err := o.client(t.TempDir(), func(opt *Options) { opt.Patience = 20 * time.Millisecond }).Upsert(t.Context(), leadSpec(""), leads(20), got.sink)
+		sum, err := o.client(t.TempDir(), func(opt *Options) { opt.Patience, opt.Ending = 20*time.Millisecond, 50*time.Millisecond }).Upsert(t.Context(), leadSpec(""), leads(20), got.sink)
 		require.Error(t, err)
 		require.Zero(t, got.each(t, 20, Uncertain))
 		require.Equal(t, Ledger{Rows: 20, Uncertain: 20, Jobs: 1, Rounds: 1}, sum)

@@ -9,8 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 )
@@ -57,9 +55,8 @@ type journal struct {
 	Spec    Spec     `json:"spec"`
 	Columns []string `json:"columns"`
 	// Count holds what was settled before anything was sent: the rows that were read, and those refused.
-	Count   Ledger  `json:"count"`
-	Aborted bool    `json:"aborted,omitempty"`
-	Parts   []*part `json:"parts"`
+	Count Ledger  `json:"count"`
+	Parts []*part `json:"parts"`
 }
 
 // all calls fn for every part, also those of later rounds.
@@ -151,30 +148,6 @@ func syncDir(dir string) error {
 		return err //nolint:wrapcheck // the caller says what it was doing
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// Unfinished returns the loads that a process left behind, and that Upsert goes on with.
-func (c *Client) Unfinished() ([]string, error) {
-	entries, err := os.ReadDir(c.o.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("read the folder of bulk loads: %w", err)
-	}
-	var out []string
-	for _, e := range entries {
-		dir := filepath.Join(c.o.Dir, e.Name())
-		if !strings.HasPrefix(e.Name(), named) || c.isRunning(dir) {
-			continue
-		}
-		j, err := read(dir)
-		switch {
-		case err != nil:
-			return nil, err
-		case j != nil:
-			out = append(out, j.Spec.Load)
-		}
-	}
-	slices.Sort(out)
-	return out, nil
 }
 
 func (c *Client) isRunning(dir string) bool {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
 // Spec says what a load is. Object and ExternalID are required.
@@ -86,6 +87,8 @@ type load struct {
 	// stop is closed when the load is to end without sending more.
 	stop    chan struct{}
 	stopped atomic.Bool
+	// early is what is said of rows that were not processed because the load ended early; nil while it has not.
+	early *rest.Refusal
 
 	emitting sync.Mutex
 	// settling lets one part at a time read its results: outcomes are reported one by one anyway, and a tally takes memory.
@@ -103,8 +106,9 @@ type load struct {
 // With the name of a load that a process left unfinished, Upsert goes on with that and does not call next. sink then gets the
 // outcomes of all rows, also those that the earlier process had reported.
 //
-// An error means that the load is not finished. If it has a name, the next call goes on with it; if not, every row that was read
-// has got an outcome, unless reading or sink failed, and the ledger balances. The errors are those of package rest, Invalid for a
+// An error means that the load is not finished. If it has a name, the next call goes on with it; if not, its jobs are aborted and
+// waited for, and every row that was read has got an outcome, unless reading or sink failed. For that a load without a name ends a
+// little before ctx does. The errors are those of package rest, Invalid for a
 // specification that makes no sense, Exhausted for more rows than may be kept, and Conflict for a load that is running.
 func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), sink func(Outcome) error) (Ledger, error) {
 	l, err := c.open(s, next != nil)
@@ -123,16 +127,23 @@ func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), s
 			return l.j.ledger(), err
 		}
 	}
-	err = l.run(ctx)
+	err = l.work(ctx)
+	ended := true
 	if err != nil && !l.named() {
-		err = errors.Join(err, l.abandon(err))
+		var more error
+		ended, more = l.abandon(ctx, err)
+		err = errors.Join(err, more)
 	}
 	sum := l.j.ledger()
 	c.meter.settled(ctx, l.spec.Object, sum)
 	if err != nil && l.named() {
 		return sum, err
 	}
-	if err := errors.Join(err, os.RemoveAll(l.dir)); err != nil {
+	remove := os.RemoveAll
+	if !ended {
+		remove = shed // Tend ends the jobs
+	}
+	if err := errors.Join(err, remove(l.dir)); err != nil {
 		return sum, err
 	}
 	if !sum.Balanced() {
@@ -146,16 +157,17 @@ func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), s
 // open takes hold of a load and reads what is known of it.
 func (c *Client) open(s Spec, fresh bool) (*load, error) {
 	l := &load{client: c, stop: make(chan struct{})}
+	c.mu.Lock()
 	if s.Load == "" {
-		dir, err := os.MkdirTemp(c.o.Dir, anonymous)
+		dir, err := os.MkdirTemp(c.o.Dir, anonymous) // with the lock held, so that it is not taken for a leftover
 		if err != nil {
+			c.mu.Unlock()
 			return nil, fmt.Errorf("make a folder for a load: %w", err)
 		}
 		l.dir = dir
 	} else {
 		l.dir = c.folder(s.Load)
 	}
-	c.mu.Lock()
 	busy := c.running[l.dir] != nil
 	if !busy {
 		c.running[l.dir] = l
@@ -182,9 +194,6 @@ func (l *load) find(s Spec, fresh bool) error {
 		l.mu.Lock()
 		l.j, l.spec, l.resumed = j, j.Spec, true
 		l.mu.Unlock()
-		if j.Aborted {
-			l.halt()
-		}
 		return nil
 	}
 	if !fresh {
@@ -231,7 +240,6 @@ func (l *load) emit(t *told, o Outcome) error {
 func (l *load) save(j *journal) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	j.Aborted = l.stopped.Load()
 	l.j = j
 	return l.write()
 }
@@ -250,7 +258,7 @@ func (l *load) named() bool { return l.spec.Load != "" }
 // write keeps the journal. The lock is held.
 func (l *load) write() error {
 	if !l.named() {
-		return nil
+		return l.j.write(l.dir) // for its jobs: they must not outlive the process
 	}
 	if l.client.crash != nil {
 		if err := l.client.crash(); err != nil {
@@ -323,50 +331,4 @@ func (l *load) round(ctx context.Context, parts []*part) error {
 		}
 	}
 	return nil
-}
-
-// abandon gives every row of a load that will not be gone on with an outcome. Jobs that wait for their rows are aborted.
-func (l *load) abandon(cause error) error {
-	if _, ok := errors.AsType[sinkError](cause); ok {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), abandonTime)
-	defer cancel()
-	var errs []error
-	l.j.all(func(p *part) {
-		if p.Step == settled {
-			return
-		}
-		if p.Step == created || p.Step == uploaded {
-			// Best effort: the job holds rows that nobody will release, Sweep finds it later.
-			_ = l.client.change(ctx, ingestPath, p.Job, stateAborted)
-		}
-		errs = append(errs, l.abandonPart(p, cause))
-	})
-	return errors.Join(errs...)
-}
-
-// abandonTime is how long the jobs of a load that ends early are looked after.
-const abandonTime = 10 * time.Second
-
-func (l *load) abandonPart(p *part, cause error) error {
-	why := blame(cause)
-	err := l.lines(context.Background(), p, func(row int, r *reader) error {
-		o := Outcome{Key: string(r.values[0]), Index: unknownIndex, State: NotProcessed, Refusal: why, Round: p.Round}
-		seen := unseen
-		if p.tally != nil {
-			seen = p.tally.marks[row]
-		}
-		switch {
-		case seen == done:
-			return nil
-		case p.Step == closed && seen == unseen:
-			o.State = Uncertain
-			o.Refusal.Kind, o.Refusal.Reason, o.Refusal.Retryable = fault.Uncertain, fault.ReasonOutcomeUncertain, true
-		}
-		p.Count.count(o)
-		return l.emit(nil, o)
-	})
-	p.Step = settled
-	return err
 }

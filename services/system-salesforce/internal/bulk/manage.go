@@ -18,56 +18,6 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
-// Abort ends a load: what was not processed yet is not sent any more. If the load is running, its Upsert ends with the outcomes;
-// if a process left it behind, the next Upsert of its name does. NotFound if there is no such load.
-func (c *Client) Abort(ctx context.Context, name string) error {
-	dir := c.folder(name)
-	c.mu.Lock()
-	l := c.running[dir]
-	c.mu.Unlock()
-	if l != nil {
-		l.halt()
-		return l.abort(ctx)
-	}
-	l, err := c.open(Spec{Load: name}, false)
-	if err != nil {
-		return err
-	}
-	defer c.leave(l)
-	l.halt()
-	return l.abort(ctx)
-}
-
-// abort notes that the load is over and aborts its jobs.
-func (l *load) abort(ctx context.Context) error {
-	l.mu.Lock()
-	if l.j == nil { // its rows are still being read; begin sees that it is over
-		l.mu.Unlock()
-		return nil
-	}
-	l.j.Aborted = true
-	err := l.write()
-	var jobs []string
-	l.j.all(func(p *part) {
-		if p.Step != settled && p.Job != "" {
-			jobs = append(jobs, p.Job)
-		}
-	})
-	l.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, job := range jobs {
-		err := l.client.persist(ctx, func() error { return l.client.change(ctx, ingestPath, job, stateAborted) })
-		// A job that has ended cannot be aborted, and one that is gone need not be.
-		if err != nil && passing(ctx, err) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // Sweep aborts upsert jobs of the own user that have waited for their rows longer than olderThan and belong to no load that is
 // kept here: their making was answered, but the answer was lost. It returns how many. Other clients of the same user must not let
 // a job wait for so long.
@@ -159,6 +109,8 @@ func (c *Client) self(ctx context.Context) (string, error) {
 
 const (
 	tendEvery = 6 * time.Hour
+	// endEvery is how often jobs of loads that ended early are looked for that could not be ended at once.
+	endEvery = time.Minute
 	// orphaned is how long a job waits for its rows before it is taken for lost.
 	orphaned = 24 * time.Hour
 	// forgotten is how long a load may stand still: a day longer than Salesforce keeps its jobs.
@@ -171,10 +123,17 @@ func (c *Client) Tend(ctx context.Context) error {
 	ctx = priority.With(ctx, priority.Audit)
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
+	soon := time.NewTicker(endEvery)
+	defer soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-soon.C:
+			if err := c.EndLeftovers(ctx); err != nil && ctx.Err() == nil {
+				c.o.Log.LogAttrs(ctx, slog.LevelWarn, "jobs of ended bulk loads not ended yet", slog.String("reason", fault.ReasonOf(err)))
+			}
+			continue
 		case <-tick.C:
 		}
 		swept, err := c.Sweep(ctx, orphaned)

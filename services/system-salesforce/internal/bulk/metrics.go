@@ -13,7 +13,7 @@ import (
 const scope = "github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
 
 // meter shows loads as metrics.
-type meter struct{ rows, resent, jobs, waits, queried metric.Int64Counter }
+type meter struct{ rows, resent, jobs, waits metric.Int64Counter }
 
 func newMeter(p metric.MeterProvider) (*meter, error) {
 	if p == nil {
@@ -21,12 +21,11 @@ func newMeter(p metric.MeterProvider) (*meter, error) {
 	}
 	m := p.Meter(scope)
 	var out meter
-	var errs [5]error
+	var errs [4]error
 	out.rows, errs[0] = m.Int64Counter("selfsame.salesforce.bulk.rows", metric.WithDescription("rows of bulk loads by what became of them"))
 	out.resent, errs[1] = m.Int64Counter("selfsame.salesforce.bulk.resent", metric.WithDescription("rows of bulk loads that were sent once more, by reason"))
 	out.jobs, errs[2] = m.Int64Counter("selfsame.salesforce.bulk.jobs", metric.WithDescription("bulk jobs by their final state"))
 	out.waits, errs[3] = m.Int64Counter("selfsame.salesforce.bulk.waits", metric.WithDescription("times that a bulk step had to wait, by reason"))
-	out.queried, errs[4] = m.Int64Counter("selfsame.salesforce.bulk.queried", metric.WithDescription("rows read by bulk queries"))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("metrics of bulk loads: %w", err)
 	}

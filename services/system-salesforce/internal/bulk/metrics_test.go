@@ -26,8 +26,6 @@ func TestLoadsAreCounted(t *testing.T) {
 		}
 	}(), func(Outcome) error { return nil })
 	require.NoError(t, err)
-	_, err = c.Query(t.Context(), Query{SOQL: "SELECT Id FROM Lead"}, func([]string, [][]string) error { return nil })
-	require.NoError(t, err)
 
 	var all metricdata.ResourceMetrics
 	require.NoError(t, reader.Collect(t.Context(), &all))
@@ -47,6 +45,6 @@ func TestLoadsAreCounted(t *testing.T) {
 	}
 	require.Equal(t, map[string]int64{
 		"selfsame.salesforce.bulk.rows succeeded": 200, "selfsame.salesforce.bulk.rows failed": 1, "selfsame.salesforce.bulk.rows refused": 1,
-		"selfsame.salesforce.bulk.resent RECORD_LOCKED": 3, "selfsame.salesforce.bulk.jobs JobComplete": 2, "selfsame.salesforce.bulk.queried": 200,
+		"selfsame.salesforce.bulk.resent RECORD_LOCKED": 3, "selfsame.salesforce.bulk.jobs JobComplete": 2,
 	}, got)
 }

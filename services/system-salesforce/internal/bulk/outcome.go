@@ -138,7 +138,10 @@ func (l *Ledger) add(o Ledger) {
 
 // blame is what a failure says about rows that were to be sent.
 func blame(err error) rest.Refusal {
-	r := rest.Refusal{Kind: fault.KindOf(err), Reason: fault.ReasonOf(err), Text: "the job could not be run", Retryable: fault.Retryable(err)}
+	r := rest.Refusal{
+		Kind: fault.KindOf(err), Reason: fault.ReasonOf(err), Text: "the job could not be run", Retryable: fault.Retryable(err),
+		Class: rest.ClassOf(err), RetryAfter: fault.RetryAfter(err),
+	}
 	if fe, ok := fault.As(err); ok {
 		r.Text = fe.Message
 	}

@@ -47,6 +47,7 @@ const (
 	ReasonJobRefused     = "BULK_JOB_REFUSED"
 	ReasonJobFailed      = "BULK_JOB_FAILED"
 	ReasonJobLost        = "BULK_JOB_LOST"
+	ReasonJobRuns        = "BULK_JOB_RUNS"
 	ReasonNotProcessed   = "ROW_NOT_PROCESSED"
 	ReasonOutcomeMissing = "OUTCOME_NOT_REPORTED"
 	ReasonAllocation     = "BULK_ALLOCATION_EXHAUSTED"

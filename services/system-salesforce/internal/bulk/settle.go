@@ -58,6 +58,9 @@ func (l *load) collect(ctx context.Context, p *part) error {
 	switch j.State {
 	case stateAborted:
 		s.rest, s.last = verdict{refusal: jobAborted()}, true
+		if l.early != nil {
+			s.rest.refusal = *l.early
+		}
 	case stateFailed:
 		s.rest = judge(j.Message)
 		l.client.o.Log.LogAttrs(ctx, slog.LevelWarn, "bulk job failed", slog.String("job", j.ID), slog.String("reason", s.rest.refusal.Reason), slog.Int64("processed", j.Processed))

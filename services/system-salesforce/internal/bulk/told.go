@@ -136,3 +136,11 @@ func outcomeOf(v []string) (Outcome, error) {
 	}
 	return o, errors.Join(err1, err2, err3, err4, err5)
 }
+
+func texts(values [][]byte) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}

@@ -64,6 +64,8 @@ type Refusal struct {
 	Retryable bool
 	// Fields are the sObject fields to blame.
 	Fields []string
+	// RetryAfter is how long a caller should wait before it sends the same write again; 0 when nothing is known about that.
+	RetryAfter time.Duration
 
 	message string
 	wait    time.Duration

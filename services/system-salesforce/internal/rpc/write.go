@@ -95,6 +95,9 @@ func (s *Server) result(o *mapping.Object, out write.Outcome) *salesforcev1.Writ
 		e := &salesforcev1.RecordError{
 			Reason: r.Reason, Message: r.Text, Retryable: r.Retryable, Uncertain: r.Class == rest.Unknown, Class: errorClass(r.Class),
 		}
+		if r.RetryAfter > 0 {
+			e.RetryAfter = durationpb.New(r.RetryAfter)
+		}
 		if names := o.Names(r.Fields); len(names) > 0 {
 			e.Field = names[0]
 		}
@@ -138,7 +141,11 @@ func refused(e *salesforcev1.RecordError) *salesforcev1.WriteResult {
 // write is idempotent; that it is uncertain tells the caller to expect its own change in the feed.
 func callError(err error) *salesforcev1.RecordError {
 	if fault.Is(err, fault.Uncertain) {
-		return &salesforcev1.RecordError{Reason: reasonUncertain, Message: "it is not known whether the record was written", Retryable: true, Uncertain: true, Class: salesforcev1.ErrorClass_ERROR_CLASS_UNCERTAIN}
+		e := &salesforcev1.RecordError{Reason: reasonUncertain, Message: "it is not known whether the record was written", Retryable: true, Uncertain: true, Class: salesforcev1.ErrorClass_ERROR_CLASS_UNCERTAIN}
+		if wait := fault.RetryAfter(err); wait > 0 {
+			e.RetryAfter = durationpb.New(wait)
+		}
+		return e
 	}
 	e := &salesforcev1.RecordError{Reason: fault.ReasonOf(err), Message: "the call to the CRM failed", Retryable: fault.Retryable(err), Class: errorClass(rest.ClassOf(err))}
 	if wait := fault.RetryAfter(err); wait > 0 {

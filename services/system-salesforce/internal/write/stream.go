@@ -198,7 +198,8 @@ func fromBulk(b bulk.Outcome) Outcome {
 	case bulk.Succeeded:
 		return Outcome{ID: b.ID, Created: b.Created}
 	case bulk.Uncertain:
-		return Outcome{Failed: fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "it is not known whether Salesforce took the record")}
+		err := fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "it is not known whether Salesforce took the record")
+		return Outcome{Failed: err.WithRetryAfter(b.Refusal.RetryAfter)}
 	}
 	refusal := b.Refusal
 	if refusal.Retryable && refusal.Class == rest.Reject {
