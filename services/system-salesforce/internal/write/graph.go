@@ -92,19 +92,33 @@ func rolledBack(out []Outcome) []Outcome {
 
 // graphFailed asks what became of a graph whose call got no answer: a transaction shows all its records or none.
 func (w *Writer) graphFailed(ctx context.Context, nodes []Node, err error) ([]Outcome, error) {
-	out := make([]Outcome, len(nodes))
-	for i := range out {
-		out[i] = Outcome{Failed: err}
-	}
+	out := undecided(make([]Outcome, len(nodes)), err)
 	if !fault.Is(err, fault.Uncertain) {
 		return out, err
 	}
+	ids := map[string]string{}
 	for i, n := range nodes {
-		b := &batch{w: w, object: n.Object, rows: []Row{{ExternalID: n.ExternalID, Fields: n.Fields}}, out: out[i : i+1]}
+		row := Row{ExternalID: n.ExternalID, Fields: make(map[string]any, len(n.Fields)+len(n.References))}
+		for c, v := range n.Fields {
+			row.Fields[c] = v
+		}
+		for column, ref := range n.References {
+			row.Fields[column] = ids[ref] // an earlier node, which was read back
+		}
+		b := &batch{w: w, object: n.Object, rows: []Row{row}, out: out[i : i+1]}
 		b.readBack(ctx, []int{0})
 		if !out[i].Written() {
-			return out, err
+			return undecided(out, err), err
 		}
+		ids[n.Ref] = out[i].ID
 	}
 	return out, nil
+}
+
+// undecided gives every record of a graph the same outcome: that some of them show their values proves nothing when others do not.
+func undecided(out []Outcome, err error) []Outcome {
+	for i := range out {
+		out[i] = Outcome{Failed: err}
+	}
+	return out
 }

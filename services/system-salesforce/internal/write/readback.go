@@ -112,8 +112,11 @@ func lists(keys []string) func(yield func([]string) bool) {
 	}
 }
 
-// shows reports whether a record holds all the values.
+// shows reports whether a record holds all the values. Without values it shows nothing: it may have been there before.
 func shows(row rest.Record, values map[string]any) bool {
+	if len(values) == 0 {
+		return false
+	}
 	for column, want := range values {
 		got := row[column]
 		if relation, field, dotted := strings.Cut(column, "."); dotted {

@@ -471,6 +471,71 @@ func TestGraph(t *testing.T) {
 	})
 }
 
+func TestGraphReadBack(t *testing.T) {
+	t.Parallel()
+	object := contact(t)
+	lost := fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "lost")
+	graph := []Node{
+		{Ref: "boss", Object: object, ExternalID: "1", Fields: map[string]any{"LastName": "Boss"}},
+		{Ref: "clerk", Object: object, ExternalID: "2", Fields: map[string]any{"LastName": "Clerk"}, References: map[string]string{"ReportsToId": "boss"}},
+	}
+	run := func(t *testing.T, nodes []Node, fill func(o *org)) ([]Outcome, error) {
+		t.Helper()
+		o := newOrg()
+		fill(o)
+		return New(Options{CRM: silent{o, lost}}).Graph(t.Context(), nodes)
+	}
+	id := func(o *org, key string) any { return o.rows[key]["Id"] }
+	t.Run("records that show all values and references were written", func(t *testing.T) {
+		t.Parallel()
+		out, err := run(t, graph, func(o *org) {
+			o.put("1", rest.Record{"LastName": "Boss"})
+			o.put("2", rest.Record{"LastName": "Clerk", "ReportsToId": id(o, "1")})
+		})
+		require.NoError(t, err)
+		require.True(t, out[0].Written() && out[1].Written())
+	})
+	for name, parent := range map[string]any{"nothing": nil, "another record": "003000000000099AAA"} {
+		t.Run("a record that refers to "+name+" leaves the whole graph uncertain", func(t *testing.T) {
+			t.Parallel()
+			out, err := run(t, graph, func(o *org) {
+				o.put("1", rest.Record{"LastName": "Boss"})
+				o.put("2", rest.Record{"LastName": "Clerk", "ReportsToId": parent})
+			})
+			require.True(t, fault.Is(err, fault.Uncertain))
+			for _, o := range out {
+				require.True(t, fault.Is(o.Failed, fault.Uncertain))
+			}
+		})
+	}
+	bare := []Node{{Ref: "boss", Object: object, ExternalID: "1"}, {Ref: "clerk", Object: object, ExternalID: "2", References: map[string]string{"ReportsToId": "boss"}}}
+	t.Run("a record without a value to look for proves nothing by being there", func(t *testing.T) {
+		t.Parallel()
+		out, err := run(t, bare[:1], func(o *org) { o.put("1", nil) })
+		require.True(t, fault.Is(err, fault.Uncertain))
+		require.False(t, out[0].Written())
+	})
+	t.Run("a reference alone proves the record that has it", func(t *testing.T) {
+		t.Parallel()
+		out, err := run(t, []Node{graph[0], bare[1]}, func(o *org) {
+			o.put("1", rest.Record{"LastName": "Boss"})
+			o.put("2", rest.Record{"ReportsToId": id(o, "1")})
+		})
+		require.NoError(t, err)
+		require.True(t, out[1].Written())
+	})
+}
+
+// silent is an org whose composite calls get no answer.
+type silent struct {
+	*org
+	err error
+}
+
+func (s silent) Composite(context.Context, bool, []rest.Part) ([]rest.PartResult, error) {
+	return nil, s.err
+}
+
 // composite answers composite calls.
 type composite struct {
 	CRM
