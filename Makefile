@@ -34,7 +34,7 @@ CA ?= /etc/ssl/certs/ca-certificates.crt
 image: ## Build the image of SERVICE with docker or podman (ENGINE=…)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT; \
 	(cd services/$(SERVICE) && CGO_ENABLED=0 GOWORK=off go build -trimpath -ldflags=-s -o "$$dir/$(SERVICE)" ./cmd/$(SERVICE)); \
-	cp $(CA) "$$dir/ca-certificates.crt"; \
+	cp $(CA) "$$dir/ca-certificates.crt"; mkdir "$$dir/state"; \
 	$(ENGINE) build -q -t selfsame/$(SERVICE) --build-arg SERVICE=$(SERVICE) -f deploy/docker/Dockerfile "$$dir"
 
 .PHONY: images

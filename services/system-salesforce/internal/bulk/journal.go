@@ -55,8 +55,12 @@ type journal struct {
 	Spec    Spec     `json:"spec"`
 	Columns []string `json:"columns"`
 	// Count holds what was settled before anything was sent: the rows that were read, and those refused.
-	Count Ledger  `json:"count"`
-	Parts []*part `json:"parts"`
+	Count Ledger `json:"count"`
+	// Digest tells the rows that were read from others; empty in journals of older versions.
+	Digest string `json:"digest,omitempty"`
+	// Counted is what the metrics have been told.
+	Counted Ledger  `json:"counted,omitzero"`
+	Parts   []*part `json:"parts"`
 }
 
 // all calls fn for every part, also those of later rounds.

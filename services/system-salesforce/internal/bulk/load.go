@@ -103,8 +103,9 @@ type load struct {
 // row; what it returns may be reused at the next call. sink gets one outcome for each row, from one goroutine at a time, in no
 // order. An error of either ends the call.
 //
-// With the name of a load that a process left unfinished, Upsert goes on with that and does not call next. sink then gets the
-// outcomes of all rows, also those that the earlier process had reported.
+// With the name of a load that a process left unfinished, Upsert goes on with that. next, unless it is nil, must return the same
+// rows in the same order, which are only compared: others are refused with Precondition and ReasonDiffers, and the load stays as it
+// is. sink then gets the outcomes of all rows, also those that the earlier process had reported.
 //
 // An error means that the load is not finished. If it has a name, the next call goes on with it; if not, its jobs are aborted and
 // waited for, and every row that was read has got an outcome, unless reading or sink failed. For that a load without a name ends a
@@ -123,6 +124,9 @@ func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), s
 		}
 	}
 	if l.resumed {
+		if err := l.verify(ctx, s, next); err != nil {
+			return Ledger{}, err
+		}
 		if err := l.retell(ctx); err != nil {
 			return l.j.ledger(), err
 		}
@@ -135,9 +139,9 @@ func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), s
 		err = errors.Join(err, more)
 	}
 	sum := l.j.ledger()
-	c.meter.settled(ctx, l.spec.Object, sum)
+	c.meter.settled(ctx, l.spec.Object, sum, l.j.Counted)
 	if err != nil && l.named() {
-		return sum, err
+		return sum, errors.Join(err, l.update(func() { l.j.Counted = sum }))
 	}
 	remove := os.RemoveAll
 	if !ended {

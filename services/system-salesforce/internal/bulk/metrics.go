@@ -32,14 +32,20 @@ func newMeter(p metric.MeterProvider) (*meter, error) {
 	return &out, nil
 }
 
-// settled counts the rows of a load when it ends.
-func (m *meter) settled(ctx context.Context, object string, l Ledger) {
-	for state, n := range map[State]int64{Succeeded: l.Succeeded(), Failed: l.Failed, Refused: l.Refused, NotProcessed: l.NotProcessed, Uncertain: l.Uncertain} {
+// settled counts the rows of a load when it ends, without those that were counted when it ended before.
+func (m *meter) settled(ctx context.Context, object string, l, before Ledger) {
+	for state, n := range map[State]int64{
+		Succeeded: l.Succeeded() - before.Succeeded(), Failed: l.Failed - before.Failed, Refused: l.Refused - before.Refused,
+		NotProcessed: l.NotProcessed - before.NotProcessed, Uncertain: l.Uncertain - before.Uncertain,
+	} {
 		if n > 0 {
 			m.rows.Add(ctx, n, metric.WithAttributes(attribute.String("object", object), attribute.String("outcome", state.String())))
 		}
 	}
 	for reason, n := range l.Reasons {
+		if n -= before.Reasons[reason]; n == 0 {
+			continue
+		}
 		m.resent.Add(ctx, n, metric.WithAttributes(attribute.String("object", object), attribute.String("reason", reason)))
 	}
 }

@@ -42,6 +42,7 @@ const (
 	ReasonTooLarge       = "LOAD_TOO_LARGE"
 	ReasonRunning        = "LOAD_RUNNING"
 	ReasonUnknown        = "LOAD_UNKNOWN"
+	ReasonDiffers        = "LOAD_DIFFERS"
 	ReasonUnbalanced     = "LOAD_UNBALANCED"
 	ReasonJobAborted     = "BULK_JOB_ABORTED"
 	ReasonJobRefused     = "BULK_JOB_REFUSED"

@@ -115,7 +115,8 @@ func (l *load) prepare(ctx context.Context, next func() (Row, error)) error {
 	}
 	defer out.abandon()
 	out.max = c.o.MaxSpool
-	count, narrow, err := l.take(ctx, next, ln, out, dedup, t)
+	sum := newDigest(&l.spec)
+	count, narrow, err := l.take(ctx, next, ln, sum, out, dedup, t)
 	if err := errors.Join(err, out.w.Flush()); err != nil {
 		return errors.Join(err, dedup.close())
 	}
@@ -126,7 +127,7 @@ func (l *load) prepare(ctx context.Context, next func() (Row, error)) error {
 	if l.spec.Parent != "" && ln.parent < 0 {
 		return fault.New(fault.Invalid, ReasonSpec, "no row has the column %s by which rows are to be grouped", l.spec.Parent)
 	}
-	j := &journal{Spec: l.spec, Columns: ln.columns, Count: count, Parts: out.parts}
+	j := &journal{Spec: l.spec, Columns: ln.columns, Count: count, Digest: sum.sum(ln.columns), Parts: out.parts}
 	if len(doubtful) > 0 || narrow < len(ln.columns) || ln.parent >= 0 || l.head(ln.columns) > l.room() {
 		if err := l.rewrite(ctx, j, out, ln, doubtful, t); err != nil {
 			return err
@@ -163,7 +164,7 @@ func (l *load) cutter(room int64) cutter {
 }
 
 // take writes every row that can be sent. narrow is the least number of values of a line.
-func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, out *lines, dedup *keys, t *told) (count Ledger, narrow int, err error) {
+func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, sum *digest, out *lines, dedup *keys, t *told) (count Ledger, narrow int, err error) {
 	narrow = maxColumns + 1
 	sent := int64(0)
 	for index := int64(0); ; index++ {
@@ -181,7 +182,9 @@ func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, out
 			return count, narrow, fmt.Errorf("read rows: %w", err)
 		}
 		count.Rows++
-		if problem := ln.set(row, l.spec.Parent); problem != nil {
+		problem := ln.set(row, l.spec.Parent)
+		sum.row(ln, problem)
+		if problem != nil {
 			count.Refused++
 			if err := l.emit(t, Outcome{Key: string(ln.key), Index: index, State: Refused, Refusal: *problem}); err != nil {
 				return count, narrow, err
