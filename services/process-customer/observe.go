@@ -26,7 +26,9 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		metric.WithUnit("{record}"), metric.WithDescription("Open dead letters."))
 	deadAge, err4 := meter.Float64ObservableGauge("selfsame.dead_letter.oldest.age",
 		metric.WithUnit("s"), metric.WithDescription("Age of the oldest open dead letter."))
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	position, err5 := meter.Float64ObservableGauge("selfsame.feed.position.age",
+		metric.WithUnit("s"), metric.WithDescription("How far the stored position of a feed lies behind; a system forgets changes after some time."))
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return fmt.Errorf("metrics of the backlog: %w", err)
 	}
 	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -37,6 +39,19 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		bySystem := map[string]store.Backlog{}
 		for _, b := range backlogs {
 			bySystem[b.System] = b
+		}
+		feeds, err := records.Read().Feeds(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range feeds {
+			if f.Token != "" { // without a position nothing can be lost: everything is read
+				at := f.Position
+				if at.IsZero() {
+					at = f.LastMessage // stored by a version that did not note it
+				}
+				o.ObserveFloat64(position, max(0, since(at)), metric.WithAttributes(attribute.String("selfsame.system", f.System)))
+			}
 		}
 		counts, oldest, err := records.Read().CountDead(ctx)
 		if err != nil {
@@ -53,7 +68,7 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		}
 		o.ObserveFloat64(deadAge, since(oldest))
 		return nil
-	}, pending, age, dead, deadAge)
+	}, pending, age, dead, deadAge, position)
 	if err != nil {
 		return fmt.Errorf("metrics of the backlog: %w", err)
 	}

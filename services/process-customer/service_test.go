@@ -99,6 +99,7 @@ func TestRun(t *testing.T) {
 		require.NoError(t, page.Body.Close())
 		require.Regexp(t, `(?m)^selfsame_sync_pending.*selfsame_system="erp".* 1$`, string(text))
 		require.Regexp(t, `(?m)^selfsame_dead_letter_count.*selfsame_direction="deliver".*selfsame_system="salesforce".* 0$`, string(text), "nothing is shown as zero")
+		require.NotRegexp(t, `(?m)^selfsame_feed_position_age_seconds`, string(text), "no feed has a position yet")
 		stop()
 
 		conn, _, _ = start(t, file)

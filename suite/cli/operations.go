@@ -60,18 +60,18 @@ func status(ctx context.Context, a *App, args []string) error {
 				return err
 			}
 		}
-		rows := [][]string{{"FEED", "STATE", "SCANNED", "LAST MESSAGE", "LAST CHANGE", "REASON"}}
+		rows := [][]string{{"FEED", "STATE", "SCANNED", "LAST MESSAGE", "LAST CHANGE", "WAITS UNTIL", "REASON"}}
 		for _, f := range s.GetFeeds() {
 			scanned := number(f.GetScannedRecords())
 			if !f.GetScanned() {
 				scanned += " so far"
 			}
-			rows = append(rows, []string{f.GetSystem(), f.GetState(), scanned, ago(f.GetLastMessageTime()), ago(f.GetLastCommitTime()), or(f.GetReason(), "-")})
+			rows = append(rows, []string{f.GetSystem(), f.GetState(), scanned, ago(f.GetLastMessageTime()), ago(f.GetLastCommitTime()), clock(f.GetResumeTime()), or(f.GetReason(), "-")})
 		}
 		if err := a.table(rows); err != nil {
 			return err
 		}
-		rows = [][]string{{"", "", "", "", "", ""}, {"TARGET", "PENDING", "RETRYING", "OLDEST", "DEAD LETTERS", "WRITTEN", "CALLS", "WAITS UNTIL", "REASON"}}
+		rows = [][]string{{"", "", "", "", "", "", ""}, {"TARGET", "PENDING", "RETRYING", "OLDEST", "DEAD LETTERS", "WRITTEN", "CALLS", "WAITS UNTIL", "REASON"}}
 		for _, t := range s.GetTargets() {
 			rows = append(rows, []string{
 				t.GetSystem(), number(t.GetPending()), number(t.GetRetrying()), (time.Duration(t.GetOldestPendingMs()) * time.Millisecond).String(),

@@ -266,7 +266,10 @@ func (f *Feed) failed(ctx context.Context, err error) {
 	reason := fault.ReasonOf(err)
 	f.log.WarnContext(ctx, "feed failed", slog.String(telemetry.KeyReason, reason), slog.String(telemetry.KeyError, err.Error()))
 	next := f.feed
-	next.State, next.Reason = store.FeedFailing, reason
+	next.State, next.Reason, next.Resume = store.FeedFailing, reason, time.Time{}
+	if wait := fault.RetryAfter(err); wait > 0 {
+		next.Resume = f.now().Add(wait)
+	}
 	if err := f.save(ctx, next); err != nil && ctx.Err() == nil {
 		f.log.WarnContext(ctx, "state of the feed not stored", slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
 	}

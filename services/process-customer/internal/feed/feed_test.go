@@ -280,6 +280,67 @@ func TestRun(t *testing.T) {
 	})
 }
 
+// script is a system whose stream says what is written.
+type script struct {
+	source.System
+	batches []source.Batch
+}
+
+func (s script) Watch(_ context.Context, _ string, fn func(source.Batch) error) error {
+	for _, b := range s.batches {
+		if err := fn(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestPosition(t *testing.T) {
+	t.Parallel()
+	watch := func(t *testing.T, w *enginetest.World, batches ...source.Batch) store.Feed {
+		t.Helper()
+		f, err := feed.New(feed.Deps{
+			Store: w.Store, Intake: w.Intake, System: script{w.SF, batches}, Owner: state(t, w).Owner, Now: w.Clock.Now, Telemetry: telemetry.Discard(),
+		})
+		require.NoError(t, err)
+		acquire(t, f)
+		require.NoError(t, f.Watch(t.Context(), nil))
+		return state(t, w)
+	}
+	t.Run("a system that waits for its allowance is live, says why and until when, and its position does not move", func(t *testing.T) {
+		w := setup(t)
+		w.Settle()
+		resume, stands := w.Clock.Now().Add(time.Hour).UTC(), w.Clock.Now().Add(-time.Minute).UTC()
+		waiting := source.Batch{Token: "t1", Waiting: source.Waiting{Reason: "API_BUDGET_EXHAUSTED", Resume: resume}}
+		f := watch(t, w, source.Batch{Token: "t1", Position: stands}, waiting)
+		require.Equal(t, store.FeedLive, f.State)
+		require.Equal(t, "API_BUDGET_EXHAUSTED", f.Reason)
+		require.True(t, resume.Equal(f.Resume))
+		require.True(t, stands.Equal(f.Position))
+		f = watch(t, w, waiting, source.Batch{Token: "t2"})
+		require.Empty(t, f.Reason)
+		require.True(t, f.Resume.IsZero(), "what has gone on does not wait")
+	})
+	t.Run("what the system says of its position counts, and a scan does not move it", func(t *testing.T) {
+		w := setup(t)
+		w.Settle()
+		stands := w.Clock.Now().Add(-50 * time.Hour).UTC()
+		require.True(t, stands.Equal(watch(t, w, source.Batch{Token: "t1", Position: stands}).Position))
+		request(t, w, "salesforce")
+		f := sf(w)
+		acquire(t, f)
+		for range 3 {
+			require.True(t, step(t, f))
+		}
+		require.True(t, stands.Equal(state(t, w).Position))
+	})
+	t.Run("a system that does not say it stands at its newest change, or at now when it has nothing", func(t *testing.T) {
+		w := setup(t)
+		w.Settle()
+		require.WithinDuration(t, w.Clock.Now(), watch(t, w, source.Batch{Token: "t1"}).Position, time.Second)
+	})
+}
+
 // finding is a system that lost count of a stretch and told the changes in it all the same.
 type finding struct{ source.System }
 

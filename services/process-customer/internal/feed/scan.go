@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/priority"
@@ -43,7 +44,7 @@ func (f *Feed) Step(ctx context.Context) (bool, error) {
 		return true, f.open(ctx)
 	case f.feed.Scan == store.ScanNeeded:
 		next := f.feed
-		next.Scan, next.State, next.Reason = store.ScanRunning, store.FeedScanning, ""
+		next.Scan, next.State, next.Reason, next.Resume = store.ScanRunning, store.FeedScanning, "", time.Time{}
 		next.Phase, next.Cursor, next.Scanned = phaseCustomers, "", 0
 		next.Epoch++
 		f.log.InfoContext(ctx, "scan begins", slog.Int64("epoch", next.Epoch))
@@ -58,7 +59,7 @@ func (f *Feed) Step(ctx context.Context) (bool, error) {
 // page does one page of the phase under way.
 func (f *Feed) page(ctx context.Context) error {
 	next := f.feed
-	next.State, next.Reason, next.LastMessage = store.FeedScanning, "", f.now()
+	next.State, next.Reason, next.LastMessage, next.Resume = store.FeedScanning, "", f.now(), time.Time{}
 	var changes []source.Change
 	var end bool
 	var err error

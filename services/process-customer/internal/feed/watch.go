@@ -100,7 +100,8 @@ func (f *Feed) stream(ctx context.Context) (context.Context, func()) {
 func (f *Feed) take(ctx context.Context, b source.Batch) error {
 	now := f.now()
 	next := f.feed
-	next.Token, next.State, next.Reason, next.LastMessage = b.Token, store.FeedLive, "", now
+	next.Token, next.State, next.LastMessage = b.Token, store.FeedLive, now
+	next.Reason, next.Resume, next.Position = b.Waiting.Reason, b.Waiting.Resume, f.position(b)
 	overflow := false
 	for i := range b.Changes {
 		c := &b.Changes[i]
@@ -117,7 +118,7 @@ func (f *Feed) take(ctx context.Context, b source.Batch) error {
 		next.Scan = store.ScanNeeded
 	}
 	if len(b.Changes) == 0 {
-		if f.feed.State == store.FeedLive && f.feed.Token == b.Token && now.Sub(f.feed.LastMessage) < heartbeatEvery {
+		if f.feed.State == store.FeedLive && f.feed.Token == b.Token && f.feed.Reason == next.Reason && now.Sub(f.feed.LastMessage) < heartbeatEvery {
 			return nil
 		}
 		if err := f.save(ctx, next); err != nil {
@@ -130,6 +131,26 @@ func (f *Feed) take(ctx context.Context, b source.Batch) error {
 		return errRescan
 	}
 	return nil
+}
+
+// position returns the time up to which a batch has everything. A system that does not say it has sent all there is when it sends
+// nothing new.
+func (f *Feed) position(b source.Batch) time.Time {
+	switch {
+	case !b.Position.IsZero():
+		return b.Position
+	case b.Waiting.Reason != "":
+		return f.feed.Position
+	case len(b.Changes) == 0:
+		return f.now()
+	}
+	newest := f.feed.Position
+	for i := range b.Changes {
+		if at := b.Changes[i].CommitTime; at.After(newest) {
+			newest = at
+		}
+	}
+	return newest
 }
 
 // takeAll takes changes in, by several transactions when there are many; the position is stored by the last one.
@@ -161,6 +182,7 @@ func (f *Feed) open(ctx context.Context) error {
 	err := f.system.Watch(ctx, "", func(b source.Batch) error {
 		next := f.feed
 		next.Token, next.State, next.Reason, next.LastMessage, next.Scan = b.Token, store.FeedScanning, "", f.now(), store.ScanNeeded
+		next.Resume, next.Position = time.Time{}, f.position(b)
 		if err := f.takeAll(ctx, b.Changes, 0, next); err != nil {
 			return err
 		}

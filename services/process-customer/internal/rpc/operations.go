@@ -35,7 +35,7 @@ func (s *operations) GetStatus(ctx context.Context, _ *customerv1.GetStatusReque
 	for _, f := range feeds {
 		resp.Feeds = append(resp.Feeds, &customerv1.FeedStatus{
 			System: f.System, State: f.State, Scanned: f.Complete, ScannedRecords: f.Scanned, LastMessageTime: stamp(f.LastMessage),
-			LastCommitTime: stamp(f.LastCommit), Reason: f.Reason,
+			LastCommitTime: stamp(f.LastCommit), Reason: f.Reason, ResumeTime: stamp(f.Resume), PositionTime: stamp(f.Position),
 		})
 	}
 	resp.Targets, err = s.targets(ctx, r)

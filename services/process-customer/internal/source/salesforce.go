@@ -75,7 +75,10 @@ func (s *Salesforce) Watch(ctx context.Context, token string, fn func(Batch) err
 			if err != nil {
 				return Batch{}, err
 			}
-			batch := Batch{Token: msg.GetResumeToken(), Lost: salesforceLost(msg.GetLost())}
+			batch := Batch{Token: msg.GetResumeToken(), Lost: salesforceLost(msg.GetLost()), Position: timeOf(msg.GetPositionTime())}
+			if w := msg.GetWaiting(); w != nil {
+				batch.Waiting = Waiting{Reason: w.GetReason(), Resume: timeOf(w.GetResumeTime())}
+			}
 			for _, c := range msg.GetChanges() {
 				if c, ok := s.change(c); ok {
 					batch.Changes = append(batch.Changes, c)

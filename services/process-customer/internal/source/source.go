@@ -82,6 +82,18 @@ type Batch struct {
 	Lost []Lost
 	// Token is to be stored together with the effect of the changes; watching with it goes on after them.
 	Token string
+	// Position is the time up to which Token has everything, by the system's clock; zero when the system does not say.
+	Position time.Time
+	// Waiting is set while the system works and may not send what it has.
+	Waiting Waiting
+}
+
+// Waiting is why a feed that works sends no changes. The zero value waits for nothing.
+type Waiting struct {
+	// Reason is stable; empty when nothing is waited for.
+	Reason string
+	// Resume is when the feed goes on; zero when nobody knows.
+	Resume time.Time
 }
 
 // Write is what one record shall hold.

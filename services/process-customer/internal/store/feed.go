@@ -30,8 +30,12 @@ type Feed struct {
 	System string
 	// Token resumes the stream; empty when none is known.
 	Token string
-	// State is CONNECTING, SCANNING, LIVE or FAILING; Reason says why it fails.
+	// State is CONNECTING, SCANNING, LIVE or FAILING; Reason says why it fails, or what the system waits for while it is LIVE.
 	State, Reason string
+	// Resume is when a feed that waits goes on; zero when it does not wait, or nobody knows.
+	Resume time.Time
+	// Position is the time up to which Token has everything, by the system's clock; zero when it is not known.
+	Position time.Time
 	// Scan is needed, running or done. Phase and Cursor say how far a running one is, Epoch is its number.
 	Scan, Phase, Cursor string
 	Epoch               int64
@@ -48,14 +52,15 @@ type Feed struct {
 }
 
 const feedColumns = `system, token, state, reason, scan, scan_phase, scan_cursor, scan_epoch, scanned, complete,
-	last_message_us, last_commit_us, lease_owner, lease_until_us, fence`
+	last_message_us, last_commit_us, lease_owner, lease_until_us, fence, position_us, resume_us`
 
 func scanFeed(row interface{ Scan(...any) error }) (Feed, error) {
 	var f Feed
-	var message, commit, until int64
+	var message, commit, until, position, resume int64
 	err := row.Scan(&f.System, &f.Token, &f.State, &f.Reason, &f.Scan, &f.Phase, &f.Cursor, &f.Epoch, &f.Scanned,
-		&f.Complete, &message, &commit, &f.Owner, &until, &f.Fence)
+		&f.Complete, &message, &commit, &f.Owner, &until, &f.Fence, &position, &resume)
 	f.LastMessage, f.LastCommit, f.LeaseUntil = db.FromMicros(message), db.FromMicros(commit), db.FromMicros(until)
+	f.Position, f.Resume = db.FromMicros(position), db.FromMicros(resume)
 	return f, err
 }
 
@@ -85,7 +90,7 @@ func (r Reader) Feeds(ctx context.Context) ([]Feed, error) {
 // EnsureFeed makes the row of a system that is new; its first scan is needed.
 func (t *Tx) EnsureFeed(ctx context.Context, system string) error {
 	_, err := t.exec(ctx, "make feed "+system, "INSERT INTO feed ("+feedColumns+`)
-		VALUES ($1, '', 'CONNECTING', '', 'needed', '', '', 0, 0, FALSE, 0, 0, '', 0, 0) ON CONFLICT (system) DO NOTHING`, system)
+		VALUES ($1, '', 'CONNECTING', '', 'needed', '', '', 0, 0, FALSE, 0, 0, '', 0, 0, 0, 0) ON CONFLICT (system) DO NOTHING`, system)
 	return err
 }
 
@@ -122,10 +127,11 @@ func (t *Tx) SaveFeed(ctx context.Context, f Feed) (Feed, error) {
 			scan = CASE WHEN scan = 'needed' AND $6 = 'done' AND scan_epoch = $9 THEN scan ELSE $6 END,
 			scan_phase = $7, scan_cursor = $8, scan_epoch = $9, scanned = $10, complete = $11,
 			last_message_us = CASE WHEN last_message_us > $12 THEN last_message_us ELSE $12 END,
-			last_commit_us = CASE WHEN last_commit_us > $13 THEN last_commit_us ELSE $13 END
+			last_commit_us = CASE WHEN last_commit_us > $13 THEN last_commit_us ELSE $13 END,
+			position_us = $14, resume_us = $15
 		WHERE system = $1 AND fence = $2 RETURNING `+feedColumns,
 		f.System, f.Fence, f.Token, f.State, f.Reason, f.Scan, f.Phase, f.Cursor, f.Epoch, f.Scanned, f.Complete,
-		db.Micros(f.LastMessage), db.Micros(f.LastCommit))))
+		db.Micros(f.LastMessage), db.Micros(f.LastCommit), db.Micros(f.Position), db.Micros(f.Resume))))
 }
 
 func fenced(f Feed, err error) (Feed, error) {

@@ -78,8 +78,12 @@ type FeedStatus struct {
 	LastMessageTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_message_time,json=lastMessageTime,proto3" json:"last_message_time,omitempty"`
 	// Commit time of the newest change taken in.
 	LastCommitTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_commit_time,json=lastCommitTime,proto3" json:"last_commit_time,omitempty"`
-	// Stable reason of the last failure; empty when the feed works.
-	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Stable reason of the last failure, or of what the system waits for; empty when the feed works.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When a feed that waits goes on, as far as can be foreseen; absent when it does not wait.
+	ResumeTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=resume_time,json=resumeTime,proto3" json:"resume_time,omitempty"`
+	// The time up to which the stored position has everything, by the system's clock; absent until it is known.
+	PositionTime  *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=position_time,json=positionTime,proto3" json:"position_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +165,20 @@ func (x *FeedStatus) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *FeedStatus) GetResumeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResumeTime
+	}
+	return nil
+}
+
+func (x *FeedStatus) GetPositionTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PositionTime
+	}
+	return nil
 }
 
 // TargetStatus is the state of the deliveries to one system.
@@ -1692,7 +1710,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
 	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xa3\x02\n" +
+	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x14\n" +
@@ -1701,7 +1719,10 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x0fscanned_records\x18\x04 \x01(\x03R\x0escannedRecords\x12F\n" +
 	"\x11last_message_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastMessageTime\x12D\n" +
 	"\x10last_commit_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0elastCommitTime\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\xbf\x02\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12;\n" +
+	"\vresume_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"resumeTime\x12?\n" +
+	"\rposition_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\fpositionTime\"\xbf\x02\n" +
 	"\fTargetStatus\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x03R\apending\x12\x1a\n" +
@@ -1876,40 +1897,42 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	23, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
 	23, // 1: selfsame.customer.v1.FeedStatus.last_commit_time:type_name -> google.protobuf.Timestamp
-	23, // 2: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
-	2,  // 4: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
-	5,  // 5: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
-	23, // 6: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
-	8,  // 7: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
-	8,  // 8: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
-	9,  // 9: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
-	23, // 10: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	12, // 11: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
-	23, // 12: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
-	15, // 13: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
-	15, // 14: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
-	0,  // 15: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
-	4,  // 16: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
-	7,  // 17: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
-	11, // 18: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	14, // 19: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	17, // 20: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	19, // 21: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	21, // 22: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	3,  // 23: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	6,  // 24: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	10, // 25: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	13, // 26: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	16, // 27: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	18, // 28: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	20, // 29: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	22, // 30: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	23, // [23:31] is the sub-list for method output_type
-	15, // [15:23] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	23, // 2: selfsame.customer.v1.FeedStatus.resume_time:type_name -> google.protobuf.Timestamp
+	23, // 3: selfsame.customer.v1.FeedStatus.position_time:type_name -> google.protobuf.Timestamp
+	23, // 4: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
+	1,  // 5: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
+	2,  // 6: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
+	5,  // 7: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
+	23, // 8: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
+	8,  // 9: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
+	8,  // 10: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
+	9,  // 11: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
+	23, // 12: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	12, // 13: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
+	23, // 14: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
+	15, // 15: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
+	15, // 16: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
+	0,  // 17: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
+	4,  // 18: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
+	7,  // 19: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
+	11, // 20: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
+	14, // 21: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	17, // 22: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	19, // 23: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	21, // 24: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	3,  // 25: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	6,  // 26: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	10, // 27: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	13, // 28: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	16, // 29: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	18, // 30: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	20, // 31: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	22, // 32: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_operations_service_proto_init() }

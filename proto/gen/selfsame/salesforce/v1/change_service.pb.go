@@ -493,7 +493,12 @@ type WatchChangesResponse struct {
 	// Store this together with the effect of the changes; opening a stream with it goes on after them.
 	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// Ranges that begin to be read again, before the changes, or that have been read, with or after their last changes.
-	Lost          []*LostRange `protobuf:"bytes,3,rep,name=lost,proto3" json:"lost,omitempty"`
+	Lost []*LostRange `protobuf:"bytes,3,rep,name=lost,proto3" json:"lost,omitempty"`
+	// The time up to which everything before resume_token has been sent, of the object that is furthest behind, by the CRM's
+	// clock. The CRM keeps changes after it for about three days.
+	PositionTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=position_time,json=positionTime,proto3" json:"position_time,omitempty"`
+	// Set while the stream has changes that it may not read yet. It is sent again and again with the same token until they come.
+	Waiting       *Waiting `protobuf:"bytes,5,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -549,6 +554,75 @@ func (x *WatchChangesResponse) GetLost() []*LostRange {
 	return nil
 }
 
+func (x *WatchChangesResponse) GetPositionTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PositionTime
+	}
+	return nil
+}
+
+func (x *WatchChangesResponse) GetWaiting() *Waiting {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+// Waiting is why a stream that works sends no changes.
+type Waiting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stable reason, such as API_BUDGET_EXHAUSTED.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it goes on, as far as can be foreseen; absent when it cannot.
+	ResumeTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=resume_time,json=resumeTime,proto3" json:"resume_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Waiting) Reset() {
+	*x = Waiting{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Waiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Waiting) ProtoMessage() {}
+
+func (x *Waiting) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Waiting.ProtoReflect.Descriptor instead.
+func (*Waiting) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Waiting) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Waiting) GetResumeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResumeTime
+	}
+	return nil
+}
+
 // PlatformEvent is one event.
 type PlatformEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -564,7 +638,7 @@ type PlatformEvent struct {
 
 func (x *PlatformEvent) Reset() {
 	*x = PlatformEvent{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +650,7 @@ func (x *PlatformEvent) String() string {
 func (*PlatformEvent) ProtoMessage() {}
 
 func (x *PlatformEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[4]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +663,7 @@ func (x *PlatformEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlatformEvent.ProtoReflect.Descriptor instead.
 func (*PlatformEvent) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{4}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlatformEvent) GetId() string {
@@ -626,7 +700,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[5]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +712,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[5]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +725,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{5}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchEventsRequest) GetObject() string {
@@ -681,7 +755,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[6]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +767,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[6]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +780,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{6}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchEventsResponse) GetEvents() []*PlatformEvent {
@@ -732,7 +806,7 @@ type GetUsageRequest struct {
 
 func (x *GetUsageRequest) Reset() {
 	*x = GetUsageRequest{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[7]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +818,7 @@ func (x *GetUsageRequest) String() string {
 func (*GetUsageRequest) ProtoMessage() {}
 
 func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[7]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +831,7 @@ func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
 func (*GetUsageRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{7}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{8}
 }
 
 // GetUsageResponse carries the allowance.
@@ -775,7 +849,7 @@ type GetUsageResponse struct {
 
 func (x *GetUsageResponse) Reset() {
 	*x = GetUsageResponse{}
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[8]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +861,7 @@ func (x *GetUsageResponse) String() string {
 func (*GetUsageResponse) ProtoMessage() {}
 
 func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[8]
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +874,7 @@ func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
 func (*GetUsageResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{8}
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetUsageResponse) GetUsed() int64 {
@@ -854,11 +928,17 @@ const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\x04sent\x18\x06 \x01(\x03R\x04sent\"\x84\x01\n" +
 	"\x13WatchChangesRequest\x12+\n" +
 	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vresumeToken\x12@\n" +
-	"\aobjects\x18\x02 \x03(\tB&\xbaH#\x92\x01 \x10\x10\x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,63}$R\aobjects\"\xaa\x01\n" +
+	"\aobjects\x18\x02 \x03(\tB&\xbaH#\x92\x01 \x10\x10\x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,63}$R\aobjects\"\xa6\x02\n" +
 	"\x14WatchChangesResponse\x128\n" +
 	"\achanges\x18\x01 \x03(\v2\x1e.selfsame.salesforce.v1.ChangeR\achanges\x12!\n" +
 	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\x125\n" +
-	"\x04lost\x18\x03 \x03(\v2!.selfsame.salesforce.v1.LostRangeR\x04lost\"\x88\x02\n" +
+	"\x04lost\x18\x03 \x03(\v2!.selfsame.salesforce.v1.LostRangeR\x04lost\x12?\n" +
+	"\rposition_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fpositionTime\x129\n" +
+	"\awaiting\x18\x05 \x01(\v2\x1f.selfsame.salesforce.v1.WaitingR\awaiting\"^\n" +
+	"\aWaiting\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12;\n" +
+	"\vresume_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"resumeTime\"\x88\x02\n" +
 	"\rPlatformEvent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12=\n" +
 	"\fpublish_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12I\n" +
@@ -913,7 +993,7 @@ func file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_salesforce_v1_change_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_selfsame_salesforce_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_selfsame_salesforce_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_selfsame_salesforce_v1_change_service_proto_goTypes = []any{
 	(ChangeKind)(0),               // 0: selfsame.salesforce.v1.ChangeKind
 	(Object)(0),                   // 1: selfsame.salesforce.v1.Object
@@ -922,45 +1002,49 @@ var file_selfsame_salesforce_v1_change_service_proto_goTypes = []any{
 	(*LostRange)(nil),             // 4: selfsame.salesforce.v1.LostRange
 	(*WatchChangesRequest)(nil),   // 5: selfsame.salesforce.v1.WatchChangesRequest
 	(*WatchChangesResponse)(nil),  // 6: selfsame.salesforce.v1.WatchChangesResponse
-	(*PlatformEvent)(nil),         // 7: selfsame.salesforce.v1.PlatformEvent
-	(*WatchEventsRequest)(nil),    // 8: selfsame.salesforce.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),   // 9: selfsame.salesforce.v1.WatchEventsResponse
-	(*GetUsageRequest)(nil),       // 10: selfsame.salesforce.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),      // 11: selfsame.salesforce.v1.GetUsageResponse
-	nil,                           // 12: selfsame.salesforce.v1.PlatformEvent.FieldsEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*Account)(nil),               // 14: selfsame.salesforce.v1.Account
-	(*Contact)(nil),               // 15: selfsame.salesforce.v1.Contact
-	(*Record)(nil),                // 16: selfsame.salesforce.v1.Record
-	(*FieldValue)(nil),            // 17: selfsame.salesforce.v1.FieldValue
+	(*Waiting)(nil),               // 7: selfsame.salesforce.v1.Waiting
+	(*PlatformEvent)(nil),         // 8: selfsame.salesforce.v1.PlatformEvent
+	(*WatchEventsRequest)(nil),    // 9: selfsame.salesforce.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),   // 10: selfsame.salesforce.v1.WatchEventsResponse
+	(*GetUsageRequest)(nil),       // 11: selfsame.salesforce.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),      // 12: selfsame.salesforce.v1.GetUsageResponse
+	nil,                           // 13: selfsame.salesforce.v1.PlatformEvent.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*Account)(nil),               // 15: selfsame.salesforce.v1.Account
+	(*Contact)(nil),               // 16: selfsame.salesforce.v1.Contact
+	(*Record)(nil),                // 17: selfsame.salesforce.v1.Record
+	(*FieldValue)(nil),            // 18: selfsame.salesforce.v1.FieldValue
 }
 var file_selfsame_salesforce_v1_change_service_proto_depIdxs = []int32{
 	0,  // 0: selfsame.salesforce.v1.Change.kind:type_name -> selfsame.salesforce.v1.ChangeKind
 	1,  // 1: selfsame.salesforce.v1.Change.object:type_name -> selfsame.salesforce.v1.Object
-	13, // 2: selfsame.salesforce.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
-	14, // 3: selfsame.salesforce.v1.Change.account:type_name -> selfsame.salesforce.v1.Account
-	15, // 4: selfsame.salesforce.v1.Change.contact:type_name -> selfsame.salesforce.v1.Contact
-	16, // 5: selfsame.salesforce.v1.Change.record:type_name -> selfsame.salesforce.v1.Record
+	14, // 2: selfsame.salesforce.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
+	15, // 3: selfsame.salesforce.v1.Change.account:type_name -> selfsame.salesforce.v1.Account
+	16, // 4: selfsame.salesforce.v1.Change.contact:type_name -> selfsame.salesforce.v1.Contact
+	17, // 5: selfsame.salesforce.v1.Change.record:type_name -> selfsame.salesforce.v1.Record
 	2,  // 6: selfsame.salesforce.v1.LostRange.cause:type_name -> selfsame.salesforce.v1.LossCause
-	13, // 7: selfsame.salesforce.v1.LostRange.from:type_name -> google.protobuf.Timestamp
-	13, // 8: selfsame.salesforce.v1.LostRange.until:type_name -> google.protobuf.Timestamp
+	14, // 7: selfsame.salesforce.v1.LostRange.from:type_name -> google.protobuf.Timestamp
+	14, // 8: selfsame.salesforce.v1.LostRange.until:type_name -> google.protobuf.Timestamp
 	3,  // 9: selfsame.salesforce.v1.WatchChangesResponse.changes:type_name -> selfsame.salesforce.v1.Change
 	4,  // 10: selfsame.salesforce.v1.WatchChangesResponse.lost:type_name -> selfsame.salesforce.v1.LostRange
-	13, // 11: selfsame.salesforce.v1.PlatformEvent.publish_time:type_name -> google.protobuf.Timestamp
-	12, // 12: selfsame.salesforce.v1.PlatformEvent.fields:type_name -> selfsame.salesforce.v1.PlatformEvent.FieldsEntry
-	7,  // 13: selfsame.salesforce.v1.WatchEventsResponse.events:type_name -> selfsame.salesforce.v1.PlatformEvent
-	17, // 14: selfsame.salesforce.v1.PlatformEvent.FieldsEntry.value:type_name -> selfsame.salesforce.v1.FieldValue
-	5,  // 15: selfsame.salesforce.v1.ChangeService.WatchChanges:input_type -> selfsame.salesforce.v1.WatchChangesRequest
-	8,  // 16: selfsame.salesforce.v1.ChangeService.WatchEvents:input_type -> selfsame.salesforce.v1.WatchEventsRequest
-	10, // 17: selfsame.salesforce.v1.ChangeService.GetUsage:input_type -> selfsame.salesforce.v1.GetUsageRequest
-	6,  // 18: selfsame.salesforce.v1.ChangeService.WatchChanges:output_type -> selfsame.salesforce.v1.WatchChangesResponse
-	9,  // 19: selfsame.salesforce.v1.ChangeService.WatchEvents:output_type -> selfsame.salesforce.v1.WatchEventsResponse
-	11, // 20: selfsame.salesforce.v1.ChangeService.GetUsage:output_type -> selfsame.salesforce.v1.GetUsageResponse
-	18, // [18:21] is the sub-list for method output_type
-	15, // [15:18] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	14, // 11: selfsame.salesforce.v1.WatchChangesResponse.position_time:type_name -> google.protobuf.Timestamp
+	7,  // 12: selfsame.salesforce.v1.WatchChangesResponse.waiting:type_name -> selfsame.salesforce.v1.Waiting
+	14, // 13: selfsame.salesforce.v1.Waiting.resume_time:type_name -> google.protobuf.Timestamp
+	14, // 14: selfsame.salesforce.v1.PlatformEvent.publish_time:type_name -> google.protobuf.Timestamp
+	13, // 15: selfsame.salesforce.v1.PlatformEvent.fields:type_name -> selfsame.salesforce.v1.PlatformEvent.FieldsEntry
+	8,  // 16: selfsame.salesforce.v1.WatchEventsResponse.events:type_name -> selfsame.salesforce.v1.PlatformEvent
+	18, // 17: selfsame.salesforce.v1.PlatformEvent.FieldsEntry.value:type_name -> selfsame.salesforce.v1.FieldValue
+	5,  // 18: selfsame.salesforce.v1.ChangeService.WatchChanges:input_type -> selfsame.salesforce.v1.WatchChangesRequest
+	9,  // 19: selfsame.salesforce.v1.ChangeService.WatchEvents:input_type -> selfsame.salesforce.v1.WatchEventsRequest
+	11, // 20: selfsame.salesforce.v1.ChangeService.GetUsage:input_type -> selfsame.salesforce.v1.GetUsageRequest
+	6,  // 21: selfsame.salesforce.v1.ChangeService.WatchChanges:output_type -> selfsame.salesforce.v1.WatchChangesResponse
+	10, // 22: selfsame.salesforce.v1.ChangeService.WatchEvents:output_type -> selfsame.salesforce.v1.WatchEventsResponse
+	12, // 23: selfsame.salesforce.v1.ChangeService.GetUsage:output_type -> selfsame.salesforce.v1.GetUsageResponse
+	21, // [21:24] is the sub-list for method output_type
+	18, // [18:21] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_change_service_proto_init() }
@@ -976,7 +1060,7 @@ func file_selfsame_salesforce_v1_change_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_change_service_proto_rawDesc), len(file_selfsame_salesforce_v1_change_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -110,7 +110,7 @@ func feedPosition(t *testing.T, s *store.Store) {
 		return err
 	})
 	f.Token, f.State, f.Scan, f.Phase, f.Cursor, f.Epoch, f.Scanned = "t1", store.FeedScanning, store.ScanRunning, "customer", "p2", 1, 7
-	f.LastMessage, f.LastCommit = at(5), at(4)
+	f.LastMessage, f.LastCommit, f.Position, f.Resume = at(5), at(4), at(3), at(9)
 	save := func(next store.Feed) (got store.Feed) {
 		tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 			var err error
