@@ -22,6 +22,9 @@ type Config struct {
 	Serve serve.Config `conf:"serve"`
 	// Telemetry says what is logged and traced.
 	Telemetry telemetry.Config `conf:"telemetry"`
+	// MemoryLimit is how many bytes Go may map before it collects more eagerly; 0 for no limit. It is lifted while more than half of it
+	// is alive. Raise it where the service has much more to do at once, such as several large loads or a large mapping.
+	MemoryLimit int64 `conf:"memory_limit" help:"bytes from which the Go runtime collects more eagerly, lifted while more than half is alive; 0 for none"`
 	// Store is where the service keeps what its replicas share.
 	Store Store `conf:"store"`
 	// Salesforce says which org is served and as whom.
@@ -101,7 +104,9 @@ func DefaultConfig() Config {
 	s.Listen, s.Ops = ":9101", ":9102"
 	s.BusyHeap = 16 << 20 // a load of a million rows is to fit into 64 MiB, the program's own text included
 	return Config{
-		Serve: s, Telemetry: telemetry.DefaultConfig(), Store: Store{DSN: "sqlite:salesforce.db"}, Budget: budget.DefaultConfig(),
+		// What is alive is far less, also in a load of a million rows; on a busy machine the heap would run ahead of the collector.
+		MemoryLimit: 32 << 20,
+		Serve:       s, Telemetry: telemetry.DefaultConfig(), Store: Store{DSN: "sqlite:salesforce.db"}, Budget: budget.DefaultConfig(),
 		Salesforce: Salesforce{
 			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
 			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
@@ -125,6 +130,9 @@ func (c Config) Validate() error {
 		if bad {
 			errs = append(errs, fmt.Errorf("salesforce."+format, args...))
 		}
+	}
+	if c.MemoryLimit < 0 {
+		errs = append(errs, errors.New("memory_limit: must not be negative"))
 	}
 	dsn := c.Store.DSN.Reveal()
 	if !strings.HasPrefix(dsn, "sqlite:") && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {

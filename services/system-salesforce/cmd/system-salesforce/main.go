@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -33,20 +32,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	limitMemory()
+	defer heap.Limit(cfg.MemoryLimit)()
 	defer heap.Lend(cfg.Serve.BusyHeap)()
 	return systemsalesforce.Run(ctx, cfg)
-}
-
-// softLimit is the memory of the Go runtime from which it collects more eagerly. The service keeps about half of it alive, also
-// in a load of a million rows; on a machine that is busy with other things the heap would run far ahead of the collector.
-const softLimit = 28 << 20
-
-// limitMemory sets the limit, unless an operator did with GOMEMLIMIT.
-func limitMemory() {
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(softLimit)
-	}
 }
 
 // version is that of the module, as the build recorded it.

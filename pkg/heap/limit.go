@@ -1,0 +1,70 @@
+package heap
+
+import (
+	"math"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+)
+
+// Limit softly limits what Go maps to limit bytes, until the returned function is called, and only while that costs little: once
+// more than half of it is alive the limit is lifted, so that a process that grew does not collect without end, and it is set again
+// when a quarter is. Zero or less, or a limit of the operator (GOMEMLIMIT), does nothing. Call it before Lend, which then sets no
+// limit of its own.
+func Limit(limit int64) (stop func()) {
+	if limit <= 0 || debug.SetMemoryLimit(-1) != math.MaxInt64 {
+		return func() {}
+	}
+	l := &limiter{limit: limit, set: func(n int64) { debug.SetMemoryLimit(n) }}
+	l.set(limit)
+	l.await()
+	return l.stop
+}
+
+type limiter struct {
+	limit int64
+	set   func(limit int64)
+
+	mu              sync.Mutex
+	lifted, stopped bool
+}
+
+// await is called again by the next collection.
+func (l *limiter) await() {
+	runtime.AddCleanup(&sentinel{}, (*limiter).collected, l)
+}
+
+func (l *limiter) collected() {
+	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(m)
+	if l.look(m[0].Value.Uint64()) {
+		l.await()
+	}
+}
+
+// look lifts the limit or sets it again; false once it is over.
+func (l *limiter) look(live uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch limit := uint64(l.limit); { //nolint:gosec // positive
+	case l.stopped:
+		return false
+	case !l.lifted && live > limit/2:
+		l.lifted = true
+		l.set(math.MaxInt64)
+	case l.lifted && live < limit/4:
+		l.lifted = false
+		l.set(l.limit)
+	}
+	return true
+}
+
+func (l *limiter) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.stopped && !l.lifted {
+		l.set(math.MaxInt64)
+	}
+	l.stopped = true
+}

@@ -1,0 +1,29 @@
+package heap
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	t.Run("a limit of which more than half is alive is lifted, and comes back when a quarter is", func(t *testing.T) {
+		t.Parallel()
+		var set []int64
+		l := &limiter{limit: 100, set: func(n int64) { set = append(set, n) }}
+		for _, live := range []uint64{20, 50, 51, 60, 30, 25, 24, 40} {
+			require.True(t, l.look(live))
+		}
+		require.Equal(t, []int64{math.MaxInt64, 100}, set)
+		l.stop()
+		require.Equal(t, []int64{math.MaxInt64, 100, math.MaxInt64}, set)
+		require.False(t, l.look(90), "it is over")
+		require.Len(t, set, 3)
+	})
+	t.Run("none is asked for", func(t *testing.T) {
+		t.Parallel()
+		Limit(0)()
+	})
+}
