@@ -177,7 +177,8 @@ func (s *stream) jobs(ctx context.Context) error {
 	if _, err := s.w.o.Bulk.Upsert(ctx, spec, next, sink); err != nil {
 		return fmt.Errorf("load %s: %w", o.Name, err)
 	}
-	// A load that was gone on with has told the outcomes of the rows it kept, and has not read the ones that came again.
+	// A load that was gone on with has compared the rows that came again, unless a version before that left it: then it has not read
+	// them, and their number is all there is to compare.
 	for {
 		_, err := next()
 		if errors.Is(err, io.EOF) {

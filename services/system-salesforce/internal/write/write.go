@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
@@ -31,7 +32,7 @@ const (
 	ReasonKeyUnsafe   = "EXTERNAL_ID_NOT_ADDRESSABLE"
 	ReasonReference   = "REFERENCE_UNKNOWN"
 	ReasonCondition   = "CONDITION_NOT_POSSIBLE"
-	ReasonLoadDiffers = "LOAD_DIFFERS"
+	ReasonLoadDiffers = bulk.ReasonDiffers
 )
 
 // CRM makes the calls. *rest.Client is one.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -340,6 +341,14 @@ func (j *jobs) Upsert(_ context.Context, s bulk.Spec, next func() (bulk.Row, err
 	return bulk.Ledger{}, nil
 }
 
+// leaving is a Salesforce whose callers go away before it answers.
+type leaving func()
+
+func (l leaving) Exchange(ctx context.Context, _ rest.Exchange) (*http.Response, error) {
+	l()
+	return nil, fault.Wrap(fault.Canceled, fault.ReasonCanceled, ctx.Err(), "the call was cancelled")
+}
+
 func TestStream(t *testing.T) {
 	t.Parallel()
 	feed := func(rows ...Row) func() (Row, error) {
@@ -430,6 +439,30 @@ func TestStream(t *testing.T) {
 		require.Equal(t, 3, got)
 		_, err = run(4)
 		require.Equal(t, ReasonLoadDiffers, fault.ReasonOf(err))
+	})
+	t.Run("a load that is gone on with must have the same records in the same order", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		run := func(rows []Row) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			b, err := bulk.New(bulk.Options{API: leaving(cancel), Dir: dir})
+			require.NoError(t, err)
+			_, err = New(Options{CRM: newOrg(), Bulk: b}).Stream(ctx, Load{Object: contact(t), Columns: []string{"AccountId", "LastName"}, Backlog: 5000, Name: "l"},
+				feed(rows...), func(string, Outcome) error { return nil })
+			return err
+		}
+		require.Equal(t, fault.Canceled, fault.KindOf(run(many(3))), "the caller leaves the load unfinished")
+		changed := many(3)
+		changed[1].Fields["LastName"] = "another"
+		turned := many(3)
+		slices.Reverse(turned)
+		for name, rows := range map[string][]Row{"a value": changed, "the order": turned, "the number": many(4)} {
+			err := run(rows)
+			require.Equal(t, ReasonLoadDiffers, fault.ReasonOf(err), name)
+			require.Equal(t, fault.Precondition, fault.KindOf(err), name)
+		}
+		require.Equal(t, fault.Canceled, fault.KindOf(run(many(3))), "its own records bring it to Salesforce")
 	})
 	t.Run("every state of a job's row has its outcome", func(t *testing.T) {
 		t.Parallel()
