@@ -51,12 +51,10 @@ func TestBind(t *testing.T) {
 
 	t.Run("a port in use is reported with its number, its purpose and the flag, and nothing stays bound", func(t *testing.T) {
 		t.Parallel()
-		stranger, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		require.NoError(t, err)
+		stranger, port := behindFree(t)
 		defer stranger.Close()
-		_, text, _ := net.SplitHostPort(stranger.Addr().String())
-		port, err := strconv.Atoi(text)
-		require.NoError(t, err)
+		text := strconv.Itoa(port)
+		var err error
 		_, err = bind(t.Context(), port-1)
 		var clash *PortError
 		require.ErrorAs(t, err, &clash)
@@ -202,6 +200,22 @@ func TestUnit(t *testing.T) {
 	})
 }
 
+// behindFree listens on a port before which there is a free one.
+func behindFree(t *testing.T) (net.Listener, int) {
+	for range 100 {
+		stranger, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		port := stranger.Addr().(*net.TCPAddr).Port
+		if before, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port-1)); err == nil {
+			require.NoError(t, before.Close())
+			return stranger, port
+		}
+		require.NoError(t, stranger.Close())
+	}
+	require.Fail(t, "no two free ports side by side")
+	return nil, 0
+}
+
 func canceled(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
@@ -234,7 +248,9 @@ func TestStart(t *testing.T) {
 			}
 			require.Equal(t, http.StatusOK, get(t, client, st.OpenAPI, ""))
 			require.Equal(t, http.StatusUnauthorized, get(t, client, st.REST+"/v1/customers", ""))
-			require.Equal(t, http.StatusOK, get(t, client, st.REST+"/v1/customers", st.Token))
+			// The edge hears within a second that the service below is ready; until then it says 503 with Retry-After.
+			require.Eventually(t, func() bool { return get(t, client, st.REST+"/v1/customers", st.Token) == http.StatusOK },
+				30*time.Second, 50*time.Millisecond)
 
 			if processes {
 				require.Len(t, st.PIDs, 4)

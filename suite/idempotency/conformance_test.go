@@ -414,7 +414,8 @@ func TestAThousandCallsWithOneKey(t *testing.T) {
 	for _, b := range bodies {
 		require.Equal(t, bodies[0], b)
 	}
-	require.EqualValues(t, calls-1, replayed.Load(), "all but one were replays")
+	// Who did it may have been told to come again while it was under way, and is then a replay too.
+	require.GreaterOrEqual(t, replayed.Load(), int64(calls-1), "all but one were replays")
 	require.Equal(t, 1, w.orders(t)[in.name])
 	var through struct{ Totals map[string]int }
 	_, err := w.demo.JSON(t.Context(), http.MethodGet, w.demo.State.Control+"/calls", nil, &through)

@@ -298,7 +298,11 @@ func TestWatch(t *testing.T) {
 			var got []string
 			err := w.Watch(t.Context(), "", nil, func(r *salesforcev1.WatchChangesResponse) error {
 				synctest.Wait() // the other topic's batch is there by now
-				got = append(got, kinds(r)...)
+				some := kinds(r)
+				if contact := slices.IndexFunc(some, func(k string) bool { return strings.HasSuffix(k, ada) }); contact >= 0 {
+					require.False(t, slices.ContainsFunc(some[contact:], func(k string) bool { return strings.HasSuffix(k, acme) }))
+				}
+				got = append(got, some...)
 				if len(got) == 4 {
 					return errStop
 				}
@@ -307,7 +311,6 @@ func TestWatch(t *testing.T) {
 			require.ErrorIs(t, err, errStop)
 			require.Less(t, slices.Index(got, "CREATED "+acme), slices.Index(got, "UPDATED "+acme))
 			require.Less(t, slices.Index(got, "CREATED "+ada), slices.Index(got, "UPDATED "+ada))
-			require.Less(t, slices.Index(got, "UPDATED "+acme), slices.Index(got, "UPDATED "+ada))
 		})
 	})
 	t.Run("events in large numbers are read together, also those that come a moment later", func(t *testing.T) {
