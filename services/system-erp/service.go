@@ -88,7 +88,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return serve.Run(ctx, serve.Service{
 		Name: name, Config: cfg.Serve, Telemetry: tel, Register: register,
 		Unary: []grpc.UnaryServerInterceptor{
-			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Keys: ring}),
+			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{
+				Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring,
+			}),
 		},
 		Loops: []serve.Loop{
 			{Name: "changes", Run: feed.Run},
