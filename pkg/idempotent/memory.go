@@ -211,11 +211,14 @@ func (sh *shard) each(now int64, visit func(d Digest, r *record, now int64, remo
 }
 
 func (s *MemoryStore) bury(r *record, now int64) {
-	tombstone := s.Tombstone
-	if tombstone <= 0 {
-		tombstone = DefaultTombstone
+	r.state, r.answer.Body, r.subject, r.expires = Tombstone, nil, nil, now+s.tombstone()
+}
+
+func (s *MemoryStore) tombstone() int64 {
+	if s.Tombstone <= 0 {
+		return DefaultTombstone.Microseconds()
 	}
-	r.state, r.answer.Body, r.subject, r.expires = Tombstone, nil, nil, now+tombstone.Microseconds()
+	return s.Tombstone.Microseconds()
 }
 
 // Purge implements Store.
@@ -223,12 +226,14 @@ func (s *MemoryStore) Purge(_ context.Context, limit int) (int, error) {
 	n := 0
 	s.each(func(_ Digest, r *record, now int64, remove func()) bool {
 		switch {
+		case r.state == Claimed && !r.recoverable && r.lease <= now:
+			r.state = Uncertain
 		case r.expires > now || r.lease > now && r.state == Claimed || r.state == Uncertain:
 			return true
 		case r.state == Done:
 			s.bury(r, now)
-		case r.state == Claimed && !r.recoverable:
-			r.state = Uncertain
+		case (r.state == Claimed || r.state == Released && r.earlier) && r.expires > now-s.tombstone():
+			return true // what may have had its effect is remembered as long as what had it
 		default:
 			remove()
 		}
@@ -328,6 +333,9 @@ func (s *MemoryStore) Stats(context.Context) (Stats, error) {
 		age := time.Duration(now-r.claimed) * time.Microsecond
 		switch r.state {
 		case Claimed:
+			if r.recoverable && r.lease <= now-GivenUp.Microseconds() {
+				return true
+			}
 			st.Open++
 			st.OldestOpen = max(st.OldestOpen, age)
 			if r.lease <= now {

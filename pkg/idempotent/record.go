@@ -122,5 +122,6 @@ func (r record) entry(d Digest) Entry {
 	return Entry{
 		Digest: d, Method: r.method, State: r.state, Fence: r.fence, ClaimedAt: at(r.claimed), LeaseUntil: at(r.lease),
 		ExpiresAt: at(r.expires), OK: r.answer.OK, Bytes: len(r.answer.Body), Resource: r.answer.Resource, Trace: r.trace,
+		Recoverable: r.recoverable,
 	}
 }

@@ -30,18 +30,20 @@ const (
 	sqlExpire = bury + `k = $3`
 
 	sqlVanished = `UPDATE idempotency SET state = 'u'
- WHERE k IN (SELECT k FROM idempotency WHERE state = 'c' AND NOT recoverable AND lease_until <= {now} AND expires_at <= {now} LIMIT $2{skip})`
+ WHERE k IN (SELECT k FROM idempotency WHERE state = 'c' AND NOT recoverable AND lease_until <= {now} LIMIT $2{skip})`
 
 	// Steps live as long as an attempt may need them.
 	sqlForgetSteps = `DELETE FROM idempotency_steps WHERE k IN (SELECT s.k FROM idempotency_steps s LEFT JOIN idempotency i ON i.k = s.k
- AND (i.state = 'u' OR (i.state IN ('c', 'r') AND (i.expires_at > {now} OR i.lease_until > {now}))) WHERE i.k IS NULL LIMIT $2)`
+ AND (i.state = 'u' OR (i.state IN ('c', 'r') AND (i.expires_at > {now} - $2 OR i.lease_until > {now}))) WHERE i.k IS NULL LIMIT $3)`
 
+	// What may have had its effect is remembered as long as what had it.
 	sqlDelete = `DELETE FROM idempotency
- WHERE k IN (SELECT k FROM idempotency WHERE (state IN ('r', 't') OR (state = 'c' AND recoverable AND lease_until <= {now}))
- AND expires_at <= {now} AND NOT EXISTS (SELECT 1 FROM idempotency_steps s WHERE s.k = idempotency.k) LIMIT $2{skip})`
+ WHERE k IN (SELECT k FROM idempotency WHERE expires_at <= {now} AND (state = 't' OR (state = 'r' AND NOT earlier)
+ OR (expires_at <= {now} - $2 AND (state = 'r' OR (state = 'c' AND recoverable AND lease_until <= {now}))))
+ AND NOT EXISTS (SELECT 1 FROM idempotency_steps s WHERE s.k = idempotency.k) LIMIT $3{skip})`
 
 	sqlOpen = `SELECT state, count(*), min(claimed_at), sum(CASE WHEN lease_until <= {now} THEN 1 ELSE 0 END), {now}
- FROM idempotency WHERE state IN ('c', 'u') GROUP BY state`
+ FROM idempotency WHERE state = 'u' OR (state = 'c' AND (NOT recoverable OR lease_until > {now} - $2)) GROUP BY state`
 
 	sqlSizePostgres = `SELECT greatest(reltuples, 0)::bigint, pg_total_relation_size(oid) FROM pg_class WHERE oid = 'idempotency'::regclass`
 
@@ -106,8 +108,8 @@ func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
 	}{
 		{sqlBury, []any{s.tombstone()}},
 		{sqlVanished, nil},
-		{sqlForgetSteps, nil},
-		{sqlDelete, nil},
+		{sqlForgetSteps, []any{s.tombstone()}},
+		{sqlDelete, []any{s.tombstone()}},
 	} {
 		n, err := s.purge(ctx, limit, st.text, st.args...)
 		if st.text != sqlForgetSteps {
@@ -258,7 +260,7 @@ func (s *SQLStore) Stats(ctx context.Context) (Stats, error) {
 	if err := s.db.Read().QueryRowContext(ctx, size).Scan(&st.Records, &st.Bytes); err != nil {
 		return Stats{}, fmt.Errorf("count idempotency records: %w", err)
 	}
-	rows, err := s.db.Read().QueryContext(ctx, s.sql(sqlOpen), s.at())
+	rows, err := s.db.Read().QueryContext(ctx, s.sql(sqlOpen), s.at(), GivenUp.Microseconds())
 	if err != nil {
 		return Stats{}, fmt.Errorf("count idempotency claims: %w", err)
 	}

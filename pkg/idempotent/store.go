@@ -215,8 +215,10 @@ type Store interface {
 	// Force), from outside: by a read-back or an operator. A record that is done by it has the next fence. g needs
 	// Digest, Fence and Retention only. ErrStale if the record is in another state or attempt.
 	Resolve(ctx context.Context, g Grant, v Verdict) error
-	// Purge turns answers past their retention into tombstones and removes what is past its time, at most about limit
-	// records of each, and returns how many it changed. Live claims and uncertain outcomes stay.
+	// Purge turns answers past their retention into tombstones, claims that nobody may execute again into uncertain ones
+	// once their lease is over, and removes what is past its time, at most about limit records of each, and returns how
+	// many it changed. Live claims and uncertain outcomes stay; what may have had its effect, an abandoned claim or a
+	// release after such an attempt, stays as long as an answer and its tombstone would.
 	Purge(ctx context.Context, limit int) (int, error)
 	// Erase makes the answers about a subject unreadable now: tombstones stay, so that nothing is executed again. It
 	// returns how many there were.
@@ -325,6 +327,8 @@ type Entry struct {
 	Resource string
 	// Trace is the traceparent of the attempt.
 	Trace string
+	// Recoverable tells that the call may be executed again when its owner vanished.
+	Recoverable bool
 }
 
 // Filter selects records. The zero value selects all.
@@ -351,11 +355,16 @@ type Page struct {
 	Next string
 }
 
+// GivenUp is how long after the end of its lease a claim that may be executed again still counts as open: whoever made the
+// call repeats it by then, or never, and there is nothing for an operator to settle.
+const GivenUp = time.Hour
+
 // Stats is what a store holds. Counts of everything may be estimates.
 type Stats struct {
 	// Records is how many there are, Bytes how much room they take (0 if unknown).
 	Records, Bytes int64
-	// Open is how many claims are not settled, OldestOpen the age of the oldest attempt among them.
+	// Open is how many claims are not settled, OldestOpen the age of the oldest attempt among them. A claim that may be
+	// executed again counts until GivenUp after its lease.
 	Open       int64
 	OldestOpen time.Duration
 	// Abandoned is how many of them have no living lease.

@@ -255,6 +255,12 @@ func stats(f fixture) {
 	require.Equal(f.t, int64(1), st.Abandoned)
 	require.Equal(f.t, int64(1), st.Uncertain)
 	require.Equal(f.t, time.Minute+time.Second, st.OldestUncertain)
+	f.clock.Advance(idempotent.GivenUp)
+	st, err = f.store.Stats(ctx)
+	require.NoError(f.t, err)
+	require.Equal(f.t, int64(1), st.Open, "nobody has to act on the claim that may be executed again")
+	require.Equal(f.t, int64(1), st.Abandoned, "the one that nobody may execute again")
+	require.Equal(f.t, idempotent.GivenUp+time.Second, st.OldestOpen)
 }
 
 func forever(f fixture) {

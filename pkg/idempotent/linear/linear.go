@@ -78,13 +78,14 @@ func (k kind) String() string {
 }
 
 type input struct {
-	kind  kind
-	key   int
-	owner string
-	print string
-	redo  bool
-	fence int64
-	body  string
+	kind     kind
+	key      int
+	owner    string
+	print    string
+	redo     bool
+	takeover bool
+	fence    int64
+	body     string
 	// The clock before and after.
 	from, to int64
 }
@@ -227,7 +228,7 @@ func (w *worker) step(ctx context.Context) {
 }
 
 func (w *worker) begin(ctx context.Context, key int, c idempotent.Claim) {
-	in := input{kind: begin, key: key, owner: string(c.Owner), print: string(c.Fingerprint), redo: redoable(key)}
+	in := input{kind: begin, key: key, owner: string(c.Owner), print: string(c.Fingerprint), redo: redoable(key), takeover: c.Takeover}
 	w.record(in, func() (output, error) {
 		res, err := w.store.Begin(ctx, c)
 		if err == nil && res.Outcome == idempotent.Granted {

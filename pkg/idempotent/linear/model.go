@@ -16,6 +16,7 @@ type state struct {
 	owner   string
 	fence   int64
 	tainted bool // an attempt before this one may have had its effect
+	manual  bool // it may not simply be executed again
 	// The lease ends at some time in [leaseLo, leaseHi].
 	leaseLo, leaseHi int64
 	body             string
@@ -36,11 +37,16 @@ func model() porcupine.Model {
 func (s state) mayBeOver(in input) bool { return in.to >= s.leaseLo }
 func (s state) mayLive(in input) bool   { return in.from < s.leaseHi }
 
+// purged reports whether a purge, which nobody calls by its key, may have declared the claim uncertain.
+func (s state) purged(in input) bool {
+	return s.is == idempotent.Claimed && s.manual && s.mayBeOver(in)
+}
+
 // taken is the record after a claim was granted.
 func (s state) taken(in input, recovery bool) state {
 	l := Lease.Microseconds()
 	return state{
-		is: idempotent.Claimed, print: in.print, owner: in.owner, fence: s.fence + 1, tainted: recovery,
+		is: idempotent.Claimed, print: in.print, owner: in.owner, fence: s.fence + 1, tainted: recovery, manual: !in.takeover,
 		leaseLo: in.from + l, leaseHi: in.to + l,
 	}
 }
@@ -50,6 +56,9 @@ func (s state) step(in input, out output) (bool, state) {
 	case begin:
 		return s.begin(in, out)
 	case look:
+		if s.purged(in) && out.outcome == idempotent.InDoubt {
+			s.is = idempotent.Uncertain
+		}
 		return s.look(out), s
 	case resolveDone, resolveNot:
 		return s.resolve(in, out)
@@ -92,7 +101,7 @@ func (s state) begin(in input, out output) (bool, state) {
 		}
 		return out.outcome == idempotent.InDoubt, s
 	default: // claimed
-		if s.owner == in.owner {
+		if s.owner == in.owner && !(s.purged(in) && (out.outcome == idempotent.InDoubt || out.fence > s.fence)) {
 			return out.outcome == idempotent.Granted && out.fence == s.fence && out.recovery == s.tainted, s
 		}
 		if out.outcome == idempotent.InProgress {
@@ -136,6 +145,10 @@ func (s state) held(in input, out output) (bool, state) {
 		return out.stale, s
 	}
 	next := s
+	if out.stale && s.purged(in) {
+		next.is = idempotent.Uncertain
+		return true, next
+	}
 	switch in.kind {
 	case complete:
 		next.is, next.body = idempotent.Done, in.body

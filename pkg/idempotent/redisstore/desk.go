@@ -180,7 +180,7 @@ func (s *Store) entries(ctx context.Context, node redis.Cmdable, found []idempot
 	}
 	results, err := node.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, d := range found {
-			p.HMGet(ctx, s.keys(d)[0], "s", "n", "c", "l", "e", "k", "z", "r", "t", "m")
+			p.HMGet(ctx, s.keys(d)[0], "s", "n", "c", "l", "e", "k", "z", "r", "t", "m", "w")
 		}
 		return nil
 	})
@@ -197,6 +197,7 @@ func (s *Store) entries(ctx context.Context, node redis.Cmdable, found []idempot
 		e := idempotent.Entry{
 			Digest: found[i], State: idempotent.State(x.str(0)), Fence: x.int(1), ClaimedAt: micro(x.int(2)), LeaseUntil: micro(x.int(3)),
 			ExpiresAt: micro(x.int(4)), OK: x.str(5) == "1", Resource: x.str(7), Trace: x.str(8), Method: x.str(9),
+			Recoverable: x.str(10) == "1",
 		}
 		if size := x.str(6); size != "-" {
 			e.Bytes, _ = strconv.Atoi(size)
@@ -258,6 +259,9 @@ func count(st *idempotent.Stats, e idempotent.Entry, now time.Time) {
 	if e.State == idempotent.Uncertain {
 		st.Uncertain++
 		st.OldestUncertain = max(st.OldestUncertain, age)
+		return
+	}
+	if e.Recoverable && !e.LeaseUntil.After(now.Add(-idempotent.GivenUp)) {
 		return
 	}
 	st.Open++

@@ -210,7 +210,8 @@ func (s *Store) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Resul
 		return res, nil
 	}
 	v, err := s.begin.Run(ctx, s.client, keys, s.at(), c.Fingerprint, c.Owner, flag(c.Takeover), flag(c.Takeover || c.Probe),
-		c.Lease.Microseconds(), c.Retention.Microseconds(), c.Scope.Method, c.Trace).Slice()
+		c.Lease.Microseconds(), c.Retention.Microseconds(), c.Scope.Method, c.Trace,
+		s.opts.Tombstone.Microseconds()).Slice()
 	if err != nil {
 		return idempotent.Result{}, fmt.Errorf("claim idempotency key: %w", err)
 	}
@@ -317,7 +318,7 @@ func (s *Store) change(ctx context.Context, what string, g idempotent.Grant, arg
 
 // Heartbeat implements idempotent.Store.
 func (s *Store) Heartbeat(ctx context.Context, g idempotent.Grant, lease time.Duration) error {
-	return s.change(ctx, "heartbeat", g, lease.Microseconds(), g.Retention.Microseconds())
+	return s.change(ctx, "heartbeat", g, lease.Microseconds(), g.Retention.Microseconds(), s.opts.Tombstone.Microseconds())
 }
 
 // Complete implements idempotent.Store.
@@ -351,7 +352,7 @@ func (s *Store) answer(ctx context.Context, g idempotent.Grant, a idempotent.Ans
 
 // Release implements idempotent.Store.
 func (s *Store) Release(ctx context.Context, g idempotent.Grant) error {
-	return s.change(ctx, "release", g, g.Retention.Microseconds())
+	return s.change(ctx, "release", g, g.Retention.Microseconds(), s.opts.Tombstone.Microseconds())
 }
 
 // Uncertain implements idempotent.Store.

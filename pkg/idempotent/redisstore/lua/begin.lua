@@ -1,4 +1,4 @@
--- ARGV: now, fingerprint, owner, recoverable, redo, lease, retention, method, trace
+-- ARGV: now, fingerprint, owner, recoverable, redo, lease, retention, method, trace, tombstone
 -- returns outcome, index of the record, fence, recovery, remaining, ok, answer, resource, trace, claimed at, fingerprint
 local at = 1
 for i = 1, #KEYS, 2 do -- several while the secret is being replaced
@@ -20,7 +20,7 @@ local function take(recovery)
     redis.call('HDEL', key, 'u')
   end
   -- What nobody may execute again must not vanish: such a claim stays until it is settled.
-  if ARGV[4] == '1' then keep(key, expires - now) else redis.call('PERSIST', key) end
+  if ARGV[4] == '1' then keep(key, expires - now + tonumber(ARGV[10])) else redis.call('PERSIST', key) end
   return {1, at, int(fence + 1), recovery, '0', '0', '', '', trace, claimed, ''}
 end
 if not state then return take('0') end

@@ -1,6 +1,6 @@
 -- What comes from outside an attempt. ARGV: now, what, then what it needs; returns 1, 0 (not in that state) or -1 (no record)
 local what = ARGV[2]
-local r = redis.call('HMGET', key, 's', 'n', 'l', 'e', 'w', 'u')
+local r = redis.call('HMGET', key, 's', 'n', 'l', 'e', 'w', 'u', 'x')
 local state = r[1]
 if not state then return -1 end
 local lease, expires = tonumber(r[3]), tonumber(r[4])
@@ -12,7 +12,7 @@ if what == 'resolve' then -- fence, executed, force, ok, kept, answer, resource,
     done(ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12]))
   else
     redis.call('HSET', key, 'x', '0') -- whoever resolves speaks for all attempts
-    release(tonumber(ARGV[11]))
+    release(tonumber(ARGV[11]), 0)
   end
   return 1
 elseif what == 'expire' then -- tombstone
@@ -25,12 +25,16 @@ elseif what == 'erase' then -- tombstone, subject
   return 1
 end
 -- purge: tombstone
+if state == 'c' and r[5] ~= '1' and lease <= now then
+  redis.call('HSET', key, 's', 'u')
+  redis.call('PERSIST', key)
+  return 1
+end
 if expires > now or state == 'u' or (state == 'c' and lease > now) then return 0 end
 if state == 'd' then
   bury(tonumber(ARGV[3]))
-elseif state == 'c' and r[5] ~= '1' then
-  redis.call('HSET', key, 's', 'u')
-  redis.call('PERSIST', key)
+elseif (state == 'c' or state == 'r' and r[7] == '1') and expires > now - tonumber(ARGV[3]) then
+  return 0
 else
   redis.call('DEL', key, body)
 end

@@ -2,14 +2,14 @@
 local r = redis.call('HMGET', key, 's', 'n', 'o', 'w')
 if r[1] ~= 'c' or r[2] ~= ARGV[3] or r[3] ~= ARGV[4] then return 0 end
 local what = ARGV[2]
-if what == 'heartbeat' then -- lease, retention
+if what == 'heartbeat' then -- lease, retention, tombstone
   local lease, retention = tonumber(ARGV[5]), tonumber(ARGV[6])
   redis.call('HSET', key, 'l', int(now + lease), 'e', int(now + lease + retention))
-  if r[4] == '1' then keep(key, lease + retention) end
+  if r[4] == '1' then keep(key, lease + retention + tonumber(ARGV[7])) end
 elseif what == 'complete' then -- ok, kept, answer, resource, subject, retention, tombstone
   done(ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]))
-elseif what == 'release' then -- retention
-  release(tonumber(ARGV[5]))
+elseif what == 'release' then -- retention, tombstone
+  release(tonumber(ARGV[5]), tonumber(ARGV[6]))
 elseif what == 'uncertain' then
   redis.call('HSET', key, 's', 'u', 'l', int(now))
   redis.call('PERSIST', key)

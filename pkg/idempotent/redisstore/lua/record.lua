@@ -42,7 +42,9 @@ local function bury(tombstone)
   redis.call('HDEL', key, 'u')
   keep(key, tombstone)
 end
-local function release(retention)
+-- release: what may have had its effect before is remembered as long as what had it.
+local function release(retention, tombstone)
+  if redis.call('HGET', key, 'x') ~= '1' then tombstone = 0 end
   redis.call('HSET', key, 's', 'r', 'l', int(now), 'e', int(now + retention))
-  keep(key, retention)
+  keep(key, retention + tombstone)
 end
