@@ -9,8 +9,8 @@ import (
 )
 
 // Limit softly limits what Go maps to limit bytes, until the returned function is called, and only while that costs little: once
-// more than half of it is alive the limit is lifted, so that a process that grew does not collect without end, and it is set again
-// when a quarter is. Zero or less, or a limit of the operator (GOMEMLIMIT), does nothing. Call it before Lend, which then sets no
+// more than three quarters of it are alive the limit is lifted, so that a process that grew does not collect without end, and it is set again
+// when less than half is. Zero or less, or a limit of the operator (GOMEMLIMIT), does nothing. Call it before Lend, which then sets no
 // limit of its own.
 func Limit(limit int64) (stop func()) {
 	if limit <= 0 || debug.SetMemoryLimit(-1) != math.MaxInt64 {
@@ -50,10 +50,10 @@ func (l *limiter) look(live uint64) bool {
 	switch limit := uint64(l.limit); { //nolint:gosec // positive
 	case l.stopped:
 		return false
-	case !l.lifted && live > limit/2:
+	case !l.lifted && live > limit/4*3:
 		l.lifted = true
 		l.set(math.MaxInt64)
-	case l.lifted && live < limit/4:
+	case l.lifted && live < limit/2:
 		l.lifted = false
 		l.set(l.limit)
 	}

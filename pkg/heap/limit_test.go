@@ -9,11 +9,11 @@ import (
 
 func TestLimit(t *testing.T) {
 	t.Parallel()
-	t.Run("a limit of which more than half is alive is lifted, and comes back when a quarter is", func(t *testing.T) {
+	t.Run("a limit of which more than three quarters are alive is lifted, and comes back when less than half is", func(t *testing.T) {
 		t.Parallel()
 		var set []int64
 		l := &limiter{limit: 100, set: func(n int64) { set = append(set, n) }}
-		for _, live := range []uint64{20, 50, 51, 60, 30, 25, 24, 40} {
+		for _, live := range []uint64{20, 75, 76, 90, 60, 50, 49, 70} {
 			require.True(t, l.look(live))
 		}
 		require.Equal(t, []int64{math.MaxInt64, 100}, set)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
@@ -22,9 +23,9 @@ type Config struct {
 	Serve serve.Config `conf:"serve"`
 	// Telemetry says what is logged and traced.
 	Telemetry telemetry.Config `conf:"telemetry"`
-	// MemoryLimit is how many bytes Go may map before it collects more eagerly; 0 for no limit. It is lifted while more than half of it
-	// is alive. Raise it where the service has much more to do at once, such as several large loads or a large mapping.
-	MemoryLimit int64 `conf:"memory_limit" help:"bytes from which the Go runtime collects more eagerly, lifted while more than half is alive; 0 for none"`
+	// MemoryLimit is how many bytes Go may map before it collects more eagerly; 0 for no limit. It is lifted while more than three quarters of it
+	// are alive. Raise it where the service has much more to do at once, such as several large loads or a large mapping.
+	MemoryLimit int64 `conf:"memory_limit" help:"bytes from which the Go runtime collects more eagerly, lifted while more than three quarters are alive; 0 for none"`
 	// Store is where the service keeps what its replicas share.
 	Store Store `conf:"store"`
 	// Salesforce says which org is served and as whom.
@@ -47,6 +48,13 @@ type Store struct {
 	// KeySecret hides idempotency keys and callers in the database; at least 16 bytes. Empty: the service makes one and keeps it in
 	// the database, which hides them from nobody who can read all of it.
 	KeySecret conf.Secret `conf:"key_secret" help:"hides idempotency keys in the database, 16 bytes or more; empty keeps one in the database"`
+	// OldKeySecrets are secrets that were used before; keys from then are still found.
+	OldKeySecrets conf.Secret `conf:"old_key_secrets" help:"secrets used before key_secret, with commas, for as long as answers are kept"`
+	// AnswerKeys encrypt stored answers: ID:BASE64 of 32 bytes, with commas. The first encrypts, the others only read.
+	AnswerKeys conf.Secret `conf:"answer_keys" help:"encrypt stored answers: ID:BASE64 of 32 bytes, with commas, the first encrypts; empty for none"`
+	// KeyLease is how long a call that holds a key is believed to be alive without a sign of life: as long as a key is
+	// blocked after a crash.
+	KeyLease time.Duration `conf:"key_lease" help:"how long a crashed call blocks its idempotency key, 1s to 5m"`
 }
 
 // Salesforce is the access to one org.
@@ -105,8 +113,8 @@ func DefaultConfig() Config {
 	s.BusyHeap = 16 << 20 // a load of a million rows is to fit into 64 MiB, the program's own text included
 	return Config{
 		// What is alive is far less, also in a load of a million rows; on a busy machine the heap would run ahead of the collector.
-		MemoryLimit: 32 << 20,
-		Serve:       s, Telemetry: telemetry.DefaultConfig(), Store: Store{DSN: "sqlite:salesforce.db"}, Budget: budget.DefaultConfig(),
+		MemoryLimit: 28 << 20,
+		Serve:       s, Telemetry: telemetry.DefaultConfig(), Store: Store{DSN: "sqlite:salesforce.db", KeyLease: 30 * time.Second}, Budget: budget.DefaultConfig(),
 		Salesforce: Salesforce{
 			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
 			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
@@ -120,6 +128,20 @@ func (c Config) budget() budget.Config {
 	b := c.Budget
 	b.Pause = c.Salesforce.LimitPause
 	return b
+}
+
+// keyProblems returns what is wrong with what rotates and encrypts the keys.
+func (s Store) keyProblems() (errs []error) {
+	if _, err := keys.ParseSecrets(s.OldKeySecrets.Reveal()); err != nil {
+		errs = append(errs, fmt.Errorf("store.old_key_secrets: %w", err))
+	}
+	if _, err := keys.ParseRing(s.AnswerKeys.Reveal()); err != nil {
+		errs = append(errs, fmt.Errorf("store.answer_keys: %w", err))
+	}
+	if l := s.KeyLease; l != 0 && (l < time.Second || l > 5*time.Minute) {
+		errs = append(errs, errors.New("store.key_lease: want 1s to 5m"))
+	}
+	return errs
 }
 
 // Validate returns every problem that can be seen without asking Salesforce.
@@ -158,6 +180,7 @@ func (c Config) Validate() error {
 	if n := len(c.Store.KeySecret.Reveal()); n > 0 && n < 16 {
 		errs = append(errs, errors.New("store.key_secret: want at least 16 bytes"))
 	}
+	errs = append(errs, c.Store.keyProblems()...)
 	problem(s.CircuitPause <= 0, "circuit_pause: must be positive")
 	problem(s.DescribeTTL <= 0, "describe_ttl: must be positive")
 	problem(s.BulkFrom < 1, "bulk_from: must be positive")

@@ -98,7 +98,7 @@ func (l *load) endPart(ctx context.Context, p *part) (ended bool, err error) {
 // end aborts a job and waits until it is in a final state, or gone: then the state is empty. It goes on until ctx ends.
 func (c *Client) end(ctx context.Context, job string) (jobInfo, error) {
 	for attempt := 1; ; attempt++ {
-		aborted := c.change(ctx, ingestPath, job, stateAborted) // refused when it has ended
+		aborted := c.change(ctx, job, stateAborted) // refused when it has ended
 		j, err := c.status(ctx, ingestPath, job)
 		switch {
 		case fault.Is(err, fault.NotFound):

@@ -179,8 +179,8 @@ func (p *packed) Close() error {
 }
 
 // change moves a job to another state.
-func (c *Client) change(ctx context.Context, path, job string, to jobState) error {
-	return c.ask(ctx, rest.Exchange{Method: http.MethodPatch, Path: path + "/" + job, Write: true}, map[string]jobState{"state": to}, nil)
+func (c *Client) change(ctx context.Context, job string, to jobState) error {
+	return c.ask(ctx, rest.Exchange{Method: http.MethodPatch, Path: ingestPath + "/" + job, Write: true}, map[string]jobState{"state": to}, nil)
 }
 
 func (c *Client) status(ctx context.Context, path, job string) (jobInfo, error) {

@@ -47,7 +47,7 @@ func (c *Client) Sweep(ctx context.Context, olderThan time.Duration) (int, error
 			if err != nil || j.State != stateOpen || j.Operation != "upsert" || j.CreatedBy != user || known[j.ID] || !made.Before(limit) || !jobID.MatchString(j.ID) {
 				continue
 			}
-			if err := c.persist(ctx, func() error { return c.change(ctx, ingestPath, j.ID, stateAborted) }); err != nil {
+			if err := c.persist(ctx, func() error { return c.change(ctx, j.ID, stateAborted) }); err != nil {
 				return swept, err
 			}
 			swept++

@@ -123,7 +123,7 @@ func (l *load) look(ctx context.Context, p *part, open func(jobInfo) error) erro
 
 // discard aborts a job that was not released, and starts the part again.
 func (l *load) discard(ctx context.Context, p *part) error {
-	err := l.client.persist(ctx, func() error { return l.client.change(ctx, ingestPath, p.Job, stateAborted) })
+	err := l.client.persist(ctx, func() error { return l.client.change(ctx, p.Job, stateAborted) })
 	switch {
 	case err == nil:
 		return l.back(ctx, p, "it is not known whether the job has all rows")
@@ -152,7 +152,7 @@ func (l *load) release(ctx context.Context, p *part) error {
 	if l.stopped.Load() {
 		return l.look(ctx, p, func(jobInfo) error { return l.discard(ctx, p) })
 	}
-	err := l.client.persist(ctx, func() error { return l.client.change(ctx, ingestPath, p.Job, stateUploadComplete) })
+	err := l.client.persist(ctx, func() error { return l.client.change(ctx, p.Job, stateUploadComplete) })
 	switch {
 	case err == nil:
 		return l.update(func() { p.Step = closed })
