@@ -33,6 +33,7 @@ type lane struct {
 	user    string // whose writes may be our own
 
 	losses  int             // positions refused since the last message
+	handed  position        // of the last piece
 	batches int             // messages so far
 	read    map[string]span // what was read again last, by object
 }
@@ -78,6 +79,7 @@ func (l *lane) named(object string) *source {
 // hand hands a piece to the merger. What waits there is lost with the stream, and the watcher's token is from before it.
 func (l *lane) hand(ctx context.Context, p piece) error {
 	p.next = p.next.clone()
+	l.handed = p.next
 	select {
 	case l.out <- p:
 	case <-ctx.Done():
@@ -93,6 +95,10 @@ func (l *lane) hand(ctx context.Context, p piece) error {
 // run reads the lane from a position until ctx ends or something fails that neither waiting nor reading again mends.
 func (l *lane) run(ctx context.Context, at position) error {
 	at = at.clone()
+	l.handed = at.clone()
+	ctx = withPatience(ctx, func(reason string, resume time.Time) error {
+		return l.hand(ctx, piece{waiting: waitingFor(reason, resume), next: l.handed})
+	})
 	for {
 		if err := l.fill(ctx, &at); err != nil {
 			return err
@@ -250,21 +256,6 @@ func (l *lane) begin(ctx context.Context, at *position) error {
 			slog.String("cause", f.Cause), slog.Time("from", time.UnixMilli(f.From).UTC()), slog.Time("until", time.UnixMilli(f.Until).UTC()))
 	}
 	return l.hand(ctx, piece{lost: lost, next: *at})
-}
-
-// patiently makes a call until it succeeds or waiting does not mend it: skipping a record would lose its change.
-func (w *Watcher) patiently(ctx context.Context, object, what string, call func() error) error {
-	for attempt := 1; ; attempt++ {
-		err := call()
-		if err == nil || ctx.Err() != nil || !passing(err) {
-			return err
-		}
-		w.o.Log.LogAttrs(ctx, slog.LevelWarn, what+" could not be read, trying again",
-			slog.String("object", object), slog.Int("attempt", attempt), slog.String("reason", fault.ReasonOf(err)))
-		if !pause(ctx, max(w.backoff.Next(attempt), fault.RetryAfter(err))) {
-			return ctx.Err()
-		}
-	}
 }
 
 // retrieve reads records by id into out, so many at a time.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/pubsub"
@@ -32,6 +33,8 @@ type piece struct {
 	// changes are ready, and follow the events.
 	changes []*salesforcev1.Change
 	lost    []*salesforcev1.LostRange
+	// waiting is what the lane waits for.
+	waiting *salesforcev1.Waiting
 	next    position
 }
 
@@ -128,6 +131,9 @@ func (m *merger) step(ctx context.Context, waiting [][]piece) error {
 	next.Topics = maps.Clone(m.token.Topics)
 	var changes []*salesforcev1.Change
 	var lost []*salesforcev1.LostRange
+	var waits *salesforcev1.Waiting
+	// While a call of this response has to wait, the watcher is told.
+	ctx = withPatience(ctx, m.wait)
 	for i, l := range m.lanes {
 		records, err := l.hydrate(ctx, waiting[i])
 		if err != nil {
@@ -140,6 +146,9 @@ func (m *merger) step(ctx context.Context, waiting [][]piece) error {
 			}
 			changes = append(append(changes, some...), p.changes...)
 			lost = append(lost, p.lost...)
+			if p.waiting != nil {
+				waits = p.waiting
+			}
 			next.Topics[l.name] = p.next
 		}
 	}
@@ -147,26 +156,35 @@ func (m *merger) step(ctx context.Context, waiting [][]piece) error {
 	for i := 0; i < len(changes); i++ {
 		if size += proto.Size(changes[i]); i > 0 && (i == maxChanges || size > maxBytes) {
 			// The token moves only with the last part: the position in between has no name.
-			if err := m.emit(changes[:i], nil); err != nil {
+			if err := m.emit(changes[:i], nil, nil); err != nil {
 				return err
 			}
 			changes, i, size = changes[i:], -1, 0
 		}
 	}
 	m.token = next
-	if err := m.emit(changes, lost); err != nil {
+	if err := m.emit(changes, lost, waits); err != nil {
 		return err
 	}
 	m.seen.sent(next)
 	return nil
 }
 
-func (m *merger) emit(changes []*salesforcev1.Change, lost []*salesforcev1.LostRange) error {
+func (m *merger) emit(changes []*salesforcev1.Change, lost []*salesforcev1.LostRange, waits *salesforcev1.Waiting) error {
 	text, err := m.token.encode()
 	if err != nil {
 		return err
 	}
-	return m.send(&salesforcev1.WatchChangesResponse{Changes: changes, ResumeToken: text, Lost: lost})
+	return m.send(&salesforcev1.WatchChangesResponse{Changes: changes, ResumeToken: text, Lost: lost, PositionTime: m.token.time(), Waiting: waits})
+}
+
+// wait tells the watcher what the response under way waits for. The position stays where it is.
+func (m *merger) wait(reason string, resume time.Time) error {
+	return m.emit(nil, nil, waitingFor(reason, resume))
+}
+
+func waitingFor(reason string, resume time.Time) *salesforcev1.Waiting {
+	return &salesforcev1.Waiting{Reason: reason, ResumeTime: timestamppb.New(resume)}
 }
 
 // hydrate reads the records that the events of a lane are about, as they are now. A record whose last event here is its deletion

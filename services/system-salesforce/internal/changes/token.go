@@ -8,8 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 )
@@ -49,6 +52,18 @@ type token struct {
 	Version int                 `json:"v"`
 	Org     string              `json:"o"`
 	Topics  map[string]position `json:"t"`
+}
+
+// time returns the time up to which everything was sent, of the lane that is furthest behind; nil when a lane does not know.
+func (t token) time() *timestamppb.Timestamp {
+	oldest := int64(math.MaxInt64)
+	for _, p := range t.Topics {
+		oldest = min(oldest, p.Time)
+	}
+	if oldest <= 0 || oldest == math.MaxInt64 {
+		return nil
+	}
+	return timestamppb.New(time.UnixMilli(oldest))
 }
 
 func (t token) encode() (string, error) { return encodeToken(t) }

@@ -113,7 +113,7 @@ func (w *Watcher) Watch(ctx context.Context, text string, objects []string, send
 	seen := w.metrics.watch(t)
 	defer seen.close()
 	m := &merger{seen: seen, token: t, lanes: lanes, send: send, ready: make(chan struct{}, 1)}
-	if err := m.emit(nil, nil); err != nil {
+	if err := m.emit(nil, nil, nil); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)

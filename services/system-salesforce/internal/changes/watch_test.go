@@ -200,11 +200,14 @@ func setup(t *testing.T) (*org, *Watcher) {
 
 var errStop = errors.New("stop")
 
-// run watches until n responses have come.
+// run watches until n responses have come, without those that only say that the stream waits.
 func run(t *testing.T, w *Watcher, token string, n int) []*salesforcev1.WatchChangesResponse {
 	t.Helper()
 	var out []*salesforcev1.WatchChangesResponse
 	err := w.Watch(t.Context(), token, nil, func(r *salesforcev1.WatchChangesResponse) error {
+		if r.GetWaiting() != nil {
+			return nil
+		}
 		out = append(out, r)
 		if len(out) == n {
 			return errStop
