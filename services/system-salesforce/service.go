@@ -26,6 +26,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
@@ -98,7 +99,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer done()
 	g.settle = jobs.EndLeftovers
-	answers, err := keystore.Open(ctx, database, []byte(cfg.Store.KeySecret.Reveal()))
+	old, err := keys.ParseSecrets(cfg.Store.OldKeySecrets.Reveal())
+	if err != nil {
+		return fmt.Errorf("store.old_key_secrets: %w", err)
+	}
+	ring, err := keys.ParseRing(cfg.Store.AnswerKeys.Reveal())
+	if err != nil {
+		return fmt.Errorf("store.answer_keys: %w", err)
+	}
+	answers, err := keystore.Open(ctx, database, []byte(cfg.Store.KeySecret.Reveal()), old...)
 	if err != nil {
 		return err
 	}
@@ -109,10 +118,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 	api := &rpc.Server{CRM: crm, Mapping: m, Describe: descriptions, Writer: writer, Watcher: watcher, Now: time.Now}
 	operations := &rpc.Operations{Budget: accountant, Doctor: newDoctor(cfg.Salesforce, sessions, crm, conn, m)}
+	register := func(r grpc.ServiceRegistrar) { api.Register(r); operations.Register(r); desk.Register(r) }
+	if err := keys.Check(answers, register); err != nil {
+		return err
+	}
+	once := idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Keys: ring, Lease: cfg.Store.KeyLease})
 	return serve.Run(ctx, serve.Service{
 		Name: name, Config: cfg.Serve, Telemetry: tel,
-		Register: func(r grpc.ServiceRegistrar) { api.Register(r); operations.Register(r); desk.Register(r) },
-		Unary:    []grpc.UnaryServerInterceptor{g.unary, idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter})},
+		Register: register,
+		Unary:    []grpc.UnaryServerInterceptor{g.unary, once},
 		Stream:   []grpc.StreamServerInterceptor{g.stream},
 		Loops: []serve.Loop{
 			{Name: "connect", Run: g.run},

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
@@ -29,15 +28,16 @@ const purgeEvery = time.Minute
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Open returns the store of keys in d. Without a secret it uses one of the database's own, made on first use. The caller closes d.
-func Open(ctx context.Context, d *db.DB, secret []byte) (*idempotent.SQLStore, error) {
+// Open returns the store of keys in d. Without a secret it uses one of the database's own, made on first use. Keys from the time of
+// one of the old secrets are still found. The caller closes d.
+func Open(ctx context.Context, d *db.DB, secret []byte, old ...[]byte) (*idempotent.SQLStore, error) {
 	if len(secret) == 0 {
 		var err error
 		if secret, err = ownSecret(ctx, d); err != nil {
 			return nil, err
 		}
 	}
-	return idempotent.NewSQLStore(d, secret, nil)
+	return idempotent.NewSQLStore(d, secret, nil, idempotent.OtherSecrets(old...))
 }
 
 func ownSecret(ctx context.Context, d *db.DB) ([]byte, error) {
@@ -75,18 +75,7 @@ func Desk(ctx context.Context, d *db.DB, store *idempotent.SQLStore, tel *teleme
 	return keys.New(store, log, tel.Log), stop, nil
 }
 
-// Forget removes answers after their retention until ctx ends. A failure is only noted: the next round does the work.
+// Forget removes answers after their retention until ctx ends.
 func Forget(ctx context.Context, store *idempotent.SQLStore, log *slog.Logger) error {
-	tick := time.NewTicker(purgeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if _, err := store.Purge(ctx, 1000); err != nil && ctx.Err() == nil {
-			log.LogAttrs(ctx, slog.LevelWarn, "old idempotency keys cannot be removed", slog.String("reason", fault.ReasonOf(err)), slog.String("error", err.Error()))
-		}
-	}
+	return idempotent.Sweep(ctx, store, purgeEvery, log)
 }
