@@ -28,7 +28,7 @@ type keyFlags struct {
 // erase CUSTOMER, log, stats.
 func keysCommand(ctx context.Context, a *App, args []string) error {
 	c := keyFlags{common: a.flags("keys").withAddr()}
-	c.service = c.String("service", "process-customer", "whose keys: process-customer or system-erp (with a demo)")
+	c.service = c.String("service", "process-customer", "whose keys: process-customer, system-erp or system-salesforce (with a demo)")
 	c.states = c.String("in", "", "only in these `states`: claimed, done, released, uncertain, tombstone; with commas")
 	c.method = c.String("method", "", "only of this full `method`")
 	c.older = c.Duration("older", 0, "only those whose last attempt began so long ago")
@@ -93,8 +93,11 @@ func (c keyFlags) desk(ctx context.Context, do func(idempotencyv1.KeysServiceCli
 			return do(idempotencyv1.NewKeysServiceClient(d.Process))
 		case "system-erp":
 			return do(idempotencyv1.NewKeysServiceClient(d.ERP))
+		case "system-salesforce":
+			addr = d.State.GRPC["system-salesforce"]
+		default:
+			return usagef("%q keeps no keys; process-customer, system-erp and system-salesforce do", *c.service)
 		}
-		return usagef("%q keeps no keys; process-customer and system-erp do", *c.service)
 	}
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
