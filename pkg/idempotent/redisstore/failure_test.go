@@ -394,3 +394,19 @@ func TestStore_WorksOnAClusterNode(t *testing.T) {
 	_, err = st.List(t.Context(), idempotent.Filter{})
 	require.ErrorContains(t, err, "node")
 }
+
+func TestStore_WaitsForReplicasOfAClaimToo(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	st := s.store(redisstore.Options{WaitReplicas: 1, WaitTimeout: time.Millisecond})
+	waits := func(n int) {
+		t.Helper()
+		info, err := s.c.Info(t.Context(), "commandstats").Result()
+		require.NoError(t, err)
+		require.Contains(t, info, fmt.Sprintf("cmdstat_wait:calls=%d,", n))
+	}
+	g := granted(t, st, claim("a"))
+	waits(1)
+	require.NoError(t, st.Complete(t.Context(), g, answer("x")))
+	waits(2)
+}

@@ -209,7 +209,12 @@ func (s *Store) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Resul
 		}
 		return res, nil
 	}
-	v, err := s.begin.Run(ctx, s.client, keys, s.at(), c.Fingerprint, c.Owner, flag(c.Takeover), flag(c.Takeover || c.Probe),
+	conn, put, err := s.pinned(ctx, keys[0])
+	if err != nil {
+		return idempotent.Result{}, fmt.Errorf("claim idempotency key: %w", err)
+	}
+	defer put()
+	v, err := s.begin.Run(ctx, conn, keys, s.at(), c.Fingerprint, c.Owner, flag(c.Takeover), flag(c.Takeover || c.Probe),
 		c.Lease.Microseconds(), c.Retention.Microseconds(), c.Scope.Method, c.Trace,
 		s.opts.Tombstone.Microseconds()).Slice()
 	if err != nil {
@@ -227,6 +232,7 @@ func (s *Store) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Resul
 	}
 	switch res.Outcome {
 	case idempotent.Granted:
+		s.replicated(ctx, conn)
 		res.Grant = idempotent.Grant{Digest: d, Fence: res.Fence, Owner: c.Owner, Retention: c.Retention, Recovery: r.str(3) == "1"}
 	case idempotent.Replay:
 		a, err := parse(r.str(6)) // finished since the plain read
@@ -305,14 +311,57 @@ func (s *Store) Look(ctx context.Context, g idempotent.Grant) (idempotent.Result
 // change runs a script that must find the claim held.
 func (s *Store) change(ctx context.Context, what string, g idempotent.Grant, args ...any) error {
 	args = append([]any{s.at(), what, g.Fence, g.Owner}, args...)
-	n, err := s.held.Run(ctx, s.client, s.keys(g.Digest), args...).Int()
+	keys := s.keys(g.Digest)
+	conn, put, err := s.pinned(ctx, keys[0])
+	if err != nil {
+		return fmt.Errorf("%s idempotency claim: %w", what, err)
+	}
+	defer put()
+	n, err := s.held.Run(ctx, conn, keys, args...).Int()
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s idempotency claim: %w", what, err)
 	case n == 0:
 		return fmt.Errorf("%s idempotency claim: %w", what, idempotent.ErrStale)
 	default:
+		if what == "complete" {
+			s.replicated(ctx, conn)
+		}
 		return nil
+	}
+}
+
+// connection is what a script and the WAIT after it share.
+type connection interface {
+	redis.Scripter
+	Do(ctx context.Context, args ...any) *redis.Cmd
+}
+
+// pinned returns a connection to the node of a key if replicas are waited for, since Redis counts what they have for each
+// connection; put gives it back.
+func (s *Store) pinned(ctx context.Context, key string) (c connection, put func(), err error) {
+	if s.opts.WaitReplicas <= 0 {
+		return s.client, func() {}, nil
+	}
+	node, ok := s.client.(*redis.Client)
+	if cluster, isCluster := s.client.(*redis.ClusterClient); isCluster {
+		if node, err = cluster.MasterForKey(ctx, key); err != nil {
+			return nil, nil, err
+		}
+		ok = true
+	}
+	if !ok {
+		return s.client, func() {}, nil
+	}
+	conn := node.Conn()
+	return conn, func() { _ = conn.Close() }, nil
+}
+
+// replicated waits for replicas. What was written is stored: whoever does not hear from them in time has a weaker promise,
+// not another answer.
+func (s *Store) replicated(ctx context.Context, c connection) {
+	if s.opts.WaitReplicas > 0 {
+		_ = c.Do(ctx, "WAIT", s.opts.WaitReplicas, s.opts.WaitTimeout.Milliseconds()).Err()
 	}
 }
 
@@ -327,14 +376,7 @@ func (s *Store) Complete(ctx context.Context, g idempotent.Grant, a idempotent.A
 	if err != nil {
 		return err
 	}
-	if err := s.change(ctx, "complete", g, args...); err != nil {
-		return err
-	}
-	if s.opts.WaitReplicas > 0 {
-		// The answer is stored: whoever does not hear from the replicas in time has a weaker promise, not another answer.
-		_ = s.client.Do(ctx, "WAIT", s.opts.WaitReplicas, s.opts.WaitTimeout.Milliseconds()).Err()
-	}
-	return nil
+	return s.change(ctx, "complete", g, args...)
 }
 
 // answer writes the index of the subject first: an index without an answer is harmless, the other way round an erasure
