@@ -93,7 +93,9 @@ func (a *attempt) ask(ctx context.Context, question func(context.Context, Claim)
 			break
 		}
 	}
-	s.breaker.report(time.Now(), err != nil && ctx.Err() == nil)
+	if err == nil || ctx.Err() == nil { // a caller who left says nothing about the store
+		s.breaker.report(time.Now(), err != nil)
+	}
 	return res, err
 }
 
