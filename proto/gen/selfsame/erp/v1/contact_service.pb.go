@@ -1018,7 +1018,7 @@ const file_selfsame_erp_v1_contact_service_proto_rawDesc = "" +
 	"\x10BatchGetContacts\x12(.selfsame.erp.v1.BatchGetContactsRequest\x1a).selfsame.erp.v1.BatchGetContactsResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\fListContacts\x12$.selfsame.erp.v1.ListContactsRequest\x1a%.selfsame.erp.v1.ListContactsResponse\"\x03\x90\x02\x01\x12c\n" +
 	"\rLookupContact\x12%.selfsame.erp.v1.LookupContactRequest\x1a&.selfsame.erp.v1.LookupContactResponse\"\x03\x90\x02\x01\x12k\n" +
-	"\rCreateContact\x12%.selfsame.erp.v1.CreateContactRequest\x1a&.selfsame.erp.v1.CreateContactResponse\"\v\x8a\xe7\x18\x04\b\x01\x10\x03\x90\x02\x00\x12k\n" +
+	"\rCreateContact\x12%.selfsame.erp.v1.CreateContactRequest\x1a&.selfsame.erp.v1.CreateContactResponse\"\v\x8a\xe7\x18\x04\b\x01\x10\x04\x90\x02\x00\x12k\n" +
 	"\rUpdateContact\x12%.selfsame.erp.v1.UpdateContactRequest\x1a&.selfsame.erp.v1.UpdateContactResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12k\n" +
 	"\rDeleteContact\x12%.selfsame.erp.v1.DeleteContactRequest\x1a&.selfsame.erp.v1.DeleteContactResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12}\n" +
 	"\x13BatchUpsertContacts\x12+.selfsame.erp.v1.BatchUpsertContactsRequest\x1a,.selfsame.erp.v1.BatchUpsertContactsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xc9\x01\n" +

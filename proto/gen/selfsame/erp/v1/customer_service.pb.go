@@ -1017,7 +1017,7 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\x11BatchGetCustomers\x12).selfsame.erp.v1.BatchGetCustomersRequest\x1a*.selfsame.erp.v1.BatchGetCustomersResponse\"\x03\x90\x02\x01\x12c\n" +
 	"\rListCustomers\x12%.selfsame.erp.v1.ListCustomersRequest\x1a&.selfsame.erp.v1.ListCustomersResponse\"\x03\x90\x02\x01\x12f\n" +
 	"\x0eLookupCustomer\x12&.selfsame.erp.v1.LookupCustomerRequest\x1a'.selfsame.erp.v1.LookupCustomerResponse\"\x03\x90\x02\x01\x12n\n" +
-	"\x0eCreateCustomer\x12&.selfsame.erp.v1.CreateCustomerRequest\x1a'.selfsame.erp.v1.CreateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x01\x10\x03\x90\x02\x00\x12n\n" +
+	"\x0eCreateCustomer\x12&.selfsame.erp.v1.CreateCustomerRequest\x1a'.selfsame.erp.v1.CreateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x01\x10\x04\x90\x02\x00\x12n\n" +
 	"\x0eUpdateCustomer\x12&.selfsame.erp.v1.UpdateCustomerRequest\x1a'.selfsame.erp.v1.UpdateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12n\n" +
 	"\x0eDeleteCustomer\x12&.selfsame.erp.v1.DeleteCustomerRequest\x1a'.selfsame.erp.v1.DeleteCustomerResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x80\x01\n" +
 	"\x14BatchUpsertCustomers\x12,.selfsame.erp.v1.BatchUpsertCustomersRequest\x1a-.selfsame.erp.v1.BatchUpsertCustomersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xca\x01\n" +
