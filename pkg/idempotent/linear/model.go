@@ -101,7 +101,7 @@ func (s state) begin(in input, out output) (bool, state) {
 		}
 		return out.outcome == idempotent.InDoubt, s
 	default: // claimed
-		if s.owner == in.owner && !(s.purged(in) && (out.outcome == idempotent.InDoubt || out.fence > s.fence)) {
+		if s.owner == in.owner && (!s.purged(in) || (out.outcome != idempotent.InDoubt && out.fence <= s.fence)) {
 			return out.outcome == idempotent.Granted && out.fence == s.fence && out.recovery == s.tainted, s
 		}
 		if out.outcome == idempotent.InProgress {

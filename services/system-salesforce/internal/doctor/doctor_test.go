@@ -85,7 +85,8 @@ func setup(t *testing.T) (*org, func() []Finding) {
 	}}
 	o.query = func() ([]rest.Record, error) { return []rest.Record{{"PermissionsApiEnabled": true}}, nil }
 	o.views = []rest.Record{
-		{"SobjectType": "Account", "PermissionsViewAllRecords": true}, {"SobjectType": "Account", "PermissionsViewAllRecords": false},
+		{"SobjectType": "Account", "PermissionsViewAllRecords": true},
+		{"SobjectType": "Account", "PermissionsViewAllRecords": false},
 		{"SobjectType": "Contact", "PermissionsViewAllRecords": true},
 	}
 	o.tooling = func() ([]rest.Record, error) {
