@@ -19,6 +19,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/idempotent/idempotenttest"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/redisstore"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
+	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
 // server is a Redis of the test's own, which it may stop, kill and reconfigure.
@@ -99,7 +100,7 @@ func TestConformance(t *testing.T) {
 	t.Run("L-09 after a fail-over that lost a claim the child keys hold", failOver)
 }
 
-// policies: the ERP's contract has methods whose attempts may not be repeated blindly.
+// policies: the ERP has methods whose answer must commit with their effect, the CRM one that may not be repeated blindly.
 func policies(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--appendonly", "yes").store(redisstore.Options{})
@@ -112,7 +113,10 @@ func policies(t *testing.T) {
 	}
 	all := grpc.NewServer()
 	erpv1.RegisterCustomerServiceServer(all, erpv1.UnimplementedCustomerServiceServer{})
-	require.ErrorContains(t, idempotent.Check(s, all.GetServiceInfo()), "demands a durable store of keys, this one is replicated")
+	require.ErrorContains(t, idempotent.Check(s, all.GetServiceInfo()), "demands a store of keys in the transaction of the effect")
+	events := grpc.NewServer()
+	salesforcev1.RegisterEventServiceServer(events, salesforcev1.UnimplementedEventServiceServer{})
+	require.ErrorContains(t, idempotent.Check(s, events.GetServiceInfo()), "demands a durable store of keys, this one is replicated")
 	require.NoError(t, idempotent.Check(s, info("ListCustomers", "UpdateCustomer", "DeleteCustomer")), "every effect below is keyed")
 }
 
