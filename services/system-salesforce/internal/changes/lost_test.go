@@ -40,7 +40,7 @@ func TestLostPosition(t *testing.T) {
 		before := x.accounts(30, "before ")
 		x.agree(c)
 		x.advance(2 * time.Hour) // what is known is older than the overlap
-		require.ErrorIs(t, x.follow(c, keepalive(c)), errStop)
+		require.ErrorIs(t, x.follow(c, x.current(c)), errStop)
 		away(x, before)
 		calls := x.calls.Load()
 		c.ids = map[string]string{}
@@ -217,11 +217,14 @@ func TestLostPosition(t *testing.T) {
 
 var errDied = fmt.Errorf("died")
 
-// keepalive is true at the first response that brings no change.
-func keepalive(c *consumer) func() bool {
-	n := c.received
-	known := len(c.ids)
-	return func() bool { return c.received > n+3 && len(c.ids) == known }
+// current is true once the position of every lane is from within a minute of now, by the org's clock.
+func (x *world) current(c *consumer) func() bool {
+	return func() bool {
+		var tok token
+		require.NoError(x.t, decodeToken(c.token, &tok))
+		at := tok.time()
+		return at != nil && x.now().Sub(at.AsTime()) < time.Minute
+	}
 }
 
 func TestOverflow(t *testing.T) {
