@@ -3,10 +3,12 @@ package idempotent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
 // answerBefore is how long before its deadline a waiting call is answered.
@@ -103,6 +105,26 @@ func bounded(ctx context.Context, limit time.Duration, c Claim, question func(co
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return question(ctx, c)
+}
+
+// giveBack releases what a caller may have claimed who left before it was told: the store may have committed the claim, and
+// nobody would ever execute under it, so that the key would be blocked until the lease is over. Only the claim's owner knows
+// whether it is theirs: asked again, the store grants it again, or grants it now.
+func (a *attempt) giveBack(ctx context.Context) {
+	s := a.server
+	if ctx.Err() == nil {
+		return // the caller is told that the store does not answer, and asks again under the same key
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.StoreTimeout)
+	defer cancel()
+	res, err := s.store.Begin(ctx, a.claim)
+	if err == nil && res.Outcome == Granted {
+		err = s.store.Release(ctx, res.Grant)
+	}
+	if err != nil && !errors.Is(err, ErrStale) {
+		s.Log.WarnContext(ctx, "idempotency claim of a caller who left not released: its key is blocked until the lease is over",
+			slog.String(telemetry.KeyMethod, a.method), slog.String(telemetry.KeyError, err.Error()))
+	}
 }
 
 func (a *attempt) storeDown(ctx context.Context, err error) error {

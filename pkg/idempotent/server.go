@@ -121,6 +121,7 @@ func (a *attempt) serve(ctx context.Context, key Key) (any, error) {
 	}
 	res, err := a.acquire(ctx)
 	if err != nil {
+		a.giveBack(ctx)
 		return nil, a.storeDown(ctx, err)
 	}
 	if res.Outcome != Granted {
