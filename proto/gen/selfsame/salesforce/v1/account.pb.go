@@ -805,7 +805,10 @@ type RecordError struct {
 	// What to do about it.
 	Class ErrorClass `protobuf:"varint,6,opt,name=class,proto3,enum=selfsame.salesforce.v1.ErrorClass" json:"class,omitempty"`
 	// How long to wait before the next attempt; absent when there is no telling.
-	RetryAfter    *durationpb.Duration `protobuf:"bytes,7,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	RetryAfter *durationpb.Duration `protobuf:"bytes,7,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// When work that waits for the allowance may go on, as far as that can be foreseen; absent when it waits for nothing or there is no
+	// telling. It may lie behind the next attempt.
+	ResumeTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=resume_time,json=resumeTime,proto3" json:"resume_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -885,6 +888,13 @@ func (x *RecordError) GetClass() ErrorClass {
 func (x *RecordError) GetRetryAfter() *durationpb.Duration {
 	if x != nil {
 		return x.RetryAfter
+	}
+	return nil
+}
+
+func (x *RecordError) GetResumeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResumeTime
 	}
 	return nil
 }
@@ -1043,7 +1053,7 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"\x06origin\x18\x0f \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06origin\x12/\n" +
 	"\vdescription\x18\x10 \x01(\tB\r\xbaH\x06r\x04\x18\x80\xfa\x01\x90\xe7\x18\x06R\vdescription\x12\x18\n" +
 	"\aversion\x18\x11 \x01(\x03R\aversion\x12\x1b\n" +
-	"\x04etag\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x87\x02\n" +
+	"\x04etag\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xc4\x02\n" +
 	"\vRecordError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -1052,7 +1062,9 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"\tuncertain\x18\x05 \x01(\bR\tuncertain\x128\n" +
 	"\x05class\x18\x06 \x01(\x0e2\".selfsame.salesforce.v1.ErrorClassR\x05class\x12:\n" +
 	"\vretry_after\x18\a \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\xb6\x01\n" +
+	"retryAfter\x12;\n" +
+	"\vresume_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"resumeTime\"\xb6\x01\n" +
 	"\vWriteResult\x129\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1f.selfsame.salesforce.v1.OutcomeR\aoutcome\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x129\n" +
@@ -1112,13 +1124,14 @@ var file_selfsame_salesforce_v1_account_proto_depIdxs = []int32{
 	8,  // 6: selfsame.salesforce.v1.Case.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 7: selfsame.salesforce.v1.RecordError.class:type_name -> selfsame.salesforce.v1.ErrorClass
 	9,  // 8: selfsame.salesforce.v1.RecordError.retry_after:type_name -> google.protobuf.Duration
-	0,  // 9: selfsame.salesforce.v1.WriteResult.outcome:type_name -> selfsame.salesforce.v1.Outcome
-	6,  // 10: selfsame.salesforce.v1.WriteResult.error:type_name -> selfsame.salesforce.v1.RecordError
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	8,  // 9: selfsame.salesforce.v1.RecordError.resume_time:type_name -> google.protobuf.Timestamp
+	0,  // 10: selfsame.salesforce.v1.WriteResult.outcome:type_name -> selfsame.salesforce.v1.Outcome
+	6,  // 11: selfsame.salesforce.v1.WriteResult.error:type_name -> selfsame.salesforce.v1.RecordError
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_account_proto_init() }

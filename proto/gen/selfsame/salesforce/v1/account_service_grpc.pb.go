@@ -35,7 +35,8 @@ const (
 type AccountServiceClient interface {
 	// GetAccount returns one account by id. NOT_FOUND when there is none or it was deleted.
 	GetAccount(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*GetAccountResponse, error)
-	// BatchGetAccounts returns many accounts at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetAccounts returns many accounts at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetAccounts(ctx context.Context, in *BatchGetAccountsRequest, opts ...grpc.CallOption) (*BatchGetAccountsResponse, error)
 	// ListAccounts pages through all live accounts in the order of their last change, oldest first. A record that changes
 	// while the pages are read appears again at the end, so no change is missed.
@@ -101,7 +102,8 @@ func (c *accountServiceClient) BatchUpsertAccounts(ctx context.Context, in *Batc
 type AccountServiceServer interface {
 	// GetAccount returns one account by id. NOT_FOUND when there is none or it was deleted.
 	GetAccount(context.Context, *GetAccountRequest) (*GetAccountResponse, error)
-	// BatchGetAccounts returns many accounts at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetAccounts returns many accounts at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetAccounts(context.Context, *BatchGetAccountsRequest) (*BatchGetAccountsResponse, error)
 	// ListAccounts pages through all live accounts in the order of their last change, oldest first. A record that changes
 	// while the pages are read appears again at the end, so no change is missed.

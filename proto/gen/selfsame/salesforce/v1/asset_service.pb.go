@@ -270,9 +270,21 @@ type AssetWarranty struct {
 	// When the record was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the record last changed, by the CRM's clock.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// How much of the cost of parts it covers, in percent, a decimal number.
+	PartsCovered string `protobuf:"bytes,13,opt,name=parts_covered,json=partsCovered,proto3" json:"parts_covered,omitempty"`
+	// How much of the cost of labor it covers, in percent, a decimal number.
+	LaborCovered string `protobuf:"bytes,14,opt,name=labor_covered,json=laborCovered,proto3" json:"labor_covered,omitempty"`
+	// How much of further expenses it covers, in percent, a decimal number.
+	ExpensesCovered string `protobuf:"bytes,15,opt,name=expenses_covered,json=expensesCovered,proto3" json:"expenses_covered,omitempty"`
+	// True when it goes over to a new owner of the asset.
+	IsTransferable bool `protobuf:"varint,16,opt,name=is_transferable,json=isTransferable,proto3" json:"is_transferable,omitempty"`
+	// What it does not cover, in the words of people.
+	Exclusions string `protobuf:"bytes,17,opt,name=exclusions,proto3" json:"exclusions,omitempty"`
+	// The CRM's id of the terms that it follows; empty when none.
+	WarrantyTermId string `protobuf:"bytes,18,opt,name=warranty_term_id,json=warrantyTermId,proto3" json:"warranty_term_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AssetWarranty) Reset() {
@@ -387,6 +399,48 @@ func (x *AssetWarranty) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *AssetWarranty) GetPartsCovered() string {
+	if x != nil {
+		return x.PartsCovered
+	}
+	return ""
+}
+
+func (x *AssetWarranty) GetLaborCovered() string {
+	if x != nil {
+		return x.LaborCovered
+	}
+	return ""
+}
+
+func (x *AssetWarranty) GetExpensesCovered() string {
+	if x != nil {
+		return x.ExpensesCovered
+	}
+	return ""
+}
+
+func (x *AssetWarranty) GetIsTransferable() bool {
+	if x != nil {
+		return x.IsTransferable
+	}
+	return false
+}
+
+func (x *AssetWarranty) GetExclusions() string {
+	if x != nil {
+		return x.Exclusions
+	}
+	return ""
+}
+
+func (x *AssetWarranty) GetWarrantyTermId() string {
+	if x != nil {
+		return x.WarrantyTermId
+	}
+	return ""
 }
 
 // GetAssetRequest names an asset.
@@ -533,7 +587,10 @@ type BatchGetAssetsResponse struct {
 	// Assets found, in the order asked.
 	Assets []*Asset `protobuf:"bytes,1,rep,name=assets,proto3" json:"assets,omitempty"`
 	// Ids that name no live asset.
-	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	// Ids of which the CRM tells nothing: an asset that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -578,6 +635,13 @@ func (x *BatchGetAssetsResponse) GetAssets() []*Asset {
 func (x *BatchGetAssetsResponse) GetMissingIds() []string {
 	if x != nil {
 		return x.MissingIds
+	}
+	return nil
+}
+
+func (x *BatchGetAssetsResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -1010,7 +1074,10 @@ type BatchGetAssetWarrantiesResponse struct {
 	// Asset warranties found, in the order asked.
 	AssetWarranties []*AssetWarranty `protobuf:"bytes,1,rep,name=asset_warranties,json=assetWarranties,proto3" json:"asset_warranties,omitempty"`
 	// Ids that name no live asset warranty.
-	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	// Ids of which the CRM tells nothing: an asset warranty that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1122,13 @@ func (x *BatchGetAssetWarrantiesResponse) GetAssetWarranties() []*AssetWarranty 
 func (x *BatchGetAssetWarrantiesResponse) GetMissingIds() []string {
 	if x != nil {
 		return x.MissingIds
+	}
+	return nil
+}
+
+func (x *BatchGetAssetWarrantiesResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -1375,7 +1449,7 @@ const file_selfsame_salesforce_v1_asset_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xa6\x04\n" +
+	"updateTime\"\x9d\a\n" +
 	"\rAssetWarranty\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x02id\x12(\n" +
 	"\vexternal_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18PR\n" +
@@ -1393,17 +1467,26 @@ const file_selfsame_salesforce_v1_asset_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"L\n" +
+	"updateTime\x12L\n" +
+	"\rparts_covered\x18\r \x01(\tB'\xbaH$r\"2 ^([0-9]{1,3}([.][0-9]{1,18})?)?$R\fpartsCovered\x12L\n" +
+	"\rlabor_covered\x18\x0e \x01(\tB'\xbaH$r\"2 ^([0-9]{1,3}([.][0-9]{1,18})?)?$R\flaborCovered\x12R\n" +
+	"\x10expenses_covered\x18\x0f \x01(\tB'\xbaH$r\"2 ^([0-9]{1,3}([.][0-9]{1,18})?)?$R\x0fexpensesCovered\x12'\n" +
+	"\x0fis_transferable\x18\x10 \x01(\bR\x0eisTransferable\x12)\n" +
+	"\n" +
+	"exclusions\x18\x11 \x01(\tB\t\xbaH\x06r\x04\x18\x80\xfa\x01R\n" +
+	"exclusions\x121\n" +
+	"\x10warranty_term_id\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x0ewarrantyTermId\"L\n" +
 	"\x0fGetAssetRequest\x129\n" +
 	"\x02id\x18\x01 \x01(\tB)\xbaH&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x02id\"G\n" +
 	"\x10GetAssetResponse\x123\n" +
 	"\x05asset\x18\x01 \x01(\v2\x1d.selfsame.salesforce.v1.AssetR\x05asset\"^\n" +
 	"\x15BatchGetAssetsRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"p\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x97\x01\n" +
 	"\x16BatchGetAssetsResponse\x125\n" +
 	"\x06assets\x18\x01 \x03(\v2\x1d.selfsame.salesforce.v1.AssetR\x06assets\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
-	"missingIds\"\xf9\x01\n" +
+	"missingIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"\xf9\x01\n" +
 	"\x11ListAssetsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +
@@ -1430,11 +1513,12 @@ const file_selfsame_salesforce_v1_asset_service_proto_rawDesc = "" +
 	"\x18GetAssetWarrantyResponse\x12L\n" +
 	"\x0easset_warranty\x18\x01 \x01(\v2%.selfsame.salesforce.v1.AssetWarrantyR\rassetWarranty\"g\n" +
 	"\x1eBatchGetAssetWarrantiesRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x94\x01\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\xbb\x01\n" +
 	"\x1fBatchGetAssetWarrantiesResponse\x12P\n" +
 	"\x10asset_warranties\x18\x01 \x03(\v2%.selfsame.salesforce.v1.AssetWarrantyR\x0fassetWarranties\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
-	"missingIds\"\xfe\x01\n" +
+	"missingIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"\xfe\x01\n" +
 	"\x1aListAssetWarrantiesRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +

@@ -39,7 +39,8 @@ const (
 type AssetServiceClient interface {
 	// GetAsset returns one asset by id. NOT_FOUND when there is none or it was deleted.
 	GetAsset(ctx context.Context, in *GetAssetRequest, opts ...grpc.CallOption) (*GetAssetResponse, error)
-	// BatchGetAssets returns many assets at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetAssets returns many assets at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetAssets(ctx context.Context, in *BatchGetAssetsRequest, opts ...grpc.CallOption) (*BatchGetAssetsResponse, error)
 	// ListAssets pages through live assets in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -49,7 +50,8 @@ type AssetServiceClient interface {
 	BatchUpsertAssets(ctx context.Context, in *BatchUpsertAssetsRequest, opts ...grpc.CallOption) (*BatchUpsertAssetsResponse, error)
 	// GetAssetWarranty returns one asset warranty by id. NOT_FOUND when there is none or it was deleted.
 	GetAssetWarranty(ctx context.Context, in *GetAssetWarrantyRequest, opts ...grpc.CallOption) (*GetAssetWarrantyResponse, error)
-	// BatchGetAssetWarranties returns many asset warranties at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetAssetWarranties returns many asset warranties at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetAssetWarranties(ctx context.Context, in *BatchGetAssetWarrantiesRequest, opts ...grpc.CallOption) (*BatchGetAssetWarrantiesResponse, error)
 	// ListAssetWarranties pages through live asset warranties in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -155,7 +157,8 @@ func (c *assetServiceClient) BatchUpsertAssetWarranties(ctx context.Context, in 
 type AssetServiceServer interface {
 	// GetAsset returns one asset by id. NOT_FOUND when there is none or it was deleted.
 	GetAsset(context.Context, *GetAssetRequest) (*GetAssetResponse, error)
-	// BatchGetAssets returns many assets at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetAssets returns many assets at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetAssets(context.Context, *BatchGetAssetsRequest) (*BatchGetAssetsResponse, error)
 	// ListAssets pages through live assets in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -165,7 +168,8 @@ type AssetServiceServer interface {
 	BatchUpsertAssets(context.Context, *BatchUpsertAssetsRequest) (*BatchUpsertAssetsResponse, error)
 	// GetAssetWarranty returns one asset warranty by id. NOT_FOUND when there is none or it was deleted.
 	GetAssetWarranty(context.Context, *GetAssetWarrantyRequest) (*GetAssetWarrantyResponse, error)
-	// BatchGetAssetWarranties returns many asset warranties at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetAssetWarranties returns many asset warranties at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetAssetWarranties(context.Context, *BatchGetAssetWarrantiesRequest) (*BatchGetAssetWarrantiesResponse, error)
 	// ListAssetWarranties pages through live asset warranties in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.

@@ -488,7 +488,10 @@ type BatchGetCampaignsResponse struct {
 	// Campaigns found, in the order asked.
 	Campaigns []*Campaign `protobuf:"bytes,1,rep,name=campaigns,proto3" json:"campaigns,omitempty"`
 	// Ids that name no live campaign.
-	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	// Ids of which the CRM tells nothing: a campaign that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -533,6 +536,13 @@ func (x *BatchGetCampaignsResponse) GetCampaigns() []*Campaign {
 func (x *BatchGetCampaignsResponse) GetMissingIds() []string {
 	if x != nil {
 		return x.MissingIds
+	}
+	return nil
+}
+
+func (x *BatchGetCampaignsResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -956,7 +966,10 @@ type BatchGetCampaignMembersResponse struct {
 	// Campaign members found, in the order asked.
 	CampaignMembers []*CampaignMember `protobuf:"bytes,1,rep,name=campaign_members,json=campaignMembers,proto3" json:"campaign_members,omitempty"`
 	// Ids that name no live campaign member.
-	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	// Ids of which the CRM tells nothing: a campaign member that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1014,13 @@ func (x *BatchGetCampaignMembersResponse) GetCampaignMembers() []*CampaignMember
 func (x *BatchGetCampaignMembersResponse) GetMissingIds() []string {
 	if x != nil {
 		return x.MissingIds
+	}
+	return nil
+}
+
+func (x *BatchGetCampaignMembersResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -1340,11 +1360,12 @@ const file_selfsame_salesforce_v1_campaign_service_proto_rawDesc = "" +
 	"\x13GetCampaignResponse\x12<\n" +
 	"\bcampaign\x18\x01 \x01(\v2 .selfsame.salesforce.v1.CampaignR\bcampaign\"a\n" +
 	"\x18BatchGetCampaignsRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"|\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\xa3\x01\n" +
 	"\x19BatchGetCampaignsResponse\x12>\n" +
 	"\tcampaigns\x18\x01 \x03(\v2 .selfsame.salesforce.v1.CampaignR\tcampaigns\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
-	"missingIds\"\xa9\x01\n" +
+	"missingIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"\xa9\x01\n" +
 	"\x14ListCampaignsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +
@@ -1369,11 +1390,12 @@ const file_selfsame_salesforce_v1_campaign_service_proto_rawDesc = "" +
 	"\x19GetCampaignMemberResponse\x12O\n" +
 	"\x0fcampaign_member\x18\x01 \x01(\v2&.selfsame.salesforce.v1.CampaignMemberR\x0ecampaignMember\"g\n" +
 	"\x1eBatchGetCampaignMembersRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x95\x01\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\xbc\x01\n" +
 	"\x1fBatchGetCampaignMembersResponse\x12Q\n" +
 	"\x10campaign_members\x18\x01 \x03(\v2&.selfsame.salesforce.v1.CampaignMemberR\x0fcampaignMembers\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
-	"missingIds\"\x84\x02\n" +
+	"missingIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"\x84\x02\n" +
 	"\x1aListCampaignMembersRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +

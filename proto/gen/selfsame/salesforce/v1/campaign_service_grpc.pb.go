@@ -39,7 +39,8 @@ const (
 type CampaignServiceClient interface {
 	// GetCampaign returns one campaign by id. NOT_FOUND when there is none or it was deleted.
 	GetCampaign(ctx context.Context, in *GetCampaignRequest, opts ...grpc.CallOption) (*GetCampaignResponse, error)
-	// BatchGetCampaigns returns many campaigns at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetCampaigns returns many campaigns at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetCampaigns(ctx context.Context, in *BatchGetCampaignsRequest, opts ...grpc.CallOption) (*BatchGetCampaignsResponse, error)
 	// ListCampaigns pages through live campaigns in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -49,7 +50,8 @@ type CampaignServiceClient interface {
 	BatchUpsertCampaigns(ctx context.Context, in *BatchUpsertCampaignsRequest, opts ...grpc.CallOption) (*BatchUpsertCampaignsResponse, error)
 	// GetCampaignMember returns one campaign member by id. NOT_FOUND when there is none or it was deleted.
 	GetCampaignMember(ctx context.Context, in *GetCampaignMemberRequest, opts ...grpc.CallOption) (*GetCampaignMemberResponse, error)
-	// BatchGetCampaignMembers returns many campaign members at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetCampaignMembers returns many campaign members at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetCampaignMembers(ctx context.Context, in *BatchGetCampaignMembersRequest, opts ...grpc.CallOption) (*BatchGetCampaignMembersResponse, error)
 	// ListCampaignMembers pages through live campaign members in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -155,7 +157,8 @@ func (c *campaignServiceClient) BatchUpsertCampaignMembers(ctx context.Context, 
 type CampaignServiceServer interface {
 	// GetCampaign returns one campaign by id. NOT_FOUND when there is none or it was deleted.
 	GetCampaign(context.Context, *GetCampaignRequest) (*GetCampaignResponse, error)
-	// BatchGetCampaigns returns many campaigns at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetCampaigns returns many campaigns at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetCampaigns(context.Context, *BatchGetCampaignsRequest) (*BatchGetCampaignsResponse, error)
 	// ListCampaigns pages through live campaigns in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -165,7 +168,8 @@ type CampaignServiceServer interface {
 	BatchUpsertCampaigns(context.Context, *BatchUpsertCampaignsRequest) (*BatchUpsertCampaignsResponse, error)
 	// GetCampaignMember returns one campaign member by id. NOT_FOUND when there is none or it was deleted.
 	GetCampaignMember(context.Context, *GetCampaignMemberRequest) (*GetCampaignMemberResponse, error)
-	// BatchGetCampaignMembers returns many campaign members at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetCampaignMembers returns many campaign members at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetCampaignMembers(context.Context, *BatchGetCampaignMembersRequest) (*BatchGetCampaignMembersResponse, error)
 	// ListCampaignMembers pages through live campaign members in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.

@@ -298,7 +298,10 @@ type BatchGetCasesResponse struct {
 	// Cases found, in the order asked.
 	Cases []*Case `protobuf:"bytes,1,rep,name=cases,proto3" json:"cases,omitempty"`
 	// Ids that name no live case.
-	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	// Ids of which the CRM tells nothing: a case that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +346,13 @@ func (x *BatchGetCasesResponse) GetCases() []*Case {
 func (x *BatchGetCasesResponse) GetMissingIds() []string {
 	if x != nil {
 		return x.MissingIds
+	}
+	return nil
+}
+
+func (x *BatchGetCasesResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -524,11 +534,12 @@ const file_selfsame_salesforce_v1_case_service_proto_rawDesc = "" +
 	"\x0fGetCaseResponse\x120\n" +
 	"\x04case\x18\x01 \x01(\v2\x1c.selfsame.salesforce.v1.CaseR\x04case\"]\n" +
 	"\x14BatchGetCasesRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"l\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x93\x01\n" +
 	"\x15BatchGetCasesResponse\x122\n" +
 	"\x05cases\x18\x01 \x03(\v2\x1c.selfsame.salesforce.v1.CaseR\x05cases\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
-	"missingIds\"\xa7\x01\n" +
+	"missingIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"\xa7\x01\n" +
 	"\n" +
 	"CaseUpsert\x128\n" +
 	"\x04case\x18\x01 \x01(\v2\x1c.selfsame.salesforce.v1.CaseB\x06\xbaH\x03\xc8\x01\x01R\x04case\x12;\n" +

@@ -35,7 +35,8 @@ const (
 type CaseServiceClient interface {
 	// GetCase returns one case by id. NOT_FOUND when there is none or it was deleted.
 	GetCase(ctx context.Context, in *GetCaseRequest, opts ...grpc.CallOption) (*GetCaseResponse, error)
-	// BatchGetCases returns many cases at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetCases returns many cases at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetCases(ctx context.Context, in *BatchGetCasesRequest, opts ...grpc.CallOption) (*BatchGetCasesResponse, error)
 	// BatchUpsertCases writes up to 200 cases. A record with an id is updated, one without is upserted by its external id.
 	// Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
@@ -100,7 +101,8 @@ func (c *caseServiceClient) ListCases(ctx context.Context, in *ListCasesRequest,
 type CaseServiceServer interface {
 	// GetCase returns one case by id. NOT_FOUND when there is none or it was deleted.
 	GetCase(context.Context, *GetCaseRequest) (*GetCaseResponse, error)
-	// BatchGetCases returns many cases at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetCases returns many cases at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetCases(context.Context, *BatchGetCasesRequest) (*BatchGetCasesResponse, error)
 	// BatchUpsertCases writes up to 200 cases. A record with an id is updated, one without is upserted by its external id.
 	// Every record has an outcome of its own, in the order sent; one refused record does not stop the others.

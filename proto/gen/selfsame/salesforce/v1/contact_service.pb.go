@@ -170,7 +170,10 @@ type BatchGetContactsResponse struct {
 	// Contacts found, in the order asked.
 	Contacts []*Contact `protobuf:"bytes,1,rep,name=contacts,proto3" json:"contacts,omitempty"`
 	// Ids that name no live contact.
-	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	// Ids of which the CRM tells nothing: a contact that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +218,13 @@ func (x *BatchGetContactsResponse) GetContacts() []*Contact {
 func (x *BatchGetContactsResponse) GetMissingIds() []string {
 	if x != nil {
 		return x.MissingIds
+	}
+	return nil
+}
+
+func (x *BatchGetContactsResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -495,11 +505,12 @@ const file_selfsame_salesforce_v1_contact_service_proto_rawDesc = "" +
 	"\x12GetContactResponse\x129\n" +
 	"\acontact\x18\x01 \x01(\v2\x1f.selfsame.salesforce.v1.ContactR\acontact\"`\n" +
 	"\x17BatchGetContactsRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"x\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x9f\x01\n" +
 	"\x18BatchGetContactsResponse\x12;\n" +
 	"\bcontacts\x18\x01 \x03(\v2\x1f.selfsame.salesforce.v1.ContactR\bcontacts\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
-	"missingIds\"g\n" +
+	"missingIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"g\n" +
 	"\x13ListContactsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +

@@ -35,7 +35,8 @@ const (
 type ContactServiceClient interface {
 	// GetContact returns one contact by id. NOT_FOUND when there is none or it was deleted.
 	GetContact(ctx context.Context, in *GetContactRequest, opts ...grpc.CallOption) (*GetContactResponse, error)
-	// BatchGetContacts returns many contacts at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetContacts returns many contacts at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetContacts(ctx context.Context, in *BatchGetContactsRequest, opts ...grpc.CallOption) (*BatchGetContactsResponse, error)
 	// ListContacts pages through all live contacts in the order of their last change, oldest first. A record that changes
 	// while the pages are read appears again at the end, so no change is missed.
@@ -101,7 +102,8 @@ func (c *contactServiceClient) BatchUpsertContacts(ctx context.Context, in *Batc
 type ContactServiceServer interface {
 	// GetContact returns one contact by id. NOT_FOUND when there is none or it was deleted.
 	GetContact(context.Context, *GetContactRequest) (*GetContactResponse, error)
-	// BatchGetContacts returns many contacts at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetContacts returns many contacts at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetContacts(context.Context, *BatchGetContactsRequest) (*BatchGetContactsResponse, error)
 	// ListContacts pages through all live contacts in the order of their last change, oldest first. A record that changes
 	// while the pages are read appears again at the end, so no change is missed.

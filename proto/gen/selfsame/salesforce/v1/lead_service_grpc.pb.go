@@ -35,7 +35,8 @@ const (
 type LeadServiceClient interface {
 	// GetLead returns one lead by id. NOT_FOUND when there is none or it was deleted.
 	GetLead(ctx context.Context, in *GetLeadRequest, opts ...grpc.CallOption) (*GetLeadResponse, error)
-	// BatchGetLeads returns many leads at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetLeads returns many leads at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetLeads(ctx context.Context, in *BatchGetLeadsRequest, opts ...grpc.CallOption) (*BatchGetLeadsResponse, error)
 	// ListLeads pages through live leads in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -101,7 +102,8 @@ func (c *leadServiceClient) BatchUpsertLeads(ctx context.Context, in *BatchUpser
 type LeadServiceServer interface {
 	// GetLead returns one lead by id. NOT_FOUND when there is none or it was deleted.
 	GetLead(context.Context, *GetLeadRequest) (*GetLeadResponse, error)
-	// BatchGetLeads returns many leads at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetLeads returns many leads at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetLeads(context.Context, *BatchGetLeadsRequest) (*BatchGetLeadsResponse, error)
 	// ListLeads pages through live leads in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.

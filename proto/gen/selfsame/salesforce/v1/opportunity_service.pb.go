@@ -352,7 +352,10 @@ type BatchGetOpportunitiesResponse struct {
 	// Opportunities found, in the order asked.
 	Opportunities []*Opportunity `protobuf:"bytes,1,rep,name=opportunities,proto3" json:"opportunities,omitempty"`
 	// Ids that name no live opportunity.
-	MissingIds    []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
+	// Ids of which the CRM tells nothing: an opportunity that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -397,6 +400,13 @@ func (x *BatchGetOpportunitiesResponse) GetOpportunities() []*Opportunity {
 func (x *BatchGetOpportunitiesResponse) GetMissingIds() []string {
 	if x != nil {
 		return x.MissingIds
+	}
+	return nil
+}
+
+func (x *BatchGetOpportunitiesResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -718,11 +728,12 @@ const file_selfsame_salesforce_v1_opportunity_service_proto_rawDesc = "" +
 	"\x16GetOpportunityResponse\x12E\n" +
 	"\vopportunity\x18\x01 \x01(\v2#.selfsame.salesforce.v1.OpportunityR\vopportunity\"e\n" +
 	"\x1cBatchGetOpportunitiesRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x8b\x01\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\xb2\x01\n" +
 	"\x1dBatchGetOpportunitiesResponse\x12I\n" +
 	"\ropportunities\x18\x01 \x03(\v2#.selfsame.salesforce.v1.OpportunityR\ropportunities\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
-	"missingIds\"\x80\x02\n" +
+	"missingIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"\x80\x02\n" +
 	"\x18ListOpportunitiesRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +

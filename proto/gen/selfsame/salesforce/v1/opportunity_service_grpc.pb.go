@@ -35,7 +35,8 @@ const (
 type OpportunityServiceClient interface {
 	// GetOpportunity returns one opportunity by id. NOT_FOUND when there is none or it was deleted.
 	GetOpportunity(ctx context.Context, in *GetOpportunityRequest, opts ...grpc.CallOption) (*GetOpportunityResponse, error)
-	// BatchGetOpportunities returns many opportunities at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetOpportunities returns many opportunities at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetOpportunities(ctx context.Context, in *BatchGetOpportunitiesRequest, opts ...grpc.CallOption) (*BatchGetOpportunitiesResponse, error)
 	// ListOpportunities pages through live opportunities in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -101,7 +102,8 @@ func (c *opportunityServiceClient) BatchUpsertOpportunities(ctx context.Context,
 type OpportunityServiceServer interface {
 	// GetOpportunity returns one opportunity by id. NOT_FOUND when there is none or it was deleted.
 	GetOpportunity(context.Context, *GetOpportunityRequest) (*GetOpportunityResponse, error)
-	// BatchGetOpportunities returns many opportunities at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetOpportunities returns many opportunities at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetOpportunities(context.Context, *BatchGetOpportunitiesRequest) (*BatchGetOpportunitiesResponse, error)
 	// ListOpportunities pages through live opportunities in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.

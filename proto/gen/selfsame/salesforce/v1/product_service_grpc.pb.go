@@ -35,7 +35,8 @@ const (
 type ProductServiceClient interface {
 	// GetProduct returns one product by id. NOT_FOUND when there is none or it was deleted.
 	GetProduct(ctx context.Context, in *GetProductRequest, opts ...grpc.CallOption) (*GetProductResponse, error)
-	// BatchGetProducts returns many products at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetProducts returns many products at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetProducts(ctx context.Context, in *BatchGetProductsRequest, opts ...grpc.CallOption) (*BatchGetProductsResponse, error)
 	// ListProducts pages through live products in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.
@@ -101,7 +102,8 @@ func (c *productServiceClient) BatchUpsertProducts(ctx context.Context, in *Batc
 type ProductServiceServer interface {
 	// GetProduct returns one product by id. NOT_FOUND when there is none or it was deleted.
 	GetProduct(context.Context, *GetProductRequest) (*GetProductResponse, error)
-	// BatchGetProducts returns many products at once, in the order asked; ids that name no live record are listed as missing.
+	// BatchGetProducts returns many products at once, in the order asked; ids that name no live record are listed as missing,
+	// those of which the CRM tells nothing as unreadable.
 	BatchGetProducts(context.Context, *BatchGetProductsRequest) (*BatchGetProductsResponse, error)
 	// ListProducts pages through live products in the order of their last change, oldest first. A record that changes while the
 	// pages are read appears again at the end, so no change is missed.

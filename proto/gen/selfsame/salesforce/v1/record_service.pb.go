@@ -539,8 +539,11 @@ type BatchGetRecordsResponse struct {
 	MissingIds []string `protobuf:"bytes,2,rep,name=missing_ids,json=missingIds,proto3" json:"missing_ids,omitempty"`
 	// External ids that name no live record.
 	MissingExternalIds []string `protobuf:"bytes,3,rep,name=missing_external_ids,json=missingExternalIds,proto3" json:"missing_external_ids,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Ids of which the CRM tells nothing: a record that the integration user may not read, or one that was purged or never was. They are not
+	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
+	UnreadableIds []string `protobuf:"bytes,4,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchGetRecordsResponse) Reset() {
@@ -590,6 +593,13 @@ func (x *BatchGetRecordsResponse) GetMissingIds() []string {
 func (x *BatchGetRecordsResponse) GetMissingExternalIds() []string {
 	if x != nil {
 		return x.MissingExternalIds
+	}
+	return nil
+}
+
+func (x *BatchGetRecordsResponse) GetUnreadableIds() []string {
+	if x != nil {
+		return x.UnreadableIds
 	}
 	return nil
 }
@@ -1527,12 +1537,13 @@ const file_selfsame_salesforce_v1_record_service_proto_rawDesc = "" +
 	"\x16BatchGetRecordsRequest\x125\n" +
 	"\x06object\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,63}$R\x06object\x12C\n" +
 	"\x03ids\x18\x02 \x03(\tB1\xbaH.\x92\x01+\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\x124\n" +
-	"\fexternal_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x10\x01\x18PR\vexternalIds\"\xa6\x01\n" +
+	"\fexternal_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x10\x01\x18PR\vexternalIds\"\xcd\x01\n" +
 	"\x17BatchGetRecordsResponse\x128\n" +
 	"\arecords\x18\x01 \x03(\v2\x1e.selfsame.salesforce.v1.RecordR\arecords\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
 	"missingIds\x120\n" +
-	"\x14missing_external_ids\x18\x03 \x03(\tR\x12missingExternalIds\"\xd7\x02\n" +
+	"\x14missing_external_ids\x18\x03 \x03(\tR\x12missingExternalIds\x12%\n" +
+	"\x0eunreadable_ids\x18\x04 \x03(\tR\runreadableIds\"\xd7\x02\n" +
 	"\x12ListRecordsRequest\x125\n" +
 	"\x06object\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,63}$R\x06object\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
