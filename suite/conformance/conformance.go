@@ -46,6 +46,9 @@ func Cases() ([]Case, error) {
 		if len(f) != 2 || f[1] == "" {
 			return nil, fmt.Errorf("argued.tsv: %q is not a number and a reason", strings.Join(f, "\t"))
 		}
+		if argued[f[0]] != "" {
+			return nil, fmt.Errorf("argued.tsv: %s is argued twice", f[0])
+		}
 		argued[f[0]] = f[1]
 	}
 	var out []Case

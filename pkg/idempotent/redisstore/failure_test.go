@@ -98,6 +98,7 @@ func TestConformance(t *testing.T) {
 	t.Run("L-07 a read replica is refused at start, and L-08 a server that evicts", refusals)
 	t.Run("L-08 policies that may not repeat refuse a store that may forget", policies)
 	t.Run("L-09 after a fail-over that lost a claim the child keys hold", failOver)
+	t.Run("L-09 after a fail-over that lost a claim its owner is stale", forgottenOwner)
 }
 
 // policies: the ERP has methods whose answer must commit with their effect, the CRM one that may not be repeated blindly.
@@ -211,38 +212,6 @@ func TestStore_SurvivesKillOfTheServerWithAnAppendOnlyFile(t *testing.T) {
 			require.Equal(t, idempotent.InProgress, res.Outcome)
 		}
 	}
-}
-
-// A fail-over loses what the replica had not received. The forgotten owner must stay stale although fences begin anew.
-func failOver(t *testing.T) {
-	t.Parallel()
-	primary := startServer(t)
-	replica := startServer(t, "--replicaof", strings.Replace(primary.addr, ":", " ", 1))
-	require.Eventually(t, func() bool {
-		info, _ := replica.c.Info(t.Context(), "replication").Result()
-		return strings.Contains(info, "master_link_status:up")
-	}, 10*time.Second, 20*time.Millisecond)
-	old := primary.store(redisstore.Options{WaitReplicas: 1, WaitTimeout: 5 * time.Second})
-	kept := granted(t, old, claim("kept"))
-	require.NoError(t, old.Complete(t.Context(), kept, answer("kept")), "waits until the replica has it")
-
-	require.NoError(t, replica.c.ReplicaOf(t.Context(), "NO", "ONE").Err()) // promoted, while the old primary still takes writes
-	lost := granted(t, old, claim("lost"))
-
-	now := replica.store(redisstore.Options{})
-	res, err := now.Begin(t.Context(), claim("kept"))
-	require.NoError(t, err)
-	require.Equal(t, idempotent.Replay, res.Outcome)
-	effects := map[string]bool{idempotent.ChildOf("lost", "erp.order", ""): true} // what the forgotten attempt did
-	c := claim("lost")
-	c.Owner = []byte("the next attempt")
-	next := granted(t, now, c)
-	effects[idempotent.ChildOf("lost", "erp.order", "")] = true
-	require.Len(t, effects, 1, "executed twice with one child key: the target below does it once")
-	require.Equal(t, lost.Fence, next.Fence, "the fence is given out again")
-	require.ErrorIs(t, now.Complete(t.Context(), lost, answer("late")), idempotent.ErrStale)
-	require.ErrorIs(t, now.Heartbeat(t.Context(), lost, time.Minute), idempotent.ErrStale)
-	require.NoError(t, now.Complete(t.Context(), next, answer("next")))
 }
 
 func TestStore_AFullServerRefusesInsteadOfForgetting(t *testing.T) {
