@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -367,7 +368,7 @@ func describedKeys(t *testing.T, _ *world) {
 
 // noShortcut looks for the registration that calls handlers past every interceptor.
 func noShortcut(t *testing.T, _ *world) {
-	shortcut := regexp.MustCompile(`^Register\w+HandlerServer$`)
+	shortcut, mentions := regexp.MustCompile(`^Register\w+HandlerServer$`), regexp.MustCompile(`HandlerServer\b`)
 	files := 0
 	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == "gen" || d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && d.Name() != ".." && path != "../..") {
@@ -380,7 +381,11 @@ func noShortcut(t *testing.T, _ *world) {
 			return nil
 		}
 		files++
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		text, err := os.ReadFile(path)
+		if err != nil || !mentions.Match(text) {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, text, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
@@ -435,7 +440,7 @@ func storeCases() []conformance {
 			require.Less(t, time.Since(began), 15*time.Second)
 			require.Zero(t, w.fake.ran("L04"))
 			w.below.stuck.Store(false)
-			require.Equal(t, 201, w.create(t, "L04", "l04-1").status)
+			require.Equal(t, 201, w.another(t).create(t, "L04", "l04-1").status, "with a patient edge, because this machine may be busy")
 		}},
 	}
 }
@@ -458,7 +463,7 @@ func limitCases() []conformance {
 			series := func() int { return strings.Count(w.metrics(t), "\n") }
 			w.together(t, 20, func(i int) { w.create(t, "M05", fmt.Sprintf("m05-%d", i)) })
 			before := series()
-			w.together(t, 300, func(i int) { w.create(t, "M05", fmt.Sprintf("m05-%d", i)) })
+			w.together(t, many(300), func(i int) { w.create(t, "M05", fmt.Sprintf("m05-%d", i)) })
 			require.Equal(t, before, series())
 		}},
 		{"N-02 a token in metadata is no token", func(t *testing.T, w *world) {
@@ -480,17 +485,22 @@ func limitCases() []conformance {
 			require.Equal(t, 201, w.create(t, "N06", "n06").status)
 		}},
 		{"N-07 a caller that floods keys is limited, others are not", func(t *testing.T, _ *world) {
-			w := setup(t, func(c *experiencemobile.Config) { c.WriteLimit = 5 })
+			w := setup(t, func(c *experiencemobile.Config) { c.WriteLimit = 1 })
 			flood := w.as(t, "flood")
-			limited := 0
-			for i := range 60 {
-				if w.create(t, "N07", fmt.Sprintf("n07-%d", i), flood).status == 429 {
-					limited++
+			var sent, limited atomic.Int64
+			for range 100 { // until it is: how fast this machine sends is not what is tested
+				w.together(t, 16, func(int) {
+					if w.create(t, "N07", fmt.Sprintf("n07-%d", sent.Add(1)), flood).status == 429 {
+						limited.Add(1)
+					}
+				})
+				if limited.Load() > 0 {
+					break
 				}
 			}
-			require.Positive(t, limited)
+			require.Positive(t, limited.Load())
 			require.Equal(t, 201, w.create(t, "N07 other", "n07", w.as(t, "calm")).status)
-			require.Equal(t, 60-limited, w.fake.ran("N07"))
+			require.EqualValues(t, sent.Load()-limited.Load(), w.fake.ran("N07"))
 		}},
 		{"N-09 the defaults are limits", func(t *testing.T, _ *world) {
 			c := experiencemobile.DefaultConfig()

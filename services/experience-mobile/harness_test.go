@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +31,14 @@ import (
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs more cases at once than there are processors: most of them wait for something, not for a processor.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	audience = "selfsame-mobile"
@@ -354,6 +364,9 @@ func (a answer) problem(t *testing.T, status int, code string) problemBody {
 	require.NotNil(t, p.Retryable, "retryable")
 	return p
 }
+
+// code is the code of a refusal, for checks on goroutines that must not end the test.
+func (a answer) code() string { return a.header.Get("X-Error-Code") }
 
 func (p problemBody) pointers() []string {
 	var out []string

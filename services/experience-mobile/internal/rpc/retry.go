@@ -16,7 +16,7 @@ import (
 
 // RetryReads repeats a read once when the process layer is unavailable for a moment. It is used in place of gRPC's own
 // retries, which would sit out a server's request to wait until the deadline: somebody is looking at a screen, so a
-// wait that cannot end in time is told at once. Writes are never repeated here; the client does that with its key.
+// wait of more than a second is told at once. Writes are never repeated here; the client does that with its key.
 func RetryReads() grpc.UnaryClientInterceptor {
 	reads := map[string]bool{}
 	service := customerv1.File_selfsame_customer_v1_customer_service_proto.Services().ByName("CustomerService")
@@ -36,10 +36,10 @@ func RetryReads() grpc.UnaryClientInterceptor {
 		var last error
 		err := retry.Do(ctx, policy, func(ctx context.Context) error {
 			last = once(ctx)
-			if fault.Is(last, fault.Unavailable) {
+			if fault.Is(last, fault.Unavailable) && fault.RetryAfter(last) <= policy.Backoff.Max {
 				return last
 			}
-			return nil // anything else is the answer
+			return nil // anything else is the answer, and so is a wait that a screen would show
 		})
 		if err != nil {
 			return err
