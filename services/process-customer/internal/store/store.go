@@ -34,7 +34,10 @@ var ErrFenced = errors.New("the lease was taken over by another process")
 var ErrNotFound = errors.New("no such row")
 
 // Store is the database of the process service. It is safe for concurrent use.
-type Store struct{ db *db.DB }
+type Store struct {
+	db        *db.DB
+	intercept Intercept // nil but in tests
+}
 
 // Open brings the schema up to date and returns the store. The caller closes d.
 func Open(ctx context.Context, d *db.DB) (*Store, error) {
@@ -51,15 +54,16 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 // Tx runs fn in one transaction. fn may run more than once; it must call no other system.
 func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		return fn(ctx, &Tx{Reader: Reader{q: tx}, db: s.db, tx: tx})
+		c := conn{read: tx, write: tx, intercept: s.intercept}
+		return fn(ctx, &Tx{Reader: Reader{q: c}, db: s.db, tx: c, raw: tx})
 	})
 }
 
 // Read returns a reader of what is committed.
-func (s *Store) Read() Reader { return Reader{q: s.db.Read()} }
+func (s *Store) Read() Reader { return Reader{q: conn{read: s.db.Read(), intercept: s.intercept}} }
 
 // Brief returns the same for a read that is over at once; see [db.DB.Brief].
-func (s *Store) Brief() Reader { return Reader{q: s.db.Brief()} }
+func (s *Store) Brief() Reader { return Reader{q: conn{read: s.db.Brief(), intercept: s.intercept}} }
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
@@ -68,21 +72,22 @@ func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 func (s *Store) Single() bool { return s.db.Engine() == db.SQLite }
 
 // Reader reads rows. The zero value is not usable.
-type Reader struct{ q db.Querier }
+type Reader struct{ q conn }
 
 // Tx reads and writes inside one transaction. It must not be used after the function it was given to.
 type Tx struct {
 	Reader
-	db *db.DB
-	tx *sql.Tx
+	db  *db.DB
+	tx  conn
+	raw *sql.Tx
 }
 
 // SQL returns the transaction itself, for a package that keeps its own tables in the same database.
-func (t *Tx) SQL() *sql.Tx { return t.tx }
+func (t *Tx) SQL() *sql.Tx { return t.raw }
 
 // LockIdentity makes this transaction the only one that decides which record belongs to which golden record, until it
 // ends. Take it before reading anything the decision depends on.
-func (t *Tx) LockIdentity(ctx context.Context) error { return t.db.Lock(ctx, t.tx, "identity") }
+func (t *Tx) LockIdentity(ctx context.Context) error { return t.db.Lock(ctx, t.raw, "identity") }
 
 func (t *Tx) exec(ctx context.Context, what, query string, args ...any) (int64, error) {
 	res, err := t.tx.ExecContext(ctx, query, args...)
