@@ -41,6 +41,9 @@ func Run(t *testing.T, d *db.DB) {
 		"a failed transaction leaves nothing":      rollback,
 		"the secret is made once":                  secret,
 		"leases of a dead process are given back":  resetLeases,
+		"rules in force and rules that wait":       ruleSets,
+		"questions":                                questions,
+		"moves of identity":                        moves,
 	} {
 		t.Run(name, func(t *testing.T) { theme(t, s) })
 	}
@@ -179,7 +182,7 @@ func inbox(t *testing.T, s *store.Store) {
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 		claimed, err := tx.Claim(ctx, "target", golden.Customer, at(3), time.Minute, 10)
 		if err == nil {
-			_, err = tx.Done(ctx, "target", claimed)
+			_, err = tx.Done(ctx, "target", claimed, store.Delivered)
 		}
 		return err
 	})
@@ -194,7 +197,7 @@ func sources(t *testing.T, s *store.Store) {
 	id := newID(t, golden.Contact)
 	rec := &store.Source{
 		Ref: golden.Ref{System: system, Object: golden.Contact, RecordID: "003"}, GoldenID: id, ParentID: "001", ParentOpen: true, ExternalID: "x",
-		Version: 7, EventTime: at(1), Shadow: golden.Values{golden.LastName: "Ä\"\n"}, LastChangeID: "c",
+		Version: 7, EventTime: at(1), Shadow: golden.Values{golden.LastName: "Ä\"\n"}, LastChangeID: "c", MergedInto: "9",
 		Claims: map[string][]golden.Claim{golden.LastName: {{
 			Field: golden.LastName, Value: "Ä", Ref: golden.Ref{System: system, Object: golden.Contact, RecordID: "003"}, Version: 7, EventTime: at(1), ChangeID: "c",
 		}}},
@@ -390,7 +393,7 @@ func pending(t *testing.T, s *store.Store) {
 	done := func(c []store.Claimed) (gone []golden.ID) {
 		tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 			var err error
-			gone, err = tx.Done(ctx, system, c)
+			gone, err = tx.Done(ctx, system, c, store.Delivered)
 			return err
 		})
 		return gone
