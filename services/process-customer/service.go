@@ -27,6 +27,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rpc"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
@@ -41,6 +42,9 @@ const (
 	salesforce = "salesforce"
 	erp        = "erp"
 )
+
+// lookEvery is how often the ledger is compared with itself.
+const lookEvery = time.Minute
 
 // Run serves until ctx ends or something fails. It migrates the database first. A system that does not answer is waited
 // for: the service is ready without it.
@@ -105,6 +109,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := observe(tel, records, salesforce, erp); err != nil {
 		return err
 	}
+	book, err := ledger.NewWatch(records.Read, tel)
+	if err != nil {
+		return err
+	}
 	api := rpc.New(rpc.Deps{
 		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Desk: deadLetters(eng, records),
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
@@ -123,13 +131,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
-		Loops:    loops(eng, records, answers, cfg.Store.Retention, tel.Log),
+		Loops:    loops(eng, records, answers, book, cfg.Store.Retention, tel.Log),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})
 }
 
-func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStore, retention time.Duration, log *slog.Logger) []serve.Loop {
+func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStore, book *ledger.Watch, retention time.Duration, log *slog.Logger) []serve.Loop {
 	var out []serve.Loop
 	for _, f := range eng.Feeds {
 		out = append(out, serve.Loop{Name: "feed " + f.System(), Run: f.Run})
@@ -139,6 +147,7 @@ func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStor
 	}
 	return append(out,
 		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, retention, log) }},
+		serve.Loop{Name: "ledger", Run: func(ctx context.Context) error { return book.Run(ctx, lookEvery) }},
 		serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, forgetEvery, log) }},
 	)
 }

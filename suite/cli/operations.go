@@ -190,7 +190,10 @@ func ledger(ctx context.Context, a *App, args []string) error {
 			return err
 		}
 		if c.output == "json" {
-			return a.json(l)
+			if err := a.json(l); err != nil || l.GetBalanced() {
+				return err
+			}
+			return errSilent
 		}
 		rows := [][]string{{"SYSTEM", "RECEIVED", "= APPLIED", "+ SUPERSEDED", "+ UNCHANGED", "+ RETRYING", "+ PARKED", "+ REFUSED", "(ECHOES)", "(DUPLICATES)"}}
 		for _, x := range l.GetLines() {
@@ -205,13 +208,24 @@ func ledger(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
+		rows = [][]string{{"", "", "", "", "", ""}, {"TARGET", "MARKED", "= DELIVERED", "+ UNNEEDED", "+ PARKED", "+ PENDING", "(COALESCED)"}}
+		for _, x := range l.GetDeliveries() {
+			row := []string{x.GetSystem()}
+			for _, n := range []int64{x.GetMarked(), x.GetDelivered(), x.GetUnneeded(), x.GetParked(), x.GetPending(), x.GetCoalesced()} {
+				row = append(row, number(n))
+			}
+			rows = append(rows, row)
+		}
+		if err := a.table(rows); err != nil {
+			return err
+		}
 		if !l.GetBalanced() {
-			if err := a.printf("\nThe ledger does NOT balance: changes are unaccounted for.\n"); err != nil {
+			if err := a.printf("\nThe ledger does NOT balance: changes or deliveries are unaccounted for.\n"); err != nil {
 				return err
 			}
 			return errSilent
 		}
-		return a.printf("\nThe ledger balances: every change that came in is in exactly one state.\n")
+		return a.printf("\nThe ledger balances: every change and every delivery is in exactly one state.\n")
 	})
 }
 

@@ -98,17 +98,17 @@ func (b *batch) claim(ctx context.Context) error {
 		if err := unit.Flush(ctx); err != nil {
 			return err
 		}
-		return errors.Join(b.finish(ctx, tx, done, now), tx.Again(ctx, system, wait))
+		return errors.Join(b.finish(ctx, tx, done, store.Unneeded, now), tx.Again(ctx, system, wait))
 	})
 }
 
 // finish removes marks and settles what waited for them. Dead letters of what was delivered are resolved.
-func (b *batch) finish(ctx context.Context, tx *store.Tx, done []store.Claimed, now time.Time) error {
+func (b *batch) finish(ctx context.Context, tx *store.Tx, done []store.Claimed, outcome store.Outcome, now time.Time) error {
 	if len(done) == 0 {
 		return nil
 	}
 	system := b.d.System()
-	gone, err := tx.Done(ctx, system, done)
+	gone, err := tx.Done(ctx, system, done, outcome)
 	if err != nil {
 		return err
 	}
@@ -401,7 +401,7 @@ func (b *batch) settle(ctx context.Context, tx *store.Tx, order []*settlement, c
 				slog.String(telemetry.KeyCustomerID, string(s.mark.GoldenID)), slog.String(telemetry.KeyReason, fault.ReasonOf(s.err)))
 		}
 	}
-	if err := b.finish(ctx, tx, done, now); err != nil {
+	if err := b.finish(ctx, tx, done, store.Delivered, now); err != nil {
 		return err
 	}
 	if err := tx.Again(ctx, d.System(), retries); err != nil {
@@ -410,7 +410,7 @@ func (b *batch) settle(ctx context.Context, tx *store.Tx, order []*settlement, c
 	if err := tx.Park(ctx, letters); err != nil {
 		return err
 	}
-	if _, err := tx.Done(ctx, d.System(), parked); err != nil {
+	if _, err := tx.Done(ctx, d.System(), parked, store.LetterWritten); err != nil {
 		return err
 	}
 	ids := make([]golden.ID, len(parked))

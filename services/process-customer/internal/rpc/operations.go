@@ -11,6 +11,7 @@ import (
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
@@ -74,17 +75,20 @@ func (s *operations) targets(ctx context.Context, r store.Reader) ([]*customerv1
 }
 
 func (s *operations) GetLedger(ctx context.Context, _ *customerv1.GetLedgerRequest) (*customerv1.GetLedgerResponse, error) {
-	// One statement sees one moment, so changes that come in meanwhile do not unbalance it.
-	lines, err := s.d.Store.Read().Ledger(ctx)
+	book, err := ledger.Read(ctx, s.d.Store.Read())
 	if err != nil {
 		return nil, err
 	}
-	resp := &customerv1.GetLedgerResponse{Balanced: true}
-	for _, l := range lines {
-		resp.Balanced = resp.Balanced && l.Balanced()
+	resp := &customerv1.GetLedgerResponse{Balanced: book.Balanced()}
+	for _, l := range book.In {
 		resp.Lines = append(resp.Lines, &customerv1.LedgerLine{
 			System: l.System, Received: l.Received, Applied: l.Applied, Superseded: l.Superseded, Unchanged: l.Unchanged, Retrying: l.Retrying,
 			Parked: l.Parked, Refused: l.Refused, Duplicates: l.Duplicates, Echoes: l.Echoes,
+		})
+	}
+	for _, o := range book.Out {
+		resp.Deliveries = append(resp.Deliveries, &customerv1.DeliveryLine{
+			System: o.System, Marked: o.Marked, Delivered: o.Delivered, Unneeded: o.Unneeded, Parked: o.Parked, Pending: o.Pending, Coalesced: o.Coalesced,
 		})
 	}
 	return resp, nil

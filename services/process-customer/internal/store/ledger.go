@@ -29,7 +29,7 @@ func (r Reader) Ledger(ctx context.Context) ([]Line, error) {
 	var order []string
 	err := r.query(ctx, "read ledger", `SELECT system, state, CAST(SUM(n) AS BIGINT), CAST(SUM(e) AS BIGINT) FROM (
 			SELECT system, state, COUNT(*) AS n, SUM(CASE WHEN echo THEN 1 ELSE 0 END) AS e FROM inbox GROUP BY system, state
-			UNION ALL SELECT system, state, count, 0 FROM ledger_total
+			UNION ALL SELECT system, state, count, 0 FROM ledger_total WHERE state NOT LIKE 'out:%'
 		) AS counts GROUP BY system, state ORDER BY system, state`, nil, func(rows *sql.Rows) error {
 		var system, state string
 		var n, echoes int64

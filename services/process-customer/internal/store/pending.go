@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -46,10 +47,29 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 	for i, m := range marks {
 		rows[i] = []any{m.System, string(m.GoldenID), string(m.Object), 1, us, 0, us, 0, 0, "", m.Traceparent, false}
 	}
-	return t.insert(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+")",
-		`ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
-		traceparent = CASE WHEN pending.traceparent <> '' AND pending.lease_until_us <= excluded.due_us THEN pending.traceparent ELSE excluded.traceparent END,
-		due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END`, rows)
+	fresh, coalesced := map[string]int64{}, map[string]int64{}
+	err := chunks(rows, func(rows [][]any) error {
+		text, args := tuples(0, nil, rows)
+		return t.query(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+") VALUES "+text+
+			` ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
+			traceparent = CASE WHEN pending.traceparent <> '' AND pending.lease_until_us <= excluded.due_us THEN pending.traceparent ELSE excluded.traceparent END,
+			due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END
+			RETURNING system, gen`, args, func(rows *sql.Rows) error {
+			var system string
+			var gen int64
+			err := rows.Scan(&system, &gen)
+			if gen == 1 {
+				fresh[system]++
+			} else {
+				coalesced[system]++
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.AddTotals(ctx, outMarked, fresh), t.AddTotals(ctx, outCoalesced, coalesced))
 }
 
 // Claim takes up to limit due marks of one system and kind until now+lease, the longest due first.
@@ -72,9 +92,9 @@ func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, now ti
 	return out, err
 }
 
-// Done removes claimed marks of one system that nobody marked again meanwhile; those marked again become due for
-// everyone. It returns the golden records whose mark is gone.
-func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed) ([]golden.ID, error) {
+// Done removes claimed marks of one system that nobody marked again meanwhile, and counts them under an outcome; those
+// marked again become due for everyone. It returns the golden records whose mark is gone.
+func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed, outcome Outcome) ([]golden.ID, error) {
 	var gone []golden.ID
 	err := chunks(claimed, func(claimed []Claimed) error {
 		rows := make([][]any, len(claimed))
@@ -97,7 +117,10 @@ func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed) ([]gold
 			FROM (VALUES `+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column3`, args...)
 		return err
 	})
-	return gone, err
+	if err != nil {
+		return nil, err
+	}
+	return gone, t.AddTotals(ctx, string(outcome), map[string]int64{system: int64(len(gone))})
 }
 
 // Again gives claimed marks of one system back, each with the time of its next attempt. Marks that another process

@@ -545,20 +545,122 @@ func (x *LedgerLine) GetEchoes() int64 {
 	return 0
 }
 
+// DeliveryLine counts what was to be written to one system, rows of bulk loads among it.
+type DeliveryLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The system's configured name.
+	System string `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	// Records that were marked to be written.
+	Marked int64 `protobuf:"varint,2,opt,name=marked,proto3" json:"marked,omitempty"`
+	// Marks that ended with the system's acknowledgement.
+	Delivered int64 `protobuf:"varint,3,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	// Marks that ended without a write, because the system held everything or must not be written.
+	Unneeded int64 `protobuf:"varint,4,opt,name=unneeded,proto3" json:"unneeded,omitempty"`
+	// Marks whose place a dead letter took.
+	Parked int64 `protobuf:"varint,5,opt,name=parked,proto3" json:"parked,omitempty"`
+	// Marks that are there now.
+	Pending int64 `protobuf:"varint,6,opt,name=pending,proto3" json:"pending,omitempty"`
+	// Marks of a record that was marked already; not part of the balance.
+	Coalesced     int64 `protobuf:"varint,7,opt,name=coalesced,proto3" json:"coalesced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryLine) Reset() {
+	*x = DeliveryLine{}
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryLine) ProtoMessage() {}
+
+func (x *DeliveryLine) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryLine.ProtoReflect.Descriptor instead.
+func (*DeliveryLine) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeliveryLine) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *DeliveryLine) GetMarked() int64 {
+	if x != nil {
+		return x.Marked
+	}
+	return 0
+}
+
+func (x *DeliveryLine) GetDelivered() int64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *DeliveryLine) GetUnneeded() int64 {
+	if x != nil {
+		return x.Unneeded
+	}
+	return 0
+}
+
+func (x *DeliveryLine) GetParked() int64 {
+	if x != nil {
+		return x.Parked
+	}
+	return 0
+}
+
+func (x *DeliveryLine) GetPending() int64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *DeliveryLine) GetCoalesced() int64 {
+	if x != nil {
+		return x.Coalesced
+	}
+	return 0
+}
+
 // GetLedgerResponse is the ledger.
 type GetLedgerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One line per system.
 	Lines []*LedgerLine `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
-	// True when every line's received equals the sum of its states.
-	Balanced      bool `protobuf:"varint,2,opt,name=balanced,proto3" json:"balanced,omitempty"`
+	// True when every line's received, or marked, equals the sum of its states.
+	Balanced bool `protobuf:"varint,2,opt,name=balanced,proto3" json:"balanced,omitempty"`
+	// One line per system that is written to.
+	Deliveries    []*DeliveryLine `protobuf:"bytes,3,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[6]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +672,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[6]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +685,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{6}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetLedgerResponse) GetLines() []*LedgerLine {
@@ -600,6 +702,13 @@ func (x *GetLedgerResponse) GetBalanced() bool {
 	return false
 }
 
+func (x *GetLedgerResponse) GetDeliveries() []*DeliveryLine {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
 // ExplainRequest names a record and perhaps a field.
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -613,7 +722,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[7]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +734,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[7]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +747,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{7}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExplainRequest) GetId() string {
@@ -676,7 +785,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[8]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +797,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[8]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +810,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{8}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Claim) GetSystem() string {
@@ -765,7 +874,7 @@ type FieldExplanation struct {
 
 func (x *FieldExplanation) Reset() {
 	*x = FieldExplanation{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[9]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +886,7 @@ func (x *FieldExplanation) String() string {
 func (*FieldExplanation) ProtoMessage() {}
 
 func (x *FieldExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[9]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +899,7 @@ func (x *FieldExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldExplanation.ProtoReflect.Descriptor instead.
 func (*FieldExplanation) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{9}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FieldExplanation) GetField() string {
@@ -845,7 +954,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[10]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +966,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[10]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +979,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{10}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExplainResponse) GetId() string {
@@ -916,7 +1025,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[11]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1037,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[11]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1050,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{11}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListEventsRequest) GetId() string {
@@ -992,7 +1101,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[12]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1113,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[12]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1126,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{12}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Event) GetPosition() int64 {
@@ -1096,7 +1205,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[13]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1217,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[13]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1230,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{13}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1155,7 +1264,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[14]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1276,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[14]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1289,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{14}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListDeadLettersRequest) GetPageSize() int32 {
@@ -1244,7 +1353,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[15]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1365,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[15]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1378,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{15}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeadLetter) GetId() string {
@@ -1369,7 +1478,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[16]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1490,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[16]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1503,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{16}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListDeadLettersResponse) GetDeadLetters() []*DeadLetter {
@@ -1424,7 +1533,7 @@ type RetryDeadLettersRequest struct {
 
 func (x *RetryDeadLettersRequest) Reset() {
 	*x = RetryDeadLettersRequest{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[17]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1545,7 @@ func (x *RetryDeadLettersRequest) String() string {
 func (*RetryDeadLettersRequest) ProtoMessage() {}
 
 func (x *RetryDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[17]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1558,7 @@ func (x *RetryDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*RetryDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{17}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RetryDeadLettersRequest) GetIds() []string {
@@ -1477,7 +1586,7 @@ type RetryDeadLettersResponse struct {
 
 func (x *RetryDeadLettersResponse) Reset() {
 	*x = RetryDeadLettersResponse{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[18]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1598,7 @@ func (x *RetryDeadLettersResponse) String() string {
 func (*RetryDeadLettersResponse) ProtoMessage() {}
 
 func (x *RetryDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[18]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1611,7 @@ func (x *RetryDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*RetryDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{18}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RetryDeadLettersResponse) GetRetried() int32 {
@@ -1525,7 +1634,7 @@ type DiscardDeadLetterRequest struct {
 
 func (x *DiscardDeadLetterRequest) Reset() {
 	*x = DiscardDeadLetterRequest{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[19]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1646,7 @@ func (x *DiscardDeadLetterRequest) String() string {
 func (*DiscardDeadLetterRequest) ProtoMessage() {}
 
 func (x *DiscardDeadLetterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[19]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1659,7 @@ func (x *DiscardDeadLetterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLetterRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLetterRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{19}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DiscardDeadLetterRequest) GetId() string {
@@ -1578,7 +1687,7 @@ type DiscardDeadLetterResponse struct {
 
 func (x *DiscardDeadLetterResponse) Reset() {
 	*x = DiscardDeadLetterResponse{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[20]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1699,7 @@ func (x *DiscardDeadLetterResponse) String() string {
 func (*DiscardDeadLetterResponse) ProtoMessage() {}
 
 func (x *DiscardDeadLetterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[20]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1712,7 @@ func (x *DiscardDeadLetterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLetterResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLetterResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{20}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DiscardDeadLetterResponse) GetDeadLetter() *DeadLetter {
@@ -1624,7 +1733,7 @@ type ResyncRequest struct {
 
 func (x *ResyncRequest) Reset() {
 	*x = ResyncRequest{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[21]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1745,7 @@ func (x *ResyncRequest) String() string {
 func (*ResyncRequest) ProtoMessage() {}
 
 func (x *ResyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[21]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1758,7 @@ func (x *ResyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResyncRequest.ProtoReflect.Descriptor instead.
 func (*ResyncRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{21}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ResyncRequest) GetSystem() string {
@@ -1670,7 +1779,7 @@ type ResyncResponse struct {
 
 func (x *ResyncResponse) Reset() {
 	*x = ResyncResponse{}
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[22]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1791,7 @@ func (x *ResyncResponse) String() string {
 func (*ResyncResponse) ProtoMessage() {}
 
 func (x *ResyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[22]
+	mi := &file_selfsame_customer_v1_operations_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1804,7 @@ func (x *ResyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResyncResponse.ProtoReflect.Descriptor instead.
 func (*ResyncResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{22}
+	return file_selfsame_customer_v1_operations_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResyncResponse) GetStarted() bool {
@@ -1757,10 +1866,21 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"duplicates\x18\t \x01(\x03R\n" +
 	"duplicates\x12\x16\n" +
 	"\x06echoes\x18\n" +
-	" \x01(\x03R\x06echoes\"g\n" +
+	" \x01(\x03R\x06echoes\"\xc8\x01\n" +
+	"\fDeliveryLine\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x16\n" +
+	"\x06marked\x18\x02 \x01(\x03R\x06marked\x12\x1c\n" +
+	"\tdelivered\x18\x03 \x01(\x03R\tdelivered\x12\x1a\n" +
+	"\bunneeded\x18\x04 \x01(\x03R\bunneeded\x12\x16\n" +
+	"\x06parked\x18\x05 \x01(\x03R\x06parked\x12\x18\n" +
+	"\apending\x18\x06 \x01(\x03R\apending\x12\x1c\n" +
+	"\tcoalesced\x18\a \x01(\x03R\tcoalesced\"\xab\x01\n" +
 	"\x11GetLedgerResponse\x126\n" +
 	"\x05lines\x18\x01 \x03(\v2 .selfsame.customer.v1.LedgerLineR\x05lines\x12\x1a\n" +
-	"\bbalanced\x18\x02 \x01(\bR\bbalanced\"J\n" +
+	"\bbalanced\x18\x02 \x01(\bR\bbalanced\x12B\n" +
+	"\n" +
+	"deliveries\x18\x03 \x03(\v2\".selfsame.customer.v1.DeliveryLineR\n" +
+	"deliveries\"J\n" +
 	"\x0eExplainRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x1d\n" +
 	"\x05field\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05field\"\xca\x01\n" +
@@ -1867,7 +1987,7 @@ func file_selfsame_customer_v1_operations_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_customer_v1_operations_service_proto_rawDescData
 }
 
-var file_selfsame_customer_v1_operations_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_selfsame_customer_v1_operations_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),          // 0: selfsame.customer.v1.GetStatusRequest
 	(*FeedStatus)(nil),                // 1: selfsame.customer.v1.FeedStatus
@@ -1875,64 +1995,66 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*GetStatusResponse)(nil),         // 3: selfsame.customer.v1.GetStatusResponse
 	(*GetLedgerRequest)(nil),          // 4: selfsame.customer.v1.GetLedgerRequest
 	(*LedgerLine)(nil),                // 5: selfsame.customer.v1.LedgerLine
-	(*GetLedgerResponse)(nil),         // 6: selfsame.customer.v1.GetLedgerResponse
-	(*ExplainRequest)(nil),            // 7: selfsame.customer.v1.ExplainRequest
-	(*Claim)(nil),                     // 8: selfsame.customer.v1.Claim
-	(*FieldExplanation)(nil),          // 9: selfsame.customer.v1.FieldExplanation
-	(*ExplainResponse)(nil),           // 10: selfsame.customer.v1.ExplainResponse
-	(*ListEventsRequest)(nil),         // 11: selfsame.customer.v1.ListEventsRequest
-	(*Event)(nil),                     // 12: selfsame.customer.v1.Event
-	(*ListEventsResponse)(nil),        // 13: selfsame.customer.v1.ListEventsResponse
-	(*ListDeadLettersRequest)(nil),    // 14: selfsame.customer.v1.ListDeadLettersRequest
-	(*DeadLetter)(nil),                // 15: selfsame.customer.v1.DeadLetter
-	(*ListDeadLettersResponse)(nil),   // 16: selfsame.customer.v1.ListDeadLettersResponse
-	(*RetryDeadLettersRequest)(nil),   // 17: selfsame.customer.v1.RetryDeadLettersRequest
-	(*RetryDeadLettersResponse)(nil),  // 18: selfsame.customer.v1.RetryDeadLettersResponse
-	(*DiscardDeadLetterRequest)(nil),  // 19: selfsame.customer.v1.DiscardDeadLetterRequest
-	(*DiscardDeadLetterResponse)(nil), // 20: selfsame.customer.v1.DiscardDeadLetterResponse
-	(*ResyncRequest)(nil),             // 21: selfsame.customer.v1.ResyncRequest
-	(*ResyncResponse)(nil),            // 22: selfsame.customer.v1.ResyncResponse
-	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*DeliveryLine)(nil),              // 6: selfsame.customer.v1.DeliveryLine
+	(*GetLedgerResponse)(nil),         // 7: selfsame.customer.v1.GetLedgerResponse
+	(*ExplainRequest)(nil),            // 8: selfsame.customer.v1.ExplainRequest
+	(*Claim)(nil),                     // 9: selfsame.customer.v1.Claim
+	(*FieldExplanation)(nil),          // 10: selfsame.customer.v1.FieldExplanation
+	(*ExplainResponse)(nil),           // 11: selfsame.customer.v1.ExplainResponse
+	(*ListEventsRequest)(nil),         // 12: selfsame.customer.v1.ListEventsRequest
+	(*Event)(nil),                     // 13: selfsame.customer.v1.Event
+	(*ListEventsResponse)(nil),        // 14: selfsame.customer.v1.ListEventsResponse
+	(*ListDeadLettersRequest)(nil),    // 15: selfsame.customer.v1.ListDeadLettersRequest
+	(*DeadLetter)(nil),                // 16: selfsame.customer.v1.DeadLetter
+	(*ListDeadLettersResponse)(nil),   // 17: selfsame.customer.v1.ListDeadLettersResponse
+	(*RetryDeadLettersRequest)(nil),   // 18: selfsame.customer.v1.RetryDeadLettersRequest
+	(*RetryDeadLettersResponse)(nil),  // 19: selfsame.customer.v1.RetryDeadLettersResponse
+	(*DiscardDeadLetterRequest)(nil),  // 20: selfsame.customer.v1.DiscardDeadLetterRequest
+	(*DiscardDeadLetterResponse)(nil), // 21: selfsame.customer.v1.DiscardDeadLetterResponse
+	(*ResyncRequest)(nil),             // 22: selfsame.customer.v1.ResyncRequest
+	(*ResyncResponse)(nil),            // 23: selfsame.customer.v1.ResyncResponse
+	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
-	23, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
-	23, // 1: selfsame.customer.v1.FeedStatus.last_commit_time:type_name -> google.protobuf.Timestamp
-	23, // 2: selfsame.customer.v1.FeedStatus.resume_time:type_name -> google.protobuf.Timestamp
-	23, // 3: selfsame.customer.v1.FeedStatus.position_time:type_name -> google.protobuf.Timestamp
-	23, // 4: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
+	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
+	24, // 1: selfsame.customer.v1.FeedStatus.last_commit_time:type_name -> google.protobuf.Timestamp
+	24, // 2: selfsame.customer.v1.FeedStatus.resume_time:type_name -> google.protobuf.Timestamp
+	24, // 3: selfsame.customer.v1.FeedStatus.position_time:type_name -> google.protobuf.Timestamp
+	24, // 4: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
 	1,  // 5: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
 	2,  // 6: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
 	5,  // 7: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
-	23, // 8: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
-	8,  // 9: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
-	8,  // 10: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
-	9,  // 11: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
-	23, // 12: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	12, // 13: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
-	23, // 14: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
-	15, // 15: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
-	15, // 16: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
-	0,  // 17: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
-	4,  // 18: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
-	7,  // 19: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
-	11, // 20: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	14, // 21: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	17, // 22: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	19, // 23: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	21, // 24: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	3,  // 25: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	6,  // 26: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	10, // 27: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	13, // 28: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	16, // 29: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	18, // 30: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	20, // 31: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	22, // 32: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	6,  // 8: selfsame.customer.v1.GetLedgerResponse.deliveries:type_name -> selfsame.customer.v1.DeliveryLine
+	24, // 9: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
+	9,  // 10: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
+	9,  // 11: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
+	10, // 12: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
+	24, // 13: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	13, // 14: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
+	24, // 15: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
+	16, // 16: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
+	16, // 17: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
+	0,  // 18: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
+	4,  // 19: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
+	8,  // 20: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
+	12, // 21: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
+	15, // 22: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	18, // 23: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	20, // 24: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	22, // 25: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	3,  // 26: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 27: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 28: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 29: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	17, // 30: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 31: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 32: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	23, // 33: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	26, // [26:34] is the sub-list for method output_type
+	18, // [18:26] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_operations_service_proto_init() }
@@ -1946,7 +2068,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_operations_service_proto_rawDesc), len(file_selfsame_customer_v1_operations_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -275,6 +275,11 @@ func (w *World) Check() {
 	for _, l := range lines {
 		require.True(w.t, l.Balanced(), "ledger %+v", l)
 	}
+	outflows, err := w.Store.Read().Outflows(ctx)
+	require.NoError(w.t, err)
+	for _, o := range outflows {
+		require.True(w.t, o.Balanced(), "ledger of deliveries %+v", o)
+	}
 	for _, sys := range []*sourcetest.Fake{w.SF, w.ERP} {
 		if !w.Deleting {
 			require.Empty(w.t, sys.Duplicates(), "%s has duplicates", sys.Name())

@@ -38,6 +38,7 @@ func Run(t *testing.T, d *db.DB) {
 		"dead letters":                             deadLetters,
 		"events":                                   events,
 		"ledger and purge":                         ledger,
+		"ledger of deliveries":                     outflow,
 		"a failed transaction leaves nothing":      rollback,
 		"the secret is made once":                  secret,
 		"leases of a dead process are given back":  resetLeases,
