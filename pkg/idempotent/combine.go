@@ -9,7 +9,7 @@ import (
 
 const (
 	maxTogether  = 128             // questions per statement
-	togetherTime = 5 * time.Second // bounds a statement, whose callers may have left
+	togetherTime = 5 * time.Second // bounds a shared statement if the caller who asks has no deadline
 )
 
 // combiner lets callers that ask the same kind of question at the same time share a statement, and with it a round trip
@@ -57,9 +57,14 @@ func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 		return none, ctx.Err()
 	}
 	if me.lead {
+		if err := ctx.Err(); err != nil { // the end and the turn came together
+			c.pass()
+			var none A
+			return none, err
+		}
 		c.forAll(ctx, me)
 	}
-	if me.err != nil && me.together > 1 {
+	if me.err != nil && me.together > 1 && ctx.Err() == nil {
 		return c.alone(ctx, me, false)
 	}
 	return me.answer, me.err
@@ -78,7 +83,9 @@ func (c *combiner[Q, A]) alone(ctx context.Context, me *asked[Q, A], turn bool) 
 	return answers[0], nil
 }
 
-// forAll asks for the caller, whose turn it is, and those who wait.
+// forAll asks for the caller, whose turn it is, and those who wait. The statement goes on if the caller leaves, for the
+// others; but it ends with the caller's deadline, so that nobody waits longer than for a question of its own: those who
+// have more time then ask alone.
 func (c *combiner[Q, A]) forAll(ctx context.Context, me *asked[Q, A]) {
 	defer c.pass()
 	c.mu.Lock()
@@ -91,7 +98,11 @@ func (c *combiner[Q, A]) forAll(ctx context.Context, me *asked[Q, A]) {
 	for i, a := range batch {
 		questions[i] = a.question
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), togetherTime)
+	limit := togetherTime
+	if at, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(at))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	answers, err := c.ask(ctx, questions)
 	for i, a := range batch {

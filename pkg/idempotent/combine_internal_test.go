@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -113,6 +114,45 @@ func TestCombiner(t *testing.T) {
 			require.Equal(t, map[int]bool{0: true, 3: true}, asked)
 			require.Zero(t, c.running)
 			require.Empty(t, c.queue)
+		})
+	})
+	t.Run("nobody waits longer for a shared statement than for one of its own", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			hold := make(chan struct{})
+			c := combiner[int, int]{limit: 1, ask: func(ctx context.Context, q []int) ([]int, error) {
+				switch {
+				case q[0] == 0:
+					<-hold
+				case len(q) > 1: // a store that hangs
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return q, nil
+			}}
+			var wg sync.WaitGroup
+			ask := func(q int, limit time.Duration, check func(took time.Duration, err error)) {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), limit)
+					defer cancel()
+					_, err := c.do(ctx, q)
+					check(time.Since(begun), err)
+				})
+				synctest.Wait()
+			}
+			ask(0, time.Hour, func(_ time.Duration, err error) { require.NoError(t, err) })
+			ask(1, time.Second, func(took time.Duration, err error) {
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, time.Second, took)
+			})
+			ask(2, time.Hour, func(took time.Duration, err error) {
+				require.NoError(t, err, "it has time left and asks alone")
+				require.Equal(t, time.Second, took)
+			})
+			close(hold)
+			wg.Wait()
+			require.Zero(t, c.running)
 		})
 	})
 	t.Run("many callers that come and leave never lose the turn", func(t *testing.T) {
