@@ -64,10 +64,16 @@ func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 		}
 		c.forAll(ctx, me)
 	}
-	if me.err != nil && me.together > 1 && ctx.Err() == nil {
+	if me.err != nil && me.together > 1 && !over(ctx) {
 		return c.alone(ctx, me, false)
 	}
 	return me.answer, me.err
+}
+
+// over reports whether the caller has no time left.
+func over(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(at)
 }
 
 // alone asks for one caller; with its turn it passes the turn on.
