@@ -2,6 +2,8 @@ package event
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -13,8 +15,6 @@ import (
 type Event struct {
 	// Replay is the position on the bus; events delivered twice share it.
 	Replay uint64
-	// ID is the same for every delivery of the event, under any replay id.
-	ID [16]byte
 	// Issued is when the event was published, in milliseconds since 1970.
 	Issued   int64
 	Layout   *Layout
@@ -22,21 +22,32 @@ type Event struct {
 	RecordID string
 	// Records are all records that the event is about; RecordID is the first.
 	Records []string
-	// Name is the id that the publisher gave the event; empty means ID.
+	// Name is the id that the publisher gave the event; empty means one that
+	// follows from what the event is about.
 	Name string
+	// Tx is the key of the transaction; empty for platform events.
+	Tx string
 
-	missing bool
-	Tx      string
-	Payload []byte
+	missing  bool
+	sequence uint32 // of a change event, in its transaction
+	payload  *payload
 }
 
-// Text is the wire form of the event's id.
+// Text is the wire form of the event's id, the same for every delivery of the
+// event, under any replay id.
 func (e *Event) Text() string {
-	if e.Name != "" {
+	switch {
+	case e.Name != "":
 		return e.Name
+	case e.Tx == "":
+		return PlatformID(e.RecordID)
 	}
-	return uuid(e.ID)
+	return uuid(md5.Sum(binary.BigEndian.AppendUint32([]byte(e.Tx), e.sequence)))
 }
+
+// Payload is the event in Avro. It is made when it is asked for first: most
+// events of a large load are never read. It may be called by several at once.
+func (e *Event) Payload() []byte { return e.payload.bytes() }
 
 // Errors of cursors.
 var (

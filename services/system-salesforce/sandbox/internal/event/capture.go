@@ -5,9 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +48,7 @@ type Capture struct {
 
 	opt    CaptureOptions
 	head   *avro.Schema
+	seed   maphash.Seed
 	number atomic.Int64
 }
 
@@ -65,7 +65,7 @@ func NewCapture(opt CaptureOptions) (*Capture, error) {
 	if opt.OverflowAfter == 0 {
 		opt.OverflowAfter = overflowAfter
 	}
-	c := &Capture{Layouts: map[*schema.Object]*Layout{}, opt: opt}
+	c := &Capture{Layouts: map[*schema.Object]*Layout{}, opt: opt, seed: maphash.MakeSeed()}
 	c.number.Store(firstCommit)
 	text, err := json.Marshal(header().Type)
 	if err != nil {
@@ -90,7 +90,9 @@ func NewCapture(opt CaptureOptions) (*Capture, error) {
 // draft is an event of a transaction that may still gain records.
 type draft struct {
 	layout *Layout
-	what   content
+	change store.Change // of the first record
+	gap    bool         // it names records only
+	kind   string
 	ids    []string
 	event  *Event // set for platform events, which never merge
 }
@@ -98,35 +100,33 @@ type draft struct {
 // mergeLimit is how many records one event may name.
 const mergeLimit = 10_000
 
-// Commit publishes the events of one transaction.
+// Commit publishes the events of one transaction. It runs while everything
+// waits that writes, so it leaves to others what it can.
 func (c *Capture) Commit(m store.Commit) {
 	shared := c.commit(m.Time, m.User, m.Origin)
 	drafts := c.drafts(m.Changes)
-	events := make([]*Event, 0, len(drafts))
+	events := make([]*Event, len(drafts))
 	sequence := 0
-	for _, d := range drafts {
-		if d.event != nil {
-			events = append(events, d.event)
-			continue
-		}
-		sequence++
-		if e := c.event(shared, sequence, d); e != nil {
-			events = append(events, e)
+	for i, d := range drafts {
+		if events[i] = d.event; d.event == nil {
+			sequence++
+			events[i] = c.event(shared, sequence, d)
 		}
 	}
 	c.opt.Bus.Publish(events)
 }
 
-func (c *Capture) commit(at time.Time, user, origin string) Commit {
+func (c *Capture) commit(at time.Time, user, origin string) *Commit {
 	number := c.number.Add(1)
-	return Commit{Time: at, User: user, Origin: origin, Number: number, Key: c.key(number)}
+	return &Commit{Time: at, User: user, Origin: origin, Number: number, Key: c.key(number)}
 }
 
-// drafts encodes what changed. Changes that are alike share a draft, unless
-// that would let an event overtake another one of the same record.
+// drafts says what changed. Changes that are alike share a draft, unless that
+// would let an event overtake another one of the same record.
 func (c *Capture) drafts(changes []store.Change) []*draft {
-	var out []*draft
-	alike := map[string]int{} // index into out
+	out := make([]*draft, 0, len(changes))
+	merge := !c.opt.Split && len(changes) > 1
+	alike := map[uint64]int{} // index into out
 	last := map[string]int{}  // the newest draft of each record
 	for i, ch := range changes {
 		l := c.Layouts[ch.New.Object]
@@ -136,51 +136,53 @@ func (c *Capture) drafts(changes []store.Change) []*draft {
 		if i >= c.opt.OverflowAfter {
 			return append(out, c.overflow(changes[i:])...)
 		}
-		d := c.draft(l, ch)
-		if d == nil {
-			continue
+		id, mark, most := ch.New.ID, uint64(0), 0
+		if ch.Kind != store.Publish {
+			mark, most = l.fingerprint(c.seed, ch)
 		}
-		id := ch.New.ID
-		if d.event == nil && !c.opt.Split && len(changes) > 1 {
-			key := strings.Join(slices.Concat([]string{l.Name, d.what.kind, string(d.what.body)}, d.what.nulled, []string{"|"}, d.what.diffs, []string{"|"}, d.what.changed), "\x00")
+		d := c.draft(l, ch, most)
+		if d.event == nil && merge {
+			if d.gap {
+				mark = ^mark
+			}
 			newest, seen := last[id]
-			if at, ok := alike[key]; ok && len(out[at].ids) < mergeLimit && (!seen || newest < at) {
+			if at, ok := alike[mark]; ok && len(out[at].ids) < mergeLimit && (!seen || newest < at) && out[at].alike(d) {
 				out[at].ids = append(out[at].ids, id)
 				last[id] = at
 				continue
 			}
-			alike[key] = len(out)
+			alike[mark] = len(out)
+			last[id] = len(out)
 		}
-		last[id] = len(out)
 		out = append(out, d)
 	}
 	return out
 }
 
-// draft encodes one change; nil if that is impossible.
-func (c *Capture) draft(l *Layout, ch store.Change) *draft {
+// draft describes one change. most bounds the size of what it says.
+func (c *Capture) draft(l *Layout, ch store.Change, most int) *draft {
 	id, kind := ch.New.ID, kindName(ch.Kind)
-	var err error
 	if ch.Kind == store.Publish {
-		e := &Event{ID: md5.Sum([]byte(id)), Layout: l, Kind: kind, RecordID: id}
-		if e.Payload, err = l.encodePlatform(ch.New); err == nil {
-			return &draft{layout: l, event: e}
-		}
-	} else {
-		d := &draft{layout: l, ids: []string{id}, what: gap(kind)}
-		if c.opt.Gap != nil && c.opt.Gap(l.Object.Name, kind, id) {
-			return d
-		}
-		var what content
-		if what, err = l.content(ch); err == nil {
-			if len(what.body) <= c.opt.MaxBytes {
-				d.what = what
-			}
-			return d
-		}
+		return &draft{layout: l, event: &Event{Layout: l, Kind: kind, RecordID: id, payload: &payload{encode: func() ([]byte, error) { return l.encodePlatform(ch.New) }, log: c.opt.Log}}}
 	}
-	c.opt.Log.Error("change event could not be encoded", "object", l.Object.Name, "record_id", id, "error", err)
-	return nil
+	d := &draft{layout: l, change: ch, kind: kind, ids: []string{id}}
+	d.gap = c.opt.Gap != nil && c.opt.Gap(l.Object.Name, kind, id)
+	if !d.gap && most > c.opt.MaxBytes {
+		what, err := l.content(ch)
+		d.gap = err == nil && len(what.body) > c.opt.MaxBytes
+	}
+	if d.gap {
+		d.kind = "GAP_" + kind
+	}
+	return d
+}
+
+// alike reports whether the events of two drafts say the same.
+func (d *draft) alike(o *draft) bool {
+	if d.layout != o.layout || d.kind != o.kind || d.event != nil {
+		return false
+	}
+	return d.gap || d.layout.same(d.change, o.change)
 }
 
 // emptyID stands for the records of an overflow event.
@@ -194,20 +196,25 @@ func (c *Capture) overflow(changes []store.Change) []*draft {
 		o := ch.New.Object
 		if l := c.Layouts[o]; l != nil && !seen[o] && ch.Kind != store.Publish {
 			seen[o] = true
-			out = append(out, &draft{layout: l, ids: []string{emptyID}, what: gap("OVERFLOW")})
+			out = append(out, &draft{layout: l, ids: []string{emptyID}, gap: true, kind: "GAP_OVERFLOW"})
 		}
 	}
 	return out
 }
 
-func (c *Capture) event(shared Commit, sequence int, d *draft) *Event {
-	payload, err := d.layout.encode(c.head, shared, sequence, d.ids, d.what)
-	if err != nil {
-		c.opt.Log.Error("change event could not be encoded", "object", d.layout.Object.Name, "record_id", d.ids[0], "error", err)
-		return nil
-	}
-	id := md5.Sum(binary.BigEndian.AppendUint32([]byte(shared.Key), uint32(sequence)))
-	return &Event{ID: id, Layout: d.layout, Kind: d.what.kind, RecordID: d.ids[0], Records: d.ids, Tx: shared.Key, Payload: payload}
+func (c *Capture) event(shared *Commit, sequence int, d *draft) *Event {
+	e := &Event{Layout: d.layout, Kind: d.kind, RecordID: d.ids[0], Records: d.ids, Tx: shared.Key, sequence: uint32(sequence)}
+	e.payload = &payload{log: c.opt.Log, encode: func() ([]byte, error) {
+		what := gap(d.kind)
+		if !d.gap {
+			var err error
+			if what, err = d.layout.content(d.change); err != nil {
+				return nil, err
+			}
+		}
+		return d.layout.encode(c.head, *shared, sequence, d.ids, what)
+	}}
+	return e
 }
 
 // Announce publishes a gap event that no transaction caused, as the vendor does
@@ -227,10 +234,7 @@ func (c *Capture) Announce(o *schema.Object, kind string, ids []string, at time.
 	default:
 		return fmt.Errorf("%q is not the type of a gap event", kind)
 	}
-	e := c.event(c.commit(at, user, ""), 1, &draft{layout: l, ids: ids, what: gap(strings.TrimPrefix(kind, "GAP_"))})
-	if e == nil {
-		return fmt.Errorf("%s could not be encoded", kind)
-	}
+	e := c.event(c.commit(at, user, ""), 1, &draft{layout: l, ids: ids, gap: true, kind: kind})
 	c.opt.Bus.Publish([]*Event{e})
 	return nil
 }

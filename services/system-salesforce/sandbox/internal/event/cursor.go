@@ -55,7 +55,38 @@ func (b *Bus) After(id []byte) (*Cursor, error) {
 
 // Read returns up to max matching events, limited to about maxBytes of
 // payload, and moves behind them and behind everything that did not match.
-func (c *Cursor) Read(match func(*Event) bool, max, maxBytes int) ([]*Event, error) {
+func (c *Cursor) Read(fits func(*Event) bool, max, maxBytes int) ([]*Event, error) {
+	found, err := c.find(fits, max)
+	if err != nil {
+		return nil, err
+	}
+	// Payloads are made here, where nobody waits for the bus.
+	var out []*Event
+	size := 0
+	for _, f := range found {
+		data := f.event.Payload()
+		if data == nil {
+			continue // it cannot be encoded, which was logged
+		}
+		if size > 0 && size+len(data) > maxBytes {
+			c.next, c.last = f.at, f.before
+			break
+		}
+		out = append(out, f.event)
+		size += len(data)
+	}
+	return out, nil
+}
+
+// match is an event that was found: at is its place on the bus, before the
+// replay id that precedes it.
+type match struct {
+	event  *Event
+	at     int64
+	before uint64
+}
+
+func (c *Cursor) find(fits func(*Event) bool, max int) ([]match, error) {
 	b := c.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,16 +98,14 @@ func (c *Cursor) Read(match func(*Event) bool, max, maxBytes int) ([]*Event, err
 	case c.next < b.first:
 		return nil, ErrReplayID
 	}
-	var out []*Event
-	size := 0
+	var out []match
 	for ; c.next < b.first+int64(len(b.log)); c.next++ {
 		e := b.log[c.next-b.first]
-		if match(e) {
-			if len(out) == max || size > 0 && size+len(e.Payload) > maxBytes {
+		if fits(e) {
+			if len(out) == max {
 				break
 			}
-			out = append(out, e)
-			size += len(e.Payload)
+			out = append(out, match{e, c.next, c.last})
 		}
 		c.last = e.Replay
 	}

@@ -32,7 +32,7 @@ type content struct {
 
 // gap is the content of an event that names records only.
 func gap(kind string) content {
-	return content{kind: "GAP_" + kind, nulled: []string{}, diffs: []string{}, changed: []string{}}
+	return content{kind: kind, nulled: []string{}, diffs: []string{}, changed: []string{}}
 }
 
 // content encodes one change.

@@ -34,6 +34,7 @@ type Layout struct {
 	codec  *avro.Schema
 	body   *avro.Schema // all but the header; nil for platform events
 	fields []field      // field i has schema index i+1; index 0 is the header
+	shown  []bool       // by slot: whether events show the field
 }
 
 // Topic is the name that clients subscribe to.
@@ -117,6 +118,15 @@ func NewLayout(o *schema.Object) (*Layout, error) {
 	}
 	if err := l.finish(record); err != nil {
 		return nil, err
+	}
+	l.shown = make([]bool, o.Slots())
+	for i := range l.fields {
+		l.shown[l.fields[i].Slot] = l.fields[i].parts == nil
+		for _, p := range l.fields[i].parts {
+			if p.Field != nil {
+				l.shown[p.Slot] = true
+			}
+		}
 	}
 	record.Fields = record.Fields[1:]
 	text, err := json.Marshal(record)

@@ -71,5 +71,5 @@ func uuid(id [16]byte) string {
 // Published makes the event of a payload that a publisher encoded. The id is
 // the publisher's own, in whatever form.
 func Published(l *Layout, id string, payload []byte) *Event {
-	return &Event{Name: id, Layout: l, Kind: "PUBLISH", Payload: payload}
+	return &Event{Name: id, Layout: l, Kind: "PUBLISH", payload: made(payload)}
 }

@@ -314,6 +314,6 @@ func (s *subscription) send(events []*event.Event, committed []byte) error {
 func (s *Server) consumerEvent(e *event.Event) []byte {
 	inner := putString(nil, 1, e.Text())
 	inner = putString(inner, 2, e.Layout.SchemaID)
-	inner = putBytes(inner, 3, e.Payload)
+	inner = putBytes(inner, 3, e.Payload())
 	return putBytes(putBytes(nil, 1, inner), 2, s.opt.Bus.Wire(e.Replay))
 }
