@@ -24,7 +24,7 @@ type options struct {
 	out, only, worker       string
 	sandbox, adapter        string
 	accounts, rounds, leads int
-	latencies               string
+	latencies, against      string
 }
 
 func main() {
@@ -34,6 +34,7 @@ func main() {
 	flag.IntVar(&o.accounts, "accounts", 10_000, "accounts of the comparison")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of the comparison")
 	flag.StringVar(&o.latencies, "latencies", "0s,50ms", "latencies of the comparison")
+	flag.StringVar(&o.against, "against", "", "compare only with clients whose name begins so, such as jsforce; \"none\" with none (default: all)")
 	flag.IntVar(&o.leads, "leads", 1_000_000, "leads of the large load")
 	flag.StringVar(&o.sandbox, "sandbox", "", "binary of the sandbox (default: build it)")
 	flag.StringVar(&o.adapter, "adapter", "", "binary of system-salesforce (default: build it)")
@@ -116,6 +117,7 @@ func upserts(ctx context.Context, o options, b *compare.Bench, results *compare.
 	if err != nil {
 		return err
 	}
+	others = slices.DeleteFunc(others, func(c compare.Other) bool { return !strings.HasPrefix(c.Name, o.against) })
 	for text := range strings.SplitSeq(o.latencies, ",") {
 		latency, err := time.ParseDuration(text)
 		if err != nil {
