@@ -100,7 +100,7 @@ func created(t *testing.T, results []*salesforcev1.WriteResult, err error) strin
 
 func TestTyped(t *testing.T) {
 	t.Parallel()
-	_, s := wide(t)
+	c, s := wide(t)
 	ctx := t.Context()
 	accountID := s.upsert(t, account("A-1", "Acme"))[0].GetId()
 
@@ -157,14 +157,22 @@ func TestTyped(t *testing.T) {
 		ExternalId: "S-1", Name: "Pump 7", AccountExternalId: "A-1", ProductExternalId: "P-1", SerialNumber: "7", Quantity: "2.5",
 	}}}})
 	asset := created(t, owned.GetResults(), err)
+	term := c.create("WarrantyTerm", map[string]any{"WarrantyTermName": "Two years"})
 	warranties, err := s.assets.BatchUpsertAssetWarranties(ctx, &salesforcev1.BatchUpsertAssetWarrantiesRequest{Upserts: []*salesforcev1.AssetWarrantyUpsert{{AssetWarranty: &salesforcev1.AssetWarranty{
 		ExternalId: "W-1", AssetExternalId: "S-1", Type: "Standard", EndDate: "2027-01-01",
+		PartsCovered: "100", LaborCovered: "80.5", IsTransferable: proto.Bool(true), Exclusions: "Wear", WarrantyTermId: term,
 	}}}})
 	created(t, warranties.GetResults(), err)
 	found, err := s.assets.ListAssetWarranties(ctx, &salesforcev1.ListAssetWarrantiesRequest{AssetIds: []string{asset}})
 	require.NoError(t, err)
 	require.Equal(t, "2027-01-01", found.GetAssetWarranties()[0].GetEndDate())
 	require.NotEmpty(t, found.GetAssetWarranties()[0].GetNumber())
+	require.Equal(t, "100", found.GetAssetWarranties()[0].GetPartsCovered())
+	require.Equal(t, "80.5", found.GetAssetWarranties()[0].GetLaborCovered())
+	require.Empty(t, found.GetAssetWarranties()[0].GetExpensesCovered())
+	require.True(t, found.GetAssetWarranties()[0].GetIsTransferable())
+	require.Equal(t, "Wear", found.GetAssetWarranties()[0].GetExclusions())
+	require.Equal(t, term, found.GetAssetWarranties()[0].GetWarrantyTermId())
 
 	cases, err := s.cases.BatchUpsertCases(ctx, &salesforcev1.BatchUpsertCasesRequest{Upserts: []*salesforcev1.CaseUpsert{{Case: &salesforcev1.Case{
 		ExternalId: "C-1", AccountExternalId: "A-1", Subject: "Loud", Status: "New",
@@ -634,12 +642,13 @@ func TestStreamGoesOnAfterACrash(t *testing.T) {
 func TestNotMapped(t *testing.T) {
 	t.Parallel()
 	c := startSandbox(t)
+	c.do("PUT", "/__sandbox__/access", map[string]any{"hidden": []string{"Asset.SerialNumber"}})
 	s := widen(t, startReady(t, config(t, c)))
 	t.Run("what this org does not have is said when it is asked for, and nothing else suffers", func(t *testing.T) {
 		_, err := s.assets.ListAssets(t.Context(), &salesforcev1.ListAssetsRequest{})
 		require.Equal(t, "OBJECT_NOT_MAPPED", fault.ReasonOf(err))
 		require.Equal(t, fault.Precondition, fault.KindOf(err))
-		require.ErrorContains(t, err, "Asset")
+		require.ErrorContains(t, err, "Asset has no field SerialNumber")
 		objects, err := s.records.ListObjects(t.Context(), &salesforcev1.ListObjectsRequest{})
 		require.NoError(t, err)
 		available := map[string]bool{}

@@ -37,3 +37,78 @@ func TestAccess(t *testing.T) {
 	o.want(400, "PUT", "/__sandbox__/access", `{"hidden":["Account.Nothing"]}`)
 	o.want(204, "DELETE", "/__sandbox__/access", "")
 }
+
+func TestHiddenRecords(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	id := o.want(201, "POST", v62+"/sobjects/Account", `{"Name":"Hidden AG","Selfsame_Id__c":"h-1"}`).object()["id"].(string)
+	shown := o.want(201, "POST", v62+"/sobjects/Account", `{"Name":"Shown AG"}`).object()["id"].(string)
+	contact := o.want(201, "POST", v62+"/sobjects/Contact", `{"LastName":"Arndt","AccountId":"`+shown+`"}`).object()["id"].(string)
+	o.want(201, "POST", v62+"/sobjects/Contact", `{"LastName":"Bach","AccountId":"`+id+`"}`)
+	o.want(200, "PUT", "/__sandbox__/access", `{"hidden_records":["`+id[:15]+`","`+contact+`"]}`)
+	ids := func(soql string) (out []string) {
+		for _, r := range o.want(200, "GET", v62+"/queryAll?q="+soql, "").object()["records"].([]any) {
+			out = append(out, r.(map[string]any)["Id"].(string))
+		}
+		return out
+	}
+
+	require.Equal(t, []string{shown}, ids("SELECT+Id+FROM+Account"))
+	require.Empty(t, ids("SELECT+Id+FROM+Account+WHERE+Id='"+id+"'"))
+	require.Empty(t, ids("SELECT+Id+FROM+Account+WHERE+Id+IN+(SELECT+AccountId+FROM+Contact+WHERE+LastName='Arndt')"), "a hidden record finds no others")
+	require.EqualValues(t, 1, o.want(200, "GET", v62+"/query?q=SELECT+COUNT()+FROM+Account", "").object()["totalSize"])
+	require.EqualValues(t, 1, o.want(200, "GET", v62+"/query?q=SELECT+COUNT(Id)+n+FROM+Contact", "").object()["records"].([]any)[0].(map[string]any)["n"])
+	nested := o.want(200, "GET", v62+"/query?q=SELECT+Id,(SELECT+Id+FROM+Contacts)+FROM+Account", "").object()["records"].([]any)[0].(map[string]any)
+	require.Nil(t, nested["Contacts"])
+	o.want(404, "GET", v62+"/sobjects/Account/"+id, "")
+	o.want(404, "GET", v62+"/sobjects/Account/Selfsame_Id__c/h-1", "")
+	o.want(200, "GET", v62+"/sobjects/Account/"+shown, "")
+	require.Nil(t, o.want(200, "POST", v62+"/composite/sobjects/Account", `{"ids":["`+id+`","`+shown+`"],"fields":["Id"]}`).array()[0])
+
+	o.want(204, "DELETE", "/__sandbox__/access", "")
+	o.want(200, "GET", v62+"/sobjects/Account/"+id, "")
+	o.want(400, "PUT", "/__sandbox__/access", `{"hidden_records":["Acme"]}`)
+	o.want(400, "PUT", "/__sandbox__/access", `{"shared":["Nothing"]}`)
+}
+
+func TestPermissionRows(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	user := o.want(200, "GET", v62+"/query?q=SELECT+Id,Username+FROM+User+ORDER+BY+Id", "").object()["records"].([]any)[0].(map[string]any)
+	mine := func(object, columns, where string) []map[string]any {
+		t.Helper()
+		soql := "SELECT+" + columns + "+FROM+" + object + "+WHERE+ParentId+IN+(SELECT+PermissionSetId+FROM+PermissionSetAssignment+WHERE+AssigneeId='" + user["Id"].(string) + "')" + where
+		var out []map[string]any
+		for _, r := range o.want(200, "GET", v62+"/query?q="+soql, "").object()["records"].([]any) {
+			out = append(out, r.(map[string]any))
+		}
+		return out
+	}
+	views := func() map[string]bool {
+		out := map[string]bool{}
+		for _, r := range mine("ObjectPermissions", "SobjectType,PermissionsViewAllRecords", "+AND+SobjectType+IN+('Account','Contact','Lead')") {
+			out[r["SobjectType"].(string)] = r["PermissionsViewAllRecords"].(bool)
+		}
+		return out
+	}
+	require.Equal(t, map[string]bool{"Account": true, "Contact": true, "Lead": true}, views())
+	phone := func() []map[string]any {
+		return mine("FieldPermissions", "Field,PermissionsRead,PermissionsEdit,Parent.IsOwnedByProfile", "+AND+Field='Account.Phone'")
+	}
+	require.Len(t, phone(), 1)
+	require.Equal(t, true, phone()[0]["PermissionsEdit"])
+	require.Equal(t, true, phone()[0]["Parent"].(map[string]any)["IsOwnedByProfile"])
+	assigned := o.want(200, "GET", v62+"/query?q=SELECT+Assignee.Username+FROM+PermissionSetAssignment+WHERE+AssigneeId='"+user["Id"].(string)+"'", "").object()["records"].([]any)[0].(map[string]any)
+	require.Equal(t, user["Username"], assigned["Assignee"].(map[string]any)["Username"])
+
+	account := o.want(201, "POST", v62+"/sobjects/Account", `{"Name":"Hidden AG"}`).object()["id"].(string)
+	o.want(200, "PUT", "/__sandbox__/access", `{"users":["`+user["Username"].(string)+`"],"hidden_records":["`+account+`"],"shared":["Lead"],"read_only":["Account.Phone"],"permissions":["ModifyAllData"]}`)
+	require.Equal(t, map[string]bool{"Account": false, "Contact": true, "Lead": false}, views(), "who cannot see a record does not see all")
+	require.Equal(t, false, phone()[0]["PermissionsEdit"])
+	o.want(200, "PUT", "/__sandbox__/access", `{"hidden":["Account.Phone"]}`)
+	require.Empty(t, phone())
+	require.Equal(t, map[string]bool{"Account": true, "Contact": true, "Lead": true}, views())
+	o.want(200, "PUT", "/__sandbox__/access", `{"users":["somebody@else.example"],"shared":["Account"]}`)
+	require.True(t, views()["Account"], "the plan is about others")
+	o.want(400, "POST", v62+"/sobjects/ObjectPermissions", `{"SobjectType":"Account"}`)
+}

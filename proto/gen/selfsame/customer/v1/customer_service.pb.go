@@ -267,7 +267,11 @@ type OrderSummary struct {
 	// ISO 4217 currency of the total.
 	TotalCurrency string `protobuf:"bytes,7,opt,name=total_currency,json=totalCurrency,proto3" json:"total_currency,omitempty"`
 	// Number of lines.
-	ItemCount     int32 `protobuf:"varint,8,opt,name=item_count,json=itemCount,proto3" json:"item_count,omitempty"`
+	ItemCount int32 `protobuf:"varint,8,opt,name=item_count,json=itemCount,proto3" json:"item_count,omitempty"`
+	// Grows with every change of the order.
+	Version int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
+	// When the order last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -356,6 +360,20 @@ func (x *OrderSummary) GetItemCount() int32 {
 		return x.ItemCount
 	}
 	return 0
+}
+
+func (x *OrderSummary) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *OrderSummary) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
 }
 
 // CaseSummary is a service case in a view.
@@ -1588,7 +1606,7 @@ const file_selfsame_customer_v1_customer_service_proto_rawDesc = "" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x128\n" +
 	"\x05state\x18\x02 \x01(\x0e2\".selfsame.customer.v1.SectionStateR\x05state\x12/\n" +
 	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x92\x02\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xe9\x02\n" +
 	"\fOrderSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
 	"\n" +
@@ -1601,7 +1619,11 @@ const file_selfsame_customer_v1_customer_service_proto_rawDesc = "" +
 	"\ftotal_amount\x18\x06 \x01(\tR\vtotalAmount\x12%\n" +
 	"\x0etotal_currency\x18\a \x01(\tR\rtotalCurrency\x12\x1d\n" +
 	"\n" +
-	"item_count\x18\b \x01(\x05R\titemCount\"\xc6\x01\n" +
+	"item_count\x18\b \x01(\x05R\titemCount\x12\x18\n" +
+	"\aversion\x18\t \x01(\x03R\aversion\x12;\n" +
+	"\vupdate_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"\xc6\x01\n" +
 	"\vCaseSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x1e\n" +
@@ -1761,50 +1783,51 @@ var file_selfsame_customer_v1_customer_service_proto_depIdxs = []int32{
 	0,  // 1: selfsame.customer.v1.SectionStatus.state:type_name -> selfsame.customer.v1.SectionState
 	26, // 2: selfsame.customer.v1.SectionStatus.as_of:type_name -> google.protobuf.Timestamp
 	26, // 3: selfsame.customer.v1.OrderSummary.order_time:type_name -> google.protobuf.Timestamp
-	26, // 4: selfsame.customer.v1.CaseSummary.create_time:type_name -> google.protobuf.Timestamp
-	26, // 5: selfsame.customer.v1.WarrantySummary.end_time:type_name -> google.protobuf.Timestamp
-	25, // 6: selfsame.customer.v1.GetCustomerViewResponse.customer:type_name -> selfsame.customer.v1.Customer
-	4,  // 7: selfsame.customer.v1.GetCustomerViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
-	3,  // 8: selfsame.customer.v1.GetCustomerViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
-	5,  // 9: selfsame.customer.v1.GetCustomerViewResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
-	3,  // 10: selfsame.customer.v1.GetCustomerViewResponse.cases_status:type_name -> selfsame.customer.v1.SectionStatus
-	6,  // 11: selfsame.customer.v1.GetCustomerViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
-	3,  // 12: selfsame.customer.v1.GetCustomerViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
-	25, // 13: selfsame.customer.v1.ListCustomersResponse.customers:type_name -> selfsame.customer.v1.Customer
-	27, // 14: selfsame.customer.v1.ListContactsResponse.contacts:type_name -> selfsame.customer.v1.Contact
-	4,  // 15: selfsame.customer.v1.ListOrdersResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
-	4,  // 16: selfsame.customer.v1.GetOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	17, // 17: selfsame.customer.v1.NewOrder.items:type_name -> selfsame.customer.v1.NewOrderItem
-	18, // 18: selfsame.customer.v1.PlaceOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
-	4,  // 19: selfsame.customer.v1.PlaceOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	25, // 20: selfsame.customer.v1.CreateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
-	25, // 21: selfsame.customer.v1.CreateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
-	25, // 22: selfsame.customer.v1.UpdateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
-	28, // 23: selfsame.customer.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	25, // 24: selfsame.customer.v1.UpdateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
-	1,  // 25: selfsame.customer.v1.CustomerService.GetCustomer:input_type -> selfsame.customer.v1.GetCustomerRequest
-	7,  // 26: selfsame.customer.v1.CustomerService.GetCustomerView:input_type -> selfsame.customer.v1.GetCustomerViewRequest
-	9,  // 27: selfsame.customer.v1.CustomerService.ListCustomers:input_type -> selfsame.customer.v1.ListCustomersRequest
-	11, // 28: selfsame.customer.v1.CustomerService.ListContacts:input_type -> selfsame.customer.v1.ListContactsRequest
-	13, // 29: selfsame.customer.v1.CustomerService.ListOrders:input_type -> selfsame.customer.v1.ListOrdersRequest
-	15, // 30: selfsame.customer.v1.CustomerService.GetOrder:input_type -> selfsame.customer.v1.GetOrderRequest
-	19, // 31: selfsame.customer.v1.CustomerService.PlaceOrder:input_type -> selfsame.customer.v1.PlaceOrderRequest
-	21, // 32: selfsame.customer.v1.CustomerService.CreateCustomer:input_type -> selfsame.customer.v1.CreateCustomerRequest
-	23, // 33: selfsame.customer.v1.CustomerService.UpdateCustomer:input_type -> selfsame.customer.v1.UpdateCustomerRequest
-	2,  // 34: selfsame.customer.v1.CustomerService.GetCustomer:output_type -> selfsame.customer.v1.GetCustomerResponse
-	8,  // 35: selfsame.customer.v1.CustomerService.GetCustomerView:output_type -> selfsame.customer.v1.GetCustomerViewResponse
-	10, // 36: selfsame.customer.v1.CustomerService.ListCustomers:output_type -> selfsame.customer.v1.ListCustomersResponse
-	12, // 37: selfsame.customer.v1.CustomerService.ListContacts:output_type -> selfsame.customer.v1.ListContactsResponse
-	14, // 38: selfsame.customer.v1.CustomerService.ListOrders:output_type -> selfsame.customer.v1.ListOrdersResponse
-	16, // 39: selfsame.customer.v1.CustomerService.GetOrder:output_type -> selfsame.customer.v1.GetOrderResponse
-	20, // 40: selfsame.customer.v1.CustomerService.PlaceOrder:output_type -> selfsame.customer.v1.PlaceOrderResponse
-	22, // 41: selfsame.customer.v1.CustomerService.CreateCustomer:output_type -> selfsame.customer.v1.CreateCustomerResponse
-	24, // 42: selfsame.customer.v1.CustomerService.UpdateCustomer:output_type -> selfsame.customer.v1.UpdateCustomerResponse
-	34, // [34:43] is the sub-list for method output_type
-	25, // [25:34] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	26, // 4: selfsame.customer.v1.OrderSummary.update_time:type_name -> google.protobuf.Timestamp
+	26, // 5: selfsame.customer.v1.CaseSummary.create_time:type_name -> google.protobuf.Timestamp
+	26, // 6: selfsame.customer.v1.WarrantySummary.end_time:type_name -> google.protobuf.Timestamp
+	25, // 7: selfsame.customer.v1.GetCustomerViewResponse.customer:type_name -> selfsame.customer.v1.Customer
+	4,  // 8: selfsame.customer.v1.GetCustomerViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
+	3,  // 9: selfsame.customer.v1.GetCustomerViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
+	5,  // 10: selfsame.customer.v1.GetCustomerViewResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
+	3,  // 11: selfsame.customer.v1.GetCustomerViewResponse.cases_status:type_name -> selfsame.customer.v1.SectionStatus
+	6,  // 12: selfsame.customer.v1.GetCustomerViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
+	3,  // 13: selfsame.customer.v1.GetCustomerViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
+	25, // 14: selfsame.customer.v1.ListCustomersResponse.customers:type_name -> selfsame.customer.v1.Customer
+	27, // 15: selfsame.customer.v1.ListContactsResponse.contacts:type_name -> selfsame.customer.v1.Contact
+	4,  // 16: selfsame.customer.v1.ListOrdersResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
+	4,  // 17: selfsame.customer.v1.GetOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	17, // 18: selfsame.customer.v1.NewOrder.items:type_name -> selfsame.customer.v1.NewOrderItem
+	18, // 19: selfsame.customer.v1.PlaceOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
+	4,  // 20: selfsame.customer.v1.PlaceOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	25, // 21: selfsame.customer.v1.CreateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
+	25, // 22: selfsame.customer.v1.CreateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	25, // 23: selfsame.customer.v1.UpdateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
+	28, // 24: selfsame.customer.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 25: selfsame.customer.v1.UpdateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	1,  // 26: selfsame.customer.v1.CustomerService.GetCustomer:input_type -> selfsame.customer.v1.GetCustomerRequest
+	7,  // 27: selfsame.customer.v1.CustomerService.GetCustomerView:input_type -> selfsame.customer.v1.GetCustomerViewRequest
+	9,  // 28: selfsame.customer.v1.CustomerService.ListCustomers:input_type -> selfsame.customer.v1.ListCustomersRequest
+	11, // 29: selfsame.customer.v1.CustomerService.ListContacts:input_type -> selfsame.customer.v1.ListContactsRequest
+	13, // 30: selfsame.customer.v1.CustomerService.ListOrders:input_type -> selfsame.customer.v1.ListOrdersRequest
+	15, // 31: selfsame.customer.v1.CustomerService.GetOrder:input_type -> selfsame.customer.v1.GetOrderRequest
+	19, // 32: selfsame.customer.v1.CustomerService.PlaceOrder:input_type -> selfsame.customer.v1.PlaceOrderRequest
+	21, // 33: selfsame.customer.v1.CustomerService.CreateCustomer:input_type -> selfsame.customer.v1.CreateCustomerRequest
+	23, // 34: selfsame.customer.v1.CustomerService.UpdateCustomer:input_type -> selfsame.customer.v1.UpdateCustomerRequest
+	2,  // 35: selfsame.customer.v1.CustomerService.GetCustomer:output_type -> selfsame.customer.v1.GetCustomerResponse
+	8,  // 36: selfsame.customer.v1.CustomerService.GetCustomerView:output_type -> selfsame.customer.v1.GetCustomerViewResponse
+	10, // 37: selfsame.customer.v1.CustomerService.ListCustomers:output_type -> selfsame.customer.v1.ListCustomersResponse
+	12, // 38: selfsame.customer.v1.CustomerService.ListContacts:output_type -> selfsame.customer.v1.ListContactsResponse
+	14, // 39: selfsame.customer.v1.CustomerService.ListOrders:output_type -> selfsame.customer.v1.ListOrdersResponse
+	16, // 40: selfsame.customer.v1.CustomerService.GetOrder:output_type -> selfsame.customer.v1.GetOrderResponse
+	20, // 41: selfsame.customer.v1.CustomerService.PlaceOrder:output_type -> selfsame.customer.v1.PlaceOrderResponse
+	22, // 42: selfsame.customer.v1.CustomerService.CreateCustomer:output_type -> selfsame.customer.v1.CreateCustomerResponse
+	24, // 43: selfsame.customer.v1.CustomerService.UpdateCustomer:output_type -> selfsame.customer.v1.UpdateCustomerResponse
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_customer_service_proto_init() }

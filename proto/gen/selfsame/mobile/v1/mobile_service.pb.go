@@ -181,7 +181,11 @@ type Order struct {
 	// Total without tax.
 	Total *Money `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
 	// Number of lines.
-	ItemCount     int32 `protobuf:"varint,7,opt,name=item_count,json=itemCount,proto3" json:"item_count,omitempty"`
+	ItemCount int32 `protobuf:"varint,7,opt,name=item_count,json=itemCount,proto3" json:"item_count,omitempty"`
+	// The customer it belongs to; empty in a list of one customer's orders.
+	CustomerId string `protobuf:"bytes,8,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// When it last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +267,20 @@ func (x *Order) GetItemCount() int32 {
 		return x.ItemCount
 	}
 	return 0
+}
+
+func (x *Order) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Order) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
 }
 
 // NewOrderItem is one line of an order to place, at the product's list price.
@@ -398,7 +416,21 @@ type Case struct {
 	// Priority.
 	Priority string `protobuf:"bytes,5,opt,name=priority,proto3" json:"priority,omitempty"`
 	// When it was opened.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// What it is about; only on the case screen.
+	Description string `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	// True when it needs no more work; only on the case screen.
+	Closed bool `protobuf:"varint,8,opt,name=closed,proto3" json:"closed,omitempty"`
+	// When it last changed; only on the case screen.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The customer, without sections; only on the case screen.
+	Customer *Customer `protobuf:"bytes,10,opt,name=customer,proto3" json:"customer,omitempty"`
+	// The customer's newest orders; only on the case screen.
+	Orders []*Order `protobuf:"bytes,11,rep,name=orders,proto3" json:"orders,omitempty"`
+	// The customer's warranties; only on the case screen.
+	Warranties []*Warranty `protobuf:"bytes,12,rep,name=warranties,proto3" json:"warranties,omitempty"`
+	// Where the sections come from; only on the case screen.
+	Sources       []*Source `protobuf:"bytes,13,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +503,55 @@ func (x *Case) GetPriority() string {
 func (x *Case) GetCreateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Case) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Case) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+func (x *Case) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Case) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *Case) GetOrders() []*Order {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
+func (x *Case) GetWarranties() []*Warranty {
+	if x != nil {
+		return x.Warranties
+	}
+	return nil
+}
+
+func (x *Case) GetSources() []*Source {
+	if x != nil {
+		return x.Sources
 	}
 	return nil
 }
@@ -1144,7 +1225,9 @@ func (x *ListCustomersResponse) GetNextPageToken() string {
 type CreateCustomerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The customer.
-	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// True to learn what the answer would be: everything is checked, nothing is done, no key is needed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,6 +1267,13 @@ func (x *CreateCustomerRequest) GetCustomer() *Customer {
 		return x.Customer
 	}
 	return nil
+}
+
+func (x *CreateCustomerRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // CreateCustomerResponse carries the customer.
@@ -1240,7 +1330,9 @@ type UpdateCustomerRequest struct {
 	// The customer; only the fields present change.
 	Customer *Customer `protobuf:"bytes,2,opt,name=customer,proto3" json:"customer,omitempty"`
 	// Filled from the fields present in the body; a client has no need to send it.
-	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// True to learn what the answer would be: everything is checked, nothing is done, no key is needed.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1294,6 +1386,13 @@ func (x *UpdateCustomerRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 		return x.UpdateMask
 	}
 	return nil
+}
+
+func (x *UpdateCustomerRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // UpdateCustomerResponse carries the customer.
@@ -1465,7 +1564,9 @@ func (x *ListOrdersResponse) GetNextPageToken() string {
 type PlaceOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The order.
-	Order         *NewOrder `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	Order *NewOrder `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// True to learn what the answer would be: everything is checked, nothing is done, no key is needed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1505,6 +1606,13 @@ func (x *PlaceOrderRequest) GetOrder() *NewOrder {
 		return x.Order
 	}
 	return nil
+}
+
+func (x *PlaceOrderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // PlaceOrderResponse carries the order as placed.
@@ -1773,6 +1881,1599 @@ func (x *ListContactsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// FindOrderRequest names an order.
+type FindOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order's number.
+	OrderId       string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindOrderRequest) Reset() {
+	*x = FindOrderRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindOrderRequest) ProtoMessage() {}
+
+func (x *FindOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindOrderRequest.ProtoReflect.Descriptor instead.
+func (*FindOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *FindOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// FindOrderResponse carries the order.
+type FindOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindOrderResponse) Reset() {
+	*x = FindOrderResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindOrderResponse) ProtoMessage() {}
+
+func (x *FindOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindOrderResponse.ProtoReflect.Descriptor instead.
+func (*FindOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *FindOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// Cancellation says why an order is to be called off.
+type Cancellation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer whose order it is; must be the order's when given.
+	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cancellation) Reset() {
+	*x = Cancellation{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cancellation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cancellation) ProtoMessage() {}
+
+func (x *Cancellation) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cancellation.ProtoReflect.Descriptor instead.
+func (*Cancellation) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Cancellation) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// CancelOrderRequest names an order.
+type CancelOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order's number.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// The cancellation.
+	Cancellation  *Cancellation `protobuf:"bytes,2,opt,name=cancellation,proto3" json:"cancellation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelOrderRequest) Reset() {
+	*x = CancelOrderRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelOrderRequest) ProtoMessage() {}
+
+func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelOrderRequest.ProtoReflect.Descriptor instead.
+func (*CancelOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CancelOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *CancelOrderRequest) GetCancellation() *Cancellation {
+	if x != nil {
+		return x.Cancellation
+	}
+	return nil
+}
+
+// CancelOrderResponse carries the order.
+type CancelOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelOrderResponse) Reset() {
+	*x = CancelOrderResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelOrderResponse) ProtoMessage() {}
+
+func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelOrderResponse.ProtoReflect.Descriptor instead.
+func (*CancelOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CancelOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// ListCasesRequest names a customer.
+type ListCasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// True to leave closed cases out.
+	OpenOnly bool `protobuf:"varint,2,opt,name=open_only,json=openOnly,proto3" json:"open_only,omitempty"`
+	// Page size; 50 when absent, at most 200.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before; absent for the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCasesRequest) Reset() {
+	*x = ListCasesRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCasesRequest) ProtoMessage() {}
+
+func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCasesRequest.ProtoReflect.Descriptor instead.
+func (*ListCasesRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListCasesRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *ListCasesRequest) GetOpenOnly() bool {
+	if x != nil {
+		return x.OpenOnly
+	}
+	return false
+}
+
+func (x *ListCasesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListCasesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListCasesResponse is one page.
+type ListCasesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Cases of this page.
+	Cases []*Case `protobuf:"bytes,1,rep,name=cases,proto3" json:"cases,omitempty"`
+	// Token of the next page; absent on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCasesResponse) Reset() {
+	*x = ListCasesResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCasesResponse) ProtoMessage() {}
+
+func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCasesResponse.ProtoReflect.Descriptor instead.
+func (*ListCasesResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListCasesResponse) GetCases() []*Case {
+	if x != nil {
+		return x.Cases
+	}
+	return nil
+}
+
+func (x *ListCasesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetCaseRequest names a case.
+type GetCaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The case's id.
+	CaseId        string `protobuf:"bytes,1,opt,name=case_id,json=caseId,proto3" json:"case_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCaseRequest) Reset() {
+	*x = GetCaseRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCaseRequest) ProtoMessage() {}
+
+func (x *GetCaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCaseRequest.ProtoReflect.Descriptor instead.
+func (*GetCaseRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *GetCaseRequest) GetCaseId() string {
+	if x != nil {
+		return x.CaseId
+	}
+	return ""
+}
+
+// GetCaseResponse carries the case.
+type GetCaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The case.
+	Case          *Case `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCaseResponse) Reset() {
+	*x = GetCaseResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCaseResponse) ProtoMessage() {}
+
+func (x *GetCaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCaseResponse.ProtoReflect.Descriptor instead.
+func (*GetCaseResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *GetCaseResponse) GetCase() *Case {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// NewCase is a case to open.
+type NewCase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer it is for.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Subject.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// What it is about.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Priority as the service desk names it; its default when absent.
+	Priority      string `protobuf:"bytes,4,opt,name=priority,proto3" json:"priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewCase) Reset() {
+	*x = NewCase{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewCase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewCase) ProtoMessage() {}
+
+func (x *NewCase) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewCase.ProtoReflect.Descriptor instead.
+func (*NewCase) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *NewCase) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *NewCase) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *NewCase) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *NewCase) GetPriority() string {
+	if x != nil {
+		return x.Priority
+	}
+	return ""
+}
+
+// OpenCaseRequest carries a new case.
+type OpenCaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The case.
+	Case          *NewCase `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenCaseRequest) Reset() {
+	*x = OpenCaseRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenCaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenCaseRequest) ProtoMessage() {}
+
+func (x *OpenCaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenCaseRequest.ProtoReflect.Descriptor instead.
+func (*OpenCaseRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *OpenCaseRequest) GetCase() *NewCase {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// OpenCaseResponse carries the case.
+type OpenCaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The case.
+	Case          *Case `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenCaseResponse) Reset() {
+	*x = OpenCaseResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenCaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenCaseResponse) ProtoMessage() {}
+
+func (x *OpenCaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenCaseResponse.ProtoReflect.Descriptor instead.
+func (*OpenCaseResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *OpenCaseResponse) GetCase() *Case {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// GetAvailabilityRequest names a product.
+type GetAvailabilityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The product's SKU.
+	Sku           string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAvailabilityRequest) Reset() {
+	*x = GetAvailabilityRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAvailabilityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAvailabilityRequest) ProtoMessage() {}
+
+func (x *GetAvailabilityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAvailabilityRequest.ProtoReflect.Descriptor instead.
+func (*GetAvailabilityRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetAvailabilityRequest) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+// SiteAvailability is what one site can promise.
+type SiteAvailability struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Plant or warehouse.
+	Site string `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	// Decimal quantity as text.
+	Available string `protobuf:"bytes,2,opt,name=available,proto3" json:"available,omitempty"`
+	// When the figure was true.
+	AsOf          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SiteAvailability) Reset() {
+	*x = SiteAvailability{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SiteAvailability) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SiteAvailability) ProtoMessage() {}
+
+func (x *SiteAvailability) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SiteAvailability.ProtoReflect.Descriptor instead.
+func (*SiteAvailability) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SiteAvailability) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *SiteAvailability) GetAvailable() string {
+	if x != nil {
+		return x.Available
+	}
+	return ""
+}
+
+func (x *SiteAvailability) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+// Availability is a product and what of it can be promised.
+type Availability struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The product's SKU.
+	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// Name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Unit of measure, UN/ECE Recommendation 20.
+	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// List price of one unit; absent when it has none.
+	Price *Money `protobuf:"bytes,4,opt,name=price,proto3" json:"price,omitempty"`
+	// True while it may be sold.
+	Active bool `protobuf:"varint,5,opt,name=active,proto3" json:"active,omitempty"`
+	// Decimal quantity as text: the sum over the sites.
+	Available string `protobuf:"bytes,6,opt,name=available,proto3" json:"available,omitempty"`
+	// By site.
+	Sites         []*SiteAvailability `protobuf:"bytes,7,rep,name=sites,proto3" json:"sites,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Availability) Reset() {
+	*x = Availability{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Availability) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Availability) ProtoMessage() {}
+
+func (x *Availability) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Availability.ProtoReflect.Descriptor instead.
+func (*Availability) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Availability) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *Availability) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Availability) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Availability) GetPrice() *Money {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
+func (x *Availability) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *Availability) GetAvailable() string {
+	if x != nil {
+		return x.Available
+	}
+	return ""
+}
+
+func (x *Availability) GetSites() []*SiteAvailability {
+	if x != nil {
+		return x.Sites
+	}
+	return nil
+}
+
+// GetAvailabilityResponse carries the availability.
+type GetAvailabilityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The availability.
+	Availability  *Availability `protobuf:"bytes,1,opt,name=availability,proto3" json:"availability,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAvailabilityResponse) Reset() {
+	*x = GetAvailabilityResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAvailabilityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAvailabilityResponse) ProtoMessage() {}
+
+func (x *GetAvailabilityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAvailabilityResponse.ProtoReflect.Descriptor instead.
+func (*GetAvailabilityResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *GetAvailabilityResponse) GetAvailability() *Availability {
+	if x != nil {
+		return x.Availability
+	}
+	return nil
+}
+
+// SyncCustomersRequest asks for one page.
+type SyncCustomersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Token to come back with, from the end of an earlier pull; absent for everything.
+	SyncToken string `protobuf:"bytes,1,opt,name=sync_token,json=syncToken,proto3" json:"sync_token,omitempty"`
+	// Token of the page before; absent for the first page. Never together with `sync_token`.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Page size; 100 when absent, at most 500.
+	PageSize      int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncCustomersRequest) Reset() {
+	*x = SyncCustomersRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncCustomersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncCustomersRequest) ProtoMessage() {}
+
+func (x *SyncCustomersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncCustomersRequest.ProtoReflect.Descriptor instead.
+func (*SyncCustomersRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SyncCustomersRequest) GetSyncToken() string {
+	if x != nil {
+		return x.SyncToken
+	}
+	return ""
+}
+
+func (x *SyncCustomersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *SyncCustomersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+// SyncedCustomer is a customer as it is now, or the mark that it is gone.
+type SyncedCustomer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// True when the customer is gone.
+	Deleted bool `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// The customer that took its place; empty when none did.
+	MergedInto string `protobuf:"bytes,3,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
+	// The customer, without sections; absent when it is gone.
+	Customer      *Customer `protobuf:"bytes,4,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncedCustomer) Reset() {
+	*x = SyncedCustomer{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncedCustomer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncedCustomer) ProtoMessage() {}
+
+func (x *SyncedCustomer) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncedCustomer.ProtoReflect.Descriptor instead.
+func (*SyncedCustomer) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SyncedCustomer) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *SyncedCustomer) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *SyncedCustomer) GetMergedInto() string {
+	if x != nil {
+		return x.MergedInto
+	}
+	return ""
+}
+
+func (x *SyncedCustomer) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+// SyncCustomersResponse is one page. Exactly one of the tokens is set.
+type SyncCustomersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Customers of this page.
+	Customers []*SyncedCustomer `protobuf:"bytes,1,rep,name=customers,proto3" json:"customers,omitempty"`
+	// Token of the next page; absent on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// On the last page: what to come back with later.
+	SyncToken     string `protobuf:"bytes,3,opt,name=sync_token,json=syncToken,proto3" json:"sync_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncCustomersResponse) Reset() {
+	*x = SyncCustomersResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncCustomersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncCustomersResponse) ProtoMessage() {}
+
+func (x *SyncCustomersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncCustomersResponse.ProtoReflect.Descriptor instead.
+func (*SyncCustomersResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SyncCustomersResponse) GetCustomers() []*SyncedCustomer {
+	if x != nil {
+		return x.Customers
+	}
+	return nil
+}
+
+func (x *SyncCustomersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *SyncCustomersResponse) GetSyncToken() string {
+	if x != nil {
+		return x.SyncToken
+	}
+	return ""
+}
+
+// Mutation is one queued change. Which fields it needs follows from `kind`.
+type Mutation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key of this change, as the header Idempotency-Key: one per intended change, the same with every try.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// CREATE_CUSTOMER (customer), UPDATE_CUSTOMER (customerId, customer, fields), PLACE_ORDER (order), CANCEL_ORDER
+	// (orderId) or OPEN_CASE (case).
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The customer to update.
+	CustomerId string `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The order to cancel.
+	OrderId string `protobuf:"bytes,4,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Entity tag that an update is based on, as the header If-Match.
+	IfMatch string `protobuf:"bytes,5,opt,name=if_match,json=ifMatch,proto3" json:"if_match,omitempty"`
+	// Names of the customer's fields to update; one that `customer` does not hold is cleared.
+	Fields []string `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty"`
+	// The customer to create, or its new values.
+	Customer *Customer `protobuf:"bytes,7,opt,name=customer,proto3" json:"customer,omitempty"`
+	// The order to place.
+	Order *NewOrder `protobuf:"bytes,8,opt,name=order,proto3" json:"order,omitempty"`
+	// The case to open.
+	Case          *NewCase `protobuf:"bytes,9,opt,name=case,proto3" json:"case,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mutation) Reset() {
+	*x = Mutation{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mutation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mutation) ProtoMessage() {}
+
+func (x *Mutation) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mutation.ProtoReflect.Descriptor instead.
+func (*Mutation) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *Mutation) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Mutation) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Mutation) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Mutation) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Mutation) GetIfMatch() string {
+	if x != nil {
+		return x.IfMatch
+	}
+	return ""
+}
+
+func (x *Mutation) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *Mutation) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *Mutation) GetOrder() *NewOrder {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *Mutation) GetCase() *NewCase {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+// MutationBatch is what was queued, in order.
+type MutationBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mutations.
+	Mutations     []*Mutation `protobuf:"bytes,1,rep,name=mutations,proto3" json:"mutations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MutationBatch) Reset() {
+	*x = MutationBatch{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MutationBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MutationBatch) ProtoMessage() {}
+
+func (x *MutationBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MutationBatch.ProtoReflect.Descriptor instead.
+func (*MutationBatch) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *MutationBatch) GetMutations() []*Mutation {
+	if x != nil {
+		return x.Mutations
+	}
+	return nil
+}
+
+// ApplyMutationsRequest carries a batch.
+type ApplyMutationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The batch.
+	Batch         *MutationBatch `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyMutationsRequest) Reset() {
+	*x = ApplyMutationsRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyMutationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyMutationsRequest) ProtoMessage() {}
+
+func (x *ApplyMutationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyMutationsRequest.ProtoReflect.Descriptor instead.
+func (*ApplyMutationsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ApplyMutationsRequest) GetBatch() *MutationBatch {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+// MutationViolation is one broken rule of a mutation.
+type MutationViolation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// RFC 6901 pointer into the body of the request.
+	Pointer string `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
+	// Stable UPPER_SNAKE word for the rule.
+	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// For people.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MutationViolation) Reset() {
+	*x = MutationViolation{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MutationViolation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MutationViolation) ProtoMessage() {}
+
+func (x *MutationViolation) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MutationViolation.ProtoReflect.Descriptor instead.
+func (*MutationViolation) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *MutationViolation) GetPointer() string {
+	if x != nil {
+		return x.Pointer
+	}
+	return ""
+}
+
+func (x *MutationViolation) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *MutationViolation) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// MutationProblem says why a mutation was refused, in the words that a request of its own would have got.
+type MutationProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stable UPPER_SNAKE word; decide by it.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Short text of the code.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// What is wrong.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// True if the same mutation may be sent again with the same key.
+	Retryable bool `protobuf:"varint,4,opt,name=retryable,proto3" json:"retryable,omitempty"`
+	// Seconds to wait before; zero when nobody knows.
+	RetryAfter int32 `protobuf:"varint,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// Every violation found.
+	Errors        []*MutationViolation `protobuf:"bytes,6,rep,name=errors,proto3" json:"errors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MutationProblem) Reset() {
+	*x = MutationProblem{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MutationProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MutationProblem) ProtoMessage() {}
+
+func (x *MutationProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MutationProblem.ProtoReflect.Descriptor instead.
+func (*MutationProblem) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *MutationProblem) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *MutationProblem) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *MutationProblem) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *MutationProblem) GetRetryable() bool {
+	if x != nil {
+		return x.Retryable
+	}
+	return false
+}
+
+func (x *MutationProblem) GetRetryAfter() int32 {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return 0
+}
+
+func (x *MutationProblem) GetErrors() []*MutationViolation {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+// MutationResult is what became of one mutation.
+type MutationResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The mutation's key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The HTTP status that a request of its own would have got.
+	Status int32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	// Path of what was made; empty when nothing was.
+	Location string `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	// The customer made or changed.
+	Customer *Customer `protobuf:"bytes,4,opt,name=customer,proto3" json:"customer,omitempty"`
+	// The order placed or cancelled.
+	Order *Order `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`
+	// The case opened.
+	Case *Case `protobuf:"bytes,6,opt,name=case,proto3" json:"case,omitempty"`
+	// Why it was refused; absent when it was not.
+	Problem       *MutationProblem `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MutationResult) Reset() {
+	*x = MutationResult{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MutationResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MutationResult) ProtoMessage() {}
+
+func (x *MutationResult) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MutationResult.ProtoReflect.Descriptor instead.
+func (*MutationResult) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *MutationResult) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *MutationResult) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *MutationResult) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *MutationResult) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *MutationResult) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *MutationResult) GetCase() *Case {
+	if x != nil {
+		return x.Case
+	}
+	return nil
+}
+
+func (x *MutationResult) GetProblem() *MutationProblem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
+// ApplyMutationsResponse has one result per mutation, in order.
+type ApplyMutationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Results.
+	Results       []*MutationResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyMutationsResponse) Reset() {
+	*x = ApplyMutationsResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyMutationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyMutationsResponse) ProtoMessage() {}
+
+func (x *ApplyMutationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyMutationsResponse.ProtoReflect.Descriptor instead.
+func (*ApplyMutationsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ApplyMutationsResponse) GetResults() []*MutationResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 var File_selfsame_mobile_v1_mobile_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
@@ -1787,7 +3488,7 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\acountry\x18\x05 \x01(\tB\x17\xe0A\x01\xbaH\x11r\x0f2\r^([A-Z]{2})?$R\acountry\"E\n" +
 	"\x05Money\x12\x1b\n" +
 	"\x06amount\x18\x01 \x01(\tB\x03\xe0A\x03R\x06amount\x12\x1f\n" +
-	"\bcurrency\x18\x02 \x01(\tB\x03\xe0A\x03R\bcurrency\"\xa0\x02\n" +
+	"\bcurrency\x18\x02 \x01(\tB\x03\xe0A\x03R\bcurrency\"\x88\x03\n" +
 	"\x05Order\x12\x1e\n" +
 	"\border_id\x18\x01 \x01(\tB\x03\xe0A\x03R\aorderId\x12>\n" +
 	"\n" +
@@ -1799,7 +3500,11 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\abilling\x18\x05 \x01(\tB\x03\xe0A\x03R\abilling\x124\n" +
 	"\x05total\x18\x06 \x01(\v2\x19.selfsame.mobile.v1.MoneyB\x03\xe0A\x03R\x05total\x12\"\n" +
 	"\n" +
-	"item_count\x18\a \x01(\x05B\x03\xe0A\x03R\titemCount\"s\n" +
+	"item_count\x18\a \x01(\x05B\x03\xe0A\x03R\titemCount\x12$\n" +
+	"\vcustomer_id\x18\b \x01(\tB\x03\xe0A\x03R\n" +
+	"customerId\x12@\n" +
+	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"updateTime\"s\n" +
 	"\fNewOrderItem\x12\x1e\n" +
 	"\x03sku\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12C\n" +
 	"\bquantity\x18\x02 \x01(\tB'\xe0A\x02\xbaH!r\x1f2\x1d^[0-9]{1,12}([.][0-9]{1,6})?$R\bquantity\"\xb4\x01\n" +
@@ -1808,7 +3513,7 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"customerId\x12F\n" +
 	"\x05items\x18\x02 \x03(\v2 .selfsame.mobile.v1.NewOrderItemB\x0e\xe0A\x02\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\x05items\x121\n" +
 	"\x0epurchase_order\x18\x03 \x01(\tB\n" +
-	"\xe0A\x01\xbaH\x04r\x02\x18@R\rpurchaseOrder\"\xe4\x01\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\rpurchaseOrder\"\xe3\x04\n" +
 	"\x04Case\x12\x1c\n" +
 	"\acase_id\x18\x01 \x01(\tB\x03\xe0A\x03R\x06caseId\x12\x1b\n" +
 	"\x06number\x18\x02 \x01(\tB\x03\xe0A\x03R\x06number\x12!\n" +
@@ -1816,7 +3521,18 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\tB\x03\xe0A\x03R\x06status\x12\x1f\n" +
 	"\bpriority\x18\x05 \x01(\tB\x03\xe0A\x03R\bpriority\x12@\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"createTime\"\xa4\x01\n" +
+	"createTime\x12)\n" +
+	"\vdescription\x18\a \x01(\tB\a\xe0A\x03\x90\xe7\x18\x06R\vdescription\x12\x1b\n" +
+	"\x06closed\x18\b \x01(\bB\x03\xe0A\x03R\x06closed\x12@\n" +
+	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"updateTime\x12=\n" +
+	"\bcustomer\x18\n" +
+	" \x01(\v2\x1c.selfsame.mobile.v1.CustomerB\x03\xe0A\x03R\bcustomer\x126\n" +
+	"\x06orders\x18\v \x03(\v2\x19.selfsame.mobile.v1.OrderB\x03\xe0A\x03R\x06orders\x12A\n" +
+	"\n" +
+	"warranties\x18\f \x03(\v2\x1c.selfsame.mobile.v1.WarrantyB\x03\xe0A\x03R\n" +
+	"warranties\x129\n" +
+	"\asources\x18\r \x03(\v2\x1a.selfsame.mobile.v1.SourceB\x03\xe0A\x03R\asources\"\xa4\x01\n" +
 	"\bWarranty\x12(\n" +
 	"\rserial_number\x18\x01 \x01(\tB\x03\xe0A\x03R\fserialNumber\x12\x15\n" +
 	"\x03sku\x18\x02 \x01(\tB\x03\xe0A\x03R\x03sku\x12\x1b\n" +
@@ -1880,17 +3596,19 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"namePrefix\"{\n" +
 	"\x15ListCustomersResponse\x12:\n" +
 	"\tcustomers\x18\x01 \x03(\v2\x1c.selfsame.mobile.v1.CustomerR\tcustomers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\\\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x86\x01\n" +
 	"\x15CreateCustomerRequest\x12C\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.CustomerB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\bcustomer\"R\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.CustomerB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\bcustomer\x12(\n" +
+	"\rvalidate_only\x18\x02 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"R\n" +
 	"\x16CreateCustomerResponse\x128\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.CustomerR\bcustomer\"\xcd\x01\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.CustomerR\bcustomer\"\xf7\x01\n" +
 	"\x15UpdateCustomerRequest\x12-\n" +
 	"\vcustomer_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\n" +
 	"customerId\x12C\n" +
 	"\bcustomer\x18\x02 \x01(\v2\x1c.selfsame.mobile.v1.CustomerB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\bcustomer\x12@\n" +
 	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
-	"updateMask\"R\n" +
+	"updateMask\x12(\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"R\n" +
 	"\x16UpdateCustomerResponse\x128\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.CustomerR\bcustomer\"\x97\x01\n" +
 	"\x11ListOrdersRequest\x12-\n" +
@@ -1902,9 +3620,10 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\tpageToken\"o\n" +
 	"\x12ListOrdersResponse\x121\n" +
 	"\x06orders\x18\x01 \x03(\v2\x19.selfsame.mobile.v1.OrderR\x06orders\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"R\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"|\n" +
 	"\x11PlaceOrderRequest\x12=\n" +
-	"\x05order\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.NewOrderB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05order\"E\n" +
+	"\x05order\x18\x01 \x01(\v2\x1c.selfsame.mobile.v1.NewOrderB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05order\x12(\n" +
+	"\rvalidate_only\x18\x02 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"E\n" +
 	"\x12PlaceOrderResponse\x12/\n" +
 	"\x05order\x18\x01 \x01(\v2\x19.selfsame.mobile.v1.OrderR\x05order\"i\n" +
 	"\x0fGetOrderRequest\x12-\n" +
@@ -1922,7 +3641,117 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\tpageToken\"w\n" +
 	"\x14ListContactsResponse\x127\n" +
 	"\bcontacts\x18\x01 \x03(\v2\x1b.selfsame.mobile.v1.ContactR\bcontacts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xbd\t\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\";\n" +
+	"\x10FindOrderRequest\x12'\n" +
+	"\border_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\aorderId\"D\n" +
+	"\x11FindOrderResponse\x12/\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.selfsame.mobile.v1.OrderR\x05order\";\n" +
+	"\fCancellation\x12+\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\n" +
+	"\xe0A\x01\xbaH\x04r\x02\x18@R\n" +
+	"customerId\"\x88\x01\n" +
+	"\x12CancelOrderRequest\x12'\n" +
+	"\border_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\aorderId\x12I\n" +
+	"\fcancellation\x18\x02 \x01(\v2 .selfsame.mobile.v1.CancellationB\x03\xe0A\x01R\fcancellation\"F\n" +
+	"\x13CancelOrderResponse\x12/\n" +
+	"\x05order\x18\x01 \x01(\v2\x19.selfsame.mobile.v1.OrderR\x05order\"\xb8\x01\n" +
+	"\x10ListCasesRequest\x12-\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\n" +
+	"customerId\x12 \n" +
+	"\topen_only\x18\x02 \x01(\bB\x03\xe0A\x01R\bopenOnly\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\tpageToken\"k\n" +
+	"\x11ListCasesResponse\x12.\n" +
+	"\x05cases\x18\x01 \x03(\v2\x18.selfsame.mobile.v1.CaseR\x05cases\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"7\n" +
+	"\x0eGetCaseRequest\x12%\n" +
+	"\acase_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x06caseId\"?\n" +
+	"\x0fGetCaseResponse\x12,\n" +
+	"\x04case\x18\x01 \x01(\v2\x18.selfsame.mobile.v1.CaseR\x04case\"\xc2\x01\n" +
+	"\aNewCase\x12-\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\n" +
+	"customerId\x12+\n" +
+	"\asubject\x18\x02 \x01(\tB\x11\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xff\x01\x90\xe7\x18\x06R\asubject\x122\n" +
+	"\vdescription\x18\x03 \x01(\tB\x10\xe0A\x01\xbaH\x06r\x04\x18\x80\xfa\x01\x90\xe7\x18\x06R\vdescription\x12'\n" +
+	"\bpriority\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\bpriority\"M\n" +
+	"\x0fOpenCaseRequest\x12:\n" +
+	"\x04case\x18\x01 \x01(\v2\x1b.selfsame.mobile.v1.NewCaseB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04case\"@\n" +
+	"\x10OpenCaseResponse\x12,\n" +
+	"\x04case\x18\x01 \x01(\v2\x18.selfsame.mobile.v1.CaseR\x04case\"8\n" +
+	"\x16GetAvailabilityRequest\x12\x1e\n" +
+	"\x03sku\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x03sku\"\x84\x01\n" +
+	"\x10SiteAvailability\x12\x17\n" +
+	"\x04site\x18\x01 \x01(\tB\x03\xe0A\x03R\x04site\x12!\n" +
+	"\tavailable\x18\x02 \x01(\tB\x03\xe0A\x03R\tavailable\x124\n" +
+	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x04asOf\"\x8e\x02\n" +
+	"\fAvailability\x12\x15\n" +
+	"\x03sku\x18\x01 \x01(\tB\x03\xe0A\x03R\x03sku\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tB\x03\xe0A\x03R\x04name\x12\x17\n" +
+	"\x04unit\x18\x03 \x01(\tB\x03\xe0A\x03R\x04unit\x124\n" +
+	"\x05price\x18\x04 \x01(\v2\x19.selfsame.mobile.v1.MoneyB\x03\xe0A\x03R\x05price\x12\x1b\n" +
+	"\x06active\x18\x05 \x01(\bB\x03\xe0A\x03R\x06active\x12!\n" +
+	"\tavailable\x18\x06 \x01(\tB\x03\xe0A\x03R\tavailable\x12?\n" +
+	"\x05sites\x18\a \x03(\v2$.selfsame.mobile.v1.SiteAvailabilityB\x03\xe0A\x03R\x05sites\"_\n" +
+	"\x17GetAvailabilityResponse\x12D\n" +
+	"\favailability\x18\x01 \x01(\v2 .selfsame.mobile.v1.AvailabilityR\favailability\"\x97\x01\n" +
+	"\x14SyncCustomersRequest\x12*\n" +
+	"\n" +
+	"sync_token\x18\x01 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\tsyncToken\x12*\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\"\xba\x01\n" +
+	"\x0eSyncedCustomer\x12$\n" +
+	"\vcustomer_id\x18\x01 \x01(\tB\x03\xe0A\x03R\n" +
+	"customerId\x12\x1d\n" +
+	"\adeleted\x18\x02 \x01(\bB\x03\xe0A\x03R\adeleted\x12$\n" +
+	"\vmerged_into\x18\x03 \x01(\tB\x03\xe0A\x03R\n" +
+	"mergedInto\x12=\n" +
+	"\bcustomer\x18\x04 \x01(\v2\x1c.selfsame.mobile.v1.CustomerB\x03\xe0A\x03R\bcustomer\"\xa0\x01\n" +
+	"\x15SyncCustomersResponse\x12@\n" +
+	"\tcustomers\x18\x01 \x03(\v2\".selfsame.mobile.v1.SyncedCustomerR\tcustomers\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
+	"\n" +
+	"sync_token\x18\x03 \x01(\tR\tsyncToken\"\xfd\x02\n" +
+	"\bMutation\x12\x15\n" +
+	"\x03key\x18\x01 \x01(\tB\x03\xe0A\x02R\x03key\x12\x17\n" +
+	"\x04kind\x18\x02 \x01(\tB\x03\xe0A\x02R\x04kind\x12$\n" +
+	"\vcustomer_id\x18\x03 \x01(\tB\x03\xe0A\x01R\n" +
+	"customerId\x12\x1e\n" +
+	"\border_id\x18\x04 \x01(\tB\x03\xe0A\x01R\aorderId\x12\x1e\n" +
+	"\bif_match\x18\x05 \x01(\tB\x03\xe0A\x01R\aifMatch\x12\x1b\n" +
+	"\x06fields\x18\x06 \x03(\tB\x03\xe0A\x01R\x06fields\x12C\n" +
+	"\bcustomer\x18\a \x01(\v2\x1c.selfsame.mobile.v1.CustomerB\t\xe0A\x01\xbaH\x03\xd8\x01\x03R\bcustomer\x12=\n" +
+	"\x05order\x18\b \x01(\v2\x1c.selfsame.mobile.v1.NewOrderB\t\xe0A\x01\xbaH\x03\xd8\x01\x03R\x05order\x12:\n" +
+	"\x04case\x18\t \x01(\v2\x1b.selfsame.mobile.v1.NewCaseB\t\xe0A\x01\xbaH\x03\xd8\x01\x03R\x04case\"Z\n" +
+	"\rMutationBatch\x12I\n" +
+	"\tmutations\x18\x01 \x03(\v2\x1c.selfsame.mobile.v1.MutationB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x01\x10dR\tmutations\"[\n" +
+	"\x15ApplyMutationsRequest\x12B\n" +
+	"\x05batch\x18\x01 \x01(\v2!.selfsame.mobile.v1.MutationBatchB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05batch\"h\n" +
+	"\x11MutationViolation\x12\x1d\n" +
+	"\apointer\x18\x01 \x01(\tB\x03\xe0A\x03R\apointer\x12\x17\n" +
+	"\x04code\x18\x02 \x01(\tB\x03\xe0A\x03R\x04code\x12\x1b\n" +
+	"\x06detail\x18\x03 \x01(\tB\x03\xe0A\x03R\x06detail\"\xef\x01\n" +
+	"\x0fMutationProblem\x12\x17\n" +
+	"\x04code\x18\x01 \x01(\tB\x03\xe0A\x03R\x04code\x12\x19\n" +
+	"\x05title\x18\x02 \x01(\tB\x03\xe0A\x03R\x05title\x12\x1b\n" +
+	"\x06detail\x18\x03 \x01(\tB\x03\xe0A\x03R\x06detail\x12!\n" +
+	"\tretryable\x18\x04 \x01(\bB\x03\xe0A\x03R\tretryable\x12$\n" +
+	"\vretry_after\x18\x05 \x01(\x05B\x03\xe0A\x03R\n" +
+	"retryAfter\x12B\n" +
+	"\x06errors\x18\x06 \x03(\v2%.selfsame.mobile.v1.MutationViolationB\x03\xe0A\x03R\x06errors\"\xd1\x02\n" +
+	"\x0eMutationResult\x12\x15\n" +
+	"\x03key\x18\x01 \x01(\tB\x03\xe0A\x03R\x03key\x12\x1b\n" +
+	"\x06status\x18\x02 \x01(\x05B\x03\xe0A\x03R\x06status\x12\x1f\n" +
+	"\blocation\x18\x03 \x01(\tB\x03\xe0A\x03R\blocation\x12=\n" +
+	"\bcustomer\x18\x04 \x01(\v2\x1c.selfsame.mobile.v1.CustomerB\x03\xe0A\x03R\bcustomer\x124\n" +
+	"\x05order\x18\x05 \x01(\v2\x19.selfsame.mobile.v1.OrderB\x03\xe0A\x03R\x05order\x121\n" +
+	"\x04case\x18\x06 \x01(\v2\x18.selfsame.mobile.v1.CaseB\x03\xe0A\x03R\x04case\x12B\n" +
+	"\aproblem\x18\a \x01(\v2#.selfsame.mobile.v1.MutationProblemB\x03\xe0A\x03R\aproblem\"V\n" +
+	"\x16ApplyMutationsResponse\x12<\n" +
+	"\aresults\x18\x01 \x03(\v2\".selfsame.mobile.v1.MutationResultR\aresults2\xe1\x12\n" +
 	"\rMobileService\x12\x90\x01\n" +
 	"\vGetCustomer\x12&.selfsame.mobile.v1.GetCustomerRequest\x1a'.selfsame.mobile.v1.GetCustomerResponse\"0\x82\xd3\xe4\x93\x02'b\bcustomer\x12\x1b/v1/customers/{customer_id}\x90\x02\x01\x12~\n" +
 	"\rListCustomers\x12(.selfsame.mobile.v1.ListCustomersRequest\x1a).selfsame.mobile.v1.ListCustomersResponse\"\x18\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/customers\x90\x02\x01\x12\x9d\x01\n" +
@@ -1932,9 +3761,18 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"ListOrders\x12%.selfsame.mobile.v1.ListOrdersRequest\x1a&.selfsame.mobile.v1.ListOrdersResponse\"-\x82\xd3\xe4\x93\x02$\x12\"/v1/customers/{customer_id}/orders\x90\x02\x01\x12\x8f\x01\n" +
 	"\n" +
 	"PlaceOrder\x12%.selfsame.mobile.v1.PlaceOrderRequest\x1a&.selfsame.mobile.v1.PlaceOrderResponse\"2\x8a\xe7\x18\v\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01\x82\xd3\xe4\x93\x02\x1a:\x05orderb\x05order\"\n" +
-	"/v1/orders\x90\x02\x00\x12\x96\x01\n" +
-	"\bGetOrder\x12#.selfsame.mobile.v1.GetOrderRequest\x1a$.selfsame.mobile.v1.GetOrderResponse\"?\x82\xd3\xe4\x93\x026b\x05order\x12-/v1/customers/{customer_id}/orders/{order_id}\x90\x02\x01\x12\x92\x01\n" +
-	"\fListContacts\x12'.selfsame.mobile.v1.ListContactsRequest\x1a(.selfsame.mobile.v1.ListContactsResponse\"/\x82\xd3\xe4\x93\x02&\x12$/v1/customers/{customer_id}/contacts\x90\x02\x01B\xdd\x01\n" +
+	"/v1/orders\x90\x02\x00\x12\xc4\x01\n" +
+	"\bGetOrder\x12#.selfsame.mobile.v1.GetOrderRequest\x1a$.selfsame.mobile.v1.GetOrderResponse\"m\xa2\xe7\x18'\n" +
+	"\x06\b\x80\xbe\x83\xd8\x06\x12\x06\b\x80\xa5\x88\xe7\x06\x1a\x15/v1/orders/{order_id}\x82\xd3\xe4\x93\x026b\x05order\x12-/v1/customers/{customer_id}/orders/{order_id}\x88\x02\x01\x90\x02\x01\x12\x81\x01\n" +
+	"\tFindOrder\x12$.selfsame.mobile.v1.FindOrderRequest\x1a%.selfsame.mobile.v1.FindOrderResponse\"'\x82\xd3\xe4\x93\x02\x1eb\x05order\x12\x15/v1/orders/{order_id}\x90\x02\x01\x12\xaa\x01\n" +
+	"\vCancelOrder\x12&.selfsame.mobile.v1.CancelOrderRequest\x1a'.selfsame.mobile.v1.CancelOrderResponse\"J\x8a\xe7\x18\x04\b\x02\x10\x01\x82\xd3\xe4\x93\x029:\fcancellationb\x05order\"\"/v1/orders/{order_id}/cancellation\x90\x02\x00\x12\x92\x01\n" +
+	"\fListContacts\x12'.selfsame.mobile.v1.ListContactsRequest\x1a(.selfsame.mobile.v1.ListContactsResponse\"/\x82\xd3\xe4\x93\x02&\x12$/v1/customers/{customer_id}/contacts\x90\x02\x01\x12\x86\x01\n" +
+	"\tListCases\x12$.selfsame.mobile.v1.ListCasesRequest\x1a%.selfsame.mobile.v1.ListCasesResponse\",\x82\xd3\xe4\x93\x02#\x12!/v1/customers/{customer_id}/cases\x90\x02\x01\x12x\n" +
+	"\aGetCase\x12\".selfsame.mobile.v1.GetCaseRequest\x1a#.selfsame.mobile.v1.GetCaseResponse\"$\x82\xd3\xe4\x93\x02\x1bb\x04case\x12\x13/v1/cases/{case_id}\x90\x02\x01\x12\x7f\n" +
+	"\bOpenCase\x12#.selfsame.mobile.v1.OpenCaseRequest\x1a$.selfsame.mobile.v1.OpenCaseResponse\"(\x8a\xe7\x18\x04\b\x02\x10\x01\x82\xd3\xe4\x93\x02\x17:\x04caseb\x04case\"\t/v1/cases\x90\x02\x00\x12\xa4\x01\n" +
+	"\x0fGetAvailability\x12*.selfsame.mobile.v1.GetAvailabilityRequest\x1a+.selfsame.mobile.v1.GetAvailabilityResponse\"8\x82\xd3\xe4\x93\x02/b\favailability\x12\x1f/v1/products/{sku}/availability\x90\x02\x01\x12\x83\x01\n" +
+	"\rSyncCustomers\x12(.selfsame.mobile.v1.SyncCustomersRequest\x1a).selfsame.mobile.v1.SyncCustomersResponse\"\x1d\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/sync/customers\x90\x02\x01\x12\x91\x01\n" +
+	"\x0eApplyMutations\x12).selfsame.mobile.v1.ApplyMutationsRequest\x1a*.selfsame.mobile.v1.ApplyMutationsResponse\"(\x8a\xe7\x18\x04\b\x03\x10\x01\x82\xd3\xe4\x93\x02\x17:\x05batch\"\x0e/v1/sync:apply\x90\x02\x00B\xdd\x01\n" +
 	"\x16com.selfsame.mobile.v1B\x12MobileServiceProtoP\x01ZEgithub.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1;mobilev1\xa2\x02\x03SMX\xaa\x02\x12Selfsame.Mobile.V1\xca\x02\x12Selfsame\\Mobile\\V1\xe2\x02\x1eSelfsame\\Mobile\\V1\\GPBMetadata\xea\x02\x14Selfsame::Mobile::V1b\x06proto3"
 
 var (
@@ -1949,84 +3787,156 @@ func file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_mobile_v1_mobile_service_proto_rawDescData
 }
 
-var file_selfsame_mobile_v1_mobile_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_selfsame_mobile_v1_mobile_service_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_selfsame_mobile_v1_mobile_service_proto_goTypes = []any{
-	(*Address)(nil),                // 0: selfsame.mobile.v1.Address
-	(*Money)(nil),                  // 1: selfsame.mobile.v1.Money
-	(*Order)(nil),                  // 2: selfsame.mobile.v1.Order
-	(*NewOrderItem)(nil),           // 3: selfsame.mobile.v1.NewOrderItem
-	(*NewOrder)(nil),               // 4: selfsame.mobile.v1.NewOrder
-	(*Case)(nil),                   // 5: selfsame.mobile.v1.Case
-	(*Warranty)(nil),               // 6: selfsame.mobile.v1.Warranty
-	(*Source)(nil),                 // 7: selfsame.mobile.v1.Source
-	(*Customer)(nil),               // 8: selfsame.mobile.v1.Customer
-	(*Contact)(nil),                // 9: selfsame.mobile.v1.Contact
-	(*GetCustomerRequest)(nil),     // 10: selfsame.mobile.v1.GetCustomerRequest
-	(*GetCustomerResponse)(nil),    // 11: selfsame.mobile.v1.GetCustomerResponse
-	(*ListCustomersRequest)(nil),   // 12: selfsame.mobile.v1.ListCustomersRequest
-	(*ListCustomersResponse)(nil),  // 13: selfsame.mobile.v1.ListCustomersResponse
-	(*CreateCustomerRequest)(nil),  // 14: selfsame.mobile.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil), // 15: selfsame.mobile.v1.CreateCustomerResponse
-	(*UpdateCustomerRequest)(nil),  // 16: selfsame.mobile.v1.UpdateCustomerRequest
-	(*UpdateCustomerResponse)(nil), // 17: selfsame.mobile.v1.UpdateCustomerResponse
-	(*ListOrdersRequest)(nil),      // 18: selfsame.mobile.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),     // 19: selfsame.mobile.v1.ListOrdersResponse
-	(*PlaceOrderRequest)(nil),      // 20: selfsame.mobile.v1.PlaceOrderRequest
-	(*PlaceOrderResponse)(nil),     // 21: selfsame.mobile.v1.PlaceOrderResponse
-	(*GetOrderRequest)(nil),        // 22: selfsame.mobile.v1.GetOrderRequest
-	(*GetOrderResponse)(nil),       // 23: selfsame.mobile.v1.GetOrderResponse
-	(*ListContactsRequest)(nil),    // 24: selfsame.mobile.v1.ListContactsRequest
-	(*ListContactsResponse)(nil),   // 25: selfsame.mobile.v1.ListContactsResponse
-	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),  // 27: google.protobuf.FieldMask
+	(*Address)(nil),                 // 0: selfsame.mobile.v1.Address
+	(*Money)(nil),                   // 1: selfsame.mobile.v1.Money
+	(*Order)(nil),                   // 2: selfsame.mobile.v1.Order
+	(*NewOrderItem)(nil),            // 3: selfsame.mobile.v1.NewOrderItem
+	(*NewOrder)(nil),                // 4: selfsame.mobile.v1.NewOrder
+	(*Case)(nil),                    // 5: selfsame.mobile.v1.Case
+	(*Warranty)(nil),                // 6: selfsame.mobile.v1.Warranty
+	(*Source)(nil),                  // 7: selfsame.mobile.v1.Source
+	(*Customer)(nil),                // 8: selfsame.mobile.v1.Customer
+	(*Contact)(nil),                 // 9: selfsame.mobile.v1.Contact
+	(*GetCustomerRequest)(nil),      // 10: selfsame.mobile.v1.GetCustomerRequest
+	(*GetCustomerResponse)(nil),     // 11: selfsame.mobile.v1.GetCustomerResponse
+	(*ListCustomersRequest)(nil),    // 12: selfsame.mobile.v1.ListCustomersRequest
+	(*ListCustomersResponse)(nil),   // 13: selfsame.mobile.v1.ListCustomersResponse
+	(*CreateCustomerRequest)(nil),   // 14: selfsame.mobile.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil),  // 15: selfsame.mobile.v1.CreateCustomerResponse
+	(*UpdateCustomerRequest)(nil),   // 16: selfsame.mobile.v1.UpdateCustomerRequest
+	(*UpdateCustomerResponse)(nil),  // 17: selfsame.mobile.v1.UpdateCustomerResponse
+	(*ListOrdersRequest)(nil),       // 18: selfsame.mobile.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),      // 19: selfsame.mobile.v1.ListOrdersResponse
+	(*PlaceOrderRequest)(nil),       // 20: selfsame.mobile.v1.PlaceOrderRequest
+	(*PlaceOrderResponse)(nil),      // 21: selfsame.mobile.v1.PlaceOrderResponse
+	(*GetOrderRequest)(nil),         // 22: selfsame.mobile.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),        // 23: selfsame.mobile.v1.GetOrderResponse
+	(*ListContactsRequest)(nil),     // 24: selfsame.mobile.v1.ListContactsRequest
+	(*ListContactsResponse)(nil),    // 25: selfsame.mobile.v1.ListContactsResponse
+	(*FindOrderRequest)(nil),        // 26: selfsame.mobile.v1.FindOrderRequest
+	(*FindOrderResponse)(nil),       // 27: selfsame.mobile.v1.FindOrderResponse
+	(*Cancellation)(nil),            // 28: selfsame.mobile.v1.Cancellation
+	(*CancelOrderRequest)(nil),      // 29: selfsame.mobile.v1.CancelOrderRequest
+	(*CancelOrderResponse)(nil),     // 30: selfsame.mobile.v1.CancelOrderResponse
+	(*ListCasesRequest)(nil),        // 31: selfsame.mobile.v1.ListCasesRequest
+	(*ListCasesResponse)(nil),       // 32: selfsame.mobile.v1.ListCasesResponse
+	(*GetCaseRequest)(nil),          // 33: selfsame.mobile.v1.GetCaseRequest
+	(*GetCaseResponse)(nil),         // 34: selfsame.mobile.v1.GetCaseResponse
+	(*NewCase)(nil),                 // 35: selfsame.mobile.v1.NewCase
+	(*OpenCaseRequest)(nil),         // 36: selfsame.mobile.v1.OpenCaseRequest
+	(*OpenCaseResponse)(nil),        // 37: selfsame.mobile.v1.OpenCaseResponse
+	(*GetAvailabilityRequest)(nil),  // 38: selfsame.mobile.v1.GetAvailabilityRequest
+	(*SiteAvailability)(nil),        // 39: selfsame.mobile.v1.SiteAvailability
+	(*Availability)(nil),            // 40: selfsame.mobile.v1.Availability
+	(*GetAvailabilityResponse)(nil), // 41: selfsame.mobile.v1.GetAvailabilityResponse
+	(*SyncCustomersRequest)(nil),    // 42: selfsame.mobile.v1.SyncCustomersRequest
+	(*SyncedCustomer)(nil),          // 43: selfsame.mobile.v1.SyncedCustomer
+	(*SyncCustomersResponse)(nil),   // 44: selfsame.mobile.v1.SyncCustomersResponse
+	(*Mutation)(nil),                // 45: selfsame.mobile.v1.Mutation
+	(*MutationBatch)(nil),           // 46: selfsame.mobile.v1.MutationBatch
+	(*ApplyMutationsRequest)(nil),   // 47: selfsame.mobile.v1.ApplyMutationsRequest
+	(*MutationViolation)(nil),       // 48: selfsame.mobile.v1.MutationViolation
+	(*MutationProblem)(nil),         // 49: selfsame.mobile.v1.MutationProblem
+	(*MutationResult)(nil),          // 50: selfsame.mobile.v1.MutationResult
+	(*ApplyMutationsResponse)(nil),  // 51: selfsame.mobile.v1.ApplyMutationsResponse
+	(*timestamppb.Timestamp)(nil),   // 52: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),   // 53: google.protobuf.FieldMask
 }
 var file_selfsame_mobile_v1_mobile_service_proto_depIdxs = []int32{
-	26, // 0: selfsame.mobile.v1.Order.order_time:type_name -> google.protobuf.Timestamp
+	52, // 0: selfsame.mobile.v1.Order.order_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: selfsame.mobile.v1.Order.total:type_name -> selfsame.mobile.v1.Money
-	3,  // 2: selfsame.mobile.v1.NewOrder.items:type_name -> selfsame.mobile.v1.NewOrderItem
-	26, // 3: selfsame.mobile.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	26, // 4: selfsame.mobile.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
-	26, // 5: selfsame.mobile.v1.Source.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 6: selfsame.mobile.v1.Customer.address:type_name -> selfsame.mobile.v1.Address
-	26, // 7: selfsame.mobile.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
-	26, // 8: selfsame.mobile.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 9: selfsame.mobile.v1.Customer.orders:type_name -> selfsame.mobile.v1.Order
-	5,  // 10: selfsame.mobile.v1.Customer.cases:type_name -> selfsame.mobile.v1.Case
-	6,  // 11: selfsame.mobile.v1.Customer.warranties:type_name -> selfsame.mobile.v1.Warranty
-	7,  // 12: selfsame.mobile.v1.Customer.sources:type_name -> selfsame.mobile.v1.Source
-	8,  // 13: selfsame.mobile.v1.GetCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
-	8,  // 14: selfsame.mobile.v1.ListCustomersResponse.customers:type_name -> selfsame.mobile.v1.Customer
-	8,  // 15: selfsame.mobile.v1.CreateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
-	8,  // 16: selfsame.mobile.v1.CreateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
-	8,  // 17: selfsame.mobile.v1.UpdateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
-	27, // 18: selfsame.mobile.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8,  // 19: selfsame.mobile.v1.UpdateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
-	2,  // 20: selfsame.mobile.v1.ListOrdersResponse.orders:type_name -> selfsame.mobile.v1.Order
-	4,  // 21: selfsame.mobile.v1.PlaceOrderRequest.order:type_name -> selfsame.mobile.v1.NewOrder
-	2,  // 22: selfsame.mobile.v1.PlaceOrderResponse.order:type_name -> selfsame.mobile.v1.Order
-	2,  // 23: selfsame.mobile.v1.GetOrderResponse.order:type_name -> selfsame.mobile.v1.Order
-	9,  // 24: selfsame.mobile.v1.ListContactsResponse.contacts:type_name -> selfsame.mobile.v1.Contact
-	10, // 25: selfsame.mobile.v1.MobileService.GetCustomer:input_type -> selfsame.mobile.v1.GetCustomerRequest
-	12, // 26: selfsame.mobile.v1.MobileService.ListCustomers:input_type -> selfsame.mobile.v1.ListCustomersRequest
-	14, // 27: selfsame.mobile.v1.MobileService.CreateCustomer:input_type -> selfsame.mobile.v1.CreateCustomerRequest
-	16, // 28: selfsame.mobile.v1.MobileService.UpdateCustomer:input_type -> selfsame.mobile.v1.UpdateCustomerRequest
-	18, // 29: selfsame.mobile.v1.MobileService.ListOrders:input_type -> selfsame.mobile.v1.ListOrdersRequest
-	20, // 30: selfsame.mobile.v1.MobileService.PlaceOrder:input_type -> selfsame.mobile.v1.PlaceOrderRequest
-	22, // 31: selfsame.mobile.v1.MobileService.GetOrder:input_type -> selfsame.mobile.v1.GetOrderRequest
-	24, // 32: selfsame.mobile.v1.MobileService.ListContacts:input_type -> selfsame.mobile.v1.ListContactsRequest
-	11, // 33: selfsame.mobile.v1.MobileService.GetCustomer:output_type -> selfsame.mobile.v1.GetCustomerResponse
-	13, // 34: selfsame.mobile.v1.MobileService.ListCustomers:output_type -> selfsame.mobile.v1.ListCustomersResponse
-	15, // 35: selfsame.mobile.v1.MobileService.CreateCustomer:output_type -> selfsame.mobile.v1.CreateCustomerResponse
-	17, // 36: selfsame.mobile.v1.MobileService.UpdateCustomer:output_type -> selfsame.mobile.v1.UpdateCustomerResponse
-	19, // 37: selfsame.mobile.v1.MobileService.ListOrders:output_type -> selfsame.mobile.v1.ListOrdersResponse
-	21, // 38: selfsame.mobile.v1.MobileService.PlaceOrder:output_type -> selfsame.mobile.v1.PlaceOrderResponse
-	23, // 39: selfsame.mobile.v1.MobileService.GetOrder:output_type -> selfsame.mobile.v1.GetOrderResponse
-	25, // 40: selfsame.mobile.v1.MobileService.ListContacts:output_type -> selfsame.mobile.v1.ListContactsResponse
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	52, // 2: selfsame.mobile.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 3: selfsame.mobile.v1.NewOrder.items:type_name -> selfsame.mobile.v1.NewOrderItem
+	52, // 4: selfsame.mobile.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	52, // 5: selfsame.mobile.v1.Case.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: selfsame.mobile.v1.Case.customer:type_name -> selfsame.mobile.v1.Customer
+	2,  // 7: selfsame.mobile.v1.Case.orders:type_name -> selfsame.mobile.v1.Order
+	6,  // 8: selfsame.mobile.v1.Case.warranties:type_name -> selfsame.mobile.v1.Warranty
+	7,  // 9: selfsame.mobile.v1.Case.sources:type_name -> selfsame.mobile.v1.Source
+	52, // 10: selfsame.mobile.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
+	52, // 11: selfsame.mobile.v1.Source.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 12: selfsame.mobile.v1.Customer.address:type_name -> selfsame.mobile.v1.Address
+	52, // 13: selfsame.mobile.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
+	52, // 14: selfsame.mobile.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 15: selfsame.mobile.v1.Customer.orders:type_name -> selfsame.mobile.v1.Order
+	5,  // 16: selfsame.mobile.v1.Customer.cases:type_name -> selfsame.mobile.v1.Case
+	6,  // 17: selfsame.mobile.v1.Customer.warranties:type_name -> selfsame.mobile.v1.Warranty
+	7,  // 18: selfsame.mobile.v1.Customer.sources:type_name -> selfsame.mobile.v1.Source
+	8,  // 19: selfsame.mobile.v1.GetCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
+	8,  // 20: selfsame.mobile.v1.ListCustomersResponse.customers:type_name -> selfsame.mobile.v1.Customer
+	8,  // 21: selfsame.mobile.v1.CreateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
+	8,  // 22: selfsame.mobile.v1.CreateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
+	8,  // 23: selfsame.mobile.v1.UpdateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
+	53, // 24: selfsame.mobile.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	8,  // 25: selfsame.mobile.v1.UpdateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
+	2,  // 26: selfsame.mobile.v1.ListOrdersResponse.orders:type_name -> selfsame.mobile.v1.Order
+	4,  // 27: selfsame.mobile.v1.PlaceOrderRequest.order:type_name -> selfsame.mobile.v1.NewOrder
+	2,  // 28: selfsame.mobile.v1.PlaceOrderResponse.order:type_name -> selfsame.mobile.v1.Order
+	2,  // 29: selfsame.mobile.v1.GetOrderResponse.order:type_name -> selfsame.mobile.v1.Order
+	9,  // 30: selfsame.mobile.v1.ListContactsResponse.contacts:type_name -> selfsame.mobile.v1.Contact
+	2,  // 31: selfsame.mobile.v1.FindOrderResponse.order:type_name -> selfsame.mobile.v1.Order
+	28, // 32: selfsame.mobile.v1.CancelOrderRequest.cancellation:type_name -> selfsame.mobile.v1.Cancellation
+	2,  // 33: selfsame.mobile.v1.CancelOrderResponse.order:type_name -> selfsame.mobile.v1.Order
+	5,  // 34: selfsame.mobile.v1.ListCasesResponse.cases:type_name -> selfsame.mobile.v1.Case
+	5,  // 35: selfsame.mobile.v1.GetCaseResponse.case:type_name -> selfsame.mobile.v1.Case
+	35, // 36: selfsame.mobile.v1.OpenCaseRequest.case:type_name -> selfsame.mobile.v1.NewCase
+	5,  // 37: selfsame.mobile.v1.OpenCaseResponse.case:type_name -> selfsame.mobile.v1.Case
+	52, // 38: selfsame.mobile.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
+	1,  // 39: selfsame.mobile.v1.Availability.price:type_name -> selfsame.mobile.v1.Money
+	39, // 40: selfsame.mobile.v1.Availability.sites:type_name -> selfsame.mobile.v1.SiteAvailability
+	40, // 41: selfsame.mobile.v1.GetAvailabilityResponse.availability:type_name -> selfsame.mobile.v1.Availability
+	8,  // 42: selfsame.mobile.v1.SyncedCustomer.customer:type_name -> selfsame.mobile.v1.Customer
+	43, // 43: selfsame.mobile.v1.SyncCustomersResponse.customers:type_name -> selfsame.mobile.v1.SyncedCustomer
+	8,  // 44: selfsame.mobile.v1.Mutation.customer:type_name -> selfsame.mobile.v1.Customer
+	4,  // 45: selfsame.mobile.v1.Mutation.order:type_name -> selfsame.mobile.v1.NewOrder
+	35, // 46: selfsame.mobile.v1.Mutation.case:type_name -> selfsame.mobile.v1.NewCase
+	45, // 47: selfsame.mobile.v1.MutationBatch.mutations:type_name -> selfsame.mobile.v1.Mutation
+	46, // 48: selfsame.mobile.v1.ApplyMutationsRequest.batch:type_name -> selfsame.mobile.v1.MutationBatch
+	48, // 49: selfsame.mobile.v1.MutationProblem.errors:type_name -> selfsame.mobile.v1.MutationViolation
+	8,  // 50: selfsame.mobile.v1.MutationResult.customer:type_name -> selfsame.mobile.v1.Customer
+	2,  // 51: selfsame.mobile.v1.MutationResult.order:type_name -> selfsame.mobile.v1.Order
+	5,  // 52: selfsame.mobile.v1.MutationResult.case:type_name -> selfsame.mobile.v1.Case
+	49, // 53: selfsame.mobile.v1.MutationResult.problem:type_name -> selfsame.mobile.v1.MutationProblem
+	50, // 54: selfsame.mobile.v1.ApplyMutationsResponse.results:type_name -> selfsame.mobile.v1.MutationResult
+	10, // 55: selfsame.mobile.v1.MobileService.GetCustomer:input_type -> selfsame.mobile.v1.GetCustomerRequest
+	12, // 56: selfsame.mobile.v1.MobileService.ListCustomers:input_type -> selfsame.mobile.v1.ListCustomersRequest
+	14, // 57: selfsame.mobile.v1.MobileService.CreateCustomer:input_type -> selfsame.mobile.v1.CreateCustomerRequest
+	16, // 58: selfsame.mobile.v1.MobileService.UpdateCustomer:input_type -> selfsame.mobile.v1.UpdateCustomerRequest
+	18, // 59: selfsame.mobile.v1.MobileService.ListOrders:input_type -> selfsame.mobile.v1.ListOrdersRequest
+	20, // 60: selfsame.mobile.v1.MobileService.PlaceOrder:input_type -> selfsame.mobile.v1.PlaceOrderRequest
+	22, // 61: selfsame.mobile.v1.MobileService.GetOrder:input_type -> selfsame.mobile.v1.GetOrderRequest
+	26, // 62: selfsame.mobile.v1.MobileService.FindOrder:input_type -> selfsame.mobile.v1.FindOrderRequest
+	29, // 63: selfsame.mobile.v1.MobileService.CancelOrder:input_type -> selfsame.mobile.v1.CancelOrderRequest
+	24, // 64: selfsame.mobile.v1.MobileService.ListContacts:input_type -> selfsame.mobile.v1.ListContactsRequest
+	31, // 65: selfsame.mobile.v1.MobileService.ListCases:input_type -> selfsame.mobile.v1.ListCasesRequest
+	33, // 66: selfsame.mobile.v1.MobileService.GetCase:input_type -> selfsame.mobile.v1.GetCaseRequest
+	36, // 67: selfsame.mobile.v1.MobileService.OpenCase:input_type -> selfsame.mobile.v1.OpenCaseRequest
+	38, // 68: selfsame.mobile.v1.MobileService.GetAvailability:input_type -> selfsame.mobile.v1.GetAvailabilityRequest
+	42, // 69: selfsame.mobile.v1.MobileService.SyncCustomers:input_type -> selfsame.mobile.v1.SyncCustomersRequest
+	47, // 70: selfsame.mobile.v1.MobileService.ApplyMutations:input_type -> selfsame.mobile.v1.ApplyMutationsRequest
+	11, // 71: selfsame.mobile.v1.MobileService.GetCustomer:output_type -> selfsame.mobile.v1.GetCustomerResponse
+	13, // 72: selfsame.mobile.v1.MobileService.ListCustomers:output_type -> selfsame.mobile.v1.ListCustomersResponse
+	15, // 73: selfsame.mobile.v1.MobileService.CreateCustomer:output_type -> selfsame.mobile.v1.CreateCustomerResponse
+	17, // 74: selfsame.mobile.v1.MobileService.UpdateCustomer:output_type -> selfsame.mobile.v1.UpdateCustomerResponse
+	19, // 75: selfsame.mobile.v1.MobileService.ListOrders:output_type -> selfsame.mobile.v1.ListOrdersResponse
+	21, // 76: selfsame.mobile.v1.MobileService.PlaceOrder:output_type -> selfsame.mobile.v1.PlaceOrderResponse
+	23, // 77: selfsame.mobile.v1.MobileService.GetOrder:output_type -> selfsame.mobile.v1.GetOrderResponse
+	27, // 78: selfsame.mobile.v1.MobileService.FindOrder:output_type -> selfsame.mobile.v1.FindOrderResponse
+	30, // 79: selfsame.mobile.v1.MobileService.CancelOrder:output_type -> selfsame.mobile.v1.CancelOrderResponse
+	25, // 80: selfsame.mobile.v1.MobileService.ListContacts:output_type -> selfsame.mobile.v1.ListContactsResponse
+	32, // 81: selfsame.mobile.v1.MobileService.ListCases:output_type -> selfsame.mobile.v1.ListCasesResponse
+	34, // 82: selfsame.mobile.v1.MobileService.GetCase:output_type -> selfsame.mobile.v1.GetCaseResponse
+	37, // 83: selfsame.mobile.v1.MobileService.OpenCase:output_type -> selfsame.mobile.v1.OpenCaseResponse
+	41, // 84: selfsame.mobile.v1.MobileService.GetAvailability:output_type -> selfsame.mobile.v1.GetAvailabilityResponse
+	44, // 85: selfsame.mobile.v1.MobileService.SyncCustomers:output_type -> selfsame.mobile.v1.SyncCustomersResponse
+	51, // 86: selfsame.mobile.v1.MobileService.ApplyMutations:output_type -> selfsame.mobile.v1.ApplyMutationsResponse
+	71, // [71:87] is the sub-list for method output_type
+	55, // [55:71] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_mobile_v1_mobile_service_proto_init() }
@@ -2040,7 +3950,7 @@ func file_selfsame_mobile_v1_mobile_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_mobile_v1_mobile_service_proto_rawDesc), len(file_selfsame_mobile_v1_mobile_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,14 +21,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	MobileService_GetCustomer_FullMethodName    = "/selfsame.mobile.v1.MobileService/GetCustomer"
-	MobileService_ListCustomers_FullMethodName  = "/selfsame.mobile.v1.MobileService/ListCustomers"
-	MobileService_CreateCustomer_FullMethodName = "/selfsame.mobile.v1.MobileService/CreateCustomer"
-	MobileService_UpdateCustomer_FullMethodName = "/selfsame.mobile.v1.MobileService/UpdateCustomer"
-	MobileService_ListOrders_FullMethodName     = "/selfsame.mobile.v1.MobileService/ListOrders"
-	MobileService_PlaceOrder_FullMethodName     = "/selfsame.mobile.v1.MobileService/PlaceOrder"
-	MobileService_GetOrder_FullMethodName       = "/selfsame.mobile.v1.MobileService/GetOrder"
-	MobileService_ListContacts_FullMethodName   = "/selfsame.mobile.v1.MobileService/ListContacts"
+	MobileService_GetCustomer_FullMethodName     = "/selfsame.mobile.v1.MobileService/GetCustomer"
+	MobileService_ListCustomers_FullMethodName   = "/selfsame.mobile.v1.MobileService/ListCustomers"
+	MobileService_CreateCustomer_FullMethodName  = "/selfsame.mobile.v1.MobileService/CreateCustomer"
+	MobileService_UpdateCustomer_FullMethodName  = "/selfsame.mobile.v1.MobileService/UpdateCustomer"
+	MobileService_ListOrders_FullMethodName      = "/selfsame.mobile.v1.MobileService/ListOrders"
+	MobileService_PlaceOrder_FullMethodName      = "/selfsame.mobile.v1.MobileService/PlaceOrder"
+	MobileService_GetOrder_FullMethodName        = "/selfsame.mobile.v1.MobileService/GetOrder"
+	MobileService_FindOrder_FullMethodName       = "/selfsame.mobile.v1.MobileService/FindOrder"
+	MobileService_CancelOrder_FullMethodName     = "/selfsame.mobile.v1.MobileService/CancelOrder"
+	MobileService_ListContacts_FullMethodName    = "/selfsame.mobile.v1.MobileService/ListContacts"
+	MobileService_ListCases_FullMethodName       = "/selfsame.mobile.v1.MobileService/ListCases"
+	MobileService_GetCase_FullMethodName         = "/selfsame.mobile.v1.MobileService/GetCase"
+	MobileService_OpenCase_FullMethodName        = "/selfsame.mobile.v1.MobileService/OpenCase"
+	MobileService_GetAvailability_FullMethodName = "/selfsame.mobile.v1.MobileService/GetAvailability"
+	MobileService_SyncCustomers_FullMethodName   = "/selfsame.mobile.v1.MobileService/SyncCustomers"
+	MobileService_ApplyMutations_FullMethodName  = "/selfsame.mobile.v1.MobileService/ApplyMutations"
 )
 
 // MobileServiceClient is the client API for MobileService service.
@@ -62,14 +70,53 @@ type MobileServiceClient interface {
 	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and places nothing
 	// new. The answer is kept for 30 days.
 	PlaceOrder(ctx context.Context, in *PlaceOrderRequest, opts ...grpc.CallOption) (*PlaceOrderResponse, error)
+	// Deprecated: Do not use.
 	// GetOrder returns one order of a customer.
 	//
 	// An order of another customer is not found. Answers 503 when the system that keeps orders does not answer.
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
+	// FindOrder returns one order.
+	//
+	// An order of a customer that the caller may not see is not found. Answers 503 when the system that keeps orders does
+	// not answer.
+	FindOrder(ctx context.Context, in *FindOrderRequest, opts ...grpc.CallOption) (*FindOrderResponse, error)
+	// CancelOrder asks for an order to be called off.
+	//
+	// Needs the header `Idempotency-Key`. An order that is cancelled already stays so; one that is delivered or closed
+	// cannot be cancelled any more, which is a 409.
+	CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*CancelOrderResponse, error)
 	// ListContacts returns the people who work for a customer.
 	//
 	// Contacts come from the agreed records; no other system is asked.
 	ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error)
+	// ListCases returns a customer's cases, newest first.
+	//
+	// Answers 503 when the system that keeps cases does not answer.
+	ListCases(ctx context.Context, in *ListCasesRequest, opts ...grpc.CallOption) (*ListCasesResponse, error)
+	// GetCase returns everything the case screen shows.
+	//
+	// Sections whose system did not answer are marked in `sources`; the call itself succeeds.
+	GetCase(ctx context.Context, in *GetCaseRequest, opts ...grpc.CallOption) (*GetCaseResponse, error)
+	// OpenCase opens a case for a customer.
+	//
+	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and opens nothing new.
+	OpenCase(ctx context.Context, in *OpenCaseRequest, opts ...grpc.CallOption) (*OpenCaseResponse, error)
+	// GetAvailability returns what of a product can be promised now.
+	//
+	// Answers 503 when the system that keeps stock does not answer.
+	GetAvailability(ctx context.Context, in *GetAvailabilityRequest, opts ...grpc.CallOption) (*GetAvailabilityResponse, error)
+	// SyncCustomers returns all customers first, later what has changed.
+	//
+	// Follow `nextPageToken` until an answer carries `syncToken`, store that, and come back with it: the answer holds what
+	// changed since, deleted customers as `deleted`. A customer may come more than once; take the last. A token older than
+	// 30 days is a 410 with `SYNC_TOKEN_EXPIRED`: begin again without one.
+	SyncCustomers(ctx context.Context, in *SyncCustomersRequest, opts ...grpc.CallOption) (*SyncCustomersResponse, error)
+	// ApplyMutations carries out what was queued while the phone was offline.
+	//
+	// Every mutation has a key of its own, which is that of the request it stands for; the header is not needed. They are
+	// carried out in order; each has a result, in the same order. When one fails in a way that may pass, later ones for the
+	// same record are not tried. The same batch may be sent again: what was done is answered as before.
+	ApplyMutations(ctx context.Context, in *ApplyMutationsRequest, opts ...grpc.CallOption) (*ApplyMutationsResponse, error)
 }
 
 type mobileServiceClient struct {
@@ -140,6 +187,7 @@ func (c *mobileServiceClient) PlaceOrder(ctx context.Context, in *PlaceOrderRequ
 	return out, nil
 }
 
+// Deprecated: Do not use.
 func (c *mobileServiceClient) GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOrderResponse)
@@ -150,10 +198,90 @@ func (c *mobileServiceClient) GetOrder(ctx context.Context, in *GetOrderRequest,
 	return out, nil
 }
 
+func (c *mobileServiceClient) FindOrder(ctx context.Context, in *FindOrderRequest, opts ...grpc.CallOption) (*FindOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindOrderResponse)
+	err := c.cc.Invoke(ctx, MobileService_FindOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*CancelOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelOrderResponse)
+	err := c.cc.Invoke(ctx, MobileService_CancelOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *mobileServiceClient) ListContacts(ctx context.Context, in *ListContactsRequest, opts ...grpc.CallOption) (*ListContactsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListContactsResponse)
 	err := c.cc.Invoke(ctx, MobileService_ListContacts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) ListCases(ctx context.Context, in *ListCasesRequest, opts ...grpc.CallOption) (*ListCasesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCasesResponse)
+	err := c.cc.Invoke(ctx, MobileService_ListCases_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) GetCase(ctx context.Context, in *GetCaseRequest, opts ...grpc.CallOption) (*GetCaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCaseResponse)
+	err := c.cc.Invoke(ctx, MobileService_GetCase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) OpenCase(ctx context.Context, in *OpenCaseRequest, opts ...grpc.CallOption) (*OpenCaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OpenCaseResponse)
+	err := c.cc.Invoke(ctx, MobileService_OpenCase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) GetAvailability(ctx context.Context, in *GetAvailabilityRequest, opts ...grpc.CallOption) (*GetAvailabilityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAvailabilityResponse)
+	err := c.cc.Invoke(ctx, MobileService_GetAvailability_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) SyncCustomers(ctx context.Context, in *SyncCustomersRequest, opts ...grpc.CallOption) (*SyncCustomersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SyncCustomersResponse)
+	err := c.cc.Invoke(ctx, MobileService_SyncCustomers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mobileServiceClient) ApplyMutations(ctx context.Context, in *ApplyMutationsRequest, opts ...grpc.CallOption) (*ApplyMutationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyMutationsResponse)
+	err := c.cc.Invoke(ctx, MobileService_ApplyMutations_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -191,14 +319,53 @@ type MobileServiceServer interface {
 	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and places nothing
 	// new. The answer is kept for 30 days.
 	PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error)
+	// Deprecated: Do not use.
 	// GetOrder returns one order of a customer.
 	//
 	// An order of another customer is not found. Answers 503 when the system that keeps orders does not answer.
 	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
+	// FindOrder returns one order.
+	//
+	// An order of a customer that the caller may not see is not found. Answers 503 when the system that keeps orders does
+	// not answer.
+	FindOrder(context.Context, *FindOrderRequest) (*FindOrderResponse, error)
+	// CancelOrder asks for an order to be called off.
+	//
+	// Needs the header `Idempotency-Key`. An order that is cancelled already stays so; one that is delivered or closed
+	// cannot be cancelled any more, which is a 409.
+	CancelOrder(context.Context, *CancelOrderRequest) (*CancelOrderResponse, error)
 	// ListContacts returns the people who work for a customer.
 	//
 	// Contacts come from the agreed records; no other system is asked.
 	ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error)
+	// ListCases returns a customer's cases, newest first.
+	//
+	// Answers 503 when the system that keeps cases does not answer.
+	ListCases(context.Context, *ListCasesRequest) (*ListCasesResponse, error)
+	// GetCase returns everything the case screen shows.
+	//
+	// Sections whose system did not answer are marked in `sources`; the call itself succeeds.
+	GetCase(context.Context, *GetCaseRequest) (*GetCaseResponse, error)
+	// OpenCase opens a case for a customer.
+	//
+	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and opens nothing new.
+	OpenCase(context.Context, *OpenCaseRequest) (*OpenCaseResponse, error)
+	// GetAvailability returns what of a product can be promised now.
+	//
+	// Answers 503 when the system that keeps stock does not answer.
+	GetAvailability(context.Context, *GetAvailabilityRequest) (*GetAvailabilityResponse, error)
+	// SyncCustomers returns all customers first, later what has changed.
+	//
+	// Follow `nextPageToken` until an answer carries `syncToken`, store that, and come back with it: the answer holds what
+	// changed since, deleted customers as `deleted`. A customer may come more than once; take the last. A token older than
+	// 30 days is a 410 with `SYNC_TOKEN_EXPIRED`: begin again without one.
+	SyncCustomers(context.Context, *SyncCustomersRequest) (*SyncCustomersResponse, error)
+	// ApplyMutations carries out what was queued while the phone was offline.
+	//
+	// Every mutation has a key of its own, which is that of the request it stands for; the header is not needed. They are
+	// carried out in order; each has a result, in the same order. When one fails in a way that may pass, later ones for the
+	// same record are not tried. The same batch may be sent again: what was done is answered as before.
+	ApplyMutations(context.Context, *ApplyMutationsRequest) (*ApplyMutationsResponse, error)
 	mustEmbedUnimplementedMobileServiceServer()
 }
 
@@ -230,8 +397,32 @@ func (UnimplementedMobileServiceServer) PlaceOrder(context.Context, *PlaceOrderR
 func (UnimplementedMobileServiceServer) GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOrder not implemented")
 }
+func (UnimplementedMobileServiceServer) FindOrder(context.Context, *FindOrderRequest) (*FindOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindOrder not implemented")
+}
+func (UnimplementedMobileServiceServer) CancelOrder(context.Context, *CancelOrderRequest) (*CancelOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelOrder not implemented")
+}
 func (UnimplementedMobileServiceServer) ListContacts(context.Context, *ListContactsRequest) (*ListContactsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListContacts not implemented")
+}
+func (UnimplementedMobileServiceServer) ListCases(context.Context, *ListCasesRequest) (*ListCasesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCases not implemented")
+}
+func (UnimplementedMobileServiceServer) GetCase(context.Context, *GetCaseRequest) (*GetCaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCase not implemented")
+}
+func (UnimplementedMobileServiceServer) OpenCase(context.Context, *OpenCaseRequest) (*OpenCaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenCase not implemented")
+}
+func (UnimplementedMobileServiceServer) GetAvailability(context.Context, *GetAvailabilityRequest) (*GetAvailabilityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAvailability not implemented")
+}
+func (UnimplementedMobileServiceServer) SyncCustomers(context.Context, *SyncCustomersRequest) (*SyncCustomersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SyncCustomers not implemented")
+}
+func (UnimplementedMobileServiceServer) ApplyMutations(context.Context, *ApplyMutationsRequest) (*ApplyMutationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyMutations not implemented")
 }
 func (UnimplementedMobileServiceServer) mustEmbedUnimplementedMobileServiceServer() {}
 func (UnimplementedMobileServiceServer) testEmbeddedByValue()                       {}
@@ -380,6 +571,42 @@ func _MobileService_GetOrder_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MobileService_FindOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).FindOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_FindOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).FindOrder(ctx, req.(*FindOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_CancelOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).CancelOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_CancelOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).CancelOrder(ctx, req.(*CancelOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MobileService_ListContacts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListContactsRequest)
 	if err := dec(in); err != nil {
@@ -394,6 +621,114 @@ func _MobileService_ListContacts_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MobileServiceServer).ListContacts(ctx, req.(*ListContactsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_ListCases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCasesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).ListCases(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_ListCases_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).ListCases(ctx, req.(*ListCasesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_GetCase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).GetCase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_GetCase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).GetCase(ctx, req.(*GetCaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_OpenCase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenCaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).OpenCase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_OpenCase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).OpenCase(ctx, req.(*OpenCaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_GetAvailability_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAvailabilityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).GetAvailability(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_GetAvailability_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).GetAvailability(ctx, req.(*GetAvailabilityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_SyncCustomers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SyncCustomersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).SyncCustomers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_SyncCustomers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).SyncCustomers(ctx, req.(*SyncCustomersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MobileService_ApplyMutations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyMutationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).ApplyMutations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_ApplyMutations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).ApplyMutations(ctx, req.(*ApplyMutationsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -434,8 +769,40 @@ var MobileService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _MobileService_GetOrder_Handler,
 		},
 		{
+			MethodName: "FindOrder",
+			Handler:    _MobileService_FindOrder_Handler,
+		},
+		{
+			MethodName: "CancelOrder",
+			Handler:    _MobileService_CancelOrder_Handler,
+		},
+		{
 			MethodName: "ListContacts",
 			Handler:    _MobileService_ListContacts_Handler,
+		},
+		{
+			MethodName: "ListCases",
+			Handler:    _MobileService_ListCases_Handler,
+		},
+		{
+			MethodName: "GetCase",
+			Handler:    _MobileService_GetCase_Handler,
+		},
+		{
+			MethodName: "OpenCase",
+			Handler:    _MobileService_OpenCase_Handler,
+		},
+		{
+			MethodName: "GetAvailability",
+			Handler:    _MobileService_GetAvailability_Handler,
+		},
+		{
+			MethodName: "SyncCustomers",
+			Handler:    _MobileService_SyncCustomers_Handler,
+		},
+		{
+			MethodName: "ApplyMutations",
+			Handler:    _MobileService_ApplyMutations_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

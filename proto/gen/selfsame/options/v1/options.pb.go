@@ -13,6 +13,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	descriptorpb "google.golang.org/protobuf/types/descriptorpb"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -382,6 +383,70 @@ func (PersonalData) EnumDescriptor() ([]byte, []int) {
 	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{5}
 }
 
+// Deprecation is the end of a method's life.
+type Deprecation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Since when something better is there (RFC 9745).
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// When it may stop answering (RFC 8594).
+	Sunset *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=sunset,proto3" json:"sunset,omitempty"`
+	// Path of what to use instead.
+	Successor     string `protobuf:"bytes,3,opt,name=successor,proto3" json:"successor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deprecation) Reset() {
+	*x = Deprecation{}
+	mi := &file_selfsame_options_v1_options_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deprecation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deprecation) ProtoMessage() {}
+
+func (x *Deprecation) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_options_v1_options_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deprecation.ProtoReflect.Descriptor instead.
+func (*Deprecation) Descriptor() ([]byte, []int) {
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Deprecation) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Deprecation) GetSunset() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Sunset
+	}
+	return nil
+}
+
+func (x *Deprecation) GetSuccessor() string {
+	if x != nil {
+		return x.Successor
+	}
+	return ""
+}
+
 // IdempotencyPolicy declares how a method treats the `idempotency-key` of a call.
 type IdempotencyPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -411,7 +476,7 @@ type IdempotencyPolicy struct {
 
 func (x *IdempotencyPolicy) Reset() {
 	*x = IdempotencyPolicy{}
-	mi := &file_selfsame_options_v1_options_proto_msgTypes[0]
+	mi := &file_selfsame_options_v1_options_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +488,7 @@ func (x *IdempotencyPolicy) String() string {
 func (*IdempotencyPolicy) ProtoMessage() {}
 
 func (x *IdempotencyPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_options_v1_options_proto_msgTypes[0]
+	mi := &file_selfsame_options_v1_options_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +501,7 @@ func (x *IdempotencyPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdempotencyPolicy.ProtoReflect.Descriptor instead.
 func (*IdempotencyPolicy) Descriptor() ([]byte, []int) {
-	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{0}
+	return file_selfsame_options_v1_options_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *IdempotencyPolicy) GetKey() KeyRequirement {
@@ -512,6 +577,14 @@ var file_selfsame_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Filename:      "selfsame/options/v1/options.proto",
 	},
 	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*Deprecation)(nil),
+		Field:         50804,
+		Name:          "selfsame.options.v1.deprecation",
+		Tag:           "bytes,50804,opt,name=deprecation",
+		Filename:      "selfsame/options/v1/options.proto",
+	},
+	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
 		ExtensionType: (*PersonalData)(nil),
 		Field:         50802,
@@ -535,6 +608,10 @@ var (
 	//
 	// optional selfsame.options.v1.IdempotencyPolicy idempotency = 50801;
 	E_Idempotency = &file_selfsame_options_v1_options_proto_extTypes[0]
+	// When a method went out of favour and when it goes away. Callers of the REST edge are told by headers.
+	//
+	// optional selfsame.options.v1.Deprecation deprecation = 50804;
+	E_Deprecation = &file_selfsame_options_v1_options_proto_extTypes[1]
 )
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -542,19 +619,23 @@ var (
 	// The kind of personal data a field carries. Such a field never reaches a log, a metric, a span or an error text.
 	//
 	// optional selfsame.options.v1.PersonalData personal_data = 50802;
-	E_PersonalData = &file_selfsame_options_v1_options_proto_extTypes[1]
+	E_PersonalData = &file_selfsame_options_v1_options_proto_extTypes[2]
 	// True for a field that is not part of the intended effect (a client time stamp, a correlation id): it is left out
 	// of the request fingerprint, so a retry may change it.
 	//
 	// optional bool fingerprint_ignore = 50803;
-	E_FingerprintIgnore = &file_selfsame_options_v1_options_proto_extTypes[2]
+	E_FingerprintIgnore = &file_selfsame_options_v1_options_proto_extTypes[3]
 )
 
 var File_selfsame_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_selfsame_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"!selfsame/options/v1/options.proto\x12\x13selfsame.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x81\x04\n" +
+	"!selfsame/options/v1/options.proto\x12\x13selfsame.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n" +
+	"\vDeprecation\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x122\n" +
+	"\x06sunset\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06sunset\x12\x1c\n" +
+	"\tsuccessor\x18\x03 \x01(\tR\tsuccessor\"\x81\x04\n" +
 	"\x11IdempotencyPolicy\x125\n" +
 	"\x03key\x18\x01 \x01(\x0e2#.selfsame.options.v1.KeyRequirementR\x03key\x129\n" +
 	"\brecovery\x18\x02 \x01(\x0e2\x1d.selfsame.options.v1.RecoveryR\brecovery\x127\n" +
@@ -601,7 +682,8 @@ const file_selfsame_options_v1_options_proto_rawDesc = "" +
 	"\x15PERSONAL_DATA_ADDRESS\x10\x04\x12\x18\n" +
 	"\x14PERSONAL_DATA_TAX_ID\x10\x05\x12\x1b\n" +
 	"\x17PERSONAL_DATA_FREE_TEXT\x10\x06:j\n" +
-	"\vidempotency\x12\x1e.google.protobuf.MethodOptions\x18\xf1\x8c\x03 \x01(\v2&.selfsame.options.v1.IdempotencyPolicyR\vidempotency:g\n" +
+	"\vidempotency\x12\x1e.google.protobuf.MethodOptions\x18\xf1\x8c\x03 \x01(\v2&.selfsame.options.v1.IdempotencyPolicyR\vidempotency:d\n" +
+	"\vdeprecation\x12\x1e.google.protobuf.MethodOptions\x18\xf4\x8c\x03 \x01(\v2 .selfsame.options.v1.DeprecationR\vdeprecation:g\n" +
 	"\rpersonal_data\x12\x1d.google.protobuf.FieldOptions\x18\xf2\x8c\x03 \x01(\x0e2!.selfsame.options.v1.PersonalDataR\fpersonalData:N\n" +
 	"\x12fingerprint_ignore\x12\x1d.google.protobuf.FieldOptions\x18\xf3\x8c\x03 \x01(\bR\x11fingerprintIgnoreB\xde\x01\n" +
 	"\x17com.selfsame.options.v1B\fOptionsProtoP\x01ZGgithub.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1;optionsv1\xa2\x02\x03SOX\xaa\x02\x13Selfsame.Options.V1\xca\x02\x13Selfsame\\Options\\V1\xe2\x02\x1fSelfsame\\Options\\V1\\GPBMetadata\xea\x02\x15Selfsame::Options::V1b\x06proto3"
@@ -619,7 +701,7 @@ func file_selfsame_options_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_options_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_selfsame_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_selfsame_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_selfsame_options_v1_options_proto_goTypes = []any{
 	(InFlight)(0),                      // 0: selfsame.options.v1.InFlight
 	(KeptOutcomes)(0),                  // 1: selfsame.options.v1.KeptOutcomes
@@ -627,29 +709,35 @@ var file_selfsame_options_v1_options_proto_goTypes = []any{
 	(KeyRequirement)(0),                // 3: selfsame.options.v1.KeyRequirement
 	(Recovery)(0),                      // 4: selfsame.options.v1.Recovery
 	(PersonalData)(0),                  // 5: selfsame.options.v1.PersonalData
-	(*IdempotencyPolicy)(nil),          // 6: selfsame.options.v1.IdempotencyPolicy
-	(*durationpb.Duration)(nil),        // 7: google.protobuf.Duration
-	(*descriptorpb.MethodOptions)(nil), // 8: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),  // 9: google.protobuf.FieldOptions
+	(*Deprecation)(nil),                // 6: selfsame.options.v1.Deprecation
+	(*IdempotencyPolicy)(nil),          // 7: selfsame.options.v1.IdempotencyPolicy
+	(*timestamppb.Timestamp)(nil),      // 8: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 9: google.protobuf.Duration
+	(*descriptorpb.MethodOptions)(nil), // 10: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),  // 11: google.protobuf.FieldOptions
 }
 var file_selfsame_options_v1_options_proto_depIdxs = []int32{
-	3,  // 0: selfsame.options.v1.IdempotencyPolicy.key:type_name -> selfsame.options.v1.KeyRequirement
-	4,  // 1: selfsame.options.v1.IdempotencyPolicy.recovery:type_name -> selfsame.options.v1.Recovery
-	7,  // 2: selfsame.options.v1.IdempotencyPolicy.retention:type_name -> google.protobuf.Duration
-	0,  // 3: selfsame.options.v1.IdempotencyPolicy.in_flight:type_name -> selfsame.options.v1.InFlight
-	7,  // 4: selfsame.options.v1.IdempotencyPolicy.wait:type_name -> google.protobuf.Duration
-	1,  // 5: selfsame.options.v1.IdempotencyPolicy.kept_outcomes:type_name -> selfsame.options.v1.KeptOutcomes
-	2,  // 6: selfsame.options.v1.IdempotencyPolicy.durability:type_name -> selfsame.options.v1.Durability
-	8,  // 7: selfsame.options.v1.idempotency:extendee -> google.protobuf.MethodOptions
-	9,  // 8: selfsame.options.v1.personal_data:extendee -> google.protobuf.FieldOptions
-	9,  // 9: selfsame.options.v1.fingerprint_ignore:extendee -> google.protobuf.FieldOptions
-	6,  // 10: selfsame.options.v1.idempotency:type_name -> selfsame.options.v1.IdempotencyPolicy
-	5,  // 11: selfsame.options.v1.personal_data:type_name -> selfsame.options.v1.PersonalData
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	10, // [10:12] is the sub-list for extension type_name
-	7,  // [7:10] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	8,  // 0: selfsame.options.v1.Deprecation.since:type_name -> google.protobuf.Timestamp
+	8,  // 1: selfsame.options.v1.Deprecation.sunset:type_name -> google.protobuf.Timestamp
+	3,  // 2: selfsame.options.v1.IdempotencyPolicy.key:type_name -> selfsame.options.v1.KeyRequirement
+	4,  // 3: selfsame.options.v1.IdempotencyPolicy.recovery:type_name -> selfsame.options.v1.Recovery
+	9,  // 4: selfsame.options.v1.IdempotencyPolicy.retention:type_name -> google.protobuf.Duration
+	0,  // 5: selfsame.options.v1.IdempotencyPolicy.in_flight:type_name -> selfsame.options.v1.InFlight
+	9,  // 6: selfsame.options.v1.IdempotencyPolicy.wait:type_name -> google.protobuf.Duration
+	1,  // 7: selfsame.options.v1.IdempotencyPolicy.kept_outcomes:type_name -> selfsame.options.v1.KeptOutcomes
+	2,  // 8: selfsame.options.v1.IdempotencyPolicy.durability:type_name -> selfsame.options.v1.Durability
+	10, // 9: selfsame.options.v1.idempotency:extendee -> google.protobuf.MethodOptions
+	10, // 10: selfsame.options.v1.deprecation:extendee -> google.protobuf.MethodOptions
+	11, // 11: selfsame.options.v1.personal_data:extendee -> google.protobuf.FieldOptions
+	11, // 12: selfsame.options.v1.fingerprint_ignore:extendee -> google.protobuf.FieldOptions
+	7,  // 13: selfsame.options.v1.idempotency:type_name -> selfsame.options.v1.IdempotencyPolicy
+	6,  // 14: selfsame.options.v1.deprecation:type_name -> selfsame.options.v1.Deprecation
+	5,  // 15: selfsame.options.v1.personal_data:type_name -> selfsame.options.v1.PersonalData
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	13, // [13:16] is the sub-list for extension type_name
+	9,  // [9:13] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_options_v1_options_proto_init() }
@@ -663,8 +751,8 @@ func file_selfsame_options_v1_options_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_options_v1_options_proto_rawDesc), len(file_selfsame_options_v1_options_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   1,
-			NumExtensions: 3,
+			NumMessages:   2,
+			NumExtensions: 4,
 			NumServices:   0,
 		},
 		GoTypes:           file_selfsame_options_v1_options_proto_goTypes,

@@ -278,7 +278,7 @@ type AssetWarranty struct {
 	// How much of further expenses it covers, in percent, a decimal number.
 	ExpensesCovered string `protobuf:"bytes,15,opt,name=expenses_covered,json=expensesCovered,proto3" json:"expenses_covered,omitempty"`
 	// True when it goes over to a new owner of the asset.
-	IsTransferable bool `protobuf:"varint,16,opt,name=is_transferable,json=isTransferable,proto3" json:"is_transferable,omitempty"`
+	IsTransferable *bool `protobuf:"varint,16,opt,name=is_transferable,json=isTransferable,proto3,oneof" json:"is_transferable,omitempty"`
 	// What it does not cover, in the words of people.
 	Exclusions string `protobuf:"bytes,17,opt,name=exclusions,proto3" json:"exclusions,omitempty"`
 	// The CRM's id of the terms that it follows; empty when none.
@@ -423,8 +423,8 @@ func (x *AssetWarranty) GetExpensesCovered() string {
 }
 
 func (x *AssetWarranty) GetIsTransferable() bool {
-	if x != nil {
-		return x.IsTransferable
+	if x != nil && x.IsTransferable != nil {
+		return *x.IsTransferable
 	}
 	return false
 }
@@ -1449,7 +1449,7 @@ const file_selfsame_salesforce_v1_asset_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\x9d\a\n" +
+	"updateTime\"\xb6\a\n" +
 	"\rAssetWarranty\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x02id\x12(\n" +
 	"\vexternal_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18PR\n" +
@@ -1470,12 +1470,13 @@ const file_selfsame_salesforce_v1_asset_service_proto_rawDesc = "" +
 	"updateTime\x12L\n" +
 	"\rparts_covered\x18\r \x01(\tB'\xbaH$r\"2 ^([0-9]{1,3}([.][0-9]{1,18})?)?$R\fpartsCovered\x12L\n" +
 	"\rlabor_covered\x18\x0e \x01(\tB'\xbaH$r\"2 ^([0-9]{1,3}([.][0-9]{1,18})?)?$R\flaborCovered\x12R\n" +
-	"\x10expenses_covered\x18\x0f \x01(\tB'\xbaH$r\"2 ^([0-9]{1,3}([.][0-9]{1,18})?)?$R\x0fexpensesCovered\x12'\n" +
-	"\x0fis_transferable\x18\x10 \x01(\bR\x0eisTransferable\x12)\n" +
+	"\x10expenses_covered\x18\x0f \x01(\tB'\xbaH$r\"2 ^([0-9]{1,3}([.][0-9]{1,18})?)?$R\x0fexpensesCovered\x12,\n" +
+	"\x0fis_transferable\x18\x10 \x01(\bH\x00R\x0eisTransferable\x88\x01\x01\x12)\n" +
 	"\n" +
 	"exclusions\x18\x11 \x01(\tB\t\xbaH\x06r\x04\x18\x80\xfa\x01R\n" +
 	"exclusions\x121\n" +
-	"\x10warranty_term_id\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x0ewarrantyTermId\"L\n" +
+	"\x10warranty_term_id\x18\x12 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x0ewarrantyTermIdB\x12\n" +
+	"\x10_is_transferable\"L\n" +
 	"\x0fGetAssetRequest\x129\n" +
 	"\x02id\x18\x01 \x01(\tB)\xbaH&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x02id\"G\n" +
 	"\x10GetAssetResponse\x123\n" +
@@ -1639,6 +1640,7 @@ func file_selfsame_salesforce_v1_asset_service_proto_init() {
 		return
 	}
 	file_selfsame_salesforce_v1_account_proto_init()
+	file_selfsame_salesforce_v1_asset_service_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

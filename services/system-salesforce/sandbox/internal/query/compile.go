@@ -56,6 +56,7 @@ type Plan struct {
 	// unbounded is set by FIELDS(ALL) and FIELDS(CUSTOM).
 	unbounded bool
 	sorts     bool
+	hidden    func(id string) bool
 }
 
 type ordering struct {
@@ -70,6 +71,8 @@ type Options struct {
 	Now time.Time
 	// Version is the API version of the call; 0 means the newest.
 	Version int
+	// Hidden reports whether the user may not see a record; nil hides none.
+	Hidden func(id string) bool
 }
 
 // Compile reads and checks a statement of the newest version.
@@ -138,6 +141,7 @@ func (c *compiler) unknownObject() *store.Error {
 
 func (c *compiler) plan(p *Plan) *store.Error {
 	q := c.q
+	p.hidden = c.opt.Hidden
 	p.Object, p.Count, p.limit, p.offset, p.bounded = c.object, q.Count, q.Limit, max(q.Offset, 0), q.Limit >= 0
 	p.sorts, p.grouped = len(q.OrderBy) > 0, len(q.GroupBy) > 0
 	if p.offset > maxOffset {

@@ -55,7 +55,7 @@ func (p *Plan) cut(rows []*store.Record) []*store.Record {
 }
 
 func (p *Plan) accepts(x *run, r *store.Record) bool {
-	return (x.withDeleted || !r.Deleted) && (p.where == nil || p.where.match(x, r))
+	return (x.withDeleted || !r.Deleted) && (p.hidden == nil || !p.hidden(r.ID)) && (p.where == nil || p.where.match(x, r))
 }
 
 // matching returns the records that match, in order, at least the first of

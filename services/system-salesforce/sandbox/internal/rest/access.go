@@ -13,14 +13,24 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/query"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
 
 // access is what users may see and do, as far as the sandbox looks at it:
-// describes and the columns of queries. The zero value allows everything and
-// grants no permission but the use of the API.
+// describes, the columns of queries, and which records are read. The zero value
+// allows everything and grants no permission but the use of the API.
 type access struct {
 	mu sync.Mutex
 	is accessPlan
+	// rows say the same as rows of the permission objects; nil until asked for.
+	rows *store.Store
+}
+
+func (a *access) set(p accessPlan) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.is, a.rows = p, nil
 }
 
 // accessPlan is the form of the control plane.
@@ -30,6 +40,12 @@ type accessPlan struct {
 	// Hidden and ReadOnly are fields, as "Account.Phone".
 	Hidden   []string `json:"hidden,omitempty"`
 	ReadOnly []string `json:"read_only,omitempty"`
+	// HiddenRecords are ids of records that cannot be read, as if a sharing rule
+	// hid them. Their change events come all the same.
+	HiddenRecords []string `json:"hidden_records,omitempty"`
+	// Shared are objects without View All Records: who sees which of their
+	// records is a matter of sharing.
+	Shared []string `json:"shared,omitempty"`
 	// Permissions are granted: "ModifyAllData".
 	Permissions []string `json:"permissions,omitempty"`
 	// Unselected are objects that change data capture leaves out, as far as
@@ -71,13 +87,21 @@ func (s *Server) accessPlan(r *http.Request) *answer {
 				return badControl("there is no field " + name)
 			}
 		}
-		s.access.mu.Lock()
-		s.access.is = in
-		s.access.mu.Unlock()
+		for _, name := range in.Shared {
+			if s.opt.Schema.Object(name) == nil {
+				return badControl("there is no object " + name)
+			}
+		}
+		for i, given := range in.HiddenRecords {
+			id, ok := sfid.Normal(given)
+			if !ok || s.opt.Schema.ByPrefix(id[:3]) == nil {
+				return badControl("not the id of a record: " + given)
+			}
+			in.HiddenRecords[i] = id
+		}
+		s.access.set(in)
 	case http.MethodDelete:
-		s.access.mu.Lock()
-		s.access.is = accessPlan{}
-		s.access.mu.Unlock()
+		s.access.set(accessPlan{})
 		return empty(http.StatusNoContent)
 	}
 	return reply(http.StatusOK, s.access.get())

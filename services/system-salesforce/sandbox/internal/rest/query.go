@@ -38,7 +38,7 @@ func (c *call) ask(text string, withDeleted bool) *answer {
 	if q := permissionQuery().FindStringSubmatch(text); q != nil {
 		return c.permissions(q[1])
 	}
-	plan, err := query.CompileAs(c.opt.Schema, text, query.Options{Now: c.opt.Now(), Version: c.number})
+	plan, err := query.CompileAs(c.opt.Schema, text, query.Options{Now: c.opt.Now(), Version: c.number, Hidden: c.hidden()})
 	if err != nil {
 		return refused(err)
 	}
@@ -49,7 +49,7 @@ func (c *call) ask(text string, withDeleted bool) *answer {
 		return columns(plan)
 	}
 	var out *answer
-	_ = c.look(func(v store.View) error { // fn never fails
+	_ = c.state(plan)(func(v store.View) error { // fn never fails
 		switch {
 		case plan.Aggregated():
 			out = c.groups(v, plan, withDeleted)
@@ -99,7 +99,7 @@ func (c *call) next(locator string) *answer {
 		return fail(http.StatusBadRequest, "INVALID_QUERY_LOCATOR", "invalid query locator")
 	}
 	var out *answer
-	_ = c.look(func(v store.View) error { // fn never fails
+	_ = c.state(cur.plan)(func(v store.View) error { // fn never fails
 		out = c.page(v, cur, id, offset)
 		return nil
 	})

@@ -22,12 +22,14 @@ func (c *call) changed(o *schema.Object, gone bool, start, end time.Time) *answe
 		Date string `json:"deletedDate"`
 	}
 	ids, bin := []string{}, []deleted{}
+	hidden := c.hidden()
 	_ = c.look(func(v store.View) error { // fn never fails
 		for r := range v.Since(o, start.Unix()) {
 			if r.Modified >= end.Unix()+1 {
 				break
 			}
 			switch {
+			case hidden != nil && hidden(r.ID):
 			case gone && r.Deleted:
 				bin = append(bin, deleted{r.ID, wireTime(time.Unix(r.Modified, 0))})
 			case !gone && !r.Deleted:

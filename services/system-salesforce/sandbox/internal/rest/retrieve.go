@@ -51,11 +51,12 @@ func (c *call) retrieve(object string) *answer {
 		return nil
 	})
 	b := []byte{'['}
+	hidden := c.hidden()
 	for i, r := range rows {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if r == nil || r.Deleted {
+		if r == nil || r.Deleted || hidden != nil && hidden(r.ID) {
 			b = append(b, "null"...)
 			continue
 		}

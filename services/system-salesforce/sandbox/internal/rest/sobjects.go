@@ -145,7 +145,7 @@ func (c *call) readIf(o *schema.Object, id string, cond conditions) *answer {
 		return nil
 	})
 	switch {
-	case r == nil:
+	case r == nil || !c.shows(r):
 		return notFound()
 	case r.Deleted:
 		return fail(http.StatusNotFound, "ENTITY_IS_DELETED", "entity is deleted")
