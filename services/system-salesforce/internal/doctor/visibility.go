@@ -19,14 +19,8 @@ func (d *Doctor) visibility(ctx context.Context, session auth.Session) []Finding
 	if len(names) == 0 {
 		return []Finding{{Check: CheckVisibility, Severity: Skipped, Message: "no object's changes are followed"}}
 	}
-	sees := map[string]bool{}
-	rows, err := d.o.CRM.Query(ctx, "SELECT SobjectType, PermissionsViewAllRecords FROM ObjectPermissions WHERE SobjectType IN ("+rest.QuoteAll(names)+
-		") AND ParentId IN (SELECT PermissionSetId FROM PermissionSetAssignment WHERE AssigneeId = "+rest.Quote(session.UserID)+")")
-	for _, r := range rows {
-		object, _ := r["SobjectType"].(string)
-		all, _ := r["PermissionsViewAllRecords"].(bool)
-		sees[strings.ToLower(object)] = sees[strings.ToLower(object)] || all
-	}
+	rows, err := d.o.CRM.Query(ctx, rest.SightQuery(session.UserID, names))
+	sees := rest.Seen(rows)
 	var out []Finding
 	for _, name := range names {
 		f := Finding{Check: CheckVisibility, Subject: name, Severity: OK, Message: "the user sees every record"}

@@ -13,23 +13,23 @@ type accounts struct {
 
 // GetAccount returns one account.
 func (s *accounts) GetAccount(ctx context.Context, req *salesforcev1.GetAccountRequest) (*salesforcev1.GetAccountResponse, error) {
-	found, _, err := get(ctx, s.Server, s.Mapping.Account, []string{req.GetId()}, s.Mapping.ReadAccount)
+	got, err := get(ctx, s.Server, s.Mapping.Account, []string{req.GetId()}, false, s.Mapping.ReadAccount)
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 {
+	if len(got.records) == 0 {
 		return nil, notFound("account")
 	}
-	return &salesforcev1.GetAccountResponse{Account: found[0]}, nil
+	return &salesforcev1.GetAccountResponse{Account: got.records[0]}, nil
 }
 
 // BatchGetAccounts returns many accounts.
 func (s *accounts) BatchGetAccounts(ctx context.Context, req *salesforcev1.BatchGetAccountsRequest) (*salesforcev1.BatchGetAccountsResponse, error) {
-	found, missing, err := get(ctx, s.Server, s.Mapping.Account, req.GetIds(), s.Mapping.ReadAccount)
+	found, err := get(ctx, s.Server, s.Mapping.Account, req.GetIds(), true, s.Mapping.ReadAccount)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetAccountsResponse{Accounts: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetAccountsResponse{Accounts: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListAccounts returns a page of all accounts.

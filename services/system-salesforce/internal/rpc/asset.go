@@ -24,11 +24,11 @@ func (s *assets) GetAsset(ctx context.Context, req *salesforcev1.GetAssetRequest
 
 // BatchGetAssets returns many assets.
 func (s *assets) BatchGetAssets(ctx context.Context, req *salesforcev1.BatchGetAssetsRequest) (*salesforcev1.BatchGetAssetsResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "asset", req.GetIds(), blankAsset)
+	found, err := getMany(ctx, s.Server, "asset", req.GetIds(), blankAsset)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetAssetsResponse{Assets: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetAssetsResponse{Assets: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListAssets returns a page of assets.
@@ -62,11 +62,11 @@ func (s *assets) GetAssetWarranty(ctx context.Context, req *salesforcev1.GetAsse
 
 // BatchGetAssetWarranties returns many asset warranties.
 func (s *assets) BatchGetAssetWarranties(ctx context.Context, req *salesforcev1.BatchGetAssetWarrantiesRequest) (*salesforcev1.BatchGetAssetWarrantiesResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "asset_warranty", req.GetIds(), blankAssetWarranty)
+	found, err := getMany(ctx, s.Server, "asset_warranty", req.GetIds(), blankAssetWarranty)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetAssetWarrantiesResponse{AssetWarranties: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetAssetWarrantiesResponse{AssetWarranties: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListAssetWarranties returns a page of asset warranties.

@@ -24,11 +24,11 @@ func (s *campaigns) GetCampaign(ctx context.Context, req *salesforcev1.GetCampai
 
 // BatchGetCampaigns returns many campaigns.
 func (s *campaigns) BatchGetCampaigns(ctx context.Context, req *salesforcev1.BatchGetCampaignsRequest) (*salesforcev1.BatchGetCampaignsResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "campaign", req.GetIds(), blankCampaign)
+	found, err := getMany(ctx, s.Server, "campaign", req.GetIds(), blankCampaign)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetCampaignsResponse{Campaigns: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetCampaignsResponse{Campaigns: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListCampaigns returns a page of campaigns.
@@ -62,11 +62,11 @@ func (s *campaigns) GetCampaignMember(ctx context.Context, req *salesforcev1.Get
 
 // BatchGetCampaignMembers returns many campaign members.
 func (s *campaigns) BatchGetCampaignMembers(ctx context.Context, req *salesforcev1.BatchGetCampaignMembersRequest) (*salesforcev1.BatchGetCampaignMembersResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "campaign_member", req.GetIds(), blankCampaignMember)
+	found, err := getMany(ctx, s.Server, "campaign_member", req.GetIds(), blankCampaignMember)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetCampaignMembersResponse{CampaignMembers: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetCampaignMembersResponse{CampaignMembers: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListCampaignMembers returns a page of campaign members.

@@ -80,11 +80,11 @@ func (s *cases) GetCase(ctx context.Context, req *salesforcev1.GetCaseRequest) (
 
 // BatchGetCases returns many cases.
 func (s *cases) BatchGetCases(ctx context.Context, req *salesforcev1.BatchGetCasesRequest) (*salesforcev1.BatchGetCasesResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "case", req.GetIds(), blankCase)
+	found, err := getMany(ctx, s.Server, "case", req.GetIds(), blankCase)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetCasesResponse{Cases: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetCasesResponse{Cases: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // BatchUpsertCases writes cases.

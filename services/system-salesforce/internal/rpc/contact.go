@@ -13,23 +13,23 @@ type contacts struct {
 
 // GetContact returns one contact.
 func (s *contacts) GetContact(ctx context.Context, req *salesforcev1.GetContactRequest) (*salesforcev1.GetContactResponse, error) {
-	found, _, err := get(ctx, s.Server, s.Mapping.Contact, []string{req.GetId()}, s.Mapping.ReadContact)
+	got, err := get(ctx, s.Server, s.Mapping.Contact, []string{req.GetId()}, false, s.Mapping.ReadContact)
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 {
+	if len(got.records) == 0 {
 		return nil, notFound("contact")
 	}
-	return &salesforcev1.GetContactResponse{Contact: found[0]}, nil
+	return &salesforcev1.GetContactResponse{Contact: got.records[0]}, nil
 }
 
 // BatchGetContacts returns many contacts.
 func (s *contacts) BatchGetContacts(ctx context.Context, req *salesforcev1.BatchGetContactsRequest) (*salesforcev1.BatchGetContactsResponse, error) {
-	found, missing, err := get(ctx, s.Server, s.Mapping.Contact, req.GetIds(), s.Mapping.ReadContact)
+	found, err := get(ctx, s.Server, s.Mapping.Contact, req.GetIds(), true, s.Mapping.ReadContact)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetContactsResponse{Contacts: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetContactsResponse{Contacts: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListContacts returns a page of all contacts.

@@ -24,11 +24,11 @@ func (s *leads) GetLead(ctx context.Context, req *salesforcev1.GetLeadRequest) (
 
 // BatchGetLeads returns many leads.
 func (s *leads) BatchGetLeads(ctx context.Context, req *salesforcev1.BatchGetLeadsRequest) (*salesforcev1.BatchGetLeadsResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "lead", req.GetIds(), blankLead)
+	found, err := getMany(ctx, s.Server, "lead", req.GetIds(), blankLead)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetLeadsResponse{Leads: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetLeadsResponse{Leads: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListLeads returns a page of leads.

@@ -24,11 +24,11 @@ func (s *opportunities) GetOpportunity(ctx context.Context, req *salesforcev1.Ge
 
 // BatchGetOpportunities returns many opportunities.
 func (s *opportunities) BatchGetOpportunities(ctx context.Context, req *salesforcev1.BatchGetOpportunitiesRequest) (*salesforcev1.BatchGetOpportunitiesResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "opportunity", req.GetIds(), blankOpportunity)
+	found, err := getMany(ctx, s.Server, "opportunity", req.GetIds(), blankOpportunity)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetOpportunitiesResponse{Opportunities: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetOpportunitiesResponse{Opportunities: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListOpportunities returns a page of opportunities.

@@ -24,11 +24,11 @@ func (s *products) GetProduct(ctx context.Context, req *salesforcev1.GetProductR
 
 // BatchGetProducts returns many products.
 func (s *products) BatchGetProducts(ctx context.Context, req *salesforcev1.BatchGetProductsRequest) (*salesforcev1.BatchGetProductsResponse, error) {
-	found, missing, err := getMany(ctx, s.Server, "product", req.GetIds(), blankProduct)
+	found, err := getMany(ctx, s.Server, "product", req.GetIds(), blankProduct)
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetProductsResponse{Products: found, MissingIds: missing}, nil
+	return &salesforcev1.BatchGetProductsResponse{Products: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable}, nil
 }
 
 // ListProducts returns a page of products.

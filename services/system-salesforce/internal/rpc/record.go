@@ -81,7 +81,7 @@ func (s *records) GetRecord(ctx context.Context, req *salesforcev1.GetRecordRequ
 	} else {
 		batch.ExternalIds = []string{req.GetExternalId()}
 	}
-	resp, err := s.BatchGetRecords(ctx, batch)
+	resp, err := s.many(ctx, batch, false)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,11 @@ func (s *records) BatchGetRecords(ctx context.Context, req *salesforcev1.BatchGe
 	if n := len(req.GetIds()) + len(req.GetExternalIds()); n == 0 || n > 1000 {
 		return nil, fault.InvalidField("ids", fault.ReasonValidationFailed, "1 to 1,000 ids and external ids in all")
 	}
+	return s.many(ctx, req, true)
+}
+
+// many reads records; with fates it tells what is gone from what cannot be read.
+func (s *records) many(ctx context.Context, req *salesforcev1.BatchGetRecordsRequest, fates bool) (*salesforcev1.BatchGetRecordsResponse, error) {
 	o, schema, err := s.stored(ctx, req.GetObject())
 	if err != nil {
 		return nil, err
@@ -103,10 +108,11 @@ func (s *records) BatchGetRecords(ctx context.Context, req *salesforcev1.BatchGe
 	resp := &salesforcev1.BatchGetRecordsResponse{}
 	read := func(row map[string]any) (*salesforcev1.Record, error) { return o.ReadRecord(row, schema) }
 	if len(req.GetIds()) > 0 {
-		resp.Records, resp.MissingIds, err = get(ctx, s.Server, o, req.GetIds(), read)
+		got, err := get(ctx, s.Server, o, req.GetIds(), fates, read)
 		if err != nil {
 			return nil, err
 		}
+		resp.Records, resp.MissingIds, resp.UnreadableIds = got.records, got.missing, got.unreadable
 	}
 	if len(req.GetExternalIds()) == 0 {
 		return resp, nil

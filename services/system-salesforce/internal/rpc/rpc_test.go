@@ -31,6 +31,20 @@ type crm struct {
 	updateErr error
 	upsertErr error
 	refuse    *rest.Refusal
+	// fates of records that are not returned, by id; late are records that are returned from the second read on.
+	fates map[string]rest.Fate
+	late  []rest.Record
+	asked []string
+}
+
+func (c *crm) Fates(_ context.Context, _ string, ids []string) ([]rest.Fate, error) {
+	c.asked = append(c.asked, ids...)
+	out := make([]rest.Fate, len(ids))
+	for i, id := range ids {
+		out[i] = c.fates[rest.FullID(id)]
+	}
+	c.rows = append(c.rows, c.late...)
+	return out, nil
 }
 
 func (c *crm) Usage() rest.Usage { return rest.Usage{Used: 1, Limit: 2, Own: 3} }
@@ -357,6 +371,7 @@ func TestGet(t *testing.T) {
 	c, s := setup(t)
 	c.rows = []rest.Record{account(1, now), account(2, now)}
 	missing := "001000000000009AAA"
+	c.fates = map[string]rest.Fate{missing: rest.Gone}
 	resp, err := s.BatchGetAccounts(t.Context(), &salesforcev1.BatchGetAccountsRequest{Ids: []string{"001000000000002", missing, rest.FullID("001000000000001")}})
 	require.NoError(t, err)
 	require.Equal(t, "2", resp.GetAccounts()[0].GetName())

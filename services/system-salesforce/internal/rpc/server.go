@@ -23,6 +23,7 @@ import (
 type CRM interface {
 	Retrieve(ctx context.Context, object string, ids, fields []string) ([]rest.Record, error)
 	Query(ctx context.Context, soql string) ([]rest.Record, error)
+	Fates(ctx context.Context, object string, ids []string) ([]rest.Fate, error)
 	Publish(ctx context.Context, event string, records []rest.Record) ([]rest.Result, error)
 	Usage() rest.Usage
 }
@@ -74,22 +75,81 @@ func notFound(object string) error {
 	return fault.New(fault.NotFound, fault.ReasonNotFound, "there is no such %s", object)
 }
 
-// get reads live records by id and translates them: found in the order asked, and the ids that were not.
-func get[T any](ctx context.Context, s *Server, o *mapping.Object, ids []string, read func(map[string]any) (T, error)) (found []T, missing []string, err error) {
+// found is what a read by id came to.
+type found[T any] struct {
+	// records are the live ones, in the order asked.
+	records []T
+	// missing are the ids of records that are gone, unreadable those of which the org tells nothing.
+	missing, unreadable []string
+}
+
+// get reads live records by id and translates them. With fates it tells apart, at the cost of a call, what is gone and what cannot be
+// read; otherwise everything that is not found is missing.
+func get[T any](ctx context.Context, s *Server, o *mapping.Object, ids []string, fates bool, read func(map[string]any) (T, error)) (found[T], error) {
 	rows, err := s.CRM.Retrieve(ctx, o.SObject, ids, o.Columns())
 	if err != nil {
-		return nil, nil, err
+		return found[T]{}, err
 	}
+	var said map[int]rest.Fate
+	if fates {
+		if said, err = s.fates(ctx, o, ids, rows); err != nil {
+			return found[T]{}, err
+		}
+	}
+	var out found[T]
 	for i, row := range rows {
-		if row == nil {
-			missing = append(missing, ids[i])
+		switch {
+		case row == nil && fates && said[i] != rest.Gone:
+			out.unreadable = append(out.unreadable, ids[i])
+			continue
+		case row == nil:
+			out.missing = append(out.missing, ids[i])
 			continue
 		}
 		record, err := read(row)
 		if err != nil {
-			return nil, nil, unreadable(err)
+			return found[T]{}, unreadable(err)
 		}
-		found = append(found, record)
+		out.records = append(out.records, record)
 	}
-	return found, missing, nil
+	return out, nil
+}
+
+// fates asks what became of the records that were not read, by their place. Those that can be read now are filled in.
+func (s *Server) fates(ctx context.Context, o *mapping.Object, ids []string, rows []rest.Record) (map[int]rest.Fate, error) {
+	var absent []string
+	var places []int
+	for i, row := range rows {
+		if row == nil {
+			absent, places = append(absent, ids[i]), append(places, i)
+		}
+	}
+	if len(absent) == 0 {
+		return nil, nil
+	}
+	told, err := s.CRM.Fates(ctx, o.SObject, absent)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int]rest.Fate, len(places))
+	var back []string
+	for j, i := range places {
+		out[i] = told[j]
+		if told[j] == rest.Alive {
+			back = append(back, ids[i])
+		}
+	}
+	if len(back) == 0 {
+		return out, nil
+	}
+	again, err := s.CRM.Retrieve(ctx, o.SObject, back, o.Columns())
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range places {
+		if out[i] == rest.Alive {
+			rows[i], again = again[0], again[1:]
+		}
+	}
+	return out, nil
 }

@@ -57,25 +57,29 @@ func reader[T proto.Message](o *mapping.Object, blank func() T) func(map[string]
 	}
 }
 
-// getMany reads live records by id.
-func getMany[T proto.Message](ctx context.Context, s *Server, name string, ids []string, blank func() T) (found []T, missing []string, err error) {
+// getMany reads live records by id, and says what the others are.
+func getMany[T proto.Message](ctx context.Context, s *Server, name string, ids []string, blank func() T) (found[T], error) {
 	o, _, err := s.typed(ctx, name)
 	if err != nil {
-		return nil, nil, err
+		return found[T]{}, err
 	}
-	return get(ctx, s, o, ids, reader(o, blank))
+	return get(ctx, s, o, ids, true, reader(o, blank))
 }
 
 // getOne reads one live record by id.
 func getOne[T proto.Message](ctx context.Context, s *Server, name, id string, blank func() T) (T, error) {
-	found, _, err := getMany(ctx, s, name, []string{id}, blank)
+	o, _, err := s.typed(ctx, name)
 	if err != nil {
 		return *new(T), err
 	}
-	if len(found) == 0 {
+	got, err := get(ctx, s, o, []string{id}, false, reader(o, blank))
+	if err != nil {
+		return *new(T), err
+	}
+	if len(got.records) == 0 {
 		return *new(T), notFound(name)
 	}
-	return found[0], nil
+	return got.records[0], nil
 }
 
 // pageRequest is what every list asks for.
