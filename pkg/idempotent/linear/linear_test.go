@@ -3,12 +3,17 @@ package linear_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
@@ -20,52 +25,95 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var secret = []byte("0123456789abcdef")
 
-// histories checks runs of different seeds against one store and refuses a load that could not have found anything.
-func histories(t *testing.T, store idempotent.Store, clock *linear.Clock, runs int) {
+// size is that of every history. It is as small as it can be while every mutant is still found: a short history costs a store
+// little, and shows as much as a long one when there are thousands.
+func size() linear.Run { return linear.Run{Workers: 4, Steps: 8, Keys: 2} }
+
+const (
+	stored = 2000 // histories per store that keeps its records elsewhere
+	lanes  = 4    // stores of a kind that are tested at once
+)
+
+// histories checks runs of different seeds and refuses a load that could not have found anything. Several stores share the
+// work, each with its own clock: histories on one clock would move each other's time, and hide mistakes with leases.
+func histories(t *testing.T, runs int, open func(*linear.Clock) (store idempotent.Store, tidy func(context.Context) error)) {
 	t.Helper()
 	if testing.Short() {
-		runs = max(runs/20, 10)
+		runs = max(runs/50, 40)
 	}
-	var sum linear.Result
-	for seed := range runs {
-		res, err := linear.Check(t.Context(), store, clock, linear.Run{Seed: uint64(seed), Workers: 6, Steps: 12, Keys: 3})
-		require.NoError(t, err)
-		require.True(t, res.Legal, "seed %d:\n%s", seed, res.Why)
-		sum.Operations += res.Operations
-		sum.Granted += res.Granted
-		sum.Stale += res.Stale
-		sum.TakenOver += res.TakenOver
+	var (
+		next atomic.Int64
+		mu   sync.Mutex
+		sum  linear.Result
+		all  errgroup.Group
+	)
+	for range lanes {
+		clock := &linear.Clock{}
+		store, tidy := open(clock)
+		all.Go(func() error {
+			for n := 1; ; n++ {
+				run := size()
+				run.Seed = uint64(next.Add(1))
+				if run.Seed > uint64(runs) {
+					return nil
+				}
+				res, err := linear.Check(t.Context(), store, clock, run)
+				if err != nil {
+					return err
+				}
+				if !res.Legal {
+					return fmt.Errorf("seed %d:\n%s", run.Seed, res.Why)
+				}
+				mu.Lock()
+				sum.Operations += res.Operations
+				sum.Granted += res.Granted
+				sum.Stale += res.Stale
+				sum.TakenOver += res.TakenOver
+				mu.Unlock()
+				if n%50 == 0 {
+					if err := tidy(t.Context()); err != nil {
+						return err
+					}
+				}
+			}
+		})
 	}
+	require.NoError(t, all.Wait())
 	t.Logf("%d histories, %d operations: %d granted, %d of them after another attempt, %d stale", runs, sum.Operations, sum.Granted, sum.TakenOver, sum.Stale)
-	require.Greater(t, sum.TakenOver, runs, "too few claims were taken over for the runs to mean anything")
-	require.Greater(t, sum.Stale, runs, "too few late owners")
+	require.Greater(t, sum.TakenOver, runs/2, "too few claims were taken over for the runs to mean anything")
+	require.Greater(t, sum.Stale, runs/2, "too few late owners")
 }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	t.Run("E-09 10,000 random histories are linearizable: memory", func(t *testing.T) {
+	const name = "E-09 thousands of random histories are linearizable: "
+	t.Run(name+"memory", func(t *testing.T) {
 		t.Parallel()
-		clock := &linear.Clock{}
-		histories(t, idempotent.NewMemoryStore(clock.Now), clock, 9400)
+		histories(t, 2*stored, func(clock *linear.Clock) (idempotent.Store, func(context.Context) error) {
+			return idempotent.NewMemoryStore(clock.Now), nothing
+		})
 	})
 	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run("E-09 10,000 random histories are linearizable: "+engine, func(t *testing.T) {
+		t.Run(name+engine, func(t *testing.T) {
 			t.Parallel()
-			clock := &linear.Clock{}
-			s, err := idempotent.NewSQLStore(dbtest.Open(t, engine), secret, clock.Now)
-			require.NoError(t, err)
-			histories(t, s, clock, 200)
+			histories(t, stored, func(clock *linear.Clock) (idempotent.Store, func(context.Context) error) {
+				s, err := idempotent.NewSQLStore(dbtest.Open(t, engine), secret, clock.Now)
+				require.NoError(t, err)
+				return s, nothing
+			})
 		})
 	}
-	t.Run("E-09 10,000 random histories are linearizable: redis", func(t *testing.T) {
+	t.Run(name+"redis", func(t *testing.T) {
 		t.Parallel()
-		clock := &linear.Clock{}
-		histories(t, openRedis(t, clock), clock, 200)
+		histories(t, stored, func(clock *linear.Clock) (idempotent.Store, func(context.Context) error) { return openRedis(t, clock) })
 	})
 	t.Run("E-10 every mutant is detected", mutants)
 }
 
-func openRedis(t *testing.T, clock *linear.Clock) idempotent.Store {
+func nothing(context.Context) error { return nil }
+
+// openRedis also returns what removes all records of the store: a purge walks everything that the server holds.
+func openRedis(t *testing.T, clock *linear.Clock) (idempotent.Store, func(context.Context) error) {
 	t.Helper()
 	url := os.Getenv("SELFSAME_TEST_REDIS")
 	if url == "" {
@@ -74,51 +122,70 @@ func openRedis(t *testing.T, clock *linear.Clock) idempotent.Store {
 		}
 		t.Skip("SELFSAME_TEST_REDIS is not set")
 	}
-	s, closeStore, err := redisstore.Open(context.Background(), url, secret, redisstore.Options{
-		Prefix: "linear-" + strings.ToLower(rand.Text()) + ":", Now: clock.Now,
-	})
+	prefix := "linear-" + strings.ToLower(rand.Text()) + ":"
+	s, closeStore, err := redisstore.Open(t.Context(), url, secret, redisstore.Options{Prefix: prefix, Now: clock.Now})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, closeStore()) })
-	return s
+	o, err := redis.ParseURL(url)
+	require.NoError(t, err)
+	c := redis.NewClient(o)
+	tidy := func(ctx context.Context) error {
+		found := c.Scan(ctx, 0, prefix+"*", 1000).Iterator()
+		for found.Next(ctx) {
+			if err := c.Unlink(ctx, found.Val()).Err(); err != nil {
+				return err
+			}
+		}
+		return found.Err()
+	}
+	t.Cleanup(func() {
+		require.NoError(t, tidy(context.Background()))
+		require.NoError(t, c.Close())
+		require.NoError(t, closeStore())
+	})
+	return s, tidy
 }
 
 // mutants: each is a store with one mistake. The same store without the mistake passes, so it is the mistake that is
-// found.
+// found: in far fewer histories than the stores themselves have to pass.
 func mutants(t *testing.T) {
 	t.Parallel()
-	const runs = 60
-	caught := func(t *testing.T, m mistake, run linear.Run) int {
+	// caught returns which history found the mistake, 0 if none of them did.
+	caught := func(t *testing.T, m mistake, run linear.Run, runs int) int {
 		clock := &linear.Clock{}
 		store := &flawed{MemoryStore: idempotent.NewMemoryStore(clock.Now), mistake: m, now: clock.Now, records: map[idempotent.Digest]*entry{}}
-		n := 0
-		for seed := range runs {
-			run.Seed = uint64(seed)
+		for n := range runs {
+			run.Seed = uint64(n)
 			res, err := linear.Check(t.Context(), store, clock, run)
 			require.NoError(t, err)
 			if !res.Legal {
-				n++
+				return n + 1
 			}
 		}
-		return n
+		return 0
 	}
-	full := linear.Run{Workers: 6, Steps: 12, Keys: 3}
-	require.Zero(t, caught(t, "", full), "without a mistake")
+	few := 500
+	if testing.Short() {
+		few = 80
+	}
+	full, fair := size(), size()
+	fair.NoStalls = true
+	require.Zero(t, caught(t, "", full, few), "without a mistake")
 	for _, m := range []mistake{
 		checkThenSet, leaseIgnored, noFence, noOwner, overwrites, printIgnored, neverTaken, zombieBeats, zombieReleases, releaseForgets, staleReads, purgesLiving,
 	} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			n := caught(t, m, full)
-			t.Logf("found in %d of %d histories", n, runs)
+			n := caught(t, m, full, stored)
+			t.Logf("found by history %d", n)
 			require.NotZero(t, n)
 		})
 	}
 	t.Run("a missing fence is found by stalls only", func(t *testing.T) {
 		t.Parallel()
-		require.Zero(t, caught(t, noFence, linear.Run{Workers: 6, Steps: 12, Keys: 3, NoStalls: true}))
+		require.Zero(t, caught(t, noFence, fair, few))
 	})
 	t.Run("check-then-set is found without stalls too", func(t *testing.T) {
 		t.Parallel()
-		require.NotZero(t, caught(t, checkThenSet, linear.Run{Workers: 6, Steps: 12, Keys: 3, NoStalls: true}))
+		require.NotZero(t, caught(t, checkThenSet, fair, stored))
 	})
 }
