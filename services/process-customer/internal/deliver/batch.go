@@ -15,6 +15,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
@@ -244,8 +245,8 @@ func (b *batch) judge(it *item) verdict {
 		}
 		return again
 	case fault.NotFound:
-		if it.plan.Row != nil {
-			return reread // deleted since; reading it will say so
+		if it.plan.Row != nil && it.mark.Attempt+1 < b.d.cfg.MaxInternal {
+			return reread // deleted since; reading it will say so, unless it is hidden from us
 		}
 		return dead
 	case fault.Internal:
@@ -355,12 +356,17 @@ func (b *batch) apply(unit *fold.Unit, it *item, s *settlement) {
 			kind = "delivered_new"
 		}
 		fields := make([]string, 0, len(it.plan.Sent))
+		changes := make([]audit.Field, 0, len(it.plan.Sent))
 		for _, f := range golden.Fields(b.object) {
-			if _, ok := it.plan.Sent[f]; ok {
-				fields = append(fields, f)
+			if value, ok := it.plan.Sent[f]; ok {
+				change := audit.Field{Name: f, After: value}
+				if it.plan.Row != nil {
+					change.Before = it.plan.Row.Shadow[f]
+				}
+				fields, changes = append(fields, f), append(changes, change)
 			}
 		}
-		unit.Note(store.Event{GoldenID: it.plan.GoldenID, Kind: kind, System: system, RecordID: it.result.RecordID, ChangeID: changeID, Fields: fields})
+		unit.Note(store.Event{GoldenID: it.plan.GoldenID, Kind: kind, System: system, RecordID: it.result.RecordID, ChangeID: changeID, Fields: fields, Changes: changes})
 		return
 	}
 	if !it.called || source.OutcomeKnown(it.result.Err) {

@@ -46,13 +46,15 @@ func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []gol
 // merge computes a golden record again and reports whether it changed. Ref and changeID are what caused it.
 func (u *Unit) merge(id golden.ID, ref golden.Ref, changeID string) bool {
 	old := u.goldens[id]
-	values := golden.ValuesOf(Decide(old.Object, u.of[id], u.f.rules))
+	decisions := Decide(old.Object, u.of[id], u.f.rules)
+	values := golden.ValuesOf(decisions)
 	deleted := gone(u.of[id])
 	if old.Version > 0 && old.Deleted == deleted && maps.Equal(old.Values, values) {
 		return false
 	}
 	next := old.Clone()
 	fields := changedFields(old.Object, old.Values, values)
+	changes := changesOf(fields, old.Values, decisions)
 	next.Values, next.Deleted = values, deleted
 	next.Version, next.Updated = old.Version+1, u.now
 	next.NameKey = nameKey(old.Object, values)
@@ -65,7 +67,9 @@ func (u *Unit) merge(id golden.ID, ref golden.Ref, changeID string) bool {
 			u.revive(id, "")
 			kind = map[bool]string{true: "golden_deleted", false: "golden_undeleted"}[deleted]
 		}
-		u.Note(store.Event{GoldenID: id, Kind: kind, System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, Fields: fields})
+		u.Note(store.Event{GoldenID: id, Kind: kind, System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, Fields: fields, Changes: changes})
+	} else {
+		u.firstValues(id, fields, changes)
 	}
 	return true
 }
