@@ -57,12 +57,8 @@ func companies(n int) (Schema, []Record) {
 }
 
 func trainedCompanies(t testing.TB) (*Matcher, []Record) {
-	s, records := companies(400)
-	m, err := Train(s, records, TrainOptions{})
-	require.NoError(t, err)
-	x, err := NewMatcher(m)
-	require.NoError(t, err)
-	return x, records
+	s, records := companies(200)
+	return learned(t, "companies 200", s, records), records
 }
 
 // What may become of a hard case.
@@ -104,7 +100,7 @@ func check(t *testing.T, x *Matcher, cases map[string]hardCase) {
 // The cases follow those that reference sets for entity resolution are built around.
 func TestHardCases_Persons(t *testing.T) {
 	t.Parallel()
-	x, _, _ := trained(t, 400)
+	x, _, _ := trained(t, 200)
 	const street, phone = "Hauptstr. 17", "+49 30 5550123"
 	check(t, x, map[string]hardCase{
 		"father and son, senior and junior, at one address": {
@@ -163,7 +159,7 @@ func TestHardCases_Persons(t *testing.T) {
 // Who differs from a relative in one value only cannot be told from somebody whose value is wrong: a rule asks.
 func TestHardCases_HouseholdsAreAskedAboutWhereTheRuleSaysSo(t *testing.T) {
 	t.Parallel()
-	x, _, _ := trained(t, 400)
+	x, _, _ := trained(t, 200)
 	m := x.Model()
 	m.Rules.AskHouseholds = true
 	x, err := NewMatcher(m)
@@ -240,7 +236,8 @@ func TestHardCases_Organisations(t *testing.T) {
 // Metamorphic: a mailbox that three hundred contacts share joins none of them.
 func TestHardCases_AMailboxOfThreeHundredContactsJoinsNone(t *testing.T) {
 	t.Parallel()
-	x, records, _ := trained(t, 400)
+	x, _, _ := trained(t, 200)
+	_, records, _ := people(400)
 	for _, mailbox := range []string{"info@example.org", "all.of.us@example.org"} {
 		plain, shared := NewOnline(x, OnlineOptions{}), NewOnline(x, OnlineOptions{})
 		n := 0
