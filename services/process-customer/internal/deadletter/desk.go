@@ -135,7 +135,7 @@ func event(l store.DeadLetter, kind, reason string, now time.Time, traceparent s
 }
 
 // retryReadings reads the records of changes that could not be taken in and takes them in as they are now. A letter whose
-// record can be taken in is resolved by that; otherwise it stays open.
+// record can be taken in is resolved by that; otherwise it stays open. One whose record cannot be read is not counted as tried.
 func (d *Desk) retryReadings(ctx context.Context, letters []store.DeadLetter) (int, error) {
 	n := 0
 	for _, l := range letters {
@@ -155,6 +155,9 @@ func (d *Desk) retryReadings(ctx context.Context, letters []store.DeadLetter) (i
 		}
 		for range missing {
 			changes = append(changes, intake.Gone(why, l.Ref, 0, d.now()))
+		}
+		if len(changes) == 0 {
+			continue // it cannot be read, so nothing is known that was not known before
 		}
 		if _, err := d.take(ctx, l.Ref.System, intake.Batch{Changes: changes}); err != nil {
 			return n, fmt.Errorf("take record in again: %w", err)

@@ -54,6 +54,20 @@ func TestIntakeLetters(t *testing.T) {
 		require.Equal(t, 3, w.Dead()[0].Attempts)
 		require.True(t, w.Line("salesforce").Balanced())
 	})
+	t.Run("a record that cannot be read any more keeps its letter, and is not called deleted", func(t *testing.T) {
+		w, id, letter := setup(t)
+		w.SF.Hide(golden.Customer, id, true)
+		n, err := w.Desk().Retry(t.Context(), []string{letter.ID}, "")
+		require.NoError(t, err)
+		require.Zero(t, n, "there was nothing to try with")
+		require.Len(t, w.Dead(), 1)
+		rows, err := w.Store.Read().Sources(t.Context(), "salesforce", golden.Customer, []string{id})
+		require.NoError(t, err)
+		for _, r := range rows {
+			require.False(t, r.Deleted)
+		}
+		require.True(t, w.Line("salesforce").Balanced())
+	})
 	t.Run("a record that was deleted meanwhile settles it", func(t *testing.T) {
 		w, id, _ := setup(t)
 		w.SF.Drop(1)

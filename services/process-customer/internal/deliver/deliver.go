@@ -50,7 +50,8 @@ type Config struct {
 	BulkFrom    int           `conf:"bulk_from" help:"backlog from which records are written by bulk loads, where the system has them"`
 	BulkSize    int           `conf:"bulk_size" help:"greatest number of records in one bulk load"`
 	BulkTimeout time.Duration `conf:"bulk_timeout" help:"time limit of one bulk load"`
-	// MaxInternal is how often a record may fail for a reason nobody classified before it becomes a dead letter; 5.
+	// MaxInternal is how often a record may fail for a reason nobody classified, or be neither writable nor readable, before it
+	// becomes a dead letter; 5.
 	MaxInternal int `conf:"max_internal" help:"unclassified failures of one record before it becomes a dead letter"`
 }
 

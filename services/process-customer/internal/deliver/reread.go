@@ -8,7 +8,8 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 )
 
-// readings reads records and returns them as changes. The same record in the same version is the same change.
+// readings reads records and returns them as changes. The same record in the same version is the same change. A record that cannot
+// be read is no change: it is kept as it is known, and its delivery is tried again until it becomes a dead letter.
 func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []string) ([]source.Change, error) {
 	recs, missing, err := d.system.Fetch(ctx, obj, ids)
 	if err != nil {

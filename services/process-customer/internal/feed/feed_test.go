@@ -138,6 +138,52 @@ func TestScan(t *testing.T) {
 	})
 }
 
+func TestHidden(t *testing.T) {
+	t.Parallel()
+	for name, resync := range map[string]func(w *enginetest.World){
+		"asked for": func(w *enginetest.World) { request(t, w, "salesforce") },
+		"because of a lost position": func(w *enginetest.World) {
+			w.SF.ExpireTokens()
+		},
+	} {
+		t.Run("a resync "+name+" does not delete what it cannot read", func(t *testing.T) {
+			w := setup(t)
+			w.Deleting = true
+			hidden := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Hidden AG"})
+			person := w.SF.Create(golden.Contact, hidden, golden.Values{golden.LastName: "Arndt"})
+			gone := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Gone AG"})
+			w.Settle()
+			before := w.Golden(w.SF, golden.Customer, hidden)
+			w.SF.Hide(golden.Customer, hidden, true)
+			w.SF.Hide(golden.Contact, person, true)
+			w.SF.Drop(1)
+			w.SF.Delete(golden.Customer, gone)
+			resync(w)
+			w.Settle()
+			require.EqualValues(t, 2, state(t, w).Epoch)
+			rows, err := w.Store.Read().Sources(t.Context(), "salesforce", golden.Customer, []string{hidden, gone})
+			require.NoError(t, err)
+			dead := map[string]bool{}
+			for _, r := range rows {
+				dead[r.Ref.RecordID] = r.Deleted
+			}
+			require.Equal(t, map[string]bool{hidden: false, gone: true}, dead)
+			rows, err = w.Store.Read().Sources(t.Context(), "salesforce", golden.Contact, []string{person})
+			require.NoError(t, err)
+			require.False(t, rows[0].Deleted)
+			require.Equal(t, before.Values, w.Golden(w.SF, golden.Customer, hidden).Values)
+			require.NotContains(t, w.Events(before.ID), "deleted")
+
+			w.SF.Hide(golden.Customer, hidden, false)
+			w.SF.Hide(golden.Contact, person, false)
+			w.SF.Edit(golden.Customer, hidden, golden.Values{golden.Phone: "+41 2"})
+			w.Settle()
+			w.Check()
+			require.Equal(t, "+41 2", w.Golden(w.SF, golden.Customer, hidden).Values[golden.Phone], "it goes on where it was")
+		})
+	}
+}
+
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	t.Run("an expired position leads to a scan, never to going on from now", func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 )
 
 // The phases of a scan. First everything the system has, customers before their contacts; then the records we know
-// which that did not meet: each is asked for by id, and is gone if the system does not have it.
+// which that did not meet: each is asked for by id, and is gone if the system says so. What cannot be read is kept.
 const (
 	phaseCustomers     = "customer"
 	phaseContacts      = "contact"
@@ -136,6 +136,9 @@ func (f *Feed) sweep(ctx context.Context, next *store.Feed) ([]source.Change, bo
 			ID:  fmt.Sprintf("scan/%d/%s/%s/gone", f.feed.Epoch, obj, id),
 			Ref: golden.Ref{System: f.System(), Object: obj, RecordID: id}, Deleted: true, CommitTime: f.now(),
 		})
+	}
+	if kept := len(ids) - len(changes); kept > 0 {
+		f.log.WarnContext(ctx, "records cannot be read, they are kept as they are known", slog.String(telemetry.KeyObject, string(obj)), slog.Int(telemetry.KeyCount, kept))
 	}
 	next.Cursor = ids[len(ids)-1]
 	return changes, len(unmet) < sweepSize, nil

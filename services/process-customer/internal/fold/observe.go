@@ -24,8 +24,15 @@ type Effect struct {
 // that met the record, zero outside one.
 func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	row := u.rows[c.Ref]
-	if c.Deleted || c.Record == nil {
+	switch {
+	case c.Deleted:
 		return u.observeGone(row, c), nil
+	case c.Record == nil: // only a change that says so deletes
+		eff := Effect{State: store.Unchanged}
+		if row != nil {
+			eff.GoldenID = row.GoldenID
+		}
+		return eff, nil
 	}
 	rec := c.Record
 	if scanEpoch > 0 {

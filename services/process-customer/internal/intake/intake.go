@@ -272,7 +272,7 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 		if row == nil || seen[c.Ref] || c.Overflow {
 			continue
 		}
-		died := (c.Deleted || c.Record == nil) && !row.Deleted && (c.Version == 0 || c.Version == row.Version)
+		died := c.Deleted && !row.Deleted && (c.Version == 0 || c.Version == row.Version)
 		rose := c.Record != nil && row.Deleted && c.Record.Version == row.Version
 		if died || rose {
 			seen[c.Ref] = true

@@ -170,7 +170,7 @@ func (s *Salesforce) List(ctx context.Context, obj golden.Object, pageToken stri
 	return recs, resp.GetNextPageToken(), nil
 }
 
-// Fetch implements System; deleted records are missing.
+// Fetch implements System; deleted records are missing. Those of which the CRM tells nothing, its unreadable ids, are left out.
 func (s *Salesforce) Fetch(ctx context.Context, obj golden.Object, ids []string) (recs []Record, missing []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

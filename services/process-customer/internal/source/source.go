@@ -144,8 +144,9 @@ type System interface {
 	// List returns one page of the live records of obj and the token of the next page, empty after the last one. A record
 	// that lives throughout the listing is returned at least once, as it was at some moment of the listing.
 	List(ctx context.Context, obj golden.Object, pageToken string) (recs []Record, next string, err error)
-	// Fetch returns records by id, in any order, and the ids the system does not know. A deleted record is either
-	// missing or returned as a tombstone.
+	// Fetch returns records by id, in any order, and the ids that are certainly gone. A deleted record is either missing or
+	// returned as a tombstone. An id that is in neither names a record that cannot be read, for example because the system hides
+	// it from us: nothing may be concluded about it, least of all that it was deleted.
 	Fetch(ctx context.Context, obj golden.Object, ids []string) (recs []Record, missing []string, err error)
 	// Upsert writes up to [MaxWrites] records; results are in the order of writes. An error means that the whole call
 	// failed; [OutcomeKnown] says whether that means that nothing was written.

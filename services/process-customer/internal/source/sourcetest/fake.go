@@ -87,6 +87,7 @@ type Fake struct {
 	grown   chan struct{} // closed and replaced when feed or streams change
 	changes int64         // makes change ids
 	nextID  int
+	hidden  map[key]bool // records that cannot be read
 	faults  faults
 	counts  counts
 }
@@ -113,7 +114,7 @@ func New(o Options) *Fake {
 		o.BatchSize = 50
 	}
 	return &Fake{
-		opts: o, records: map[key]*source.Record{}, holders: map[key]string{}, grown: make(chan struct{}),
+		opts: o, records: map[key]*source.Record{}, holders: map[key]string{}, hidden: map[key]bool{}, grown: make(chan struct{}),
 		faults: newFaults(), counts: newCounts(),
 	}
 }
@@ -194,6 +195,9 @@ func (f *Fake) read(pos, epoch int) (source.Batch, int, <-chan struct{}, error) 
 	end := min(pos+f.opts.BatchSize, len(f.feed))
 	batch := source.Batch{Token: strconv.Itoa(end)}
 	for _, c := range f.feed[pos:end] {
+		if f.hidden[key{c.Ref.Object, c.Ref.RecordID}] {
+			continue
+		}
 		batch.Changes = append(batch.Changes, f.hand(c))
 	}
 	return batch, end, f.grown, nil
@@ -238,7 +242,7 @@ func (f *Fake) List(ctx context.Context, obj golden.Object, pageToken string) ([
 	var recs []source.Record
 	for i := start; i < len(f.order); i++ {
 		k := f.order[i]
-		if k.object != obj || f.records[k].Deleted {
+		if k.object != obj || f.records[k].Deleted || f.hidden[k] {
 			continue
 		}
 		if len(recs) == f.opts.PageSize {
@@ -261,6 +265,9 @@ func (f *Fake) Fetch(ctx context.Context, obj golden.Object, ids []string) (recs
 	}
 	for _, id := range ids {
 		rec := f.records[key{obj, id}]
+		if f.hidden[key{obj, id}] {
+			continue // neither there nor missing
+		}
 		if rec == nil || (rec.Deleted && !f.opts.KeepsTombstones) {
 			missing = append(missing, id)
 			continue

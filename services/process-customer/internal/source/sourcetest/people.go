@@ -43,6 +43,14 @@ func (f *Fake) Create(obj golden.Object, parentID string, values golden.Values) 
 	return rec.Ref.RecordID
 }
 
+// Hide makes a record unreadable, as a sharing rule does: it is neither listed nor fetched nor called missing, changes of it are not
+// told, and it cannot be written. Hide with false shows it again.
+func (f *Fake) Hide(obj golden.Object, id string, hide bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hidden[key{obj, id}] = hide
+}
+
 // Edit changes the given fields as a person in the system does. It panics for a record that does not live: that is a
 // mistake in the test.
 func (f *Fake) Edit(obj golden.Object, id string, values golden.Values) {

@@ -117,7 +117,7 @@ func (f *Fake) target(obj golden.Object, w source.Write) (*source.Record, error)
 		return holder, nil
 	}
 	rec := f.records[key{obj, w.Ref.RecordID}]
-	if rec == nil || rec.Deleted {
+	if rec == nil || rec.Deleted || f.hidden[key{obj, w.Ref.RecordID}] {
 		return nil, fault.New(fault.NotFound, ReasonRecordUnknown, "the record does not exist")
 	}
 	if holder != nil && holder != rec {
