@@ -10,6 +10,7 @@ require (
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/mozillazg/go-unidecode v0.2.0
 	github.com/nyaruka/phonenumbers v1.8.1
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/selfsame-io/selfsame/pkg v0.0.0
 	github.com/selfsame-io/selfsame/proto v0.0.0
 	github.com/stretchr/testify v1.12.1

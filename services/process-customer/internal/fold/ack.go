@@ -35,7 +35,7 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 		u.touch(p.GoldenID, ref.System)
 		return false
 	}
-	next.Deleted = false
+	next.Deleted, next.MergedInto = false, ""
 	if p.Write.ExternalID != "" {
 		next.ExternalID = p.Write.ExternalID
 	}
@@ -47,7 +47,7 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 		// What a new record was not told it does not hold.
 		for _, field := range u.f.fields[ref.System][ref.Object] {
 			_, told := p.Sent[field]
-			if _, known := next.Shadow[field]; !told && !known && u.f.rules.WritesTo(ref.Object, field, ref.System) {
+			if _, known := next.Shadow[field]; !told && !known && u.rules.WritesTo(ref.Object, field, ref.System) {
 				next.Shadow[field] = ""
 			}
 		}
@@ -166,9 +166,11 @@ func (u *Unit) Say(id golden.ID, values golden.Values, changeID string) bool {
 	next := row.Clone()
 	next.Version++
 	at := u.now
-	for _, d := range Decide(id.Object(), u.of[id], u.f.rules) {
-		if _, said := values[d.Field]; said && d.Winner != nil && d.Winner.EventTime.Add(sayMargin).After(at) {
-			at = d.Winner.EventTime.Add(sayMargin)
+	for _, d := range Decide(id.Object(), u.of[id], u.rules) {
+		if _, said := values[d.Field]; said && d.Winner != nil {
+			if after := u.rules.At(d.Winner).Add(sayMargin); after.After(at) {
+				at = after
+			}
 		}
 	}
 	next.EventTime, next.LastChangeID = at.UTC(), changeID
@@ -180,7 +182,7 @@ func (u *Unit) Say(id golden.ID, values golden.Values, changeID string) bool {
 			continue
 		}
 		// What moves together with a field that is said is said to be as it is.
-		for _, member := range u.f.rules.Unit(id.Object(), field) {
+		for _, member := range u.rules.Unit(id.Object(), field) {
 			if _, said := values[member]; said {
 				next.Shadow[field] = u.goldens[id].Values[field]
 			}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
 // sayMargin is how much later than the value it replaces something said through the API counts: more than the widest
@@ -57,7 +56,7 @@ func (u *Unit) Adopt(ctx context.Context, system string) error {
 		next := row.Clone()
 		next.ParentOpen = false
 		next.Shadow[golden.Parent] = string(parent.GoldenID)
-		next.Claims[golden.Parent] = survive.Absorb(next.Claims[golden.Parent], golden.Claim{
+		next.Claims[golden.Parent] = u.rules.Absorb(next.Claims[golden.Parent], golden.Claim{
 			Field: golden.Parent, Value: string(parent.GoldenID), Ref: row.Ref, Version: row.Version, EventTime: row.EventTime, ChangeID: row.LastChangeID,
 		})
 		u.putRow(next)
@@ -79,6 +78,9 @@ func (u *Unit) Flush(ctx context.Context) error {
 		return err
 	}
 	if err := u.flushMarks(ctx); err != nil {
+		return err
+	}
+	if err := u.flushQuestions(ctx); err != nil {
 		return err
 	}
 	return u.tx.AddEvents(ctx, u.events)

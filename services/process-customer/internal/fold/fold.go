@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -36,7 +37,7 @@ type Config struct {
 
 // Folder makes units. It is safe for concurrent use.
 type Folder struct {
-	rules   *survive.Rules
+	rules   atomic.Pointer[survive.Rules]
 	systems []string
 	fields  map[string]map[golden.Object][]string
 	now     func() time.Time
@@ -45,7 +46,8 @@ type Folder struct {
 
 // New returns a folder for a fixed set of systems.
 func New(c Config) *Folder {
-	f := &Folder{rules: c.Rules, now: c.Now, rand: c.Rand, fields: map[string]map[golden.Object][]string{}}
+	f := &Folder{now: c.Now, rand: c.Rand, fields: map[string]map[golden.Object][]string{}}
+	f.rules.Store(c.Rules)
 	for _, s := range c.Systems {
 		f.systems = append(f.systems, s.Name())
 		f.fields[s.Name()] = map[golden.Object][]string{}
@@ -57,8 +59,26 @@ func New(c Config) *Folder {
 	return f
 }
 
-// Rules returns the survivorship rules in force.
-func (f *Folder) Rules() *survive.Rules { return f.rules }
+// Rules returns the survivorship rules that this process knows to be in force.
+func (f *Folder) Rules() *survive.Rules { return f.rules.Load() }
+
+// Use has rules in force that the database says are. Units that have begun go on with those they began with.
+func (f *Folder) Use(r *survive.Rules) { f.rules.Store(r) }
+
+// current returns the rules that the database says are in force, as of the transaction: whoever decides identities
+// decides by the same rules as every other replica. A database without rules leaves those that the folder was made with.
+func (f *Folder) current(ctx context.Context, tx *store.Tx) (*survive.Rules, error) {
+	rules := f.Rules()
+	content, other, err := tx.RulesIfNot(ctx, rules.Digest())
+	if err != nil || !other {
+		return rules, err
+	}
+	if rules, err = survive.Parse([]byte(content)); err != nil {
+		return nil, fmt.Errorf("rules in force, put there by another release: %w", err)
+	}
+	f.Use(rules)
+	return rules, nil
+}
 
 // Systems returns the names of the systems, sorted. It must not be changed.
 func (f *Folder) Systems() []string { return f.systems }
@@ -78,6 +98,7 @@ type touch struct {
 // Unit is the work of one transaction; it is not safe for concurrent use.
 type Unit struct {
 	f           *Folder
+	rules       *survive.Rules
 	tx          *store.Tx
 	now         time.Time
 	traceparent string
@@ -87,6 +108,7 @@ type Unit struct {
 	goldens map[golden.ID]*store.Golden
 	owners  map[store.Key]golden.ID
 	intents map[intentKey]store.Intent
+	asked   map[questionKey]store.Question
 
 	newRows     map[golden.Ref]bool
 	dirtyRows   map[golden.Ref]bool
@@ -107,14 +129,21 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 	if err := tx.LockIdentity(ctx); err != nil {
 		return nil, err
 	}
+	rules, err := f.current(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
 	return &Unit{
-		f: f, tx: tx, now: f.now(), traceparent: traceparent,
+		f: f, rules: rules, asked: map[questionKey]store.Question{}, tx: tx, now: f.now(), traceparent: traceparent,
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
 		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
 		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{},
 	}, nil
 }
+
+// Rules are those the unit decides by.
+func (u *Unit) Rules() *survive.Rules { return u.rules }
 
 // Now is the time of the unit.
 func (u *Unit) Now() time.Time { return u.now }
@@ -221,7 +250,7 @@ func (u *Unit) LoadGoldens(ctx context.Context, ids []golden.ID) error {
 		}
 		u.of[r.GoldenID] = append(u.of[r.GoldenID], u.rows[r.Ref])
 	}
-	return nil
+	return u.loadQuestions(ctx, want)
 }
 
 // LoadIntents loads what was sent to a system of golden records and not seen yet.

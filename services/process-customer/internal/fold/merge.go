@@ -18,24 +18,27 @@ func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []gol
 	var claims []golden.Claim
 	newest := map[string]time.Time{}
 	for _, row := range rows {
-		if row.Deleted {
+		if row.Deleted || row.MergedInto != "" {
 			continue
 		}
 		for field, list := range row.Claims {
 			claims = append(claims, list...)
+			if row.Ref.System == golden.SystemPin {
+				continue // a pin may stand on the word of a deleted record
+			}
 			for _, member := range rules.Unit(obj, field) {
-				if len(list) > 0 && list[0].EventTime.After(newest[member]) {
-					newest[member] = list[0].EventTime
+				if len(list) > 0 && rules.At(&list[0]).After(newest[member]) {
+					newest[member] = rules.At(&list[0])
 				}
 			}
 		}
 	}
 	for _, row := range rows {
-		if !row.Deleted {
+		if !row.Deleted || row.MergedInto != "" {
 			continue
 		}
 		for field, list := range row.Claims {
-			if len(list) > 0 && !newest[field].After(list[0].EventTime) {
+			if len(list) > 0 && !newest[field].After(rules.At(&list[0])) {
 				claims = append(claims, list...)
 			}
 		}
@@ -46,9 +49,9 @@ func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []gol
 // merge computes a golden record again and reports whether it changed. Ref and changeID are what caused it.
 func (u *Unit) merge(id golden.ID, ref golden.Ref, changeID string) bool {
 	old := u.goldens[id]
-	decisions := Decide(old.Object, u.of[id], u.f.rules)
+	decisions := Decide(old.Object, u.of[id], u.rules)
 	values := golden.ValuesOf(decisions)
-	deleted := gone(u.of[id])
+	deleted := gone(old.Object, u.of[id], u.rules)
 	if old.Version > 0 && old.Deleted == deleted && maps.Equal(old.Values, values) {
 		return false
 	}
@@ -84,20 +87,36 @@ func changedFields(obj golden.Object, a, b golden.Values) []string {
 	return out
 }
 
-// gone reports whether every system that had the record has deleted it. A record that only our API knows is not gone:
-// it has not arrived yet.
-func gone(rows []*store.Source) bool {
-	real := false
+// gone reports whether every system that had the record has deleted it, or one whose deletion is final. A record that
+// only our API knows is not gone: it has not arrived yet.
+func gone(obj golden.Object, rows []*store.Source, rules *survive.Rules) bool {
+	lives, died := map[string]bool{}, map[string]bool{}
 	for _, r := range rows {
-		if r.Ref.System == golden.SystemAPI {
-			continue
+		switch {
+		case golden.Own(r.Ref.System) || r.MergedInto != "":
+		case r.Deleted:
+			died[r.Ref.System] = true
+		default:
+			lives[r.Ref.System] = true
 		}
-		if !r.Deleted {
-			return false
-		}
-		real = true
 	}
-	return real
+	for system := range died {
+		if rules.Deletes(obj, system) && !lives[system] {
+			return true
+		}
+	}
+	return len(died) > 0 && len(lives) == 0
+}
+
+// liveIn returns the systems that have a live record, our API included.
+func liveIn(rows []*store.Source) []string {
+	var out []string
+	for _, r := range rows {
+		if !r.Deleted && r.Ref.System != golden.SystemPin {
+			out = append(out, r.Ref.System)
+		}
+	}
+	return out
 }
 
 func eventTime(c source.Change, now time.Time) time.Time {

@@ -3,11 +3,11 @@ package fold
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
 // Effect is what an observation came to.
@@ -55,7 +55,7 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 		next = (&store.Source{Ref: c.Ref, GoldenID: id}).Clone()
 	}
 	revived := known && row.Deleted
-	next.Deleted = false
+	next.Deleted, next.MergedInto = false, ""
 	next.ParentID, next.ParentOpen = rec.ParentID, parentOpen
 	linkChanged := !known || revived || next.ExternalID != rec.ExternalID
 	next.ExternalID = rec.ExternalID
@@ -81,8 +81,14 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 		u.Note(store.Event{GoldenID: next.GoldenID, Kind: "undeleted", System: c.Ref.System, RecordID: c.Ref.RecordID, ChangeID: c.ID})
 	}
 	u.touch(next.GoldenID, c.Ref.System)
+	if known && !revived {
+		u.noteConcurrent(row, next, seen.claimed, c)
+	}
 	if len(seen.claimed) > 0 || !known || revived {
 		u.merge(next.GoldenID, c.Ref, c.ID)
+	}
+	if known && !revived {
+		u.noteOverruled(next, seen.claimed, c)
 	}
 	eff := Effect{State: store.Unchanged, Echo: seen.echo && len(seen.claimed) == 0, GoldenID: next.GoldenID}
 	if len(seen.claimed) > 0 || (!known && !seen.echo) || revived {
@@ -209,7 +215,7 @@ func (u *Unit) compare(next *store.Source, c source.Change, values golden.Values
 func (u *Unit) claim(next *store.Source, fields []string, c source.Change) {
 	done := map[string]bool{}
 	for _, field := range fields {
-		for _, member := range u.f.rules.Unit(c.Ref.Object, field) {
+		for _, member := range u.rules.Unit(c.Ref.Object, field) {
 			value, held := next.Shadow[member]
 			if done[member] || !held {
 				continue
@@ -218,7 +224,10 @@ func (u *Unit) claim(next *store.Source, fields []string, c source.Change) {
 			claim := golden.Claim{
 				Field: member, Value: value, Ref: next.Ref, Version: c.Record.Version, EventTime: eventTime(c, u.now), ChangeID: c.ID,
 			}
-			next.Claims[member] = survive.Absorb(next.Claims[member], claim)
+			if now := u.now.UTC().Truncate(time.Microsecond); claim.EventTime.After(now) {
+				claim.Received = now // the rules bound how far a clock may be ahead
+			}
+			next.Claims[member] = u.rules.Absorb(next.Claims[member], claim)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (u *Unit) Plan(id golden.ID, system string) Planned {
 	var out Planned
 	taken := u.plainTaken(id, system)
 	for _, row := range live {
-		p := Plan{GoldenID: id, Row: row, Sent: u.f.delta(g, row)}
+		p := Plan{GoldenID: id, Row: row, Sent: u.delta(g, row)}
 		if _, moves := p.Sent[golden.Parent]; moves {
 			if wait {
 				return Planned{Wait: true}
@@ -99,7 +99,7 @@ func (u *Unit) Plan(id golden.ID, system string) Planned {
 func (u *Unit) planCreate(g *store.Golden, system, parentID string) Plan {
 	p := Plan{GoldenID: g.ID, Sent: golden.Values{}}
 	for _, field := range u.f.fields[system][g.Object] {
-		if value := g.Values[field]; value != "" && u.f.rules.WritesTo(g.Object, field, system) {
+		if value := g.Values[field]; value != "" && u.rules.WritesTo(g.Object, field, system) {
 			p.Sent[field] = value
 		}
 	}
@@ -115,7 +115,7 @@ func (u *Unit) planCreate(g *store.Golden, system, parentID string) Plan {
 func (u *Unit) parentIn(g *store.Golden, system string) (id string, wait bool, skip string) {
 	parent := golden.ID(g.Values[golden.Parent])
 	if g.Object != golden.Contact || parent == "" || !slices.Contains(u.f.fields[system][golden.Contact], golden.Parent) ||
-		!u.f.rules.WritesTo(golden.Contact, golden.Parent, system) {
+		!u.rules.WritesTo(golden.Contact, golden.Parent, system) {
 		return "", false, ""
 	}
 	live, dead := split(u.of[parent], system)
@@ -140,10 +140,11 @@ func (u *Unit) needs(g *store.Golden, system string) bool {
 	}
 	live, dead := split(u.of[g.ID], system)
 	if len(live) == 0 {
-		return !dead // a person deleted it there: that is respected until it comes back
+		// A person deleted it there: that is respected until it comes back.
+		return !dead && u.rules.Creates(g.Object, liveIn(u.of[g.ID]))
 	}
 	for _, row := range live {
-		if source.GoldenIDOf(row.ExternalID) != g.ID || len(u.f.delta(g, row)) > 0 {
+		if source.GoldenIDOf(row.ExternalID) != g.ID || len(u.delta(g, row)) > 0 {
 			return true
 		}
 	}
@@ -151,16 +152,19 @@ func (u *Unit) needs(g *store.Golden, system string) bool {
 }
 
 // delta returns the golden values that a record should hold and does not.
-func (f *Folder) delta(g *store.Golden, row *store.Source) golden.Values {
+func (u *Unit) delta(g *store.Golden, row *store.Source) golden.Values {
 	out := golden.Values{}
-	for _, field := range f.fields[row.Ref.System][g.Object] {
+	for _, field := range u.f.fields[row.Ref.System][g.Object] {
 		want, ok := g.Values[field]
 		have, known := row.Shadow[field]
-		if !ok || (known && want == have) || !f.rules.WritesTo(g.Object, field, row.Ref.System) {
+		if !ok || (known && want == have) || !u.rules.WritesTo(g.Object, field, row.Ref.System) {
 			continue
 		}
 		if r := row.Rewritten[field]; r.Times >= maxRewrites && r.Wrote == want && r.Holds == have {
 			continue // the system makes have out of want, however often it is asked
+		}
+		if u.stays(g, row, field) {
+			continue // an edit that the rules overrule and do not revert
 		}
 		out[field] = want
 	}

@@ -33,6 +33,12 @@ func (o Object) Valid() bool { return o == Customer || o == Contact }
 // SystemAPI is the system name of claims made through our own API. Its record id is the golden id.
 const SystemAPI = "api"
 
+// SystemPin is the system name of values that a person has pinned. Its record id is the golden id.
+const SystemPin = "pin"
+
+// Own reports whether the claims of a system are made here and not by a system that keeps customers.
+func Own(system string) bool { return system == SystemAPI || system == SystemPin }
+
 // Canonical field names. A source adapter translates its system's names to these and back.
 const (
 	Name       = "name"
@@ -131,7 +137,24 @@ type Claim struct {
 	EventTime time.Time `json:"t,omitzero"`
 	// ChangeID is the change that brought the claim.
 	ChangeID string `json:"c,omitempty"`
+	// Received is when the claim came in; set only where EventTime is later than that, by a clock that is ahead.
+	Received time.Time `json:"r,omitzero"`
+	// Hold says how long a pin holds; empty for every other claim.
+	Hold Hold `json:"h,omitempty"`
+	// Over is the value that the rules had chosen when a pin was set.
+	Over string `json:"o,omitempty"`
 }
+
+// Hold says how long a pinned value holds.
+type Hold string
+
+// How long a pinned value holds.
+const (
+	// HoldUntilChange holds as long as the rules would choose what they chose when the pin was set.
+	HoldUntilChange Hold = "until_change"
+	// HoldAlways holds until the pin is taken away.
+	HoldAlways Hold = "always"
+)
 
 // Decision says why a field of a golden record has its value.
 type Decision struct {
@@ -141,8 +164,12 @@ type Decision struct {
 	Value string `json:"v,omitempty"`
 	// Rule names what decided, for example "master erp" or "latest".
 	Rule string `json:"rule,omitempty"`
-	// Winner is the claim that was chosen; nil when there is none.
+	// Path is where the rule stands in the rule file, for example "objects.customer.fields.email".
+	Path string `json:"p,omitempty"`
+	// Winner is the claim that was chosen, as its system said it: Value may be a normalised form of it. Nil when there is none.
 	Winner *Claim `json:"w,omitempty"`
+	// Parts are further claims that Value is put together from.
+	Parts []Claim `json:"parts,omitempty"`
 	// Losers are all other claims about the field, best first.
 	Losers []Claim `json:"l,omitempty"`
 }

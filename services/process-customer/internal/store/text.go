@@ -61,6 +61,9 @@ type claimText struct {
 	Version  int64  `json:"n,omitempty"`
 	Micros   int64  `json:"t,omitempty"`
 	ChangeID string `json:"c,omitempty"`
+	Received int64  `json:"r,omitempty"`
+	Hold     string `json:"h,omitempty"`
+	Over     string `json:"o,omitempty"`
 }
 
 func claimsText(claims map[string][]golden.Claim) string {
@@ -82,11 +85,26 @@ func claimsText(claims map[string][]golden.Claim) string {
 			b = append(b, `,"t":`...)
 			b = strconv.AppendInt(b, db.Micros(c.EventTime), 10)
 			b = append(b, `,"c":`...)
-			b = append(appendText(b, c.ChangeID), '}')
+			b = appendText(b, c.ChangeID)
+			b = append(appendRare(b, &c), '}')
 		}
 		b = append(b, ']')
 	}
 	return string(append(b, '}'))
+}
+
+// appendRare appends what few claims have.
+func appendRare(b []byte, c *golden.Claim) []byte {
+	if !c.Received.IsZero() {
+		b = strconv.AppendInt(append(b, `,"r":`...), db.Micros(c.Received), 10)
+	}
+	if c.Hold != "" {
+		b = appendText(append(b, `,"h":`...), string(c.Hold))
+	}
+	if c.Over != "" {
+		b = appendText(append(b, `,"o":`...), c.Over)
+	}
+	return b
 }
 
 func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
@@ -106,6 +124,12 @@ func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
 					c.Micros = r.number()
 				case "c":
 					c.ChangeID = r.text()
+				case "r":
+					c.Received = r.number()
+				case "h":
+					c.Hold = r.text()
+				case "o":
+					c.Over = r.text()
 				default:
 					r.bad = true
 				}
@@ -134,7 +158,14 @@ func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
 }
 
 func (c claimText) claim(ref golden.Ref, field string) golden.Claim {
-	return golden.Claim{Field: field, Value: c.Value, Ref: ref, Version: c.Version, EventTime: db.FromMicros(c.Micros), ChangeID: c.ChangeID}
+	out := golden.Claim{
+		Field: field, Value: c.Value, Ref: ref, Version: c.Version, EventTime: db.FromMicros(c.Micros), ChangeID: c.ChangeID,
+		Hold: golden.Hold(c.Hold), Over: c.Over,
+	}
+	if c.Received != 0 {
+		out.Received = db.FromMicros(c.Received)
+	}
+	return out
 }
 
 // reader reads JSON without white space. Once bad, it reads nothing more.

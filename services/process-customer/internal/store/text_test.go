@@ -33,6 +33,8 @@ func TestText(t *testing.T) {
 					claims[field] = append(claims[field], golden.Claim{
 						Field: field, Value: text.Draw(t, "value"), Ref: ref, Version: rapid.Int64().Draw(t, "version"),
 						EventTime: time.UnixMicro(rapid.Int64Range(1, 1<<50).Draw(t, "time")).UTC(), ChangeID: text.Draw(t, "change"),
+						Over: text.Draw(t, "over"), Hold: rapid.SampledFrom([]golden.Hold{"", golden.HoldUntilChange, golden.HoldAlways}).Draw(t, "hold"),
+						Received: rapid.SampledFrom([]time.Time{{}, time.UnixMicro(1_700_000_000_000_001).UTC()}).Draw(t, "received"),
 					})
 				}
 			}

@@ -236,31 +236,32 @@ func TestMerge(t *testing.T) {
 
 func TestAbsorb(t *testing.T) {
 	t.Parallel()
+	r := Default()
 	one := func(version int64, value string) golden.Claim {
 		return sf(version, float64(version), golden.Values{golden.Phone: value})[0]
 	}
 
 	t.Run("a newer word replaces the older one", func(t *testing.T) {
 		t.Parallel()
-		require.Equal(t, []golden.Claim{one(2, "b")}, Absorb([]golden.Claim{one(1, "a")}, one(2, "b")))
+		require.Equal(t, []golden.Claim{one(2, "b")}, r.Absorb([]golden.Claim{one(1, "a")}, one(2, "b")))
 	})
 	t.Run("an older word is ignored", func(t *testing.T) {
 		t.Parallel()
-		require.Equal(t, []golden.Claim{one(2, "b")}, Absorb([]golden.Claim{one(2, "b")}, one(1, "a")))
+		require.Equal(t, []golden.Claim{one(2, "b")}, r.Absorb([]golden.Claim{one(2, "b")}, one(1, "a")))
 	})
 	t.Run("of two words with one version the later reading wins", func(t *testing.T) {
 		t.Parallel()
-		require.Equal(t, []golden.Claim{one(2, "a")}, Absorb([]golden.Claim{one(2, "b")}, one(2, "a")))
+		require.Equal(t, []golden.Claim{one(2, "a")}, r.Absorb([]golden.Claim{one(2, "b")}, one(2, "a")))
 	})
 	t.Run("a blank keeps the last value beside it, also at the same version", func(t *testing.T) {
 		t.Parallel()
-		have := Absorb([]golden.Claim{one(2, "b")}, one(2, ""))
+		have := r.Absorb([]golden.Claim{one(2, "b")}, one(2, ""))
 		keeps, clears := parse(t, exampleRules), parse(t, `{version: 1, systems: {sf: {priority: 1}}}`)
 		for range 2 {
 			require.Len(t, have, 2)
 			require.Equal(t, "b", merged(t, keeps, have)[golden.Phone])
 			require.Empty(t, merged(t, clears, have)[golden.Phone])
-			have = Absorb(have, one(3, ""))
+			have = r.Absorb(have, one(3, ""))
 		}
 	})
 }

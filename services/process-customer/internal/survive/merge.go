@@ -2,6 +2,7 @@ package survive
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
@@ -12,9 +13,9 @@ import (
 func Merge(obj golden.Object, claims []golden.Claim, r *Rules) []golden.Decision {
 	rules := r.objects[obj]
 	fields := golden.Fields(obj)
-	grouped := group(fields, claims)
+	grouped := r.group(obj, fields, claims)
 	out := make([]golden.Decision, 0, len(fields))
-	var units map[string]*tuple
+	var units map[string][]golden.Decision
 	for i, field := range fields {
 		rule := rules[field]
 		if rule.Unit == "" {
@@ -24,15 +25,17 @@ func Merge(obj golden.Object, claims []golden.Claim, r *Rules) []golden.Decision
 			continue
 		}
 		if units == nil {
-			units = map[string]*tuple{}
+			units = map[string][]golden.Decision{}
 		}
-		win, done := units[rule.Unit]
+		members, done := units[rule.Unit]
 		if !done {
-			win = r.chooseTuple(rule, fields, grouped)
-			units[rule.Unit] = win
+			members = r.decideUnit(rule, fields, grouped)
+			units[rule.Unit] = members
 		}
-		if win != nil {
-			out = append(out, r.decideMember(rule, field, win, grouped[i]))
+		for _, d := range members {
+			if d.Field == field {
+				out = append(out, d)
+			}
 		}
 	}
 	return out
@@ -42,17 +45,17 @@ func Merge(obj golden.Object, claims []golden.Claim, r *Rules) []golden.Decision
 // was not blank if next is. That is all Merge can ever ask for. A claim of a lower version than the newest is ignored.
 // Of two claims with one version the one that came in later is the newer: a system whose versions are coarse serves
 // the record as it is now, so the later reading is the truer one.
-func Absorb(have []golden.Claim, next golden.Claim) []golden.Claim {
+func (r *Rules) Absorb(have []golden.Claim, next golden.Claim) []golden.Claim {
 	var last *golden.Claim
 	for i := range have {
 		if have[i].Version > next.Version {
 			return have
 		}
-		if have[i].Value != "" && (last == nil || newer(&have[i], last) > 0) {
+		if have[i].Value != "" && !r.empty(have[i].Value) && (last == nil || newer(&have[i], last) > 0) {
 			last = &have[i]
 		}
 	}
-	if next.Value != "" || last == nil {
+	if (next.Value != "" && !r.empty(next.Value)) || last == nil {
 		return []golden.Claim{next}
 	}
 	kept := *last
@@ -62,17 +65,18 @@ func Absorb(have []golden.Claim, next golden.Claim) []golden.Claim {
 }
 
 // group returns the claims by field, in the order of fields; those of one record stand together, newest first.
-func group(fields []string, claims []golden.Claim) [][]golden.Claim {
-	out := make([][]golden.Claim, len(fields))
+func (r *Rules) group(obj golden.Object, fields []string, claims []golden.Claim) [][]word {
+	out := make([][]word, len(fields))
 	for i := range claims {
 		at := slices.Index(fields, claims[i].Field)
 		if at < 0 {
 			continue
 		}
-		c := claims[i]
+		w := word{Claim: claims[i], at: r.At(&claims[i])}
 		// One form of time, so that equal claims are equal as values too.
-		c.EventTime = c.EventTime.Round(0).UTC()
-		out[at] = append(out[at], c)
+		w.EventTime, w.Received = w.EventTime.Round(0).UTC(), w.Received.Round(0).UTC()
+		w.value = r.valueOf(r.objects[obj][w.Field], obj, w.Field, w.Value)
+		out[at] = append(out[at], w)
 	}
 	for i := range out {
 		out[i] = byRecord(out[i])
@@ -81,13 +85,28 @@ func group(fields []string, claims []golden.Claim) [][]golden.Claim {
 }
 
 // decide finds the winner of a field that stands alone.
-func (r *Rules) decide(rule *rule, field string, claims []golden.Claim) golden.Decision {
-	words := spoken(rule, claims)
+func (r *Rules) decide(rule *rule, field string, words []word) golden.Decision {
+	pool, pins := apart(words)
+	var d golden.Decision
+	if rule.Strategy == union {
+		d = r.join(rule, field, pool)
+	} else {
+		d = r.decision(rule, field, r.winner(rule, pool), pool)
+	}
+	if len(pins) > 0 {
+		return r.pinned(rule, d, r.bestPin(rule, pins), pins)
+	}
+	return d
+}
+
+// winner returns the word that decides among those of a field; nil when none may.
+func (r *Rules) winner(rule *rule, pool []word) *word {
+	words := spoken(rule, pool)
 	win := r.choose(rule, contest{
 		n:      len(words),
 		system: func(i int) string { return words[i].Ref.System },
 		level: func(i int) level {
-			if words[i].Value == "" {
+			if words[i].value == "" {
 				return empty
 			}
 			return full
@@ -95,54 +114,98 @@ func (r *Rules) decide(rule *rule, field string, claims []golden.Claim) golden.D
 		better: func(i, j int) int { return r.better(rule, words[i], words[j]) },
 	})
 	if win < 0 {
-		return r.decision(rule, field, nil, claims)
+		return nil
 	}
-	return r.decision(rule, field, words[win], claims)
+	return words[win]
 }
 
-// spoken returns one claim per record: its newest, or the newest that is not blank where the rule says keep.
-func spoken(rule *rule, claims []golden.Claim) []*golden.Claim {
-	words := make([]*golden.Claim, 0, len(claims))
-	for i := 0; i < len(claims); {
+// spoken returns one word per record: its newest, or the newest that is not blank where the rule says keep.
+func spoken(rule *rule, words []word) []*word {
+	out := make([]*word, 0, len(words))
+	for i := 0; i < len(words); {
 		end := i + 1
-		for end < len(claims) && claims[end].Ref == claims[i].Ref {
+		for end < len(words) && words[end].Ref == words[i].Ref {
 			end++
 		}
-		word := &claims[i]
-		for j := i; rule.Blank == keep && word.Value == "" && j < end; j++ {
-			if claims[j].Value != "" {
-				word = &claims[j]
+		spoke := &words[i]
+		for j := i; rule.Blank == keep && spoke.value == "" && j < end; j++ {
+			if words[j].value != "" {
+				spoke = &words[j]
 			}
 		}
-		words = append(words, word)
+		out = append(out, spoke)
 		i = end
 	}
-	return words
+	return out
 }
 
-// decision writes down the outcome; win is one of claims or nil.
-func (r *Rules) decision(rule *rule, field string, win *golden.Claim, claims []golden.Claim) golden.Decision {
-	d := golden.Decision{Field: field, Rule: string(rule.Strategy)}
+// decision writes down the outcome; win is one of words or nil.
+func (r *Rules) decision(rule *rule, field string, win *word, words []word) golden.Decision {
+	d := golden.Decision{Field: field, Rule: string(rule.Strategy), Path: rule.Path}
 	if rule.Unit != "" {
 		d.Rule = rule.Unit + ": " + d.Rule
 	}
 	if win != nil {
-		w := *win
-		d.Winner, d.Value = &w, w.Value
-		if rule.Strategy == master {
-			d.Rule += " " + w.Ref.System
+		c := win.Claim
+		d.Winner, d.Value = &c, win.value
+		if rule.Strategy == master || rule.Strategy == priority || rule.Strategy == trust {
+			d.Rule += " " + c.Ref.System
 		}
 	}
-	for i := range claims {
-		if win == nil || !same(&claims[i], win) {
-			d.Losers = append(d.Losers, claims[i])
-		}
-	}
-	slices.SortFunc(d.Losers, func(a, b golden.Claim) int { return r.better(rule, &b, &a) })
+	d.Losers = r.losers(rule, words, func(w *word) bool { return win != nil && same(&w.Claim, &win.Claim) })
 	return d
 }
 
+// losers returns the claims of words that did not win, best first.
+func (r *Rules) losers(rule *rule, words []word, won func(*word) bool) []golden.Claim {
+	var lost []word
+	for i := range words {
+		if !won(&words[i]) {
+			lost = append(lost, words[i])
+		}
+	}
+	slices.SortFunc(lost, func(a, b word) int { return r.better(rule, &b, &a) })
+	var out []golden.Claim
+	for i := range lost {
+		out = append(out, lost[i].Claim)
+	}
+	return out
+}
+
 func same(a, b *golden.Claim) bool { return a.Ref == b.Ref && newer(a, b) == 0 }
+
+// join decides a list: what any record names is in it. Records that emptied theirs add nothing.
+func (r *Rules) join(rule *rule, field string, words []word) golden.Decision {
+	win := r.winner(rule, words)
+	d := r.decision(rule, field, win, words)
+	if win == nil {
+		return d
+	}
+	var items []string
+	part := map[golden.Claim]bool{}
+	for _, w := range spoken(rule, words) {
+		if w.value == "" {
+			continue
+		}
+		for item := range strings.SplitSeq(w.value, rule.Separator) {
+			if item = strings.TrimSpace(item); item != "" {
+				items = append(items, item)
+			}
+		}
+		if w != win {
+			part[w.Claim] = true
+			d.Parts = append(d.Parts, w.Claim)
+		}
+	}
+	slices.Sort(items)
+	items = slices.Compact(items)
+	d.Value = strings.Join(items[:min(len(items), rule.MaxItems)], rule.Separator)
+	d.Losers = slices.DeleteFunc(d.Losers, func(c golden.Claim) bool { return part[c] })
+	if len(d.Losers) == 0 {
+		d.Losers = nil
+	}
+	return d
+}
 
 // level says how much a contestant has to offer.
 type level int
@@ -174,6 +237,9 @@ func (r *Rules) choose(rule *rule, c contest) int {
 			if (system != "" && c.system(i) != system) || (!any && c.level(i) != want) {
 				continue
 			}
+			if _, ranked := r.rank(rule, c.system(i)); !ranked {
+				continue
+			}
 			if win < 0 || c.better(i, win) > 0 {
 				win = i
 			}
@@ -196,68 +262,4 @@ func (r *Rules) choose(rule *rule, c contest) int {
 		}
 	}
 	return -1
-}
-
-// tuple is what one record says about all members of a unit.
-type tuple struct {
-	claims  []*golden.Claim // by member; nil where the record says nothing
-	head    *golden.Claim   // the newest of them
-	content level
-}
-
-// chooseTuple finds the record that decides a unit; nil when there is none.
-func (r *Rules) chooseTuple(rule *rule, fields []string, grouped [][]golden.Claim) *tuple {
-	tuples := tuplesOf(rule, fields, grouped)
-	win := r.choose(rule, contest{
-		n:      len(tuples),
-		system: func(i int) string { return tuples[i].head.Ref.System },
-		level:  func(i int) level { return tuples[i].content },
-		better: func(i, j int) int { return r.better(rule, tuples[i].head, tuples[j].head) },
-	})
-	if win < 0 {
-		return nil
-	}
-	return tuples[win]
-}
-
-// tuplesOf returns one tuple per record.
-func tuplesOf(rule *rule, fields []string, grouped [][]golden.Claim) []*tuple {
-	index := map[golden.Ref]*tuple{}
-	var out []*tuple
-	for m, member := range rule.Members {
-		claims := grouped[slices.Index(fields, member)]
-		for i := range claims {
-			t := index[claims[i].Ref]
-			if t == nil {
-				t = &tuple{claims: make([]*golden.Claim, len(rule.Members)), content: empty}
-				index[claims[i].Ref] = t
-				out = append(out, t)
-			}
-			if t.claims[m] != nil {
-				continue // an older word of the same record
-			}
-			t.claims[m] = &claims[i]
-			if t.head == nil || newer(&claims[i], t.head) > 0 {
-				t.head = &claims[i]
-			}
-			switch {
-			case claims[i].Value == "":
-			case slices.Contains(rule.RequireAny, member):
-				t.content = full
-			default:
-				t.content = min(t.content, partial)
-			}
-		}
-	}
-	return out
-}
-
-// decideMember writes down what the winning record says about one member.
-func (r *Rules) decideMember(rule *rule, field string, win *tuple, claims []golden.Claim) golden.Decision {
-	if c := win.claims[slices.Index(rule.Members, field)]; c != nil {
-		return r.decision(rule, field, c, claims)
-	}
-	// The record never had anything here. Saying so keeps the other systems from showing a mixture.
-	implied := golden.Claim{Field: field, Ref: win.head.Ref, Version: win.head.Version, EventTime: win.head.EventTime, ChangeID: win.head.ChangeID}
-	return r.decision(rule, field, &implied, claims)
 }
