@@ -194,11 +194,13 @@ func (c *Client) await(ctx context.Context, path, job string, rows int64, wake <
 	began := c.o.Now()
 	for polls := 1; ; polls++ {
 		var j jobInfo
+		asked := c.o.Now()
 		err := c.persist(ctx, func() (err error) { j, err = c.status(ctx, path, job); return err })
 		if err != nil || j.State.final() {
 			return j, err
 		}
-		timer := time.NewTimer(c.untilPoll(polls, c.o.Now().Sub(began), rows, j.Processed))
+		now := c.o.Now()
+		timer := time.NewTimer(c.untilPoll(polls, now.Sub(began), now.Sub(asked), rows, j.Processed))
 		select {
 		case <-timer.C:
 		case <-wake:
@@ -211,15 +213,16 @@ func (c *Client) await(ctx context.Context, path, job string, rows int64, wake <
 	}
 }
 
-// untilPoll is how long to wait before a job is asked for again: until it ends, if what it has done so far says when that is. The
-// number of polls so far bounds it both ways: each is a call, and a job that begins slowly may hurry later.
-func (c *Client) untilPoll(polls int, spent time.Duration, rows, processed int64) time.Duration {
+// untilPoll is how long to wait before a job is asked for again: until it ends, if what it has done so far says when that is, less
+// the time in which the answer before and the question travel. The number of polls so far bounds it both ways: each is a call, and a job that begins
+// slowly may hurry later. trip is how long the last poll took.
+func (c *Client) untilPoll(polls int, spent, trip time.Duration, rows, processed int64) time.Duration {
 	backoff := c.o.Poll.Next(polls)
 	if rows == 0 || processed == 0 || processed > rows {
 		return backoff
 	}
 	left := time.Duration(float64(spent) * float64(rows-processed) / float64(processed))
-	return min(max(left+left/16, backoff/4), 2*backoff, c.o.Poll.Next(1<<20))
+	return min(max(left+left/16-trip, backoff/4), 2*backoff, c.o.Poll.Next(1<<20))
 }
 
 // persist repeats a step that failed for a reason that passes, as patiently as the options say. The allowance being used up is

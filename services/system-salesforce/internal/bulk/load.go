@@ -95,6 +95,9 @@ type load struct {
 	settling sync.Mutex
 	resumed  bool // an earlier process prepared the rows
 
+	// ahead is the first job, made while rows are still being read; nil before the first row and once a part took it.
+	ahead *ahead
+
 	mu sync.Mutex
 	j  *journal // nil until the rows are prepared
 }
@@ -118,6 +121,7 @@ func (c *Client) Upsert(ctx context.Context, s Spec, next func() (Row, error), s
 	}
 	defer c.leave(l)
 	l.sink = sink
+	defer l.forsake(ctx)
 	if l.j == nil {
 		if err := l.prepare(ctx, next); err != nil {
 			return Ledger{}, errors.Join(err, os.RemoveAll(l.dir))
@@ -241,19 +245,27 @@ func (l *load) emit(t *told, o Outcome) error {
 }
 
 // save writes the first journal.
-func (l *load) save(j *journal) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.j = j
-	return l.write()
-}
+func (l *load) save(j *journal) error { return l.update(func() { l.j = j }) }
 
-// update changes the journal and writes it down.
+// update changes the journal and, of a load that can be gone on with, writes it down.
 func (l *load) update(change func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change()
+	if !l.named() {
+		return nil
+	}
 	return l.write()
+}
+
+// register writes down the jobs of a load without a name: they must not outlive the process, so it comes before a job is released.
+func (l *load) register() error {
+	if l.named() {
+		return nil // every step was written down
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.j.write(l.dir)
 }
 
 // named reports whether the load can be gone on with: then what is known of it must outlive the process.
@@ -261,9 +273,6 @@ func (l *load) named() bool { return l.spec.Load != "" }
 
 // write keeps the journal. The lock is held.
 func (l *load) write() error {
-	if !l.named() {
-		return l.j.write(l.dir) // for its jobs: they must not outlive the process
-	}
 	if l.client.crash != nil {
 		if err := l.client.crash(); err != nil {
 			return err

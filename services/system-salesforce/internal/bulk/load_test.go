@@ -215,10 +215,11 @@ func TestUpsert(t *testing.T) {
 		}
 		_, err := c.Upsert(t.Context(), Spec{Load: "x", Object: "Lead", ExternalID: "Selfsame_Id__c"}, nil, nil)
 		require.Equal(t, ReasonUnknown, fault.ReasonOf(err))
+		require.Empty(t, o.wire.calls)
 		c = o.client(t.TempDir(), func(opt *Options) { opt.MaxSpool = 1000 })
 		_, err = c.Upsert(t.Context(), leadSpec(""), leads(100), func(Outcome) error { return nil })
 		require.Equal(t, ReasonTooLarge, fault.ReasonOf(err))
-		require.Empty(t, o.wire.calls)
+		require.Zero(t, o.wire.count("/batches"))
 	})
 }
 

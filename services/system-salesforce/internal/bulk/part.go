@@ -33,7 +33,7 @@ func (l *load) finish(ctx context.Context, p *part) error {
 func (l *load) advance(ctx context.Context, p *part) error {
 	switch p.Step {
 	case prepared:
-		return l.begin(ctx, p)
+		return l.open(ctx, p)
 	case created:
 		return l.hand(ctx, p)
 	case uploaded:
@@ -44,16 +44,15 @@ func (l *load) advance(ctx context.Context, p *part) error {
 	return errors.New("a part of the load is at an unknown step")
 }
 
-// begin makes the job. If the answer is lost there may be a job without rows that nobody knows; it is harmless, and Sweep aborts it.
-func (l *load) begin(ctx context.Context, p *part) error {
+// open makes the job. If the answer is lost there may be a job without rows that nobody knows; it is harmless, and Sweep aborts it.
+func (l *load) open(ctx context.Context, p *part) error {
 	switch {
 	case l.stopped.Load():
 		return l.unsent(ctx, p, NotProcessed, jobAborted())
 	case p.Tries >= maxTries:
 		return l.unsent(ctx, p, NotProcessed, rest.Refusal{Kind: fault.Unavailable, Reason: ReasonJobLost, Text: "the job was lost several times", Retryable: true})
 	}
-	var j jobInfo
-	err := l.client.persist(ctx, func() (err error) { j, err = l.client.create(ctx, &l.spec); return err })
+	j, err := l.create(ctx)
 	switch {
 	case err == nil && !jobID.MatchString(j.ID), fault.Is(err, fault.Uncertain):
 		return l.back(ctx, p, "the job may have been made")
@@ -94,7 +93,12 @@ func (l *load) once(ctx context.Context, p *part) error {
 // hand uploads the rows. A job that may have got them, or a piece of them, is aborted: it was not released, so nothing happened.
 func (l *load) hand(ctx context.Context, p *part) error {
 	head := header(l.j.Columns, l.spec.Delimiter.sign(), l.spec.LineEnding.text())
+	registered := make(chan error, 1)
+	go func() { registered <- l.register() }()
 	err := l.client.persist(ctx, func() error { return l.client.upload(ctx, l.dir, head, p) })
+	if err := <-registered; err != nil {
+		return err
+	}
 	switch {
 	case err == nil:
 		return l.update(func() { p.Step = uploaded })

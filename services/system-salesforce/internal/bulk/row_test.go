@@ -197,10 +197,12 @@ func TestTallyTellsKeysApart(t *testing.T) {
 func TestPolls(t *testing.T) {
 	t.Parallel()
 	c := &Client{o: Options{Poll: retry.Backoff{Min: time.Second, Max: time.Minute, Factor: 2}}}
-	require.Equal(t, 4*time.Second, c.untilPoll(3, time.Minute, 0, 0), "of a job of unknown size by the number of polls")
-	require.Equal(t, 4*time.Second, c.untilPoll(3, time.Minute, 100, 0), "so too before anything is done")
-	require.Equal(t, 5312500*time.Microsecond, c.untilPoll(3, 5*time.Second, 100, 50), "when it is expected to end")
-	require.Equal(t, 8*time.Second, c.untilPoll(3, time.Hour, 100, 50), "but not much later than without knowing")
-	require.Equal(t, time.Minute, c.untilPoll(50, time.Hour, 100, 50), "and at least once a minute")
-	require.Equal(t, 16*time.Second, c.untilPoll(9, time.Hour, 100, 100)+time.Second, "a job that is about to end is not asked all the time")
+	require.Equal(t, 4*time.Second, c.untilPoll(3, time.Minute, 0, 0, 0), "of a job of unknown size by the number of polls")
+	require.Equal(t, 4*time.Second, c.untilPoll(3, time.Minute, 0, 100, 0), "so too before anything is done")
+	require.Equal(t, 5312500*time.Microsecond, c.untilPoll(3, 5*time.Second, 0, 100, 50), "when it is expected to end")
+	require.Equal(t, 5250*time.Millisecond, c.untilPoll(3, 5*time.Second, 62500*time.Microsecond, 100, 50), "less the way there and back")
+	require.Equal(t, time.Second, c.untilPoll(3, 5*time.Second, time.Minute, 100, 50), "but not at once")
+	require.Equal(t, 8*time.Second, c.untilPoll(3, time.Hour, 0, 100, 50), "but not much later than without knowing")
+	require.Equal(t, time.Minute, c.untilPoll(50, time.Hour, 0, 100, 50), "and at least once a minute")
+	require.Equal(t, 16*time.Second, c.untilPoll(9, time.Hour, 0, 100, 100)+time.Second, "a job that is about to end is not asked all the time")
 }

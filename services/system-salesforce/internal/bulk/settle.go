@@ -34,7 +34,9 @@ type settlement struct {
 
 // collect waits for the job to end and settles its rows.
 func (l *load) collect(ctx context.Context, p *part) error {
+	count := l.counting(ctx, p)
 	j, err := l.client.await(ctx, ingestPath, p.Job, int64(p.Rows), l.stop)
+	t := count()
 	if fault.Is(err, fault.NotFound) {
 		// Its rows may be written or not. They have external ids, so they may be sent again.
 		if p.Tries >= maxTries {
@@ -48,9 +50,10 @@ func (l *load) collect(ctx context.Context, p *part) error {
 	l.client.meter.ended(ctx, l.spec.Object, j.State)
 	l.settling.Lock()
 	defer l.settling.Unlock()
-	t, err := l.count(ctx, p)
-	if err != nil {
-		return err
+	if t == nil {
+		if t, err = l.count(ctx, p); err != nil {
+			return err
+		}
 	}
 	p.tally = t
 	s := &settlement{l: l, p: p, job: j, t: t, last: p.Round >= l.client.o.Rounds || l.stopped.Load(), count: Ledger{Jobs: p.Count.Jobs}}

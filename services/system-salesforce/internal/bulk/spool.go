@@ -195,7 +195,9 @@ func (l *load) take(ctx context.Context, next func() (Row, error), ln *line, sum
 			return count, narrow, err
 		}
 		narrow = min(narrow, len(ln.columns))
-		sent++
+		if sent++; sent == 1 && (l.spec.Parent == "" || ln.parent >= 0) {
+			l.begin(ctx)
+		}
 	}
 }
 

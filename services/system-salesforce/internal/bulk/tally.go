@@ -61,6 +61,26 @@ func (l *load) count(ctx context.Context, p *part) (*tally, error) {
 	return nil, errors.New("the keys of the part cannot be told apart")
 }
 
+// smallPart is how many rows a part may have whose keys are counted before its turn: their tally takes half a megabyte.
+const smallPart = 50_000
+
+// counting counts the keys of a small part while its job is waited for. The function returns the tally, or nil if it is to be
+// counted later; it must be called.
+func (l *load) counting(ctx context.Context, p *part) func() *tally {
+	if p.Rows > smallPart {
+		return func() *tally { return nil }
+	}
+	out := make(chan *tally, 1)
+	go func() {
+		t, err := l.count(ctx, p)
+		if err != nil {
+			t = nil // it will fail again, where somebody hears of it
+		}
+		out <- t
+	}()
+	return func() *tally { return <-out }
+}
+
 func (t *tally) hash(key []byte) uint64 { return maphash.Bytes(t.seed, t.fold(key)) &^ rowMask }
 
 func (t *tally) distinct() bool {
