@@ -114,7 +114,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	api := rpc.New(rpc.Deps{
-		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Desk: deadLetters(eng, records),
+		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Cases: crmSystem, Desk: deadLetters(eng, records),
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: answers.CompleteTx, Now: time.Now,
 	})

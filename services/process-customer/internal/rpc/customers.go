@@ -228,18 +228,9 @@ func effectID(ctx context.Context, method string) (string, error) {
 }
 
 func (s *customers) CreateCustomer(ctx context.Context, req *customerv1.CreateCustomerRequest) (*customerv1.CreateCustomerResponse, error) {
-	c := req.GetCustomer()
-	values := valuesOf(c, golden.Fields(golden.Customer))
-	for field, value := range values {
-		if value == "" {
-			delete(values, field)
-		}
-	}
-	if values[golden.Name] == "" {
-		return nil, fault.InvalidField("customer.name", "", "must not be empty")
-	}
-	if c.GetId()+c.GetEtag()+c.GetErpNumber() != "" || len(c.GetSources()) > 0 || c.GetCreateTime() != nil || c.GetUpdateTime() != nil || c.GetDeleted() {
-		return nil, fault.InvalidField("customer", "", "id, etag, erp_number, times, sources and deleted are assigned and must be empty")
+	values, err := newValues(req.GetCustomer())
+	if err != nil {
+		return nil, err
 	}
 	seed, err := effectID(ctx, "create")
 	if err != nil {
@@ -261,19 +252,45 @@ func (s *customers) CreateCustomer(ctx context.Context, req *customerv1.CreateCu
 	return resp, nil
 }
 
-func (s *customers) UpdateCustomer(ctx context.Context, req *customerv1.UpdateCustomerRequest) (*customerv1.UpdateCustomerResponse, error) {
-	c := req.GetCustomer()
+// newValues returns the values of a customer to create.
+func newValues(c *customerv1.Customer) (golden.Values, error) {
+	values := valuesOf(c, golden.Fields(golden.Customer))
+	for field, value := range values {
+		if value == "" {
+			delete(values, field)
+		}
+	}
+	if values[golden.Name] == "" {
+		return nil, fault.InvalidField("customer.name", "", "must not be empty")
+	}
+	if c.GetId()+c.GetEtag()+c.GetErpNumber() != "" || len(c.GetSources()) > 0 || c.GetCreateTime() != nil || c.GetUpdateTime() != nil || c.GetDeleted() {
+		return nil, fault.InvalidField("customer", "", "id, etag, erp_number, times, sources and deleted are assigned and must be empty")
+	}
+	return values, nil
+}
+
+// changedValues returns the values that an update names, and the version that it is based on.
+func changedValues(req *customerv1.UpdateCustomerRequest) (int64, golden.Values, error) {
 	fields, err := masked(req.GetUpdateMask().GetPaths())
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	version, err := versionOf(c.GetEtag())
+	version, err := versionOf(req.GetCustomer().GetEtag())
+	if err != nil {
+		return 0, nil, err
+	}
+	values := valuesOf(req.GetCustomer(), fields)
+	if name, named := values[golden.Name]; named && name == "" {
+		return 0, nil, fault.InvalidField("customer.name", "", "must not be empty")
+	}
+	return version, values, nil
+}
+
+func (s *customers) UpdateCustomer(ctx context.Context, req *customerv1.UpdateCustomerRequest) (*customerv1.UpdateCustomerResponse, error) {
+	c := req.GetCustomer()
+	version, values, err := changedValues(req)
 	if err != nil {
 		return nil, err
-	}
-	values := valuesOf(c, fields)
-	if name, named := values[golden.Name]; named && name == "" {
-		return nil, fault.InvalidField("customer.name", "", "must not be empty")
 	}
 	seed, err := effectID(ctx, "update")
 	if err != nil {

@@ -116,6 +116,7 @@ func orderSummary(o source.Order) *customerv1.OrderSummary {
 	return &customerv1.OrderSummary{
 		Id: o.ID, OrderTime: stamp(o.OrderTime), State: o.State, Fulfilment: o.Fulfilment, Billing: o.Billing, TotalAmount: o.TotalAmount,
 		TotalCurrency: o.TotalCurrency, ItemCount: int32(o.Items), //nolint:gosec // an order has no two thousand million lines
+		Version: o.Version, UpdateTime: stamp(o.Updated),
 	}
 }
 

@@ -83,6 +83,10 @@ func Resource(resp proto.Message) string {
 		return "customers/" + m.GetCustomer().GetId()
 	case *customerv1.PlaceOrderResponse:
 		return "customers/" + m.GetCustomerId() + "/orders/" + m.GetOrder().GetId()
+	case *customerv1.CancelOrderResponse:
+		return "customers/" + m.GetCustomerId() + "/orders/" + m.GetOrder().GetId()
+	case *customerv1.OpenCaseResponse:
+		return "customers/" + m.GetCustomerId() + "/cases/" + m.GetCase().GetSummary().GetId()
 	}
 	return ""
 }

@@ -38,6 +38,16 @@ type Orders interface {
 	Orders(ctx context.Context, customers []string, size int, pageToken string) ([]source.Order, string, error)
 	Order(ctx context.Context, id string) (o source.Order, customer string, err error)
 	Place(ctx context.Context, o source.NewOrder) (source.Order, error)
+	Cancel(ctx context.Context, id string) (source.Order, error)
+	Stock(ctx context.Context, sku string) (source.Stock, error)
+}
+
+// Cases reads and opens the cases of customers in the system that has them.
+type Cases interface {
+	Name() string
+	CasePage(ctx context.Context, accounts []string, openOnly bool, size int, pageToken string) ([]source.Case, string, error)
+	Case(ctx context.Context, id string) (c source.CaseDetail, account string, err error)
+	OpenCase(ctx context.Context, c source.NewCase) (source.CaseDetail, error)
 }
 
 // Desk settles dead letters.
@@ -58,6 +68,7 @@ type Deps struct {
 	Writer  Writer
 	Rules   *survive.Rules
 	Orders  Orders
+	Cases   Cases
 	View    Viewer
 	Desk    Desk
 	Targets []Target
@@ -71,16 +82,19 @@ type Deps struct {
 // API implements both services.
 type API struct {
 	customers  *customers
+	screens    *screens
 	operations *operations
 }
 
 // New returns the services.
 func New(d Deps) *API {
-	return &API{customers: &customers{d: d}, operations: &operations{d: d}}
+	c := &customers{d: d}
+	return &API{customers: c, screens: &screens{d: d, customers: c}, operations: &operations{d: d}}
 }
 
 // Register adds the services to a server.
 func (a *API) Register(r grpc.ServiceRegistrar) {
 	customerv1.RegisterCustomerServiceServer(r, a.customers)
+	customerv1.RegisterScreenServiceServer(r, a.screens)
 	customerv1.RegisterOperationsServiceServer(r, a.operations)
 }

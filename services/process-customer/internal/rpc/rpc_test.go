@@ -32,6 +32,54 @@ type orderBook struct {
 	placed map[string]source.NewOrder
 	keys   []string
 	owner  string
+	// cancelled are the orders that were called off, cases those opened, by external id, stock the products.
+	cancelled []string
+	cases     map[string]source.NewCase
+	stock     map[string]source.Stock
+}
+
+func (o *orderBook) Cancel(_ context.Context, id string) (source.Order, error) {
+	o.cancelled = append(o.cancelled, id)
+	return source.Order{ID: id, State: "CANCELLED", Version: 2}, o.err
+}
+
+func (o *orderBook) Stock(_ context.Context, sku string) (source.Stock, error) {
+	p, ok := o.stock[sku]
+	if !ok {
+		return source.Stock{}, fault.New(fault.NotFound, "", "no product has this SKU")
+	}
+	return p, o.err
+}
+
+// desk is the CRM with the cases of an order book.
+type desk struct{ *orderBook }
+
+func (desk) Name() string { return "salesforce" }
+
+func (d desk) CasePage(_ context.Context, accounts []string, openOnly bool, size int, token string) ([]source.Case, string, error) {
+	d.asked = accounts
+	return []source.Case{{ID: "500", Subject: fmt.Sprint(openOnly, size)}}, token + "+", d.err
+}
+
+func (d desk) Case(_ context.Context, id string) (source.CaseDetail, string, error) {
+	for ref, c := range d.cases {
+		if ref == id {
+			return source.CaseDetail{Case: source.Case{ID: id, Subject: c.Subject}, Description: c.Description}, c.Account, d.err
+		}
+	}
+	return source.CaseDetail{}, "", fault.New(fault.NotFound, "", "no case has this id")
+}
+
+func (d desk) OpenCase(ctx context.Context, c source.NewCase) (source.CaseDetail, error) {
+	if d.err != nil {
+		return source.CaseDetail{}, d.err
+	}
+	if d.cases == nil {
+		d.orderBook.cases = map[string]source.NewCase{}
+	}
+	d.orderBook.cases[c.ExternalID] = c
+	opened, _, err := d.Case(ctx, c.ExternalID)
+	return opened, err
 }
 
 func (o *orderBook) Name() string { return "erp" }
@@ -83,7 +131,7 @@ func setup(t *testing.T) (*enginetest.World, *API, *orderBook) {
 		targets[i] = d
 	}
 	return w, New(Deps{
-		Store: w.Store, Writer: w.Intake, Rules: w.Rules, Orders: book, View: book, Desk: w.Desk(), Targets: targets, Poke: w.Poke,
+		Store: w.Store, Writer: w.Intake, Rules: w.Rules, Orders: book, Cases: desk{book}, View: book, Desk: w.Desk(), Targets: targets, Poke: w.Poke,
 		Answer: func(context.Context, *sql.Tx, proto.Message) error { return nil }, Now: w.Clock.Now,
 	}), book
 }

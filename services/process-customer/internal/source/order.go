@@ -117,5 +117,6 @@ func orderOf(m *erpv1.Order) Order {
 		Fulfilment:  word(m.GetFulfilment().String(), "PROGRESS_"),
 		Billing:     word(m.GetBilling().String(), "PROGRESS_"),
 		TotalAmount: m.GetTotal().GetAmount(), TotalCurrency: m.GetTotal().GetCurrency(),
+		Version: m.GetVersion(), Updated: timeOf(m.GetUpdateTime()),
 	}
 }

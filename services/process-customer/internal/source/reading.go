@@ -28,6 +28,9 @@ type Order struct {
 	TotalAmount, TotalCurrency string
 	// Items is the number of lines.
 	Items int
+	// Version grows with every change; Updated is when the last one was.
+	Version int64
+	Updated time.Time
 }
 
 // Case is a service case at a glance.

@@ -1,0 +1,225 @@
+package rpc
+
+import (
+	"context"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/page"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+const (
+	reasonCaseUnknown    = "CASE_UNKNOWN"
+	reasonProductUnknown = "PRODUCT_UNKNOWN"
+	// stepOpenCase names the one effect of OpenCase. It is part of the case's external id: never change it.
+	stepOpenCase = "crm.case.open"
+	stepCancel   = "erp.order.cancel"
+)
+
+// screens implements ScreenService.
+type screens struct {
+	customerv1.UnimplementedScreenServiceServer
+	d Deps
+	// customers is the service whose writes are checked here.
+	customers *customers
+}
+
+// owner returns the golden customer that has a system's record; an empty id when none has.
+func (s *screens) owner(ctx context.Context, system, record string) (golden.ID, error) {
+	r := s.d.Store.Read()
+	rows, err := r.Sources(ctx, system, golden.Customer, []string{record})
+	if err != nil || len(rows) == 0 || rows[0].GoldenID == "" {
+		return "", err
+	}
+	g, err := find(ctx, r, golden.Customer, string(rows[0].GoldenID))
+	if fault.Is(err, fault.NotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return g.ID, nil
+}
+
+// order returns an order and its golden customer.
+func (s *screens) order(ctx context.Context, id string) (source.Order, golden.ID, error) {
+	o, record, err := s.d.Orders.Order(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return source.Order{}, "", unknownOrder()
+	}
+	if err != nil {
+		return source.Order{}, "", err
+	}
+	customer, err := s.owner(ctx, s.d.Orders.Name(), record)
+	if err == nil && customer == "" {
+		err = unknownOrder()
+	}
+	return o, customer, err
+}
+
+func (s *screens) FindOrder(ctx context.Context, req *customerv1.FindOrderRequest) (*customerv1.FindOrderResponse, error) {
+	o, customer, err := s.order(ctx, req.GetOrderId())
+	if err != nil {
+		return nil, err
+	}
+	return &customerv1.FindOrderResponse{Order: orderSummary(o), CustomerId: string(customer)}, nil
+}
+
+func (s *screens) CancelOrder(ctx context.Context, req *customerv1.CancelOrderRequest) (*customerv1.CancelOrderResponse, error) {
+	c, err := shown(ctx, s.d.Store.Brief(), req.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	_, customer, err := s.order(ctx, req.GetOrderId())
+	if err != nil {
+		return nil, err
+	}
+	if customer != c.Golden.ID {
+		return nil, unknownOrder()
+	}
+	o, err := s.d.Orders.Cancel(idempotent.Child(ctx, stepCancel, req.GetOrderId()), req.GetOrderId())
+	if err != nil {
+		return nil, err
+	}
+	return &customerv1.CancelOrderResponse{Order: orderSummary(o), CustomerId: string(customer)}, nil
+}
+
+func (s *screens) ListCases(ctx context.Context, req *customerv1.ListCasesRequest) (*customerv1.ListCasesResponse, error) {
+	size, err := page.Size(req.GetPageSize(), 50, 200)
+	if err != nil {
+		return nil, err
+	}
+	c, err := shown(ctx, s.d.Store.Brief(), req.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	accounts := recordsIn(c.Links, s.d.Cases.Name())
+	if len(accounts) == 0 {
+		return &customerv1.ListCasesResponse{}, nil
+	}
+	cases, next, err := s.d.Cases.CasePage(ctx, accounts, req.GetOpenOnly(), size, req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	resp := &customerv1.ListCasesResponse{NextPageToken: next}
+	for _, one := range cases {
+		resp.Cases = append(resp.Cases, caseSummary(one))
+	}
+	return resp, nil
+}
+
+func (s *screens) GetCaseView(ctx context.Context, req *customerv1.GetCaseViewRequest) (*customerv1.GetCaseViewResponse, error) {
+	found, account, err := s.d.Cases.Case(ctx, req.GetCaseId())
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) { // what is no id of the CRM names no case
+		return nil, unknownCase()
+	}
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.owner(ctx, s.d.Cases.Name(), account)
+	if err != nil {
+		return nil, err
+	}
+	if id == "" {
+		return nil, unknownCase()
+	}
+	c, err := shown(ctx, s.d.Store.Brief(), string(id))
+	if err != nil {
+		return nil, err
+	}
+	resp := &customerv1.GetCaseViewResponse{Case: caseDetail(found), Customer: customer(c.Golden, c.Links, c.Marked)}
+	v := s.d.View.View(ctx, c.Golden.ID, systemsOf(c.Links))
+	resp.OrdersStatus, resp.WarrantiesStatus = section(v.Orders), section(v.Warranties)
+	for _, o := range v.Orders.Items {
+		resp.Orders = append(resp.Orders, orderSummary(o))
+	}
+	for _, w := range v.Warranties.Items {
+		resp.Warranties = append(resp.Warranties, warrantySummary(w))
+	}
+	return resp, nil
+}
+
+// unknownCase is said of a case of an account that is no customer of ours too.
+func unknownCase() error {
+	return fault.New(fault.NotFound, reasonCaseUnknown, "there is no such case")
+}
+
+// OpenCase has one effect, and the CRM knows it by an external id that follows from the key.
+func (s *screens) OpenCase(ctx context.Context, req *customerv1.OpenCaseRequest) (*customerv1.OpenCaseResponse, error) {
+	asked := req.GetCase()
+	seed, err := effectID(ctx, "open-case")
+	if err != nil {
+		return nil, err
+	}
+	c, err := shown(ctx, s.d.Store.Brief(), asked.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	if c.Golden.Deleted {
+		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
+	}
+	accounts := recordsIn(c.Links, s.d.Cases.Name())
+	if len(accounts) == 0 {
+		return nil, fault.New(fault.Conflict, source.ReasonCustomerPending, "the CRM does not have the customer yet").WithRetryAfter(pendingWait)
+	}
+	opened, err := s.d.Cases.OpenCase(idempotent.Child(ctx, stepOpenCase, ""), source.NewCase{
+		ExternalID: idempotent.ChildOf(seed, stepOpenCase, ""), Account: accounts[0], Subject: asked.GetSubject(),
+		Description: asked.GetDescription(), Priority: asked.GetPriority(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &customerv1.OpenCaseResponse{Case: caseDetail(opened), CustomerId: string(c.Golden.ID)}, nil
+}
+
+func (s *screens) GetAvailability(ctx context.Context, req *customerv1.GetAvailabilityRequest) (*customerv1.GetAvailabilityResponse, error) {
+	p, err := s.d.Orders.Stock(ctx, req.GetSku())
+	if fault.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.NotFound, reasonProductUnknown, "there is no such product")
+	}
+	if err != nil {
+		return nil, err
+	}
+	resp := &customerv1.GetAvailabilityResponse{
+		Sku: p.SKU, Name: p.Name, Unit: p.Unit, PriceAmount: p.PriceAmount, PriceCurrency: p.PriceCurrency, Active: p.Active, Available: p.Available,
+	}
+	for _, site := range p.Sites {
+		resp.Sites = append(resp.Sites, &customerv1.SiteAvailability{Site: site.Site, Available: site.Available, AsOf: stamp(site.AsOf)})
+	}
+	return resp, nil
+}
+
+// systemsOf returns the ids of the live records by system.
+func systemsOf(links []store.Link) map[string][]string {
+	out := map[string][]string{}
+	for _, l := range links {
+		if out[l.Ref.System] == nil && l.Ref.System != golden.SystemAPI {
+			if ids := recordsIn(links, l.Ref.System); len(ids) > 0 {
+				out[l.Ref.System] = ids
+			}
+		}
+	}
+	return out
+}
+
+func caseSummary(c source.Case) *customerv1.CaseSummary {
+	return &customerv1.CaseSummary{
+		Id: c.ID, Number: c.Number, Subject: c.Subject, Status: c.Status, Priority: c.Priority, CreateTime: stamp(c.Created),
+	}
+}
+
+func caseDetail(c source.CaseDetail) *customerv1.CaseDetail {
+	return &customerv1.CaseDetail{
+		Summary: caseSummary(c.Case), Description: c.Description, Closed: c.Closed, Type: c.Type, Origin: c.Origin, Etag: c.ETag,
+		UpdateTime: stamp(c.Updated),
+	}
+}
+
+func warrantySummary(w source.Warranty) *customerv1.WarrantySummary {
+	return &customerv1.WarrantySummary{SerialNumber: w.SerialNumber, Sku: w.SKU, Status: w.Status, EndTime: stamp(w.End)}
+}
