@@ -253,8 +253,27 @@ func salesforceResults(in []*salesforcev1.WriteResult) []Result {
 		case salesforcev1.Outcome_OUTCOME_UPDATED:
 			out[i] = Result{RecordID: r.GetId()}
 		default:
-			out[i] = Result{RecordID: r.GetId(), Err: refusal(r.GetError(), r.GetError().GetUncertain())}
+			out[i] = Result{RecordID: r.GetId(), Err: salesforceRefusal(r.GetError())}
 		}
+	}
+	return out
+}
+
+// salesforceRefusal is why one record was not written. One that waits for the allowance was certainly not written, and says until when.
+func salesforceRefusal(e *salesforcev1.RecordError) error {
+	err := refusal(e, e.GetUncertain())
+	out, ok := fault.As(err)
+	if !ok {
+		return err
+	}
+	if e.GetClass() == salesforcev1.ErrorClass_ERROR_CLASS_WAIT_FOR_QUOTA && !e.GetUncertain() {
+		out.Kind = fault.Exhausted
+	}
+	if wait := e.GetRetryAfter().AsDuration(); wait > 0 {
+		out = out.WithRetryAfter(wait)
+	}
+	if at := e.GetResumeTime(); at != nil {
+		out = out.WithMeta("resume_time", at.AsTime().Format(time.RFC3339))
 	}
 	return out
 }

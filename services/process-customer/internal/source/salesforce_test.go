@@ -4,10 +4,12 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
@@ -29,6 +31,8 @@ type crm struct {
 	changes  []*salesforcev1.Change
 	lost     []*salesforcev1.LostRange
 	failWith error
+	// unreadable are ids of which nothing is told.
+	unreadable map[string]bool
 }
 
 func newCRM(t *testing.T) (*crm, *Salesforce) {
@@ -104,6 +108,10 @@ func (c *crm) BatchGetAccounts(_ context.Context, req *salesforcev1.BatchGetAcco
 	defer c.accounts.mu.Unlock()
 	resp := &salesforcev1.BatchGetAccountsResponse{}
 	for _, id := range req.GetIds() {
+		if c.unreadable[id] {
+			resp.UnreadableIds = append(resp.UnreadableIds, id)
+			continue
+		}
 		if c.accounts.rows[id] == nil || c.accounts.deleted(id) {
 			resp.MissingIds = append(resp.MissingIds, id)
 			continue
@@ -118,6 +126,14 @@ func (c *crm) BatchGetContacts(_ context.Context, req *salesforcev1.BatchGetCont
 	defer c.contacts.mu.Unlock()
 	resp := &salesforcev1.BatchGetContactsResponse{}
 	for _, id := range req.GetIds() {
+		if c.unreadable[id] {
+			resp.UnreadableIds = append(resp.UnreadableIds, id)
+			continue
+		}
+		if c.contacts.rows[id] == nil {
+			resp.MissingIds = append(resp.MissingIds, id)
+			continue
+		}
 		resp.Contacts = append(resp.Contacts, c.contacts.rows[id].(*salesforcev1.Contact))
 	}
 	return resp, nil
@@ -275,6 +291,10 @@ func TestSalesforceWrites(t *testing.T) {
 		"a field":           {&salesforcev1.RecordError{Reason: "FIELD_TOO_LONG", Field: "name"}, fault.Invalid},
 		"a validation rule": {&salesforcev1.RecordError{Reason: "VALIDATION_RULE"}, fault.Precondition},
 		"nothing said":      {nil, fault.Precondition},
+		"no allowance":      {&salesforcev1.RecordError{Reason: "API_BUDGET_EXHAUSTED", Retryable: true, Class: salesforcev1.ErrorClass_ERROR_CLASS_WAIT_FOR_QUOTA}, fault.Exhausted},
+		"no allowance, and nobody knows": {&salesforcev1.RecordError{
+			Reason: "API_BUDGET_EXHAUSTED", Retryable: true, Uncertain: true, Class: salesforcev1.ErrorClass_ERROR_CLASS_WAIT_FOR_QUOTA,
+		}, fault.Uncertain},
 	} {
 		t.Run("a refused record is classified: "+label, func(t *testing.T) {
 			t.Parallel()
@@ -287,6 +307,35 @@ func TestSalesforceWrites(t *testing.T) {
 			require.Equal(t, c.kind, fault.KindOf(results[0].Err))
 			require.Equal(t, c.kind != fault.Uncertain && c.kind != fault.Unavailable, OutcomeKnown(results[0].Err))
 		})
+	}
+}
+
+func TestSalesforceWaits(t *testing.T) {
+	t.Parallel()
+	srv, sys := newCRM(t)
+	srv.result = func(*salesforcev1.AccountUpsert) *salesforcev1.WriteResult {
+		return &salesforcev1.WriteResult{Outcome: salesforcev1.Outcome_OUTCOME_REFUSED, Error: &salesforcev1.RecordError{
+			Reason: "API_BUDGET_EXHAUSTED", Retryable: true, Class: salesforcev1.ErrorClass_ERROR_CLASS_WAIT_FOR_QUOTA, RetryAfter: durationpb.New(time.Minute), ResumeTime: someTime(),
+		}}
+	}
+	results, err := sys.Upsert(t.Context(), golden.Customer, []Write{{ExternalID: "x", Values: name("A")}})
+	require.NoError(t, err)
+	require.Equal(t, time.Minute, fault.RetryAfter(results[0].Err))
+	fe, ok := fault.As(results[0].Err)
+	require.True(t, ok)
+	require.Equal(t, someTime().AsTime().Format(time.RFC3339), fe.Meta["resume_time"])
+}
+
+func TestSalesforceUnreadable(t *testing.T) {
+	t.Parallel()
+	srv, sys := newCRM(t)
+	const hidden, gone = "001000000000008AAA", "001000000000009AAA"
+	srv.unreadable = map[string]bool{hidden: true}
+	for _, obj := range golden.Objects() {
+		recs, missing, err := sys.Fetch(t.Context(), obj, []string{hidden, gone})
+		require.NoError(t, err)
+		require.Empty(t, recs)
+		require.Equal(t, []string{gone}, missing, "nothing is said of what cannot be read")
 	}
 }
 

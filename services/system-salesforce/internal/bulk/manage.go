@@ -107,6 +107,15 @@ func (c *Client) self(ctx context.Context) (string, error) {
 	return info.ID, nil
 }
 
+// Kept reports whether an unfinished load has this name: Upsert with it goes on with that load, however few rows are given.
+func (c *Client) Kept(load string) bool {
+	if load == "" {
+		return false
+	}
+	j, err := read(c.folder(load))
+	return j != nil || err != nil // what cannot be read is for Upsert to refuse
+}
+
 const (
 	tendEvery = 6 * time.Hour
 	// endEvery is how often jobs of loads that ended early are looked for that could not be ended at once.

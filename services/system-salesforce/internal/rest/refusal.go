@@ -66,6 +66,8 @@ type Refusal struct {
 	Fields []string
 	// RetryAfter is how long a caller should wait before it sends the same write again; 0 when nothing is known about that.
 	RetryAfter time.Duration
+	// Resume is when work that waits for the allowance may go on, as far as can be foreseen; zero when nothing is known about that.
+	Resume time.Time
 
 	message string
 	wait    time.Duration
@@ -190,6 +192,19 @@ func printable(code string) string {
 		return "an unknown code"
 	}
 	return code
+}
+
+// ResumeOf is when work that err refuses for want of the allowance may go on; the zero time when it does not say.
+func ResumeOf(err error) time.Time {
+	fe, ok := fault.As(err)
+	if !ok {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, fe.Meta["resume_time"])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 func (r Refusal) fault() *fault.Error {

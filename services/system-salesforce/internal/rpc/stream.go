@@ -46,6 +46,10 @@ func (s *records) UpsertRecords(stream upsertStream) error {
 	l := &load{ctx: ctx, server: s.Server, stream: stream, object: o, schema: schema, columns: columns, ledger: &salesforcev1.UpsertLedger{}}
 	transport, err := s.Writer.Stream(ctx, write.Load{Object: o, Columns: columns, Backlog: header.GetBacklog(), Name: header.GetLoadId()}, l.next, l.outcome)
 	if err != nil {
+		// What became of some rows is known; who hears only that the load failed would send them again.
+		if told := l.tell(); told != nil {
+			return told
+		}
 		return err
 	}
 	l.ledger.Calls = calls()
@@ -173,6 +177,16 @@ func (l *load) send(ledger *salesforcev1.UpsertLedger) error {
 	m := &salesforcev1.UpsertRecordsResponse{Outcomes: l.ready, Ledger: ledger}
 	l.ready = nil
 	return l.stream.Send(m)
+}
+
+// tell sends what is left, without a ledger: the load is not finished.
+func (l *load) tell() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ready) == 0 || l.ctx.Err() != nil {
+		return nil
+	}
+	return l.send(nil)
 }
 
 // end sends what is left, and the ledger.

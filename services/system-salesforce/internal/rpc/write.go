@@ -3,8 +3,10 @@ package rpc
 import (
 	"context"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
@@ -98,6 +100,7 @@ func (s *Server) result(o *mapping.Object, out write.Outcome) *salesforcev1.Writ
 		if r.RetryAfter > 0 {
 			e.RetryAfter = durationpb.New(r.RetryAfter)
 		}
+		e.ResumeTime = timestamp(r.Resume)
 		if names := o.Names(r.Fields); len(names) > 0 {
 			e.Field = names[0]
 		}
@@ -151,10 +154,19 @@ func callError(err error) *salesforcev1.RecordError {
 	if wait := fault.RetryAfter(err); wait > 0 {
 		e.RetryAfter = durationpb.New(wait)
 	}
+	e.ResumeTime = timestamp(rest.ResumeOf(err))
 	if fe, ok := fault.As(err); ok {
 		e.Message = fe.Message
 	}
 	return e
+}
+
+// timestamp is nil for the zero time.
+func timestamp(at time.Time) *timestamppb.Timestamp {
+	if at.IsZero() {
+		return nil
+	}
+	return timestamppb.New(at)
 }
 
 // callFault is the failure of a whole batch. What Salesforce says about our call is not about our caller's.

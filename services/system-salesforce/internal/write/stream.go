@@ -16,6 +16,8 @@ import (
 // Bulk runs jobs. *bulk.Client is one.
 type Bulk interface {
 	Upsert(ctx context.Context, s bulk.Spec, next func() (bulk.Row, error), sink func(bulk.Outcome) error) (bulk.Ledger, error)
+	// Kept reports whether an unfinished load has this name.
+	Kept(load string) bool
 }
 
 // Load is any number of records of one object, each named by its external id.
@@ -42,7 +44,8 @@ const (
 
 // Stream writes the rows that next returns until io.EOF, and gives sink one outcome for each, named by its external id, in any
 // order; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
-// announced or found, if the object allows; the transport is returned.
+// announced or found, if the object allows, and whenever an unfinished load has its name: whoever asks for that must hear of it. The
+// transport is returned.
 //
 // Errors: those of next and sink, and of a job that could not be brought to its end; every row without an outcome may be sent
 // again.
@@ -50,6 +53,9 @@ func (w *Writer) Stream(ctx context.Context, l Load, next func() (Row, error), s
 	s := &stream{w: w, load: l, next: next, sink: sink}
 	if w.o.Bulk == nil || !l.Object.Bulk {
 		return Collections, s.collections(ctx)
+	}
+	if w.o.Bulk.Kept(l.Name) {
+		return Jobs, s.jobs(ctx)
 	}
 	if l.Backlog == 0 {
 		if err := s.ahead(); err != nil {

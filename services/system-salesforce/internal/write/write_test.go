@@ -318,6 +318,8 @@ type jobs struct {
 	kept []string
 }
 
+func (j *jobs) Kept(string) bool { return j.kept != nil }
+
 func (j *jobs) Upsert(_ context.Context, s bulk.Spec, next func() (bulk.Row, error), sink func(bulk.Outcome) error) (bulk.Ledger, error) {
 	j.spec = s
 	for _, key := range j.kept {
@@ -455,6 +457,11 @@ func TestStream(t *testing.T) {
 		require.Equal(t, fault.Canceled, fault.KindOf(run(many(3))), "the caller leaves the load unfinished")
 		changed := many(3)
 		changed[1].Fields["LastName"] = "another"
+		few, err := bulk.New(bulk.Options{API: leaving(func() {}), Dir: dir})
+		require.NoError(t, err)
+		require.True(t, few.Kept("l"))
+		require.False(t, few.Kept("m"))
+		require.False(t, few.Kept(""))
 		turned := many(3)
 		slices.Reverse(turned)
 		for name, rows := range map[string][]Row{"a value": changed, "the order": turned, "the number": many(4)} {
@@ -463,6 +470,18 @@ func TestStream(t *testing.T) {
 			require.Equal(t, fault.Precondition, fault.KindOf(err), name)
 		}
 		require.Equal(t, fault.Canceled, fault.KindOf(run(many(3))), "its own records bring it to Salesforce")
+	})
+	t.Run("an unfinished load is found however few records come again, and whatever is announced", func(t *testing.T) {
+		t.Parallel()
+		for _, backlog := range []int64{0, 2} {
+			got := map[string]bool{}
+			w := New(Options{CRM: newOrg(), Bulk: &jobs{kept: []string{"0", "1", "2"}}, BulkFrom: 1000})
+			transport, err := w.Stream(t.Context(), Load{Object: contact(t), Columns: []string{"AccountId", "LastName"}, Backlog: backlog, Name: "l"}, feed(many(3)...),
+				func(key string, _ Outcome) error { got[key] = true; return nil })
+			require.NoError(t, err)
+			require.Equal(t, Jobs, transport)
+			require.Len(t, got, 3)
+		}
 	})
 	t.Run("every state of a job's row has its outcome", func(t *testing.T) {
 		t.Parallel()
