@@ -60,6 +60,9 @@ type Store struct {
 	KeyLease time.Duration `conf:"key_lease" help:"how long a crashed call blocks its idempotency key, 1s to 5m"`
 	// Retention is how long settled changes stay in the inbox, where a repeated delivery of one is recognised.
 	Retention time.Duration `conf:"retention" help:"how long settled changes are kept, at least as long as the systems repeat them"`
+	// LetterRetention is how long settled dead letters stay, AuditRetention how long entries of the audit trail do.
+	LetterRetention time.Duration `conf:"letter_retention" help:"how long settled dead letters are kept; 0 for ever"`
+	AuditRetention  time.Duration `conf:"audit_retention" help:"how long entries of the audit trail are kept; 0 for ever"`
 }
 
 // System says how to reach a system service.
@@ -70,13 +73,15 @@ type System struct {
 	TLS serve.TLS `conf:"tls"`
 }
 
+const day = 24 * time.Hour
+
 // DefaultConfig returns a configuration that works on one machine: a database file in the working directory.
 func DefaultConfig() Config {
 	s := serve.DefaultConfig()
 	s.Listen, s.Ops = "127.0.0.1:9301", "127.0.0.1:9391"
 	return Config{
 		Serve: s, Telemetry: telemetry.DefaultConfig(),
-		Store:      Store{DSN: "sqlite:customer.db", KeyLease: 30 * time.Second, Retention: 14 * 24 * time.Hour},
+		Store:      Store{DSN: "sqlite:customer.db", KeyLease: 30 * time.Second, Retention: 14 * day, LetterRetention: 90 * day, AuditRetention: 400 * day},
 		Salesforce: System{Target: "127.0.0.1:9101"}, ERP: System{Target: "127.0.0.1:9201"},
 		BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(),
 	}
@@ -108,8 +113,13 @@ func (c Config) Validate() error {
 	if l := c.Store.KeyLease; l != 0 && (l < time.Second || l > 5*time.Minute) {
 		add("store.key_lease", errors.New("want 1s to 5m"))
 	}
-	if c.Store.Retention != 0 && c.Store.Retention < 24*time.Hour {
+	if c.Store.Retention != 0 && c.Store.Retention < day {
 		add("store.retention", errors.New("want at least 24h"))
+	}
+	for key, d := range map[string]time.Duration{"store.letter_retention": c.Store.LetterRetention, "store.audit_retention": c.Store.AuditRetention} {
+		if d != 0 && d < day {
+			add(key, errors.New("want at least 24h, or 0"))
+		}
 	}
 	for key, s := range map[string]System{"salesforce": c.Salesforce, "erp": c.ERP} {
 		if s.Target == "" {

@@ -114,7 +114,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	api := rpc.New(rpc.Deps{
-		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Cases: crmSystem, Desk: deadLetters(eng, records),
+		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Desk: deadLetters(eng, records),
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: answers.CompleteTx, Now: time.Now,
 	})
@@ -131,13 +131,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
-		Loops:    loops(eng, records, answers, book, cfg.Store.Retention, tel.Log),
+		Loops:    loops(eng, records, answers, book, cfg.Store, tel.Log),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})
 }
 
-func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStore, book *ledger.Watch, retention time.Duration, log *slog.Logger) []serve.Loop {
+func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStore, book *ledger.Watch, cfg Store, log *slog.Logger) []serve.Loop {
 	var out []serve.Loop
 	for _, f := range eng.Feeds {
 		out = append(out, serve.Loop{Name: "feed " + f.System(), Run: f.Run})
@@ -146,7 +146,7 @@ func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStor
 		out = append(out, serve.Loop{Name: "deliver " + d.System(), Run: d.Run})
 	}
 	return append(out,
-		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, retention, log) }},
+		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, cfg, log) }},
 		serve.Loop{Name: "ledger", Run: func(ctx context.Context) error { return book.Run(ctx, lookEvery) }},
 		serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, forgetEvery, log) }},
 	)

@@ -72,7 +72,9 @@ type Mark struct {
 }
 
 // String returns POSITION:HASH, as ParseMark reads it.
-func (m Mark) String() string { return strconv.FormatInt(m.Position, 10) + ":" + hex.EncodeToString(m.Hash) }
+func (m Mark) String() string {
+	return strconv.FormatInt(m.Position, 10) + ":" + hex.EncodeToString(m.Hash)
+}
 
 // Kinds of problems.
 const (
@@ -132,11 +134,7 @@ const walkPage = 1000
 // Entries may be added and trimmed meanwhile.
 func Walk(ctx context.Context, c Chain, from Cursor, limit int) (Report, error) {
 	w := walk{chain: c, Report: Report{Cursor: from}}
-	var err error
-	if w.Head, err = c.Head(ctx); err != nil {
-		return Report{}, fmt.Errorf("verify audit: %w", err)
-	}
-	if w.Beginning, err = c.Beginning(ctx); err != nil {
+	if err := w.ends(ctx); err != nil {
 		return Report{}, fmt.Errorf("verify audit: %w", err)
 	}
 	if !from.Begun {
@@ -165,6 +163,16 @@ type walk struct {
 	Report
 }
 
+// ends reads the ends of the chain: the beginning first, so that the entry about its trimming is before the head.
+func (w *walk) ends(ctx context.Context) error {
+	var err error
+	if w.Beginning, err = w.chain.Beginning(ctx); err != nil {
+		return err
+	}
+	w.Head, err = w.chain.Head(ctx)
+	return err
+}
+
 func (w *walk) problem(at int64, kind string) { w.Problems = append(w.Problems, Problem{at, kind}) }
 
 // page checks the next entries up to the head and returns how many there were.
@@ -175,12 +183,11 @@ func (w *walk) page(ctx context.Context) (int, error) {
 	}
 	if len(entries) == 0 || entries[0].Position != w.Cursor.At.Position+1 {
 		// Perhaps they were trimmed since the walk began.
-		now, err := w.chain.Beginning(ctx)
-		if err != nil {
+		if err := w.ends(ctx); err != nil {
 			return 0, err
 		}
-		if now.Position > w.Cursor.At.Position {
-			w.Beginning, w.Cursor.At = now, now
+		if w.Beginning.Position > w.Cursor.At.Position {
+			w.Cursor.At = w.Beginning
 			return 1, nil
 		}
 	}

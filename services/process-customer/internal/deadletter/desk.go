@@ -183,12 +183,16 @@ func (d *Desk) Discard(ctx context.Context, id, reason string) (store.DeadLetter
 			return err
 		}
 		if got.Direction == store.DirectionIntake {
-			return tx.MoveParked(ctx, got.Ref, store.Refused)
+			err = tx.MoveParked(ctx, got.Ref, store.Refused)
+		} else {
+			err = tx.RefuseParked(ctx, got.GoldenID)
 		}
-		if err := tx.RefuseParked(ctx, got.GoldenID); err != nil {
+		if err != nil {
 			return err
 		}
-		return tx.AddEvents(ctx, []store.Event{event(got, "discarded", got.Reason, now, telemetry.Traceparent(ctx))})
+		note := event(got, "discarded", got.Reason, now, telemetry.Traceparent(ctx))
+		note.Note = reason
+		return tx.AddEvents(ctx, []store.Event{note})
 	})
 	if err != nil {
 		return store.DeadLetter{}, notFound(fmt.Errorf("discard: %w", err))

@@ -1818,7 +1818,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -1962,13 +1962,15 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\xf7\x06\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\xc3\b\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\aExplain\x12$.selfsame.customer.v1.ExplainRequest\x1a%.selfsame.customer.v1.ExplainResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\n" +
-	"ListEvents\x12'.selfsame.customer.v1.ListEventsRequest\x1a(.selfsame.customer.v1.ListEventsResponse\"\x03\x90\x02\x01\x12s\n" +
+	"ListEvents\x12'.selfsame.customer.v1.ListEventsRequest\x1a(.selfsame.customer.v1.ListEventsResponse\"\x03\x90\x02\x01\x12a\n" +
+	"\tListAudit\x12&.selfsame.customer.v1.ListAuditRequest\x1a'.selfsame.customer.v1.ListAuditResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\vVerifyAudit\x12(.selfsame.customer.v1.VerifyAuditRequest\x1a).selfsame.customer.v1.VerifyAuditResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\x0fListDeadLetters\x12,.selfsame.customer.v1.ListDeadLettersRequest\x1a-.selfsame.customer.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12~\n" +
 	"\x10RetryDeadLetters\x12-.selfsame.customer.v1.RetryDeadLettersRequest\x1a..selfsame.customer.v1.RetryDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x81\x01\n" +
 	"\x11DiscardDeadLetter\x12..selfsame.customer.v1.DiscardDeadLetterRequest\x1a/.selfsame.customer.v1.DiscardDeadLetterResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12`\n" +
@@ -2014,6 +2016,10 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*ResyncRequest)(nil),             // 22: selfsame.customer.v1.ResyncRequest
 	(*ResyncResponse)(nil),            // 23: selfsame.customer.v1.ResyncResponse
 	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
+	(*ListAuditRequest)(nil),          // 25: selfsame.customer.v1.ListAuditRequest
+	(*VerifyAuditRequest)(nil),        // 26: selfsame.customer.v1.VerifyAuditRequest
+	(*ListAuditResponse)(nil),         // 27: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),       // 28: selfsame.customer.v1.VerifyAuditResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2038,20 +2044,24 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	4,  // 19: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
 	8,  // 20: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
 	12, // 21: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	15, // 22: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	18, // 23: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	20, // 24: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	22, // 25: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	3,  // 26: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 27: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 28: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 29: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	17, // 30: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 31: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 32: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	23, // 33: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	26, // [26:34] is the sub-list for method output_type
-	18, // [18:26] is the sub-list for method input_type
+	25, // 22: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
+	26, // 23: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
+	15, // 24: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	18, // 25: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	20, // 26: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	22, // 27: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	3,  // 28: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 29: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 30: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 31: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	27, // 32: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	28, // 33: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 34: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 35: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 36: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	23, // 37: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	28, // [28:38] is the sub-list for method output_type
+	18, // [18:28] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -2062,6 +2072,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 	if File_selfsame_customer_v1_operations_service_proto != nil {
 		return
 	}
+	file_selfsame_customer_v1_audit_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
