@@ -218,6 +218,10 @@ func (b *batch) call(ctx context.Context, items []*item) error {
 	return err
 }
 
+// maxConflicts is how often a record may turn out to be other than known, although it was read again each time, before it
+// becomes a dead letter.
+const maxConflicts = 10
+
 // verdict is what is done about an item.
 type verdict uint8
 
@@ -240,10 +244,14 @@ func (b *batch) judge(it *item) verdict {
 	case fault.Unavailable, fault.Timeout, fault.Canceled, fault.Exhausted, fault.Uncertain:
 		return again
 	case fault.Conflict:
-		if it.plan.Row != nil {
+		switch {
+		case it.mark.Attempt+1 >= maxConflicts:
+			return dead // what it holds cannot be taken in, or it never stands still
+		case it.plan.Row != nil:
 			return reread
+		default:
+			return again
 		}
-		return again
 	case fault.NotFound:
 		if it.plan.Row != nil && it.mark.Attempt+1 < b.d.cfg.MaxInternal {
 			return reread // deleted since; reading it will say so, unless it is hidden from us

@@ -156,7 +156,7 @@ func (f *Feed) Run(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			failures++
 			wait = max(f.backoff.Next(failures), fault.RetryAfter(err))
-			f.failed(ctx, err)
+			f.Failed(ctx, err)
 		}
 		if wait > 0 && !sleep(ctx, wait) {
 			break
@@ -261,8 +261,8 @@ func (f *Feed) release(ctx context.Context) {
 	}
 }
 
-// failed stores why the feed does not work.
-func (f *Feed) failed(ctx context.Context, err error) {
+// Failed stores why the feed does not work. Run does so by itself.
+func (f *Feed) Failed(ctx context.Context, err error) {
 	reason := fault.ReasonOf(err)
 	f.log.WarnContext(ctx, "feed failed", slog.String(telemetry.KeyReason, reason), slog.String(telemetry.KeyError, err.Error()))
 	next := f.feed

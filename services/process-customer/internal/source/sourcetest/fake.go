@@ -32,6 +32,8 @@ type Options struct {
 	Now func() time.Time
 	// ClockVersions makes versions milliseconds of Now, which two changes can share, instead of a counter per record.
 	ClockVersions bool
+	// ClockStep is how coarse the clock of versions and event times is, as that of Salesforce, which counts seconds; exact when zero.
+	ClockStep time.Duration
 	// ChecksVersions makes writes with another expected version conflict.
 	ChecksVersions bool
 	// ReturnsRecords makes results carry the version and the record as stored.
@@ -283,6 +285,9 @@ func (f *Fake) commit(rec *source.Record, own bool) {
 	k := key{rec.Ref.Object, rec.Ref.RecordID}
 	if _, known := f.records[k]; !known {
 		f.order = append(f.order, k)
+	}
+	if f.opts.ClockStep > 0 {
+		now = now.Truncate(f.opts.ClockStep)
 	}
 	rec.EventTime = now
 	if f.opts.ClockVersions {

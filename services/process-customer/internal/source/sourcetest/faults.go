@@ -103,6 +103,13 @@ func (f *Fake) Fail(op Op, errs ...error) {
 	f.faults.fail[op] = append(f.faults.fail[op], errs...)
 }
 
+// ClearFailures takes back what Fail has planned and did not happen yet.
+func (f *Fake) ClearFailures() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults.fail = map[Op][]error{}
+}
+
 // EndStreams ends all open streams with err, or in good order when err is nil.
 func (f *Fake) EndStreams(err error) {
 	f.mu.Lock()

@@ -1,0 +1,266 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// truth is what the judge knows because it has watched the systems, not us.
+type truth struct {
+	// made are the records that people made, by system and number.
+	made map[place]string
+	// who is the customer number of every customer record that people made.
+	who map[golden.Ref]int
+	// last is the last value that a person typed into a field.
+	last map[golden.Ref]map[string]string
+	// typed are all values that were given to a field of a customer or contact anywhere.
+	typed map[string][]string
+	// excused are words that were overwritten before anybody could know of them.
+	excused map[golden.Ref]map[string]bool
+	// deleted are customers of which a record was deleted, planted those that were made unreadable or are refused.
+	deleted, planted map[int]bool
+	// moved are contacts that were given to another customer.
+	moved map[place]bool
+}
+
+// place names a record of people's: customer who, or its contact.
+type place struct {
+	system      string
+	who, person int
+}
+
+func newTruth() truth {
+	return truth{
+		made: map[place]string{}, who: map[golden.Ref]int{}, last: map[golden.Ref]map[string]string{}, typed: map[string][]string{},
+		excused: map[golden.Ref]map[string]bool{}, deleted: map[int]bool{}, planted: map[int]bool{}, moved: map[place]bool{},
+	}
+}
+
+func objectOf(person int) golden.Object {
+	if person > 0 {
+		return golden.Contact
+	}
+	return golden.Customer
+}
+
+func topic(who, person int, field string) string { return fmt.Sprintf("%d/%d/%s", who, person, field) }
+
+// find returns the record that people mean, live or not: the one they made, or the one made from that of the other system.
+func (w *world) find(l *line, who, person int) (source.Record, bool) {
+	obj := objectOf(person)
+	if id := w.truth.made[place{l.name, who, person}]; id != "" {
+		return l.fake.Record(obj, id)
+	}
+	o := w.other(l)
+	twin, ok := o.fake.Record(obj, w.truth.made[place{o.name, who, person}])
+	if !ok || twin.ExternalID == "" {
+		return source.Record{}, false
+	}
+	id, _, _ := strings.Cut(twin.ExternalID, ".")
+	return l.fake.Holder(obj, id)
+}
+
+// person lets a person do something in a system.
+func (w *world) person(s Step) {
+	l := w.line(s.System)
+	if s.Act == Create {
+		w.create(l, s)
+		return
+	}
+	rec, ok := w.find(l, s.Who, s.Person)
+	if !ok || rec.Deleted != (s.Act == Undelete) {
+		return
+	}
+	w.stats.Edits++
+	ref := rec.Ref
+	switch s.Act {
+	case Edit:
+		w.set(l, rec, s, s.Value)
+	case Retype:
+		if old := w.truth.typed[topic(s.Who, s.Person, s.Field)]; len(old) > 0 {
+			w.set(l, rec, s, old[s.N%len(old)])
+		}
+	case Spoil:
+		w.truth.planted[s.Who] = true
+		l.fake.Edit(ref.Object, ref.RecordID, golden.Values{s.Field: strings.Repeat("x", 9000)})
+	case Touch:
+		l.fake.Touch(ref.Object, ref.RecordID)
+	case Delete:
+		w.truth.deleted[s.Who] = true
+		l.fake.Delete(ref.Object, ref.RecordID)
+	case Undelete:
+		l.fake.Undelete(ref.Object, ref.RecordID)
+	case Move:
+		to, ok := w.find(l, s.N, 0)
+		if ok && !to.Deleted {
+			w.truth.moved[place{l.name, s.Who, s.Person}] = true
+			l.fake.Reparent(ref.RecordID, to.Ref.RecordID)
+		}
+	}
+}
+
+// set changes one field and remembers that a person said so.
+func (w *world) set(l *line, rec source.Record, s Step, value string) {
+	if have, carried := rec.Values[s.Field]; !carried || have == value {
+		return
+	}
+	w.said(rec.Ref, s.Field, value)
+	key := topic(s.Who, s.Person, s.Field)
+	w.truth.typed[key] = append(w.truth.typed[key], value)
+	w.note("   %s %s: %s=%q", l.name, rec.Ref.RecordID, s.Field, value)
+	l.fake.Edit(rec.Ref.Object, rec.Ref.RecordID, golden.Values{s.Field: value})
+}
+
+func (w *world) said(ref golden.Ref, field, value string) {
+	if w.truth.last[ref] == nil {
+		w.truth.last[ref] = map[string]string{}
+	}
+	w.truth.last[ref][field] = value
+	delete(w.truth.excused[ref], field)
+}
+
+// create makes a record, unless people have made it before or there is one already.
+func (w *world) create(l *line, s Step) {
+	at := place{l.name, s.Who, s.Person}
+	if w.truth.made[at] != "" {
+		return
+	}
+	if _, ok := w.find(l, s.Who, s.Person); ok {
+		return
+	}
+	obj := objectOf(s.Person)
+	v := golden.Values{golden.Phone: s.Value}
+	parent := ""
+	if obj == golden.Customer {
+		v[golden.Name], v[golden.TaxID] = fmt.Sprintf("Customer %d", s.Who), taxIDOf(s.Who)
+	} else {
+		p, ok := w.find(l, s.Who, 0)
+		if !ok || p.Deleted {
+			return
+		}
+		parent = p.Ref.RecordID
+		v[golden.FirstName], v[golden.LastName] = fmt.Sprintf("First%d", s.Person), fmt.Sprintf("Last%d of %d", s.Person, s.Who)
+	}
+	w.stats.Edits++
+	id := l.fake.Create(obj, parent, v)
+	ref := golden.Ref{System: l.name, Object: obj, RecordID: id}
+	w.note("   %s %s %s", l.name, obj, id)
+	w.truth.made[at] = id
+	if obj == golden.Customer {
+		w.truth.who[ref] = s.Who
+	}
+	w.said(ref, golden.Phone, s.Value)
+	key := topic(s.Who, s.Person, golden.Phone)
+	w.truth.typed[key] = append(w.truth.typed[key], s.Value)
+}
+
+// overwritten looks at a write of ours: has it taken away a word that nobody had heard of?
+func (w *world) overwritten(ctx context.Context, l *line, before, after source.Record, late bool) {
+	said := w.truth.last[before.Ref]
+	for _, field := range golden.Fields(before.Ref.Object) {
+		value, typed := said[field]
+		if !typed || before.Values[field] != value || after.Values[field] == value {
+			continue
+		}
+		rows, err := w.stage.store.Read().Sources(ctx, l.name, before.Ref.Object, []string{before.Ref.RecordID})
+		if err != nil {
+			breach("the simulation is sound", "read a record: %v", err)
+		}
+		if len(rows) == 1 && knows(rows[0], field, value) {
+			continue
+		}
+		if l.checks && !late {
+			breach("no write takes away what was never read", "%s of %s %s: %q became %q", field, l.name, before.Ref.RecordID, value, after.Values[field])
+		}
+		if w.truth.excused[before.Ref] == nil {
+			w.truth.excused[before.Ref] = map[string]bool{}
+		}
+		w.truth.excused[before.Ref][field] = true
+		w.note("   %s of %s %s was overwritten unseen", field, l.name, before.Ref.RecordID)
+	}
+}
+
+func knows(row *store.Source, field, value string) bool {
+	return row.Shadow[field] == value || slices.ContainsFunc(row.Claims[field], func(c golden.Claim) bool { return c.Value == value })
+}
+
+// call is a request to our API; whoever made it repeats it with the same key until it is answered.
+type call struct {
+	w            *world
+	step         Step
+	key          string
+	id           golden.ID
+	answered, ok bool
+}
+
+// request makes a call.
+func (w *world) request(ctx context.Context, p *process, s Step) {
+	c := &call{w: w, step: s, key: fmt.Sprintf("call-%d", len(w.calls)+1)}
+	if s.Act == Say {
+		c.id = w.goldenOf(ctx, s.Who)
+		if c.id == "" {
+			return
+		}
+	}
+	w.calls = append(w.calls, c)
+	c.make(ctx, p)
+}
+
+func (c *call) again(ctx context.Context) {
+	for range 3 {
+		if c.answered {
+			return
+		}
+		c.make(ctx, c.w.processes[0])
+	}
+}
+
+func (c *call) make(ctx context.Context, p *process) {
+	ack := func(_ context.Context, _ *store.Tx, id golden.ID, _ bool) error { c.id = id; return nil }
+	var err error
+	if c.step.Act == Order {
+		id, derived := golden.DeriveID(golden.Customer, c.key)
+		if derived != nil {
+			breach("the simulation is sound", "derive an id: %v", derived)
+		}
+		err = p.engine.Intake.Create(ctx, id, golden.Values{
+			golden.Name: fmt.Sprintf("Customer %d", c.step.Who), golden.TaxID: taxIDOf(c.step.Who), golden.Phone: c.step.Value,
+		}, ack)
+	} else {
+		err = p.engine.Intake.Update(ctx, c.id, c.key, 0, golden.Values{c.step.Field: c.step.Value}, ack)
+	}
+	c.w.note("   %s is answered %q", c.key, fault.ReasonOf(err))
+	if errors.Is(err, errKilled) {
+		return
+	}
+	switch fault.KindOf(err) {
+	case fault.Precondition, fault.NotFound, fault.Conflict:
+		c.answered = true
+	}
+	if err == nil {
+		c.answered, c.ok = true, true
+	}
+}
+
+// goldenOf returns the golden record of a customer, if we have one.
+func (w *world) goldenOf(ctx context.Context, who int) golden.ID {
+	for _, l := range w.lines {
+		id := w.truth.made[place{l.name, who, 0}]
+		rows, err := w.stage.store.Read().Sources(ctx, l.name, golden.Customer, []string{id})
+		if err != nil {
+			breach("the simulation is sound", "read a record: %v", err)
+		}
+		if len(rows) == 1 && rows[0].GoldenID != "" {
+			return rows[0].GoldenID
+		}
+	}
+	return ""
+}

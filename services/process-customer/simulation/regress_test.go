@@ -1,0 +1,52 @@
+package simulation_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/simulation"
+)
+
+// Steps that most stories are made of.
+func read(system string) simulation.Step {
+	return simulation.Step{Act: simulation.Read, System: system}
+}
+
+func deliver(system string) simulation.Step {
+	return simulation.Step{Act: simulation.Deliver, System: system}
+}
+
+func create(system string, who int, phone string) simulation.Step {
+	return simulation.Step{Act: simulation.Create, System: system, Who: who, Value: phone}
+}
+
+func edit(system string, who int, field, value string) simulation.Step {
+	return simulation.Step{Act: simulation.Edit, System: system, Who: who, Field: field, Value: value}
+}
+
+// stories once broke the promise, each as the simulation had shortened it.
+func stories() map[string]simulation.Story {
+	const sf, erp = "salesforce", "erp"
+	return map[string]simulation.Story{
+		"a record that cannot be taken in is not written to for ever": {Seed: 9, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp),
+			{Act: simulation.Spoil, System: erp, Who: 1, Field: golden.Website},
+		}},
+	}
+}
+
+func TestStories(t *testing.T) {
+	t.Parallel()
+	stage, err := simulation.NewStage(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, stage.Close()) }()
+	for name, story := range stories() {
+		t.Run(name, func(t *testing.T) {
+			res, err := simulation.Play(t.Context(), stage, story, simulation.None)
+			require.NoError(t, err)
+			require.False(t, res.Failed(), "%s\n%s: %s\n%s", story, res.Rule, res.Detail, res.History)
+		})
+	}
+}
