@@ -106,7 +106,7 @@ func (in *Intake) update(ctx context.Context, tx *store.Tx, id golden.ID, change
 	if err := unit.LoadGoldens(ctx, []golden.ID{id}); err != nil {
 		return err
 	}
-	changed, err := sayable(unit, id, version, values, in.folder.Rules())
+	changed, err := sayable(unit, id, version, values, unit.Rules())
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (in *Intake) update(ctx context.Context, tx *store.Tx, id golden.ID, change
 	unit.Say(id, changed, changeID)
 	for field, value := range changed {
 		if unit.Golden(id).Values[field] != value {
-			return mastered(field, fold.Decide(id.Object(), unit.Rows(id), in.folder.Rules()))
+			return mastered(field, fold.Decide(id.Object(), unit.Rows(id), unit.Rules()))
 		}
 	}
 	if err := unit.Flush(ctx); err != nil {

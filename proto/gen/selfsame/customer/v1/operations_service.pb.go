@@ -311,7 +311,9 @@ type GetStatusResponse struct {
 	// Live golden contacts.
 	Contacts int64 `protobuf:"varint,4,opt,name=contacts,proto3" json:"contacts,omitempty"`
 	// Digest of the survivorship rules in force.
-	RulesVersion  string `protobuf:"bytes,5,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
+	RulesVersion string `protobuf:"bytes,5,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
+	// The survivorship rules: in force, waiting, mistakes.
+	Rules         *RulesStatus `protobuf:"bytes,6,opt,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,6 +381,13 @@ func (x *GetStatusResponse) GetRulesVersion() string {
 		return x.RulesVersion
 	}
 	return ""
+}
+
+func (x *GetStatusResponse) GetRules() *RulesStatus {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
 }
 
 // GetLedgerRequest asks for the ledger.
@@ -778,7 +787,13 @@ type Claim struct {
 	// When the value changed in the source, by the source's clock.
 	EventTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
 	// The change that brought the claim.
-	ChangeId      string `protobuf:"bytes,6,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	ChangeId string `protobuf:"bytes,6,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	// When the claim came in; only where the source's clock was ahead of it.
+	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	// When the claim counts as made, if that is not event_time: a source's clock is corrected, and bounded by receive_time.
+	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
+	// W3C traceparent of the work that took the change in; empty when it was not traced, or is no longer kept.
+	Traceparent   string `protobuf:"bytes,9,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -855,6 +870,27 @@ func (x *Claim) GetChangeId() string {
 	return ""
 }
 
+func (x *Claim) GetReceiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceiveTime
+	}
+	return nil
+}
+
+func (x *Claim) GetEffectiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveTime
+	}
+	return nil
+}
+
+func (x *Claim) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
 // FieldExplanation tells why a field has its value.
 type FieldExplanation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -867,7 +903,11 @@ type FieldExplanation struct {
 	// The claim that won; absent when no system says anything.
 	Winner *Claim `protobuf:"bytes,4,opt,name=winner,proto3" json:"winner,omitempty"`
 	// The claims that lost, best first.
-	Losers        []*Claim `protobuf:"bytes,5,rep,name=losers,proto3" json:"losers,omitempty"`
+	Losers []*Claim `protobuf:"bytes,5,rep,name=losers,proto3" json:"losers,omitempty"`
+	// Where the rule stands in the rule file: for example "objects.customer.fields.email".
+	RulePath string `protobuf:"bytes,6,opt,name=rule_path,json=rulePath,proto3" json:"rule_path,omitempty"`
+	// Further claims that the value is put together from.
+	Parts         []*Claim `protobuf:"bytes,7,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -937,6 +977,20 @@ func (x *FieldExplanation) GetLosers() []*Claim {
 	return nil
 }
 
+func (x *FieldExplanation) GetRulePath() string {
+	if x != nil {
+		return x.RulePath
+	}
+	return ""
+}
+
+func (x *FieldExplanation) GetParts() []*Claim {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
 // ExplainResponse explains a record.
 type ExplainResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -947,7 +1001,9 @@ type ExplainResponse struct {
 	// Fields, in the order of the rules.
 	Fields []*FieldExplanation `protobuf:"bytes,3,rep,name=fields,proto3" json:"fields,omitempty"`
 	// Digest of the rules in force.
-	RulesVersion  string `protobuf:"bytes,4,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
+	RulesVersion string `protobuf:"bytes,4,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
+	// The version that the rules in force were given by their author.
+	RulesNumber   int64 `protobuf:"varint,5,opt,name=rules_number,json=rulesNumber,proto3" json:"rules_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1008,6 +1064,13 @@ func (x *ExplainResponse) GetRulesVersion() string {
 		return x.RulesVersion
 	}
 	return ""
+}
+
+func (x *ExplainResponse) GetRulesNumber() int64 {
+	if x != nil {
+		return x.RulesNumber
+	}
+	return 0
 }
 
 // ListEventsRequest names a record.
@@ -1818,7 +1881,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -1842,13 +1905,14 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x05calls\x18\a \x01(\x03R\x05calls\x12'\n" +
 	"\x0frecords_written\x18\b \x01(\x03R\x0erecordsWritten\x12;\n" +
 	"\vresume_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"resumeTime\"\xe8\x01\n" +
+	"resumeTime\"\xa1\x02\n" +
 	"\x11GetStatusResponse\x126\n" +
 	"\x05feeds\x18\x01 \x03(\v2 .selfsame.customer.v1.FeedStatusR\x05feeds\x12<\n" +
 	"\atargets\x18\x02 \x03(\v2\".selfsame.customer.v1.TargetStatusR\atargets\x12\x1c\n" +
 	"\tcustomers\x18\x03 \x01(\x03R\tcustomers\x12\x1a\n" +
 	"\bcontacts\x18\x04 \x01(\x03R\bcontacts\x12#\n" +
-	"\rrules_version\x18\x05 \x01(\tR\frulesVersion\"\x12\n" +
+	"\rrules_version\x18\x05 \x01(\tR\frulesVersion\x127\n" +
+	"\x05rules\x18\x06 \x01(\v2!.selfsame.customer.v1.RulesStatusR\x05rules\"\x12\n" +
 	"\x10GetLedgerRequest\"\x9e\x02\n" +
 	"\n" +
 	"LedgerLine\x12\x16\n" +
@@ -1883,7 +1947,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"deliveries\"J\n" +
 	"\x0eExplainRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x1d\n" +
-	"\x05field\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05field\"\xca\x01\n" +
+	"\x05field\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05field\"\xee\x02\n" +
 	"\x05Claim\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x1b\n" +
 	"\trecord_id\x18\x02 \x01(\tR\brecordId\x12\x1a\n" +
@@ -1891,18 +1955,24 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\x03R\aversion\x129\n" +
 	"\n" +
 	"event_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12\x1b\n" +
-	"\tchange_id\x18\x06 \x01(\tR\bchangeId\"\xc2\x01\n" +
+	"\tchange_id\x18\x06 \x01(\tR\bchangeId\x12=\n" +
+	"\freceive_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12A\n" +
+	"\x0eeffective_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\x12 \n" +
+	"\vtraceparent\x18\t \x01(\tR\vtraceparent\"\x92\x02\n" +
 	"\x10FieldExplanation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1a\n" +
 	"\x05value\x18\x02 \x01(\tB\x04\x90\xe7\x18\x06R\x05value\x12\x12\n" +
 	"\x04rule\x18\x03 \x01(\tR\x04rule\x123\n" +
 	"\x06winner\x18\x04 \x01(\v2\x1b.selfsame.customer.v1.ClaimR\x06winner\x123\n" +
-	"\x06losers\x18\x05 \x03(\v2\x1b.selfsame.customer.v1.ClaimR\x06losers\"\x9e\x01\n" +
+	"\x06losers\x18\x05 \x03(\v2\x1b.selfsame.customer.v1.ClaimR\x06losers\x12\x1b\n" +
+	"\trule_path\x18\x06 \x01(\tR\brulePath\x121\n" +
+	"\x05parts\x18\a \x03(\v2\x1b.selfsame.customer.v1.ClaimR\x05parts\"\xc1\x01\n" +
 	"\x0fExplainResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12>\n" +
 	"\x06fields\x18\x03 \x03(\v2&.selfsame.customer.v1.FieldExplanationR\x06fields\x12#\n" +
-	"\rrules_version\x18\x04 \x01(\tR\frulesVersion\"\x80\x01\n" +
+	"\rrules_version\x18\x04 \x01(\tR\frulesVersion\x12!\n" +
+	"\frules_number\x18\x05 \x01(\x03R\vrulesNumber\"\x80\x01\n" +
 	"\x11ListEventsRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -1962,7 +2032,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\xc3\b\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\xb6\x0e\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -1974,7 +2044,15 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x0fListDeadLetters\x12,.selfsame.customer.v1.ListDeadLettersRequest\x1a-.selfsame.customer.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12~\n" +
 	"\x10RetryDeadLetters\x12-.selfsame.customer.v1.RetryDeadLettersRequest\x1a..selfsame.customer.v1.RetryDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x81\x01\n" +
 	"\x11DiscardDeadLetter\x12..selfsame.customer.v1.DiscardDeadLetterRequest\x1a/.selfsame.customer.v1.DiscardDeadLetterResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12`\n" +
-	"\x06Resync\x12#.selfsame.customer.v1.ResyncRequest\x1a$.selfsame.customer.v1.ResyncResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xef\x01\n" +
+	"\x06Resync\x12#.selfsame.customer.v1.ResyncRequest\x1a$.selfsame.customer.v1.ResyncResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12^\n" +
+	"\bGetRules\x12%.selfsame.customer.v1.GetRulesRequest\x1a&.selfsame.customer.v1.GetRulesResponse\"\x03\x90\x02\x01\x12^\n" +
+	"\bTryRules\x12%.selfsame.customer.v1.TryRulesRequest\x1a&.selfsame.customer.v1.TryRulesResponse\"\x03\x90\x02\x01\x12r\n" +
+	"\fConfirmRules\x12).selfsame.customer.v1.ConfirmRulesRequest\x1a*.selfsame.customer.v1.ConfirmRulesResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12f\n" +
+	"\bPinField\x12%.selfsame.customer.v1.PinFieldRequest\x1a&.selfsame.customer.v1.PinFieldResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12l\n" +
+	"\n" +
+	"UnpinField\x12'.selfsame.customer.v1.UnpinFieldRequest\x1a(.selfsame.customer.v1.UnpinFieldResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12m\n" +
+	"\rListQuestions\x12*.selfsame.customer.v1.ListQuestionsRequest\x1a+.selfsame.customer.v1.ListQuestionsResponse\"\x03\x90\x02\x01\x12x\n" +
+	"\x0eAnswerQuestion\x12+.selfsame.customer.v1.AnswerQuestionRequest\x1a,.selfsame.customer.v1.AnswerQuestionResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xef\x01\n" +
 	"\x18com.selfsame.customer.v1B\x16OperationsServiceProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
 
 var (
@@ -2016,10 +2094,25 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*ResyncRequest)(nil),             // 22: selfsame.customer.v1.ResyncRequest
 	(*ResyncResponse)(nil),            // 23: selfsame.customer.v1.ResyncResponse
 	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
-	(*ListAuditRequest)(nil),          // 25: selfsame.customer.v1.ListAuditRequest
-	(*VerifyAuditRequest)(nil),        // 26: selfsame.customer.v1.VerifyAuditRequest
-	(*ListAuditResponse)(nil),         // 27: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),       // 28: selfsame.customer.v1.VerifyAuditResponse
+	(*RulesStatus)(nil),               // 25: selfsame.customer.v1.RulesStatus
+	(*ListAuditRequest)(nil),          // 26: selfsame.customer.v1.ListAuditRequest
+	(*VerifyAuditRequest)(nil),        // 27: selfsame.customer.v1.VerifyAuditRequest
+	(*GetRulesRequest)(nil),           // 28: selfsame.customer.v1.GetRulesRequest
+	(*TryRulesRequest)(nil),           // 29: selfsame.customer.v1.TryRulesRequest
+	(*ConfirmRulesRequest)(nil),       // 30: selfsame.customer.v1.ConfirmRulesRequest
+	(*PinFieldRequest)(nil),           // 31: selfsame.customer.v1.PinFieldRequest
+	(*UnpinFieldRequest)(nil),         // 32: selfsame.customer.v1.UnpinFieldRequest
+	(*ListQuestionsRequest)(nil),      // 33: selfsame.customer.v1.ListQuestionsRequest
+	(*AnswerQuestionRequest)(nil),     // 34: selfsame.customer.v1.AnswerQuestionRequest
+	(*ListAuditResponse)(nil),         // 35: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),       // 36: selfsame.customer.v1.VerifyAuditResponse
+	(*GetRulesResponse)(nil),          // 37: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),          // 38: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),      // 39: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),          // 40: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),        // 41: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),     // 42: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),    // 43: selfsame.customer.v1.AnswerQuestionResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2029,42 +2122,60 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 4: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
 	1,  // 5: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
 	2,  // 6: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
-	5,  // 7: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
-	6,  // 8: selfsame.customer.v1.GetLedgerResponse.deliveries:type_name -> selfsame.customer.v1.DeliveryLine
-	24, // 9: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
-	9,  // 10: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
-	9,  // 11: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
-	10, // 12: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
-	24, // 13: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	13, // 14: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
-	24, // 15: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
-	16, // 16: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
-	16, // 17: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
-	0,  // 18: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
-	4,  // 19: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
-	8,  // 20: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
-	12, // 21: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	25, // 22: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
-	26, // 23: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
-	15, // 24: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	18, // 25: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	20, // 26: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	22, // 27: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	3,  // 28: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 29: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 30: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 31: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	27, // 32: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	28, // 33: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 34: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 35: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 36: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	23, // 37: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	28, // [28:38] is the sub-list for method output_type
-	18, // [18:28] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	25, // 7: selfsame.customer.v1.GetStatusResponse.rules:type_name -> selfsame.customer.v1.RulesStatus
+	5,  // 8: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
+	6,  // 9: selfsame.customer.v1.GetLedgerResponse.deliveries:type_name -> selfsame.customer.v1.DeliveryLine
+	24, // 10: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
+	24, // 11: selfsame.customer.v1.Claim.receive_time:type_name -> google.protobuf.Timestamp
+	24, // 12: selfsame.customer.v1.Claim.effective_time:type_name -> google.protobuf.Timestamp
+	9,  // 13: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
+	9,  // 14: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
+	9,  // 15: selfsame.customer.v1.FieldExplanation.parts:type_name -> selfsame.customer.v1.Claim
+	10, // 16: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
+	24, // 17: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	13, // 18: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
+	24, // 19: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
+	16, // 20: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
+	16, // 21: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
+	0,  // 22: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
+	4,  // 23: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
+	8,  // 24: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
+	12, // 25: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
+	26, // 26: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
+	27, // 27: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
+	15, // 28: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	18, // 29: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	20, // 30: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	22, // 31: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	28, // 32: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
+	29, // 33: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
+	30, // 34: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
+	31, // 35: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
+	32, // 36: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
+	33, // 37: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
+	34, // 38: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
+	3,  // 39: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 40: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 41: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 42: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	35, // 43: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	36, // 44: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 45: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 46: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 47: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	23, // 48: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	37, // 49: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	38, // 50: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	39, // 51: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	40, // 52: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	41, // 53: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	42, // 54: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	43, // 55: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	39, // [39:56] is the sub-list for method output_type
+	22, // [22:39] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_operations_service_proto_init() }
@@ -2073,6 +2184,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 		return
 	}
 	file_selfsame_customer_v1_audit_proto_init()
+	file_selfsame_customer_v1_rules_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

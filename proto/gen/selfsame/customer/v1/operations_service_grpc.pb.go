@@ -31,6 +31,13 @@ const (
 	OperationsService_RetryDeadLetters_FullMethodName  = "/selfsame.customer.v1.OperationsService/RetryDeadLetters"
 	OperationsService_DiscardDeadLetter_FullMethodName = "/selfsame.customer.v1.OperationsService/DiscardDeadLetter"
 	OperationsService_Resync_FullMethodName            = "/selfsame.customer.v1.OperationsService/Resync"
+	OperationsService_GetRules_FullMethodName          = "/selfsame.customer.v1.OperationsService/GetRules"
+	OperationsService_TryRules_FullMethodName          = "/selfsame.customer.v1.OperationsService/TryRules"
+	OperationsService_ConfirmRules_FullMethodName      = "/selfsame.customer.v1.OperationsService/ConfirmRules"
+	OperationsService_PinField_FullMethodName          = "/selfsame.customer.v1.OperationsService/PinField"
+	OperationsService_UnpinField_FullMethodName        = "/selfsame.customer.v1.OperationsService/UnpinField"
+	OperationsService_ListQuestions_FullMethodName     = "/selfsame.customer.v1.OperationsService/ListQuestions"
+	OperationsService_AnswerQuestion_FullMethodName    = "/selfsame.customer.v1.OperationsService/AnswerQuestion"
 )
 
 // OperationsServiceClient is the client API for OperationsService service.
@@ -60,6 +67,20 @@ type OperationsServiceClient interface {
 	DiscardDeadLetter(ctx context.Context, in *DiscardDeadLetterRequest, opts ...grpc.CallOption) (*DiscardDeadLetterResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error)
+	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
+	GetRules(ctx context.Context, in *GetRulesRequest, opts ...grpc.CallOption) (*GetRulesResponse, error)
+	// TryRules decides every golden record again under other rules and says what would change. It changes nothing.
+	TryRules(ctx context.Context, in *TryRulesRequest, opts ...grpc.CallOption) (*TryRulesResponse, error)
+	// ConfirmRules puts waiting rules in force.
+	ConfirmRules(ctx context.Context, in *ConfirmRulesRequest, opts ...grpc.CallOption) (*ConfirmRulesResponse, error)
+	// PinField sets a value over the rules. Pinning the same again changes nothing.
+	PinField(ctx context.Context, in *PinFieldRequest, opts ...grpc.CallOption) (*PinFieldResponse, error)
+	// UnpinField takes a pin away: the rules decide again.
+	UnpinField(ctx context.Context, in *UnpinFieldRequest, opts ...grpc.CallOption) (*UnpinFieldResponse, error)
+	// ListQuestions pages through overruled edits that a person is asked about.
+	ListQuestions(ctx context.Context, in *ListQuestionsRequest, opts ...grpc.CallOption) (*ListQuestionsResponse, error)
+	// AnswerQuestion accepts an overruled edit or rejects it. A question that was answered is not found.
+	AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*AnswerQuestionResponse, error)
 }
 
 type operationsServiceClient struct {
@@ -170,6 +191,76 @@ func (c *operationsServiceClient) Resync(ctx context.Context, in *ResyncRequest,
 	return out, nil
 }
 
+func (c *operationsServiceClient) GetRules(ctx context.Context, in *GetRulesRequest, opts ...grpc.CallOption) (*GetRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRulesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) TryRules(ctx context.Context, in *TryRulesRequest, opts ...grpc.CallOption) (*TryRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TryRulesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_TryRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ConfirmRules(ctx context.Context, in *ConfirmRulesRequest, opts ...grpc.CallOption) (*ConfirmRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmRulesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ConfirmRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) PinField(ctx context.Context, in *PinFieldRequest, opts ...grpc.CallOption) (*PinFieldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PinFieldResponse)
+	err := c.cc.Invoke(ctx, OperationsService_PinField_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) UnpinField(ctx context.Context, in *UnpinFieldRequest, opts ...grpc.CallOption) (*UnpinFieldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnpinFieldResponse)
+	err := c.cc.Invoke(ctx, OperationsService_UnpinField_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListQuestions(ctx context.Context, in *ListQuestionsRequest, opts ...grpc.CallOption) (*ListQuestionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQuestionsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListQuestions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*AnswerQuestionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnswerQuestionResponse)
+	err := c.cc.Invoke(ctx, OperationsService_AnswerQuestion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OperationsServiceServer is the server API for OperationsService service.
 // All implementations must embed UnimplementedOperationsServiceServer
 // for forward compatibility.
@@ -197,6 +288,20 @@ type OperationsServiceServer interface {
 	DiscardDeadLetter(context.Context, *DiscardDeadLetterRequest) (*DiscardDeadLetterResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(context.Context, *ResyncRequest) (*ResyncResponse, error)
+	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
+	GetRules(context.Context, *GetRulesRequest) (*GetRulesResponse, error)
+	// TryRules decides every golden record again under other rules and says what would change. It changes nothing.
+	TryRules(context.Context, *TryRulesRequest) (*TryRulesResponse, error)
+	// ConfirmRules puts waiting rules in force.
+	ConfirmRules(context.Context, *ConfirmRulesRequest) (*ConfirmRulesResponse, error)
+	// PinField sets a value over the rules. Pinning the same again changes nothing.
+	PinField(context.Context, *PinFieldRequest) (*PinFieldResponse, error)
+	// UnpinField takes a pin away: the rules decide again.
+	UnpinField(context.Context, *UnpinFieldRequest) (*UnpinFieldResponse, error)
+	// ListQuestions pages through overruled edits that a person is asked about.
+	ListQuestions(context.Context, *ListQuestionsRequest) (*ListQuestionsResponse, error)
+	// AnswerQuestion accepts an overruled edit or rejects it. A question that was answered is not found.
+	AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error)
 	mustEmbedUnimplementedOperationsServiceServer()
 }
 
@@ -236,6 +341,27 @@ func (UnimplementedOperationsServiceServer) DiscardDeadLetter(context.Context, *
 }
 func (UnimplementedOperationsServiceServer) Resync(context.Context, *ResyncRequest) (*ResyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resync not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetRules(context.Context, *GetRulesRequest) (*GetRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRules not implemented")
+}
+func (UnimplementedOperationsServiceServer) TryRules(context.Context, *TryRulesRequest) (*TryRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TryRules not implemented")
+}
+func (UnimplementedOperationsServiceServer) ConfirmRules(context.Context, *ConfirmRulesRequest) (*ConfirmRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmRules not implemented")
+}
+func (UnimplementedOperationsServiceServer) PinField(context.Context, *PinFieldRequest) (*PinFieldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PinField not implemented")
+}
+func (UnimplementedOperationsServiceServer) UnpinField(context.Context, *UnpinFieldRequest) (*UnpinFieldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnpinField not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListQuestions(context.Context, *ListQuestionsRequest) (*ListQuestionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQuestions not implemented")
+}
+func (UnimplementedOperationsServiceServer) AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AnswerQuestion not implemented")
 }
 func (UnimplementedOperationsServiceServer) mustEmbedUnimplementedOperationsServiceServer() {}
 func (UnimplementedOperationsServiceServer) testEmbeddedByValue()                           {}
@@ -438,6 +564,132 @@ func _OperationsService_Resync_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_GetRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetRules(ctx, req.(*GetRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_TryRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TryRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).TryRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_TryRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).TryRules(ctx, req.(*TryRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ConfirmRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ConfirmRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ConfirmRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ConfirmRules(ctx, req.(*ConfirmRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_PinField_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PinFieldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).PinField(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_PinField_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).PinField(ctx, req.(*PinFieldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_UnpinField_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnpinFieldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).UnpinField(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_UnpinField_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).UnpinField(ctx, req.(*UnpinFieldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListQuestions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQuestionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListQuestions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListQuestions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListQuestions(ctx, req.(*ListQuestionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_AnswerQuestion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnswerQuestionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).AnswerQuestion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_AnswerQuestion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).AnswerQuestion(ctx, req.(*AnswerQuestionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OperationsService_ServiceDesc is the grpc.ServiceDesc for OperationsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -484,6 +736,34 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Resync",
 			Handler:    _OperationsService_Resync_Handler,
+		},
+		{
+			MethodName: "GetRules",
+			Handler:    _OperationsService_GetRules_Handler,
+		},
+		{
+			MethodName: "TryRules",
+			Handler:    _OperationsService_TryRules_Handler,
+		},
+		{
+			MethodName: "ConfirmRules",
+			Handler:    _OperationsService_ConfirmRules_Handler,
+		},
+		{
+			MethodName: "PinField",
+			Handler:    _OperationsService_PinField_Handler,
+		},
+		{
+			MethodName: "UnpinField",
+			Handler:    _OperationsService_UnpinField_Handler,
+		},
+		{
+			MethodName: "ListQuestions",
+			Handler:    _OperationsService_ListQuestions_Handler,
+		},
+		{
+			MethodName: "AnswerQuestion",
+			Handler:    _OperationsService_AnswerQuestion_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
