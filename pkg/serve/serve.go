@@ -22,6 +22,9 @@ type Config struct {
 	Ops string `conf:"ops" help:"address of /livez, /readyz and /metrics; empty for none"`
 	// TLS protects the gRPC server.
 	TLS TLS `conf:"tls"`
+	// Operators are the names, with commas, in the certificates of those who may call the services for operators. Empty lets in whoever is
+	// on this machine, if the gRPC server is plaintext on a loopback address, and otherwise nobody.
+	Operators string `conf:"operators" help:"names in certificates, with commas, that may call services for operators; empty: whoever is on this machine, if nobody else can reach the plaintext port"`
 	// MaxConnectionAge is how long a client connection lives, so that clients find new replicas. Default 30m.
 	MaxConnectionAge time.Duration `conf:"max_connection_age" help:"life of a client connection"`
 	// StopTimeout bounds the wait for calls in progress when the service stops. Default 25s.
@@ -68,6 +71,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.DrainDelay < 0 {
 		errs = append(errs, errors.New("drain_delay: must not be negative"))
+	}
+	if c.Operators != "" && c.TLS.ClientCAFile == "" {
+		errs = append(errs, errors.New("operators: they are known by certificates, which only tls.client_ca_file demands"))
 	}
 	return errors.Join(append(errs, c.TLS.Validate())...)
 }
@@ -125,6 +131,9 @@ type Service struct {
 	// Unary and Stream run after identity, deadline and validation, right before the handler.
 	Unary  []grpc.UnaryServerInterceptor
 	Stream []grpc.StreamServerInterceptor
+	// OperatorServices are the full names of gRPC services that only operators may call; see Config.Operators. NewLocal does
+	// not look at it.
+	OperatorServices []string
 	// Loops, Checks and HTTP are optional.
 	Loops  []Loop
 	Checks []Check

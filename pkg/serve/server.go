@@ -39,15 +39,17 @@ const (
 )
 
 // newServer builds the gRPC server. From outside to inside: tracing and metrics, recovery, faults, identity,
-// deadline, validation, the service's own interceptors, inner recovery (so that those see a panic as an error).
+// deadline, validation, who may operate, the service's own interceptors, inner recovery (so that those see a panic as an error).
 func (r *runner) newServer() (*grpc.Server, error) {
 	cfg, log, valid := r.s.Config, r.log, newValidation()
+	ops, s := newOperators(r.s, r.grpcLn.Addr()), r.s
+	s.Unary = append([]grpc.UnaryServerInterceptor{ops.unary}, s.Unary...)
 	stream := append([]grpc.StreamServerInterceptor{
-		outerStream(log), fault.StreamServer(log), identifyStream, r.endWithWork, valid.stream,
+		outerStream(log), fault.StreamServer(log), identifyStream, ops.stream, r.endWithWork, valid.stream,
 	}, r.s.Stream...)
 	opts := []grpc.ServerOption{
 		grpc.StatsHandler(serverStats(r.s.Telemetry)),
-		grpc.ChainUnaryInterceptor(unaryChain(r.s, valid)...),
+		grpc.ChainUnaryInterceptor(unaryChain(s, valid)...),
 		grpc.ChainStreamInterceptor(append(stream, innerStream)...),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: cfg.MaxConnectionAge, MaxConnectionAgeGrace: 5 * time.Minute,

@@ -42,6 +42,9 @@ type Store struct {
 	OldKeySecrets conf.Secret `conf:"old_key_secrets" help:"secrets used before key_secret, with commas, for as long as answers are kept"`
 	// AnswerKeys encrypt stored answers: ID:BASE64 of 32 bytes, with commas. The first encrypts, the others only read.
 	AnswerKeys conf.Secret `conf:"answer_keys" help:"encrypt stored answers: ID:BASE64 of 32 bytes, with commas, the first encrypts; empty for none"`
+	// KeyLease is how long a call that holds a key is believed to be alive without a sign of life: as long as a key is
+	// blocked after a crash. Zero means 30 s.
+	KeyLease time.Duration `conf:"key_lease" help:"how long a crashed call blocks its idempotency key, 1s to 5m"`
 }
 
 // Changes says how the feed of changes behaves.
@@ -61,7 +64,7 @@ func DefaultConfig() Config {
 	return Config{
 		Serve:     s,
 		Telemetry: telemetry.DefaultConfig(),
-		Store:     Store{DSN: "sqlite:erp.db"},
+		Store:     Store{DSN: "sqlite:erp.db", KeyLease: 30 * time.Second},
 		Changes:   Changes{Retention: 14 * 24 * time.Hour, Poll: 500 * time.Millisecond, Heartbeat: 20 * time.Second},
 	}
 }
@@ -88,6 +91,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := keys.ParseRing(c.Store.AnswerKeys.Reveal()); err != nil {
 		add("store.answer_keys", err)
+	}
+	if l := c.Store.KeyLease; l != 0 && (l < time.Second || l > 5*time.Minute) {
+		add("store.key_lease", errors.New("want 1s to 5m"))
 	}
 	if c.Changes.Retention < 0 {
 		add("changes.retention", errors.New("must not be negative"))

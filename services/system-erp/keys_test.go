@@ -1,14 +1,62 @@
 package systemerp_test
 
 import (
+	"context"
+	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/serve"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
+	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
+	systemerp "github.com/selfsame-io/selfsame/services/system-erp"
 )
+
+func TestConfig_OfKeys(t *testing.T) {
+	t.Parallel()
+	cfg := systemerp.DefaultConfig()
+	require.Equal(t, 30*time.Second, cfg.Store.KeyLease)
+	require.NoError(t, cfg.Validate())
+	cfg.Store.OldKeySecrets, cfg.Store.AnswerKeys, cfg.Store.KeyLease = "short", "no ring", time.Millisecond
+	err := cfg.Validate()
+	for _, name := range []string{"store.old_key_secrets", "store.answer_keys", "store.key_lease"} {
+		require.ErrorContains(t, err, name)
+	}
+}
+
+// wide is a listener that claims to be reachable from other machines, as 0.0.0.0 is.
+type wide struct{ net.Listener }
+
+func (wide) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: 9} }
+
+func TestKeys_AreForOperators(t *testing.T) {
+	t.Parallel()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg := systemerp.DefaultConfig()
+	cfg.Store.DSN, cfg.Telemetry.LogLevel, cfg.Serve.Ops = conf.Secret("sqlite:"+t.TempDir()+"/erp.db"), "error", ""
+	cfg.Listener = wide{ln}
+	started := make(chan serve.Addrs, 1)
+	cfg.Started = func(a serve.Addrs) { started <- a }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- systemerp.Run(ctx, cfg) }()
+	defer func() { cancel(); require.NoError(t, <-ended) }()
+	<-started
+	conn, err := serve.Dial(ln.Addr().String(), serve.ClientOptions{CallerName: "ops"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	_, err = idempotencyv1.NewKeysServiceClient(conn).ListKeys(t.Context(), &idempotencyv1.ListKeysRequest{})
+	require.Equal(t, serve.ReasonOperatorRequired, fault.ReasonOf(err))
+	_, err = erpv1.NewCustomerServiceClient(conn).ListCustomers(t.Context(), &erpv1.ListCustomersRequest{})
+	require.NoError(t, err)
+}
 
 func TestIdempotencyKey_Replicas(t *testing.T) {
 	t.Parallel()

@@ -86,10 +86,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("store.answer_keys: %w", err)
 	}
 	return serve.Run(ctx, serve.Service{
-		Name: name, Config: cfg.Serve, Telemetry: tel, Register: register,
+		Name: name, Config: cfg.Serve, Telemetry: tel, Register: register, OperatorServices: []string{keys.ServiceName()},
 		Unary: []grpc.UnaryServerInterceptor{
 			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{
-				Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring,
+				Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 			}),
 		},
 		Loops: []serve.Loop{
@@ -135,5 +135,6 @@ func openKeys(ctx context.Context, d *db.DB, answers *idempotent.SQLStore, tel *
 	if err != nil {
 		return nil, nil, err
 	}
-	return keys.New(answers, log, tel.Log), stop, nil
+	desk, err := keys.New(answers, log, tel.Log, tel.Meter)
+	return desk, stop, err
 }

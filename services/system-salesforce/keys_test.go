@@ -1,13 +1,21 @@
 package systemsalesforce_test
 
 import (
+	"net"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/serve"
 	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
 )
+
+// reachable is a listener that claims to be reachable from other machines, as 0.0.0.0 is.
+type reachable struct{ net.Listener }
+
+func (reachable) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: 9} }
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
@@ -19,6 +27,20 @@ func TestKeys(t *testing.T) {
 		got, err := idempotencyv1.NewKeysServiceClient(s.plain(t)).ListKeys(t.Context(), &idempotencyv1.ListKeysRequest{PageSize: 10})
 		require.NoError(t, err)
 		require.Empty(t, got.GetKeys())
+	})
+
+	t.Run("nobody else does", func(t *testing.T) {
+		t.Parallel()
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		cfg := config(t, box)
+		cfg.Listener = reachable{ln}
+		startService(t, cfg)
+		conn, err := serve.Dial(ln.Addr().String(), serve.ClientOptions{CallerName: "ops"})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, conn.Close()) }()
+		_, err = idempotencyv1.NewKeysServiceClient(conn).ListKeys(t.Context(), &idempotencyv1.ListKeysRequest{})
+		require.Equal(t, serve.ReasonOperatorRequired, fault.ReasonOf(err))
 	})
 
 	t.Run("what cannot rotate or encrypt keys is refused", func(t *testing.T) {

@@ -125,9 +125,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	once := idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Keys: ring, Lease: cfg.Store.KeyLease})
 	return serve.Run(ctx, serve.Service{
 		Name: name, Config: cfg.Serve, Telemetry: tel,
-		Register: register,
-		Unary:    []grpc.UnaryServerInterceptor{g.unary, once},
-		Stream:   []grpc.StreamServerInterceptor{g.stream},
+		Register: register, OperatorServices: []string{keys.ServiceName()},
+		Unary:  []grpc.UnaryServerInterceptor{g.unary, once},
+		Stream: []grpc.StreamServerInterceptor{g.stream},
 		Loops: []serve.Loop{
 			{Name: "connect", Run: g.run},
 			{Name: "bulk leftovers", Run: jobs.Tend},

@@ -3,17 +3,20 @@
 // The invariant: nothing is changed that is not in the log first, with who and why; and an operator settles the attempt
 // that they looked at, never a younger one. The package shows nothing of a request, an answer, a caller or a key.
 //
-// It decides nothing about keys: package idempotent does. Whether an operator may do this is the business of whoever
-// guards the port.
+// It decides nothing about keys: package idempotent does. Whether a caller is an operator is decided before: register
+// [ServiceName] among serve.Service.OperatorServices.
 package keys
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -39,15 +42,24 @@ const retention = 7 * 24 * time.Hour
 type Server struct {
 	idempotencyv1.UnimplementedKeysServiceServer
 
-	store idempotent.Store
-	log   *Log
-	out   *slog.Logger
+	store   idempotent.Store
+	log     *Log
+	out     *slog.Logger
+	settled metric.Int64Counter
 }
 
 // New returns a server over the keys of a service. All arguments are required.
-func New(store idempotent.Store, log *Log, out *slog.Logger) *Server {
-	return &Server{store: store, log: log, out: out}
+func New(store idempotent.Store, log *Log, out *slog.Logger, meters metric.MeterProvider) (*Server, error) {
+	settled, err := meters.Meter("github.com/selfsame-io/selfsame/pkg/idempotent/keys").Int64Counter("selfsame.idempotency.settled",
+		metric.WithUnit("{record}"), metric.WithDescription("Interventions of operators, by what they did."))
+	if err != nil {
+		return nil, fmt.Errorf("desk of keys: %w", err)
+	}
+	return &Server{store: store, log: log, out: out, settled: settled}, nil
 }
+
+// ServiceName is the full name of the service, which only operators may call.
+func ServiceName() string { return idempotencyv1.KeysService_ServiceDesc.ServiceName }
 
 // Register adds the service to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) { idempotencyv1.RegisterKeysServiceServer(r, s) }
@@ -186,8 +198,9 @@ func (s *Server) about(ctx context.Context, action string, d idempotent.Digest, 
 	return Intervention{Digest: d, Attempt: attempt, Action: action, Operator: operator, Caller: strings.TrimSpace(name), Reason: reason}
 }
 
-// said leaves a line in the log of the service, without the reason: that is free text.
+// said counts, and leaves a line in the log of the service, without the reason: that is free text.
 func (s *Server) said(ctx context.Context, i Intervention) {
+	s.settled.Add(ctx, 1, metric.WithAttributes(attribute.String("selfsame.action", strings.ToLower(i.Action))))
 	s.out.WarnContext(ctx, "an operator settled an idempotency key",
 		slog.String("action", i.Action), slog.String("key_digest", i.Digest.Short()), slog.Int64("attempt", i.Attempt))
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
@@ -21,6 +23,24 @@ type desk struct {
 	*keys.Server
 	store *idempotent.SQLStore
 	log   *keys.Log
+	meter sdkmetric.Reader
+}
+
+// settled returns how many interventions of a kind were counted.
+func (d desk) settled(t *testing.T, action string) (n int64) {
+	t.Helper()
+	var rm metricdata.ResourceMetrics
+	require.NoError(t, d.meter.Collect(t.Context(), &rm))
+	for _, s := range rm.ScopeMetrics {
+		for _, m := range s.Metrics {
+			for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
+				if v, _ := p.Attributes.Value("selfsame.action"); m.Name == "selfsame.idempotency.settled" && v.AsString() == action {
+					n += p.Value
+				}
+			}
+		}
+	}
+	return n
 }
 
 func setup(t *testing.T, engine string) desk {
@@ -30,7 +50,10 @@ func setup(t *testing.T, engine string) desk {
 	require.NoError(t, err)
 	log, err := keys.OpenLog(t.Context(), d, nil)
 	require.NoError(t, err)
-	return desk{keys.New(store, log, slog.New(slog.DiscardHandler)), store, log}
+	reader := sdkmetric.NewManualReader()
+	server, err := keys.New(store, log, slog.New(slog.DiscardHandler), sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+	require.NoError(t, err)
+	return desk{server, store, log, reader}
 }
 
 // claim begins an attempt whose claim lives for lease.
@@ -89,6 +112,7 @@ func onEngine(t *testing.T, engine string) {
 		require.Equal(t, "ops-laptop (not verified)", done[0].GetCaller())
 		require.Equal(t, "looked in the ERP: no order", done[0].GetReason())
 		require.True(t, done[0].GetDone())
+		require.EqualValues(t, 1, d.settled(t, "release"))
 		require.EqualValues(t, 2, d.claim(t, "k1", time.Minute).Fence, "the next call is executed")
 	})
 

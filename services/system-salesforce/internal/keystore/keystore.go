@@ -72,7 +72,8 @@ func Desk(ctx context.Context, d *db.DB, store *idempotent.SQLStore, tel *teleme
 	if stop, err = idempotent.Observe(tel.Meter, store); err != nil {
 		return nil, nil, fmt.Errorf("observe the keys: %w", err)
 	}
-	return keys.New(store, log, tel.Log), stop, nil
+	desk, err = keys.New(store, log, tel.Log, tel.Meter)
+	return desk, stop, err
 }
 
 // Forget removes answers after their retention until ctx ends.
