@@ -113,11 +113,14 @@ func TestDiagnose(t *testing.T) {
 		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "pub-sub", "/data/AccountChangeEvent").GetSeverity())
 		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "change-events", "Account").GetSeverity())
 		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "clock", "").GetSeverity())
+		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "visibility", "Account").GetSeverity())
+		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "visibility", "Contact").GetSeverity())
 		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "limits", "DailyApiRequests").GetSeverity())
 	})
 	t.Run("too much is warned of, a hidden field and an object without change events fail", func(t *testing.T) {
 		c.do("PUT", "/__sandbox__/access", map[string]any{
 			"hidden": []string{"Account.VAT_Id__c"}, "read_only": []string{"Account.Phone"}, "permissions": []string{"ModifyAllData"}, "unselected": []string{"Contact"},
+			"shared": []string{"Contact"},
 		})
 		t.Cleanup(func() { c.do("DELETE", "/__sandbox__/access", nil) })
 		d, err := systemsalesforce.Diagnose(t.Context(), cfg)
@@ -138,6 +141,8 @@ func TestDiagnose(t *testing.T) {
 		require.Contains(t, finding(d.GetFindings(), "permissions", "").GetMessage(), "Modify All Data")
 		require.Equal(t, salesforcev1.Severity_SEVERITY_FAILED, finding(d.GetFindings(), "change-events", "Contact").GetSeverity())
 		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "change-events", "Account").GetSeverity())
+		require.Equal(t, salesforcev1.Severity_SEVERITY_OK, finding(d.GetFindings(), "visibility", "Account").GetSeverity())
+		require.Equal(t, salesforcev1.Severity_SEVERITY_WARNING, finding(d.GetFindings(), "visibility", "Contact").GetSeverity())
 	})
 	t.Run("without a login nothing is passed", func(t *testing.T) {
 		other := cfg

@@ -14,12 +14,12 @@ import (
 // decoder reads Avro by the specification alone, so that it shares nothing with
 // the encoder under test.
 type decoder struct {
-	t     *testing.T
+	t     testing.TB
 	b     []byte
 	named map[string]map[string]any
 }
 
-func decodeAvro(t *testing.T, schema string, b []byte) map[string]any {
+func decodeAvro(t testing.TB, schema string, b []byte) map[string]any {
 	t.Helper()
 	var s map[string]any
 	require.NoError(t, json.Unmarshal([]byte(schema), &s))

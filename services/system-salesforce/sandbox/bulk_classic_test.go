@@ -16,7 +16,7 @@ import (
 const async = "/services/async/62.0/job"
 
 // xmlDoc reads the elements below the root of a document, by name.
-func xmlDoc(t *testing.T, text string) (root string, values map[string]string) {
+func xmlDoc(t testing.TB, text string) (root string, values map[string]string) {
 	t.Helper()
 	var doc struct {
 		XMLName xml.Name

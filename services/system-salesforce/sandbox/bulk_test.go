@@ -71,7 +71,7 @@ func (o *org) file(id, which string) [][]string {
 	return parseCSV(o.t, r.text, ',')
 }
 
-func parseCSV(t *testing.T, text string, delim rune) [][]string {
+func parseCSV(t testing.TB, text string, delim rune) [][]string {
 	t.Helper()
 	c := csv.NewReader(strings.NewReader(text))
 	c.Comma = delim

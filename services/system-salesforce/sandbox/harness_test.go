@@ -72,7 +72,7 @@ func (c *clock) advance(d time.Duration) {
 
 // org is a running sandbox and a client of it.
 type org struct {
-	t      *testing.T
+	t      testing.TB
 	server *sandbox.Server
 	base   string
 	token  string
@@ -81,7 +81,7 @@ type org struct {
 }
 
 // setup runs a sandbox until the test ends and logs in.
-func setup(t *testing.T, change ...func(*sandbox.Config)) *org {
+func setup(t testing.TB, change ...func(*sandbox.Config)) *org {
 	t.Helper()
 	c := newClock()
 	cfg := sandbox.Config{
@@ -156,7 +156,7 @@ func (o *org) grant(assertion string) (int, map[string]any) {
 
 // result is an answer, decoded.
 type result struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	text   string

@@ -62,7 +62,7 @@ func (f *feed) context() context.Context {
 }
 
 // fields splits a message into its fields.
-func fields(t *testing.T, b []byte) map[protowire.Number][]any {
+func fields(t testing.TB, b []byte) map[protowire.Number][]any {
 	t.Helper()
 	out := map[protowire.Number][]any{}
 	for len(b) > 0 {
