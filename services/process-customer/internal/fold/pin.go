@@ -81,9 +81,3 @@ func (u *Unit) putPins(g *store.Golden, values, over golden.Values, hold golden.
 	u.Note(store.Event{GoldenID: g.ID, Kind: kind, System: golden.SystemPin, RecordID: string(g.ID), ChangeID: changeID, Fields: fields, Reason: string(hold)})
 	return u.merge(g.ID, ref, changeID)
 }
-
-// Remerge decides a loaded golden record again, under rules that have changed, and has every system compared with it.
-func (u *Unit) Remerge(id golden.ID, changeID string) bool {
-	u.touch(id, "")
-	return u.merge(id, golden.Ref{}, changeID)
-}
