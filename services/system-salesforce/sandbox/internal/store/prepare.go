@@ -9,28 +9,72 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 )
 
+// given is a value that a caller wants a field to have; v is nil for null.
+type given struct {
+	f *schema.Field
+	v any
+}
+
+// givens are the values of one record, each field at most once.
+type givens []given
+
+func (g givens) has(f *schema.Field) bool {
+	for i := range g {
+		if g[i].f == f {
+			return true
+		}
+	}
+	return false
+}
+
+// with sets a value; the last one of a field counts.
+func (g givens) with(f *schema.Field, v any) givens {
+	for i := range g {
+		if g[i].f == f {
+			g[i].v = v
+			return g
+		}
+	}
+	return append(g, given{f, v})
+}
+
 // prepare turns decoded JSON into values of the object's fields, or refuses.
+// more is another value, which in does not hold; an empty name means none.
 // Keys are handled in sorted order so that the same body always meets the same
-// refusal.
-func (tx *Tx) prepare(o *schema.Object, in map[string]any, verb string) (map[*schema.Field]any, *Error) {
-	out := make(map[*schema.Field]any, len(in))
-	for _, key := range slices.Sorted(maps.Keys(in)) {
-		if key == "attributes" {
-			continue
+// refusal. The values are valid until the next call.
+func (tx *Tx) prepare(o *schema.Object, in map[string]any, verb, more string, raw any) (givens, *Error) {
+	keys, out := tx.keys[:0], tx.values[:0]
+	for key := range in {
+		if key != "attributes" {
+			keys = append(keys, key)
+		}
+	}
+	if more != "" {
+		keys = append(keys, more)
+	}
+	slices.Sort(keys)
+	tx.keys = keys
+	for _, key := range keys {
+		v := raw
+		if key != more {
+			v = in[key]
 		}
 		f := o.Field(key)
 		if f == nil {
-			if err := tx.relate(o, key, in[key], out); err != nil {
+			to, id, err := tx.relate(o, key, v)
+			if err != nil {
 				return nil, err
 			}
+			out = out.with(to, id)
 			continue
 		}
-		v, err := tx.value(f, in[key], verb)
+		v, err := tx.value(f, v, verb)
 		if err != nil {
 			return nil, err
 		}
-		out[f] = v
+		out = out.with(f, v)
 	}
+	tx.values = out
 	return out, nil
 }
 
@@ -70,14 +114,14 @@ func (tx *Tx) reference(f *schema.Field, id string) (any, *Error) {
 }
 
 // relate handles a key that names a relationship: {"Account": {"Key__c": 1}}.
-func (tx *Tx) relate(o *schema.Object, key string, raw any, out map[*schema.Field]any) *Error {
+func (tx *Tx) relate(o *schema.Object, key string, raw any) (*schema.Field, any, *Error) {
 	f := o.Relationship(key)
 	if f == nil || f.Sys != schema.NotSystem {
-		return refuse("INVALID_FIELD", fmt.Sprintf("No such column '%s' on sobject of type %s", key, o.Name))
+		return nil, nil, refuse("INVALID_FIELD", fmt.Sprintf("No such column '%s' on sobject of type %s", key, o.Name))
 	}
 	ref, ok := raw.(map[string]any)
 	if !ok {
-		return refuse("INVALID_FIELD", fmt.Sprintf("Cannot reference a foreign key field %s by a plain value.", key), key)
+		return nil, nil, refuse("INVALID_FIELD", fmt.Sprintf("Cannot reference a foreign key field %s by a plain value.", key), key)
 	}
 	for _, name := range slices.Sorted(maps.Keys(ref)) {
 		if name == "attributes" {
@@ -90,14 +134,13 @@ func (tx *Tx) relate(o *schema.Object, key string, raw any, out map[*schema.Fiel
 			}
 			found, err := tx.foreign(o, ext, ref[name])
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
-			out[f] = found
-			return nil
+			return f, found, nil
 		}
-		return refuse("INVALID_FIELD", fmt.Sprintf("Field name provided, %s is not an External ID or indexed field for %s", name, strings.Join(f.ReferenceTo, ",")))
+		return nil, nil, refuse("INVALID_FIELD", fmt.Sprintf("Field name provided, %s is not an External ID or indexed field for %s", name, strings.Join(f.ReferenceTo, ",")))
 	}
-	return refuse("INVALID_FIELD", fmt.Sprintf("The relationship %s carries no external id", key))
+	return nil, nil, refuse("INVALID_FIELD", fmt.Sprintf("The relationship %s carries no external id", key))
 }
 
 func (tx *Tx) foreign(o *schema.Object, ext *schema.Field, raw any) (any, *Error) {
@@ -128,19 +171,19 @@ func (tx *Tx) Upsert(ext *schema.Field, raw any, in map[string]any, updateOnly b
 	if v == nil {
 		return "", false, nil, refuse("MISSING_ARGUMENT", ext.Name+" not specified", ext.Name)
 	}
-	found := tx.Lookup(ext, v)
+	t := tx.s.tables[o]
+	rows := t.found(ext, v)
 	switch {
-	case len(found) == 1:
-		return found[0].ID, false, nil, tx.Update(o, found[0].ID, in)
-	case len(found) > 1:
+	case len(rows) == 1:
+		id := t.rows[rows[0]].ID
+		return id, false, nil, tx.Update(o, id, in)
+	case len(rows) > 1:
+		found := tx.Lookup(ext, v)
 		return "", false, found, refuse("DUPLICATE_EXTERNAL_ID", fmt.Sprintf("%s: more than one record found for external id field: %s", ext.Name, ids(found)))
 	case updateOnly:
 		return "", false, nil, refuse("NOT_FOUND", "The requested resource does not exist")
 	}
-	full := make(map[string]any, len(in)+1)
-	maps.Copy(full, in)
-	full[ext.Name] = raw
-	id, err = tx.Create(o, full)
+	id, err = tx.create(o, in, ext.Name, raw)
 	return id, true, nil, err
 }
 

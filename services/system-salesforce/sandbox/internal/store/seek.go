@@ -10,12 +10,7 @@ import (
 
 // Count is how many records Lookup would find.
 func (v View) Count(f *schema.Field, value any) int {
-	t := v.s.tables[f.Object]
-	key, ok := indexKey(f, value)
-	if !ok {
-		return 0
-	}
-	return len(t.indexes[f][key])
+	return len(v.s.tables[f.Object].found(f, value))
 }
 
 // Changed is at most how many records Since would yield, and not more than the

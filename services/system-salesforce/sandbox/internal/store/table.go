@@ -19,19 +19,27 @@ type table struct {
 	obj     *schema.Object
 	rows    []*Record
 	foreign map[string]int32 // ids that were given, not made here
-	indexes map[*schema.Field]map[string][]int32
+	indexes []index
 	mods    []*Record
 	buried  []*Record // deletions whose record left the bin early, by time
 	live    int
 	auto    int
 	sent    int // platform events, which have no rows
+	spare   []int32
+	traits
+}
+
+// index finds rows by the value of a field.
+type index struct {
+	f    *schema.Field
+	rows map[string][]int32
 }
 
 func newTable(o *schema.Object) *table {
-	t := &table{obj: o, foreign: map[string]int32{}, indexes: map[*schema.Field]map[string][]int32{}}
+	t := &table{obj: o, foreign: map[string]int32{}, traits: traitsOf(o)}
 	for _, f := range o.Fields {
 		if f.Indexed() {
-			t.indexes[f] = map[string][]int32{}
+			t.indexes = append(t.indexes, index{f, map[string][]int32{}})
 		}
 	}
 	return t
@@ -65,12 +73,35 @@ func indexKey(f *schema.Field, v any) (string, bool) {
 	}
 }
 
-func (t *table) lookup(f *schema.Field, v any) []*Record {
+// found returns the rows that lookup returns the records of. They are not to be
+// changed.
+func (t *table) found(f *schema.Field, v any) []int32 {
 	key, ok := indexKey(f, v)
 	if !ok {
 		return nil
 	}
-	rows := t.indexes[f][key]
+	for i := range t.indexes {
+		if t.indexes[i].f == f {
+			return t.indexes[i].rows[key]
+		}
+	}
+	return nil
+}
+
+// alone is a list of one row. Most values occur once, so many lists share the
+// memory that is asked for at a time.
+func (t *table) alone(row int32) []int32 {
+	if len(t.spare) == 0 {
+		t.spare = make([]int32, 1024)
+	}
+	out := t.spare[:1:1]
+	t.spare = t.spare[1:]
+	out[0] = row
+	return out
+}
+
+func (t *table) lookup(f *schema.Field, v any) []*Record {
+	rows := t.found(f, v)
 	out := make([]*Record, len(rows))
 	for i, n := range rows {
 		out[i] = t.rows[n]
@@ -96,7 +127,8 @@ func (t *table) put(old, next *Record) {
 }
 
 func (t *table) unindex(old, next *Record) {
-	for f, idx := range t.indexes {
+	for i := range t.indexes {
+		f, idx := t.indexes[i].f, t.indexes[i].rows
 		v := old.Get(f)
 		if v == nil || keeps(f, v, next) {
 			continue
@@ -118,13 +150,18 @@ func (t *table) unindex(old, next *Record) {
 }
 
 func (t *table) index(old, next *Record) {
-	for f, idx := range t.indexes {
+	for i := range t.indexes {
+		f, idx := t.indexes[i].f, t.indexes[i].rows
 		v := next.Get(f)
 		if v == nil || keeps(f, v, old) {
 			continue
 		}
 		key, _ := indexKey(f, v)
-		idx[key] = append(idx[key], next.row)
+		if rows := idx[key]; len(rows) > 0 {
+			idx[key] = append(rows, next.row)
+		} else {
+			idx[key] = t.alone(next.row)
+		}
 	}
 }
 

@@ -30,6 +30,10 @@ type Tx struct {
 	meta    Meta
 	now     int64
 	changes []Change
+
+	// keys and values are memory of prepare.
+	keys   []string
+	values givens
 }
 
 // Mark names the current point, to return to with Rollback.
@@ -55,30 +59,37 @@ func (tx *Tx) put(k Kind, old, next *Record) {
 
 // Create inserts a record and returns its id.
 func (tx *Tx) Create(o *schema.Object, in map[string]any) (string, *Error) {
+	return tx.create(o, in, "", nil)
+}
+
+// create inserts a record of the values in in and of one more, which is named.
+func (tx *Tx) create(o *schema.Object, in map[string]any, more string, raw any) (string, *Error) {
 	if o.ReadOnly {
 		return "", refuse("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type "+o.Name+" does not support create in the sandbox")
 	}
-	values, err := tx.prepare(o, in, "create")
+	values, err := tx.prepare(o, in, "create", more, raw)
 	if err != nil {
 		return "", err
 	}
 	t := tx.s.tables[o]
-	r := &Record{Object: o, Created: tx.now, CreatedBy: tx.meta.User, row: int32(len(t.rows)), cells: make([]cell, 0, len(values)+2)}
-	for _, f := range o.Fields {
-		v, given := values[f]
+	r := &Record{Object: o, Created: tx.now, CreatedBy: tx.meta.User, row: int32(len(t.rows)), cells: make([]cell, 0, len(values)+len(t.preset))}
+	for _, g := range values {
+		if g.v != nil {
+			r.set(g.f, g.v)
+		}
+	}
+	for _, f := range t.preset {
 		switch {
-		case given && v != nil:
-			r.set(f, v)
-		case given:
+		case values.has(f):
 		case f.Owner:
 			r.set(f, tx.meta.User)
 		case f.Default != "":
 			r.set(f, f.Default)
-		case f.Type == schema.Boolean && f.Sys == schema.NotSystem:
+		default:
 			r.set(f, false)
 		}
 	}
-	if err := required(r); err != nil {
+	if err := t.missing(r); err != nil {
 		return "", err
 	}
 	if err := tx.obey(nil, r); err != nil {
@@ -96,13 +107,11 @@ func (tx *Tx) Create(o *schema.Object, in map[string]any) (string, *Error) {
 	if err := tx.assign(r); err != nil {
 		return "", err
 	}
-	for _, f := range o.Fields {
-		if f.AutoNumber > 0 {
-			t.auto++
-			r.set(f, fmt.Sprintf("%0*d", f.AutoNumber, 1000+t.auto))
-		}
+	for _, f := range t.numbered {
+		t.auto++
+		r.set(f, fmt.Sprintf("%0*d", f.AutoNumber, 1000+t.auto))
 	}
-	derive(nil, r, tx.now)
+	t.derive(nil, r, tx.now)
 	r.ID = sfid.New(o.Prefix, len(t.rows))
 	t.rows = append(t.rows, nil)
 	tx.put(Create, nil, r)
@@ -118,18 +127,18 @@ func (tx *Tx) Update(o *schema.Object, id string, in map[string]any) *Error {
 	if o.ReadOnly {
 		return refuse("INSUFFICIENT_ACCESS_OR_READONLY", "entity type "+o.Name+" cannot be updated in the sandbox")
 	}
-	values, err := tx.prepare(o, in, "update")
+	values, err := tx.prepare(o, in, "update", "", nil)
 	if err != nil {
 		return err
 	}
 	r := old.next()
-	for f, v := range values {
-		if v == nil && f.Type == schema.Boolean {
-			return refuse("INVALID_TYPE_ON_FIELD_IN_RECORD", f.Label+": value not of required type: null", f.Name)
+	for _, g := range values {
+		if g.v == nil && g.f.Type == schema.Boolean {
+			return refuse("INVALID_TYPE_ON_FIELD_IN_RECORD", g.f.Label+": value not of required type: null", g.f.Name)
 		}
-		r.set(f, v)
+		r.set(g.f, g.v)
 	}
-	if err := required(r); err != nil {
+	if err := tx.s.tables[o].missing(r); err != nil {
 		return err
 	}
 	if err := tx.obey(old, r); err != nil {
@@ -144,7 +153,7 @@ func (tx *Tx) Update(o *schema.Object, id string, in map[string]any) *Error {
 	if err := tx.assign(r); err != nil {
 		return err
 	}
-	derive(old, r, tx.now)
+	tx.s.tables[o].derive(old, r, tx.now)
 	tx.put(Update, old, r)
 	return nil
 }
@@ -191,64 +200,4 @@ func (tx *Tx) locked(r *Record) bool { return tx.s.opt.LockRow != nil && tx.s.op
 
 func lockError(id string) *Error {
 	return refuse("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record or 1 records: "+id)
-}
-
-func required(r *Record) *Error {
-	var missing []string
-	for _, f := range r.Object.Fields {
-		if f.Required && r.Get(f) == nil {
-			missing = append(missing, f.Name)
-		}
-	}
-	if missing == nil {
-		return nil
-	}
-	return refuse("REQUIRED_FIELD_MISSING", "Required fields are missing: "+list(missing), missing...)
-}
-
-func (tx *Tx) unique(r *Record) *Error {
-	for _, f := range r.Object.Fields {
-		if !f.Unique {
-			continue
-		}
-		v := r.Get(f)
-		if v == nil {
-			continue
-		}
-		for _, other := range tx.Lookup(f, v) {
-			if other.ID != r.ID {
-				return refuse("DUPLICATE_VALUE", fmt.Sprintf("duplicate value found: %s duplicates value on record with id: %s", f.Name, other.ID))
-			}
-		}
-	}
-	return nil
-}
-
-// derive sets the fields that follow from others.
-func derive(old, r *Record, now int64) {
-	for _, f := range r.Object.Fields {
-		if f.CalcField == "" {
-			continue
-		}
-		is := false
-		v := r.Get(r.Object.Field(f.CalcField))
-		for _, want := range f.CalcIn {
-			is = is || v == want
-		}
-		r.set(f, is)
-	}
-	for _, f := range r.Object.Fields {
-		if f.StampField == "" {
-			continue
-		}
-		flag := r.Object.Field(f.StampField)
-		on, _ := r.Get(flag).(bool)
-		was := old != nil && old.Get(flag) == true
-		switch {
-		case on && !was:
-			r.set(f, now*1000)
-		case !on:
-			r.set(f, nil)
-		}
-	}
 }
