@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
@@ -143,9 +144,9 @@ func upsert(ctx context.Context, api salesforcev1.RecordServiceClient, head *sal
 			ledger = m.GetLedger()
 		}
 		for _, o := range m.GetOutcomes() {
-			var i int
 			key := o.GetExternalId()
-			if _, err := fmt.Sscanf(key[max(0, len(key)-7):], "%d", &i); err != nil || i >= n || seen[i] {
+			i, err := strconv.Atoi(key[max(0, len(key)-7):])
+			if err != nil || i < 0 || i >= n || seen[i] {
 				return 0, fmt.Errorf("an outcome of %q came twice or was not asked for", key)
 			}
 			seen[i] = true
