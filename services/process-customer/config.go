@@ -28,6 +28,10 @@ type Config struct {
 	ERP        System `conf:"erp"`
 	// RulesFile replaces the built-in survivorship rules.
 	RulesFile string `conf:"rules_file" help:"survivorship rules (YAML); empty for the built-in ones"`
+	// RulesReload is how often the rule file is looked at for changes.
+	RulesReload time.Duration `conf:"rules_reload" help:"how often the rule file is looked at for changes"`
+	// RulesBrake is the share of records, in percent, that a change of the rules may touch before a person has to confirm it.
+	RulesBrake int `conf:"rules_brake" help:"percent of the records that changed rules may touch without confirmation"`
 	// BranchTimeout bounds each section of a customer view.
 	BranchTimeout time.Duration `conf:"branch_timeout" help:"time limit of each section of a customer view"`
 	// Feed says how the systems are read.
@@ -83,7 +87,7 @@ func DefaultConfig() Config {
 		Serve: s, Telemetry: telemetry.DefaultConfig(),
 		Store:      Store{DSN: "sqlite:customer.db", KeyLease: 30 * time.Second, Retention: 14 * day, LetterRetention: 90 * day, AuditRetention: 400 * day},
 		Salesforce: System{Target: "127.0.0.1:9101"}, ERP: System{Target: "127.0.0.1:9201"},
-		BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(),
+		RulesReload: 5 * time.Second, RulesBrake: 10, BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(),
 	}
 }
 
@@ -126,6 +130,12 @@ func (c Config) Validate() error {
 			add(key+".target", errors.New("must not be empty"))
 		}
 		add(key, s.TLS.Validate())
+	}
+	if c.RulesReload != 0 && (c.RulesReload < 100*time.Millisecond || c.RulesReload > time.Hour) {
+		add("rules_reload", errors.New("want 100ms to 1h"))
+	}
+	if c.RulesBrake < 0 || c.RulesBrake > 100 {
+		add("rules_brake", errors.New("want 0 to 100"))
 	}
 	if c.BranchTimeout < 0 || c.BranchTimeout > 10*time.Second {
 		add("branch_timeout", errors.New("want at most 10s"))

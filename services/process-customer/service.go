@@ -10,6 +10,7 @@ package processcustomer
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,7 +30,9 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rpc"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/rulebook"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
@@ -106,7 +109,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := eng.Recover(ctx); err != nil {
 		return err
 	}
-	if err := observe(tel, records, salesforce, erp); err != nil {
+	inForce := openRules(cfg, records, eng, tel)
+	if err := inForce.Open(ctx, rules); err != nil {
+		return err
+	}
+	if err := errors.Join(observe(tel, records, salesforce, erp), observeRules(tel, records, inForce)); err != nil {
 		return err
 	}
 	book, err := ledger.NewWatch(records.Read, tel)
@@ -114,7 +121,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	api := rpc.New(rpc.Deps{
-		Store: records, Writer: eng.Intake, Rules: rules, Orders: erpSystem, Desk: deadLetters(eng, records),
+		Store: records, Writer: eng.Intake, Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake), Orders: erpSystem, Desk: deadLetters(eng, records),
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: answers.CompleteTx, Now: time.Now,
 	})
@@ -131,7 +138,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
-		Loops:    loops(eng, records, answers, book, cfg.Store, tel.Log),
+		Loops:    append(loops(eng, records, answers, book, cfg.Store, tel.Log), serve.Loop{Name: "rules", Run: inForce.Run}),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})
@@ -200,6 +207,17 @@ func loadRules(file string) (*survive.Rules, error) {
 		return nil, fmt.Errorf("rules %s: %w", file, err)
 	}
 	return rules, nil
+}
+
+// openRules returns what keeps the rules in force.
+func openRules(cfg Config, records *store.Store, eng *engine.Engine, tel *telemetry.Telemetry) *rulebook.Book {
+	d := rulebook.Deps{
+		Store: records, Folder: eng.Folder, Brake: cfg.RulesBrake, Every: cfg.RulesReload, Now: time.Now, Log: tel.Log, Marked: eng.Wake,
+	}
+	if cfg.RulesFile != "" {
+		d.Load = func() ([]byte, error) { return os.ReadFile(cfg.RulesFile) }
+	}
+	return rulebook.New(d)
 }
 
 // openAnswers opens the store of answers to calls with an idempotency key.

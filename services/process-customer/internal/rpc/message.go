@@ -79,7 +79,7 @@ func customer(g *store.Golden, links []store.Link, marked []string) *customerv1.
 	}
 	has := map[string]bool{}
 	for _, l := range links {
-		if l.Deleted || l.Ref.System == golden.SystemAPI {
+		if l.Deleted || golden.Own(l.Ref.System) {
 			continue
 		}
 		has[l.Ref.System] = true

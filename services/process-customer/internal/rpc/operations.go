@@ -9,7 +9,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
@@ -31,13 +30,16 @@ func (s *operations) GetStatus(ctx context.Context, _ *customerv1.GetStatusReque
 		return nil, err
 	}
 	resp := &customerv1.GetStatusResponse{
-		Customers: counts[golden.Customer], Contacts: counts[golden.Contact], RulesVersion: s.d.Rules.Digest(),
+		Customers: counts[golden.Customer], Contacts: counts[golden.Contact], RulesVersion: s.d.Rules().Digest(),
 	}
 	for _, f := range feeds {
 		resp.Feeds = append(resp.Feeds, &customerv1.FeedStatus{
 			System: f.System, State: f.State, Scanned: f.Complete, ScannedRecords: f.Scanned, LastMessageTime: stamp(f.LastMessage),
 			LastCommitTime: stamp(f.LastCommit), Reason: f.Reason, ResumeTime: stamp(f.Resume), PositionTime: stamp(f.Position),
 		})
+	}
+	if resp.Rules, err = s.rulesStatus(ctx, r); err != nil {
+		return nil, err
 	}
 	resp.Targets, err = s.targets(ctx, r)
 	return resp, err
@@ -92,42 +94,6 @@ func (s *operations) GetLedger(ctx context.Context, _ *customerv1.GetLedgerReque
 		})
 	}
 	return resp, nil
-}
-
-func (s *operations) Explain(ctx context.Context, req *customerv1.ExplainRequest) (*customerv1.ExplainResponse, error) {
-	r := s.d.Store.Read()
-	g, err := find(ctx, r, "", req.GetId())
-	if err != nil {
-		return nil, err
-	}
-	if req.GetField() != "" && !golden.HasField(g.Object, req.GetField()) {
-		return nil, fault.InvalidField("field", "", "is not a field of this kind of record")
-	}
-	rows, err := r.SourcesOf(ctx, []golden.ID{g.ID})
-	if err != nil {
-		return nil, err
-	}
-	resp := &customerv1.ExplainResponse{Id: string(g.ID), Object: string(g.Object), RulesVersion: s.d.Rules.Digest()}
-	for _, d := range fold.Decide(g.Object, rows, s.d.Rules) {
-		if req.GetField() != "" && d.Field != req.GetField() {
-			continue
-		}
-		f := &customerv1.FieldExplanation{Field: d.Field, Value: d.Value, Rule: d.Rule}
-		if d.Winner != nil {
-			f.Winner = claim(*d.Winner)
-		}
-		for _, l := range d.Losers {
-			f.Losers = append(f.Losers, claim(l))
-		}
-		resp.Fields = append(resp.Fields, f)
-	}
-	return resp, nil
-}
-
-func claim(c golden.Claim) *customerv1.Claim {
-	return &customerv1.Claim{
-		System: c.Ref.System, RecordId: c.Ref.RecordID, Value: c.Value, Version: c.Version, EventTime: stamp(c.EventTime), ChangeId: c.ChangeID,
-	}
 }
 
 // position is where a page of events ends.

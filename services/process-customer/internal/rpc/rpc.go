@@ -64,9 +64,12 @@ type Target interface {
 
 // Deps are what the services need. All are required.
 type Deps struct {
-	Store   Store
-	Writer  Writer
-	Rules   *survive.Rules
+	Store  Store
+	Writer Writer
+	// Rules are those in force.
+	Rules   func() *survive.Rules
+	Book    Book
+	Steward Steward
 	Orders  Orders
 	Cases   Cases
 	View    Viewer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -19,8 +20,10 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/rulebook"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
 )
 
 // orderBook is an ERP that has orders and is asked for a view.
@@ -126,12 +129,14 @@ func setup(t *testing.T) (*enginetest.World, *API, *orderBook) {
 	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
 	w.Settle()
 	book := &orderBook{}
+	rules := rulebook.New(rulebook.Deps{Store: w.Store, Folder: w.Folder, Brake: 50, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler), Marked: w.Wake})
+	require.NoError(t, rules.Open(t.Context(), w.Rules))
 	targets := make([]Target, len(w.Deliverers))
 	for i, d := range w.Deliverers {
 		targets[i] = d
 	}
 	return w, New(Deps{
-		Store: w.Store, Writer: w.Intake, Rules: w.Rules, Orders: book, Cases: desk{book}, View: book, Desk: w.Desk(), Targets: targets, Poke: w.Poke,
+		Store: w.Store, Writer: w.Intake, Rules: w.Folder.Rules, Book: rules, Steward: steward.New(w.Store, w.Folder, w.Wake), Orders: book, Cases: desk{book}, View: book, Desk: w.Desk(), Targets: targets, Poke: w.Poke,
 		Answer: func(context.Context, *sql.Tx, proto.Message) error { return nil }, Now: w.Clock.Now,
 	}), book
 }

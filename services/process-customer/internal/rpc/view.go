@@ -24,7 +24,7 @@ func (s *customers) GetCustomerView(ctx context.Context, req *customerv1.GetCust
 	}
 	links := map[string][]string{}
 	for _, l := range c.Links {
-		if links[l.Ref.System] == nil && l.Ref.System != golden.SystemAPI {
+		if links[l.Ref.System] == nil && !golden.Own(l.Ref.System) {
 			if ids := recordsIn(c.Links, l.Ref.System); len(ids) > 0 {
 				links[l.Ref.System] = ids
 			}

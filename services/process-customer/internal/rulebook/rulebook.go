@@ -146,13 +146,8 @@ func (b *Book) Propose(ctx context.Context, r *survive.Rules) (Proposal, error) 
 	if err != nil {
 		return Proposal{}, err
 	}
-	p := Proposal{Trial: trial}
-	switch {
-	case int64(r.Version()) < active.Version:
-		p.Waiting = ReasonVersionLower
-	case trial.Touched*100 > trial.Records*int64(b.d.Brake):
-		p.Waiting = ReasonTouchesTooMuch
-	default:
+	p := Proposal{Trial: trial, Waiting: b.waits(active, r, trial)}
+	if p.Waiting == "" {
 		return p, b.activate(ctx, r, trial, active.Digest)
 	}
 	set := b.set(r, trial)
@@ -172,6 +167,29 @@ func (b *Book) Propose(ctx context.Context, r *survive.Rules) (Proposal, error) 
 			slog.Int64("version", set.Version), slog.Int64("touched", trial.Touched), slog.Int64("records", trial.Records))
 	}
 	return p, err
+}
+
+// Brake is the share of records, in percent, that rules may change without a person's consent.
+func (b *Book) Brake() int { return b.d.Brake }
+
+// Waits says why rules that change so much would wait for a person; empty when they would be put in force at once.
+func (b *Book) Waits(ctx context.Context, r *survive.Rules, t Trial) (string, error) {
+	active, err := b.d.Store.Read().Rules(ctx, store.RulesActive)
+	if err != nil || active.Digest == r.Digest() {
+		return "", err
+	}
+	return b.waits(active, r, t), nil
+}
+
+func (b *Book) waits(active store.RuleSet, r *survive.Rules, t Trial) string {
+	switch {
+	case int64(r.Version()) < active.Version:
+		return ReasonVersionLower
+	case t.Touched*100 > t.Records*int64(b.d.Brake):
+		return ReasonTouchesTooMuch
+	default:
+		return ""
+	}
 }
 
 // Confirm puts the waiting rules with this digest in force. Confirming rules that are in force changes nothing.

@@ -54,6 +54,21 @@ func (r Reader) Seen(ctx context.Context, system string, ids []string) (map[stri
 	return out, err
 }
 
+// Traces returns the traceparents of changes of a system that are still kept and were traced, by change id.
+func (r Reader) Traces(ctx context.Context, system string, ids []string) (map[string]string, error) {
+	out := map[string]string{}
+	err := chunks(ids, func(ids []string) error {
+		return r.query(ctx, "read traces", "SELECT change_id, traceparent FROM inbox WHERE system = $1 AND traceparent <> '' AND change_id IN ("+
+			list(1, len(ids))+")", anys([]any{system}, ids), func(rows *sql.Rows) error {
+			var id, trace string
+			err := rows.Scan(&id, &trace)
+			out[id] = trace
+			return err
+		})
+	})
+	return out, err
+}
+
 // AddInbox notes changes. A change that is there already is an error: ask Seen first, under LockIdentity.
 func (t *Tx) AddInbox(ctx context.Context, changes []Inbox) error {
 	rows := make([][]any, len(changes))
