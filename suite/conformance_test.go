@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,11 +36,32 @@ func alertsFire(t *testing.T) {
 		}
 		t.Skip("needs promtool, which comes with Prometheus")
 	}
-	for _, args := range [][]string{{"check", "rules", "idempotency.rules.yaml"}, {"test", "rules", "idempotency.test.yaml"}} {
-		cmd := exec.CommandContext(t.Context(), promtool, args...) //nolint:gosec // the tool that was found
-		cmd.Dir = "../deploy/prometheus"
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
+	const dir = "../deploy/prometheus"
+	files, err := filepath.Glob(dir + "/*.rules.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		rules := filepath.Base(file)
+		tests := strings.TrimSuffix(rules, ".rules.yaml") + ".test.yaml"
+		for _, args := range [][]string{{"check", "rules", rules}, {"test", "rules", tests}} {
+			cmd := exec.CommandContext(t.Context(), promtool, args...) //nolint:gosec // the tool that was found
+			cmd.Dir = dir
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, string(out))
+		}
+		everyAlertTested(t, file, filepath.Join(dir, tests))
+	}
+}
+
+// everyAlertTested: an alert that no made-up day raises may be one that never fires.
+func everyAlertTested(t *testing.T, rules, tests string) {
+	t.Helper()
+	declared, err := os.ReadFile(rules)
+	require.NoError(t, err)
+	text, err := os.ReadFile(tests)
+	require.NoError(t, err)
+	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(declared), -1) {
+		require.Regexp(t, `alertname: `+alert[1]+`\n\s+exp_alerts:\n\s+- exp_labels`, string(text), "%s never fires in %s", alert[1], tests)
 	}
 }
 

@@ -205,7 +205,7 @@ func casesM() []conformanceCase {
 	return []conformanceCase{
 		{"M-01", "every call has exactly one outcome", func(t *testing.T) {
 			reader := sdkmetric.NewManualReader()
-			w, clock := mortalWorld(t, idempotent.Options{Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)), Quota: idempotent.Quota{PerMinute: 60, Burst: 14}})
+			w, clock := mortalWorld(t, idempotent.Options{Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)), Quota: idempotent.Quota{PerMinute: 60, Burst: 17}, Probes: []string{method("Probe")}})
 			calls := 0
 			do := func(name, key, req string) { calls++; _ = w.call(t.Context(), name, key, req) }
 			do("Manual", k1, "a")                                   // executed
@@ -223,6 +223,11 @@ func casesM() []conformanceCase {
 			do("Manual", "rolls-back-0123456789", "a") // released
 			w.handle(func(context.Context, string) (string, error) { return "done", nil })
 			do("Recoverable", "dies-0123456789", "a") // takeover
+			calls++
+			w.dies("Probe", "looks-0123456789", "a", nil) // store_error
+			clock.Advance(time.Minute)
+			w.handle(func(context.Context, string) (string, error) { return "found", nil })
+			do("Probe", "looks-0123456789", "a") // resolved
 			clock.Advance(24 * time.Hour)
 			do("Manual", k1, "a") // gone
 			calls++
@@ -231,8 +236,8 @@ func casesM() []conformanceCase {
 			do("Manual", "doubt-0123456789", "a") // uncertain
 			got := counted(t, reader, "selfsame.idempotency.requests")
 			require.Equal(t, map[string]int64{
-				"executed": 1, "replayed": 1, "mismatch": 1, "invalid": 1, "ignored": 1, "unsupported": 1, "expired": 1, "store_error": 2,
-				"in_progress": 1, "released": 1, "takeover": 1, "gone": 1, "uncertain": 1,
+				"executed": 1, "replayed": 1, "mismatch": 1, "invalid": 1, "ignored": 1, "unsupported": 1, "expired": 1, "store_error": 3,
+				"in_progress": 1, "released": 1, "takeover": 1, "resolved": 1, "gone": 1, "uncertain": 1,
 			}, got)
 			sum := int64(0)
 			for _, n := range got {

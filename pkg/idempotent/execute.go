@@ -58,6 +58,7 @@ func (a *attempt) execute(ctx context.Context) (any, error) {
 	a.note.executing(a.grant)
 	resp, err := a.run(ctx)
 	if err == nil && a.completed.Load() {
+		a.note.answered(a.claim.Probe)
 		a.stream.flush(false)
 		return resp, nil
 	}
@@ -183,7 +184,10 @@ func (a *attempt) settle(ctx context.Context, resp any, failed error) error {
 		if err != nil {
 			return err
 		}
-		return tell(ctx, func() error { return store.Complete(ctx, g, kept) })
+		if err = tell(ctx, func() error { return store.Complete(ctx, g, kept) }); err == nil {
+			a.note.answered(a.claim.Probe)
+		}
+		return err
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	outcomeExecuted    = "executed"    // its handler ran, and the outcome is the answer
 	outcomeReleased    = "released"    // its handler ran, and says that nothing happened
 	outcomeTakeover    = "takeover"    // its handler ran after an attempt that vanished or whose outcome was uncertain
+	outcomeResolved    = "resolved"    // the same, and the handler looked: what was uncertain is known and stored
 	outcomeReplayed    = "replayed"    // it got a stored answer
 	outcomeWaited      = "waited"      // it got a stored answer after waiting for it
 	outcomeInProgress  = "in_progress" // another call executes
@@ -53,6 +54,13 @@ func (n *note) executing(g Grant) {
 	n.outcome, n.digest, n.fence = outcomeExecuted, g.Digest, g.Fence
 	if g.Recovery {
 		n.outcome = outcomeTakeover
+	}
+}
+
+// answered notes that the answer is stored; looked says that the handler's method looks before it acts.
+func (n *note) answered(looked bool) {
+	if looked && n.outcome == outcomeTakeover {
+		n.outcome = outcomeResolved
 	}
 }
 
@@ -118,7 +126,7 @@ func (m *meters) with(l labels) metric.MeasurementOption {
 func (s *server) count(ctx context.Context, n note) {
 	attrs := s.meters.with(labels{n.method, n.outcome, s.meters.client(s.Client(ctx))})
 	s.meters.requests.Add(ctx, 1, attrs)
-	if n.ageless && (n.outcome == outcomeExecuted || n.outcome == outcomeTakeover) {
+	if n.ageless && (n.outcome == outcomeExecuted || n.outcome == outcomeTakeover || n.outcome == outcomeResolved) {
 		s.meters.ageless.Add(ctx, 1, attrs)
 	}
 	span := trace.SpanFromContext(ctx)
