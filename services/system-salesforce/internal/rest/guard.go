@@ -26,6 +26,8 @@ const (
 	circuitPeriod = 10 * time.Second
 	// circuitPatience is how long the org must have had for its answer before a missing one is held against it.
 	circuitPatience = 10 * time.Second
+	// silentCalls is how many calls at least must have waited in vain before an org is called silent.
+	silentCalls = 3
 )
 
 // guard keeps a failing org from being hammered: by repetitions, which a budget bounds, and by calls that will fail anyway, which
@@ -36,6 +38,7 @@ type guard struct {
 
 	mu     sync.Mutex
 	tokens float64
+	quiet  silence
 
 	repeated metric.Int64Counter
 }
@@ -87,18 +90,58 @@ func errHeld(wait time.Duration) *fault.Error {
 }
 
 // settle tells how an admitted call went that took so long. Only an org that does not answer, or answers that it cannot serve,
-// counts as failing; refusals prove that it works. A caller that went away, or did not give it time to answer, says nothing.
+// counts as failing; refusals prove that it works. A caller that went away, or did not give it time to answer, says nothing by itself;
+// callers who wait in vain one after the other say that the org is silent.
 func (g *guard) settle(t *trouble, took time.Duration) {
+	late := t != nil && fault.Is(t.err, fault.Timeout) && t.err.Reason == fault.ReasonTimeout
 	switch {
 	case t == nil:
 		g.circuit.RecordSuccess()
-	case fault.Is(t.err, fault.Canceled), fault.Is(t.err, fault.Timeout) && t.err.Reason == fault.ReasonTimeout && took < circuitPatience:
+	case late && g.unanswered(took):
+		g.circuit.Open()
+		return
+	case fault.Is(t.err, fault.Canceled), late && took < circuitPatience:
 		g.forget()
+		return
 	case !t.failing():
 		g.circuit.RecordSuccess()
 	default:
 		g.circuit.RecordFailure()
 	}
+	if t == nil || t.err.Reason != auth.ReasonUnreachable && !late {
+		g.answered()
+	}
+}
+
+// silence is for how long calls have waited since the last answer of any kind. Calls that wait side by side count once: the org was
+// given that time once. Its zero value has heard nothing and waited for nothing.
+type silence struct {
+	calls  int
+	waited time.Duration
+	until  time.Time // up to when the waiting is counted
+}
+
+// unanswered notes a call that waited in vain, and reports whether the org is silent: it had as much time, in all, as one patient call
+// gives it, and answered nobody. Time in which no call waited proves nothing.
+func (g *guard) unanswered(took time.Duration) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q, now := &g.quiet, time.Now()
+	q.calls++
+	if begun := now.Add(-took); begun.After(q.until) {
+		q.waited += took
+	} else if now.After(q.until) {
+		q.waited += now.Sub(q.until)
+	}
+	q.until = now
+	return q.calls >= silentCalls && q.waited >= circuitPatience
+}
+
+// answered ends a silence. An answer proves nothing about calls that wait on, but they are counted from here.
+func (g *guard) answered() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.quiet = silence{until: time.Now()}
 }
 
 // forget settles a call that says nothing. The breaker has no such word: while it is closed a permit costs nothing, and half open

@@ -168,6 +168,58 @@ func TestCircuitIgnoresWhatSaysNothing(t *testing.T) {
 			require.True(t, g.circuit.IsClosed())
 		})
 	})
+	t.Run("callers who wait in vain one after the other say that the org is silent, however short each of them waits", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			g := newGuard(Options{Meter: noopMeter(), CircuitPause: 5 * time.Second})
+			wait := func(said *trouble, took time.Duration) {
+				require.Nil(t, g.admit())
+				time.Sleep(took)
+				g.settle(said, took)
+			}
+			for range 4 {
+				wait(hurried, 2*time.Second)
+			}
+			wait(nil, time.Second)
+			for range 4 {
+				wait(hurried, 2*time.Second)
+			}
+			require.True(t, g.circuit.IsClosed(), "one answer in between, and it is not silent")
+			time.Sleep(time.Minute)
+			require.True(t, g.circuit.IsClosed(), "nobody waited")
+			wait(hurried, 2*time.Second)
+			require.NotNil(t, g.admit(), "ten seconds without an answer")
+			time.Sleep(6 * time.Second)
+			wait(hurried, time.Second)
+			require.NotNil(t, g.admit(), "the call that was to find out waited in vain, too")
+			time.Sleep(6 * time.Second)
+			wait(nil, time.Second)
+			for range 4 {
+				wait(hurried, 2*time.Second)
+			}
+			require.True(t, g.circuit.IsClosed(), "the count begins again")
+		})
+	})
+	t.Run("calls side by side give the org their time once, and two are no proof", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			g := newGuard(Options{Meter: noopMeter(), CircuitPause: 5 * time.Second})
+			for range 8 {
+				require.Nil(t, g.admit())
+			}
+			time.Sleep(2 * time.Second)
+			for range 8 {
+				g.settle(hurried, 2*time.Second)
+			}
+			require.True(t, g.circuit.IsClosed())
+			g = newGuard(Options{Meter: noopMeter(), CircuitPause: 5 * time.Second})
+			for range 2 {
+				time.Sleep(9 * time.Second)
+				g.settle(hurried, 9*time.Second)
+			}
+			require.True(t, g.circuit.IsClosed())
+		})
+	})
 	t.Run("an org that had time and did not answer is failing", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

@@ -488,7 +488,8 @@ func (x *WatchChangesRequest) GetObjects() []string {
 // WatchChangesResponse carries changes and the position after them.
 type WatchChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Changes in the CRM's order; none in a heartbeat.
+	// Changes of one object are in the CRM's order. Within one response objects are in the order asked for, accounts before contacts if
+	// none was; between responses there is no order of objects, so a contact may be told before its account. None in a heartbeat.
 	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Store this together with the effect of the changes; opening a stream with it goes on after them.
 	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
