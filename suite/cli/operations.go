@@ -81,42 +81,10 @@ func status(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
-		return a.printf("\n%d customers, %d contacts, rules %s\n", s.GetCustomers(), s.GetContacts(), s.GetRulesVersion())
-	})
-}
-
-func explain(ctx context.Context, a *App, args []string) error {
-	c := a.flags("explain").withAddr()
-	rest, err := c.parse(args)
-	if err != nil {
-		return err
-	}
-	if len(rest) == 0 || len(rest) > 2 {
-		return usagef("give customer/ID or contact/ID, and perhaps a field")
-	}
-	req := &customerv1.ExplainRequest{Id: bare(rest[0])}
-	if len(rest) == 2 {
-		req.Field = rest[1]
-	}
-	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
-		e, err := o.Explain(ctx, req)
-		if err != nil {
+		if err := a.printf("\n%d customers, %d contacts, %d open questions\n", s.GetCustomers(), s.GetContacts(), s.GetRules().GetOpenQuestions()); err != nil {
 			return err
 		}
-		if c.output == "json" {
-			return a.json(e)
-		}
-		if err := a.printf("%s/%s, rules %s\n\n", e.GetObject(), e.GetId(), e.GetRulesVersion()); err != nil {
-			return err
-		}
-		rows := [][]string{{"FIELD", "VALUE", "DECIDED BY", "SAID BY", "WHEN"}}
-		for _, f := range e.GetFields() {
-			rows = append(rows, []string{f.GetField(), quote(f.GetValue()), f.GetRule(), claimant(f.GetWinner()), when(f.GetWinner())})
-			for _, l := range f.GetLosers() {
-				rows = append(rows, []string{"", quote(l.GetValue()), "  lost", claimant(l), when(l)})
-			}
-		}
-		return a.table(rows)
+		return a.rulesState(s.GetRules().GetActive(), s.GetRules().GetWaiting(), s.GetRules().GetProblems())
 	})
 }
 
