@@ -40,10 +40,7 @@ func (b *Bench) Feed(ctx context.Context) ([]GoBench, error) {
 }
 
 func feedMarkdown(b *strings.Builder, list []GoBench) {
-	by := map[string]map[string]float64{}
-	for _, g := range list {
-		by[g.Name] = g.Metrics
-	}
+	by := byName(list)
 	fmt.Fprintf(b, "## Change feed\n\n%s\n\n", list[0].Circumstances)
 	b.WriteString("One change event of an account, decoded on one core; ours reads the header, the changed fields and checks the rest against the schema.\n\n")
 	b.WriteString("| decoder | events/s | memory per event | ours is faster by |\n|---|---|---|---|\n")
@@ -58,10 +55,10 @@ func feedMarkdown(b *strings.Builder, list []GoBench) {
 		}
 		fmt.Fprintf(b, "| %s | %.0f | %.0f B | %s |\n", row.title, m["events/s"], m["B/op"], ratio)
 	}
-	fmt.Fprintf(b, "\nTarget: at least 20,000 events/s on one core: %s.\n\n", verdict(ours["events/s"] >= 20_000))
+	b.WriteString("\n")
 	late := by["CommitToChange"]
 	fmt.Fprintf(b, "From sending the write of one record to its change on `WatchChanges`, one at a time, all over loopback connections: median %.1f ms, 99 of 100\n"+
-		"within %.1f ms, slowest %.1f ms. Target: 99 of 100 within 50 ms: %s.\n\n", late["p50-ms"], late["p99-ms"], late["max-ms"], verdict(late["p99-ms"] <= 50))
+		"within %.1f ms, slowest %.1f ms.\n\n", late["p50-ms"], late["p99-ms"], late["max-ms"])
 	again := by["Backfill"]
 	fmt.Fprintf(b, "A lost range with 20,000 changed accounts, read again: %.0f records/s, %.0f records per call.\n\n", again["records/s"], again["records/call"])
 }

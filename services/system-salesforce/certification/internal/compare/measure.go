@@ -53,14 +53,25 @@ type Subject struct {
 	// ProcessorSeconds and PeakBytes are the least and the most of all rounds, for all passes of a round together.
 	ProcessorSeconds float64 `json:"processor_seconds"`
 	PeakBytes        int64   `json:"peak_bytes"`
+	// SandboxSeconds is the least processor time of the sandbox, PassSeconds that of all processes without their starting.
+	SandboxSeconds float64 `json:"sandbox_seconds,omitempty"`
+	PassSeconds    float64 `json:"pass_seconds,omitempty"`
 }
 
 func (s *Subject) add(passes []Pass, used Used) {
 	s.Rounds = append(s.Rounds, passes)
 	s.PeakBytes = max(s.PeakBytes, used.PeakBytes)
-	if s.ProcessorSeconds == 0 || used.ProcessorSeconds < s.ProcessorSeconds {
-		s.ProcessorSeconds = used.ProcessorSeconds
+	s.ProcessorSeconds = least(s.ProcessorSeconds, used.ProcessorSeconds)
+	s.SandboxSeconds = least(s.SandboxSeconds, used.sandbox)
+	s.PassSeconds = least(s.PassSeconds, used.passes)
+}
+
+// least is the smaller of two numbers of which 0 is none.
+func least(a, b float64) float64 {
+	if a == 0 || b != 0 && b < a {
+		return b
 	}
+	return a
 }
 
 // rate is records per second over all passes of a round.
@@ -165,30 +176,42 @@ func (b *Bench) subject(ctx context.Context, n int, latency time.Duration, i int
 		if err := o.Latency(ctx, latency); err != nil {
 			return err
 		}
+		before, err := processor(p.PID())
+		if err != nil {
+			return err
+		}
 		if i > 0 {
 			passes, used, err = others[i-1].Upserts(ctx, p.Env(), n)
 		} else {
-			passes, used, err = b.ours(ctx, o, dir, n)
+			passes, used, err = b.ours(ctx, o, dir, n, p.PID())
 		}
 		if err != nil {
 			return err
 		}
+		after, err := processor(p.PID())
+		if err != nil {
+			return err
+		}
+		used.sandbox = after - before
 		return verify(ctx, o, passes, n)
 	})
 	return passes, used, err
 }
 
-func (b *Bench) ours(ctx context.Context, o *Org, dir string, n int) (passes []Pass, used Used, err error) {
+func (b *Bench) ours(ctx context.Context, o *Org, dir string, n, sandbox int) (passes []Pass, used Used, err error) {
 	a, err := StartAdapter(ctx, b.Adapter, dir, o.env)
 	if err != nil {
 		return nil, Used{}, err
 	}
+	all := []int{a.cmd.Process.Pid, sandbox, os.Getpid()} // the last one drives the adapter
+	before, errBefore := processors(all...)
 	passes, err = a.Upserts(ctx, o, n)
+	after, errAfter := processors(all...)
 	m, errMemory := a.Memory()
-	if err := errors.Join(err, errMemory, a.Stop()); err != nil {
+	if err := errors.Join(err, errBefore, errAfter, errMemory, a.Stop()); err != nil {
 		return nil, Used{}, err
 	}
-	return passes, Used{ProcessorSeconds: a.ProcessorTime().Seconds(), PeakBytes: m.Peak}, nil
+	return passes, Used{ProcessorSeconds: a.ProcessorTime().Seconds(), PeakBytes: m.Peak, passes: after - before}, nil
 }
 
 // verify looks at the org itself: all records are there once, as the last pass wrote them.

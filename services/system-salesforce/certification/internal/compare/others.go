@@ -74,8 +74,10 @@ func output(name string, args ...string) (string, error) {
 
 // Used is what a process took.
 type Used struct {
-	ProcessorSeconds float64 `json:"processor_seconds"`
-	PeakBytes        int64   `json:"peak_bytes"`
+	ProcessorSeconds float64
+	PeakBytes        int64
+	// sandbox is what the sandbox used meanwhile, passes what all processes used for the passes alone; 0 if not known.
+	sandbox, passes float64
 }
 
 // perWorker is how long one process of a client may take.

@@ -60,6 +60,41 @@ func memory(pid int) (Memory, error) {
 	return m, nil
 }
 
+// ticks is the unit of processor time in /proc: a hundredth of a second, on every Linux system.
+const ticks = 100
+
+// processor is the processor time that a process has used so far, in seconds, from /proc.
+func processor(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("processor time: %w", err)
+	}
+	// The name of the program, in brackets, may hold blanks.
+	_, text, ok := strings.Cut(string(b[max(0, bytes.LastIndexByte(b, ')')):]), ") ")
+	fields := strings.Fields(text)
+	if !ok || len(fields) < 13 {
+		return 0, errors.New("processor time: not known")
+	}
+	user, err1 := strconv.ParseFloat(fields[11], 64)
+	system, err2 := strconv.ParseFloat(fields[12], 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return 0, fmt.Errorf("processor time: %w", err)
+	}
+	return (user + system) / ticks, nil
+}
+
+// processors adds up what several processes have used.
+func processors(pids ...int) (sum float64, err error) {
+	for _, pid := range pids {
+		used, err := processor(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
 // LoadAverage is that of the last minute.
 func LoadAverage() string {
 	b, err := os.ReadFile("/proc/loadavg")

@@ -84,8 +84,9 @@ make bench-salesforce ARGS="-only prepare"              # or feed
 - *Seconds* run from handing over the first record to the last outcome. Logging in and starting are not contained.
 - *Calls* are counted by the sandbox as an org counts them.
 - The clients of others are used the way they document: collections of 200, and their helpers for the Bulk API 2.0.
-- *Latency* is added by the sandbox to every answer, 50 ms as a near data centre has it. Without any, which no real org offers, all ways
-  take about the time in which the sandbox itself writes the records, and asking a job for its end is most of what differs.
+- *Latency* is added by the sandbox to every answer, 50 ms as a near data centre has it. Without any, which no real org offers, all
+  processes share the cores of one machine, and the processor time of sandbox and client is all that is measured.
+- *Processor time* is the least of all rounds, for both passes of a round: that of the client with its start, and that of the sandbox.
 - Memory is the kernel's own account of the process: VmHWM of /proc, which is never less than what was resident at any moment. It holds
   the pages of the program file too. For the large load it is counted from the moment before the first record.
 - A load average well above zero before a measurement means that others were at work: such a result is to be repeated.
@@ -96,6 +97,7 @@ make bench-salesforce ARGS="-only prepare"              # or feed
 func (r Results) Markdown() string {
 	var b strings.Builder
 	b.WriteString(intro)
+	r.targets(&b)
 	for _, c := range r.Upserts {
 		c.markdown(&b)
 	}
@@ -124,32 +126,54 @@ func verdict(ok bool) string {
 
 const mib = 1 << 20
 
-func (c Comparison) markdown(b *strings.Builder) {
-	latency := "no latency"
-	if c.Latency != "0s" {
-		latency = c.Latency + " of latency"
+func (c Comparison) title() string {
+	if c.Latency == "0s" {
+		return "no latency"
 	}
+	return c.Latency + " of latency"
+}
+
+func (c Comparison) markdown(b *strings.Builder) {
 	ours := c.Subjects[0]
-	fmt.Fprintf(b, "## Upsert of %d accounts, %s\n\n%s\n\n%d rounds.\n\n", c.Accounts, latency, c.Circumstances, len(ours.Rounds))
-	b.WriteString("| client | records/s | calls | records per call | ours is faster by | processor time | peak memory |\n|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(b, "## Upsert of %d accounts, %s\n\n%s\n\n%d rounds.\n\n", c.Accounts, c.title(), c.Circumstances, len(ours.Rounds))
+	b.WriteString("| client | records/s | calls | records per call | ours is faster by | processor time | of the sandbox | peak memory |\n|---|---|---|---|---|---|---|---|\n")
 	for i, s := range c.Subjects {
 		ratio := ""
 		if i > 0 {
 			mid, least, most := ours.Ratio(s)
 			ratio = fmt.Sprintf("%.1f (%.1f to %.1f)", mid, least, most)
 		}
-		fmt.Fprintf(b, "| %s %s | %.0f | %d | %.0f | %s | %.2f s | %.0f MiB |\n", s.Name, s.Version, s.Rate(), s.Calls(),
-			float64(c.Accounts)/float64(s.Calls()), ratio, s.ProcessorSeconds, float64(s.PeakBytes)/mib)
-	}
-	fmt.Fprintf(b, "\nCalls: 1/%.0f of one for each record. Target: at most 1/150: %s.\n", float64(c.Accounts)/float64(ours.Calls()),
-		verdict(ours.Calls()*150 <= int64(c.Accounts)))
-	for _, s := range c.Subjects[1:] {
-		if strings.HasSuffix(s.Name, ", collections") {
-			mid, _, _ := ours.Ratio(s)
-			fmt.Fprintf(b, "Records per second against %s: %.1f times. Target: at least 3: %s.\n", s.Name, mid, verdict(mid >= 3))
-		}
+		fmt.Fprintf(b, "| %s %s | %.0f | %d | %.0f | %s | %.2f s | %.2f s | %.0f MiB |\n", s.Name, s.Version, s.Rate(), s.Calls(),
+			float64(c.Accounts)/float64(s.Calls()), ratio, s.ProcessorSeconds, s.SandboxSeconds, float64(s.PeakBytes)/mib)
 	}
 	b.WriteString("\n")
+	c.limit(b)
+}
+
+// limit says how fast the machine could be at best, where processor time is what limits.
+func (c Comparison) limit(b *strings.Builder) {
+	ours := c.Subjects[0]
+	if c.Latency != "0s" || ours.PassSeconds == 0 || c.Circumstances.Cores == 0 {
+		return
+	}
+	records := float64(c.Accounts * Passes)
+	best := records / (ours.PassSeconds / float64(c.Circumstances.Cores))
+	fmt.Fprintf(b, "The adapter, its caller and the sandbox together took %.2f s of processor time for %.0f records, without starting. Shared out evenly, %d cores\n"+
+		"would take them at %.0f records/s", ours.PassSeconds, records, c.Circumstances.Cores, best)
+	if other, ok := c.best("go-salesforce, collections"); ok {
+		fmt.Fprintf(b, ", %.1f times go-salesforce's collections; more this machine does not allow without less work for each record", best/other.Rate())
+	}
+	b.WriteString(".\n\n")
+}
+
+// best is the fastest of the ways whose names begin so.
+func (c Comparison) best(prefix string) (found Subject, ok bool) {
+	for _, s := range c.Subjects[1:] {
+		if strings.HasPrefix(s.Name, prefix) && (!ok || s.Rate() > found.Rate()) {
+			found, ok = s, true
+		}
+	}
+	return found, ok
 }
 
 func (m Million) markdown(b *strings.Builder) {
@@ -159,20 +183,15 @@ func (m Million) markdown(b *strings.Builder) {
 		m.Pass.Seconds, m.Pass.Rate(), m.Pass.Calls, m.ProcessorSeconds)
 	fmt.Fprintf(b, "| resident memory of the adapter before the load, at its end, at its most | %.0f, %.0f, %.0f MiB |\n| the most while it started | %.0f MiB |\n| peak memory of the sandbox, which keeps the leads and their events | %.0f MiB |\n\n",
 		float64(m.Idle.Resident)/mib, float64(m.Memory.Resident)/mib, float64(m.Memory.Peak)/mib, float64(m.Idle.Peak)/mib, float64(m.Sandbox.Peak)/mib)
-	fmt.Fprintf(b, "Resident memory during the load, at its most: %.0f MiB. Target: at most 64: %s.\n\n", float64(m.Memory.Peak)/mib, verdict(m.Memory.Peak <= 64*mib))
 }
 
 func prepareMarkdown(b *strings.Builder, list []GoBench) {
 	fmt.Fprintf(b, "## Preparing rows\n\n%s\n\n", list[0].Circumstances)
 	b.WriteString("Everything before the first call: checking, formatting, spooling to disk, finding keys that come twice, cutting jobs; 200,000 leads of\nseven columns, on one core (`go test -bench Prepare ./internal/bulk`).\n\n")
 	b.WriteString("| rows given as | rows per second of processor time | rows/s | memory allocated |\n|---|---|---|---|\n")
-	least := 0.0
 	for _, g := range list {
 		cpu := g.Metrics["rows/cpu-s"]
-		if least == 0 || cpu < least {
-			least = cpu
-		}
 		fmt.Fprintf(b, "| %s | %.0f | %.0f | %.0f MiB |\n", strings.TrimPrefix(g.Name, "Prepare/"), cpu, g.Metrics["rows/s"], g.Metrics["B/op"]/mib)
 	}
-	fmt.Fprintf(b, "\nThe slowest way: %.0f rows per second of one core. Target: at least 100,000: %s.\n\n", least, verdict(least >= 100_000))
+	b.WriteString("\n")
 }

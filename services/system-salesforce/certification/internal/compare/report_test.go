@@ -16,8 +16,9 @@ func passes(seconds float64, calls int64) []Pass {
 func comparison() Comparison {
 	return Comparison{Accounts: 100, Latency: "50ms", Subjects: []Subject{
 		{Name: "system-salesforce", Rounds: [][]Pass{passes(1, 4), passes(2, 5), passes(4, 4)}},
-		{Name: "slow, collections", Version: "v1", Rounds: [][]Pass{passes(4, 50), passes(4, 50), passes(8, 50)}},
-		{Name: "fast, bulk", Version: "v2", Rounds: [][]Pass{passes(2, 9), passes(2, 9), passes(1, 9)}},
+		{Name: "go-salesforce, collections", Version: "v1", Rounds: [][]Pass{passes(4, 50), passes(4, 50), passes(8, 50)}},
+		{Name: "jsforce, bulk", Version: "v2", Rounds: [][]Pass{passes(2, 9), passes(2, 9), passes(1, 9)}},
+		{Name: "jsforce, collections", Version: "v2", Rounds: [][]Pass{passes(9, 9), passes(9, 9), passes(9, 9)}},
 	}}
 }
 
@@ -33,20 +34,37 @@ func TestComparison(t *testing.T) {
 	})
 	t.Run("the page says which targets are met", func(t *testing.T) {
 		t.Parallel()
-		r := Results{Upserts: []Comparison{c}}
-		page := r.Markdown()
+		c := comparison()
+		page := Results{Upserts: []Comparison{c}}.Markdown()
 		require.Contains(t, page, "## Upsert of 100 accounts, 50ms of latency")
-		require.Contains(t, page, "Calls: 1/20 of one for each record. Target: at most 1/150: **not met**.")
-		require.Contains(t, page, "Records per second against slow, collections: 2.0 times. Target: at least 3: **not met**.")
-		require.NotContains(t, page, "against fast", "there is no target for other ways")
+		const what = "| upsert of 100 accounts, 50ms of latency: "
+		require.Contains(t, page, what+"at most one call for 150 records | one for 20 | **not met** |")
+		require.Contains(t, page, what+"3 times as fast as go-salesforce's collections | 2.0 times (2.0 to 4.0), go-salesforce, collections | **not met** |")
+		require.Contains(t, page, "jsforce, by the faster of its ways | 1.0 times (0.2 to 2.0), jsforce, bulk | **not met** |", "the faster way counts")
+		require.NotContains(t, page, "does not allow", "over a network processor time is not what limits")
 		c.Subjects[1].Rounds = [][]Pass{passes(8, 50), passes(8, 50), passes(16, 50)}
-		require.Contains(t, Results{Upserts: []Comparison{c}}.Markdown(), "slow, collections: 4.0 times. Target: at least 3: met.")
+		require.Contains(t, Results{Upserts: []Comparison{c}}.Markdown(), "| 4.0 times (4.0 to 8.0), go-salesforce, collections | met |")
 		m := Million{Leads: 10, Memory: Memory{Peak: 64 << 20}}
-		require.Contains(t, Results{Million: &m}.Markdown(), "Target: at most 64: met.")
+		require.Contains(t, Results{Million: &m}.Markdown(), "| load of 10 leads: at most 64 MiB resident | 64 MiB | met |")
 		m.Memory.Peak++
-		require.Contains(t, Results{Million: &m}.Markdown(), "Target: at most 64: **not met**.")
+		require.Contains(t, Results{Million: &m}.Markdown(), "| 64 MiB | **not met** |")
 		g := []GoBench{{Name: "Prepare/a", Metrics: map[string]float64{"rows/cpu-s": 99_999}}, {Name: "Prepare/b", Metrics: map[string]float64{"rows/cpu-s": 200_000}}}
-		require.Contains(t, Results{Prepare: g}.Markdown(), "The slowest way: 99999 rows per second of one core. Target: at least 100,000: **not met**.")
+		require.Contains(t, Results{Prepare: g}.Markdown(), "| 99999, by the slowest way | **not met** |")
+	})
+	t.Run("without latency the page says what the processors allow", func(t *testing.T) {
+		t.Parallel()
+		c := comparison()
+		c.Latency, c.Circumstances.Cores, c.Subjects[0].PassSeconds = "0s", 2, 4
+		// 200 records in 4 s of two cores; the other way takes 50 in a second.
+		require.Contains(t, Results{Upserts: []Comparison{c}}.Markdown(), "would take them at 100 records/s, 2.0 times go-salesforce's collections")
+	})
+	t.Run("processor time is the least of all rounds that know it", func(t *testing.T) {
+		t.Parallel()
+		var s Subject
+		for _, u := range []Used{{ProcessorSeconds: 3, sandbox: 2}, {ProcessorSeconds: 1, sandbox: 4, passes: 9}, {ProcessorSeconds: 2, sandbox: 1}} {
+			s.add(nil, u)
+		}
+		require.Equal(t, []float64{1, 1, 9}, []float64{s.ProcessorSeconds, s.SandboxSeconds, s.PassSeconds})
 	})
 }
 
@@ -89,5 +107,13 @@ func TestMemoryOfThisProcess(t *testing.T) {
 	require.GreaterOrEqual(t, m.Peak, m.Resident)
 	require.Greater(t, m.Resident, int64(1<<20))
 	_, err = memory(-1)
+	require.Error(t, err)
+	before, err := processor(os.Getpid())
+	require.NoError(t, err)
+	for now := before; now == before; {
+		now, err = processors(os.Getpid())
+		require.NoError(t, err)
+	}
+	_, err = processors(os.Getpid(), -1)
 	require.Error(t, err)
 }
