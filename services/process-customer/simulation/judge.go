@@ -143,6 +143,7 @@ func (w *world) record(ctx context.Context, l *line, rec source.Record) golden.I
 		}
 	}
 	w.words(g, row, rec)
+	w.invented(row)
 	w.parent(ctx, l, g, rec)
 	return g.ID
 }
@@ -159,6 +160,21 @@ func (w *world) words(g *store.Golden, row *store.Source, rec source.Record) {
 		}
 		if len(list) == 0 || list[0].Value != value {
 			breach("no word of a person is lost", "%s of %s %s: a person said %q, we know of %v", field, rec.Ref.System, rec.Ref.RecordID, value, list)
+		}
+	}
+}
+
+// alone are fields that move with no other: a claim about one is a word about that one.
+var alone = []string{golden.Phone, golden.Website, golden.Email, golden.Title, golden.Mobile}
+
+// invented checks that we take for a person's word only what a person has typed there. What we wrote ourselves comes
+// back in many ways, early and late.
+func (w *world) invented(row *store.Source) {
+	for _, field := range alone {
+		for _, c := range row.Claims[field] {
+			if len(c.Value) < 9000 && !slices.Contains(w.truth.ever[row.Ref][field], c.Value) {
+				breach("no word is put into a person's mouth", "%s of %s %s: nobody typed %q there (%s)", field, row.Ref.System, row.Ref.RecordID, c.Value, c.ChangeID)
+			}
 		}
 	}
 }

@@ -21,6 +21,8 @@ type truth struct {
 	who map[golden.Ref]int
 	// last is the last value that a person typed into a field.
 	last map[golden.Ref]map[string]string
+	// ever are all values that a person typed into a field of a record.
+	ever map[golden.Ref]map[string][]string
 	// typed are all values that were given to a field of a customer or contact anywhere.
 	typed map[string][]string
 	// excused are words that were overwritten before anybody could know of them.
@@ -39,7 +41,7 @@ type place struct {
 
 func newTruth() truth {
 	return truth{
-		made: map[place]string{}, who: map[golden.Ref]int{}, last: map[golden.Ref]map[string]string{}, typed: map[string][]string{},
+		made: map[place]string{}, who: map[golden.Ref]int{}, last: map[golden.Ref]map[string]string{}, ever: map[golden.Ref]map[string][]string{}, typed: map[string][]string{},
 		excused: map[golden.Ref]map[string]bool{}, deleted: map[int]bool{}, planted: map[int]bool{}, moved: map[place]bool{},
 	}
 }
@@ -121,8 +123,9 @@ func (w *world) set(l *line, rec source.Record, s Step, value string) {
 
 func (w *world) said(ref golden.Ref, field, value string) {
 	if w.truth.last[ref] == nil {
-		w.truth.last[ref] = map[string]string{}
+		w.truth.last[ref], w.truth.ever[ref] = map[string]string{}, map[string][]string{}
 	}
+	w.truth.ever[ref][field] = append(w.truth.ever[ref][field], value)
 	w.truth.last[ref][field] = value
 	delete(w.truth.excused[ref], field)
 }

@@ -48,10 +48,14 @@ func Plan(seed uint64) Story {
 	for n := range 1 + p.r.IntN(3) {
 		s.Steps = append(s.Steps, p.create(p.system(), n+1, 0))
 	}
-	if p.one(2) {
+	if !p.one(3) {
 		s.Steps = append(s.Steps, p.rounds()...)
 	}
-	for range 8 + p.r.IntN(28) {
+	length := 8 + p.r.IntN(28)
+	if p.one(6) {
+		length += 50
+	}
+	for range length {
 		s.Steps = append(s.Steps, p.step(0))
 	}
 	return s
@@ -68,7 +72,13 @@ func (p *planner) system() string {
 
 func (p *planner) process() int { return p.r.IntN(p.story.Processes) }
 
-func (p *planner) who() int { return 1 + p.r.IntN(customers-1) }
+// who prefers customer 1: what happens to one record at a time is what goes wrong.
+func (p *planner) who() int {
+	if !p.one(3) {
+		return 1
+	}
+	return 1 + p.r.IntN(customers-1)
+}
 
 func (p *planner) text(field string) string {
 	p.value++
@@ -139,7 +149,7 @@ func (p *planner) step(depth int) Step {
 func (p *planner) people() Step {
 	s := Step{System: p.system(), Who: p.who(), Person: p.person()}
 	s.Field = p.field(s.Person)
-	acts := []Act{Create, Edit, Edit, Edit, Edit}
+	acts := []Act{Create, Edit, Edit, Edit, Edit, Edit, Edit}
 	for _, a := range []Act{Retype, Touch, Delete, Move, Order, Say} {
 		if p.on[a] {
 			acts = append(acts, a)

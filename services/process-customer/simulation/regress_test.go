@@ -34,6 +34,13 @@ func stories() map[string]simulation.Story {
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp),
 			{Act: simulation.Spoil, System: erp, Who: 1, Field: golden.Website},
 		}},
+		"an old reading of what we wrote before is nobody's word": {Seed: 9, Processes: 1, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), read(sf), read(erp),
+			edit(erp, 1, golden.Phone, "phone 2"), read(erp), edit(sf, 1, golden.Website, "website 3"), deliver(sf), read(sf),
+		}},
+		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
+		}},
 	}
 }
 

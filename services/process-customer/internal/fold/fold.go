@@ -121,6 +121,7 @@ type Unit struct {
 	events      []store.Event
 	marked      map[golden.ID]bool
 	undo        []func()
+	doubts      []Doubt
 }
 
 // Begin starts a unit in a transaction and makes it the only one that decides identities until the transaction ends.

@@ -60,7 +60,7 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	linkChanged := !known || revived || next.ExternalID != rec.ExternalID
 	next.ExternalID = rec.ExternalID
 
-	seen := u.compare(next, c, values)
+	seen := u.compare(row, next, c, values)
 	next.Version = max(next.Version, rec.Version)
 	next.EventTime, next.LastChangeID = eventTime(c, u.now), c.ID
 	if scanEpoch > 0 {
@@ -158,11 +158,12 @@ type sight struct {
 }
 
 // compare folds the values of a snapshot into next. Each field is one of: as known, something we sent, or the
-// system's own word, which becomes a claim.
-func (u *Unit) compare(next *store.Source, c source.Change, values golden.Values) sight {
+// system's own word, which becomes a claim. Row is the record as known; nil when it is not.
+func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.Values) sight {
 	var s sight
 	in := u.intentFor(next)
 	sent := in.Sent
+	before := knowledge(row, in)
 	sentChanged := false
 	for _, field := range golden.Fields(c.Ref.Object) {
 		value, said := values[field]
@@ -179,7 +180,7 @@ func (u *Unit) compare(next *store.Source, c source.Change, values golden.Values
 				sent = without(sent, field, at)
 			}
 			continue
-		case at >= 0 && (!list[at].Acked || c.OwnWrite):
+		case at >= 0 && (!list[at].Acked || c.OwnWrite || c.Asked == before):
 			s.echo, s.shadow, sentChanged = true, true, true
 			if newest := list[len(list)-1]; at == len(list)-1 || !newest.Acked {
 				next.Shadow[field] = value
@@ -190,6 +191,9 @@ func (u *Unit) compare(next *store.Source, c source.Change, values golden.Values
 			next.Shadow[field] = "" // a new record without a value says nothing, unless we had given it one
 			s.shadow = true
 			continue
+		}
+		if c.Asked != before && doubted(row, c.Record.Version, known, list) {
+			u.doubt(c.Ref, before)
 		}
 		if c.OwnWrite && len(list) > 0 {
 			next.Rewritten[field] = rewritten(next.Rewritten[field], list[len(list)-1].Value, value, 1)

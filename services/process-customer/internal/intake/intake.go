@@ -89,6 +89,8 @@ type Batch struct {
 	ScanEpoch int64
 	// Feed is where the feed stands after the batch; nil when the batch does not come from it.
 	Feed *store.Feed
+
+	believe bool // doubts have been asked often enough
 }
 
 // Outcome says what became of the changes of a batch.
@@ -126,7 +128,7 @@ func (in *Intake) Take(ctx context.Context, system string, b Batch) (Outcome, er
 		return Outcome{}, err
 	}
 	b.Changes = changes
-	out, err := in.step(ctx, system, b, nil)
+	out, err := in.certain(ctx, system, b)
 	if err != nil && len(b.Changes) > 0 && in.poisoned(ctx, err) {
 		out, err = in.isolate(ctx, system, b)
 	}
@@ -164,7 +166,7 @@ func (in *Intake) isolate(ctx context.Context, system string, b Batch) (Outcome,
 	}
 	for _, c := range b.Changes {
 		one := Batch{Changes: []source.Change{c}, ScanEpoch: b.ScanEpoch}
-		out, err := in.step(ctx, system, one, nil)
+		out, err := in.certain(ctx, system, one)
 		if err != nil && in.poisoned(ctx, err) {
 			in.log.ErrorContext(ctx, "change refused by the store", slog.String(telemetry.KeySystem, system),
 				slog.String(telemetry.KeyChangeID, c.ID), slog.String(telemetry.KeyReason, ReasonStoreRefused))
@@ -197,8 +199,8 @@ func (in *Intake) confirm(ctx context.Context, system string, changes []source.C
 	}
 	read := map[golden.Ref]*source.Record{}
 	gone := map[golden.Ref]int64{}
-	for obj, ids := range doubtful {
-		if err := fetch(ctx, sys, obj, ids, read, gone); err != nil {
+	for _, obj := range golden.Objects() {
+		if err := fetch(ctx, sys, obj, doubtful[obj], read, gone); err != nil {
 			return nil, err
 		}
 	}

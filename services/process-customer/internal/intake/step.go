@@ -39,6 +39,9 @@ func (in *Intake) step(ctx context.Context, system string, b Batch, force *poiso
 		if err := r.observe(ctx); err != nil {
 			return err
 		}
+		if doubts := unit.Doubts(); len(doubts) > 0 && !b.believe {
+			return doubtful(doubts)
+		}
 		if err := unit.Flush(ctx); err != nil {
 			return err
 		}

@@ -51,6 +51,8 @@ type Change struct {
 	Overflow bool
 	// OwnWrite is true when the system says that Selfsame caused the change; a hint, never a proof.
 	OwnWrite bool
+	// Asked is set when the record was read in answer to a doubt: what was known of it when the question was put.
+	Asked string
 	// Version is that of the record, or of its deletion; zero when the system does not say.
 	Version int64
 	// CommitTime is when the change was committed, by the system's clock.
