@@ -44,7 +44,7 @@ func openPostgres(ctx context.Context, dsn string, t *telemetry.Telemetry) (*DB,
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
-	db := open(stdlib.GetConnector(*cfg), t,
+	db := open(pgConnector{stdlib.GetConnector(*cfg)}, t,
 		attribute.String("db.system.name", "postgresql"), attribute.String("db.namespace", cfg.Database))
 	db.SetMaxOpenConns(pool)
 	db.SetMaxIdleConns(pool)
@@ -80,11 +80,21 @@ func (d *DB) pgOnce(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 			_ = tx.Rollback() // also after a panic; fails only if the transaction is over or the connection gone
 		}
 	}()
-	if err := fn(ctx, tx); err != nil {
+	e := &end{tx: tx}
+	if err := fn(context.WithValue(ctx, endKey{}, e), tx); err != nil {
 		return err
 	}
+	if len(e.last) > 0 {
+		if err := e.putOff(conn); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+	}
 	committed = true
-	return commitError(tx.Commit())
+	err = tx.Commit()
+	if e.err != nil {
+		return e.err
+	}
+	return commitError(err)
 }
 
 // commitError tells a refused COMMIT, which the server answered, from one whose answer was lost.

@@ -32,6 +32,9 @@ func (d *DB) Single(ctx context.Context, fn func(ctx context.Context, e Execer) 
 	return outside(repeat(ctx, func() error { return fn(ctx, d.write) }))
 }
 
+// Busy returns how many connections of the pool are in use. It is 0 or 1 on SQLite, which has one writer.
+func (d *DB) Busy() int { return d.write.Stats().InUse }
+
 // Relaxed is Single for a statement whose loss with the machine would be harmless: on SQLite its commit survives the end of
 // the process, but not surely that of the machine, until a later commit of Tx or Single. It costs no fsync, and it is never
 // behind one in the queue. On PostgreSQL it is Single.

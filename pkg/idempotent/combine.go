@@ -9,20 +9,25 @@ import (
 
 const (
 	maxTogether  = 128             // questions per statement
+	enough       = 16              // who wait already need no more company
 	togetherTime = 5 * time.Second // bounds a shared statement if the caller who asks has no deadline
 )
 
 // combiner lets callers that ask the same kind of question at the same time share a statement, and with it a round trip
-// and a commit. Nobody waits for company: a question is asked at once while less than limit statements run, and those
-// that arrive meanwhile go together with the next. It starts no goroutine: one of the callers asks for the others.
+// and a commit. A question is asked at once while less than limit statements run, and those that arrive meanwhile go
+// together with the next. Only where crowded says that company will come is a statement held until pace after the one
+// before. It starts no goroutine: one of the callers asks for the others.
 type combiner[Q, A any] struct {
-	limit int // 0: everybody asks alone
+	limit   int // 0: everybody asks alone
+	pace    time.Duration
+	crowded func() bool // nil: never
 	// ask answers the questions in their order.
 	ask func(ctx context.Context, questions []Q) ([]A, error)
 
 	mu      sync.Mutex
 	running int
 	queue   []*asked[Q, A]
+	last    time.Time // when the last statement was begun
 }
 
 type asked[Q, A any] struct {
@@ -38,26 +43,28 @@ type asked[Q, A any] struct {
 func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 	me := &asked[Q, A]{question: q}
 	if c.limit == 0 {
-		return c.alone(ctx, me, false)
+		return c.alone(ctx, me)
 	}
 	c.mu.Lock()
 	if c.running < c.limit && len(c.queue) == 0 {
 		c.running++
+		me.lead = true
 		c.mu.Unlock()
-		return c.alone(ctx, me, true)
-	}
-	me.ready = make(chan struct{})
-	c.queue = append(c.queue, me)
-	c.mu.Unlock()
-	select {
-	case <-me.ready:
-	case <-ctx.Done():
-		c.leave(me)
-		var none A
-		return none, ctx.Err()
+	} else {
+		me.ready = make(chan struct{})
+		c.queue = append(c.queue, me)
+		c.mu.Unlock()
+		select {
+		case <-me.ready:
+		case <-ctx.Done():
+			c.leave(me)
+			var none A
+			return none, ctx.Err()
+		}
 	}
 	if me.lead {
-		if err := ctx.Err(); err != nil { // the end and the turn came together
+		c.hold(ctx)
+		if err := ctx.Err(); err != nil { // the end came with the turn, or before the statement
 			c.pass()
 			var none A
 			return none, err
@@ -65,7 +72,7 @@ func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 		c.forAll(ctx, me)
 	}
 	if me.err != nil && me.together > 1 && !over(ctx) {
-		return c.alone(ctx, me, false)
+		return c.alone(ctx, me)
 	}
 	return me.answer, me.err
 }
@@ -76,11 +83,32 @@ func over(ctx context.Context) bool {
 	return ctx.Err() != nil || ok && !time.Now().Before(at)
 }
 
-// alone asks for one caller; with its turn it passes the turn on.
-func (c *combiner[Q, A]) alone(ctx context.Context, me *asked[Q, A], turn bool) (A, error) {
-	if turn {
-		defer c.pass()
+// hold waits for company where it is likely to come.
+func (c *combiner[Q, A]) hold(ctx context.Context) {
+	if c.crowded == nil {
+		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	wait := c.last.Add(c.pace).Sub(now)
+	c.last = now
+	if wait <= 0 || len(c.queue) >= enough || !c.crowded() {
+		return
+	}
+	c.last = now.Add(wait)
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// alone asks for one caller.
+func (c *combiner[Q, A]) alone(ctx context.Context, me *asked[Q, A]) (A, error) {
 	answers, err := c.ask(ctx, []Q{me.question})
 	if err != nil {
 		var none A
@@ -104,12 +132,15 @@ func (c *combiner[Q, A]) forAll(ctx context.Context, me *asked[Q, A]) {
 	for i, a := range batch {
 		questions[i] = a.question
 	}
-	limit := togetherTime
-	if at, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(at))
+	if len(batch) > 1 {
+		limit := togetherTime
+		if at, ok := ctx.Deadline(); ok {
+			limit = min(limit, time.Until(at))
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
 	answers, err := c.ask(ctx, questions)
 	for i, a := range batch {
 		a.together, a.err = len(batch), err

@@ -155,6 +155,45 @@ func TestCombiner(t *testing.T) {
 			require.Zero(t, c.running)
 		})
 	})
+	t.Run("in a crowd a statement is held for company, and only then", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var sizes []int
+			crowded := false
+			c := combiner[int, int]{limit: 1, pace: time.Second, crowded: func() bool { return crowded }, ask: func(_ context.Context, q []int) ([]int, error) {
+				sizes = append(sizes, len(q))
+				return q, nil
+			}}
+			begun := time.Now()
+			var wg sync.WaitGroup
+			three := func() {
+				for i := range 3 {
+					wg.Go(func() {
+						_, err := c.do(t.Context(), i)
+						require.NoError(t, err)
+					})
+					synctest.Wait()
+				}
+				wg.Wait()
+			}
+			three()
+			require.Equal(t, []int{1, 1, 1}, sizes)
+			require.Equal(t, begun, time.Now(), "nobody waits where nobody comes")
+			crowded, sizes = true, nil
+			three()
+			require.Equal(t, []int{3}, sizes)
+			require.Equal(t, time.Second, time.Since(begun))
+			time.Sleep(2 * time.Second)
+			three()
+			require.Equal(t, []int{3, 1, 2}, sizes, "after a pause the first goes at once")
+			require.Equal(t, 4*time.Second, time.Since(begun))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			_, err := c.do(ctx, 1)
+			require.ErrorIs(t, err, context.DeadlineExceeded, "who has no time leaves")
+			require.Zero(t, c.running)
+		})
+	})
 	t.Run("many callers that come and leave never lose the turn", func(t *testing.T) {
 		t.Parallel()
 		c := combiner[int, int]{limit: 2, ask: func(_ context.Context, q []int) ([]int, error) { return q, nil }}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
@@ -36,13 +37,24 @@ type settled struct {
 // store answers share commits anyway (db.Tx).
 func (s *SQLStore) together() {
 	claims, completes := 2, 2
-	if s.db.Engine() != db.PostgreSQL {
+	var crowded func() bool
+	if s.db.Engine() == db.PostgreSQL {
+		crowded = func() bool { return s.db.Busy() >= crowd }
+	} else {
 		claims, completes = 1, 0
 	}
-	s.reads = combiner[Digest, found]{limit: 1, ask: s.readMany}
-	s.claims = combiner[claimed, bool]{limit: claims, ask: s.insertMany}
-	s.completes = combiner[settled, bool]{limit: completes, ask: s.completeMany}
+	s.reads = combiner[Digest, found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany}
+	s.claims = combiner[claimed, bool]{limit: claims, pace: writePace, crowded: crowded, ask: s.insertMany}
+	s.completes = combiner[settled, bool]{limit: completes, pace: writePace, crowded: crowded, ask: s.completeMany}
 }
+
+// A statement costs PostgreSQL a multiple of a row in it. While so many connections of the pool work, each statement waits
+// longer for a processor than it would for company.
+const (
+	crowd     = 8
+	readPace  = 2 * time.Millisecond
+	writePace = time.Millisecond
+)
 
 // readMany reads records, each at a moment of its own.
 func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, error) {

@@ -167,10 +167,20 @@ func (s *SQLStore) peek(ctx context.Context, c Claim) (Result, error) {
 	return Result{Outcome: Absent, Digest: s.Digest(c.Scope)}, nil
 }
 
-// insert has no ON CONFLICT, which costs more: whoever loses rolls back anyway.
 func (s *SQLStore) insert(ctx context.Context, e db.Execer, c Claim, d Digest, a Answer) error {
-	_, err := e.ExecContext(ctx, s.sql(sqlAnswer), s.at(), d[:], c.Fingerprint, c.Owner, c.Retention.Microseconds(),
-		a.OK, a.Body, a.Resource, c.Trace, c.Scope.Method, s.subject(a.Subject))
+	_, err := e.ExecContext(ctx, s.sql(sqlAnswer), s.storeArgs(c, d, a)...)
+	return lostTo(err)
+}
+
+// storeArgs are those of sqlAnswer, which has no ON CONFLICT: that costs more, and whoever loses rolls back anyway.
+func (s *SQLStore) storeArgs(c Claim, d Digest, a Answer) []any {
+	return []any{
+		s.at(), d[:], c.Fingerprint, c.Owner, c.Retention.Microseconds(), a.OK, a.Body, a.Resource, c.Trace, c.Scope.Method, s.subject(a.Subject),
+	}
+}
+
+// lostTo says that another call stored its answer first.
+func lostTo(err error) error {
 	if db.IsUnique(err) {
 		return ErrStale
 	}
@@ -198,8 +208,9 @@ func (s *SQLStore) insertLocked(ctx context.Context, tx *sql.Tx, c Claim, d Dige
 }
 
 // CompleteTx stores resp as the answer of the current call inside the handler's own transaction, so that the effect and
-// its answer are one. The handler must return resp and nil afterwards. It does nothing for a call without a key. An
-// ErrStale means that another attempt was faster: roll back.
+// its answer are one. Ctx and tx are what db.Tx gave the handler. The handler must return resp and nil afterwards. It does
+// nothing for a call without a key. An ErrStale, of CompleteTx or of db.Tx, means that another attempt was faster and the
+// transaction is rolled back.
 func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Message) error {
 	c, _ := callFrom(ctx)
 	a := c.attempt
@@ -210,9 +221,12 @@ func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Messag
 	if err != nil {
 		return err
 	}
-	if a.direct {
+	switch {
+	case a.direct && len(s.secrets) == 1:
+		err = s.db.Last(ctx, tx, lostTo, s.sql(sqlAnswer), s.storeArgs(a.claim, a.grant.Digest, kept)...)
+	case a.direct:
 		err = s.insertLocked(ctx, tx, a.claim, a.grant.Digest, kept)
-	} else {
+	default:
 		err = s.held(ctx, tx, sqlComplete, a.grant, s.answerArgs(kept, a.grant.Retention)...)
 	}
 	if err != nil {
