@@ -85,6 +85,11 @@ certify: $(CERTIFY)/node/node_modules/.package-lock.json ## Run other people's S
 bench-salesforce: $(CERTIFY)/node/node_modules/.package-lock.json ## Measure system-salesforce against other clients, write docs/benchmarks/salesforce.md (needs Node)
 	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/benchmark $(ARGS)
 
+.PHONY: bench-idempotency
+bench-idempotency: ## Measure what idempotency keys cost, write docs/benchmarks/idempotency.md (needs PostgreSQL and Redis)
+	@test -n "$$SELFSAME_TEST_POSTGRES" -a -n "$$SELFSAME_TEST_REDIS" || { echo 'set SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS to the URLs of the servers'; exit 1; }
+	cd pkg && GOWORK=off go run ./idempotent/keybench/cmd/keybench -out ../docs/benchmarks -dir ../.selfsame/keybench -postgres "$$SELFSAME_TEST_POSTGRES" -redis "$$SELFSAME_TEST_REDIS" $(ARGS)
+
 DATA ?=
 .PHONY: match-quality
 match-quality: ## Measure matching on the sets in DATA=dir, write docs/benchmarks/matching.md
