@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,17 +17,40 @@ const (
 	reasonOrderUnknown = "ORDER_UNKNOWN"
 	// stepPlace names the one effect of PlaceOrder. It is part of the order's reference in the ERP: never change it.
 	stepPlace = "erp.order.create"
+	// stepBuyer is the recovery point before it: for whom the order is placed.
+	stepBuyer = "order.buyer"
 )
 
 // PlaceOrder has one effect, and the ERP knows it by a reference that follows from the key: done again after a crash at
-// any point it finds the order that it placed.
+// any point it finds the order that it placed. For whom it is placed is decided once and recorded before: an attempt that
+// takes over asks the ERP for the very same order, although the customer has been merged or deleted meanwhile. Deciding
+// anew, it would refuse what has happened, or use the reference for another order.
 func (s *customers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRequest) (*customerv1.PlaceOrderResponse, error) {
 	asked := req.GetOrder()
 	seed, err := effectID(ctx, "place-order")
 	if err != nil {
 		return nil, err
 	}
-	c, err := shown(ctx, s.d.Store.Brief(), asked.GetCustomerId())
+	decided, err := idempotent.Step(ctx, stepBuyer, func(ctx context.Context) ([]byte, error) { return s.buyer(ctx, asked.GetCustomerId()) })
+	if err != nil {
+		return nil, err
+	}
+	customer, record, _ := strings.Cut(string(decided), "\n")
+	ref := idempotent.ChildOf(seed, stepPlace, "")
+	o := source.NewOrder{ClientRef: ref, Customer: record, PurchaseOrder: asked.GetPurchaseOrder()}
+	for _, it := range asked.GetItems() {
+		o.Items = append(o.Items, source.NewItem{SKU: it.GetSku(), Quantity: it.GetQuantity()})
+	}
+	placed, err := s.d.Orders.Place(idempotent.Outgoing(idempotent.Child(ctx, stepPlace, ""), ref), o) // Child says which attempt this is
+	if err != nil {
+		return nil, err
+	}
+	return &customerv1.PlaceOrderResponse{Order: orderSummary(placed), CustomerId: customer}, nil
+}
+
+// buyer returns for whom an order is placed: the customer's id, and after a line feed that of its record in the ERP.
+func (s *customers) buyer(ctx context.Context, id string) ([]byte, error) {
+	c, err := shown(ctx, s.d.Store.Brief(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -37,16 +61,7 @@ func (s *customers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRe
 	if len(records) == 0 {
 		return nil, source.Pending()
 	}
-	ref := idempotent.ChildOf(seed, stepPlace, "")
-	o := source.NewOrder{ClientRef: ref, Customer: records[0], PurchaseOrder: asked.GetPurchaseOrder()}
-	for _, it := range asked.GetItems() {
-		o.Items = append(o.Items, source.NewItem{SKU: it.GetSku(), Quantity: it.GetQuantity()})
-	}
-	placed, err := s.d.Orders.Place(idempotent.Outgoing(idempotent.Child(ctx, stepPlace, ""), ref), o) // Child says which attempt this is
-	if err != nil {
-		return nil, err
-	}
-	return &customerv1.PlaceOrderResponse{Order: orderSummary(placed), CustomerId: string(c.Golden.ID)}, nil
+	return []byte(string(c.Golden.ID) + "\n" + records[0]), nil
 }
 
 func (s *customers) GetOrder(ctx context.Context, req *customerv1.GetOrderRequest) (*customerv1.GetOrderResponse, error) {

@@ -1,15 +1,35 @@
 package rpc
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 )
+
+// dying is a store of keys that hears of no answer while its process is dead.
+type dying struct {
+	idempotent.Store
+	dead bool
+}
+
+func (d *dying) Complete(ctx context.Context, g idempotent.Grant, a idempotent.Answer) error {
+	if d.dead {
+		return errors.New("connection refused")
+	}
+	return d.Store.Complete(ctx, g, a)
+}
 
 func TestPlaceOrder(t *testing.T) {
 	t.Parallel()
@@ -48,6 +68,39 @@ func TestPlaceOrder(t *testing.T) {
 		seed, err := effectID(keyed(t, "order-1"), "place-order")
 		require.NoError(t, err)
 		require.Equal(t, "i4OmrFRnXxaxeohZXe3SaBACGY1rFIsn0thO7mFMgqE", idempotent.ChildOf(seed, stepPlace, ""))
+	})
+
+	t.Run("an attempt that takes over asks for the same order, whatever became of the customer", func(t *testing.T) {
+		w, a, book := setup(t)
+		id := create(t, a, "k1", &customerv1.Customer{Name: "Acme GmbH"}).GetCustomer().GetId()
+		w.Settle()
+		// The process dies after the ERP answered: its answer is not stored, and its claim runs out.
+		store := &dying{Store: idempotent.NewMemoryStore(w.Clock.Now), dead: true}
+		place := func() (*customerv1.PlaceOrderResponse, error) {
+			ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(idempotent.Metadata, "order-1"))
+			resp, err := idempotent.UnaryServer(store, idempotent.Options{})(ctx, ask(id), &grpc.UnaryServerInfo{
+				FullMethod: customerv1.CustomerService_PlaceOrder_FullMethodName,
+			}, func(ctx context.Context, req any) (any, error) { return a.customers.PlaceOrder(ctx, req.(*customerv1.PlaceOrderRequest)) })
+			placed, _ := resp.(*customerv1.PlaceOrderResponse)
+			return placed, err
+		}
+		_, err := place()
+		require.Equal(t, fault.Unavailable, fault.KindOf(err))
+		require.Len(t, book.placed, 1)
+		store.dead = false
+		w.Clock.Advance(time.Minute)
+		w.Deleting = true
+		for _, system := range []*sourcetest.Fake{w.ERP, w.SF} {
+			system.Delete(golden.Customer, system.Records(golden.Customer)[0].Ref.RecordID)
+		}
+		w.Settle()
+		placed, err := place()
+		require.NoError(t, err, "the order exists: it must not be refused because the customer is deleted by now")
+		require.Equal(t, "4712", placed.GetOrder().GetId())
+		require.Equal(t, id, placed.GetCustomerId())
+		require.Len(t, book.placed, 1)
+		require.Len(t, book.keys, 2)
+		require.Equal(t, book.keys[0], book.keys[1])
 	})
 
 	t.Run("an order waits for its customer", func(t *testing.T) {
