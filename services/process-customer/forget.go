@@ -33,6 +33,9 @@ func sweeps(cfg Store) []sweep {
 		{"settled dead letters", cfg.LetterRetention, func(ctx context.Context, tx *store.Tx, now time.Time) (int, error) {
 			return tx.TrimLetters(ctx, now.Add(-cfg.LetterRetention), forgetBatch)
 		}},
+		{"selections", forgetEvery, func(ctx context.Context, tx *store.Tx, now time.Time) (int, error) {
+			return tx.TrimSelections(ctx, now, forgetBatch)
+		}},
 		{"audit entries", cfg.AuditRetention, func(ctx context.Context, tx *store.Tx, now time.Time) (int, error) {
 			return tx.TrimEvents(ctx, now.Add(-cfg.AuditRetention), now, forgetBatch)
 		}},

@@ -160,7 +160,7 @@ func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStor
 }
 
 func deadLetters(eng *engine.Engine, records *store.Store) *deadletter.Desk {
-	return deadletter.New(deadletter.Deps{Store: records, Systems: eng.Systems, Take: eng.Intake.Take, Now: time.Now, Marked: eng.Wake})
+	return deadletter.New(deadletter.Deps{Store: records, Folder: eng.Folder, Systems: eng.Systems, Take: eng.Intake.Take, Now: time.Now, Marked: eng.Wake})
 }
 
 func targets(deliverers []*deliver.Deliverer) []rpc.Target {

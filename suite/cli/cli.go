@@ -66,7 +66,7 @@ func commands() []command {
 		{name: "doctor", args: "[--config FILE]", short: "whether the Salesforce org is set up: access, fields, change events, limits", run: doctor},
 		{name: "budget", short: "how much of Salesforce's API allowance is left, and what waits for it", run: budget},
 		{name: "audit", args: "show [ID]|verify", short: "who did what to which record, and whether the trail is as it was written", run: auditCommand},
-		{name: "dead-letters", args: "[list|retry|discard]", short: "what could not be taken in or delivered", run: deadLetters},
+		{name: "dead-letters", args: "[list|preview|redrive|retry|discard]", short: "what could not be taken in or delivered, and trying it again", run: deadLetters},
 		{name: "keys", args: "[list|show|release|expire|erase|log|stats]", short: "idempotency keys: what is open or uncertain, and settling it", run: keysCommand},
 		{name: "match", args: "[train|evaluate|explain|quality]", short: "who is the same customer: learn weights from CSV files, measure, explain", run: matchCommand},
 		{name: "resync", args: "SYSTEM", short: "look at everything of one system again", run: resync},

@@ -32,7 +32,7 @@ func TestMain_CommandLine(t *testing.T) {
 		"an unknown flag":                         {[]string{"status", "--colour"}, exitUsage, "colour"},
 		"an unknown output format":                {[]string{"ledger", "-o", "xml"}, exitUsage, "text or json"},
 		"explain without an id":                   {[]string{"explain"}, exitUsage, "customer/ID"},
-		"a verb dead letters do not have":         {[]string{"dead-letters", "burn"}, exitUsage, "none of list, retry, discard"},
+		"a verb dead letters do not have":         {[]string{"dead-letters", "burn"}, exitUsage, "none of list, preview, redrive, retry, discard"},
 		"a resync of nothing":                     {[]string{"resync"}, exitUsage, "one system"},
 		"a scenario without a verb":               {[]string{"scenario"}, exitUsage, "list, or run"},
 		"a service without a name":                {[]string{"service"}, exitUsage, "name of a service"},

@@ -198,11 +198,9 @@ func ledger(ctx context.Context, a *App, args []string) error {
 }
 
 func deadLetters(ctx context.Context, a *App, args []string) error {
-	c := a.flags("dead-letters").withAddr()
-	system := c.String("system", "", "only those of one `system`")
-	settled := c.Bool("all", false, "list settled ones too")
-	reason := c.String("reason", "", "why a dead letter is given up; kept")
-	rest, err := c.parse(args)
+	f := a.letterFlags()
+	settled := f.Bool("all", false, "list settled ones too")
+	rest, err := f.parse(args)
 	if err != nil {
 		return err
 	}
@@ -210,31 +208,47 @@ func deadLetters(ctx context.Context, a *App, args []string) error {
 	if len(rest) > 0 {
 		verb, rest = rest[0], rest[1:]
 	}
-	if !slices.Contains([]string{"list", "retry", "discard"}, verb) {
-		return usagef("%q is none of list, retry, discard", verb)
+	verbs := []string{"list", "preview", "redrive", "retry", "discard"}
+	if !slices.Contains(verbs, verb) {
+		return usagef("%q is none of %s", verb, strings.Join(verbs, ", "))
 	}
-	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
+	mode, err := redriveMode(f.mode)
+	if err != nil {
+		return err
+	}
+	return f.operations(ctx, func(o customerv1.OperationsServiceClient) error {
 		switch verb {
+		case "preview":
+			return a.previewLetters(ctx, o, f)
+		case "redrive":
+			if len(rest) != 1 {
+				return usagef("give the selection that preview has printed")
+			}
+			return a.redriveLetters(ctx, o, rest[0], mode)
 		case "retry":
-			if len(rest) == 0 && *system == "" {
+			if len(rest) == 0 && f.preview.GetSystem() == "" {
 				return usagef("give ids, or --system for all open ones of a system")
 			}
-			res, err := o.RetryDeadLetters(ctx, &customerv1.RetryDeadLettersRequest{Ids: rest, System: *system})
+			res, err := o.RetryDeadLetters(ctx, &customerv1.RetryDeadLettersRequest{Ids: rest, System: f.preview.GetSystem(), Mode: mode})
 			if err != nil {
 				return err
 			}
 			return a.printf("%d tried again\n", res.GetRetried())
 		case "discard":
-			if len(rest) != 1 || *reason == "" {
-				return usagef("give one id, and --reason")
+			reason := f.preview.GetReason()
+			if len(rest) != 1 || reason == "" {
+				return usagef("give one id or selection, and --reason")
 			}
-			res, err := o.DiscardDeadLetter(ctx, &customerv1.DiscardDeadLetterRequest{Id: rest[0], Reason: *reason})
+			if strings.HasPrefix(rest[0], "s_") {
+				return a.discardLetters(ctx, o, rest[0], reason)
+			}
+			res, err := o.DiscardDeadLetter(ctx, &customerv1.DiscardDeadLetterRequest{Id: rest[0], Reason: reason})
 			if err != nil {
 				return err
 			}
 			return a.printf("%s %s\n", res.GetDeadLetter().GetId(), res.GetDeadLetter().GetState())
 		}
-		return a.listDeadLetters(ctx, o, c.output, *system, *settled)
+		return a.listDeadLetters(ctx, o, f.output, f.preview.GetSystem(), *settled)
 	})
 }
 

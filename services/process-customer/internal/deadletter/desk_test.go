@@ -8,6 +8,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
@@ -33,7 +34,7 @@ func TestIntakeLetters(t *testing.T) {
 		w, id, letter := setup(t)
 		w.SF.Drop(1)
 		w.SF.Edit(golden.Customer, id, golden.Values{golden.Name: "Acme"}) // nobody hears of it
-		n, err := w.Desk().Retry(t.Context(), nil, "salesforce")
+		n, err := w.Desk().Retry(t.Context(), nil, "salesforce", deadletter.SameStep)
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		w.Settle()
@@ -47,7 +48,7 @@ func TestIntakeLetters(t *testing.T) {
 	t.Run("a record that is still wrong keeps its letter, with one attempt more each time", func(t *testing.T) {
 		w, _, letter := setup(t)
 		for range 2 {
-			_, err := w.Desk().Retry(t.Context(), []string{letter.ID}, "")
+			_, err := w.Desk().Retry(t.Context(), []string{letter.ID}, "", deadletter.SameStep)
 			require.NoError(t, err)
 		}
 		require.Len(t, w.Dead(), 1)
@@ -57,7 +58,7 @@ func TestIntakeLetters(t *testing.T) {
 	t.Run("a record that cannot be read any more keeps its letter, and is not called deleted", func(t *testing.T) {
 		w, id, letter := setup(t)
 		w.SF.Hide(golden.Customer, id, true)
-		n, err := w.Desk().Retry(t.Context(), []string{letter.ID}, "")
+		n, err := w.Desk().Retry(t.Context(), []string{letter.ID}, "", deadletter.SameStep)
 		require.NoError(t, err)
 		require.Zero(t, n, "there was nothing to try with")
 		require.Len(t, w.Dead(), 1)
@@ -72,7 +73,7 @@ func TestIntakeLetters(t *testing.T) {
 		w, id, _ := setup(t)
 		w.SF.Drop(1)
 		w.SF.Delete(golden.Customer, id)
-		_, err := w.Desk().Retry(t.Context(), nil, "salesforce")
+		_, err := w.Desk().Retry(t.Context(), nil, "salesforce", deadletter.SameStep)
 		require.NoError(t, err)
 		require.Empty(t, w.Dead())
 		require.True(t, w.Line("salesforce").Balanced())
@@ -80,7 +81,7 @@ func TestIntakeLetters(t *testing.T) {
 	t.Run("without the system nothing is settled", func(t *testing.T) {
 		w, _, _ := setup(t)
 		w.SF.SetDown(sourcetest.Unreachable())
-		_, err := w.Desk().Retry(t.Context(), nil, "salesforce")
+		_, err := w.Desk().Retry(t.Context(), nil, "salesforce", deadletter.SameStep)
 		require.Equal(t, fault.Unavailable, fault.KindOf(err))
 		require.Len(t, w.Dead(), 1)
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -161,7 +162,7 @@ func TestDeliver(t *testing.T) {
 		require.Contains(t, w.Events(bad.ID), "parked")
 
 		w.ERP.Refuse(string(bad.ID), 0, nil)
-		n, err := w.Desk().Retry(t.Context(), []string{dead[0].ID}, "")
+		n, err := w.Desk().Retry(t.Context(), []string{dead[0].ID}, "", deadletter.SameStep)
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		w.Settle()
@@ -169,7 +170,7 @@ func TestDeliver(t *testing.T) {
 		require.Empty(t, w.Dead())
 		line := w.Line("salesforce")
 		require.Zero(t, line.Parked+line.Retrying)
-		n, err = w.Desk().Retry(t.Context(), []string{dead[0].ID}, "")
+		n, err = w.Desk().Retry(t.Context(), []string{dead[0].ID}, "", deadletter.SameStep)
 		require.NoError(t, err)
 		require.Zero(t, n, "it is settled")
 	})
@@ -219,7 +220,7 @@ func TestDeliver(t *testing.T) {
 		require.Equal(t, sourcetest.ReasonRecordUnknown, w.Dead()[0].Reason)
 		require.NotContains(t, w.Events(customer), "deleted")
 		w.SF.Hide(golden.Customer, id, false)
-		_, err := w.Desk().Retry(t.Context(), nil, "salesforce")
+		_, err := w.Desk().Retry(t.Context(), nil, "salesforce", deadletter.SameStep)
 		require.NoError(t, err)
 		w.Settle()
 		w.Check()
@@ -374,7 +375,7 @@ func TestDeliver(t *testing.T) {
 		require.NoError(t, w.Deliver(t.Context()))
 		require.Empty(t, w.ERP.Records(golden.Contact))
 		require.EqualValues(t, 1, backlog(t, w).Pending, "the contact waits, nothing is lost")
-		_, err := w.Desk().Retry(t.Context(), nil, "erp")
+		_, err := w.Desk().Retry(t.Context(), nil, "erp", deadletter.SameStep)
 		require.NoError(t, err)
 		require.NoError(t, w.Deliver(t.Context()), "no clock is moved: the customer wakes the contact")
 		require.Equal(t, w.Twin(g.ID, w.ERP).Ref.RecordID, w.Twin(w.Golden(w.SF, golden.Contact, anna).ID, w.ERP).ParentID)

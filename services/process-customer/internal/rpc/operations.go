@@ -182,7 +182,7 @@ func letter(l store.DeadLetter) *customerv1.DeadLetter {
 	return &customerv1.DeadLetter{
 		Id: l.ID, Direction: l.Direction, System: l.Ref.System, Object: string(l.Ref.Object), GoldenId: string(l.GoldenID), RecordId: l.Ref.RecordID,
 		Reason: l.Reason, Field: l.Field, Message: l.Message, Attempts: int32(min(l.Attempts, 1<<30)), //nolint:gosec // bounded
-		ParkTime: stamp(l.Parked), State: l.State,
+		ParkTime: stamp(l.Parked), State: l.State, ChangeId: l.ChangeID, SettleTime: stamp(l.Settled),
 	}
 }
 
@@ -190,7 +190,7 @@ func (s *operations) RetryDeadLetters(ctx context.Context, req *customerv1.Retry
 	if len(req.GetIds()) == 0 && req.GetSystem() == "" {
 		return nil, fault.InvalidField("ids", "", "name letters or a system")
 	}
-	n, err := s.d.Desk.Retry(ctx, req.GetIds(), req.GetSystem())
+	n, err := s.d.Desk.Retry(ctx, req.GetIds(), req.GetSystem(), redriveMode(req.GetMode()))
 	if err != nil {
 		return nil, err
 	}

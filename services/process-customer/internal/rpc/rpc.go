@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
@@ -52,8 +53,11 @@ type Cases interface {
 
 // Desk settles dead letters.
 type Desk interface {
-	Retry(ctx context.Context, ids []string, system string) (int, error)
+	Retry(ctx context.Context, ids []string, system string, mode deadletter.Mode) (int, error)
 	Discard(ctx context.Context, id, reason string) (store.DeadLetter, error)
+	Preview(ctx context.Context, f store.LetterFilter) (deadletter.Selection, error)
+	RedriveSelection(ctx context.Context, token string, mode deadletter.Mode) (deadletter.Progress, error)
+	DiscardSelection(ctx context.Context, token, reason string) (deadletter.Progress, error)
 }
 
 // Target tells what happened to deliveries to one system.

@@ -1409,7 +1409,11 @@ type DeadLetter struct {
 	// When it was parked.
 	ParkTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=park_time,json=parkTime,proto3" json:"park_time,omitempty"`
 	// OPEN, RETRIED, DISCARDED or RESOLVED (a later change of the record was delivered).
-	State         string `protobuf:"bytes,12,opt,name=state,proto3" json:"state,omitempty"`
+	State string `protobuf:"bytes,12,opt,name=state,proto3" json:"state,omitempty"`
+	// The change that could not be taken in: with system and record the reference to what it carried, which is not kept.
+	ChangeId string `protobuf:"bytes,13,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	// When it was settled; absent while it is open.
+	SettleTime    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=settle_time,json=settleTime,proto3" json:"settle_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1528,6 +1532,20 @@ func (x *DeadLetter) GetState() string {
 	return ""
 }
 
+func (x *DeadLetter) GetChangeId() string {
+	if x != nil {
+		return x.ChangeId
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetSettleTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SettleTime
+	}
+	return nil
+}
+
 // ListDeadLettersResponse is one page.
 type ListDeadLettersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1589,7 +1607,9 @@ type RetryDeadLettersRequest struct {
 	// Ids, at most 500; all open ones of `system` when empty.
 	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
 	// The system whose open dead letters are meant when no ids are given.
-	System        string `protobuf:"bytes,2,opt,name=system,proto3" json:"system,omitempty"`
+	System string `protobuf:"bytes,2,opt,name=system,proto3" json:"system,omitempty"`
+	// Where they are tried again.
+	Mode          RedriveMode `protobuf:"varint,3,opt,name=mode,proto3,enum=selfsame.customer.v1.RedriveMode" json:"mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1636,6 +1656,13 @@ func (x *RetryDeadLettersRequest) GetSystem() string {
 		return x.System
 	}
 	return ""
+}
+
+func (x *RetryDeadLettersRequest) GetMode() RedriveMode {
+	if x != nil {
+		return x.Mode
+	}
+	return RedriveMode_REDRIVE_MODE_UNSPECIFIED
 }
 
 // RetryDeadLettersResponse counts.
@@ -1881,7 +1908,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -1998,7 +2025,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12\x1f\n" +
 	"\x06system\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06system\x12'\n" +
-	"\x0finclude_settled\x18\x04 \x01(\bR\x0eincludeSettled\"\xd7\x02\n" +
+	"\x0finclude_settled\x18\x04 \x01(\bR\x0eincludeSettled\"\xb1\x03\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
@@ -2013,13 +2040,17 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\battempts\x18\n" +
 	" \x01(\x05R\battempts\x127\n" +
 	"\tpark_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bparkTime\x12\x14\n" +
-	"\x05state\x18\f \x01(\tR\x05state\"\x86\x01\n" +
+	"\x05state\x18\f \x01(\tR\x05state\x12\x1b\n" +
+	"\tchange_id\x18\r \x01(\tR\bchangeId\x12;\n" +
+	"\vsettle_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"settleTime\"\x86\x01\n" +
 	"\x17ListDeadLettersResponse\x12C\n" +
 	"\fdead_letters\x18\x01 \x03(\v2 .selfsame.customer.v1.DeadLetterR\vdeadLetters\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"W\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x98\x01\n" +
 	"\x17RetryDeadLettersRequest\x12\x1b\n" +
 	"\x03ids\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\x03ids\x12\x1f\n" +
-	"\x06system\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06system\"4\n" +
+	"\x06system\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06system\x12?\n" +
+	"\x04mode\x18\x03 \x01(\x0e2!.selfsame.customer.v1.RedriveModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\"4\n" +
 	"\x18RetryDeadLettersResponse\x12\x18\n" +
 	"\aretried\x18\x01 \x01(\x05R\aretried\"Y\n" +
 	"\x18DiscardDeadLetterRequest\x12\x19\n" +
@@ -2032,7 +2063,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\xb6\x0e\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\xcb\x11\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2043,7 +2074,10 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\vVerifyAudit\x12(.selfsame.customer.v1.VerifyAuditRequest\x1a).selfsame.customer.v1.VerifyAuditResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\x0fListDeadLetters\x12,.selfsame.customer.v1.ListDeadLettersRequest\x1a-.selfsame.customer.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12~\n" +
 	"\x10RetryDeadLetters\x12-.selfsame.customer.v1.RetryDeadLettersRequest\x1a..selfsame.customer.v1.RetryDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x81\x01\n" +
-	"\x11DiscardDeadLetter\x12..selfsame.customer.v1.DiscardDeadLetterRequest\x1a/.selfsame.customer.v1.DiscardDeadLetterResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12`\n" +
+	"\x11DiscardDeadLetter\x12..selfsame.customer.v1.DiscardDeadLetterRequest\x1a/.selfsame.customer.v1.DiscardDeadLetterResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x84\x01\n" +
+	"\x12PreviewDeadLetters\x12/.selfsame.customer.v1.PreviewDeadLettersRequest\x1a0.selfsame.customer.v1.PreviewDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x84\x01\n" +
+	"\x12RedriveDeadLetters\x12/.selfsame.customer.v1.RedriveDeadLettersRequest\x1a0.selfsame.customer.v1.RedriveDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x84\x01\n" +
+	"\x12DiscardDeadLetters\x12/.selfsame.customer.v1.DiscardDeadLettersRequest\x1a0.selfsame.customer.v1.DiscardDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12`\n" +
 	"\x06Resync\x12#.selfsame.customer.v1.ResyncRequest\x1a$.selfsame.customer.v1.ResyncResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12^\n" +
 	"\bGetRules\x12%.selfsame.customer.v1.GetRulesRequest\x1a&.selfsame.customer.v1.GetRulesResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\bTryRules\x12%.selfsame.customer.v1.TryRulesRequest\x1a&.selfsame.customer.v1.TryRulesResponse\"\x03\x90\x02\x01\x12r\n" +
@@ -2069,50 +2103,57 @@ func file_selfsame_customer_v1_operations_service_proto_rawDescGZIP() []byte {
 
 var file_selfsame_customer_v1_operations_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
-	(*GetStatusRequest)(nil),          // 0: selfsame.customer.v1.GetStatusRequest
-	(*FeedStatus)(nil),                // 1: selfsame.customer.v1.FeedStatus
-	(*TargetStatus)(nil),              // 2: selfsame.customer.v1.TargetStatus
-	(*GetStatusResponse)(nil),         // 3: selfsame.customer.v1.GetStatusResponse
-	(*GetLedgerRequest)(nil),          // 4: selfsame.customer.v1.GetLedgerRequest
-	(*LedgerLine)(nil),                // 5: selfsame.customer.v1.LedgerLine
-	(*DeliveryLine)(nil),              // 6: selfsame.customer.v1.DeliveryLine
-	(*GetLedgerResponse)(nil),         // 7: selfsame.customer.v1.GetLedgerResponse
-	(*ExplainRequest)(nil),            // 8: selfsame.customer.v1.ExplainRequest
-	(*Claim)(nil),                     // 9: selfsame.customer.v1.Claim
-	(*FieldExplanation)(nil),          // 10: selfsame.customer.v1.FieldExplanation
-	(*ExplainResponse)(nil),           // 11: selfsame.customer.v1.ExplainResponse
-	(*ListEventsRequest)(nil),         // 12: selfsame.customer.v1.ListEventsRequest
-	(*Event)(nil),                     // 13: selfsame.customer.v1.Event
-	(*ListEventsResponse)(nil),        // 14: selfsame.customer.v1.ListEventsResponse
-	(*ListDeadLettersRequest)(nil),    // 15: selfsame.customer.v1.ListDeadLettersRequest
-	(*DeadLetter)(nil),                // 16: selfsame.customer.v1.DeadLetter
-	(*ListDeadLettersResponse)(nil),   // 17: selfsame.customer.v1.ListDeadLettersResponse
-	(*RetryDeadLettersRequest)(nil),   // 18: selfsame.customer.v1.RetryDeadLettersRequest
-	(*RetryDeadLettersResponse)(nil),  // 19: selfsame.customer.v1.RetryDeadLettersResponse
-	(*DiscardDeadLetterRequest)(nil),  // 20: selfsame.customer.v1.DiscardDeadLetterRequest
-	(*DiscardDeadLetterResponse)(nil), // 21: selfsame.customer.v1.DiscardDeadLetterResponse
-	(*ResyncRequest)(nil),             // 22: selfsame.customer.v1.ResyncRequest
-	(*ResyncResponse)(nil),            // 23: selfsame.customer.v1.ResyncResponse
-	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
-	(*RulesStatus)(nil),               // 25: selfsame.customer.v1.RulesStatus
-	(*ListAuditRequest)(nil),          // 26: selfsame.customer.v1.ListAuditRequest
-	(*VerifyAuditRequest)(nil),        // 27: selfsame.customer.v1.VerifyAuditRequest
-	(*GetRulesRequest)(nil),           // 28: selfsame.customer.v1.GetRulesRequest
-	(*TryRulesRequest)(nil),           // 29: selfsame.customer.v1.TryRulesRequest
-	(*ConfirmRulesRequest)(nil),       // 30: selfsame.customer.v1.ConfirmRulesRequest
-	(*PinFieldRequest)(nil),           // 31: selfsame.customer.v1.PinFieldRequest
-	(*UnpinFieldRequest)(nil),         // 32: selfsame.customer.v1.UnpinFieldRequest
-	(*ListQuestionsRequest)(nil),      // 33: selfsame.customer.v1.ListQuestionsRequest
-	(*AnswerQuestionRequest)(nil),     // 34: selfsame.customer.v1.AnswerQuestionRequest
-	(*ListAuditResponse)(nil),         // 35: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),       // 36: selfsame.customer.v1.VerifyAuditResponse
-	(*GetRulesResponse)(nil),          // 37: selfsame.customer.v1.GetRulesResponse
-	(*TryRulesResponse)(nil),          // 38: selfsame.customer.v1.TryRulesResponse
-	(*ConfirmRulesResponse)(nil),      // 39: selfsame.customer.v1.ConfirmRulesResponse
-	(*PinFieldResponse)(nil),          // 40: selfsame.customer.v1.PinFieldResponse
-	(*UnpinFieldResponse)(nil),        // 41: selfsame.customer.v1.UnpinFieldResponse
-	(*ListQuestionsResponse)(nil),     // 42: selfsame.customer.v1.ListQuestionsResponse
-	(*AnswerQuestionResponse)(nil),    // 43: selfsame.customer.v1.AnswerQuestionResponse
+	(*GetStatusRequest)(nil),           // 0: selfsame.customer.v1.GetStatusRequest
+	(*FeedStatus)(nil),                 // 1: selfsame.customer.v1.FeedStatus
+	(*TargetStatus)(nil),               // 2: selfsame.customer.v1.TargetStatus
+	(*GetStatusResponse)(nil),          // 3: selfsame.customer.v1.GetStatusResponse
+	(*GetLedgerRequest)(nil),           // 4: selfsame.customer.v1.GetLedgerRequest
+	(*LedgerLine)(nil),                 // 5: selfsame.customer.v1.LedgerLine
+	(*DeliveryLine)(nil),               // 6: selfsame.customer.v1.DeliveryLine
+	(*GetLedgerResponse)(nil),          // 7: selfsame.customer.v1.GetLedgerResponse
+	(*ExplainRequest)(nil),             // 8: selfsame.customer.v1.ExplainRequest
+	(*Claim)(nil),                      // 9: selfsame.customer.v1.Claim
+	(*FieldExplanation)(nil),           // 10: selfsame.customer.v1.FieldExplanation
+	(*ExplainResponse)(nil),            // 11: selfsame.customer.v1.ExplainResponse
+	(*ListEventsRequest)(nil),          // 12: selfsame.customer.v1.ListEventsRequest
+	(*Event)(nil),                      // 13: selfsame.customer.v1.Event
+	(*ListEventsResponse)(nil),         // 14: selfsame.customer.v1.ListEventsResponse
+	(*ListDeadLettersRequest)(nil),     // 15: selfsame.customer.v1.ListDeadLettersRequest
+	(*DeadLetter)(nil),                 // 16: selfsame.customer.v1.DeadLetter
+	(*ListDeadLettersResponse)(nil),    // 17: selfsame.customer.v1.ListDeadLettersResponse
+	(*RetryDeadLettersRequest)(nil),    // 18: selfsame.customer.v1.RetryDeadLettersRequest
+	(*RetryDeadLettersResponse)(nil),   // 19: selfsame.customer.v1.RetryDeadLettersResponse
+	(*DiscardDeadLetterRequest)(nil),   // 20: selfsame.customer.v1.DiscardDeadLetterRequest
+	(*DiscardDeadLetterResponse)(nil),  // 21: selfsame.customer.v1.DiscardDeadLetterResponse
+	(*ResyncRequest)(nil),              // 22: selfsame.customer.v1.ResyncRequest
+	(*ResyncResponse)(nil),             // 23: selfsame.customer.v1.ResyncResponse
+	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
+	(*RulesStatus)(nil),                // 25: selfsame.customer.v1.RulesStatus
+	(RedriveMode)(0),                   // 26: selfsame.customer.v1.RedriveMode
+	(*ListAuditRequest)(nil),           // 27: selfsame.customer.v1.ListAuditRequest
+	(*VerifyAuditRequest)(nil),         // 28: selfsame.customer.v1.VerifyAuditRequest
+	(*PreviewDeadLettersRequest)(nil),  // 29: selfsame.customer.v1.PreviewDeadLettersRequest
+	(*RedriveDeadLettersRequest)(nil),  // 30: selfsame.customer.v1.RedriveDeadLettersRequest
+	(*DiscardDeadLettersRequest)(nil),  // 31: selfsame.customer.v1.DiscardDeadLettersRequest
+	(*GetRulesRequest)(nil),            // 32: selfsame.customer.v1.GetRulesRequest
+	(*TryRulesRequest)(nil),            // 33: selfsame.customer.v1.TryRulesRequest
+	(*ConfirmRulesRequest)(nil),        // 34: selfsame.customer.v1.ConfirmRulesRequest
+	(*PinFieldRequest)(nil),            // 35: selfsame.customer.v1.PinFieldRequest
+	(*UnpinFieldRequest)(nil),          // 36: selfsame.customer.v1.UnpinFieldRequest
+	(*ListQuestionsRequest)(nil),       // 37: selfsame.customer.v1.ListQuestionsRequest
+	(*AnswerQuestionRequest)(nil),      // 38: selfsame.customer.v1.AnswerQuestionRequest
+	(*ListAuditResponse)(nil),          // 39: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),        // 40: selfsame.customer.v1.VerifyAuditResponse
+	(*PreviewDeadLettersResponse)(nil), // 41: selfsame.customer.v1.PreviewDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil), // 42: selfsame.customer.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil), // 43: selfsame.customer.v1.DiscardDeadLettersResponse
+	(*GetRulesResponse)(nil),           // 44: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),           // 45: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),       // 46: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),           // 47: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),         // 48: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),      // 49: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),     // 50: selfsame.customer.v1.AnswerQuestionResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2135,47 +2176,55 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 17: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
 	13, // 18: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
 	24, // 19: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
-	16, // 20: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
-	16, // 21: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
-	0,  // 22: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
-	4,  // 23: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
-	8,  // 24: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
-	12, // 25: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	26, // 26: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
-	27, // 27: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
-	15, // 28: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	18, // 29: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	20, // 30: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	22, // 31: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	28, // 32: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
-	29, // 33: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
-	30, // 34: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
-	31, // 35: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
-	32, // 36: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
-	33, // 37: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
-	34, // 38: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
-	3,  // 39: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 40: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 41: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 42: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	35, // 43: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	36, // 44: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 45: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 46: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 47: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	23, // 48: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	37, // 49: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
-	38, // 50: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
-	39, // 51: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
-	40, // 52: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
-	41, // 53: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
-	42, // 54: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
-	43, // 55: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
-	39, // [39:56] is the sub-list for method output_type
-	22, // [22:39] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	24, // 20: selfsame.customer.v1.DeadLetter.settle_time:type_name -> google.protobuf.Timestamp
+	16, // 21: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
+	26, // 22: selfsame.customer.v1.RetryDeadLettersRequest.mode:type_name -> selfsame.customer.v1.RedriveMode
+	16, // 23: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
+	0,  // 24: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
+	4,  // 25: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
+	8,  // 26: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
+	12, // 27: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
+	27, // 28: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
+	28, // 29: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
+	15, // 30: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	18, // 31: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	20, // 32: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	29, // 33: selfsame.customer.v1.OperationsService.PreviewDeadLetters:input_type -> selfsame.customer.v1.PreviewDeadLettersRequest
+	30, // 34: selfsame.customer.v1.OperationsService.RedriveDeadLetters:input_type -> selfsame.customer.v1.RedriveDeadLettersRequest
+	31, // 35: selfsame.customer.v1.OperationsService.DiscardDeadLetters:input_type -> selfsame.customer.v1.DiscardDeadLettersRequest
+	22, // 36: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	32, // 37: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
+	33, // 38: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
+	34, // 39: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
+	35, // 40: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
+	36, // 41: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
+	37, // 42: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
+	38, // 43: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
+	3,  // 44: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 45: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 46: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 47: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	39, // 48: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	40, // 49: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 50: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 51: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 52: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	41, // 53: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
+	42, // 54: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
+	43, // 55: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
+	23, // 56: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	44, // 57: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	45, // 58: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	46, // 59: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	47, // 60: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	48, // 61: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	49, // 62: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	50, // 63: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	44, // [44:64] is the sub-list for method output_type
+	24, // [24:44] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_operations_service_proto_init() }
@@ -2184,6 +2233,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 		return
 	}
 	file_selfsame_customer_v1_audit_proto_init()
+	file_selfsame_customer_v1_deadletter_proto_init()
 	file_selfsame_customer_v1_rules_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -21,23 +21,26 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OperationsService_GetStatus_FullMethodName         = "/selfsame.customer.v1.OperationsService/GetStatus"
-	OperationsService_GetLedger_FullMethodName         = "/selfsame.customer.v1.OperationsService/GetLedger"
-	OperationsService_Explain_FullMethodName           = "/selfsame.customer.v1.OperationsService/Explain"
-	OperationsService_ListEvents_FullMethodName        = "/selfsame.customer.v1.OperationsService/ListEvents"
-	OperationsService_ListAudit_FullMethodName         = "/selfsame.customer.v1.OperationsService/ListAudit"
-	OperationsService_VerifyAudit_FullMethodName       = "/selfsame.customer.v1.OperationsService/VerifyAudit"
-	OperationsService_ListDeadLetters_FullMethodName   = "/selfsame.customer.v1.OperationsService/ListDeadLetters"
-	OperationsService_RetryDeadLetters_FullMethodName  = "/selfsame.customer.v1.OperationsService/RetryDeadLetters"
-	OperationsService_DiscardDeadLetter_FullMethodName = "/selfsame.customer.v1.OperationsService/DiscardDeadLetter"
-	OperationsService_Resync_FullMethodName            = "/selfsame.customer.v1.OperationsService/Resync"
-	OperationsService_GetRules_FullMethodName          = "/selfsame.customer.v1.OperationsService/GetRules"
-	OperationsService_TryRules_FullMethodName          = "/selfsame.customer.v1.OperationsService/TryRules"
-	OperationsService_ConfirmRules_FullMethodName      = "/selfsame.customer.v1.OperationsService/ConfirmRules"
-	OperationsService_PinField_FullMethodName          = "/selfsame.customer.v1.OperationsService/PinField"
-	OperationsService_UnpinField_FullMethodName        = "/selfsame.customer.v1.OperationsService/UnpinField"
-	OperationsService_ListQuestions_FullMethodName     = "/selfsame.customer.v1.OperationsService/ListQuestions"
-	OperationsService_AnswerQuestion_FullMethodName    = "/selfsame.customer.v1.OperationsService/AnswerQuestion"
+	OperationsService_GetStatus_FullMethodName          = "/selfsame.customer.v1.OperationsService/GetStatus"
+	OperationsService_GetLedger_FullMethodName          = "/selfsame.customer.v1.OperationsService/GetLedger"
+	OperationsService_Explain_FullMethodName            = "/selfsame.customer.v1.OperationsService/Explain"
+	OperationsService_ListEvents_FullMethodName         = "/selfsame.customer.v1.OperationsService/ListEvents"
+	OperationsService_ListAudit_FullMethodName          = "/selfsame.customer.v1.OperationsService/ListAudit"
+	OperationsService_VerifyAudit_FullMethodName        = "/selfsame.customer.v1.OperationsService/VerifyAudit"
+	OperationsService_ListDeadLetters_FullMethodName    = "/selfsame.customer.v1.OperationsService/ListDeadLetters"
+	OperationsService_RetryDeadLetters_FullMethodName   = "/selfsame.customer.v1.OperationsService/RetryDeadLetters"
+	OperationsService_DiscardDeadLetter_FullMethodName  = "/selfsame.customer.v1.OperationsService/DiscardDeadLetter"
+	OperationsService_PreviewDeadLetters_FullMethodName = "/selfsame.customer.v1.OperationsService/PreviewDeadLetters"
+	OperationsService_RedriveDeadLetters_FullMethodName = "/selfsame.customer.v1.OperationsService/RedriveDeadLetters"
+	OperationsService_DiscardDeadLetters_FullMethodName = "/selfsame.customer.v1.OperationsService/DiscardDeadLetters"
+	OperationsService_Resync_FullMethodName             = "/selfsame.customer.v1.OperationsService/Resync"
+	OperationsService_GetRules_FullMethodName           = "/selfsame.customer.v1.OperationsService/GetRules"
+	OperationsService_TryRules_FullMethodName           = "/selfsame.customer.v1.OperationsService/TryRules"
+	OperationsService_ConfirmRules_FullMethodName       = "/selfsame.customer.v1.OperationsService/ConfirmRules"
+	OperationsService_PinField_FullMethodName           = "/selfsame.customer.v1.OperationsService/PinField"
+	OperationsService_UnpinField_FullMethodName         = "/selfsame.customer.v1.OperationsService/UnpinField"
+	OperationsService_ListQuestions_FullMethodName      = "/selfsame.customer.v1.OperationsService/ListQuestions"
+	OperationsService_AnswerQuestion_FullMethodName     = "/selfsame.customer.v1.OperationsService/AnswerQuestion"
 )
 
 // OperationsServiceClient is the client API for OperationsService service.
@@ -65,6 +68,13 @@ type OperationsServiceClient interface {
 	RetryDeadLetters(ctx context.Context, in *RetryDeadLettersRequest, opts ...grpc.CallOption) (*RetryDeadLettersResponse, error)
 	// DiscardDeadLetter gives one dead letter up, with a reason that is kept.
 	DiscardDeadLetter(ctx context.Context, in *DiscardDeadLetterRequest, opts ...grpc.CallOption) (*DiscardDeadLetterResponse, error)
+	// PreviewDeadLetters selects open dead letters and says what they are. The selection is kept for an hour: what was shown is
+	// what RedriveDeadLetters and DiscardDeadLetters act upon.
+	PreviewDeadLetters(ctx context.Context, in *PreviewDeadLettersRequest, opts ...grpc.CallOption) (*PreviewDeadLettersResponse, error)
+	// RedriveDeadLetters tries the dead letters of a selection again, some per call. Repeating it goes on where it ended.
+	RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (*RedriveDeadLettersResponse, error)
+	// DiscardDeadLetters gives the dead letters of a selection up, some per call, with a reason that is kept.
+	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -181,6 +191,36 @@ func (c *operationsServiceClient) DiscardDeadLetter(ctx context.Context, in *Dis
 	return out, nil
 }
 
+func (c *operationsServiceClient) PreviewDeadLetters(ctx context.Context, in *PreviewDeadLettersRequest, opts ...grpc.CallOption) (*PreviewDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewDeadLettersResponse)
+	err := c.cc.Invoke(ctx, OperationsService_PreviewDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (*RedriveDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RedriveDeadLettersResponse)
+	err := c.cc.Invoke(ctx, OperationsService_RedriveDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardDeadLettersResponse)
+	err := c.cc.Invoke(ctx, OperationsService_DiscardDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResyncResponse)
@@ -286,6 +326,13 @@ type OperationsServiceServer interface {
 	RetryDeadLetters(context.Context, *RetryDeadLettersRequest) (*RetryDeadLettersResponse, error)
 	// DiscardDeadLetter gives one dead letter up, with a reason that is kept.
 	DiscardDeadLetter(context.Context, *DiscardDeadLetterRequest) (*DiscardDeadLetterResponse, error)
+	// PreviewDeadLetters selects open dead letters and says what they are. The selection is kept for an hour: what was shown is
+	// what RedriveDeadLetters and DiscardDeadLetters act upon.
+	PreviewDeadLetters(context.Context, *PreviewDeadLettersRequest) (*PreviewDeadLettersResponse, error)
+	// RedriveDeadLetters tries the dead letters of a selection again, some per call. Repeating it goes on where it ended.
+	RedriveDeadLetters(context.Context, *RedriveDeadLettersRequest) (*RedriveDeadLettersResponse, error)
+	// DiscardDeadLetters gives the dead letters of a selection up, some per call, with a reason that is kept.
+	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(context.Context, *ResyncRequest) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -338,6 +385,15 @@ func (UnimplementedOperationsServiceServer) RetryDeadLetters(context.Context, *R
 }
 func (UnimplementedOperationsServiceServer) DiscardDeadLetter(context.Context, *DiscardDeadLetterRequest) (*DiscardDeadLetterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetter not implemented")
+}
+func (UnimplementedOperationsServiceServer) PreviewDeadLetters(context.Context, *PreviewDeadLettersRequest) (*PreviewDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewDeadLetters not implemented")
+}
+func (UnimplementedOperationsServiceServer) RedriveDeadLetters(context.Context, *RedriveDeadLettersRequest) (*RedriveDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RedriveDeadLetters not implemented")
+}
+func (UnimplementedOperationsServiceServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
 }
 func (UnimplementedOperationsServiceServer) Resync(context.Context, *ResyncRequest) (*ResyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resync not implemented")
@@ -546,6 +602,60 @@ func _OperationsService_DiscardDeadLetter_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_PreviewDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).PreviewDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_PreviewDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).PreviewDeadLetters(ctx, req.(*PreviewDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_RedriveDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RedriveDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).RedriveDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_RedriveDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).RedriveDeadLetters(ctx, req.(*RedriveDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_DiscardDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).DiscardDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_DiscardDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).DiscardDeadLetters(ctx, req.(*DiscardDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_Resync_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResyncRequest)
 	if err := dec(in); err != nil {
@@ -732,6 +842,18 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DiscardDeadLetter",
 			Handler:    _OperationsService_DiscardDeadLetter_Handler,
+		},
+		{
+			MethodName: "PreviewDeadLetters",
+			Handler:    _OperationsService_PreviewDeadLetters_Handler,
+		},
+		{
+			MethodName: "RedriveDeadLetters",
+			Handler:    _OperationsService_RedriveDeadLetters_Handler,
+		},
+		{
+			MethodName: "DiscardDeadLetters",
+			Handler:    _OperationsService_DiscardDeadLetters_Handler,
 		},
 		{
 			MethodName: "Resync",

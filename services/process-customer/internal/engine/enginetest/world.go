@@ -262,7 +262,7 @@ func (w *World) Dead() []store.DeadLetter {
 
 // Desk returns a desk for dead letters.
 func (w *World) Desk() *deadletter.Desk {
-	return deadletter.New(deadletter.Deps{Store: w.Store, Systems: w.Systems, Take: w.Intake.Take, Now: w.Clock.Now, Marked: w.Wake})
+	return deadletter.New(deadletter.Deps{Store: w.Store, Folder: w.Folder, Systems: w.Systems, Take: w.Intake.Take, Now: w.Clock.Now, Marked: w.Wake})
 }
 
 // Check judges the whole world: the ledger balances, no record was made twice, every golden record is what its claims
