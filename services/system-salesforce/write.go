@@ -27,7 +27,9 @@ func newWriter(cfg Config, crm *rest.Client, tel *telemetry.Telemetry) (w *write
 		done()
 		return nil, nil, nil, err
 	}
-	return write.New(write.Options{CRM: crm, Bulk: jobs, BulkFrom: s.BulkFrom, Meter: tel.Meter, Log: tel.Log}), jobs, done, nil
+	o := write.Options{CRM: crm, Bulk: jobs, BulkFrom: s.BulkFrom, Meter: tel.Meter, Log: tel.Log}
+	o.Together = s.MaxConcurrent - s.MaxConcurrent/4 // the rest is for whoever waits for an answer
+	return write.New(o), jobs, done, nil
 }
 
 // mostReplicas is how many processes of one default folder may run on a machine.

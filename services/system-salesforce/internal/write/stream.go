@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
@@ -43,7 +42,7 @@ const (
 )
 
 // Stream writes the rows that next returns until io.EOF, and gives sink one outcome for each, named by its external id, in any
-// order; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
+// order, one at a time; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
 // announced or found, if the object allows, and whenever an unfinished load has its name: whoever asks for that must hear of it. The
 // transport is returned.
 //
@@ -105,43 +104,6 @@ func (s *stream) take() (Row, error) {
 		return Row{}, io.EOF
 	}
 	return s.next()
-}
-
-// collections sends the rows in batches, one after the other. A record that comes again ends the batch before, so that the later
-// values stay.
-func (s *stream) collections(ctx context.Context) error {
-	var rows []Row
-	seen := map[string]bool{}
-	flush := func() error {
-		outcomes := s.w.Batch(ctx, s.load.Object, rows)
-		for i, o := range outcomes {
-			if err := s.sink(rows[i].ExternalID, o); err != nil {
-				return err
-			}
-		}
-		rows, seen = rows[:0], map[string]bool{}
-		return nil
-	}
-	for {
-		row, err := s.take()
-		if errors.Is(err, io.EOF) {
-			if len(rows) == 0 {
-				return nil
-			}
-			return flush()
-		}
-		if err != nil {
-			return err
-		}
-		key := strings.ToLower(row.ExternalID)
-		if len(rows) == rest.MaxWrite || seen[key] {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-		seen[key] = true
-		rows = append(rows, row)
-	}
 }
 
 // jobs sends the rows by the Bulk API.

@@ -56,6 +56,8 @@ type Options struct {
 	Bulk Bulk
 	// BulkFrom is the number of records from which a job is run; 0 means 2,000.
 	BulkFrom int
+	// Together is how many collections of one load are written at once; 0 means one.
+	Together int
 	// LockRounds is how often records that others hold are sent again; 0 means 3.
 	LockRounds int
 	// Meter counts; nil counts nothing.
@@ -76,6 +78,7 @@ func New(o Options) *Writer {
 	if o.BulkFrom <= 0 {
 		o.BulkFrom = 2000
 	}
+	o.Together = max(o.Together, 1)
 	if o.LockRounds <= 0 {
 		o.LockRounds = 3
 	}
