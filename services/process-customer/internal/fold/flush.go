@@ -74,6 +74,9 @@ func (u *Unit) Flush(ctx context.Context) error {
 	if err := u.flushGoldens(ctx); err != nil {
 		return err
 	}
+	if err := u.flushMoves(ctx); err != nil {
+		return err
+	}
 	if err := u.flushIntents(ctx); err != nil {
 		return err
 	}

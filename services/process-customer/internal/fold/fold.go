@@ -109,6 +109,10 @@ type Unit struct {
 	owners  map[store.Key]golden.ID
 	intents map[intentKey]store.Intent
 	asked   map[questionKey]store.Question
+	left    map[golden.ID][]store.Move // what went away from golden records that were merged
+	came    map[golden.Ref]golden.ID   // where a record was before a merge took it away
+	moves   []store.Move
+	parted  map[golden.ID]bool
 
 	newRows     map[golden.Ref]bool
 	dirtyRows   map[golden.Ref]bool
@@ -135,7 +139,9 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 		return nil, err
 	}
 	return &Unit{
-		f: f, rules: rules, asked: map[questionKey]store.Question{}, tx: tx, now: f.now(), traceparent: traceparent,
+		f: f, rules: rules, asked: map[questionKey]store.Question{}, tx: tx,
+		left: map[golden.ID][]store.Move{}, came: map[golden.Ref]golden.ID{}, parted: map[golden.ID]bool{},
+		now: f.now(), traceparent: traceparent,
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
 		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
@@ -195,6 +201,9 @@ func (u *Unit) LoadBatch(ctx context.Context, system string, obj golden.Object, 
 	if err := u.LoadGoldens(ctx, known); err != nil {
 		return err
 	}
+	if err := u.loadJoins(ctx, system, obj, changes); err != nil {
+		return err
+	}
 	candidates, err := u.loadOwners(ctx, system, obj, changes)
 	if err != nil {
 		return err
@@ -221,7 +230,8 @@ func (u *Unit) loadRows(ctx context.Context, system string, obj golden.Object, i
 	return err
 }
 
-// LoadGoldens loads golden records with all their records; those unknown are left out.
+// LoadGoldens loads golden records with all their records, and those that they were merged into; those unknown are left
+// out.
 func (u *Unit) LoadGoldens(ctx context.Context, ids []golden.ID) error {
 	var want []golden.ID
 	seen := map[golden.ID]bool{}
@@ -251,7 +261,16 @@ func (u *Unit) LoadGoldens(ctx context.Context, ids []golden.ID) error {
 		}
 		u.of[r.GoldenID] = append(u.of[r.GoldenID], u.rows[r.Ref])
 	}
-	return u.loadQuestions(ctx, want)
+	if err := u.loadQuestions(ctx, want); err != nil {
+		return err
+	}
+	var heirs []golden.ID
+	for _, g := range goldens {
+		if g.MergedInto != "" {
+			heirs = append(heirs, g.MergedInto)
+		}
+	}
+	return u.LoadGoldens(ctx, heirs)
 }
 
 // LoadIntents loads what was sent to a system of golden records and not seen yet.

@@ -14,6 +14,9 @@ import (
 // reasonExternalID means that a record carried the id we had written into it.
 const reasonExternalID = "EXTERNAL_ID"
 
+// reasonMergedThere means that a merge in the record's system had put it in the place of one that was known.
+const reasonMergedThere = "MERGED_THERE"
+
 // identify says which golden record an unknown record belongs to: the one whose id it carries, the one it matches, or
 // a new one. A record that carries an id we no longer know, after the database was lost, gets that id again.
 func (u *Unit) identify(c source.Change, values golden.Values) (golden.ID, error) {
@@ -22,12 +25,13 @@ func (u *Unit) identify(c source.Change, values golden.Values) (golden.ID, error
 	if ext.Object() != obj {
 		ext = ""
 	}
-	if g := u.goldens[ext]; ext != "" && g != nil {
-		id := ext
-		if g.MergedInto != "" && u.goldens[g.MergedInto] != nil {
-			id = g.MergedInto
-		}
+	if ext != "" && u.goldens[ext] != nil {
+		id := u.follow(ext)
 		u.noteIdentity(id, "linked", c, reasonExternalID)
+		return id, nil
+	}
+	if id := u.heir(c.Ref); id != "" && u.goldens[id] != nil {
+		u.noteIdentity(id, "linked", c, reasonMergedThere)
 		return id, nil
 	}
 	verdict := match.Decide(values, u.candidates(obj, values))

@@ -1,6 +1,7 @@
 package fold
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -55,6 +56,10 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 		next = (&store.Source{Ref: c.Ref, GoldenID: id}).Clone()
 	}
 	revived := known && row.Deleted
+	if from := u.came[c.Ref]; revived && row.MergedInto != "" && u.Part(from, c.Ref, c.ID) {
+		// The merge was taken back in its system: the record has its own customer again.
+		next = u.rows[c.Ref].Clone()
+	}
 	next.Deleted, next.MergedInto = false, ""
 	next.ParentID, next.ParentOpen = rec.ParentID, parentOpen
 	linkChanged := !known || revived || next.ExternalID != rec.ExternalID
@@ -104,27 +109,35 @@ func (u *Unit) observeGone(row *store.Source, c source.Change) Effect {
 	case row == nil:
 		u.putRow(&store.Source{
 			Ref: c.Ref, Deleted: true, Version: c.Version, EventTime: c.CommitTime, LastChangeID: c.ID,
-			Shadow: golden.Values{}, Claims: map[string][]golden.Claim{},
+			Shadow: golden.Values{}, Claims: map[string][]golden.Claim{}, MergedInto: c.MergedInto,
 		})
 		return Effect{State: store.Unchanged}
 	case c.Version > 0 && c.Version < row.Version:
 		return Effect{State: store.Superseded, GoldenID: row.GoldenID}
 	case row.Deleted:
-		if c.Version > row.Version {
+		if c.Version > row.Version || (c.MergedInto != "" && row.MergedInto == "") {
 			next := row.Clone()
-			next.Version = c.Version
+			next.Version = max(next.Version, c.Version)
+			next.MergedInto = cmp.Or(c.MergedInto, next.MergedInto)
 			u.putRow(next)
+			if row.MergedInto != next.MergedInto {
+				u.joinedThere(next, c) // the deletion was known before its reason
+			}
 		}
 		return Effect{State: store.Unchanged, GoldenID: row.GoldenID}
 	}
 	next := row.Clone()
-	next.Deleted, next.LastChangeID = true, c.ID
+	next.Deleted, next.LastChangeID, next.MergedInto = true, c.ID, c.MergedInto
 	next.Version = max(next.Version, c.Version)
 	u.putRow(next)
 	u.Note(store.Event{GoldenID: next.GoldenID, Kind: "deleted", System: c.Ref.System, RecordID: c.Ref.RecordID, ChangeID: c.ID})
 	u.touch(next.GoldenID, c.Ref.System)
-	u.merge(next.GoldenID, c.Ref, c.ID)
-	return Effect{State: store.Applied, GoldenID: next.GoldenID}
+	if c.MergedInto != "" {
+		u.joinedThere(next, c)
+	}
+	id := u.rows[c.Ref].GoldenID
+	u.merge(id, c.Ref, c.ID)
+	return Effect{State: store.Applied, GoldenID: id}
 }
 
 // resolveParent returns the values of a record with the golden id of a contact's customer among them, and whether the

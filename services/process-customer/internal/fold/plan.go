@@ -113,7 +113,7 @@ func (u *Unit) planCreate(g *store.Golden, system, parentID string) Plan {
 // parentIn returns the record id that a contact's customer has in a system; wait when it will get one, skip when it
 // was deleted there.
 func (u *Unit) parentIn(g *store.Golden, system string) (id string, wait bool, skip string) {
-	parent := golden.ID(g.Values[golden.Parent])
+	parent := u.follow(golden.ID(g.Values[golden.Parent]))
 	if g.Object != golden.Contact || parent == "" || !slices.Contains(u.f.fields[system][golden.Contact], golden.Parent) ||
 		!u.rules.WritesTo(golden.Contact, golden.Parent, system) {
 		return "", false, ""

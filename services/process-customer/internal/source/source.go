@@ -47,6 +47,9 @@ type Change struct {
 	Ref golden.Ref
 	// Deleted is true when the record is gone.
 	Deleted bool
+	// MergedInto is the record of the same system and kind that a merge there put in this one's place; empty when the
+	// record was not merged, or the system does not say. Set only with Deleted.
+	MergedInto string
 	// Overflow is true when the system lost count: every record of the object has to be read again.
 	Overflow bool
 	// OwnWrite is true when the system says that Selfsame caused the change; a hint, never a proof.

@@ -27,6 +27,8 @@ const (
 	ReasonRecordDeleted   = "CUSTOMER_DELETED"
 	ReasonFieldUnknown    = "FIELD_UNKNOWN"
 	ReasonQuestionUnknown = "QUESTION_UNKNOWN"
+	ReasonNotMergeable    = "NOT_MERGEABLE"
+	ReasonNotMerged       = "NOT_MERGED"
 )
 
 // Store is what is needed of the database.
@@ -118,6 +120,65 @@ func (d *Desk) act(ctx context.Context, what string, id golden.ID, field string,
 			return fault.New(fault.Precondition, ReasonRecordDeleted, "the record is deleted or was merged into another")
 		}
 		if err := do(u, g, cause); err != nil {
+			return err
+		}
+		return u.Flush(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	d.marked()
+	return nil
+}
+
+// Merge makes one golden record of two: what belongs to from belongs to into from now on, and from leads there. Merging
+// again what was merged changes nothing.
+func (d *Desk) Merge(ctx context.Context, into, from golden.ID) error {
+	return d.join(ctx, "merge", []golden.ID{into, from}, func(u *fold.Unit, cause string) error {
+		switch a, b := u.Golden(into), u.Golden(from); {
+		case a == nil || b == nil:
+			return fault.New(fault.NotFound, ReasonRecordUnknown, "there is no such record")
+		case b.MergedInto == into:
+			return nil
+		case !u.Join(into, from, golden.Ref{}, cause):
+			return fault.New(fault.Precondition, ReasonNotMergeable, "the records are of different kinds, the same, or one was merged into another")
+		}
+		return nil
+	})
+}
+
+// Unmerge takes a merge back: the record has again what it had, and everything it would have got meanwhile.
+func (d *Desk) Unmerge(ctx context.Context, from golden.ID) error {
+	return d.join(ctx, "unmerge", []golden.ID{from}, func(u *fold.Unit, cause string) error {
+		switch {
+		case u.Golden(from) == nil:
+			return fault.New(fault.NotFound, ReasonRecordUnknown, "there is no such record")
+		case !u.Part(from, golden.Ref{}, cause):
+			return fault.New(fault.Precondition, ReasonNotMerged, "the record was not merged into another one")
+		}
+		return nil
+	})
+}
+
+func (d *Desk) join(ctx context.Context, what string, ids []golden.ID, do func(u *fold.Unit, cause string) error) error {
+	cause := what + "/" + strings.ToLower(rand.Text())
+	err := d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		u, err := d.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
+		if err != nil {
+			return err
+		}
+		if err := u.LoadJoin(ctx, ids...); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			// The contacts and what was sent of whoever has the records now.
+			if g := u.Golden(id); g != nil && g.MergedInto != "" {
+				if err := u.LoadJoin(ctx, g.MergedInto); err != nil {
+					return err
+				}
+			}
+		}
+		if err := do(u, cause); err != nil {
 			return err
 		}
 		return u.Flush(ctx)

@@ -137,6 +137,18 @@ func (r Reader) Orphans(ctx context.Context, system string, parents []string) ([
 	return out, err
 }
 
+// LosersTo returns the records of a system that a merge there put one of these records in the place of.
+func (r Reader) LosersTo(ctx context.Context, system string, obj golden.Object, ids []string) ([]*Source, error) {
+	var out []*Source
+	err := chunks(ids, func(ids []string) error {
+		got, err := r.sources(ctx, "read merged records", "system = $1 AND object = $2 AND merged_into <> '' AND merged_into IN ("+list(2, len(ids))+
+			") ORDER BY record_id", anys([]any{system, string(obj)}, ids))
+		out = append(out, got...)
+		return err
+	})
+	return out, err
+}
+
 // Unmet returns live records, by record id after `after`, that no scan since epoch has met.
 func (r Reader) Unmet(ctx context.Context, system string, obj golden.Object, epoch int64, after string, limit int) ([]*Source, error) {
 	return r.sources(ctx, "read unmet records", `system = $1 AND object = $2 AND record_id > $3 AND scan_epoch < $4 AND NOT deleted

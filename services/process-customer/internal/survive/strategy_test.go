@@ -241,4 +241,3 @@ func TestSizeIsATotalOrder(t *testing.T) {
 		}
 	})
 }
-

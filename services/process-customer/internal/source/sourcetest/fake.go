@@ -78,7 +78,8 @@ const (
 
 // Fake is a system in memory. Use New. It is safe for concurrent use.
 type Fake struct {
-	opts Options
+	mergedInto string // of the change being committed
+	opts       Options
 
 	mu      sync.Mutex
 	records map[key]*source.Record
@@ -300,7 +301,7 @@ func (f *Fake) commit(rec *source.Record, own bool) {
 	f.changes++
 	c := source.Change{
 		ID: fmt.Sprintf("%s-%d", f.opts.Name, f.changes), Ref: rec.Ref, Deleted: rec.Deleted, OwnWrite: own,
-		Version: rec.Version, CommitTime: now,
+		Version: rec.Version, CommitTime: now, MergedInto: f.mergedInto,
 	}
 	if !rec.Deleted {
 		snapshot := copyRecord(rec)

@@ -82,6 +82,22 @@ func (f *Fake) Delete(obj golden.Object, id string) {
 	f.commit(&rec, false)
 }
 
+// Merge puts one record in the place of another as a person in the system does: the loser is deleted and names the
+// winner, and the winner may get values. It panics like Edit.
+func (f *Fake) Merge(obj golden.Object, winner, loser string, values golden.Values) {
+	if len(values) > 0 {
+		f.Edit(obj, winner, values)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.live(obj, winner)
+	rec := copyRecord(f.live(obj, loser))
+	rec.Deleted = true
+	f.mergedInto = winner
+	f.commit(&rec, false)
+	f.mergedInto = ""
+}
+
 // Undelete brings a deleted record back with the values it had. It panics for a record that is not deleted.
 func (f *Fake) Undelete(obj golden.Object, id string) {
 	f.mu.Lock()

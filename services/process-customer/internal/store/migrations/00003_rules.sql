@@ -43,8 +43,11 @@ CREATE TABLE identity_move (
 
 -- The record of the same system that a merge there put in this one's place; empty: none.
 ALTER TABLE source_record ADD COLUMN merged_into TEXT NOT NULL DEFAULT '';
+CREATE INDEX source_record_merged ON source_record (system, merged_into) WHERE merged_into <> '';
+CREATE INDEX identity_move_record ON identity_move (system, record_id);
 
 -- +goose Down
+DROP INDEX source_record_merged;
 ALTER TABLE source_record DROP COLUMN merged_into;
 DROP TABLE identity_move;
 DROP TABLE question;

@@ -83,6 +83,19 @@ func moves(t *testing.T, s *store.Store) {
 	got, err := s.Read().Moves(t.Context(), "c_from")
 	require.NoError(t, err)
 	require.Equal(t, []store.Move{m}, got, "the last move counts")
+	got, err = s.Read().MovesOf(t.Context(), m.Ref)
+	require.NoError(t, err)
+	require.Equal(t, []store.Move{m}, got)
+
+	loser := &store.Source{Ref: golden.Ref{System: "moves", Object: golden.Customer, RecordID: "B"}, Deleted: true, MergedInto: "A"}
+	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
+		return tx.PutSources(ctx, []*store.Source{loser, {Ref: golden.Ref{System: "moves", Object: golden.Customer, RecordID: "C"}}})
+	})
+	losers, err := s.Read().LosersTo(t.Context(), "moves", golden.Customer, []string{"A", "B", ""})
+	require.NoError(t, err)
+	require.Len(t, losers, 1)
+	require.Equal(t, loser.Ref, losers[0].Ref)
+	require.Equal(t, "A", losers[0].MergedInto)
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error { return tx.DropMoves(ctx, "c_from") })
 	got, err = s.Read().Moves(t.Context(), "c_from")
 	require.NoError(t, err)

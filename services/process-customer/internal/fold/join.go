@@ -1,0 +1,284 @@
+package fold
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// Two golden records become one by their records: those of the one go to the other, with all their claims. Where they
+// came from is remembered, so taking the merge back gives both what they would have had without it. Nothing is copied
+// and nothing is thrown away.
+
+// LoadJoin loads what a merge of golden records, or taking one back, touches: the records of both, their contacts, and
+// what was sent to them.
+func (u *Unit) LoadJoin(ctx context.Context, ids ...golden.ID) error {
+	if err := u.LoadGoldens(ctx, ids); err != nil {
+		return err
+	}
+	var children []golden.ID
+	for _, id := range ids {
+		found, err := u.tx.ListChildren(ctx, id, "", maxChildren)
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			children = append(children, c.ID)
+		}
+		moves, err := u.tx.Moves(ctx, id)
+		if err != nil {
+			return err
+		}
+		u.left[id] = moves
+		for _, m := range moves {
+			if err := u.LoadGoldens(ctx, []golden.ID{m.To}); err != nil {
+				return err
+			}
+			if err := u.loadRows(ctx, m.Ref.System, m.Ref.Object, []string{m.Ref.RecordID}); err != nil {
+				return err
+			}
+		}
+	}
+	if err := u.LoadGoldens(ctx, children); err != nil {
+		return err
+	}
+	for _, system := range u.f.systems {
+		if err := u.LoadIntents(ctx, system, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Join merges the golden record from into another one. Both must be loaded (LoadJoin). It reports false when there is
+// nothing to merge: they are one already, are of different kinds, or one of them went into a third.
+func (u *Unit) Join(into, from golden.ID, ref golden.Ref, changeID string) bool {
+	a, b := u.goldens[into], u.goldens[from]
+	if into == from || a == nil || b == nil || a.Object != b.Object || a.MergedInto != "" || b.MergedInto != "" {
+		return false
+	}
+	for _, row := range slices.Clone(u.of[from]) {
+		u.moveRow(row, into)
+		u.putMove(store.Move{From: from, To: into, Ref: row.Ref, At: u.now})
+	}
+	next := b.Clone()
+	next.MergedInto, next.Version, next.Updated = into, b.Version+1, u.now
+	u.putGolden(next)
+	note := store.Event{System: ref.System, RecordID: ref.RecordID, ChangeID: changeID}
+	note.GoldenID, note.Kind, note.Reason = from, "merged", string(into)
+	u.Note(note)
+	note.GoldenID, note.Kind, note.Reason = into, "absorbed", string(from)
+	u.Note(note)
+	u.realign(changeID, into, from)
+	u.touch(into, "")
+	u.merge(into, ref, changeID)
+	return true
+}
+
+// Part takes a merge back: what went away from a golden record returns to it, wherever it is now. It reports false when
+// the record was not merged into another one. It must be loaded (LoadJoin).
+func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
+	g := u.goldens[from]
+	if g == nil || g.MergedInto == "" {
+		return false
+	}
+	hosts := map[golden.ID]bool{}
+	for _, m := range u.left[from] {
+		if row := u.rows[m.Ref]; row != nil && row.GoldenID != from {
+			hosts[row.GoldenID] = true
+			u.moveRow(row, from)
+		}
+	}
+	into := g.MergedInto
+	next := g.Clone()
+	next.MergedInto, next.Version, next.Updated = "", g.Version+1, u.now
+	u.putGolden(next)
+	u.parted[from] = true
+	note := store.Event{System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, GoldenID: from, Kind: "unmerged", Reason: string(into)}
+	u.Note(note)
+	hosts[into] = true
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		if u.goldens[host] == nil {
+			continue
+		}
+		note.GoldenID, note.Kind, note.Reason = host, "released", string(from)
+		u.Note(note)
+		u.realign(changeID, from, host)
+		u.touch(host, "")
+		u.merge(host, ref, changeID)
+	}
+	u.touch(from, "")
+	u.merge(from, ref, changeID)
+	return true
+}
+
+// moveRow gives a record to another golden record, with what was sent to it and not seen yet.
+func (u *Unit) moveRow(row *store.Source, to golden.ID) {
+	from := row.GoldenID
+	before := u.of[from]
+	u.undo = append(u.undo, func() { u.of[from] = before })
+	u.of[from] = slices.DeleteFunc(slices.Clone(before), func(r *store.Source) bool { return r.Ref == row.Ref })
+	next := row.Clone()
+	next.GoldenID = to
+	u.putRow(next)
+	k := intentKey{row.Ref.System, from, row.Ref.RecordID}
+	if in, ok := u.intents[k]; ok && len(in.Sent) > 0 {
+		moved := in
+		moved.GoldenID = to
+		u.putIntent(moved)
+		in.Sent = nil
+		u.putIntent(in)
+	}
+}
+
+func (u *Unit) putMove(m store.Move) {
+	n := len(u.moves)
+	u.undo = append(u.undo, func() { u.moves = u.moves[:n] })
+	u.moves = append(u.moves, m)
+}
+
+// realign has the contacts of two customers name the one that the record of their customer belongs to now. A contact
+// whose customer only our API named goes with the customer that is not merged away.
+func (u *Unit) realign(changeID string, a, b golden.ID) {
+	if a.Object() != golden.Customer {
+		return
+	}
+	ours := func(v string) bool { return v == string(a) || v == string(b) }
+	for _, id := range slices.Sorted(maps.Keys(u.goldens)) {
+		if id.Object() != golden.Contact {
+			continue
+		}
+		changed := false
+		for _, row := range slices.Clone(u.of[id]) {
+			want := a
+			if parent := u.rows[golden.Ref{System: row.Ref.System, Object: golden.Customer, RecordID: row.ParentID}]; row.ParentID != "" && parent != nil {
+				want = parent.GoldenID
+			} else if !golden.Own(row.Ref.System) || u.goldens[a].MergedInto != "" {
+				continue
+			}
+			next := row.Clone()
+			list := slices.Clone(next.Claims[golden.Parent])
+			for i := range list {
+				if ours(list[i].Value) {
+					list[i].Value = string(want)
+				}
+			}
+			if ours(next.Shadow[golden.Parent]) {
+				next.Shadow[golden.Parent] = string(want)
+			}
+			if slices.Equal(list, row.Claims[golden.Parent]) && next.Shadow[golden.Parent] == row.Shadow[golden.Parent] {
+				continue
+			}
+			if len(list) > 0 {
+				next.Claims[golden.Parent] = list
+			}
+			u.putRow(next)
+			changed = true
+		}
+		if changed {
+			u.touch(id, "")
+			u.merge(id, golden.Ref{}, changeID)
+		}
+	}
+}
+
+// joinedThere folds in that a merge in a system put another record in the place of one.
+func (u *Unit) joinedThere(row *store.Source, c source.Change) {
+	winner := u.rows[golden.Ref{System: c.Ref.System, Object: c.Ref.Object, RecordID: c.MergedInto}]
+	if winner == nil || winner.GoldenID == "" || row.GoldenID == "" {
+		return // the winner is not known yet; identify finds it by the loser
+	}
+	u.Join(u.follow(winner.GoldenID), row.GoldenID, c.Ref, c.ID)
+}
+
+// follow returns the golden record that one was merged into, itself when it was not.
+func (u *Unit) follow(id golden.ID) golden.ID {
+	for range 8 {
+		g := u.goldens[id]
+		if g == nil || g.MergedInto == "" {
+			return id
+		}
+		id = g.MergedInto
+	}
+	return id
+}
+
+// loadJoins loads what merges in a system touch that the changes of a batch tell of, or records that come back from one.
+func (u *Unit) loadJoins(ctx context.Context, system string, obj golden.Object, changes []source.Change) error {
+	var winners, unknown []string
+	for i := range changes {
+		c := &changes[i]
+		if c.MergedInto != "" {
+			winners = append(winners, c.MergedInto)
+		}
+		if c.Record != nil && u.rows[c.Ref] == nil {
+			unknown = append(unknown, c.Ref.RecordID)
+		}
+	}
+	if err := u.loadRows(ctx, system, obj, winners); err != nil {
+		return err
+	}
+	losers, err := u.tx.LosersTo(ctx, system, obj, unknown)
+	if err != nil {
+		return err
+	}
+	for _, l := range losers {
+		if u.rows[l.Ref] == nil {
+			u.rows[l.Ref] = l
+		}
+	}
+	for i := range changes {
+		c := &changes[i]
+		row := u.rows[c.Ref]
+		var ids []golden.ID
+		if c.MergedInto != "" {
+			if winner := u.rows[golden.Ref{System: system, Object: obj, RecordID: c.MergedInto}]; winner != nil && row != nil {
+				ids = append(ids, winner.GoldenID, row.GoldenID)
+			}
+		}
+		if c.Record != nil && row != nil && row.MergedInto != "" {
+			moves, err := u.tx.MovesOf(ctx, row.Ref)
+			if err != nil {
+				return err
+			}
+			for _, m := range moves {
+				ids = append(ids, m.From, m.To)
+				u.came[row.Ref] = m.From
+			}
+		}
+		if len(ids) > 0 {
+			if err := u.LoadJoin(ctx, ids...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// heir returns the golden record of a record that was merged into ref in its system before ref was known.
+func (u *Unit) heir(ref golden.Ref) golden.ID {
+	var best *store.Source
+	for _, row := range u.rows {
+		if row.Ref.System == ref.System && row.Ref.Object == ref.Object && row.MergedInto == ref.RecordID && row.GoldenID != "" &&
+			(best == nil || compareRows(row, best) < 0) {
+			best = row
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return u.follow(best.GoldenID)
+}
+
+func (u *Unit) flushMoves(ctx context.Context) error {
+	for from := range u.parted {
+		if err := u.tx.DropMoves(ctx, from); err != nil {
+			return err
+		}
+	}
+	return u.tx.AddMoves(ctx, u.moves)
+}

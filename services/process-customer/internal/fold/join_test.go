@@ -1,0 +1,165 @@
+package fold_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// pair is a world with two customers that both systems have.
+type pair struct {
+	*enginetest.World
+	a, b       string    // records of Salesforce
+	idA, idB   golden.ID // their golden records
+	erpA, erpB string
+	steward    *steward.Desk
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w.Deleting = true // two live records of one customer are what a merge leaves behind
+	w.Settle()
+	p := &pair{World: w}
+	p.a = w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme GmbH", golden.TaxID: "DE100000001", golden.Phone: "1"})
+	p.b = w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme Berlin", golden.TaxID: "DE100000002", golden.Website: "b.example"})
+	w.SF.Create(golden.Contact, p.b, golden.Values{golden.LastName: "Lang", golden.Email: "ada@b.example"})
+	w.Settle()
+	p.idA, p.idB = w.Golden(w.SF, golden.Customer, p.a).ID, w.Golden(w.SF, golden.Customer, p.b).ID
+	p.erpA, p.erpB = w.Twin(p.idA, w.ERP).Ref.RecordID, w.Twin(p.idB, w.ERP).Ref.RecordID
+	p.steward = steward.New(w.Store, w.Folder, w.Wake)
+	return p
+}
+
+func (p *pair) golden(t *testing.T, id golden.ID) *store.Golden {
+	t.Helper()
+	got, err := p.Store.Read().Goldens(t.Context(), []golden.ID{id})
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	return got[0]
+}
+
+func (p *pair) records(t *testing.T, id golden.ID) []string {
+	t.Helper()
+	rows, err := p.Store.Read().SourcesOf(t.Context(), []golden.ID{id})
+	require.NoError(t, err)
+	out := []string{}
+	for _, r := range rows {
+		if !r.Deleted {
+			out = append(out, r.Ref.System+"/"+r.Ref.RecordID)
+		}
+	}
+	return out
+}
+
+// contact is the golden contact of the one person.
+func (p *pair) contact(t *testing.T) *store.Golden {
+	t.Helper()
+	recs := p.SF.Records(golden.Contact)
+	require.Len(t, recs, 1)
+	return p.Golden(p.SF, golden.Contact, recs[0].Ref.RecordID)
+}
+
+func TestJoin(t *testing.T) {
+	t.Parallel()
+
+	t.Run("a merge in Salesforce makes one customer of two, with all their records", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		p.SF.Reparent(p.SF.Records(golden.Contact)[0].Ref.RecordID, p.a) // Salesforce moves the people over
+		p.SF.Merge(golden.Customer, p.a, p.b, golden.Values{golden.Phone: "9"})
+		p.Settle()
+		p.Check()
+		require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto)
+		require.Equal(t, []string{"erp/" + p.erpA, "erp/" + p.erpB, "salesforce/" + p.a}, p.records(t, p.idA))
+		for _, id := range []string{p.erpA, p.erpB} {
+			rec, ok := p.ERP.Record(golden.Customer, id)
+			require.True(t, ok)
+			require.Equal(t, []string{"Acme GmbH", "9"}, []string{rec.Values[golden.Name], rec.Values[golden.Phone]})
+		}
+		require.Equal(t, string(p.idA), p.contact(t).Values[golden.Parent])
+		require.Contains(t, p.Events(p.idB), "merged")
+		require.Contains(t, p.Events(p.idA), "absorbed")
+	})
+	t.Run("a merge that is taken back gives both what they had", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		before := []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values}
+		p.SF.Merge(golden.Customer, p.a, p.b, nil)
+		p.Settle()
+		p.SF.Undelete(golden.Customer, p.b)
+		p.Settle()
+		p.Check()
+		require.Equal(t, before, []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values})
+		require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + p.b}, p.records(t, p.idB))
+		require.Empty(t, p.golden(t, p.idB).MergedInto)
+		require.Equal(t, string(p.idB), p.contact(t).Values[golden.Parent])
+	})
+	t.Run("a duplicate merged away in the ERP moves its Salesforce record", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		p.ERP.Merge(golden.Customer, p.erpA, p.erpB, nil)
+		p.Settle()
+		p.Check()
+		require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a, "salesforce/" + p.b}, p.records(t, p.idA))
+	})
+	t.Run("the loser is known before the winner", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		p.SF.Hold()
+		c := p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme Holding", golden.TaxID: "DE100000009"})
+		p.SF.Merge(golden.Customer, c, p.b, nil)
+		p.SF.Release(func(held []source.Change) {
+			for i, j := 0, len(held)-1; i < j; i, j = i+1, j-1 {
+				held[i], held[j] = held[j], held[i]
+			}
+		})
+		p.Settle()
+		p.Check()
+		require.Equal(t, p.idB, p.Golden(p.SF, golden.Customer, c).ID)
+		require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + c}, p.records(t, p.idB))
+	})
+	t.Run("a person merges and takes it back, and a repeated request changes nothing", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		before := []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values}
+		for range 2 {
+			require.NoError(t, p.steward.Merge(t.Context(), p.idA, p.idB))
+			p.Settle()
+			p.Check()
+		}
+		require.Len(t, p.records(t, p.idA), 4)
+		require.Empty(t, p.records(t, p.idB))
+		require.Equal(t, string(p.idA), p.contact(t).Values[golden.Parent])
+		require.Equal(t, "b.example", p.golden(t, p.idA).Values[golden.Website])
+		require.True(t, fault.Is(p.steward.Merge(t.Context(), p.idB, p.idA), fault.Precondition), "one that is merged away takes nobody in")
+		require.NoError(t, p.steward.Unmerge(t.Context(), p.idB))
+		p.Settle()
+		p.Check()
+		require.Equal(t, before, []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values})
+		require.Equal(t, string(p.idB), p.contact(t).Values[golden.Parent])
+		require.True(t, fault.Is(p.steward.Unmerge(t.Context(), p.idB), fault.Precondition))
+	})
+	t.Run("an edit made while two are merged belongs to its record after they part", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		require.NoError(t, p.steward.Merge(t.Context(), p.idA, p.idB))
+		p.Settle()
+		p.SF.Edit(golden.Customer, p.b, golden.Values{golden.Phone: "77"})
+		p.Settle()
+		require.Equal(t, "77", p.golden(t, p.idA).Values[golden.Phone])
+		require.NoError(t, p.steward.Unmerge(t.Context(), p.idB))
+		p.Settle()
+		p.Check()
+		require.Equal(t, "77", p.golden(t, p.idB).Values[golden.Phone])
+		require.Equal(t, "1", p.golden(t, p.idA).Values[golden.Phone])
+	})
+}
