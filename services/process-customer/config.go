@@ -52,6 +52,9 @@ type Config struct {
 type Store struct {
 	// DSN is sqlite:FILE, sqlite::memory: (gone after the run) or postgres://…; a secret because it may hold a password.
 	DSN conf.Secret `conf:"dsn" help:"sqlite:FILE or postgres://…; the database of this service alone"`
+	// Keys says where idempotency keys and stored answers are kept: empty for the database above, in the transaction of the
+	// effect, or redis://…, rediss://… A method whose policy demands more than that store gives is refused at start.
+	Keys conf.Secret `conf:"keys" help:"where idempotency keys are kept: empty for the database, or redis://…"`
 	// KeySecret hides idempotency keys and callers in the database; at least 16 bytes. Empty: the service makes one and
 	// keeps it in the database, which hides them from nobody who can read all of it.
 	KeySecret conf.Secret `conf:"key_secret" help:"hides idempotency keys in the database, 16 bytes or more; empty keeps one in the database"`
@@ -113,6 +116,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := keys.ParseRing(c.Store.AnswerKeys.Reveal()); err != nil {
 		add("store.answer_keys", err)
+	}
+	if keys := c.Store.Keys.Reveal(); keys != "" && !strings.HasPrefix(keys, "redis://") && !strings.HasPrefix(keys, "rediss://") {
+		add("store.keys", errors.New("want nothing, redis://… or rediss://…"))
 	}
 	if l := c.Store.KeyLease; l != 0 && (l < time.Second || l > 5*time.Minute) {
 		add("store.key_lease", errors.New("want 1s to 5m"))

@@ -73,10 +73,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	answers, err := openAnswers(ctx, database, records, cfg.Store)
+	kept, err := openAnswers(ctx, database, records, cfg.Store)
 	if err != nil {
 		return err
 	}
+	defer closing(&err, kept.close)
+	answers := kept.store
 	desk, stop, err := openKeys(ctx, database, answers, tel)
 	if err != nil {
 		return err
@@ -123,7 +125,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	api := rpc.New(rpc.Deps{
 		Store: records, Writer: eng.Intake, Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake), Orders: erpSystem, Desk: deadLetters(eng, records),
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
-		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: answers.CompleteTx, Now: time.Now,
+		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: kept.completeTx, Now: time.Now,
 	})
 	register := func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) }
 	if err := keys.Check(answers, register); err != nil {
@@ -144,7 +146,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	})
 }
 
-func loops(eng *engine.Engine, records *store.Store, answers *idempotent.SQLStore, book *ledger.Watch, cfg Store, log *slog.Logger) []serve.Loop {
+func loops(eng *engine.Engine, records *store.Store, answers idempotent.Store, book *ledger.Watch, cfg Store, log *slog.Logger) []serve.Loop {
 	var out []serve.Loop
 	for _, f := range eng.Feeds {
 		out = append(out, serve.Loop{Name: "feed " + f.System(), Run: f.Run})
@@ -220,24 +222,8 @@ func openRules(cfg Config, records *store.Store, eng *engine.Engine, tel *teleme
 	return rulebook.New(d)
 }
 
-// openAnswers opens the store of answers to calls with an idempotency key.
-func openAnswers(ctx context.Context, d *db.DB, records *store.Store, cfg Store) (*idempotent.SQLStore, error) {
-	secret := []byte(cfg.KeySecret.Reveal())
-	if len(secret) == 0 {
-		var err error
-		if secret, err = records.Secret(ctx, rand.Reader); err != nil {
-			return nil, err
-		}
-	}
-	old, err := keys.ParseSecrets(cfg.OldKeySecrets.Reveal())
-	if err != nil {
-		return nil, fmt.Errorf("store.old_key_secrets: %w", err)
-	}
-	return idempotent.NewSQLStore(d, secret, nil, idempotent.OtherSecrets(old...))
-}
-
 // openKeys opens what operators see of the keys, and publishes what the store of keys holds.
-func openKeys(ctx context.Context, d *db.DB, answers *idempotent.SQLStore, tel *telemetry.Telemetry) (*keys.Server, func() error, error) {
+func openKeys(ctx context.Context, d *db.DB, answers idempotent.Store, tel *telemetry.Telemetry) (*keys.Server, func() error, error) {
 	log, err := keys.OpenLog(ctx, d, nil)
 	if err != nil {
 		return nil, nil, err

@@ -80,7 +80,9 @@ func TestPlaceOrder(t *testing.T) {
 			ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(idempotent.Metadata, "order-1"))
 			resp, err := idempotent.UnaryServer(store, idempotent.Options{})(ctx, ask(id), &grpc.UnaryServerInfo{
 				FullMethod: customerv1.CustomerService_PlaceOrder_FullMethodName,
-			}, func(ctx context.Context, req any) (any, error) { return a.customers.PlaceOrder(ctx, req.(*customerv1.PlaceOrderRequest)) })
+			}, func(ctx context.Context, req any) (any, error) {
+				return a.customers.PlaceOrder(ctx, req.(*customerv1.PlaceOrderRequest))
+			})
 			placed, _ := resp.(*customerv1.PlaceOrderResponse)
 			return placed, err
 		}
