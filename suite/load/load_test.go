@@ -75,9 +75,13 @@ func TestMeasurements(t *testing.T) {
 	t.Parallel()
 	onLinux(t)
 	results := &load.Results{}
+	requests := 60
+	if testing.Short() {
+		requests = 20
+	}
 	t.Run("read", func(t *testing.T) {
 		r, err := load.Read(t.Context(), options(t), load.ReadOptions{
-			Accounts: 8, Customers: 4, Requests: 60, Warmup: 20, Rounds: 3, Rate: 200, Connections: 4,
+			Accounts: 8, Customers: 4, Requests: requests, Warmup: 20, Rounds: 3, Rate: 200, Connections: 4,
 		})
 		require.NoError(t, err)
 		require.Len(t, r.Ratios, 3)
@@ -96,6 +100,9 @@ func TestMeasurements(t *testing.T) {
 		fast.Options.Rate = 0
 		results.AddRead(&fast)
 	})
+	if testing.Short() {
+		return // the fast tests start the suite once here, `make check` measures everything
+	}
 	t.Run("sync", func(t *testing.T) {
 		for _, n := range []int{8, 24} {
 			r, err := load.Sync(t.Context(), options(t), load.SyncOptions{Accounts: n})
@@ -157,6 +164,9 @@ func TestLoad_NothingYet(t *testing.T) {
 func TestProfiled(t *testing.T) {
 	t.Parallel()
 	onLinux(t)
+	if testing.Short() {
+		t.Skip("starts the suite another time")
+	}
 	self, err := os.Executable()
 	require.NoError(t, err)
 	o, dir := options(t), t.TempDir()
@@ -230,6 +240,9 @@ func BenchmarkSync(b *testing.B) {
 func TestRead_Refusals(t *testing.T) {
 	t.Parallel()
 	onLinux(t)
+	if testing.Short() {
+		t.Skip("starts the suite another time")
+	}
 	_, err := load.Read(t.Context(), options(t), load.ReadOptions{Accounts: 4, Customers: 9, Requests: 1, Warmup: 1, Rounds: 1, Connections: 1})
 	require.ErrorContains(t, err, "there are 4 customers where 9 were to be read")
 	o := options(t)

@@ -68,7 +68,7 @@ func TestLostPosition(t *testing.T) {
 		want := x.truth("Account", "Name")
 		stride := 1
 		if testing.Short() {
-			stride = 3
+			stride = 11
 		}
 		// The watcher dies after each response: before it has stored it, or right after.
 		for _, stored := range []bool{false, true} {

@@ -101,7 +101,8 @@ func feed(t *testing.T, open Open) {
 
 // everyChange lets a reader follow the feed while writers work; whatever it has passed must be complete.
 func everyChange(t *testing.T, s store.Store) {
-	const writers, each = 8, 30
+	const writers = 8
+	each := fewer(30)
 	var g errgroup.Group
 	var done atomic.Bool
 	for w := range writers {

@@ -66,7 +66,7 @@ func races(t *testing.T, open Open) {
 			require.EqualValues(t, 40, newest(t, s))
 		},
 		"batches that overlap in opposite order neither block nor double": func(t *testing.T, s store.Store) {
-			together(t, 16, func(w int) error {
+			together(t, fewer(16), func(w int) error {
 				var ups []customerUpsert
 				for i := range 40 {
 					k := i
@@ -116,7 +116,7 @@ func races(t *testing.T, open Open) {
 			done := make(chan struct{})
 			writing.Go(func() error {
 				defer close(done)
-				for i := range 150 {
+				for i := range fewer(150) {
 					res, err := s.Customers().Upsert(t.Context(), []customerUpsert{{Key: ref("a"), Record: erp.Customer{
 						Name: key(i), Addresses: []erp.Address{{City: key(i)}}, TaxIDs: []erp.TaxID{{Scheme: "s", Value: key(i)}},
 					}}})
@@ -176,4 +176,12 @@ func races(t *testing.T, open Open) {
 			require.Len(t, ids, 1)
 		},
 	})
+}
+
+// fewer is how often something is done: less in the fast tests, which `make check` does in full.
+func fewer(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
 }
