@@ -92,6 +92,7 @@ func (w *world) person(s Step) {
 		}
 	case Spoil:
 		w.truth.planted[s.Who] = true
+		w.excuse(ref, s.Field) // what was typed before is gone
 		l.fake.Edit(ref.Object, ref.RecordID, golden.Values{s.Field: strings.Repeat("x", 9000)})
 	case Touch:
 		l.fake.Touch(ref.Object, ref.RecordID)
@@ -126,6 +127,9 @@ func (w *world) said(ref golden.Ref, field, value string) {
 		w.truth.last[ref], w.truth.ever[ref] = map[string]string{}, map[string][]string{}
 	}
 	w.truth.ever[ref][field] = append(w.truth.ever[ref][field], value)
+	for _, member := range w.rules.Unit(ref.Object, field) {
+		delete(w.truth.last[ref], member) // the whole address is what a person says who edits a part of it
+	}
 	w.truth.last[ref][field] = value
 	delete(w.truth.excused[ref], field)
 }
@@ -166,10 +170,13 @@ func (w *world) create(l *line, s Step) {
 }
 
 // overwritten looks at a write of ours: has it taken away a word that nobody had heard of?
-func (w *world) overwritten(ctx context.Context, l *line, before, after source.Record, late bool) {
+func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before, after source.Record, late bool) {
 	said := w.truth.last[before.Ref]
 	for _, field := range golden.Fields(before.Ref.Object) {
 		value, typed := said[field]
+		if typed && x.Values[field] == value && before.Values[field] == value {
+			w.excuse(before.Ref, field) // who types the very value that we are writing is not credited with it
+		}
 		if !typed || before.Values[field] != value || after.Values[field] == value {
 			continue
 		}
@@ -183,12 +190,16 @@ func (w *world) overwritten(ctx context.Context, l *line, before, after source.R
 		if l.checks && !late {
 			breach("no write takes away what was never read", "%s of %s %s: %q became %q", field, l.name, before.Ref.RecordID, value, after.Values[field])
 		}
-		if w.truth.excused[before.Ref] == nil {
-			w.truth.excused[before.Ref] = map[string]bool{}
-		}
-		w.truth.excused[before.Ref][field] = true
+		w.excuse(before.Ref, field)
 		w.note("   %s of %s %s was overwritten unseen", field, l.name, before.Ref.RecordID)
 	}
+}
+
+func (w *world) excuse(ref golden.Ref, field string) {
+	if w.truth.excused[ref] == nil {
+		w.truth.excused[ref] = map[string]bool{}
+	}
+	w.truth.excused[ref][field] = true
 }
 
 func knows(row *store.Source, field, value string) bool {

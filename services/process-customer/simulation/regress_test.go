@@ -18,6 +18,12 @@ func deliver(system string) simulation.Step {
 	return simulation.Step{Act: simulation.Deliver, System: system}
 }
 
+// by has another process do a step.
+func by(process int, s simulation.Step) simulation.Step {
+	s.Process = process
+	return s
+}
+
 func create(system string, who int, phone string) simulation.Step {
 	return simulation.Step{Act: simulation.Create, System: system, Who: who, Value: phone}
 }
@@ -37,6 +43,10 @@ func stories() map[string]simulation.Story {
 		"an old reading of what we wrote before is nobody's word": {Seed: 9, Processes: 1, Steps: []simulation.Step{
 			create(erp, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), read(sf), read(erp),
 			edit(erp, 1, golden.Phone, "phone 2"), read(erp), edit(sf, 1, golden.Website, "website 3"), deliver(sf), read(sf),
+		}},
+		"what was sent once and never arrived is not waited for for ever": {Seed: 30377, Late: true, Processes: 2, Steps: []simulation.Step{
+			create(sf, 2, "phone 2"), by(1, read(erp)), create(sf, 1, "phone 3"), {Act: simulation.Fault, System: erp, Kind: simulation.HalfWritten},
+			read(sf), by(1, deliver(erp)), edit(sf, 2, golden.Phone, ""),
 		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),

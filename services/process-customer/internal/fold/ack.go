@@ -144,6 +144,19 @@ func (u *Unit) acked(p *Plan, row *store.Source, res source.Result) {
 		}
 		in.Sent[field] = list
 	}
+	if res.Version > 0 {
+		// What was sent before about other fields, without an answer, has arrived by now or is refused for its version.
+		for field, list := range in.Sent {
+			if _, now := p.Sent[field]; now {
+				continue
+			}
+			list = slices.Clone(list)
+			for i := range list {
+				list[i].Acked = true
+			}
+			in.Sent[field] = list
+		}
+	}
 	u.putIntent(in)
 }
 

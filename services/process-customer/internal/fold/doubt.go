@@ -27,7 +27,7 @@ func (u *Unit) Doubts() []Doubt { return slices.Clone(u.doubts) }
 
 // doubted reports whether a field of a snapshot that says something else than is known may only be old.
 func doubted(row *store.Source, version int64, known bool, sent []store.Sent) bool {
-	if slices.ContainsFunc(sent, func(s store.Sent) bool { return s.Acked }) {
+	if lastAcked(sent) >= 0 {
 		return true // ours was acknowledged and has not been seen yet
 	}
 	return row != nil && known && version == row.Version && row.LastChangeID != ""

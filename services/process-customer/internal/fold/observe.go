@@ -193,7 +193,7 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 				sent = without(sent, field, at)
 			}
 			continue
-		case at >= 0 && (!list[at].Acked || c.OwnWrite || c.Asked == before):
+		case at >= 0 && (!list[at].Acked || c.OwnWrite || (c.Asked == before && !known)):
 			s.echo, s.shadow, sentChanged = true, true, true
 			if newest := list[len(list)-1]; at == len(list)-1 || !newest.Acked {
 				next.Shadow[field] = value
@@ -208,10 +208,14 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 		if c.Asked != before && doubted(row, c.Record.Version, known, list) {
 			u.doubt(c.Ref, before)
 		}
-		if c.OwnWrite && len(list) > 0 {
+		switch at := lastAcked(list); {
+		case c.OwnWrite && len(list) > 0:
 			next.Rewritten[field] = rewritten(next.Rewritten[field], list[len(list)-1].Value, value, 1)
 			sentChanged = true
 			sent = without(sent, field, len(list)-1)
+		case c.Asked == before && at >= 0:
+			sentChanged = true // it has arrived and was replaced since
+			sent = without(sent, field, at)
 		}
 		next.Shadow[field] = value
 		s.shadow = true
@@ -276,6 +280,16 @@ func (u *Unit) intentFor(row *store.Source) store.Intent {
 func lastSent(list []store.Sent, value string) int {
 	for i := len(list) - 1; i >= 0; i-- {
 		if list[i].Value == value {
+			return i
+		}
+	}
+	return -1
+}
+
+// lastAcked returns the position of the last entry that was acknowledged; -1 when there is none.
+func lastAcked(list []store.Sent) int {
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Acked {
 			return i
 		}
 	}

@@ -140,6 +140,7 @@ func (f *Fake) merge(rec *source.Record, w source.Write) error {
 	if w.ExternalID != "" {
 		rec.ExternalID = w.ExternalID
 	}
+	of := rec.ParentID
 	if _, named := w.Values[golden.Parent]; named || w.ParentID != "" {
 		rec.ParentID = w.ParentID
 	}
@@ -152,7 +153,7 @@ func (f *Fake) merge(rec *source.Record, w source.Write) error {
 	need := golden.Name
 	if obj == golden.Contact {
 		need = golden.LastName
-		if parent := f.records[key{golden.Customer, rec.ParentID}]; rec.ParentID != "" && (parent == nil || parent.Deleted) {
+		if parent := f.records[key{golden.Customer, rec.ParentID}]; rec.ParentID != "" && rec.ParentID != of && (parent == nil || parent.Deleted) {
 			return fault.New(fault.Precondition, ReasonParentUnknown, "the customer of the contact does not exist")
 		}
 	}
