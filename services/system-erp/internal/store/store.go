@@ -67,6 +67,7 @@ type Seal[R any] func(ctx context.Context, tx *sql.Tx, r R) error
 
 // Records keeps one kind of record.
 type Records[R any] interface {
+	Digests
 	// Get returns the records with these ids, tombstones included; unknown ids are left out.
 	Get(ctx context.Context, ids []string) (map[string]R, error)
 	// List returns up to limit live records with an id after the given one, in id order.

@@ -28,6 +28,11 @@ func soqlTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01
 // list reads a page of an object, as far as it meets the conditions, in the order of (SystemModstamp, Id). That pair makes every place in the list a name of its
 // own, so thousands of records of one second neither block the list nor fall out of it.
 func (s *Server) list(ctx context.Context, o *mapping.Object, size int32, token string, conditions ...string) (rows []rest.Record, next string, err error) {
+	return s.listColumns(ctx, o, o.Columns(), size, token, conditions...)
+}
+
+// listColumns is list for some columns; Id and SystemModstamp must be among them.
+func (s *Server) listColumns(ctx context.Context, o *mapping.Object, columns []string, size int32, token string, conditions ...string) (rows []rest.Record, next string, err error) {
 	n, err := page.Size(size, 2000, 2000)
 	if err != nil {
 		return nil, "", err
@@ -48,7 +53,7 @@ func (s *Server) list(ctx context.Context, o *mapping.Object, size int32, token 
 	if len(conditions) > 0 {
 		where = " WHERE " + strings.Join(conditions, " AND ")
 	}
-	soql := fmt.Sprintf("SELECT %s FROM %s%s ORDER BY SystemModstamp ASC, Id ASC LIMIT %d", strings.Join(o.Columns(), ", "), o.SObject, where, n)
+	soql := fmt.Sprintf("SELECT %s FROM %s%s ORDER BY SystemModstamp ASC, Id ASC LIMIT %d", strings.Join(columns, ", "), o.SObject, where, n)
 	rows, err = s.CRM.Query(ctx, soql)
 	if err != nil || len(rows) < n {
 		return rows, "", err

@@ -384,6 +384,436 @@ func (x *WatchChangesResponse) GetResumeToken() string {
 	return ""
 }
 
+// StampRange is a stretch of the time of the last change of a record, in microseconds of their last change.
+type StampRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it begins.
+	From int64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Where it ends, itself excluded; it has no end when zero.
+	Until         int64 `protobuf:"varint,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StampRange) Reset() {
+	*x = StampRange{}
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StampRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StampRange) ProtoMessage() {}
+
+func (x *StampRange) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StampRange.ProtoReflect.Descriptor instead.
+func (*StampRange) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_change_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StampRange) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *StampRange) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+// DigestRecordsRequest names ranges.
+type DigestRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of record: "customer" or "contact".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Ranges; all of them are one query.
+	Ranges        []*StampRange `protobuf:"bytes,2,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestRecordsRequest) Reset() {
+	*x = DigestRecordsRequest{}
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRecordsRequest) ProtoMessage() {}
+
+func (x *DigestRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRecordsRequest.ProtoReflect.Descriptor instead.
+func (*DigestRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_change_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DigestRecordsRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *DigestRecordsRequest) GetRanges() []*StampRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+// RecordDigest sums up the live records of a range.
+type RecordDigest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many there are.
+	Count int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// The earliest and the latest time of a last change; zero when there are none.
+	First int64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// See first.
+	Last int64 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// The sum of the times, each modulo 2,147,483,647: almost any change changes it. Zero when the system cannot add them up.
+	Sum           int64 `protobuf:"varint,4,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordDigest) Reset() {
+	*x = RecordDigest{}
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordDigest) ProtoMessage() {}
+
+func (x *RecordDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordDigest.ProtoReflect.Descriptor instead.
+func (*RecordDigest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_change_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RecordDigest) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *RecordDigest) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *RecordDigest) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *RecordDigest) GetSum() int64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+// DigestRecordsResponse carries digests.
+type DigestRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per range, in order.
+	Digests []*RecordDigest `protobuf:"bytes,1,rep,name=digests,proto3" json:"digests,omitempty"`
+	// Calls of the vendor's API that this took; zero where there is none.
+	VendorCalls   int64 `protobuf:"varint,2,opt,name=vendor_calls,json=vendorCalls,proto3" json:"vendor_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestRecordsResponse) Reset() {
+	*x = DigestRecordsResponse{}
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRecordsResponse) ProtoMessage() {}
+
+func (x *DigestRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRecordsResponse.ProtoReflect.Descriptor instead.
+func (*DigestRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_change_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DigestRecordsResponse) GetDigests() []*RecordDigest {
+	if x != nil {
+		return x.Digests
+	}
+	return nil
+}
+
+func (x *DigestRecordsResponse) GetVendorCalls() int64 {
+	if x != nil {
+		return x.VendorCalls
+	}
+	return 0
+}
+
+// ListStampsRequest asks for one page.
+type ListStampsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of record: "customer" or "contact".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// The range; everything when absent.
+	Range *StampRange `protobuf:"bytes,2,opt,name=range,proto3" json:"range,omitempty"`
+	// Page size; 2,000 when zero, which is also the most.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before; empty for the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStampsRequest) Reset() {
+	*x = ListStampsRequest{}
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStampsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStampsRequest) ProtoMessage() {}
+
+func (x *ListStampsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStampsRequest.ProtoReflect.Descriptor instead.
+func (*ListStampsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_change_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListStampsRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ListStampsRequest) GetRange() *StampRange {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+func (x *ListStampsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListStampsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// RecordStamp is one live record.
+type RecordStamp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it last changed, in the unit of StampRange.
+	Stamp         int64 `protobuf:"varint,2,opt,name=stamp,proto3" json:"stamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordStamp) Reset() {
+	*x = RecordStamp{}
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordStamp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordStamp) ProtoMessage() {}
+
+func (x *RecordStamp) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordStamp.ProtoReflect.Descriptor instead.
+func (*RecordStamp) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_change_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RecordStamp) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RecordStamp) GetStamp() int64 {
+	if x != nil {
+		return x.Stamp
+	}
+	return 0
+}
+
+// ListStampsResponse is one page.
+type ListStampsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Records; one may be on two pages when it changes meanwhile.
+	Stamps []*RecordStamp `protobuf:"bytes,1,rep,name=stamps,proto3" json:"stamps,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Calls of the vendor's API that this took; zero where there is none.
+	VendorCalls   int64 `protobuf:"varint,3,opt,name=vendor_calls,json=vendorCalls,proto3" json:"vendor_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStampsResponse) Reset() {
+	*x = ListStampsResponse{}
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStampsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStampsResponse) ProtoMessage() {}
+
+func (x *ListStampsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_change_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStampsResponse.ProtoReflect.Descriptor instead.
+func (*ListStampsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_change_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListStampsResponse) GetStamps() []*RecordStamp {
+	if x != nil {
+		return x.Stamps
+	}
+	return nil
+}
+
+func (x *ListStampsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListStampsResponse) GetVendorCalls() int64 {
+	if x != nil {
+		return x.VendorCalls
+	}
+	return 0
+}
+
 var File_selfsame_erp_v1_change_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_erp_v1_change_service_proto_rawDesc = "" +
@@ -408,16 +838,49 @@ const file_selfsame_erp_v1_change_service_proto_rawDesc = "" +
 	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\vresumeToken\"l\n" +
 	"\x14WatchChangesResponse\x121\n" +
 	"\achanges\x18\x01 \x03(\v2\x17.selfsame.erp.v1.ChangeR\achanges\x12!\n" +
-	"\fresume_token\x18\x02 \x01(\tR\vresumeToken*t\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"H\n" +
+	"\n" +
+	"StampRange\x12\x1b\n" +
+	"\x04from\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04from\x12\x1d\n" +
+	"\x05until\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05until\"\x89\x01\n" +
+	"\x14DigestRecordsRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\tB\x18\xbaH\x15r\x13R\bcustomerR\acontactR\x06object\x12?\n" +
+	"\x06ranges\x18\x02 \x03(\v2\x1b.selfsame.erp.v1.StampRangeB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\x06ranges\"`\n" +
+	"\fRecordDigest\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x03R\x04last\x12\x10\n" +
+	"\x03sum\x18\x04 \x01(\x03R\x03sum\"s\n" +
+	"\x15DigestRecordsResponse\x127\n" +
+	"\adigests\x18\x01 \x03(\v2\x1d.selfsame.erp.v1.RecordDigestR\adigests\x12!\n" +
+	"\fvendor_calls\x18\x02 \x01(\x03R\vvendorCalls\"\xca\x01\n" +
+	"\x11ListStampsRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\tB\x18\xbaH\x15r\x13R\bcustomerR\acontactR\x06object\x121\n" +
+	"\x05range\x18\x02 \x01(\v2\x1b.selfsame.erp.v1.StampRangeR\x05range\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"3\n" +
+	"\vRecordStamp\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05stamp\x18\x02 \x01(\x03R\x05stamp\"\x95\x01\n" +
+	"\x12ListStampsResponse\x124\n" +
+	"\x06stamps\x18\x01 \x03(\v2\x1c.selfsame.erp.v1.RecordStampR\x06stamps\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12!\n" +
+	"\fvendor_calls\x18\x03 \x01(\x03R\vvendorCalls*t\n" +
 	"\n" +
 	"ChangeKind\x12\x1b\n" +
 	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CHANGE_KIND_CREATED\x10\x01\x12\x17\n" +
 	"\x13CHANGE_KIND_UPDATED\x10\x02\x12\x17\n" +
-	"\x13CHANGE_KIND_DELETED\x10\x032\xd2\x01\n" +
+	"\x13CHANGE_KIND_DELETED\x10\x032\x93\x03\n" +
 	"\rChangeService\x12]\n" +
 	"\vListChanges\x12#.selfsame.erp.v1.ListChangesRequest\x1a$.selfsame.erp.v1.ListChangesResponse\"\x03\x90\x02\x01\x12b\n" +
-	"\fWatchChanges\x12$.selfsame.erp.v1.WatchChangesRequest\x1a%.selfsame.erp.v1.WatchChangesResponse\"\x03\x90\x02\x010\x01B\xc8\x01\n" +
+	"\fWatchChanges\x12$.selfsame.erp.v1.WatchChangesRequest\x1a%.selfsame.erp.v1.WatchChangesResponse\"\x03\x90\x02\x010\x01\x12c\n" +
+	"\rDigestRecords\x12%.selfsame.erp.v1.DigestRecordsRequest\x1a&.selfsame.erp.v1.DigestRecordsResponse\"\x03\x90\x02\x01\x12Z\n" +
+	"\n" +
+	"ListStamps\x12\".selfsame.erp.v1.ListStampsRequest\x1a#.selfsame.erp.v1.ListStampsResponse\"\x03\x90\x02\x01B\xc8\x01\n" +
 	"\x13com.selfsame.erp.v1B\x12ChangeServiceProtoP\x01Z?github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1;erpv1\xa2\x02\x03SEX\xaa\x02\x0fSelfsame.Erp.V1\xca\x02\x0fSelfsame\\Erp\\V1\xe2\x02\x1bSelfsame\\Erp\\V1\\GPBMetadata\xea\x02\x11Selfsame::Erp::V1b\x06proto3"
 
 var (
@@ -433,7 +896,7 @@ func file_selfsame_erp_v1_change_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_erp_v1_change_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_selfsame_erp_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_selfsame_erp_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_selfsame_erp_v1_change_service_proto_goTypes = []any{
 	(ChangeKind)(0),               // 0: selfsame.erp.v1.ChangeKind
 	(*Change)(nil),                // 1: selfsame.erp.v1.Change
@@ -441,26 +904,41 @@ var file_selfsame_erp_v1_change_service_proto_goTypes = []any{
 	(*ListChangesResponse)(nil),   // 3: selfsame.erp.v1.ListChangesResponse
 	(*WatchChangesRequest)(nil),   // 4: selfsame.erp.v1.WatchChangesRequest
 	(*WatchChangesResponse)(nil),  // 5: selfsame.erp.v1.WatchChangesResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*Customer)(nil),              // 7: selfsame.erp.v1.Customer
-	(*Contact)(nil),               // 8: selfsame.erp.v1.Contact
+	(*StampRange)(nil),            // 6: selfsame.erp.v1.StampRange
+	(*DigestRecordsRequest)(nil),  // 7: selfsame.erp.v1.DigestRecordsRequest
+	(*RecordDigest)(nil),          // 8: selfsame.erp.v1.RecordDigest
+	(*DigestRecordsResponse)(nil), // 9: selfsame.erp.v1.DigestRecordsResponse
+	(*ListStampsRequest)(nil),     // 10: selfsame.erp.v1.ListStampsRequest
+	(*RecordStamp)(nil),           // 11: selfsame.erp.v1.RecordStamp
+	(*ListStampsResponse)(nil),    // 12: selfsame.erp.v1.ListStampsResponse
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Customer)(nil),              // 14: selfsame.erp.v1.Customer
+	(*Contact)(nil),               // 15: selfsame.erp.v1.Contact
 }
 var file_selfsame_erp_v1_change_service_proto_depIdxs = []int32{
-	0, // 0: selfsame.erp.v1.Change.kind:type_name -> selfsame.erp.v1.ChangeKind
-	6, // 1: selfsame.erp.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
-	7, // 2: selfsame.erp.v1.Change.customer:type_name -> selfsame.erp.v1.Customer
-	8, // 3: selfsame.erp.v1.Change.contact:type_name -> selfsame.erp.v1.Contact
-	1, // 4: selfsame.erp.v1.ListChangesResponse.changes:type_name -> selfsame.erp.v1.Change
-	1, // 5: selfsame.erp.v1.WatchChangesResponse.changes:type_name -> selfsame.erp.v1.Change
-	2, // 6: selfsame.erp.v1.ChangeService.ListChanges:input_type -> selfsame.erp.v1.ListChangesRequest
-	4, // 7: selfsame.erp.v1.ChangeService.WatchChanges:input_type -> selfsame.erp.v1.WatchChangesRequest
-	3, // 8: selfsame.erp.v1.ChangeService.ListChanges:output_type -> selfsame.erp.v1.ListChangesResponse
-	5, // 9: selfsame.erp.v1.ChangeService.WatchChanges:output_type -> selfsame.erp.v1.WatchChangesResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: selfsame.erp.v1.Change.kind:type_name -> selfsame.erp.v1.ChangeKind
+	13, // 1: selfsame.erp.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
+	14, // 2: selfsame.erp.v1.Change.customer:type_name -> selfsame.erp.v1.Customer
+	15, // 3: selfsame.erp.v1.Change.contact:type_name -> selfsame.erp.v1.Contact
+	1,  // 4: selfsame.erp.v1.ListChangesResponse.changes:type_name -> selfsame.erp.v1.Change
+	1,  // 5: selfsame.erp.v1.WatchChangesResponse.changes:type_name -> selfsame.erp.v1.Change
+	6,  // 6: selfsame.erp.v1.DigestRecordsRequest.ranges:type_name -> selfsame.erp.v1.StampRange
+	8,  // 7: selfsame.erp.v1.DigestRecordsResponse.digests:type_name -> selfsame.erp.v1.RecordDigest
+	6,  // 8: selfsame.erp.v1.ListStampsRequest.range:type_name -> selfsame.erp.v1.StampRange
+	11, // 9: selfsame.erp.v1.ListStampsResponse.stamps:type_name -> selfsame.erp.v1.RecordStamp
+	2,  // 10: selfsame.erp.v1.ChangeService.ListChanges:input_type -> selfsame.erp.v1.ListChangesRequest
+	4,  // 11: selfsame.erp.v1.ChangeService.WatchChanges:input_type -> selfsame.erp.v1.WatchChangesRequest
+	7,  // 12: selfsame.erp.v1.ChangeService.DigestRecords:input_type -> selfsame.erp.v1.DigestRecordsRequest
+	10, // 13: selfsame.erp.v1.ChangeService.ListStamps:input_type -> selfsame.erp.v1.ListStampsRequest
+	3,  // 14: selfsame.erp.v1.ChangeService.ListChanges:output_type -> selfsame.erp.v1.ListChangesResponse
+	5,  // 15: selfsame.erp.v1.ChangeService.WatchChanges:output_type -> selfsame.erp.v1.WatchChangesResponse
+	9,  // 16: selfsame.erp.v1.ChangeService.DigestRecords:output_type -> selfsame.erp.v1.DigestRecordsResponse
+	12, // 17: selfsame.erp.v1.ChangeService.ListStamps:output_type -> selfsame.erp.v1.ListStampsResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_change_service_proto_init() }
@@ -475,7 +953,7 @@ func file_selfsame_erp_v1_change_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_erp_v1_change_service_proto_rawDesc), len(file_selfsame_erp_v1_change_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,8 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ChangeService_ListChanges_FullMethodName  = "/selfsame.erp.v1.ChangeService/ListChanges"
-	ChangeService_WatchChanges_FullMethodName = "/selfsame.erp.v1.ChangeService/WatchChanges"
+	ChangeService_ListChanges_FullMethodName   = "/selfsame.erp.v1.ChangeService/ListChanges"
+	ChangeService_WatchChanges_FullMethodName  = "/selfsame.erp.v1.ChangeService/WatchChanges"
+	ChangeService_DigestRecords_FullMethodName = "/selfsame.erp.v1.ChangeService/DigestRecords"
+	ChangeService_ListStamps_FullMethodName    = "/selfsame.erp.v1.ChangeService/ListStamps"
 )
 
 // ChangeServiceClient is the client API for ChangeService service.
@@ -39,6 +41,11 @@ type ChangeServiceClient interface {
 	// once and carries the position of the stream even when there is nothing to send; an idle stream sends an empty message
 	// with its position at least every 30 seconds. An empty token starts at the end: only changes made from now on.
 	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
+	// DigestRecords sums up what there is, so that two copies can be compared without reading either: per range of the time of
+	// the last change, how many live records there are and the ends of their times.
+	DigestRecords(ctx context.Context, in *DigestRecordsRequest, opts ...grpc.CallOption) (*DigestRecordsResponse, error)
+	// ListStamps pages through ids and times of the last change of the live records of a range, in the order of the times.
+	ListStamps(ctx context.Context, in *ListStampsRequest, opts ...grpc.CallOption) (*ListStampsResponse, error)
 }
 
 type changeServiceClient struct {
@@ -78,6 +85,26 @@ func (c *changeServiceClient) WatchChanges(ctx context.Context, in *WatchChanges
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChangeService_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesResponse]
 
+func (c *changeServiceClient) DigestRecords(ctx context.Context, in *DigestRecordsRequest, opts ...grpc.CallOption) (*DigestRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DigestRecordsResponse)
+	err := c.cc.Invoke(ctx, ChangeService_DigestRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *changeServiceClient) ListStamps(ctx context.Context, in *ListStampsRequest, opts ...grpc.CallOption) (*ListStampsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStampsResponse)
+	err := c.cc.Invoke(ctx, ChangeService_ListStamps_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ChangeServiceServer is the server API for ChangeService service.
 // All implementations must embed UnimplementedChangeServiceServer
 // for forward compatibility.
@@ -92,6 +119,11 @@ type ChangeServiceServer interface {
 	// once and carries the position of the stream even when there is nothing to send; an idle stream sends an empty message
 	// with its position at least every 30 seconds. An empty token starts at the end: only changes made from now on.
 	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
+	// DigestRecords sums up what there is, so that two copies can be compared without reading either: per range of the time of
+	// the last change, how many live records there are and the ends of their times.
+	DigestRecords(context.Context, *DigestRecordsRequest) (*DigestRecordsResponse, error)
+	// ListStamps pages through ids and times of the last change of the live records of a range, in the order of the times.
+	ListStamps(context.Context, *ListStampsRequest) (*ListStampsResponse, error)
 	mustEmbedUnimplementedChangeServiceServer()
 }
 
@@ -107,6 +139,12 @@ func (UnimplementedChangeServiceServer) ListChanges(context.Context, *ListChange
 }
 func (UnimplementedChangeServiceServer) WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchChanges not implemented")
+}
+func (UnimplementedChangeServiceServer) DigestRecords(context.Context, *DigestRecordsRequest) (*DigestRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DigestRecords not implemented")
+}
+func (UnimplementedChangeServiceServer) ListStamps(context.Context, *ListStampsRequest) (*ListStampsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStamps not implemented")
 }
 func (UnimplementedChangeServiceServer) mustEmbedUnimplementedChangeServiceServer() {}
 func (UnimplementedChangeServiceServer) testEmbeddedByValue()                       {}
@@ -158,6 +196,42 @@ func _ChangeService_WatchChanges_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChangeService_WatchChangesServer = grpc.ServerStreamingServer[WatchChangesResponse]
 
+func _ChangeService_DigestRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DigestRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChangeServiceServer).DigestRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChangeService_DigestRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChangeServiceServer).DigestRecords(ctx, req.(*DigestRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChangeService_ListStamps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStampsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChangeServiceServer).ListStamps(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChangeService_ListStamps_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChangeServiceServer).ListStamps(ctx, req.(*ListStampsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ChangeService_ServiceDesc is the grpc.ServiceDesc for ChangeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -168,6 +242,14 @@ var ChangeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChanges",
 			Handler:    _ChangeService_ListChanges_Handler,
+		},
+		{
+			MethodName: "DigestRecords",
+			Handler:    _ChangeService_DigestRecords_Handler,
+		},
+		{
+			MethodName: "ListStamps",
+			Handler:    _ChangeService_ListStamps_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -899,6 +899,436 @@ func (x *GetUsageResponse) GetOwnCalls() int64 {
 	return 0
 }
 
+// StampRange is a stretch of the time of the last change of a record, in milliseconds of their last change, SystemModstamp.
+type StampRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it begins.
+	From int64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Where it ends, itself excluded; it has no end when zero.
+	Until         int64 `protobuf:"varint,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StampRange) Reset() {
+	*x = StampRange{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StampRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StampRange) ProtoMessage() {}
+
+func (x *StampRange) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StampRange.ProtoReflect.Descriptor instead.
+func (*StampRange) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StampRange) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *StampRange) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+// DigestRecordsRequest names ranges.
+type DigestRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of record: "account" or "contact".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Ranges; each is one call of the CRM.
+	Ranges        []*StampRange `protobuf:"bytes,2,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestRecordsRequest) Reset() {
+	*x = DigestRecordsRequest{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRecordsRequest) ProtoMessage() {}
+
+func (x *DigestRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRecordsRequest.ProtoReflect.Descriptor instead.
+func (*DigestRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DigestRecordsRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *DigestRecordsRequest) GetRanges() []*StampRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+// RecordDigest sums up the live records of a range.
+type RecordDigest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many there are.
+	Count int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// The earliest and the latest time of a last change; zero when there are none.
+	First int64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// See first.
+	Last int64 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// The sum of the times, each modulo 2,147,483,647: almost any change changes it. Zero when the system cannot add them up.
+	Sum           int64 `protobuf:"varint,4,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordDigest) Reset() {
+	*x = RecordDigest{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordDigest) ProtoMessage() {}
+
+func (x *RecordDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordDigest.ProtoReflect.Descriptor instead.
+func (*RecordDigest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RecordDigest) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *RecordDigest) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *RecordDigest) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *RecordDigest) GetSum() int64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+// DigestRecordsResponse carries digests.
+type DigestRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per range, in order.
+	Digests []*RecordDigest `protobuf:"bytes,1,rep,name=digests,proto3" json:"digests,omitempty"`
+	// Calls of the vendor's API that this took.
+	VendorCalls   int64 `protobuf:"varint,2,opt,name=vendor_calls,json=vendorCalls,proto3" json:"vendor_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestRecordsResponse) Reset() {
+	*x = DigestRecordsResponse{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRecordsResponse) ProtoMessage() {}
+
+func (x *DigestRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRecordsResponse.ProtoReflect.Descriptor instead.
+func (*DigestRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DigestRecordsResponse) GetDigests() []*RecordDigest {
+	if x != nil {
+		return x.Digests
+	}
+	return nil
+}
+
+func (x *DigestRecordsResponse) GetVendorCalls() int64 {
+	if x != nil {
+		return x.VendorCalls
+	}
+	return 0
+}
+
+// ListStampsRequest asks for one page.
+type ListStampsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of record: "account" or "contact".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// The range; everything when absent.
+	Range *StampRange `protobuf:"bytes,2,opt,name=range,proto3" json:"range,omitempty"`
+	// Page size; 2,000 when zero, which is also the most.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before; empty for the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStampsRequest) Reset() {
+	*x = ListStampsRequest{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStampsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStampsRequest) ProtoMessage() {}
+
+func (x *ListStampsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStampsRequest.ProtoReflect.Descriptor instead.
+func (*ListStampsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListStampsRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ListStampsRequest) GetRange() *StampRange {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+func (x *ListStampsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListStampsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// RecordStamp is one live record.
+type RecordStamp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it last changed, in the unit of StampRange.
+	Stamp         int64 `protobuf:"varint,2,opt,name=stamp,proto3" json:"stamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordStamp) Reset() {
+	*x = RecordStamp{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordStamp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordStamp) ProtoMessage() {}
+
+func (x *RecordStamp) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordStamp.ProtoReflect.Descriptor instead.
+func (*RecordStamp) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RecordStamp) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RecordStamp) GetStamp() int64 {
+	if x != nil {
+		return x.Stamp
+	}
+	return 0
+}
+
+// ListStampsResponse is one page.
+type ListStampsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Records; one may be on two pages when it changes meanwhile.
+	Stamps []*RecordStamp `protobuf:"bytes,1,rep,name=stamps,proto3" json:"stamps,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Calls of the vendor's API that this took.
+	VendorCalls   int64 `protobuf:"varint,3,opt,name=vendor_calls,json=vendorCalls,proto3" json:"vendor_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStampsResponse) Reset() {
+	*x = ListStampsResponse{}
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStampsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStampsResponse) ProtoMessage() {}
+
+func (x *ListStampsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_change_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStampsResponse.ProtoReflect.Descriptor instead.
+func (*ListStampsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListStampsResponse) GetStamps() []*RecordStamp {
+	if x != nil {
+		return x.Stamps
+	}
+	return nil
+}
+
+func (x *ListStampsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListStampsResponse) GetVendorCalls() int64 {
+	if x != nil {
+		return x.VendorCalls
+	}
+	return 0
+}
+
 var File_selfsame_salesforce_v1_change_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
@@ -957,7 +1387,37 @@ const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\x10GetUsageResponse\x12\x12\n" +
 	"\x04used\x18\x01 \x01(\x03R\x04used\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x1b\n" +
-	"\town_calls\x18\x03 \x01(\x03R\bownCalls*\xa9\x01\n" +
+	"\town_calls\x18\x03 \x01(\x03R\bownCalls\"H\n" +
+	"\n" +
+	"StampRange\x12\x1b\n" +
+	"\x04from\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04from\x12\x1d\n" +
+	"\x05until\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05until\"\x8f\x01\n" +
+	"\x14DigestRecordsRequest\x12/\n" +
+	"\x06object\x18\x01 \x01(\tB\x17\xbaH\x14r\x12R\aaccountR\acontactR\x06object\x12F\n" +
+	"\x06ranges\x18\x02 \x03(\v2\".selfsame.salesforce.v1.StampRangeB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\x06ranges\"`\n" +
+	"\fRecordDigest\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x03R\x04last\x12\x10\n" +
+	"\x03sum\x18\x04 \x01(\x03R\x03sum\"z\n" +
+	"\x15DigestRecordsResponse\x12>\n" +
+	"\adigests\x18\x01 \x03(\v2$.selfsame.salesforce.v1.RecordDigestR\adigests\x12!\n" +
+	"\fvendor_calls\x18\x02 \x01(\x03R\vvendorCalls\"\xd0\x01\n" +
+	"\x11ListStampsRequest\x12/\n" +
+	"\x06object\x18\x01 \x01(\tB\x17\xbaH\x14r\x12R\aaccountR\acontactR\x06object\x128\n" +
+	"\x05range\x18\x02 \x01(\v2\".selfsame.salesforce.v1.StampRangeR\x05range\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"3\n" +
+	"\vRecordStamp\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05stamp\x18\x02 \x01(\x03R\x05stamp\"\x9c\x01\n" +
+	"\x12ListStampsResponse\x12;\n" +
+	"\x06stamps\x18\x01 \x03(\v2#.selfsame.salesforce.v1.RecordStampR\x06stamps\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12!\n" +
+	"\fvendor_calls\x18\x03 \x01(\x03R\vvendorCalls*\xa9\x01\n" +
 	"\n" +
 	"ChangeKind\x12\x1b\n" +
 	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -974,11 +1434,14 @@ const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\tLossCause\x12\x1a\n" +
 	"\x16LOSS_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13LOSS_CAUSE_POSITION\x10\x01\x12\x17\n" +
-	"\x13LOSS_CAUSE_OVERFLOW\x10\x022\xd4\x02\n" +
+	"\x13LOSS_CAUSE_OVERFLOW\x10\x022\xb1\x04\n" +
 	"\rChangeService\x12p\n" +
 	"\fWatchChanges\x12+.selfsame.salesforce.v1.WatchChangesRequest\x1a,.selfsame.salesforce.v1.WatchChangesResponse\"\x03\x90\x02\x010\x01\x12m\n" +
 	"\vWatchEvents\x12*.selfsame.salesforce.v1.WatchEventsRequest\x1a+.selfsame.salesforce.v1.WatchEventsResponse\"\x03\x90\x02\x010\x01\x12b\n" +
-	"\bGetUsage\x12'.selfsame.salesforce.v1.GetUsageRequest\x1a(.selfsame.salesforce.v1.GetUsageResponse\"\x03\x90\x02\x01B\xf9\x01\n" +
+	"\bGetUsage\x12'.selfsame.salesforce.v1.GetUsageRequest\x1a(.selfsame.salesforce.v1.GetUsageResponse\"\x03\x90\x02\x01\x12q\n" +
+	"\rDigestRecords\x12,.selfsame.salesforce.v1.DigestRecordsRequest\x1a-.selfsame.salesforce.v1.DigestRecordsResponse\"\x03\x90\x02\x01\x12h\n" +
+	"\n" +
+	"ListStamps\x12).selfsame.salesforce.v1.ListStampsRequest\x1a*.selfsame.salesforce.v1.ListStampsResponse\"\x03\x90\x02\x01B\xf9\x01\n" +
 	"\x1acom.selfsame.salesforce.v1B\x12ChangeServiceProtoP\x01ZMgithub.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1;salesforcev1\xa2\x02\x03SSX\xaa\x02\x16Selfsame.Salesforce.V1\xca\x02\x16Selfsame\\Salesforce\\V1\xe2\x02\"Selfsame\\Salesforce\\V1\\GPBMetadata\xea\x02\x18Selfsame::Salesforce::V1b\x06proto3"
 
 var (
@@ -994,7 +1457,7 @@ func file_selfsame_salesforce_v1_change_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_salesforce_v1_change_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_selfsame_salesforce_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_selfsame_salesforce_v1_change_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_selfsame_salesforce_v1_change_service_proto_goTypes = []any{
 	(ChangeKind)(0),               // 0: selfsame.salesforce.v1.ChangeKind
 	(Object)(0),                   // 1: selfsame.salesforce.v1.Object
@@ -1009,43 +1472,58 @@ var file_selfsame_salesforce_v1_change_service_proto_goTypes = []any{
 	(*WatchEventsResponse)(nil),   // 10: selfsame.salesforce.v1.WatchEventsResponse
 	(*GetUsageRequest)(nil),       // 11: selfsame.salesforce.v1.GetUsageRequest
 	(*GetUsageResponse)(nil),      // 12: selfsame.salesforce.v1.GetUsageResponse
-	nil,                           // 13: selfsame.salesforce.v1.PlatformEvent.FieldsEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*Account)(nil),               // 15: selfsame.salesforce.v1.Account
-	(*Contact)(nil),               // 16: selfsame.salesforce.v1.Contact
-	(*Record)(nil),                // 17: selfsame.salesforce.v1.Record
-	(*FieldValue)(nil),            // 18: selfsame.salesforce.v1.FieldValue
+	(*StampRange)(nil),            // 13: selfsame.salesforce.v1.StampRange
+	(*DigestRecordsRequest)(nil),  // 14: selfsame.salesforce.v1.DigestRecordsRequest
+	(*RecordDigest)(nil),          // 15: selfsame.salesforce.v1.RecordDigest
+	(*DigestRecordsResponse)(nil), // 16: selfsame.salesforce.v1.DigestRecordsResponse
+	(*ListStampsRequest)(nil),     // 17: selfsame.salesforce.v1.ListStampsRequest
+	(*RecordStamp)(nil),           // 18: selfsame.salesforce.v1.RecordStamp
+	(*ListStampsResponse)(nil),    // 19: selfsame.salesforce.v1.ListStampsResponse
+	nil,                           // 20: selfsame.salesforce.v1.PlatformEvent.FieldsEntry
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*Account)(nil),               // 22: selfsame.salesforce.v1.Account
+	(*Contact)(nil),               // 23: selfsame.salesforce.v1.Contact
+	(*Record)(nil),                // 24: selfsame.salesforce.v1.Record
+	(*FieldValue)(nil),            // 25: selfsame.salesforce.v1.FieldValue
 }
 var file_selfsame_salesforce_v1_change_service_proto_depIdxs = []int32{
 	0,  // 0: selfsame.salesforce.v1.Change.kind:type_name -> selfsame.salesforce.v1.ChangeKind
 	1,  // 1: selfsame.salesforce.v1.Change.object:type_name -> selfsame.salesforce.v1.Object
-	14, // 2: selfsame.salesforce.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
-	15, // 3: selfsame.salesforce.v1.Change.account:type_name -> selfsame.salesforce.v1.Account
-	16, // 4: selfsame.salesforce.v1.Change.contact:type_name -> selfsame.salesforce.v1.Contact
-	17, // 5: selfsame.salesforce.v1.Change.record:type_name -> selfsame.salesforce.v1.Record
+	21, // 2: selfsame.salesforce.v1.Change.commit_time:type_name -> google.protobuf.Timestamp
+	22, // 3: selfsame.salesforce.v1.Change.account:type_name -> selfsame.salesforce.v1.Account
+	23, // 4: selfsame.salesforce.v1.Change.contact:type_name -> selfsame.salesforce.v1.Contact
+	24, // 5: selfsame.salesforce.v1.Change.record:type_name -> selfsame.salesforce.v1.Record
 	2,  // 6: selfsame.salesforce.v1.LostRange.cause:type_name -> selfsame.salesforce.v1.LossCause
-	14, // 7: selfsame.salesforce.v1.LostRange.from:type_name -> google.protobuf.Timestamp
-	14, // 8: selfsame.salesforce.v1.LostRange.until:type_name -> google.protobuf.Timestamp
+	21, // 7: selfsame.salesforce.v1.LostRange.from:type_name -> google.protobuf.Timestamp
+	21, // 8: selfsame.salesforce.v1.LostRange.until:type_name -> google.protobuf.Timestamp
 	3,  // 9: selfsame.salesforce.v1.WatchChangesResponse.changes:type_name -> selfsame.salesforce.v1.Change
 	4,  // 10: selfsame.salesforce.v1.WatchChangesResponse.lost:type_name -> selfsame.salesforce.v1.LostRange
-	14, // 11: selfsame.salesforce.v1.WatchChangesResponse.position_time:type_name -> google.protobuf.Timestamp
+	21, // 11: selfsame.salesforce.v1.WatchChangesResponse.position_time:type_name -> google.protobuf.Timestamp
 	7,  // 12: selfsame.salesforce.v1.WatchChangesResponse.waiting:type_name -> selfsame.salesforce.v1.Waiting
-	14, // 13: selfsame.salesforce.v1.Waiting.resume_time:type_name -> google.protobuf.Timestamp
-	14, // 14: selfsame.salesforce.v1.PlatformEvent.publish_time:type_name -> google.protobuf.Timestamp
-	13, // 15: selfsame.salesforce.v1.PlatformEvent.fields:type_name -> selfsame.salesforce.v1.PlatformEvent.FieldsEntry
+	21, // 13: selfsame.salesforce.v1.Waiting.resume_time:type_name -> google.protobuf.Timestamp
+	21, // 14: selfsame.salesforce.v1.PlatformEvent.publish_time:type_name -> google.protobuf.Timestamp
+	20, // 15: selfsame.salesforce.v1.PlatformEvent.fields:type_name -> selfsame.salesforce.v1.PlatformEvent.FieldsEntry
 	8,  // 16: selfsame.salesforce.v1.WatchEventsResponse.events:type_name -> selfsame.salesforce.v1.PlatformEvent
-	18, // 17: selfsame.salesforce.v1.PlatformEvent.FieldsEntry.value:type_name -> selfsame.salesforce.v1.FieldValue
-	5,  // 18: selfsame.salesforce.v1.ChangeService.WatchChanges:input_type -> selfsame.salesforce.v1.WatchChangesRequest
-	9,  // 19: selfsame.salesforce.v1.ChangeService.WatchEvents:input_type -> selfsame.salesforce.v1.WatchEventsRequest
-	11, // 20: selfsame.salesforce.v1.ChangeService.GetUsage:input_type -> selfsame.salesforce.v1.GetUsageRequest
-	6,  // 21: selfsame.salesforce.v1.ChangeService.WatchChanges:output_type -> selfsame.salesforce.v1.WatchChangesResponse
-	10, // 22: selfsame.salesforce.v1.ChangeService.WatchEvents:output_type -> selfsame.salesforce.v1.WatchEventsResponse
-	12, // 23: selfsame.salesforce.v1.ChangeService.GetUsage:output_type -> selfsame.salesforce.v1.GetUsageResponse
-	21, // [21:24] is the sub-list for method output_type
-	18, // [18:21] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	13, // 17: selfsame.salesforce.v1.DigestRecordsRequest.ranges:type_name -> selfsame.salesforce.v1.StampRange
+	15, // 18: selfsame.salesforce.v1.DigestRecordsResponse.digests:type_name -> selfsame.salesforce.v1.RecordDigest
+	13, // 19: selfsame.salesforce.v1.ListStampsRequest.range:type_name -> selfsame.salesforce.v1.StampRange
+	18, // 20: selfsame.salesforce.v1.ListStampsResponse.stamps:type_name -> selfsame.salesforce.v1.RecordStamp
+	25, // 21: selfsame.salesforce.v1.PlatformEvent.FieldsEntry.value:type_name -> selfsame.salesforce.v1.FieldValue
+	5,  // 22: selfsame.salesforce.v1.ChangeService.WatchChanges:input_type -> selfsame.salesforce.v1.WatchChangesRequest
+	9,  // 23: selfsame.salesforce.v1.ChangeService.WatchEvents:input_type -> selfsame.salesforce.v1.WatchEventsRequest
+	11, // 24: selfsame.salesforce.v1.ChangeService.GetUsage:input_type -> selfsame.salesforce.v1.GetUsageRequest
+	14, // 25: selfsame.salesforce.v1.ChangeService.DigestRecords:input_type -> selfsame.salesforce.v1.DigestRecordsRequest
+	17, // 26: selfsame.salesforce.v1.ChangeService.ListStamps:input_type -> selfsame.salesforce.v1.ListStampsRequest
+	6,  // 27: selfsame.salesforce.v1.ChangeService.WatchChanges:output_type -> selfsame.salesforce.v1.WatchChangesResponse
+	10, // 28: selfsame.salesforce.v1.ChangeService.WatchEvents:output_type -> selfsame.salesforce.v1.WatchEventsResponse
+	12, // 29: selfsame.salesforce.v1.ChangeService.GetUsage:output_type -> selfsame.salesforce.v1.GetUsageResponse
+	16, // 30: selfsame.salesforce.v1.ChangeService.DigestRecords:output_type -> selfsame.salesforce.v1.DigestRecordsResponse
+	19, // 31: selfsame.salesforce.v1.ChangeService.ListStamps:output_type -> selfsame.salesforce.v1.ListStampsResponse
+	27, // [27:32] is the sub-list for method output_type
+	22, // [22:27] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_change_service_proto_init() }
@@ -1061,7 +1539,7 @@ func file_selfsame_salesforce_v1_change_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_change_service_proto_rawDesc), len(file_selfsame_salesforce_v1_change_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   11,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,9 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ChangeService_WatchChanges_FullMethodName = "/selfsame.salesforce.v1.ChangeService/WatchChanges"
-	ChangeService_WatchEvents_FullMethodName  = "/selfsame.salesforce.v1.ChangeService/WatchEvents"
-	ChangeService_GetUsage_FullMethodName     = "/selfsame.salesforce.v1.ChangeService/GetUsage"
+	ChangeService_WatchChanges_FullMethodName  = "/selfsame.salesforce.v1.ChangeService/WatchChanges"
+	ChangeService_WatchEvents_FullMethodName   = "/selfsame.salesforce.v1.ChangeService/WatchEvents"
+	ChangeService_GetUsage_FullMethodName      = "/selfsame.salesforce.v1.ChangeService/GetUsage"
+	ChangeService_DigestRecords_FullMethodName = "/selfsame.salesforce.v1.ChangeService/DigestRecords"
+	ChangeService_ListStamps_FullMethodName    = "/selfsame.salesforce.v1.ChangeService/ListStamps"
 )
 
 // ChangeServiceClient is the client API for ChangeService service.
@@ -47,6 +49,11 @@ type ChangeServiceClient interface {
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 	// GetUsage tells how much of the CRM's daily API allowance is used, as last reported by the CRM.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error)
+	// DigestRecords sums up what there is, so that two copies can be compared without reading either: per range of the time of
+	// the last change, how many live records there are and the ends of their times.
+	DigestRecords(ctx context.Context, in *DigestRecordsRequest, opts ...grpc.CallOption) (*DigestRecordsResponse, error)
+	// ListStamps pages through ids and times of the last change of the live records of a range, in the order of the times.
+	ListStamps(ctx context.Context, in *ListStampsRequest, opts ...grpc.CallOption) (*ListStampsResponse, error)
 }
 
 type changeServiceClient struct {
@@ -105,6 +112,26 @@ func (c *changeServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest,
 	return out, nil
 }
 
+func (c *changeServiceClient) DigestRecords(ctx context.Context, in *DigestRecordsRequest, opts ...grpc.CallOption) (*DigestRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DigestRecordsResponse)
+	err := c.cc.Invoke(ctx, ChangeService_DigestRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *changeServiceClient) ListStamps(ctx context.Context, in *ListStampsRequest, opts ...grpc.CallOption) (*ListStampsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStampsResponse)
+	err := c.cc.Invoke(ctx, ChangeService_ListStamps_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ChangeServiceServer is the server API for ChangeService service.
 // All implementations must embed UnimplementedChangeServiceServer
 // for forward compatibility.
@@ -126,6 +153,11 @@ type ChangeServiceServer interface {
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	// GetUsage tells how much of the CRM's daily API allowance is used, as last reported by the CRM.
 	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
+	// DigestRecords sums up what there is, so that two copies can be compared without reading either: per range of the time of
+	// the last change, how many live records there are and the ends of their times.
+	DigestRecords(context.Context, *DigestRecordsRequest) (*DigestRecordsResponse, error)
+	// ListStamps pages through ids and times of the last change of the live records of a range, in the order of the times.
+	ListStamps(context.Context, *ListStampsRequest) (*ListStampsResponse, error)
 	mustEmbedUnimplementedChangeServiceServer()
 }
 
@@ -144,6 +176,12 @@ func (UnimplementedChangeServiceServer) WatchEvents(*WatchEventsRequest, grpc.Se
 }
 func (UnimplementedChangeServiceServer) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedChangeServiceServer) DigestRecords(context.Context, *DigestRecordsRequest) (*DigestRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DigestRecords not implemented")
+}
+func (UnimplementedChangeServiceServer) ListStamps(context.Context, *ListStampsRequest) (*ListStampsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStamps not implemented")
 }
 func (UnimplementedChangeServiceServer) mustEmbedUnimplementedChangeServiceServer() {}
 func (UnimplementedChangeServiceServer) testEmbeddedByValue()                       {}
@@ -206,6 +244,42 @@ func _ChangeService_GetUsage_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChangeService_DigestRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DigestRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChangeServiceServer).DigestRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChangeService_DigestRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChangeServiceServer).DigestRecords(ctx, req.(*DigestRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChangeService_ListStamps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStampsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChangeServiceServer).ListStamps(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChangeService_ListStamps_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChangeServiceServer).ListStamps(ctx, req.(*ListStampsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ChangeService_ServiceDesc is the grpc.ServiceDesc for ChangeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -216,6 +290,14 @@ var ChangeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsage",
 			Handler:    _ChangeService_GetUsage_Handler,
+		},
+		{
+			MethodName: "DigestRecords",
+			Handler:    _ChangeService_DigestRecords_Handler,
+		},
+		{
+			MethodName: "ListStamps",
+			Handler:    _ChangeService_ListStamps_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -24,6 +24,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("contacts", func(t *testing.T) { contacts(t, open) })
 	t.Run("races", func(t *testing.T) { races(t, open) })
 	t.Run("feed", func(t *testing.T) { feed(t, open) })
+	t.Run("digests", func(t *testing.T) { digests(t, open) })
 	t.Run("catalog", func(t *testing.T) { catalog(t, open) })
 	t.Run("orders", func(t *testing.T) { orders(t, open) })
 }
