@@ -32,11 +32,11 @@ func ExampleStep() {
 		fmt.Println("books the technician for order", string(order))
 		return succeed("done")(ctx, nil)
 	}
-	_, err := direct(context.Background(), ic, "Recoverable", "one intention", handler)
+	_, err := direct(context.Background(), ic, "Recoverable", "one-intention", handler)
 	fmt.Println(err != nil)
 	crash = false
 	clock.Advance(time.Minute)
-	_, err = direct(context.Background(), ic, "Recoverable", "one intention", handler)
+	_, err = direct(context.Background(), ic, "Recoverable", "one-intention", handler)
 	fmt.Println(err)
 	// Output:
 	// places the order
