@@ -3,6 +3,8 @@ package experiencemobile_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +39,7 @@ var readTime = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 // fakeCustomers is a process-customer in memory.
 type fakeCustomers struct {
 	customerv1.UnimplementedCustomerServiceServer
+	customerv1.UnimplementedScreenServiceServer
 
 	mu        sync.Mutex
 	customers map[string]*customerv1.Customer
@@ -51,13 +54,19 @@ type fakeCustomers struct {
 	release   chan struct{}                   // closed lets slow creations go on
 	runs      map[string]int                  // executions of a creation, by name
 	script    map[string][]func(ctx context.Context) error
-	alone     map[string]chan struct{} // creations by name that wait for their channel
+	touched   []string                       // ids of customers in the order of their changes
+	versions  map[string]int64               // of orders, by number
+	states    map[string]string              // of orders, by number
+	cases     map[string]*customerv1.NewCase // by id
+	place     map[string]func() error        // what placing an order of a customer comes to first
+	alone     map[string]chan struct{}       // creations by name that wait for their channel
 }
 
 func newFake() *fakeCustomers {
 	f := &fakeCustomers{
 		customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{}),
 		runs: map[string]int{}, script: map[string][]func(ctx context.Context) error{}, alone: map[string]chan struct{}{},
+		versions: map[string]int64{}, states: map[string]string{}, cases: map[string]*customerv1.NewCase{}, place: map[string]func() error{},
 	}
 	for _, id := range []string{known, slow, leaky, unavailable, partial, mastered, uncertain, refusing} {
 		f.put(&customerv1.Customer{
@@ -74,6 +83,7 @@ func (f *fakeCustomers) put(c *customerv1.Customer) {
 	f.version[c.GetId()]++
 	c.Etag = fmt.Sprint(f.version[c.GetId()])
 	f.customers[c.GetId()] = c
+	f.touched = append(f.touched, c.GetId())
 }
 
 // record keeps the metadata of every call.
@@ -110,7 +120,7 @@ func (f *fakeCustomers) find(ctx context.Context, id string) (*customerv1.Custom
 	defer f.mu.Unlock()
 	c := f.customers[id]
 	if c == nil {
-		return nil, fault.New(fault.NotFound, "CUSTOMER_NOT_FOUND", "there is no such customer")
+		return nil, fault.New(fault.NotFound, "CUSTOMER_UNKNOWN", "there is no such record")
 	}
 	return proto.CloneOf(c), nil
 }
@@ -150,18 +160,22 @@ func (f *fakeCustomers) ListCustomers(_ context.Context, req *customerv1.ListCus
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lists = append(f.lists, proto.CloneOf(req))
-	out := &customerv1.ListCustomersResponse{}
-	for _, c := range f.customers {
-		if cursor == "" && strings.HasPrefix(c.GetName(), req.GetNamePrefix()) {
-			out.Customers = append(out.Customers, proto.CloneOf(c))
-		}
+	size := int(req.GetPageSize())
+	if size == 0 {
+		size = 50
 	}
-	if cursor == "" {
-		token, err := page.Encode(page.Hash(req.GetNamePrefix()), "end")
-		if err != nil {
-			return nil, err
+	out := &customerv1.ListCustomersResponse{}
+	for _, id := range slices.Sorted(maps.Keys(f.customers)) {
+		c := f.customers[id]
+		if id <= cursor || c.GetDeleted() || !strings.HasPrefix(c.GetName(), req.GetNamePrefix()) {
+			continue
 		}
-		out.NextPageToken = token
+		if len(out.Customers) == size {
+			token, err := page.Encode(page.Hash(req.GetNamePrefix()), out.GetCustomers()[size-1].GetId())
+			out.NextPageToken = token
+			return out, err
+		}
+		out.Customers = append(out.Customers, proto.CloneOf(c))
 	}
 	return out, nil
 }
@@ -197,11 +211,12 @@ func (f *fakeCustomers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrd
 	defer f.mu.Unlock()
 	id := fmt.Sprintf("S%d", len(f.orders)+1)
 	f.orders[id] = proto.CloneOf(asked)
+	f.versions[id], f.states[id] = 1, "RECEIVED"
 	return &customerv1.PlaceOrderResponse{Order: f.order(id), CustomerId: c.GetId()}, nil
 }
 
 func (f *fakeCustomers) order(id string) *customerv1.OrderSummary {
-	return &customerv1.OrderSummary{Id: id, State: "RECEIVED", ItemCount: int32(len(f.orders[id].GetItems())), TotalAmount: "2.00", TotalCurrency: "EUR"}
+	return &customerv1.OrderSummary{Id: id, State: f.states[id], Version: f.versions[id], ItemCount: int32(len(f.orders[id].GetItems())), TotalAmount: "2.00", TotalCurrency: "EUR"}
 }
 
 func (f *fakeCustomers) GetOrder(_ context.Context, req *customerv1.GetOrderRequest) (*customerv1.GetOrderResponse, error) {

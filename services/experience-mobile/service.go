@@ -20,6 +20,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/serve"
@@ -29,7 +30,9 @@ import (
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/docs"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/edge"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/meta"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/openapi"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/replay"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/rpc"
 )
 
@@ -62,6 +65,18 @@ type Config struct {
 	PublicURL string `conf:"public_url" help:"scheme and host that clients call, for example https://api.example.com; empty: what each client calls"`
 	// WriteLimit bounds the writes of one caller.
 	WriteLimit int `conf:"write_limit" help:"writes per second that one caller may send, twice that at once; 0 for no limit"`
+	// Limits bound what is let in.
+	Limits Limits `conf:"limits"`
+	// App bounds the versions of the app.
+	App App `conf:"app"`
+	// RequireIfMatch refuses a change of a customer that is not based on a state.
+	RequireIfMatch bool `conf:"require_if_match" help:"refuse a change of a customer without If-Match"`
+	// Maintenance refuses everything but documents.
+	Maintenance bool `conf:"maintenance" help:"answer everything but documents with 503"`
+	// Replay keeps answers of completed keys at the edge.
+	Replay Replay `conf:"replay"`
+	// Streams bounds event streams.
+	Streams Streams `conf:"streams"`
 	// Origins are the web origins whose pages may call, for example https://app.example.com.
 	Origins []string `conf:"cors_origins" help:"web origins whose pages may call"`
 	// Telemetry is logging, tracing and metrics.
@@ -95,12 +110,57 @@ type Auth struct {
 	Audience string `conf:"audience" help:"audience that a token must be for"`
 	// JWKSURL is where the issuer's keys are; empty asks its discovery document.
 	JWKSURL string `conf:"jwks_url" help:"address of the issuer's keys; empty for discovery"`
+	// OwnerClaim is the claim that lists the customers a token is for; such a token sees no other.
+	OwnerClaim string `conf:"owner_claim" help:"claim that lists the customers a token is restricted to; empty for none"`
+	// OwnerRequired restricts a token without that claim to nothing.
+	OwnerRequired bool `conf:"owner_required" help:"a token without the owner claim sees no customer"`
 	// DevIssuer starts an issuer that gives a token to whoever asks. Never in production.
 	DevIssuer bool `conf:"dev_issuer" help:"start an issuer for development that gives tokens to whoever asks"`
 	// DevIssuerListen is the development issuer's own address.
 	DevIssuerListen string `conf:"dev_issuer_listen" help:"address of the development issuer"`
 	// DevIssuerKeyFile is its private key (PEM); empty makes one at every start.
 	DevIssuerKeyFile string `conf:"dev_issuer_key_file" help:"private key of the development issuer (PEM); empty makes one"`
+}
+
+// Limits bound what is let in.
+type Limits struct {
+	// CallerPerMinute is how many requests one caller may send in a minute; zero for no limit.
+	CallerPerMinute int `conf:"caller_per_minute" help:"requests per minute of one caller; 0 for no limit"`
+	// TotalPerSecond is how many requests all callers together may send; zero for no limit.
+	TotalPerSecond int `conf:"total_per_second" help:"requests per second of all callers together; 0 for no limit"`
+	// Shed turns requests away before the service collapses under them.
+	Shed bool `conf:"shed" help:"turn requests away when more are under way than can be done"`
+}
+
+// App bounds the versions of the app.
+type App struct {
+	// Minimum is the oldest version that is served, Current the newest there is, Store where it is found.
+	Minimum string `conf:"minimum" help:"oldest version of the app that is served, as 1.2.3; empty for every one"`
+	Current string `conf:"current" help:"newest version of the app; empty when nobody says"`
+	Store   string `conf:"store" help:"where a newer version of the app is found"`
+}
+
+// Replay keeps answers of completed keys at the edge.
+type Replay struct {
+	// Memory is the most that is kept in this process; zero keeps nothing.
+	Memory int `conf:"memory" help:"bytes of answers kept in memory; 0 keeps none"`
+	// Redis keeps answers for all replicas instead.
+	Redis conf.Secret `conf:"redis" help:"redis:// URL of a server that keeps answers for all replicas; empty keeps them in memory"`
+	// Keep is how long.
+	Keep time.Duration `conf:"keep" help:"how long an answer is kept at the edge; below it is kept for days"`
+	// Join is how long a request waits for an identical one that is under way here.
+	Join time.Duration `conf:"join" help:"how long a request waits for an identical one that is under way"`
+}
+
+// Streams bounds event streams.
+type Streams struct {
+	// Poll is how often the state behind a stream is looked at.
+	Poll time.Duration `conf:"poll" help:"how often the state behind a stream is looked at"`
+	// Heartbeat is the longest silence.
+	Heartbeat time.Duration `conf:"heartbeat" help:"longest silence on a stream"`
+	// Most are the streams of this process, PerCaller those of one caller.
+	Most      int `conf:"most" help:"streams of this process"`
+	PerCaller int `conf:"per_caller" help:"streams of one caller"`
 }
 
 // DefaultConfig returns the defaults. The issuer has none: whom to trust is a decision.
@@ -110,8 +170,11 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8080", Serve: s,
 		Customer: Customer{Target: "127.0.0.1:9301"},
-		Auth:     Auth{Audience: "selfsame-mobile", DevIssuerListen: "127.0.0.1:8081"},
+		Auth:     Auth{Audience: "selfsame-mobile", DevIssuerListen: "127.0.0.1:8081", OwnerClaim: "customers"},
 		Budget:   5 * time.Second, MaxBody: 1 << 20,
+		Limits:    Limits{Shed: true},
+		Replay:    Replay{Memory: 32 << 20, Keep: 10 * time.Minute, Join: 500 * time.Millisecond},
+		Streams:   Streams{Poll: 2 * time.Second, Heartbeat: 15 * time.Second, Most: 2000, PerCaller: 10},
 		Telemetry: telemetry.DefaultConfig(),
 	}
 }
@@ -143,6 +206,18 @@ func (c Config) Validate() error {
 	}
 	if c.WriteLimit < 0 {
 		bad("write_limit: must not be negative")
+	}
+	if c.Limits.CallerPerMinute < 0 || c.Limits.TotalPerSecond < 0 {
+		bad("limits: must not be negative")
+	}
+	if c.Auth.OwnerRequired && c.Auth.OwnerClaim == "" {
+		bad("auth.owner_required: needs auth.owner_claim")
+	}
+	if c.Replay.Memory < 0 || c.Replay.Keep < 0 || c.Replay.Keep > 24*time.Hour || c.Replay.Join < 0 || c.Replay.Join > c.Budget/2 {
+		bad("replay: memory must not be negative, keep at most 24h, join at most half of the budget")
+	}
+	if s := c.Streams; s.Poll < 10*time.Millisecond || s.Heartbeat < time.Second/10 || s.Heartbeat > 15*time.Second || s.Most < 1 || s.PerCaller < 1 {
+		bad("streams: poll must be at least 10ms, heartbeat between 100ms and 15s, most and per_caller at least 1")
 	}
 	for _, o := range c.Origins {
 		if !isOrigin(o) {
@@ -176,7 +251,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
-	tokens := auth.New(auth.Config{Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL})
+	tokens := auth.New(auth.Config{Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL,
+		OwnerClaim: cfg.Auth.OwnerClaim, OwnerRequired: cfg.Auth.OwnerRequired})
 	defer tokens.Close()
 
 	customers, err := serve.Dial(cfg.Customer.Target, serve.ClientOptions{
@@ -194,7 +270,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
-	public, err := publicHandler(cfg, tel, inside, tokens)
+	server.Through(inside)
+	answers, closeAnswers, err := openReplay(cfg.Replay)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
+	defer func() { err = errors.Join(err, closeAnswers()) }()
+	public, err := publicHandler(ctx, cfg, tel, inside, tokens, answers)
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
@@ -210,16 +292,49 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	})
 }
 
-func publicHandler(cfg Config, tel *telemetry.Telemetry, conn grpc.ClientConnInterface, tokens edge.Verifier) (http.Handler, error) {
+func publicHandler(
+	ctx context.Context, cfg Config, tel *telemetry.Telemetry, conn grpc.ClientConnInterface, tokens edge.Verifier, answers replay.Store,
+) (http.Handler, error) {
 	page, err := docs.Handler()
+	if err != nil {
+		return nil, err
+	}
+	about, err := meta.Handler(meta.Info{
+		MinimumApp: cfg.App.Minimum, CurrentApp: cfg.App.Current, StoreURL: cfg.App.Store, MaxBody: cfg.MaxBody, RequireIfMatch: cfg.RequireIfMatch,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return edge.New(edge.Options{
 		Telemetry: tel, Service: conn, Tokens: tokens, Origins: cfg.Origins, Budget: cfg.Budget, MaxBody: cfg.MaxBody,
 		Secure: cfg.TLS.Enabled(), PublicURL: cfg.PublicURL, WriteLimit: cfg.WriteLimit,
-		Pages: map[string]http.Handler{"/openapi.json": openapi.Handler(), "/docs": page},
+		Load:           edge.Load{CallerPerMinute: cfg.Limits.CallerPerMinute, TotalPerSecond: cfg.Limits.TotalPerSecond, Shed: cfg.Limits.Shed},
+		App:            edge.App{Minimum: cfg.App.Minimum, Current: cfg.App.Current, Store: cfg.App.Store},
+		RequireIfMatch: cfg.RequireIfMatch, Maintenance: cfg.Maintenance,
+		Replay: edge.Replay{Store: answers, For: cfg.Replay.Keep, Join: cfg.Replay.Join},
+		Streams: edge.Streams{
+			Poll: cfg.Streams.Poll, Heartbeat: cfg.Streams.Heartbeat, Most: cfg.Streams.Most, PerCaller: cfg.Streams.PerCaller, Draining: ctx.Done(),
+		},
+		Pages: map[string]http.Handler{"/openapi.json": openapi.Handler(), "/docs": page, "/v1/meta": about},
 	})
+}
+
+// openReplay opens what keeps answers at the edge; none when nothing is to be kept.
+func openReplay(c Replay) (replay.Store, func() error, error) {
+	nothing := func() error { return nil }
+	switch {
+	case c.Keep == 0:
+		return nil, nothing, nil
+	case c.Redis.Reveal() != "":
+		r, err := replay.OpenRedis(c.Redis.Reveal())
+		if err != nil {
+			return nil, nil, fmt.Errorf("replay.redis: %w", err)
+		}
+		return r, r.Close, nil
+	case c.Memory > 0:
+		return replay.NewMemory(c.Memory, nil), nothing, nil
+	}
+	return nil, nothing, nil
 }
 
 // startIssuer prepares the development issuer, if it is enabled. Its port is bound here, because tokens name it.

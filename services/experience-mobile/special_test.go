@@ -60,8 +60,7 @@ func segment(t *testing.T, v any) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-func TestTokens(t *testing.T) {
-	t.Parallel()
+func tokens(t *testing.T, _ *world) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	public := jose.JSONWebKey{Key: private.Public(), KeyID: "k1", Algorithm: "RS256", Use: "sig"}
@@ -138,8 +137,7 @@ func tamper(t *testing.T, token string, claims map[string]any) string {
 	return strings.Join(parts, ".")
 }
 
-func TestKeyRotation(t *testing.T) {
-	t.Parallel()
+func keyRotation(t *testing.T, _ *world) {
 	w := setup(t)
 	use := func(t *testing.T, token string) answer {
 		t.Helper()
@@ -251,8 +249,7 @@ func TestNothingPersonalIsObserved(t *testing.T) {
 	}
 }
 
-func TestPublicPortWithTLS(t *testing.T) {
-	t.Parallel()
+func publicTLS(t *testing.T, _ *world) {
 	certFile, keyFile, pool := certificate(t)
 	w := setup(t, func(c *experiencemobile.Config) { c.TLS = serve.TLS{CertFile: certFile, KeyFile: keyFile} })
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}

@@ -9,7 +9,9 @@
 package auth
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -46,6 +48,19 @@ type Principal struct {
 	Subject string
 	// Scopes are the token's scopes; they are not to be changed.
 	Scopes []string
+	// Restricted says that only Customers exist for the caller. Otherwise every customer does.
+	Restricted bool
+	// Customers are the ids of the customers that the token names; they are not to be changed.
+	Customers []string
+	// Client is the application that the token was issued to (azp or client_id); may be empty.
+	Client string
+	// Expires is when the token ends.
+	Expires time.Time
+}
+
+// Sees reports whether a customer exists for the caller.
+func (p Principal) Sees(customer string) bool {
+	return !p.Restricted || slices.Contains(p.Customers, customer)
 }
 
 // Has reports whether the token carries the scope.
@@ -67,6 +82,11 @@ type Config struct {
 	Audience string
 	// JWKSURL is where the keys are; empty asks the issuer's discovery document.
 	JWKSURL string
+	// OwnerClaim names the claim that lists the customers a token is for; such a token is restricted to them. Empty: no
+	// token is restricted.
+	OwnerClaim string
+	// OwnerRequired restricts a token without the claim to nothing.
+	OwnerRequired bool
 	// Now is the clock for exp and nbf; nil means time.Now.
 	Now func() time.Time
 	// Transport fetches keys; nil means a new transport of its own.
@@ -78,6 +98,8 @@ type Verifier struct {
 	keys     *keySet
 	verifier *oidc.IDTokenVerifier
 	seen     *seen
+	claim    string
+	required bool
 }
 
 // New returns a verifier. It asks nobody yet.
@@ -87,7 +109,7 @@ func New(c Config) *Verifier {
 	if now == nil {
 		now = time.Now
 	}
-	return &Verifier{keys: keys, seen: newSeen(now), verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
+	return &Verifier{keys: keys, seen: newSeen(now), claim: c.OwnerClaim, required: c.OwnerRequired, verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
 		ClientID: c.Audience, SupportedSigningAlgs: []string{oidc.RS256, oidc.ES256}, Now: c.Now,
 	})}
 }
@@ -116,6 +138,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	var claims struct {
 		Scope string `json:"scope"`
 		SCP   any    `json:"scp"`
+		AZP   string `json:"azp"`
+		// ClientID is RFC 9068's name for azp.
+		ClientID string `json:"client_id"`
 	}
 	if err := t.Claims(&claims); err != nil {
 		return Principal{}, invalid(err)
@@ -123,9 +148,42 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	if !visible(t.Subject) {
 		return Principal{}, invalid(errors.New("subject is empty, too long or not visible ascii"))
 	}
-	p := Principal{Subject: t.Subject, Scopes: append(strings.Fields(claims.Scope), list(claims.SCP)...)}
+	p := Principal{
+		Subject: t.Subject, Scopes: append(strings.Fields(claims.Scope), list(claims.SCP)...),
+		Client: cmp.Or(claims.AZP, claims.ClientID), Expires: t.Expiry,
+	}
+	if err := v.restrict(&p, t); err != nil {
+		return Principal{}, invalid(err)
+	}
 	v.seen.add(token, p, t.Expiry)
 	return p, nil
+}
+
+// maxOwned bounds the customers that a token may name.
+const maxOwned = 200
+
+// restrict reads whose records the token is for. A claim of another shape than a list of ids is not guessed at.
+func (v *Verifier) restrict(p *Principal, t *oidc.IDToken) error {
+	if v.claim == "" {
+		return nil
+	}
+	claims := map[string]json.RawMessage{}
+	if err := t.Claims(&claims); err != nil {
+		return err
+	}
+	raw, ok := claims[v.claim]
+	if !ok {
+		p.Restricted = v.required
+		return nil
+	}
+	p.Restricted = true
+	if err := json.Unmarshal(raw, &p.Customers); err != nil {
+		return errors.New("the claim that names customers is no list of texts")
+	}
+	if len(p.Customers) > maxOwned || slices.ContainsFunc(p.Customers, func(id string) bool { return !visible(id) || strings.Contains(id, ",") }) {
+		return errors.New("the claim that names customers holds too many or what is no id")
+	}
+	return nil
 }
 
 // invalid hides why: the reason helps only somebody who crafts tokens. The cause may hold parts of the token and

@@ -134,6 +134,11 @@ func (i *Issuer) use(key crypto.Signer) error {
 
 // Token returns a signed token. A ttl of zero means one hour; a negative one makes an expired token.
 func (i *Issuer) Token(subject, scope string, ttl time.Duration) (string, error) {
+	return i.TokenWith(subject, scope, ttl, nil)
+}
+
+// TokenWith is Token with further claims.
+func (i *Issuer) TokenWith(subject, scope string, ttl time.Duration, more map[string]any) (string, error) {
 	if ttl == 0 {
 		ttl = defaultTTL
 	}
@@ -152,7 +157,7 @@ func (i *Issuer) Token(subject, scope string, ttl time.Duration) (string, error)
 	token, err := jwt.Signed(signer).Claims(jwt.Claims{
 		Issuer: i.o.URL, Subject: subject, Audience: jwt.Audience{i.o.Audience}, ID: base64.RawURLEncoding.EncodeToString(id),
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(ttl)),
-	}).Claims(map[string]any{"scope": scope}).Serialize()
+	}).Claims(map[string]any{"scope": scope}).Claims(more).Serialize()
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}

@@ -19,7 +19,9 @@ func (e *edge) mediaType(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callOf(r.Context())
 		switch {
-		case !acceptsJSON(r.Header.Values("Accept")):
+		case c.route.stream && !accepts(r.Header.Values("Accept"), EventStream):
+			e.refuse(w, r, e.problems.New(problem.NotAcceptable, "This route answers with text/event-stream only."))
+		case !c.route.stream && !accepts(r.Header.Values("Accept"), "application/json"):
 			e.refuse(w, r, e.problems.New(problem.NotAcceptable, ""))
 		case c.route.body != nil && !sendsJSON(r):
 			w.Header().Set("Accept", "application/json")
@@ -41,19 +43,28 @@ func sendsJSON(r *http.Request) bool {
 	return t == "application/json" || (t == "application/merge-patch+json" && r.Method == http.MethodPatch)
 }
 
-// acceptsJSON reads Accept as RFC 9110 section 12.5.1: the most specific range that fits decides.
-func acceptsJSON(lines []string) bool {
+// accepts reads Accept as RFC 9110 section 12.5.1: the most specific range that fits decides.
+func accepts(lines []string, offered string) bool {
 	if len(lines) == 0 {
 		return true
 	}
+	kind, _, _ := strings.Cut(offered, "/")
 	best, accepted := -1, false
 	for _, item := range strings.Split(strings.Join(lines, ","), ",") {
 		t, params, err := mime.ParseMediaType(item)
 		if err != nil {
 			continue
 		}
-		rank, fits := map[string]int{"*/*": 0, "application/*": 1, "application/json": 2}[t]
-		if !fits || rank < best {
+		rank := -1
+		switch t {
+		case offered:
+			rank = 2
+		case kind + "/*":
+			rank = 1
+		case "*/*":
+			rank = 0
+		}
+		if rank < 0 || rank < best {
 			continue
 		}
 		best, accepted = rank, positive(params["q"])
@@ -115,6 +126,8 @@ func (e *edge) deadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), e.o.Budget)
 		defer cancel()
+		// A client that does not take its answer is cut off. Not every writer has a connection (tests).
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(e.o.Budget + writeWithin))
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

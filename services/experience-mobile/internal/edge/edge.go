@@ -16,10 +16,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
 	"go.opentelemetry.io/otel/metric"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
@@ -43,6 +46,18 @@ type Options struct {
 	PublicURL string
 	// WriteLimit is how many writes a caller may send per second, twice that at once; zero means no limit.
 	WriteLimit int
+	// Load bounds everything else that is let in.
+	Load Load
+	// App bounds the versions of apps.
+	App App
+	// RequireIfMatch refuses a change of a customer that is not based on a state.
+	RequireIfMatch bool
+	// Maintenance refuses everything but documents.
+	Maintenance bool
+	// Replay keeps answers of completed keys.
+	Replay Replay
+	// Streams bounds event streams.
+	Streams Streams
 	// Pages are public documents, by path.
 	Pages map[string]http.Handler
 }
@@ -53,21 +68,38 @@ type edge struct {
 	problems *problem.Table
 	routes   []*route
 	origins  map[string]bool
-	quota    *quota
+	writes   *quota
+	calls    *quota
+	total    *rate.Limiter                        // nil: no limit
+	under    adaptivelimiter.AdaptiveLimiter[any] // nil: nothing is shed
+	herd     *herd
+	places   *places
+	clients  *clients
+	orders   mobilev1.MobileServiceClient
 	stripped metric.Int64Counter
+	turned   metric.Int64Counter
+	oldCalls metric.Int64Counter
+	replays  metric.Int64Counter
 	measure  *measure
 }
 
 // New returns the handler of the public port. Reading the list from top to bottom is what happens to a request.
 func New(o Options) (http.Handler, error) {
-	e := &edge{o: o, log: o.Telemetry.Log, problems: problem.NewTable(), origins: map[string]bool{}}
+	o.Streams = o.Streams.withDefaults()
+	e := &edge{
+		o: o, log: o.Telemetry.Log, problems: problem.NewTable(), origins: map[string]bool{}, herd: newHerd(), clients: &clients{seen: map[string]bool{}},
+		writes: newQuota(rate.Limit(o.WriteLimit), 2*o.WriteLimit, time.Now),
+		calls:  newQuota(rate.Limit(float64(o.Load.CallerPerMinute)/60), o.Load.CallerPerMinute, time.Now),
+		under:  newShedder(o.Load), places: &places{most: o.Streams.Most, perCaller: o.Streams.PerCaller, byCaller: newTally()},
+		orders: mobilev1.NewMobileServiceClient(o.Service),
+	}
 	for _, origin := range o.Origins {
 		e.origins[origin] = true
 	}
-	e.quota = newQuota(o.WriteLimit, time.Now)
-	var err error
-	e.stripped, err = o.Telemetry.Meter.Meter("github.com/selfsame-io/selfsame/services/experience-mobile").Int64Counter(
-		"selfsame.edge.stripped_headers", metric.WithUnit("{header}"), metric.WithDescription("Headers that tried to pass the edge as metadata, by kind."))
+	if o.Load.TotalPerSecond > 0 {
+		e.total = rate.NewLimiter(rate.Limit(o.Load.TotalPerSecond), 2*o.Load.TotalPerSecond)
+	}
+	err := e.counters()
 	if err != nil {
 		return nil, fmt.Errorf("edge: metrics: %w", err)
 	}
@@ -77,6 +109,7 @@ func New(o Options) (http.Handler, error) {
 	if e.measure, err = newMeasure(o.Telemetry); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
+	e.routes = append(e.routes, eventsRoute())
 	e.addPages(o.Pages)
 	mux, err := e.gateway(o.Service)
 	if err != nil {
@@ -96,19 +129,48 @@ func New(o Options) (http.Handler, error) {
 		e.cors,           // preflights and exposed headers, for listed origins
 		e.refuseUnknown,  // 404, 405 with Allow, OPTIONS
 		e.page,           // public documents end here
+		e.maintenance,    // 503 while the operator says so
+		e.appVersion,     // 426 for an app that is too old
 		e.inspect,        // 431; headers that pretend to be metadata are counted
+		e.shed,           // 503 before collapse: total rate, and what is under way
 		e.authenticate,   // 401, 403: the token and the scope of the route
-		e.limit,          // 429 for a caller that writes too much
+		e.limit,          // 429 for a caller that asks for too much
+		e.deprecate,      // Deprecation, Sunset; who still calls is counted
 		e.mediaType,      // 406, 415
+		e.stream,         // server-sent events end here
 		e.readBody,       // 413; the whole body is here before anything is done
 		e.deadline,       // our own budget; the client has no say
 		e.headAsGet,      // HEAD is GET without a body
-		e.finish,         // ETag, 304, Content-Length
-		e.idempotencyKey, // 400 unless writes carry exactly one key; If-Match
+		e.finish,         // ETag, 304, the fields asked for, compression, Content-Length
+		e.idempotencyKey, // 400 unless writes carry exactly one key; If-Match, 428
 		e.checkQuery,     // 400 for unknown or malformed parameters
 		e.checkJSON,      // 400 with a pointer for each unknown or malformed field
+		e.replay,         // completed keys are answered here; a herd waits for its first
 		e.strip,          // no header of the client goes further
 	), nil
+}
+
+// counters makes the metrics that are not about one request's time.
+func (e *edge) counters() error {
+	m := e.o.Telemetry.Meter.Meter("github.com/selfsame-io/selfsame/services/experience-mobile")
+	var errs [4]error
+	e.stripped, errs[0] = m.Int64Counter("selfsame.edge.stripped_headers", metric.WithUnit("{header}"),
+		metric.WithDescription("Headers that tried to pass the edge as metadata, by kind."))
+	e.turned, errs[1] = m.Int64Counter("selfsame.edge.turned_away", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests refused before they cost anything, by reason: rate or concurrency."))
+	e.oldCalls, errs[2] = m.Int64Counter("selfsame.edge.deprecated_calls", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests for routes that will go, by route and application."))
+	e.replays, errs[3] = m.Int64Counter("selfsame.edge.replays", metric.WithUnit("{request}"),
+		metric.WithDescription("Looks for the kept answer of a key, by whether there was one."))
+	return errors.Join(errs[:]...)
+}
+
+// maintenance refuses everything while the operator works on something below.
+func (e *edge) maintenance(next http.Handler) http.Handler {
+	if !e.o.Maintenance {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.refuse(w, r, e.problems.New(problem.Maintenance, "")) })
 }
 
 // step wraps a handler with one concern.

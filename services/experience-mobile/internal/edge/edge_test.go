@@ -25,7 +25,7 @@ func TestRoutes(t *testing.T) {
 	for _, r := range routes {
 		got[r.verb+" "+r.template] = r
 	}
-	require.Len(t, got, 8)
+	require.Len(t, got, 16)
 	patch := got["PATCH /v1/customers/{customer_id}"]
 	require.True(t, patch.needsKey)
 	require.True(t, patch.writes)
@@ -63,15 +63,15 @@ func TestPlaces(t *testing.T) {
 func TestIfMatch(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{`"42"`: "42", ` "a~b" `: "a~b", "*": "", `W/"42"`: "W/42"} {
-		got, ok := parseIfMatch([]string{line})
+		got, ok := ParseIfMatch([]string{line})
 		require.True(t, ok, line)
 		require.Equal(t, want, got)
 	}
 	for _, line := range []string{"", "42", `"`, `""`, `"a`, `"a", "b"`, `"a b"`, `"ü"`, `W/42`} {
-		_, ok := parseIfMatch([]string{line})
+		_, ok := ParseIfMatch([]string{line})
 		require.False(t, ok, line)
 	}
-	_, ok := parseIfMatch([]string{`"a"`, `"b"`})
+	_, ok := ParseIfMatch([]string{`"a"`, `"b"`})
 	require.False(t, ok)
 }
 

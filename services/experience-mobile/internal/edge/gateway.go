@@ -16,6 +16,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
@@ -25,6 +26,8 @@ const (
 	MetaKey       = "idempotency-key"
 	MetaIfMatch   = "if-match"
 	MetaRequestID = "x-request-id"
+	// MetaCustomers is set for a caller who sees only some customers: their ids with commas.
+	MetaCustomers = "selfsame-customers"
 	// MetaCreated comes back: "true" when the call made something new.
 	MetaCreated = "selfsame-created"
 	// MetaLocation comes back: the path of what the call made.
@@ -67,7 +70,18 @@ func metadataOf(ctx context.Context, _ *http.Request) metadata.MD {
 	if c.ifMatch != "" {
 		md.Set(MetaIfMatch, c.ifMatch)
 	}
+	if c.principal.Restricted {
+		md.Set(MetaCustomers, strings.Join(c.principal.Customers, ","))
+	}
 	return md
+}
+
+// owned tells apart what callers see.
+func owned(p auth.Principal) string {
+	if !p.Restricted {
+		return "*"
+	}
+	return strings.Join(p.Customers, ",")
 }
 
 // decorate gives a success its headers and status.
@@ -79,6 +93,13 @@ func (e *edge) decorate(ctx context.Context, w http.ResponseWriter, msg proto.Me
 		if tag := holder.GetCustomer().GetEtag(); tag != "" {
 			h.Set("ETag", `"`+tag+`"`)
 		}
+	} else if !c.route.writes {
+		if tag := tagOf(msg); tag != "" {
+			h.Set("ETag", `"`+tag+`"`)
+		}
+	}
+	if _, many := msg.(*mobilev1.ApplyMutationsResponse); many {
+		w.WriteHeader(http.StatusMultiStatus)
 	}
 	md, _ := runtime.ServerMetadataFromContext(ctx)
 	if first(md.HeaderMD, MetaCreated) == "true" {
@@ -132,6 +153,9 @@ func (e *edge) fail(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshale
 	if tag := p.Meta["etag"]; p.Code == fault.ReasonETagMismatch && tag != "" {
 		h.Set("ETag", `"`+tag+`"`)
 	}
+	if p.Code == problem.SyncTokenExpired {
+		h.Add("Link", `</v1/sync/customers>; rel="restart"`)
+	}
 	if resource := p.Meta["resource"]; strings.HasPrefix(resource, "customers/") {
 		p.Instance = "/v1/" + resource
 	}
@@ -156,11 +180,11 @@ func withMissing(err error, missing []fault.Field) error {
 
 // where places a violated rule: in the body, in the query or in the path.
 func (r *route) where(f fault.Field) problem.Violation {
-	v := problem.Violation{Code: violationCode(f.Reason), Detail: f.Description}
+	v := problem.Violation{Code: ViolationCode(f.Reason), Detail: f.Description}
 	head, rest, _ := strings.Cut(f.Path, ".")
 	switch {
 	case r != nil && r.bodyField != "" && head == r.bodyField:
-		pointer := pointerOf(rest)
+		pointer := Pointer(rest)
 		v.Pointer = &pointer
 	case r != nil && r.params[head]:
 		v.Parameter = head
@@ -170,8 +194,8 @@ func (r *route) where(f fault.Field) problem.Violation {
 	return v
 }
 
-// pointerOf turns "address.postal_code" into "/address/postalCode" and "items[2].sku" into "/items/2/sku".
-func pointerOf(path string) string {
+// Pointer turns "address.postal_code" into "/address/postalCode" and "items[2].sku" into "/items/2/sku".
+func Pointer(path string) string {
 	if path == "" {
 		return ""
 	}
@@ -196,8 +220,8 @@ func camel(name string) string {
 	return strings.Join(parts, "")
 }
 
-// violationCode turns the id of a validation rule into a code: "string.max_len" into STRING_MAX_LEN.
-func violationCode(reason string) string {
+// ViolationCode turns the id of a validation rule into a code: "string.max_len" into STRING_MAX_LEN.
+func ViolationCode(reason string) string {
 	if reason == "" {
 		return "INVALID"
 	}

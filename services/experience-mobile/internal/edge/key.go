@@ -21,20 +21,25 @@ func (e *edge) idempotencyKey(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callOf(r.Context())
 		lines := r.Header.Values("Idempotency-Key")
-		if !c.route.writes {
+		if !c.route.writes || onlyChecked(r) {
 			if len(lines) > 0 {
 				c.keyNote = "ignored"
 			}
-			next.ServeHTTP(w, r)
-			return
-		}
-		if p := e.readKey(c, lines); p != nil {
+		} else if p := e.readKey(c, lines); p != nil {
 			e.refuse(w, r, *p)
 			return
 		}
-		tag, ok := parseIfMatch(r.Header.Values("If-Match"))
+		if !c.route.writes {
+			next.ServeHTTP(w, r)
+			return
+		}
+		tag, ok := ParseIfMatch(r.Header.Values("If-Match"))
 		if !ok {
 			e.refuse(w, r, e.problems.New(problem.IfMatchInvalid, ""))
+			return
+		}
+		if e.o.RequireIfMatch && c.route.tagged && len(r.Header.Values("If-Match")) == 0 {
+			e.refuse(w, r, e.problems.New(problem.PreconditionRequired, ""))
 			return
 		}
 		c.ifMatch = tag
@@ -58,20 +63,36 @@ func (e *edge) readKey(c *call, lines []string) *problem.Problem {
 	return &p
 }
 
-// checkAge refuses a key that carries its time (UUIDv7) and is older than anything remembered: executed again, it might
+// onlyChecked reports whether the request asks for no effect. A value that is none is refused with the parameters.
+func onlyChecked(r *http.Request) bool { return r.URL.Query().Get("validateOnly") == "true" }
+
+// KeyProblem returns why a key that is not in a header is refused; "" if it is not.
+func KeyProblem(key string) string {
+	if k, err := idempotent.ParseKey(key); err != nil || len(k) < minKey {
+		return problem.IdempotencyKeyInvalid
+	}
+	return ageProblem(key)
+}
+
+// ageProblem refuses a key that carries its time (UUIDv7) and is older than anything remembered: executed again, it might
 // be a second time. Below, keys are derived and carry no time, so only the edge can tell.
-func (e *edge) checkAge(key string) *problem.Problem {
+func ageProblem(key string) string {
 	made, ok := idempotent.Key(key).MadeAt()
 	if !ok {
-		return nil
+		return ""
 	}
-	var code string
 	switch age := time.Since(made); {
 	case age > idempotent.DefaultTombstone:
-		code = problem.IdempotencyKeyExpired
+		return problem.IdempotencyKeyExpired
 	case age < -maxSkew:
-		code = problem.IdempotencyKeyInvalid
-	default:
+		return problem.IdempotencyKeyInvalid
+	}
+	return ""
+}
+
+func (e *edge) checkAge(key string) *problem.Problem {
+	code := ageProblem(key)
+	if code == "" {
 		return nil
 	}
 	p := e.problems.New(code, "", problem.Violation{Header: "Idempotency-Key", Code: code, Detail: "The time in the key is too far from now."})
@@ -103,9 +124,9 @@ func visibleASCII(s string) bool {
 	return true
 }
 
-// parseIfMatch returns the entity tag without quotes; "" when anything matches. A weak tag is passed on with its
+// ParseIfMatch returns the entity tag of the header's lines without quotes; "" when anything matches. The second result is false for what is no such header. A weak tag is passed on with its
 // mark, which no stored tag has: If-Match compares strongly, so it never matches.
-func parseIfMatch(lines []string) (string, bool) {
+func ParseIfMatch(lines []string) (string, bool) {
 	if len(lines) == 0 {
 		return "", true
 	}

@@ -1,13 +1,18 @@
 package edge
 
 import (
+	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"golang.org/x/time/rate"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
@@ -54,16 +59,84 @@ func pretends(name string) string {
 	return ""
 }
 
-// limit refuses a caller that writes faster than it may, before its key is looked at: a 429 is never remembered.
+// Load is how much of everything is let in. The zero value lets everything in.
+type Load struct {
+	// CallerPerMinute is how many requests a caller may send in a minute, and at once after a pause; zero: no limit.
+	CallerPerMinute int
+	// TotalPerSecond is how many requests all callers together may send, twice that at once; zero: no limit.
+	TotalPerSecond int
+	// Shed turns requests away when more are under way than can be done: the bound follows from how the time to answer
+	// grows with the number of requests under way.
+	Shed bool
+}
+
+const (
+	// Below leastLimit requests under way nothing is shed; above mostLimit everything is.
+	leastLimit = 100
+	firstLimit = 200
+	mostLimit  = 5000
+)
+
+func newShedder(l Load) adaptivelimiter.AdaptiveLimiter[any] {
+	if !l.Shed {
+		return nil
+	}
+	return adaptivelimiter.NewBuilder[any]().WithLimits(leastLimit, mostLimit, firstLimit).Build()
+}
+
+// shed turns requests away before they cost anything: beyond the total rate, and when more are under way than can be
+// done. Whoever is turned away did not begin, and may come again.
+func (e *edge) shed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.total != nil && !e.total.Allow() {
+			e.turnAway(w, r, "rate")
+			return
+		}
+		if e.under == nil || callOf(r.Context()).route.stream {
+			next.ServeHTTP(w, r)
+			return
+		}
+		permit, ok := e.under.TryAcquirePermit()
+		if !ok {
+			e.turnAway(w, r, "concurrency")
+			return
+		}
+		defer permit.Record()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (e *edge) turnAway(w http.ResponseWriter, r *http.Request, why string) {
+	e.turned.Add(r.Context(), 1, metric.WithAttributes(attribute.String("selfsame.reason", why)))
+	e.refuse(w, r, e.problems.New(problem.Overloaded, ""))
+}
+
+// limit refuses a caller that asks for too much, before its key is looked at: a 429 is never remembered.
 func (e *edge) limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callOf(r.Context())
-		if c.route.writes && !e.quota.take(c.principal.Subject) {
-			e.refuse(w, r, e.problems.New(fault.ReasonExhausted, "This caller sends too many writes."))
-			return
+		if c.route.writes {
+			if wait := e.writes.take(c.principal.Subject); wait > 0 {
+				e.slowDown(w, r, "This caller sends too many writes.", wait)
+				return
+			}
+		}
+		if e.calls.limited() {
+			wait := e.calls.take(c.principal.Subject)
+			e.calls.describe(w.Header(), c.principal.Subject)
+			if wait > 0 {
+				e.slowDown(w, r, "This caller sends too many requests.", wait)
+				return
+			}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (e *edge) slowDown(w http.ResponseWriter, r *http.Request, detail string, wait time.Duration) {
+	p := e.problems.New(fault.ReasonExhausted, detail)
+	p.RetryAfter = max(wait, time.Second)
+	e.refuse(w, r, p)
 }
 
 // maxBuckets bounds the callers that are told apart; beyond it those with nothing to forget are forgotten.
@@ -71,53 +144,58 @@ const maxBuckets = 10_000
 
 // quota is a token bucket per caller. It is safe for concurrent use.
 type quota struct {
-	perSecond float64
-	now       func() time.Time
+	per   rate.Limit
+	burst int
+	now   func() time.Time
 
 	mu      sync.Mutex
-	buckets map[string]bucket
+	buckets map[string]*rate.Limiter
 }
 
-type bucket struct {
-	tokens float64
-	at     time.Time
+func newQuota(per rate.Limit, burst int, now func() time.Time) *quota {
+	return &quota{per: per, burst: burst, now: now, buckets: map[string]*rate.Limiter{}}
 }
 
-func newQuota(perSecond int, now func() time.Time) *quota {
-	return &quota{perSecond: float64(perSecond), now: now, buckets: map[string]bucket{}}
-}
+func (q *quota) limited() bool { return q.burst > 0 }
 
-func (q *quota) burst() float64 { return 2 * q.perSecond }
-
-func (q *quota) take(caller string) bool {
-	if q.perSecond <= 0 {
-		return true
+// take returns zero if the caller may go on, otherwise how long it has to wait.
+func (q *quota) take(caller string) time.Duration {
+	if !q.limited() {
+		return 0
 	}
+	now := q.now()
+	bucket := q.bucket(caller, now)
+	if bucket.AllowN(now, 1) {
+		return 0
+	}
+	missing := 1 - bucket.TokensAt(now)
+	return max(time.Duration(missing/float64(q.per)*float64(time.Second)), time.Millisecond)
+}
+
+func (q *quota) bucket(caller string, now time.Time) *rate.Limiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := q.now()
 	b, known := q.buckets[caller]
 	if !known {
 		if len(q.buckets) >= maxBuckets {
-			q.forget(now)
+			for name, old := range q.buckets {
+				if old.TokensAt(now) >= float64(q.burst) { // full again, which is as good as new
+					delete(q.buckets, name)
+				}
+			}
 		}
-		b = bucket{tokens: q.burst(), at: now}
+		b = rate.NewLimiter(q.per, q.burst)
+		q.buckets[caller] = b
 	}
-	b.tokens = min(q.burst(), b.tokens+now.Sub(b.at).Seconds()*q.perSecond)
-	b.at = now
-	allowed := b.tokens >= 1
-	if allowed {
-		b.tokens--
-	}
-	q.buckets[caller] = b
-	return allowed
+	return b
 }
 
-// forget drops the buckets that are full again, which are as good as new.
-func (q *quota) forget(now time.Time) {
-	for caller, b := range q.buckets {
-		if b.tokens+now.Sub(b.at).Seconds()*q.perSecond >= q.burst() {
-			delete(q.buckets, caller)
-		}
-	}
+// describe tells the caller what is left (an IETF draft: only Retry-After is promised).
+func (q *quota) describe(h http.Header, caller string) {
+	now := q.now()
+	left := max(0, q.bucket(caller, now).TokensAt(now))
+	window := int(math.Round(float64(q.burst) / float64(q.per)))
+	full := int(math.Ceil((float64(q.burst) - left) / float64(q.per)))
+	h.Set("RateLimit-Policy", fmt.Sprintf(`"caller";q=%d;w=%d`, q.burst, window))
+	h.Set("RateLimit", `"caller";r=`+strconv.Itoa(int(left))+`;t=`+strconv.Itoa(full))
 }

@@ -11,11 +11,11 @@ import (
 func TestQuota(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	q := newQuota(5, func() time.Time { return now })
+	q := newQuota(5, 10, func() time.Time { return now })
 	took := func(caller string, n int) int {
 		allowed := 0
 		for range n {
-			if q.take(caller) {
+			if q.take(caller) == 0 {
 				allowed++
 			}
 		}
@@ -28,11 +28,11 @@ func TestQuota(t *testing.T) {
 	now = now.Add(time.Hour)
 	require.Equal(t, 10, took("a", 100))
 	for i := range maxBuckets {
-		require.True(t, q.take(fmt.Sprint(i)))
+		require.Zero(t, q.take(fmt.Sprint(i)))
 		now = now.Add(time.Second)
 	}
 	require.LessOrEqual(t, len(q.buckets), maxBuckets, "callers that come once are forgotten")
-	require.Equal(t, 50, func() int { q = newQuota(0, nil); return took("a", 50) }(), "no limit")
+	require.Equal(t, 50, func() int { q = newQuota(0, 0, nil); return took("a", 50) }(), "no limit")
 }
 
 func TestPublishedKeyFormat(t *testing.T) {

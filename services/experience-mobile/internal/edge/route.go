@@ -34,7 +34,15 @@ type route struct {
 	// bodyField is the field of the request that the body fills; "" without a body.
 	bodyField string
 	body      protoreflect.MessageDescriptor
-	page      http.Handler
+	// answer is what a success carries; nil when that is no message.
+	answer protoreflect.MessageDescriptor
+	// deprecated is set for a route that will go.
+	deprecated *deprecation
+	// tagged says that a change may be based on a state (If-Match).
+	tagged bool
+	// stream is true for the route that answers with events.
+	stream bool
+	page   http.Handler
 }
 
 // contractRoutes reads the routes of MobileService from its descriptor.
@@ -78,6 +86,14 @@ func contractRoute(m protoreflect.MethodDescriptor) (*route, error) {
 	if policy, ok := proto.GetExtension(options, optionsv1.E_Idempotency).(*optionsv1.IdempotencyPolicy); ok {
 		r.needsKey = policy.GetKey() == optionsv1.KeyRequirement_KEY_REQUIREMENT_REQUIRED
 	}
+	r.answer = m.Output()
+	if part := rule.GetResponseBody(); part != "" {
+		r.answer = m.Output().Fields().ByName(protoreflect.Name(part)).Message()
+	}
+	r.tagged = r.verb == http.MethodPatch
+	if d, ok := proto.GetExtension(options, optionsv1.E_Deprecation).(*optionsv1.Deprecation); ok && d.GetSince() != nil {
+		r.deprecated = &deprecation{since: d.GetSince().AsTime(), sunset: d.GetSunset().AsTime(), successor: d.GetSuccessor()}
+	}
 	return r, r.fields(m.Input().Fields(), rule.GetBody())
 }
 
@@ -114,7 +130,7 @@ func (r *route) fields(fields protoreflect.FieldDescriptors, body string) error 
 func (e *edge) addPages(pages map[string]http.Handler) {
 	for path, h := range pages {
 		e.routes = append(e.routes, &route{
-			verb: http.MethodGet, template: path, segments: strings.Split(strings.TrimPrefix(path, "/"), "/"), page: h,
+			verb: http.MethodGet, template: path, segments: strings.Split(strings.TrimPrefix(path, "/"), "/"), page: packed(h),
 		})
 	}
 }

@@ -41,10 +41,18 @@ func (e *edge) checkQuery(next http.Handler) http.Handler {
 			e.refuse(w, r, e.problems.New(problem.ValidationFailed, "The query string is not well-formed."))
 			return
 		}
-		if found := queryViolations(callOf(r.Context()).route, values); len(found) > 0 {
+		c := callOf(r.Context())
+		fields, found := selectFields(c.route, values)
+		values.Del(fieldsParameter)
+		if found = append(found, queryViolations(c.route, values)...); len(found) > 0 {
 			e.refuse(w, r, e.invalid(found))
 			return
 		}
+		c.fields = fields
+		r = r.WithContext(r.Context())
+		clean := *r.URL
+		clean.RawQuery = values.Encode()
+		r.URL = &clean
 		next.ServeHTTP(w, r)
 	})
 }

@@ -36,6 +36,13 @@ const (
 	FieldMastered           = "FIELD_MASTERED"
 	CustomerPending         = "CUSTOMER_PENDING"
 	CustomerBlocked         = "CUSTOMER_BLOCKED"
+	SyncTokenInvalid        = "SYNC_TOKEN_INVALID"
+	SyncTokenExpired        = "SYNC_TOKEN_EXPIRED"
+	PreconditionRequired    = "PRECONDITION_REQUIRED"
+	PredecessorFailed       = "PREDECESSOR_FAILED"
+	UpgradeRequired         = "UPGRADE_REQUIRED"
+	Overloaded              = "OVERLOADED"
+	Maintenance             = "MAINTENANCE"
 )
 
 // statusClientClosed is what the access log shows when the client went away; nobody reads the answer.
@@ -90,6 +97,10 @@ func requestEntries() []Entry {
 		{
 			fault.ReasonPageTokenInvalid, http.StatusBadRequest, "The page token is not valid", "The page token was not made for this query.", false, 0,
 			"Start again without `pageToken`; keep all other parameters the same from page to page.",
+		},
+		{
+			SyncTokenInvalid, http.StatusBadRequest, "The sync token is not valid", "The sync token is not one that this service gave out.", false, 0,
+			"Send the token of an earlier answer unchanged, or begin again without one.",
 		},
 		{
 			IdempotencyKeyMissing, http.StatusBadRequest, "Idempotency-Key is missing", "This request needs the header Idempotency-Key.", false, 0,
@@ -168,6 +179,22 @@ func stateEntries() []Entry {
 			"Read the resource; the change must not be sent again.",
 		},
 		{
+			SyncTokenExpired, http.StatusGone, "The sync token is too old", "What changed since the sync token is no longer known.", false, 0,
+			"Begin again without a token and replace everything that is stored; the link `restart` says where.",
+		},
+		{
+			PreconditionRequired, http.StatusPreconditionRequired, "If-Match is needed", "A change must say which state it is based on.", false, 0,
+			"Read the resource and send its ETag as If-Match.",
+		},
+		{
+			PredecessorFailed, http.StatusFailedDependency, "An earlier change has to come first", "An earlier change of the same record did not come through; this one was not tried.", true, 0,
+			"Send both again, in order, with the same keys.",
+		},
+		{
+			UpgradeRequired, http.StatusUpgradeRequired, "The app is too old", "This version of the app is no longer served.", false, 0,
+			"Ask for an update of the app; /v1/meta and the link `latest-version` say which.",
+		},
+		{
 			fault.ReasonETagMismatch, http.StatusPreconditionFailed, "Somebody else was faster", "The customer has changed since it was read.", false, 0,
 			"Read it again, repeat the change on what it is now, with a new key.",
 		},
@@ -211,6 +238,14 @@ func serverEntries() []Entry {
 		{
 			fault.ReasonUnavailable, http.StatusServiceUnavailable, "Not available now", "The service behind this route does not answer now.", true, 2,
 			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
+		{
+			Overloaded, http.StatusServiceUnavailable, "Too much to do", "More is asked for than can be done now; this request was not begun.", true, 1,
+			"Wait for `Retry-After`, then send the same request with the same key.",
+		},
+		{
+			Maintenance, http.StatusServiceUnavailable, "Closed for maintenance", "Something below is being worked on; this request was not begun.", true, 30,
+			"Wait for `Retry-After`.",
 		},
 		{fault.ReasonNotReady, http.StatusServiceUnavailable, "Not ready yet", "The service is starting.", true, 2, "Wait for `Retry-After`."},
 		{fault.ReasonShuttingDown, http.StatusServiceUnavailable, "Shutting down", "This instance is shutting down.", true, 1, "Wait for `Retry-After`."},

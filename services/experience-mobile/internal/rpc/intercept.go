@@ -7,12 +7,14 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	optionsv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/edge"
 )
@@ -35,11 +37,11 @@ func Trusted() grpc.UnaryServerInterceptor {
 		if !strings.HasPrefix(info.FullMethod, prefix) {
 			return handler(ctx, req)
 		}
-		v := metadata.ValueFromIncomingContext(ctx, edge.MetaPrincipal)
-		if len(v) != 1 || v[0] == "" {
+		p, ok := principalOfEdge(ctx)
+		if !ok {
 			return nil, fault.New(fault.Unauthenticated, "", "the edge named no caller")
 		}
-		return admit(caller.With(ctx, caller.Identity{Name: v[0], Verified: true}), req, info, handler)
+		return admit(caller.With(withPrincipal(ctx, p), caller.Identity{Name: p.Subject, Verified: true}), req, info, handler)
 	}
 }
 
@@ -61,13 +63,13 @@ func Bearer(tokens Verifier) grpc.UnaryServerInterceptor {
 		if err := principal.Require(scopeOf(info.FullMethod)); err != nil {
 			return nil, err
 		}
-		return admit(caller.With(ctx, caller.Identity{Name: principal.Subject, Verified: true}), req, info, handler)
+		return admit(caller.With(withPrincipal(ctx, principal), caller.Identity{Name: principal.Subject, Verified: true}), req, info, handler)
 	}
 }
 
 // admit applies the rules that do not depend on who calls: the key of a write, and required fields.
 func admit(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if scopeOf(info.FullMethod) == auth.ScopeWrite {
+	if needsKey(info.FullMethod) && !onlyChecked(req) {
 		key, err := keyOf(ctx)
 		if err != nil {
 			return nil, err
@@ -92,6 +94,26 @@ func keyOf(ctx context.Context) (string, error) {
 		return string(key), err
 	}
 	return "", fault.New(fault.Invalid, idempotent.ReasonKeyInvalid, "the idempotency key must be given once")
+}
+
+// onlyChecked reports whether the request has no effect because it asks for none.
+func onlyChecked(req any) bool {
+	r, ok := req.(interface{ GetValidateOnly() bool })
+	return ok && r.GetValidateOnly()
+}
+
+// needsKey reports whether a method wants a key of the caller: every method with an effect does, except one that carries
+// keys of its own.
+func needsKey(fullMethod string) bool {
+	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
+	name, _ := strings.CutPrefix(fullMethod, prefix)
+	m := service.Methods().ByName(protoreflect.Name(name))
+	if m == nil {
+		return true
+	}
+	policy, ok := proto.GetExtension(m.Options(), optionsv1.E_Idempotency).(*optionsv1.IdempotencyPolicy)
+	natural := ok && policy.GetKey() == optionsv1.KeyRequirement_KEY_REQUIREMENT_NATURAL
+	return !readOnly(m) && !natural
 }
 
 // scopeOf returns the scope that a method needs: the contract says whether it has side effects.

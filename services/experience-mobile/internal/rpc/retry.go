@@ -19,10 +19,14 @@ import (
 // wait of more than a second is told at once. Writes are never repeated here; the client does that with its key.
 func RetryReads() grpc.UnaryClientInterceptor {
 	reads := map[string]bool{}
-	service := customerv1.File_selfsame_customer_v1_customer_service_proto.Services().ByName("CustomerService")
-	for i := range service.Methods().Len() {
-		m := service.Methods().Get(i)
-		reads["/"+string(service.FullName())+"/"+string(m.Name())] = readOnly(m)
+	for _, file := range []protoreflect.FileDescriptor{
+		customerv1.File_selfsame_customer_v1_customer_service_proto, customerv1.File_selfsame_customer_v1_screen_service_proto,
+	} {
+		service := file.Services().Get(0)
+		for i := range service.Methods().Len() {
+			m := service.Methods().Get(i)
+			reads["/"+string(service.FullName())+"/"+string(m.Name())] = readOnly(m)
+		}
 	}
 	policy := retry.Policy{
 		MaxAttempts: 2,

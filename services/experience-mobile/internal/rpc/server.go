@@ -23,6 +23,7 @@ import (
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/edge"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/view"
 )
 
@@ -38,16 +39,31 @@ type Server struct {
 	mobilev1.UnimplementedMobileServiceServer
 
 	customers customerv1.CustomerServiceClient
+	screens   customerv1.ScreenServiceClient
 	state     func() connectivity.State
+	problems  *problem.Table
+	// self is the service itself, behind its own checks: a batch is many requests.
+	self mobilev1.MobileServiceClient
 }
 
 // New returns the service on a connection to process-customer.
 func New(conn *grpc.ClientConn) *Server {
-	return &Server{customers: customerv1.NewCustomerServiceClient(conn), state: conn.GetState}
+	return &Server{
+		customers: customerv1.NewCustomerServiceClient(conn), screens: customerv1.NewScreenServiceClient(conn), state: conn.GetState,
+		problems: problem.NewTable(),
+	}
+}
+
+// Through says how the service reaches itself. Call it before anything is served; without it, batches are refused.
+func (s *Server) Through(inside grpc.ClientConnInterface) {
+	s.self = mobilev1.NewMobileServiceClient(inside)
 }
 
 // GetCustomer implements MobileService.
 func (s *Server) GetCustomer(ctx context.Context, req *mobilev1.GetCustomerRequest) (*mobilev1.GetCustomerResponse, error) {
+	if err := sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
 	v, err := s.customers.GetCustomerView(ctx, &customerv1.GetCustomerViewRequest{
@@ -63,6 +79,9 @@ func (s *Server) GetCustomer(ctx context.Context, req *mobilev1.GetCustomerReque
 func (s *Server) ListCustomers(ctx context.Context, req *mobilev1.ListCustomersRequest) (*mobilev1.ListCustomersResponse, error) {
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if principal(ctx).Restricted {
+		return s.listOwned(ctx, req)
+	}
 	got, err := s.customers.ListCustomers(ctx, &customerv1.ListCustomersRequest{
 		PageSize: min(req.GetPageSize(), maxCustomers), PageToken: req.GetPageToken(), NamePrefix: req.GetNamePrefix(),
 	}, grpc.WaitForReady(false))
@@ -78,6 +97,9 @@ func (s *Server) ListCustomers(ctx context.Context, req *mobilev1.ListCustomersR
 
 // ListOrders implements MobileService.
 func (s *Server) ListOrders(ctx context.Context, req *mobilev1.ListOrdersRequest) (*mobilev1.ListOrdersResponse, error) {
+	if err := sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
 	got, err := s.customers.ListOrders(ctx, &customerv1.ListOrdersRequest{
@@ -95,6 +117,9 @@ func (s *Server) ListOrders(ctx context.Context, req *mobilev1.ListOrdersRequest
 
 // ListContacts implements MobileService.
 func (s *Server) ListContacts(ctx context.Context, req *mobilev1.ListContactsRequest) (*mobilev1.ListContactsResponse, error) {
+	if err := sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
 	got, err := s.customers.ListContacts(ctx, &customerv1.ListContactsRequest{
@@ -114,9 +139,19 @@ func (s *Server) ListContacts(ctx context.Context, req *mobilev1.ListContactsReq
 func (s *Server) CreateCustomer(ctx context.Context, req *mobilev1.CreateCustomerRequest) (*mobilev1.CreateCustomerResponse, error) {
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if principal(ctx).Restricted {
+		return nil, fault.New(fault.Forbidden, "", "who sees only some customers cannot make one")
+	}
+	below := &customerv1.CreateCustomerRequest{Customer: view.Writable(req.GetCustomer())}
+	if req.GetValidateOnly() {
+		got, err := s.screens.CheckCreateCustomer(ctx, &customerv1.CheckCreateCustomerRequest{Request: below}, grpc.WaitForReady(false))
+		if err != nil {
+			return nil, s.translate(checked(err))
+		}
+		return &mobilev1.CreateCustomerResponse{Customer: view.Customer(got.GetResponse().GetCustomer())}, nil
+	}
 	var note notes
-	got, err := s.customers.CreateCustomer(idempotent.Child(ctx, "create-customer", principalOf(ctx)),
-		&customerv1.CreateCustomerRequest{Customer: view.Writable(req.GetCustomer())}, note.collect()...)
+	got, err := s.customers.CreateCustomer(idempotent.Child(ctx, "create-customer", principalOf(ctx)), below, note.collect()...)
 	note.pass(ctx, err)
 	if err != nil {
 		return nil, s.translate(err)
@@ -130,6 +165,9 @@ func (s *Server) CreateCustomer(ctx context.Context, req *mobilev1.CreateCustome
 
 // UpdateCustomer implements MobileService.
 func (s *Server) UpdateCustomer(ctx context.Context, req *mobilev1.UpdateCustomerRequest) (*mobilev1.UpdateCustomerResponse, error) {
+	if err := sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
 	mask, refused := view.Mask(req.GetUpdateMask().GetPaths())
@@ -145,9 +183,16 @@ func (s *Server) UpdateCustomer(ctx context.Context, req *mobilev1.UpdateCustome
 	}
 	change := view.Writable(req.GetCustomer())
 	change.Id, change.Etag = req.GetCustomerId(), view.Version(ifMatch(ctx))
+	below := &customerv1.UpdateCustomerRequest{Customer: change, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}}
+	if req.GetValidateOnly() {
+		got, err := s.screens.CheckUpdateCustomer(ctx, &customerv1.CheckUpdateCustomerRequest{Request: below}, grpc.WaitForReady(false))
+		if err != nil {
+			return nil, s.withCurrentTag(ctx, req.GetCustomerId(), s.translate(checked(err)))
+		}
+		return &mobilev1.UpdateCustomerResponse{Customer: view.Customer(got.GetResponse().GetCustomer())}, nil
+	}
 	var note notes
-	got, err := s.customers.UpdateCustomer(idempotent.Child(ctx, "update-customer", principalOf(ctx)),
-		&customerv1.UpdateCustomerRequest{Customer: change, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}}, note.collect()...)
+	got, err := s.customers.UpdateCustomer(idempotent.Child(ctx, "update-customer", principalOf(ctx)), below, note.collect()...)
 	note.pass(ctx, err)
 	if err != nil {
 		return nil, s.withCurrentTag(ctx, req.GetCustomerId(), s.translate(err))

@@ -31,15 +31,10 @@ func Screen(v *customerv1.GetCustomerViewResponse) *mobilev1.Customer {
 		out.Orders = append(out.Orders, Order(o))
 	}
 	for _, c := range v.GetCases() {
-		out.Cases = append(out.Cases, &mobilev1.Case{
-			CaseId: c.GetId(), Number: c.GetNumber(), Subject: c.GetSubject(), Status: c.GetStatus(),
-			Priority: c.GetPriority(), CreateTime: c.GetCreateTime(),
-		})
+		out.Cases = append(out.Cases, Case(c))
 	}
 	for _, w := range v.GetWarranties() {
-		out.Warranties = append(out.Warranties, &mobilev1.Warranty{
-			SerialNumber: w.GetSerialNumber(), Sku: w.GetSku(), Status: w.GetStatus(), EndTime: w.GetEndTime(),
-		})
+		out.Warranties = append(out.Warranties, warranty(w))
 	}
 	out.Sources = appendSource(out.Sources, "orders", v.GetOrdersStatus())
 	out.Sources = appendSource(out.Sources, "cases", v.GetCasesStatus())
@@ -84,6 +79,7 @@ func Order(o *customerv1.OrderSummary) *mobilev1.Order {
 	return &mobilev1.Order{
 		OrderId: o.GetId(), OrderTime: o.GetOrderTime(), State: o.GetState(), Fulfilment: o.GetFulfilment(), Billing: o.GetBilling(),
 		Total: &mobilev1.Money{Amount: o.GetTotalAmount(), Currency: o.GetTotalCurrency()}, ItemCount: o.GetItemCount(),
+		UpdateTime: o.GetUpdateTime(),
 	}
 }
 

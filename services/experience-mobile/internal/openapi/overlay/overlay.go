@@ -23,6 +23,9 @@ const (
 	// keyPattern is what the edge takes as Idempotency-Key: bare, or a string of RFC 9651 whose parameters are ignored.
 	keyPattern = `^([A-Za-z0-9._~:+/=-]{16,255}|"([!#-\[\]-~]|\\["\\]){16,255}"( *;.*)?)$`
 
+	// fieldsName is the parameter that the edge takes beside those of the contract.
+	fieldsName = "fields"
+
 	prefix  = "selfsame.mobile.v1."
 	refBase = "#/components/schemas/"
 )
@@ -49,7 +52,7 @@ func Build(raw []byte) ([]byte, error) {
 	if schemas["CustomerUpdate"], err = updateSchema(schemas); err != nil {
 		return nil, err
 	}
-	schemas["Problem"], schemas["Violation"] = problemSchema(), violationSchema()
+	schemas["Problem"], schemas["Violation"], schemas["Meta"] = problemSchema(), violationSchema(), metaSchema()
 	doc["info"], doc["servers"], doc["tags"] = info(), []any{object{"url": "/"}}, tags()
 	doc["security"] = []any{object{"oidc": []any{}}}
 	components, err := dig(doc, "components")
@@ -63,6 +66,13 @@ func Build(raw []byte) ([]byte, error) {
 	components["responses"], components["headers"], components["parameters"] = problemResponses(), headers(), parameters()
 	if err := eachOperation(doc, decorate); err != nil {
 		return nil, err
+	}
+	paths, err := dig(doc, "paths")
+	if err != nil {
+		return nil, err
+	}
+	for path, item := range byHand() {
+		paths[path] = item
 	}
 	return render(doc)
 }
@@ -101,11 +111,43 @@ func eachOperation(doc object, do func(verb string, op object) error) error {
 	return nil
 }
 
+// shape is what an operation answers beside what the generator knows.
+type shape struct {
+	tag string
+	// made is true when a success is 201, known when it may be 200 as well, many when it is 207.
+	made, known, many bool
+	// tagged is true when a write answers with the entity tag of a customer.
+	tagged bool
+	// keyed is true when the header Idempotency-Key is needed.
+	keyed bool
+	// more are further statuses.
+	more []int
+}
+
+func shapes() map[string]shape {
+	return map[string]shape{
+		"GetCustomer": {tag: "Customers"}, "ListCustomers": {tag: "Customers"}, "ListContacts": {tag: "Customers"},
+		"CreateCustomer": {tag: "Customers", made: true, known: true, tagged: true, keyed: true},
+		"UpdateCustomer": {tag: "Customers", known: true, tagged: true, keyed: true, more: []int{http.StatusPreconditionRequired}},
+		"ListOrders":     {tag: "Orders"}, "GetOrder": {tag: "Orders"}, "FindOrder": {tag: "Orders"},
+		"PlaceOrder":  {tag: "Orders", made: true, known: true, keyed: true},
+		"CancelOrder": {tag: "Orders", known: true, keyed: true},
+		"ListCases":   {tag: "Cases"}, "GetCase": {tag: "Cases"}, "OpenCase": {tag: "Cases", made: true, keyed: true},
+		"GetAvailability": {tag: "Products"},
+		"SyncCustomers":   {tag: "Sync", more: []int{http.StatusGone}},
+		"ApplyMutations":  {tag: "Sync", many: true},
+	}
+}
+
 // decorate adds to one operation its security, parameters, responses and headers.
 func decorate(verb string, op object) error {
 	id, _ := op["operationId"].(string)
-	op["operationId"] = strings.TrimPrefix(id, "MobileService_")
-	op["tags"] = []any{"Customers"}
+	id = strings.TrimPrefix(id, "MobileService_")
+	is, described := shapes()[id]
+	if !described {
+		return fmt.Errorf("operation %s is not described", id)
+	}
+	op["operationId"], op["tags"] = id, []any{is.tag}
 	write, scope := verb != "get", auth.ScopeRead
 	var params []any
 	list, _ := op["parameters"].([]any)
@@ -114,11 +156,13 @@ func decorate(verb string, op object) error {
 			params = append(params, p)
 		}
 	}
-	statuses := []int{400, 401, 403, 404, 406, 429, 431, 500, 503, 504}
+	statuses := append([]int{400, 401, 403, 404, 406, 426, 429, 431, 500, 503, 504}, is.more...)
 	if write {
 		scope = auth.ScopeWrite
-		params = append(params, ref("parameters", "IdempotencyKey"))
 		statuses = append(statuses, 409, 410, 412, 413, 415, 422)
+	}
+	if is.keyed {
+		params = append(params, ref("parameters", "IdempotencyKey"))
 	}
 	if verb == "patch" {
 		params = append(params, ref("parameters", "IfMatch"))
@@ -137,16 +181,19 @@ func decorate(verb string, op object) error {
 		return err
 	}
 	delete(responses, "default")
-	tagged := strings.HasSuffix(op["operationId"].(string), "Customer")
-	if verb == "get" && tagged {
-		params = append(params, ref("parameters", "IfNoneMatch"))
+	old := policyOf(id).deprecated
+	if old {
+		op["deprecated"] = true
+	}
+	if !write {
+		params = append(params, ref("parameters", "IfNoneMatch"), ref("parameters", "Fields"))
 		responses["304"] = object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag")}}
 	}
-	decorateSuccess(responses, ok, verb, tagged)
-	op["parameters"] = append(params, ref("parameters", "RequestId"))
+	decorateSuccess(responses, ok, is, write, old)
+	op["parameters"] = append(params, ref("parameters", "RequestId"), ref("parameters", "AppVersion"))
 	op["security"] = []any{object{"oidc": []any{scope}}}
 	if write {
-		op["x-idempotency"] = policy(op["operationId"].(string))
+		op["x-idempotency"] = policy(id)
 	}
 	for _, s := range statuses {
 		responses[strconv.Itoa(s)] = ref("responses", name(s))
@@ -154,30 +201,102 @@ func decorate(verb string, op object) error {
 	return nil
 }
 
-// decorateSuccess describes the answer; tagged ones carry the entity tag of a customer.
-func decorateSuccess(responses, ok object, verb string, tagged bool) {
-	h := object{"X-Request-Id": ref("headers", "X-Request-Id")}
-	if tagged {
+// decorateSuccess describes the answer.
+func decorateSuccess(responses, ok object, is shape, write, old bool) {
+	h := object{"X-Request-Id": ref("headers", "X-Request-Id"), "RateLimit": ref("headers", "RateLimit"), "RateLimit-Policy": ref("headers", "RateLimit-Policy")}
+	if is.tagged || !write {
 		h["ETag"] = ref("headers", "ETag")
 	}
-	if verb != "get" {
+	if old {
+		h["Deprecation"], h["Sunset"] = ref("headers", "Deprecation"), ref("headers", "Sunset")
+	}
+	if is.keyed {
 		for _, n := range []string{"Idempotency-Key", "Idempotency-Status", "Idempotent-Replayed"} {
 			h[n] = ref("headers", n)
 		}
 	}
-	ok["headers"] = h
-	ok["description"] = "The answer."
-	if verb == "post" {
+	ok["headers"], ok["description"] = h, "The answer."
+	if is.many {
+		ok["description"] = "One result per mutation, in order."
+		responses["207"] = ok
+		delete(responses, "200")
+	}
+	if is.made {
 		created := object{"description": "It was made.", "content": ok["content"], "headers": object{"Location": ref("headers", "Location")}}
 		for n, v := range h {
 			created["headers"].(object)[n] = v
 		}
-		ok["description"] = "It was known already and is returned unchanged."
+		ok["description"] = "Nothing was made: it was known already, or only checked."
 		responses["201"] = created
-		if !tagged {
-			delete(responses, "200") // an order is always made
+		if !is.known {
+			delete(responses, "200")
 		}
 	}
+}
+
+// byHand are the paths that no method of the contract has.
+func byHand() object {
+	problems := func(responses object, statuses ...int) object {
+		for _, s := range statuses {
+			responses[strconv.Itoa(s)] = ref("responses", name(s))
+		}
+		return responses
+	}
+	return object{
+		"/v1/orders/{order_id}/events": object{"get": object{
+			"operationId": "WatchOrder", "tags": []any{"Orders"}, "summary": "WatchOrder streams the order's state, now and whenever it has changed.",
+			"description": "Server-sent events. `event: order` carries the whole order as JSON and an id; send the last one as `Last-Event-ID` to go on. " +
+				"An order that changed several times between two looks is told once. `event: reset` says that the id was not usable and the state follows anew; " +
+				"`event: problem` is a problem as JSON, after which the stream ends. A comment comes at least every 15 seconds.",
+			"parameters": []any{
+				object{"name": "order_id", "in": "path", "required": true, "description": "The order's number.", "schema": object{"type": "string", "minLength": 1, "maxLength": 64}},
+				ref("parameters", "LastEventId"), ref("parameters", "RequestId"), ref("parameters", "AppVersion"),
+			},
+			"security": []any{object{"oidc": []any{auth.ScopeRead}}},
+			"responses": problems(object{"200": object{
+				"description": "The stream.", "headers": object{"X-Request-Id": ref("headers", "X-Request-Id")},
+				"content": object{"text/event-stream": object{"schema": object{"type": "string"}}},
+			}}, 400, 401, 403, 404, 406, 426, 429, 431, 500, 503, 504),
+		}},
+		"/v1/meta": object{"get": object{
+			"operationId": "GetMeta", "tags": []any{"Service"}, "summary": "GetMeta returns which app versions are served, and what this service can do.",
+			"description": "Public, and served to apps that are too old for everything else.",
+			"security":    []any{},
+			"responses": object{
+				"200": object{
+					"description": "The document.", "headers": object{"ETag": ref("headers", "ETag")},
+					"content": object{"application/json": object{"schema": object{"$ref": refBase + "Meta"}}},
+				},
+				"304": object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag")}},
+				"404": ref("responses", name(404)),
+			},
+		}},
+	}
+}
+
+func metaSchema() object {
+	s := func(description string) object { return object{"type": "string", "description": description} }
+	n := func(description string) object { return object{"type": "integer", "description": description} }
+	o := func(description string, properties object) object {
+		return object{"type": "object", "description": description, "properties": properties}
+	}
+	return o("Meta is what an app reads before anything else.", object{
+		"apiVersion": s("Version of this API."),
+		"app": o("Versions of the app.", object{
+			"minimumVersion": s("Oldest one that is served; empty for every one."), "currentVersion": s("Newest one; empty when nobody says."), "storeUrl": s("Where it is found."),
+		}),
+		"capabilities": object{"type": "array", "description": "What this service can do, by name.", "items": object{"type": "string"}},
+		"limits": o("Limits.", object{
+			"maxBodyBytes": n("Largest request body."), "maxPageSize": n("Largest page."), "maxMutations": n("Most mutations in one batch."),
+		}),
+		"idempotency": o("How long keys are good for, ISO 8601.", object{
+			"answerKept": s("How long the answer to a key is kept."), "keyRemembered": s("How long it is known that a key was used."),
+			"orderAnswerKept": s("How long the answer to an order is kept."), "ifMatchRequired": object{"type": "boolean", "description": "True if a change must carry If-Match."},
+			"keyMinimumLength": n("Least length of a key."),
+		}),
+		"sync":  o("Delta sync.", object{"tokenLifetime": s("How long a sync token is good for, ISO 8601."), "fullResync": s("Where to begin again.")}),
+		"links": object{"type": "array", "description": "Where more is said.", "items": o("Link is one.", object{"rel": s("What it is."), "href": s("Where it is.")})},
+	})
 }
 
 func ref(kind, name string) object { return object{"$ref": "#/components/" + kind + "/" + name} }
@@ -205,6 +324,8 @@ func problemResponses() object {
 			h["WWW-Authenticate"] = ref("headers", "WWW-Authenticate")
 		case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 			h["Retry-After"] = ref("headers", "Retry-After")
+		case http.StatusGone, http.StatusUpgradeRequired:
+			h["Link"] = ref("headers", "Link")
 		case http.StatusPreconditionFailed:
 			h["ETag"] = ref("headers", "ETag")
 		}
@@ -228,7 +349,14 @@ func info() object {
 }
 
 func tags() []any {
-	return []any{object{"name": "Customers", "description": "Customers, their orders and the people who work for them."}}
+	return []any{
+		object{"name": "Customers", "description": "Customers and the people who work for them."},
+		object{"name": "Orders", "description": "Orders and their events."},
+		object{"name": "Cases", "description": "Service cases."},
+		object{"name": "Products", "description": "What can be promised."},
+		object{"name": "Sync", "description": "Working offline: what changed since, and what was queued meanwhile."},
+		object{"name": "Service", "description": "About this service."},
+	}
 }
 
 func text(description string) object {
@@ -237,7 +365,8 @@ func text(description string) object {
 
 func headers() object {
 	return object{
-		"ETag":                text("Entity tag of the customer as shown. Send it back as If-Match or If-None-Match."),
+		"ETag":                text("Entity tag of what is shown. Send it back as If-None-Match, that of a customer also as If-Match."),
+		"Link":                text("Where to go instead, and where the code is explained."),
 		"Location":            text("Path of what was made."),
 		"X-Request-Id":        text("Id of this request, also in logs and traces."),
 		"X-Error-Code":        text("The member `code` of the problem."),
@@ -245,6 +374,10 @@ func headers() object {
 		"Idempotency-Key":     text("The key as it was sent."),
 		"Idempotency-Status":  text("executed, replayed, in-progress or ignored."),
 		"Idempotent-Replayed": text("\"true\" if this is the stored answer of an earlier request with the same key."),
+		"RateLimit":           text("What is left of the caller's limit and when it is full again; sent when there is one. An IETF draft: only Retry-After is promised."),
+		"RateLimit-Policy":    text("The caller's limit; sent when there is one."),
+		"Deprecation":         text("Since when something better is there, RFC 9745."),
+		"Sunset":              text("When this may stop answering, RFC 8594."),
 		"Retry-After":         object{"description": "Seconds to wait before the request is sent again.", "schema": object{"type": "integer"}},
 	}
 }
@@ -260,6 +393,12 @@ func parameters() object {
 			true, object{"type": "string", "pattern": keyPattern}),
 		"IfMatch":     header("If-Match", "The entity tag the change is based on; 412 if the customer has changed since.", false, str),
 		"IfNoneMatch": header("If-None-Match", "Entity tag of the representation the client has; 304 if it is current.", false, str),
+		"Fields": object{
+			"name": fieldsName, "in": "query", "required": false, "schema": str,
+			"description": "Members of the answer that are wanted, with commas, for example `name,address.city`; everything when absent.",
+		},
+		"LastEventId": header("Last-Event-ID", "Id of the last event that the client has.", false, str),
+		"AppVersion":  header("App-Version", "Version of the app, for example 3.2.1; 426 if it is no longer served.", false, str),
 		"RequestId":   header("X-Request-Id", "Id for this request: letters, digits, `-`, `_` and `.`, at most 64.", false, str),
 	}
 }

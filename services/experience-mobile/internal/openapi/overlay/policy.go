@@ -38,6 +38,19 @@ func policy(operation string) object {
 	return out
 }
 
+// standing is what the contract says about the life of an operation.
+type standing struct{ deprecated bool }
+
+func policyOf(operation string) standing {
+	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
+	m := service.Methods().ByName(protoreflect.Name(operation))
+	if m == nil {
+		return standing{}
+	}
+	_, ok := proto.GetExtension(m.Options(), optionsv1.E_Deprecation).(*optionsv1.Deprecation)
+	return standing{deprecated: ok && proto.HasExtension(m.Options(), optionsv1.E_Deprecation)}
+}
+
 func plain(f protoreflect.FieldDescriptor, v protoreflect.Value) any {
 	switch f.Kind() {
 	case protoreflect.EnumKind:

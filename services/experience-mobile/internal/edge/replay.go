@@ -1,0 +1,163 @@
+package edge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/replay"
+)
+
+// Replay says how answers of completed keys are kept at the edge. The zero value keeps none.
+type Replay struct {
+	// Store keeps them; nil for none.
+	Store replay.Store
+	// For is how long one is kept. The answer itself is kept below for days; this is only the fast way to it.
+	For time.Duration
+	// Join is how long a request waits for an identical one that is under way here, before it goes on by itself.
+	Join time.Duration
+}
+
+// answered is what is kept of an answer.
+type keptAnswer struct {
+	Status int               `json:"s"`
+	Header map[string]string `json:"h"`
+	Body   []byte            `json:"b"`
+}
+
+// keptHeaders are those that belong to the answer rather than to the request.
+var keptHeaders = [...]string{"Content-Type", "Cache-Control", "ETag", "Location"} //nolint:gochecknoglobals // a constant that Go has no form for
+
+// replay answers a completed key without asking below, and lets a herd of identical requests wait for the first of them.
+// Only a success is kept: what failed is decided anew. Whatever goes wrong here, the request goes on as if this were not.
+func (e *edge) replay(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callOf(r.Context())
+		if e.o.Replay.Store == nil || c.key == "" || c.route.body == nil || onlyChecked(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		slot := e.slot(c, r)
+		leader, done, leave := e.herd.join(slot.Name)
+		if leader {
+			defer leave()
+		} else if !e.await(r.Context(), done) {
+			next.ServeHTTP(w, r) // below, it waits or is told that the first is still running
+			return
+		}
+		if e.again(w, r, slot) {
+			return
+		}
+		if !leader {
+			next.ServeHTTP(w, r) // the first failed: each decides anew, and below they are one
+			return
+		}
+		held := &heldWriter{header: w.Header()}
+		next.ServeHTTP(held, r)
+		e.keep(r.Context(), slot, held)
+		w.WriteHeader(max(held.status, http.StatusOK))
+		// The client may be gone; there is nobody to tell.
+		_, _ = w.Write(held.body.Bytes())
+	})
+}
+
+// slot names where the answer is kept: for this caller, what they may see, this route, key and body. Another body under
+// the same key is another slot, and is refused below.
+func (e *edge) slot(c *call, r *http.Request) replay.Slot {
+	parts := [][]byte{
+		[]byte("edge/v1"), []byte(c.principal.Subject), []byte(owned(c.principal)), []byte(c.route.verb), []byte(r.URL.EscapedPath()), []byte(r.URL.RawQuery),
+		[]byte(c.ifMatch), []byte(c.key), c.body,
+	}
+	return replay.NewSlot(parts...)
+}
+
+// again answers from what is kept.
+func (e *edge) again(w http.ResponseWriter, r *http.Request, slot replay.Slot) bool {
+	text, ok, err := e.o.Replay.Store.Get(r.Context(), slot)
+	var kept keptAnswer
+	if err == nil && ok {
+		err = json.Unmarshal(text, &kept)
+	}
+	if err != nil {
+		e.log.LogAttrs(r.Context(), slog.LevelWarn, "kept answers cannot be read", slog.String(telemetry.KeyError, err.Error()))
+		ok = false
+	}
+	e.replays.Add(r.Context(), 1, metric.WithAttributes(attribute.Bool("selfsame.hit", ok)))
+	if !ok {
+		return false
+	}
+	h := w.Header()
+	for name, v := range kept.Header {
+		h.Set(name, v)
+	}
+	h.Set("Idempotency-Key", callOf(r.Context()).keyLine)
+	h.Set("Idempotency-Status", "replayed")
+	h.Set("Idempotent-Replayed", "true")
+	w.WriteHeader(kept.Status)
+	_, _ = w.Write(kept.Body)
+	return true
+}
+
+func (e *edge) keep(ctx context.Context, slot replay.Slot, held *heldWriter) {
+	if held.status != http.StatusOK && held.status != http.StatusCreated {
+		return
+	}
+	kept := keptAnswer{Status: held.status, Header: map[string]string{}, Body: held.body.Bytes()}
+	for _, name := range keptHeaders {
+		if v := held.header.Get(name); v != "" {
+			kept.Header[name] = v
+		}
+	}
+	text, err := json.Marshal(kept)
+	if err == nil {
+		err = e.o.Replay.Store.Put(ctx, slot, text, e.o.Replay.For)
+	}
+	if err != nil {
+		e.log.LogAttrs(ctx, slog.LevelWarn, "an answer cannot be kept", slog.String(telemetry.KeyError, err.Error()))
+	}
+}
+
+func (e *edge) await(ctx context.Context, done <-chan struct{}) bool {
+	timer := time.NewTimer(e.o.Replay.Join)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// herd lets identical requests wait for the first of them. It is safe for concurrent use.
+type herd struct {
+	mu      sync.Mutex
+	leaders map[[sha256.Size]byte]chan struct{}
+}
+
+func newHerd() *herd { return &herd{leaders: map[[sha256.Size]byte]chan struct{}{}} }
+
+// join returns whether the caller goes first; then it must call leave. Otherwise done is closed when the first has left.
+func (h *herd) join(name [sha256.Size]byte) (leader bool, done <-chan struct{}, leave func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c, ok := h.leaders[name]; ok {
+		return false, c, nil
+	}
+	c := make(chan struct{})
+	h.leaders[name] = c
+	return true, nil, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.leaders, name)
+		close(c)
+	}
+}

@@ -1,0 +1,90 @@
+// Package replay keeps answers of completed keys close to the client, so that a retry does not travel to the ERP again.
+//
+// The invariants: an answer is found only by who knows everything that its slot was made of, the key among it; the store
+// sees neither the key nor the caller nor the answer, because the slot's name is a digest and the answer is sealed with
+// another; and what is lost costs time and nothing else, because the service below keeps every answer for days.
+//
+// The package does not decide what may be kept or for whom.
+package replay
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Store keeps sealed answers. It is safe for concurrent use.
+type Store interface {
+	// Get returns what was put; false when it is not there (any more).
+	Get(ctx context.Context, s Slot) ([]byte, bool, error)
+	// Put keeps a value for some time.
+	Put(ctx context.Context, s Slot, value []byte, keep time.Duration) error
+}
+
+// Slot is where one answer is kept.
+type Slot struct {
+	// Name is what the store sees.
+	Name [sha256.Size]byte
+	seal [sha256.Size]byte
+}
+
+// NewSlot returns the slot that these parts make. They are told apart by length, so none can pretend to be another.
+func NewSlot(parts ...[]byte) Slot {
+	return Slot{Name: digest("name", parts), seal: digest("seal", parts)}
+}
+
+func digest(domain string, parts [][]byte) [sha256.Size]byte {
+	h := sha256.New()
+	for _, p := range append([][]byte{[]byte("selfsame/replay/v1/" + domain)}, parts...) {
+		h.Write(binary.AppendUvarint(nil, uint64(len(p))))
+		h.Write(p)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+var errSealed = errors.New("a kept answer is not what was put")
+
+// close encrypts a value under a key that only this slot has.
+func (s Slot) close(value []byte) ([]byte, error) {
+	box, err := s.box()
+	if err != nil {
+		return nil, err
+	}
+	nonce := make([]byte, box.NonceSize())
+	// crypto/rand.Read never fails.
+	_, _ = rand.Read(nonce)
+	return box.Seal(nonce, nonce, value, s.Name[:]), nil
+}
+
+func (s Slot) open(sealed []byte) ([]byte, error) {
+	box, err := s.box()
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed) < box.NonceSize() {
+		return nil, errSealed
+	}
+	value, err := box.Open(nil, sealed[:box.NonceSize()], sealed[box.NonceSize():], s.Name[:])
+	if err != nil {
+		return nil, errSealed
+	}
+	return value, nil
+}
+
+func (s Slot) box() (cipher.AEAD, error) {
+	block, err := aes.NewCipher(s.seal[:])
+	if err != nil {
+		return nil, fmt.Errorf("seal answer: %w", err)
+	}
+	box, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("seal answer: %w", err)
+	}
+	return box, nil
+}
