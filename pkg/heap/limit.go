@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// Limit softly limits what Go maps to limit bytes, until the returned function is called, and only while that costs little: once
-// more than three quarters of it are alive the limit is lifted, so that a process that grew does not collect without end, and it is set again
-// when less than half is. Zero or less, or a limit of the operator (GOMEMLIMIT), does nothing. Call it before Lend, which then sets no
-// limit of its own.
+// Limit softly limits what Go maps to limit bytes, until the returned function is called, and only while that costs little: once more
+// than three quarters are alive of the limit, or of the heap that it leaves room for, it is lifted, so that a process that grew does
+// not collect without end; it is set again when less than half of the limit and less than five eighths of that heap are. Zero or less,
+// or a limit of the operator (GOMEMLIMIT), does nothing. Call it before Lend, which then sets no limit of its own.
 func Limit(limit int64) (stop func()) {
 	if limit <= 0 || debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return func() {}
@@ -28,6 +28,7 @@ type limiter struct {
 
 	mu              sync.Mutex
 	lifted, stopped bool
+	room            uint64 // the heap that the limit left room for when it was lifted
 }
 
 // await is called again by the next collection.
@@ -36,24 +37,25 @@ func (l *limiter) await() {
 }
 
 func (l *limiter) collected() {
-	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/goal:bytes"}}
 	metrics.Read(m)
-	if l.look(m[0].Value.Uint64()) {
+	if l.look(m[0].Value.Uint64(), m[1].Value.Uint64()) {
 		l.await()
 	}
 }
 
-// look lifts the limit or sets it again; false once it is over.
-func (l *limiter) look(live uint64) bool {
+// look lifts the limit or sets it again; false once it is over. goal is the heap at which Go collects next: what it maps besides,
+// stacks and its own tables, has been taken off the limit.
+func (l *limiter) look(live, goal uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch limit := uint64(l.limit); { //nolint:gosec // positive
 	case l.stopped:
 		return false
-	case !l.lifted && live > limit/4*3:
-		l.lifted = true
+	case !l.lifted && (live > limit/4*3 || live > goal/4*3):
+		l.lifted, l.room = true, goal
 		l.set(math.MaxInt64)
-	case l.lifted && live < limit/2:
+	case l.lifted && live < limit/2 && live < l.room/8*5:
 		l.lifted = false
 		l.set(l.limit)
 	}

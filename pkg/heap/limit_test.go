@@ -14,13 +14,26 @@ func TestLimit(t *testing.T) {
 		var set []int64
 		l := &limiter{limit: 100, set: func(n int64) { set = append(set, n) }}
 		for _, live := range []uint64{20, 75, 76, 90, 60, 50, 49, 70} {
-			require.True(t, l.look(live))
+			require.True(t, l.look(live, 200))
 		}
 		require.Equal(t, []int64{math.MaxInt64, 100}, set)
 		l.stop()
 		require.Equal(t, []int64{math.MaxInt64, 100, math.MaxInt64}, set)
-		require.False(t, l.look(90), "it is over")
+		require.False(t, l.look(90, 200), "it is over")
 		require.Len(t, set, 3)
+	})
+	t.Run("so is one that leaves little room beside what is alive, whatever takes it", func(t *testing.T) {
+		t.Parallel()
+		var set []int64
+		l := &limiter{limit: 800, set: func(n int64) { set = append(set, n) }}
+		require.True(t, l.look(300, 400))
+		require.Empty(t, set, "a quarter is free")
+		require.True(t, l.look(301, 400))
+		require.Equal(t, []int64{math.MaxInt64}, set)
+		require.True(t, l.look(250, 900))
+		require.Len(t, set, 1, "the room counts that the limit leaves, not what there is without it")
+		require.True(t, l.look(249, 900))
+		require.Equal(t, []int64{math.MaxInt64, 800}, set)
 	})
 	t.Run("none is asked for", func(t *testing.T) {
 		t.Parallel()
