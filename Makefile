@@ -132,6 +132,15 @@ contracts: $(BIN)/.tools $(BIN)/.openapi ## Lint the contracts and refuse breaki
 	$(BIN)/buf breaking $(BIN)/contracts.binpb --against $(BASELINE)/contracts.binpb --exclude-imports
 	$(BIN)/oasdiff breaking --fail-on ERR --err-ignore $(BASELINE)/deliberate.txt $(BASELINE)/openapi.json services/experience-mobile/internal/openapi/openapi.json
 
+OPENAPI_LINT := tools/openapi-lint
+$(OPENAPI_LINT)/node_modules/.package-lock.json: $(OPENAPI_LINT)/package-lock.json
+	cd $(OPENAPI_LINT) && npm ci && touch node_modules/.package-lock.json
+
+.PHONY: openapi-lint
+openapi-lint: $(OPENAPI_LINT)/node_modules/.package-lock.json ## Lint the published OpenAPI description with Spectral and Redocly (needs Node)
+	cd $(OPENAPI_LINT) && npx --no-install spectral lint --ruleset spectral.yaml --fail-severity warn $(CURDIR)/services/experience-mobile/internal/openapi/openapi.json
+	cd $(OPENAPI_LINT) && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --no-install redocly lint --config redocly.yaml $(CURDIR)/services/experience-mobile/internal/openapi/openapi.json
+
 .PHONY: lint
 lint: $(BIN)/.lint ## golangci-lint, module by module
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yaml ./...); done

@@ -314,7 +314,9 @@ func problemResponses() object {
 	}
 	out := object{}
 	for status, list := range codes {
-		if http.StatusText(status) == "" || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented {
+		if http.StatusText(status) == "" || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented ||
+			status == http.StatusFailedDependency { // only inside the answer to a batch
+
 			continue
 		}
 		sort.Strings(list)
