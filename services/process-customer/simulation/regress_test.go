@@ -18,6 +18,11 @@ func deliver(system string) simulation.Step {
 	return simulation.Step{Act: simulation.Deliver, System: system}
 }
 
+// straggle has the next write to a system arrive late.
+func straggle(system string) simulation.Step {
+	return simulation.Step{Act: simulation.Fault, System: system, Kind: simulation.Straggle}
+}
+
 // by has another process do a step.
 func by(process int, s simulation.Step) simulation.Step {
 	s.Process = process
@@ -47,6 +52,15 @@ func stories() map[string]simulation.Story {
 		"what was sent once and never arrived is not waited for for ever": {Seed: 30377, Late: true, Processes: 2, Steps: []simulation.Step{
 			create(sf, 2, "phone 2"), by(1, read(erp)), create(sf, 1, "phone 3"), {Act: simulation.Fault, System: erp, Kind: simulation.HalfWritten},
 			read(sf), by(1, deliver(erp)), edit(sf, 2, golden.Phone, ""),
+		}},
+		"a write that arrives after its successor is nobody's word in salesforce": {Seed: 9, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), read(sf), read(erp),
+			edit(erp, 1, golden.Phone, "phone 2"), read(erp), straggle(sf), deliver(sf), {Act: simulation.Wait, N: 120},
+			edit(erp, 1, golden.Phone, "phone 3"), read(erp), deliver(sf), read(sf), read(erp), {Act: simulation.Land, System: sf},
+		}},
+		"a create that arrives after its successor is nobody's word in the erp": {Seed: 9, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), read(sf), read(erp), straggle(erp), deliver(erp), {Act: simulation.Wait, N: 120},
+			edit(sf, 1, golden.Phone, "phone 3"), read(sf), deliver(erp), read(sf), read(erp), {Act: simulation.Land, System: erp},
 		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),

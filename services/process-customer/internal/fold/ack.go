@@ -2,7 +2,6 @@ package fold
 
 import (
 	"maps"
-	"slices"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
@@ -112,52 +111,6 @@ func (u *Unit) compareStored(next *store.Source, p *Plan, rec source.Record, cha
 	}
 	u.claim(next, claimed, source.Change{ID: changeID, Ref: next.Ref, Record: &rec})
 	return len(claimed) > 0
-}
-
-// acked notes that what was sent has arrived. A system that tells versions needs no memory of it: whatever is older
-// has a lower version. One that does not may still show the values of before, and ours after them.
-func (u *Unit) acked(p *Plan, row *store.Source, res source.Result) {
-	in := u.intentFor(row)
-	if p.Row == nil {
-		// The record was sent before it had an id; intentFor has moved that here if the external id says so.
-		if c, ok := u.intents[intentKey{row.Ref.System, p.GoldenID, ""}]; ok && len(c.Sent) > 0 {
-			for field, list := range c.Sent {
-				in.Sent[field] = append(slices.Clone(list), in.Sent[field]...)
-			}
-			c.Sent = nil
-			u.putIntent(c)
-		}
-	}
-	for field, value := range p.Sent {
-		list := in.Sent[field]
-		at := lastSent(list, value)
-		if at < 0 {
-			continue
-		}
-		if res.Version > 0 {
-			in.Sent = without(in.Sent, field, at)
-			continue
-		}
-		list = slices.Clone(list)
-		for i := range at + 1 {
-			list[i].Acked = true
-		}
-		in.Sent[field] = list
-	}
-	if res.Version > 0 {
-		// What was sent before about other fields, without an answer, has arrived by now or is refused for its version.
-		for field, list := range in.Sent {
-			if _, now := p.Sent[field]; now {
-				continue
-			}
-			list = slices.Clone(list)
-			for i := range list {
-				list[i].Acked = true
-			}
-			in.Sent[field] = list
-		}
-	}
-	u.putIntent(in)
 }
 
 // Say folds in what somebody said through our own API: each field is a claim of the API's own record of the golden

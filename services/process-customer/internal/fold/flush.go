@@ -166,7 +166,7 @@ func (u *Unit) flushIntents(ctx context.Context) error {
 		in, ok := u.intents[k]
 		switch {
 		case !dirty || !ok:
-		case len(in.Sent) == 0:
+		case len(in.Sent) == 0 && len(in.Late) == 0:
 			// Nothing to remember but that a record is being created, which a create without values would lose: it always has a name.
 			drop = append(drop, in)
 		default:

@@ -126,11 +126,11 @@ func (u *Unit) moveRow(row *store.Source, to golden.ID) {
 	next.GoldenID = to
 	u.putRow(next)
 	k := intentKey{row.Ref.System, from, row.Ref.RecordID}
-	if in, ok := u.intents[k]; ok && len(in.Sent) > 0 {
+	if in, ok := u.intents[k]; ok && len(in.Sent)+len(in.Late) > 0 {
 		moved := in
 		moved.GoldenID = to
 		u.putIntent(moved)
-		in.Sent = nil
+		in.Sent, in.Late = nil, nil
 		u.putIntent(in)
 	}
 }

@@ -2,7 +2,6 @@ package fold
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -175,7 +174,6 @@ type sight struct {
 func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.Values) sight {
 	var s sight
 	in := u.intentFor(next)
-	sent := in.Sent
 	before := knowledge(row, in)
 	sentChanged := false
 	for _, field := range golden.Fields(c.Ref.Object) {
@@ -184,13 +182,13 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 			continue
 		}
 		old, known := next.Shadow[field]
-		list := sent[field]
+		list := in.Sent[field]
 		at := lastSent(list, value)
 		switch {
 		case known && old == value:
 			if at >= 0 && at == len(list)-1 && list[at].Acked {
 				sentChanged = true
-				sent = without(sent, field, at)
+				settle(&in, field, at)
 			}
 			continue
 		case at >= 0 && (!list[at].Acked || c.OwnWrite || (c.Asked == before && !known)):
@@ -198,7 +196,11 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 			if newest := list[len(list)-1]; at == len(list)-1 || !newest.Acked {
 				next.Shadow[field] = value
 			}
-			sent = without(sent, field, at)
+			settle(&in, field, at)
+			continue
+		case c.OwnWrite && slices.Contains(in.Late[field], value):
+			s.echo, s.shadow = true, true // one of our own that had got lost on the way
+			next.Shadow[field] = value
 			continue
 		case !known && value == "" && len(list) == 0:
 			next.Shadow[field] = "" // a new record without a value says nothing, unless we had given it one
@@ -212,10 +214,10 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 		case c.OwnWrite && len(list) > 0:
 			next.Rewritten[field] = rewritten(next.Rewritten[field], list[len(list)-1].Value, value, 1)
 			sentChanged = true
-			sent = without(sent, field, len(list)-1)
+			settle(&in, field, len(list)-1)
 		case c.Asked == before && at >= 0:
 			sentChanged = true // it has arrived and was replaced since
-			sent = without(sent, field, at)
+			settle(&in, field, at)
 		}
 		next.Shadow[field] = value
 		s.shadow = true
@@ -226,7 +228,6 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 	}
 	u.claim(next, s.claimed, c)
 	if sentChanged {
-		in.Sent = sent
 		u.putIntent(in)
 	}
 	return s
@@ -251,59 +252,6 @@ func (u *Unit) claim(next *store.Source, fields []string, c source.Change) {
 			next.Claims[member] = u.rules.Absorb(next.Claims[member], claim)
 		}
 	}
-}
-
-// intentFor returns what was sent to the record, with what was sent when it was being created. It owns its map.
-func (u *Unit) intentFor(row *store.Source) store.Intent {
-	k := intentKey{row.Ref.System, row.GoldenID, row.Ref.RecordID}
-	in, ok := u.intents[k]
-	if !ok {
-		in = store.Intent{System: k.system, GoldenID: k.golden, RecordID: k.record, At: u.now}
-	}
-	in.Sent = maps.Clone(in.Sent)
-	if in.Sent == nil {
-		in.Sent = map[string][]store.Sent{}
-	}
-	create := intentKey{row.Ref.System, row.GoldenID, ""}
-	if c, ok := u.intents[create]; ok && len(c.Sent) > 0 && row.ExternalID == source.ExternalIDOf(row.GoldenID, "") {
-		for field, list := range c.Sent {
-			in.Sent[field] = append(slices.Clone(list), in.Sent[field]...)
-		}
-		u.putIntent(in)
-		c.Sent = nil
-		u.putIntent(c)
-	}
-	return in
-}
-
-// lastSent returns the position of the last entry with a value; -1 when there is none.
-func lastSent(list []store.Sent, value string) int {
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].Value == value {
-			return i
-		}
-	}
-	return -1
-}
-
-// lastAcked returns the position of the last entry that was acknowledged; -1 when there is none.
-func lastAcked(list []store.Sent) int {
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].Acked {
-			return i
-		}
-	}
-	return -1
-}
-
-// without returns sent less the entries of a field up to and including at.
-func without(sent map[string][]store.Sent, field string, at int) map[string][]store.Sent {
-	if at+1 >= len(sent[field]) {
-		delete(sent, field)
-	} else {
-		sent[field] = slices.Clone(sent[field][at+1:])
-	}
-	return sent
 }
 
 // maxRewrites is how often a system may turn a value into another before we stop writing it. Once could be a person

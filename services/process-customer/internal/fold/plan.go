@@ -2,7 +2,6 @@ package fold
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -18,8 +17,8 @@ type Plan struct {
 	Write source.Write
 	// Sent are the canonical values of the write, a contact's customer as golden id.
 	Sent golden.Values
-	// added are the fields whose value Send has noted for the first time.
-	added []string
+	// added are the fields whose value Send has noted for the first time, opened those that were sent before without an answer.
+	added, opened []string
 }
 
 // Planned is what a system has to be told about one golden record.
@@ -193,55 +192,4 @@ func (u *Unit) plainTaken(id golden.ID, system string) bool {
 		}
 	}
 	return len(u.intents[intentKey{system, id, ""}].Sent) > 0
-}
-
-// maxSent bounds what is remembered per field.
-const maxSent = 8
-
-// Send notes that a plan is about to be written, so that its echo is known whatever becomes of the answer.
-func (u *Unit) Send(p *Plan) {
-	k := intentKey{p.Write.Ref.System, p.GoldenID, p.Write.Ref.RecordID}
-	in, ok := u.intents[k]
-	if !ok {
-		in = store.Intent{System: k.system, GoldenID: k.golden, RecordID: k.record}
-	}
-	in.Sent, in.At = maps.Clone(in.Sent), u.now
-	if in.Sent == nil {
-		in.Sent = map[string][]store.Sent{}
-	}
-	for field, value := range p.Sent {
-		list := in.Sent[field]
-		if n := len(list); n > 0 && list[n-1].Value == value && !list[n-1].Acked {
-			continue
-		}
-		if len(list) >= maxSent {
-			list = list[1:]
-		}
-		in.Sent[field] = append(slices.Clone(list), store.Sent{Value: value})
-		p.added = append(p.added, field)
-	}
-	u.putIntent(in)
-}
-
-// Unsend takes back what Send noted, after proof that nothing was written.
-func (u *Unit) Unsend(p *Plan) {
-	k := intentKey{p.Write.Ref.System, p.GoldenID, p.Write.Ref.RecordID}
-	in, ok := u.intents[k]
-	if !ok {
-		return
-	}
-	in.Sent = maps.Clone(in.Sent)
-	for _, field := range p.added {
-		list := in.Sent[field]
-		n := len(list)
-		if n == 0 || list[n-1].Value != p.Sent[field] || list[n-1].Acked {
-			continue
-		}
-		if n == 1 {
-			delete(in.Sent, field)
-		} else {
-			in.Sent[field] = slices.Clone(list[:n-1])
-		}
-	}
-	u.putIntent(in)
 }

@@ -200,6 +200,8 @@ type Sent struct {
 	Value string `json:"v,omitempty"`
 	// Acked is true when the system has acknowledged it without telling the new version.
 	Acked bool `json:"a,omitempty"`
+	// Open is true when it was sent more than once, and some call was never answered.
+	Open bool `json:"o,omitempty"`
 }
 
 // Intent are the values sent to one record of a system and not seen in its feed yet, oldest first by field. A record
@@ -209,7 +211,51 @@ type Intent struct {
 	GoldenID golden.ID
 	RecordID string
 	Sent     map[string][]Sent
-	At       time.Time
+	// Late are values, by field, of calls that were never answered and were overtaken: they may still arrive.
+	Late map[string][]string
+	At   time.Time
+}
+
+// intentText is an intent as stored: the values of before are listed with those of now.
+type intentText struct {
+	Sent
+	Late bool `json:"l,omitempty"`
+}
+
+func (i *Intent) text() ([]byte, error) {
+	out := map[string][]intentText{}
+	for field, list := range i.Late {
+		for _, value := range list {
+			out[field] = append(out[field], intentText{Sent: Sent{Value: value}, Late: true})
+		}
+	}
+	for field, list := range i.Sent {
+		for _, s := range list {
+			out[field] = append(out[field], intentText{Sent: s})
+		}
+	}
+	return json.Marshal(out)
+}
+
+func (i *Intent) read(text string) error {
+	var in map[string][]intentText
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		return err
+	}
+	i.Sent = map[string][]Sent{}
+	for field, list := range in {
+		for _, s := range list {
+			if !s.Late {
+				i.Sent[field] = append(i.Sent[field], s.Sent)
+				continue
+			}
+			if i.Late == nil {
+				i.Late = map[string][]string{}
+			}
+			i.Late[field] = append(i.Late[field], s.Value)
+		}
+	}
+	return nil
 }
 
 // Intents returns the intents of golden records towards one system.
@@ -225,7 +271,7 @@ func (r Reader) Intents(ctx context.Context, system string, ids []golden.ID) ([]
 				return err
 			}
 			i.At = db.FromMicros(at)
-			if err := json.Unmarshal([]byte(sent), &i.Sent); err != nil {
+			if err := i.read(sent); err != nil {
 				return fmt.Errorf("intent of %s: %w", i.GoldenID, err)
 			}
 			out = append(out, i)
@@ -239,7 +285,7 @@ func (r Reader) Intents(ctx context.Context, system string, ids []golden.ID) ([]
 func (t *Tx) PutIntents(ctx context.Context, intents []Intent) error {
 	rows := make([][]any, 0, len(intents))
 	for _, i := range intents {
-		sent, err := json.Marshal(i.Sent)
+		sent, err := i.text()
 		if err != nil {
 			return fmt.Errorf("intent of %s: %w", i.GoldenID, err)
 		}

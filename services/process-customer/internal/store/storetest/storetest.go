@@ -250,7 +250,7 @@ func sources(t *testing.T, s *store.Store) {
 
 func intents(t *testing.T, s *store.Store) {
 	id := newID(t, golden.Customer)
-	in := store.Intent{System: "intents", GoldenID: id, Sent: map[string][]store.Sent{golden.Name: {{Value: "A"}, {Value: "B", Acked: true}}}, At: at(1)}
+	in := store.Intent{System: "intents", GoldenID: id, Sent: map[string][]store.Sent{golden.Name: {{Value: "A"}, {Value: "B", Acked: true, Open: true}}}, Late: map[string][]string{golden.Name: {"C"}, golden.Phone: {""}}, At: at(1)}
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error { return tx.PutIntents(ctx, []store.Intent{in}) })
 	got, err := s.Read().Intents(t.Context(), "intents", []golden.ID{id})
 	require.NoError(t, err)
