@@ -127,7 +127,7 @@ type Comparison struct {
 	Accounts      int           `json:"accounts"`
 	// Latency is what the sandbox adds to each answer.
 	Latency string `json:"latency"`
-	// Subjects are the adapter and then the others.
+	// Subjects are the adapter by default, the adapter in other ways, and the others.
 	Subjects []Subject `json:"subjects"`
 }
 
@@ -148,9 +148,26 @@ func begin() Circumstances {
 	}
 }
 
+// way is a configuration of the adapter.
+type way struct {
+	name     string
+	settings []string
+}
+
+// ways are those that are compared, the default one first.
+func ways() []way {
+	return []way{
+		{"system-salesforce", nil},
+		{"system-salesforce, collections", []string{"--salesforce.bulk_from=1000000000", "--salesforce.max_concurrent=25"}},
+	}
+}
+
 // Upserts lets the adapter and the others write the same n accounts, twice in each round, round by round.
 func (b *Bench) Upserts(ctx context.Context, n, rounds int, latency time.Duration, others []Other) (Comparison, error) {
-	c := Comparison{Circumstances: begin(), Accounts: n, Latency: latency.String(), Subjects: []Subject{{Name: "system-salesforce", Version: "this build"}}}
+	c := Comparison{Circumstances: begin(), Accounts: n, Latency: latency.String()}
+	for _, w := range ways() {
+		c.Subjects = append(c.Subjects, Subject{Name: w.name, Version: "this build"})
+	}
 	for _, o := range others {
 		c.Subjects = append(c.Subjects, Subject{Name: o.Name, Version: o.Version})
 	}
@@ -170,7 +187,7 @@ func (b *Bench) Upserts(ctx context.Context, n, rounds int, latency time.Duratio
 	return c, nil
 }
 
-// subject runs the adapter (0) or one of the others in a world of its own.
+// subject runs a way of the adapter or one of the others, which come behind, in a world of its own.
 func (b *Bench) subject(ctx context.Context, n int, latency time.Duration, i int, others []Other) (passes []Pass, used Used, err error) {
 	err = b.world(ctx, func(p *server.Process, o *Org, dir string) error {
 		if err := o.Latency(ctx, latency); err != nil {
@@ -180,10 +197,10 @@ func (b *Bench) subject(ctx context.Context, n int, latency time.Duration, i int
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			passes, used, err = others[i-1].Upserts(ctx, p.Env(), n)
+		if own := ways(); i < len(own) {
+			passes, used, err = b.ours(ctx, o, dir, n, p.PID(), own[i])
 		} else {
-			passes, used, err = b.ours(ctx, o, dir, n, p.PID())
+			passes, used, err = others[i-len(own)].Upserts(ctx, p.Env(), n)
 		}
 		if err != nil {
 			return err
@@ -198,8 +215,8 @@ func (b *Bench) subject(ctx context.Context, n int, latency time.Duration, i int
 	return passes, used, err
 }
 
-func (b *Bench) ours(ctx context.Context, o *Org, dir string, n, sandbox int) (passes []Pass, used Used, err error) {
-	a, err := StartAdapter(ctx, b.Adapter, dir, o.env)
+func (b *Bench) ours(ctx context.Context, o *Org, dir string, n, sandbox int, w way) (passes []Pass, used Used, err error) {
+	a, err := StartAdapter(ctx, b.Adapter, dir, o.env, w.settings...)
 	if err != nil {
 		return nil, Used{}, err
 	}

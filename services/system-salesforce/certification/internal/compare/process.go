@@ -131,9 +131,9 @@ const (
 	stopTime = 15 * time.Second
 )
 
-// StartAdapter runs the service against the sandbox that env names, in its default configuration, and returns once it is ready.
-// dir is a folder for what it keeps.
-func StartAdapter(ctx context.Context, bin, dir string, env map[string]string) (*Adapter, error) {
+// StartAdapter runs the service against the sandbox that env names, in its default configuration but for settings, and returns once
+// it is ready. dir is a folder for what it keeps.
+func StartAdapter(ctx context.Context, bin, dir string, env map[string]string, settings ...string) (*Adapter, error) {
 	addr, err := free()
 	if err != nil {
 		return nil, err
@@ -143,10 +143,10 @@ func StartAdapter(ctx context.Context, bin, dir string, env map[string]string) (
 		return nil, err
 	}
 	a := &Adapter{Addr: addr, exited: make(chan struct{})}
-	a.cmd = exec.Command(bin,
+	a.cmd = exec.Command(bin, append(settings,
 		"--serve.listen="+addr, "--serve.ops="+ops, "--telemetry.log_level=error",
 		"--salesforce.login_url="+env["CERTIFY_URL"], "--salesforce.client_id="+env["CERTIFY_CLIENT_ID"], "--salesforce.username="+env["CERTIFY_USERNAME"],
-		"--salesforce.private_key_file="+env["CERTIFY_KEY"], "--salesforce.pubsub_endpoint="+env["CERTIFY_PUBSUB"], "--salesforce.pubsub_plaintext=true")
+		"--salesforce.private_key_file="+env["CERTIFY_KEY"], "--salesforce.pubsub_endpoint="+env["CERTIFY_PUBSUB"], "--salesforce.pubsub_plaintext=true")...)
 	a.cmd.Dir = dir
 	a.cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	a.cmd.Stdout, a.cmd.Stderr = &a.text, &a.text
