@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -32,9 +33,13 @@ type group struct {
 	queue   chan *job // closed to stop
 	relaxed chan *job // those who need no fsync; never closed
 	done    chan struct{}
+	callers atomic.Int64 // who wait for the transaction, have it, or wait for its commit
 
 	// Of the writer only: how durable the connection was opened, and how durable its commits are now; 0 if not known.
 	opened, now int
+	// Of the writer only: how many callers the last group with an fsync had, and how long its commit took.
+	size  int
+	flush time.Duration
 }
 
 type job struct {
@@ -42,6 +47,12 @@ type job struct {
 	grant  chan *sql.Tx    // unbuffered: a caller that has left cannot be handed the transaction
 	ran    chan error      // what the caller's function returned
 	result chan error      // what became of it
+
+	// A job that is one statement is run by the writer itself, without a savepoint: a statement is undone as a whole.
+	text    string
+	args    []any
+	taken   atomic.Bool // by the writer, or by the caller who leaves
+	changed int64
 }
 
 func newGroup(db *sql.DB) *group {
@@ -68,6 +79,7 @@ func (g *group) next() bool {
 		if !open {
 			return false
 		}
+		g.gather()
 		g.run(j, g.queue, true)
 		return true
 	default:
@@ -82,9 +94,39 @@ func (g *group) next() bool {
 		if !open {
 			return false
 		}
+		g.gather()
 		g.run(j, g.queue, true)
 	}
 	return true
+}
+
+const (
+	dearFlush  = 200 * time.Microsecond // a commit that takes less is not worth waiting for company
+	gatherTick = 50 * time.Microsecond
+)
+
+// gather lets callers join a group before it begins, if the last one was shared and its commit was dear: as long as they
+// keep coming, and not longer than a commit takes. Those who need no fsync are served meanwhile; what they wait for may be
+// all that keeps them from joining.
+func (g *group) gather() {
+	if g.size < 2 || g.flush < dearFlush {
+		return
+	}
+	tick := time.NewTimer(gatherTick)
+	defer tick.Stop()
+	came := 0
+	for end := time.Now().Add(g.flush); len(g.queue) < maxGroup && time.Now().Before(end); {
+		select {
+		case j := <-g.relaxed:
+			g.run(j, g.relaxed, false)
+		case <-tick.C:
+			if n := len(g.queue); n == came {
+				return
+			}
+			came = len(g.queue)
+			tick.Reset(gatherTick)
+		}
+	}
 }
 
 // stop ends the writer. No caller may be in tx or enter it.
@@ -103,7 +145,36 @@ func (g *group) relax(ctx context.Context, fn func(ctx context.Context, tx *sql.
 	return g.through(ctx, g.relaxed, fn)
 }
 
+// exec is the caller's side of a statement.
+func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args []any) (int64, error) {
+	g.callers.Add(1)
+	defer g.callers.Add(-1)
+	for range maxReplays {
+		j := &job{ctx: ctx, result: make(chan error, 1), text: text, args: args}
+		select {
+		case queue <- j:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("wait for the transaction: %w", ctx.Err())
+		}
+		var err error
+		select {
+		case err = <-j.result:
+		case <-ctx.Done():
+			if j.taken.CompareAndSwap(false, true) {
+				return 0, fmt.Errorf("wait for the transaction: %w", ctx.Err())
+			}
+			err = <-j.result // the answer is a commit away
+		}
+		if !errors.Is(err, errLost) {
+			return j.changed, err
+		}
+	}
+	return 0, fault.Wrap(fault.Unavailable, fault.ReasonStoreUnavailable, errLost, "the database rolled the change back")
+}
+
 func (g *group) through(ctx context.Context, queue chan<- *job, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	g.callers.Add(1)
+	defer g.callers.Add(-1)
 	for range maxReplays {
 		err := g.join(ctx, queue, fn)
 		if !errors.Is(err, errLost) {
@@ -164,8 +235,12 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 	}
 	members, err := collect(ctx, tx, first, queue)
 	if err == nil && len(members) > 0 {
+		begun := time.Now()
 		if err = tx.Commit(); err != nil {
 			err = fmt.Errorf("commit: %w", err)
+		}
+		if durable {
+			g.size, g.flush = len(members), time.Since(begun)
 		}
 	} else if rollback := tx.Rollback(); err == nil {
 		err = rollback
@@ -185,7 +260,11 @@ func collect(ctx context.Context, tx *sql.Tx, first *job, queue <-chan *job) ([]
 	var members []*job
 	begun := time.Now()
 	for j := first; j != nil; {
-		ok, err := one(ctx, tx, j)
+		run := one
+		if j.text != "" {
+			run = statement
+		}
+		ok, err := run(ctx, tx, j)
 		if ok {
 			members = append(members, j)
 		}
@@ -201,6 +280,26 @@ func collect(ctx context.Context, tx *sql.Tx, first *job, queue <-chan *job) ([]
 		}
 	}
 	return members, nil
+}
+
+// statement runs the statement of one caller. It reports what one does.
+func statement(ctx context.Context, tx *sql.Tx, j *job) (bool, error) {
+	if !j.taken.CompareAndSwap(false, true) {
+		return false, nil // the caller has left
+	}
+	res, err := tx.ExecContext(ctx, j.text, j.args...)
+	if err == nil {
+		j.changed, err = res.RowsAffected()
+	}
+	if err == nil {
+		return true, nil
+	}
+	// Some errors, as that of a full disk, end the transaction. Then another one can begin.
+	if _, inside := tx.ExecContext(ctx, "BEGIN"); inside == nil {
+		return true, lost(err)
+	}
+	j.result <- err
+	return false, nil
 }
 
 // one runs one caller behind a savepoint. It reports whether the caller waits for the commit; if not, the caller has

@@ -32,8 +32,13 @@ func (d *DB) Single(ctx context.Context, fn func(ctx context.Context, e Execer) 
 	return outside(repeat(ctx, func() error { return fn(ctx, d.write) }))
 }
 
-// Busy returns how many connections of the pool are in use. It is 0 or 1 on SQLite, which has one writer.
-func (d *DB) Busy() int { return d.write.Stats().InUse }
+// Busy returns how many connections of the pool are in use; on SQLite, which has one writer, how many callers want it.
+func (d *DB) Busy() int {
+	if d.group != nil {
+		return int(d.group.callers.Load())
+	}
+	return d.write.Stats().InUse
+}
 
 // Relaxed is Single for a statement whose loss with the machine would be harmless: on SQLite its commit survives the end of
 // the process, but not surely that of the machine, until a later commit of Tx or Single. It costs no fsync, and it is never
@@ -51,6 +56,44 @@ func (d *DB) Relaxed(ctx context.Context, fn func(ctx context.Context, e Execer)
 	defer d.inflight.Done()
 	ctx = context.WithValue(ctx, inTx{}, d)
 	return outside(d.group.relax(ctx, func(ctx context.Context, tx *sql.Tx) error { return fn(ctx, tx) }))
+}
+
+// Exec runs one statement as a transaction of its own, like Single, and returns how many rows it changed. On SQLite it
+// costs less than Single: it needs no protection from the others who share the commit.
+func (d *DB) Exec(ctx context.Context, text string, args ...any) (int64, error) {
+	return d.exec(ctx, false, text, args)
+}
+
+// ExecRelaxed is Exec with what Relaxed promises.
+func (d *DB) ExecRelaxed(ctx context.Context, text string, args ...any) (int64, error) {
+	return d.exec(ctx, true, text, args)
+}
+
+func (d *DB) exec(ctx context.Context, relaxed bool, text string, args []any) (n int64, err error) {
+	if ctx.Value(inTx{}) == d {
+		return 0, ErrNested
+	}
+	if err := d.enter(); err != nil {
+		return 0, err
+	}
+	defer d.inflight.Done()
+	if d.group != nil {
+		queue := d.group.queue
+		if relaxed {
+			queue = d.group.relaxed
+		}
+		n, err = d.group.exec(ctx, queue, text, args)
+		return n, outside(err)
+	}
+	err = repeat(ctx, func() error {
+		res, err := d.write.ExecContext(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n, outside(err)
 }
 
 // repeat runs a transaction again after a deadlock or serialization failure.

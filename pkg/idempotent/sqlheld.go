@@ -22,10 +22,13 @@ func (s *SQLStore) Look(ctx context.Context, g Grant) (Result, error) {
 	return r.look(g.Digest, now), nil
 }
 
+func (s *SQLStore) heldArgs(g Grant, args ...any) []any {
+	return append(append(make([]any, 0, 4+len(args)), s.at(), g.Digest[:], g.Fence, g.Owner), args...)
+}
+
 // held runs a statement that must change the record of the grant.
 func (s *SQLStore) held(ctx context.Context, e db.Execer, statement string, g Grant, args ...any) error {
-	all := append(make([]any, 0, 4+len(args)), s.at(), g.Digest[:], g.Fence, g.Owner)
-	ok, err := changed(e.ExecContext(ctx, s.sql(statement), append(all, args...)...))
+	ok, err := changed(e.ExecContext(ctx, s.sql(statement), s.heldArgs(g, args...)...))
 	if err == nil && !ok {
 		return ErrStale
 	}

@@ -34,22 +34,20 @@ type settled struct {
 
 // together sets up what callers do together. How many statements of a kind run at once is a compromise: with one, each
 // waits for the one before; with many, few callers share one. Reads are over soon, so one at a time. On SQLite those who
-// store answers share commits anyway (db.Tx).
+// write share commits anyway (db.Exec).
 func (s *SQLStore) together() {
 	claims, completes := 2, 2
-	var crowded func() bool
-	if s.db.Engine() == db.PostgreSQL {
-		crowded = func() bool { return s.db.Busy() >= crowd }
-	} else {
-		claims, completes = 1, 0
+	if s.db.Engine() != db.PostgreSQL {
+		claims, completes = 0, 0
 	}
+	crowded := func() bool { return s.db.Busy() >= crowd }
 	s.reads = combiner[Digest, found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany}
 	s.claims = combiner[claimed, bool]{limit: claims, pace: writePace, crowded: crowded, ask: s.insertMany}
 	s.completes = combiner[settled, bool]{limit: completes, pace: writePace, crowded: crowded, ask: s.completeMany}
 }
 
-// A statement costs PostgreSQL a multiple of a row in it. While so many connections of the pool work, each statement waits
-// longer for a processor than it would for company.
+// A statement costs a multiple of a row in it. While so many others work with the database, each waits longer for its turn
+// than it would for company.
 const (
 	crowd     = 8
 	readPace  = 2 * time.Millisecond
@@ -141,21 +139,15 @@ const sqlInsertMany = `INSERT INTO idempotency (k, fp, state, fence, owner, reco
 // insertMany claims records that nobody has, and says which claims won.
 func (s *SQLStore) insertMany(ctx context.Context, claims []claimed) ([]bool, error) {
 	out := make([]bool, len(claims))
-	if len(claims) == 1 || s.db.Engine() != db.PostgreSQL {
-		run := s.db.Relaxed
-		if slices.ContainsFunc(claims, func(c claimed) bool { return !c.Takeover }) {
-			// Only an attempt that may simply be made again, as one is whose owner vanished, may be lost with the machine.
-			run = s.db.Single
+	if len(claims) == 1 {
+		c := claims[0]
+		run := s.db.Exec
+		if c.Takeover {
+			// An attempt that may simply be made again, as one is whose owner vanished, may be lost with the machine.
+			run = s.db.ExecRelaxed
 		}
-		err := run(ctx, func(ctx context.Context, e db.Execer) error {
-			for i, c := range claims {
-				var err error
-				if out[i], err = changed(e.ExecContext(ctx, s.sql(sqlInsert), s.claimArgs(c.digest, c.Claim)...)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		n, err := run(ctx, s.sql(sqlInsert), s.claimArgs(c.digest, c.Claim)...)
+		out[0] = n > 0
 		return out, err
 	}
 	order := sortedBy(claims, func(c claimed) Digest { return c.digest })
@@ -190,14 +182,8 @@ func (s *SQLStore) completeMany(ctx context.Context, answers []settled) ([]bool,
 	if len(answers) == 1 {
 		a := answers[0]
 		// It says that it lost only after its group was committed: what made it lose is then certain.
-		err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
-			err := s.held(ctx, e, sqlComplete, a.Grant, s.answerArgs(a.Answer, a.Retention)...)
-			out[0] = err == nil
-			if errors.Is(err, ErrStale) {
-				return nil
-			}
-			return err
-		})
+		n, err := s.db.Exec(ctx, s.sql(sqlComplete), s.heldArgs(a.Grant, s.answerArgs(a.Answer, a.Retention)...)...)
+		out[0] = n > 0
 		return out, err
 	}
 	order := sortedBy(answers, func(a settled) Digest { return a.Digest })
