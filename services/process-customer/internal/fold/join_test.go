@@ -12,6 +12,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
 // pair is a world with two customers that both systems have.
@@ -25,7 +26,14 @@ type pair struct {
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
+	return newPairWith(t, survive.Default())
+}
+
+func newPairWith(t *testing.T, rules *survive.Rules) *pair {
+	t.Helper()
 	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w.Rules = rules
+	w.Start()
 	w.Deleting = true // two live records of one customer are what a merge leaves behind
 	w.Settle()
 	p := &pair{World: w}
