@@ -1,7 +1,9 @@
 package faults
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -93,6 +95,11 @@ func wait(r *http.Request, d time.Duration) bool {
 	if d == 0 {
 		return true
 	}
+	body, err := io.ReadAll(r.Body) // only behind it does the server notice that the client has gone
+	if err != nil {
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
