@@ -80,7 +80,8 @@ func erpDown(ctx context.Context, r *run) error {
 	r.row("given up", 0, lost)
 	r.want("every account created during the outage reached the ERP", len(ours)-1, accounts)
 	r.want("nothing became a dead letter: waiting is not failing", len(dead.GetDeadLetters()), 0)
-	r.that("the flow without protection lost them", lost == accounts && after > creates, fmt.Sprintf("it gave %d up", lost))
+	// It may lose more: what Selfsame writes back into the account of before is an event of that, too, and may come during the outage.
+	r.that("the flow without protection lost them", lost >= accounts && len(theirs)-1 < accounts && after > creates, fmt.Sprintf("it gave %d up", lost))
 	return nil
 }
 
