@@ -136,8 +136,8 @@ type trouble struct {
 func (c *Client) call(ctx context.Context, r request, out any) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	var body []byte
-	if r.body != nil {
+	body, ready := r.body.(encoded)
+	if !ready && r.body != nil {
 		var err error
 		if body, err = json.Marshal(r.body); err != nil {
 			return fmt.Errorf("encode the request: %w", err)

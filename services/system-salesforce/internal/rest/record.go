@@ -197,11 +197,9 @@ func (c *Client) write(ctx context.Context, method, path, object string, op Op, 
 	if len(records) > MaxWrite {
 		return nil, fault.New(fault.Internal, fault.ReasonInternal, "a write takes at most %d records", MaxWrite)
 	}
-	rows := make([]Record, len(records))
-	for i, r := range records {
-		row := r.nested()
-		row["attributes"] = map[string]string{"type": object}
-		rows[i] = row
+	body, err := collection(object, records)
+	if err != nil {
+		return nil, err
 	}
 	var answer []struct {
 		ID      string        `json:"id"`
@@ -209,7 +207,6 @@ func (c *Client) write(ctx context.Context, method, path, object string, op Op, 
 		Created bool          `json:"created"`
 		Errors  []vendorError `json:"errors"`
 	}
-	body := map[string]any{"allOrNone": false, "records": rows}
 	if err := c.call(ctx, request{method: method, path: path, body: body, op: op}, &answer); err != nil {
 		return nil, err
 	}
