@@ -65,6 +65,10 @@ func TestHiddenRecords(t *testing.T) {
 	o.want(200, "GET", v62+"/sobjects/Account/"+shown, "")
 	require.Nil(t, o.want(200, "POST", v62+"/composite/sobjects/Account", `{"ids":["`+id+`","`+shown+`"],"fields":["Id"]}`).array()[0])
 
+	job := o.want(200, "POST", v62+"/jobs/query", `{"operation":"query","query":"SELECT Id FROM Account"}`).id()
+	o.until(v62+"/jobs/query/"+job, func(j map[string]any) bool { return j["state"] == "JobComplete" })
+	require.Equal(t, "1", o.want(200, "GET", v62+"/jobs/query/"+job+"/results", "").header.Get("Sforce-NumberOfRecords"))
+
 	o.want(204, "DELETE", "/__sandbox__/access", "")
 	o.want(200, "GET", v62+"/sobjects/Account/"+id, "")
 	o.want(400, "PUT", "/__sandbox__/access", `{"hidden_records":["Acme"]}`)

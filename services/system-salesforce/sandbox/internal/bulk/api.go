@@ -26,6 +26,8 @@ type Call struct {
 	// User is the id of who asks, Client the id the client gave itself.
 	User   string
 	Client string
+	// Hidden tells the records that the user may not see; nil hides none.
+	Hidden func(id string) bool
 }
 
 // Response is an answer. Stream is nil, or writes the body instead of Body.

@@ -65,7 +65,7 @@ func (s *Service) createQuery(c Call) *Response {
 	if refusal := j.shape(in.Delimiter, in.Ending); refusal != nil {
 		return refusal
 	}
-	plan, fail := query.Compile(s.opt.Schema, in.Query, s.opt.Now())
+	plan, fail := query.CompileAs(s.opt.Schema, in.Query, query.Options{Now: s.opt.Now(), Hidden: c.Hidden})
 	if fail != nil {
 		return refuse(http.StatusBadRequest, fail.Code, fail.Message)
 	}

@@ -11,7 +11,7 @@ import (
 
 // jobs serves /services/data/vNN.0/jobs.
 func (c *call) jobs(seg []string) *answer {
-	return asAnswer(c.opt.Bulk.Jobs(bulk.Call{Request: c.r, Method: c.method, Version: c.version, User: c.session.User.ID, Client: c.client()}, seg))
+	return asAnswer(c.opt.Bulk.Jobs(bulk.Call{Request: c.r, Method: c.method, Version: c.version, User: c.session.User.ID, Client: c.client(), Hidden: c.hidden()}, seg))
 }
 
 func asAnswer(r *bulk.Response) *answer {
