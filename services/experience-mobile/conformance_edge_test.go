@@ -451,6 +451,28 @@ func storeCases() []conformance {
 
 func limitCases() []conformance {
 	return []conformance{
+		{"M-01 what became of a key is counted by application, not by user", func(t *testing.T, _ *world) {
+			w := setup(t)
+			app := func(user, name string) option {
+				token, err := w.idp.TokenWith(user, readAll, time.Hour, map[string]any{"azp": name})
+				require.NoError(t, err)
+				return with("Authorization", "Bearer "+token)
+			}
+			for _, user := range []string{"canary-user-1", "canary-user-2"} {
+				for range 3 {
+					require.Equal(t, 201, w.create(t, "M01", "m01", app(user, "field-app")).status)
+				}
+			}
+			require.Equal(t, 422, w.create(t, "M01 other", "m01", app("canary-user-1", "field-app")).status)
+			require.Equal(t, 400, w.do(t, "POST", "/v1/customers", body(`{"name":"M01"}`), app("canary-user-1", "field-app")).status)
+			require.Equal(t, 201, w.create(t, "M01", "m01-b", app("canary-user-1", strings.Repeat("x", 65))).status)
+			require.Equal(t, 200, w.do(t, "GET", "/v1/customers", app("canary-user-1", "field-app")).status)
+			for outcome, n := range map[string]int{"executed": 2, "replayed": 4, "mismatch": 1, "refused": 1} {
+				require.Regexp(t, fmt.Sprintf(`selfsame_edge_keys_total\{[^}]*selfsame_client="field-app",selfsame_outcome="%s"\} %d\n`, outcome, n), w.metrics(t))
+			}
+			require.Regexp(t, `selfsame_edge_keys_total\{[^}]*selfsame_client="other",selfsame_outcome="executed"\} 1\n`, w.metrics(t))
+			require.NotContains(t, w.metrics(t), "canary-user")
+		}},
 		{"M-04 keys and contents are in no log and no metric", func(t *testing.T, _ *world) {
 			w := setup(t)
 			w.together(t, 200, func(i int) {
@@ -465,7 +487,9 @@ func limitCases() []conformance {
 		{"M-05 the number of metrics does not grow with the number of keys", func(t *testing.T, _ *world) {
 			w := setup(t)
 			series := func() int { return strings.Count(w.metrics(t), "\n") }
-			w.together(t, 20, func(i int) { w.create(t, "M05", fmt.Sprintf("m05-%d", i)) })
+			for range 2 { // executed, then replayed: each outcome is a series
+				w.together(t, 20, func(i int) { w.create(t, "M05", fmt.Sprintf("m05-%d", i)) })
+			}
 			before := series()
 			w.together(t, many(300), func(i int) { w.create(t, "M05", fmt.Sprintf("m05-%d", i)) })
 			require.Equal(t, before, series())

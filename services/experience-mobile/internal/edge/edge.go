@@ -80,6 +80,7 @@ type edge struct {
 	turned   metric.Int64Counter
 	oldCalls metric.Int64Counter
 	replays  metric.Int64Counter
+	keys     metric.Int64Counter
 	measure  *measure
 }
 
@@ -135,6 +136,7 @@ func New(o Options) (http.Handler, error) {
 		e.shed,           // 503 before collapse: total rate, and what is under way
 		e.authenticate,   // 401, 403: the token and the scope of the route
 		e.limit,          // 429 for a caller that asks for too much
+		e.countKeys,      // what becomes of the key of a write, by application
 		e.deprecate,      // Deprecation, Sunset; who still calls is counted
 		e.mediaType,      // 406, 415
 		e.stream,         // server-sent events end here
@@ -153,7 +155,7 @@ func New(o Options) (http.Handler, error) {
 // counters makes the metrics that are not about one request's time.
 func (e *edge) counters() error {
 	m := e.o.Telemetry.Meter.Meter("github.com/selfsame-io/selfsame/services/experience-mobile")
-	var errs [4]error
+	var errs [5]error
 	e.stripped, errs[0] = m.Int64Counter("selfsame.edge.stripped_headers", metric.WithUnit("{header}"),
 		metric.WithDescription("Headers that tried to pass the edge as metadata, by kind."))
 	e.turned, errs[1] = m.Int64Counter("selfsame.edge.turned_away", metric.WithUnit("{request}"),
@@ -162,6 +164,8 @@ func (e *edge) counters() error {
 		metric.WithDescription("Requests for routes that will go, by route and application."))
 	e.replays, errs[3] = m.Int64Counter("selfsame.edge.replays", metric.WithUnit("{request}"),
 		metric.WithDescription("Looks for the kept answer of a key, by whether there was one."))
+	e.keys, errs[4] = m.Int64Counter("selfsame.edge.keys", metric.WithUnit("{request}"),
+		metric.WithDescription("Writes, by route, what became of their key, and application."))
 	return errors.Join(errs[:]...)
 }
 
