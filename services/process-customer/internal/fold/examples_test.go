@@ -2,8 +2,8 @@ package fold_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -169,101 +169,86 @@ func TestWorkedExamples(t *testing.T) {
 	})
 }
 
+// policyRules have one field for each thing that may become of an edit that does not win.
 const policyRules = `
 version: 1
 systems: {erp: {priority: 20}, salesforce: {priority: 10}}
 objects:
   customer:
     fields:
-      email: {strategy: master, master: [salesforce, api, erp], overruled: %s}
+      email: {strategy: master, master: [salesforce, api, erp], overruled: revert}
+      website: {strategy: master, master: [salesforce, api, erp], overruled: keep}
+      phone: {strategy: master, master: [salesforce, api, erp], overruled: ask}
 `
 
 func TestOverruled(t *testing.T) {
 	t.Parallel()
-
-	// edited is a world in which the ERP has edited an e-mail address that Salesforce masters.
-	edited := func(t *testing.T, policy string) (w *pair) {
-		t.Helper()
-		p := newPairWith(t, parse(t, fmt.Sprintf(policyRules, policy)))
-		p.SF.Edit(golden.Customer, p.a, golden.Values{golden.Email: "m@x.de"})
-		p.Settle()
-		p.ERP.Edit(golden.Customer, p.erpA, golden.Values{golden.Email: "other@x.de"})
-		p.Settle()
-		require.Equal(t, "m@x.de", p.golden(t, p.idA).Values[golden.Email])
-		require.Contains(t, p.Events(p.idA), "overruled")
-		return p
-	}
-	there := func(t *testing.T, p *pair) string {
-		t.Helper()
+	fields := []string{golden.Email, golden.Website, golden.Phone}
+	p := newPairWith(t, parse(t, policyRules))
+	there := func() []string {
 		rec, ok := p.ERP.Record(golden.Customer, p.erpA)
 		require.True(t, ok)
-		return rec.Values[golden.Email]
+		return pick(rec.Values, fields...)
 	}
+	agreed := func() []string { return pick(p.golden(t, p.idA).Values, fields...) }
+	open := func() []store.Question {
+		got, err := p.Store.Read().OpenQuestions(t.Context(), store.Question{}, 10)
+		require.NoError(t, err)
+		return got
+	}
+	p.SF.Edit(golden.Customer, p.a, golden.Values{golden.Email: "m", golden.Website: "m", golden.Phone: "m"})
+	p.Settle()
+	require.Equal(t, []string{"m", "m", "m"}, there())
+	p.Check()
 
-	t.Run("revert writes the golden value over the edit", func(t *testing.T) {
-		t.Parallel()
-		p := edited(t, "revert")
-		require.Equal(t, "m@x.de", there(t, p))
-		p.Check()
-	})
-	t.Run("keep leaves the edit until the master says something new", func(t *testing.T) {
-		t.Parallel()
-		p := edited(t, "keep")
-		require.Equal(t, "other@x.de", there(t, p))
-		p.SF.Edit(golden.Customer, p.a, golden.Values{golden.Email: "new@x.de"})
-		p.Settle()
-		require.Equal(t, "new@x.de", there(t, p))
-		p.Check()
-	})
-	t.Run("ask leaves the edit and asks; accepted, it becomes the golden value", func(t *testing.T) {
-		t.Parallel()
-		p := edited(t, "ask")
-		require.Equal(t, "other@x.de", there(t, p))
-		asked, err := p.Store.Read().OpenQuestions(t.Context(), store.Question{}, 10)
-		require.NoError(t, err)
-		require.Len(t, asked, 1)
-		require.Equal(t, golden.Email, asked[0].Field)
-		require.NoError(t, p.steward.Answer(t.Context(), asked[0].Ref, asked[0].Field, true, ""))
-		p.Settle()
-		p.Check()
-		require.Equal(t, "other@x.de", p.golden(t, p.idA).Values[golden.Email])
-		rec, _ := p.SF.Record(golden.Customer, p.a)
-		require.Equal(t, "other@x.de", rec.Values[golden.Email])
-		require.Error(t, p.steward.Answer(t.Context(), asked[0].Ref, asked[0].Field, true, ""), "an answered question is none")
-		p.SF.Edit(golden.Customer, p.a, golden.Values{golden.Email: "new@x.de"})
-		p.Settle()
-		require.Equal(t, "new@x.de", p.golden(t, p.idA).Values[golden.Email], "the master's next word counts again")
-	})
-	t.Run("rejected, the golden value is written over it", func(t *testing.T) {
-		t.Parallel()
-		p := edited(t, "ask")
-		asked, err := p.Store.Read().OpenQuestions(t.Context(), store.Question{}, 10)
-		require.NoError(t, err)
-		require.NoError(t, p.steward.Answer(t.Context(), asked[0].Ref, asked[0].Field, false, "typing error"))
-		p.Settle()
-		p.Check()
-		require.Equal(t, "m@x.de", there(t, p))
-		n, err := p.Store.Read().CountQuestions(t.Context())
-		require.NoError(t, err)
-		require.Zero(t, n)
-	})
-	t.Run("a question that answers itself is settled", func(t *testing.T) {
-		t.Parallel()
-		p := edited(t, "ask")
-		p.SF.Edit(golden.Customer, p.a, golden.Values{golden.Email: "other@x.de"})
-		p.Settle()
-		n, err := p.Store.Read().CountQuestions(t.Context())
-		require.NoError(t, err)
-		require.Zero(t, n)
-	})
-	t.Run("what differed before anybody agreed is no edit", func(t *testing.T) {
-		t.Parallel()
-		p := newPairWith(t, parse(t, fmt.Sprintf(policyRules, "keep")))
-		p.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Neu", golden.TaxID: "DE100000007", golden.Email: "old@x.de"})
-		p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Neu", golden.TaxID: "DE100000007", golden.Email: "m@x.de"})
-		p.Settle()
-		p.Check()
-	})
+	// Somebody at the ERP edits what Salesforce masters: reverted, kept, asked about.
+	p.ERP.Edit(golden.Customer, p.erpA, golden.Values{golden.Email: "x", golden.Website: "x", golden.Phone: "x"})
+	p.Settle()
+	require.Equal(t, []string{"m", "m", "m"}, agreed())
+	require.Equal(t, []string{"m", "x", "x"}, there())
+	require.Len(t, open(), 1)
+	require.Equal(t, golden.Phone, open()[0].Field)
+	q := open()[0]
+
+	// Rejected, the golden value is written over it; the same question is not asked twice.
+	require.NoError(t, p.steward.Answer(t.Context(), q.Ref, q.Field, false, "typing error"))
+	p.Settle()
+	require.Equal(t, []string{"m", "x", "m"}, there())
+	require.Empty(t, open())
+	require.Error(t, p.steward.Answer(t.Context(), q.Ref, q.Field, true, ""), "an answered question is none")
+
+	// Accepted, it is the golden value, everywhere.
+	p.ERP.Edit(golden.Customer, p.erpA, golden.Values{golden.Phone: "y"})
+	p.Settle()
+	require.Len(t, open(), 1)
+	require.NoError(t, p.steward.Answer(t.Context(), q.Ref, q.Field, true, ""))
+	p.Settle()
+	require.Equal(t, []string{"m", "m", "y"}, agreed())
+	require.Equal(t, "y", p.Twin(p.idA, p.SF).Values[golden.Phone])
+	require.Equal(t, []string{"m", "x", "y"}, there())
+
+	// The master's next word counts again, for all; a question that answers itself is settled.
+	p.ERP.Edit(golden.Customer, p.erpA, golden.Values{golden.Email: "z"})
+	p.SF.Edit(golden.Customer, p.a, golden.Values{golden.Email: "n", golden.Website: "n", golden.Phone: "n"})
+	p.Settle()
+	require.Equal(t, []string{"n", "n", "n"}, there())
+	p.ERP.Edit(golden.Customer, p.erpA, golden.Values{golden.Phone: "o"})
+	p.Settle()
+	require.Len(t, open(), 1)
+	p.SF.Edit(golden.Customer, p.a, golden.Values{golden.Phone: "o"})
+	p.Settle()
+	require.Empty(t, open())
+	p.Check()
+	require.Contains(t, p.Events(p.idA), "overruled")
+	require.Contains(t, p.Events(p.idA), "rejected")
+	require.Contains(t, p.Events(p.idA), "accepted")
+
+	// What differed before anybody agreed is no edit.
+	p.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Neu", golden.TaxID: "DE100000007", golden.Website: "old"})
+	p.Clock.Advance(time.Hour)
+	p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Neu", golden.TaxID: "DE100000007", golden.Website: "m"})
+	p.Settle()
+	p.Check()
 }
 
 func TestStewardPins(t *testing.T) {
@@ -300,35 +285,31 @@ func TestAuthority(t *testing.T) {
 	t.Parallel()
 	rules := parse(t, `{version: 1, systems: {erp: {priority: 2}, salesforce: {priority: 1}}, objects: {customer: {create: [salesforce], delete: [erp]}}}`)
 
-	t.Run("what only a system without the authority has is created nowhere else", func(t *testing.T) {
-		t.Parallel()
-		p := newPairWith(t, rules)
-		p.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Only here", golden.TaxID: "DE100000005"})
-		p.Settle()
-		require.Len(t, p.SF.Records(golden.Customer), 2)
-		p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Only here", golden.TaxID: "DE100000005"})
-		p.Settle()
-		require.Len(t, p.ERP.Records(golden.Customer), 3, "linked, not made twice")
-	})
-	t.Run("a deletion in the system with the authority is one of the customer, and an undelete takes it back", func(t *testing.T) {
-		t.Parallel()
-		p := newPairWith(t, rules)
-		p.SF.Delete(golden.Customer, p.a)
-		p.Settle()
-		require.False(t, p.golden(t, p.idA).Deleted, "Salesforce has no such authority")
-		p.ERP.Delete(golden.Customer, p.erpB)
-		p.Settle()
-		require.True(t, p.golden(t, p.idB).Deleted)
-		writes := p.SF.TotalWrites()
-		p.SF.Edit(golden.Customer, p.b, golden.Values{golden.Phone: "3"})
-		p.Settle()
-		require.True(t, p.golden(t, p.idB).Deleted, "an edit elsewhere does not resurrect")
-		require.Equal(t, writes, p.SF.TotalWrites())
-		p.ERP.Undelete(golden.Customer, p.erpB)
-		p.Settle()
-		require.False(t, p.golden(t, p.idB).Deleted)
-		require.Equal(t, "3", p.Twin(p.idB, p.ERP).Values[golden.Phone])
-	})
+	p := newPairWith(t, rules)
+
+	// What only a system without the authority has is created nowhere else.
+	p.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Only here", golden.TaxID: "DE100000005"})
+	p.Settle()
+	require.Len(t, p.SF.Records(golden.Customer), 2)
+	p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Only here", golden.TaxID: "DE100000005"})
+	p.Settle()
+	require.Len(t, p.ERP.Records(golden.Customer), 3, "linked, not made twice")
+
+	// A deletion in the system with the authority is one of the customer, and an undelete takes it back.
+	p.SF.Delete(golden.Customer, p.a)
+	p.ERP.Delete(golden.Customer, p.erpB)
+	p.Settle()
+	require.False(t, p.golden(t, p.idA).Deleted, "Salesforce has no such authority")
+	require.True(t, p.golden(t, p.idB).Deleted)
+	writes := p.SF.TotalWrites()
+	p.SF.Edit(golden.Customer, p.b, golden.Values{golden.Phone: "3"})
+	p.Settle()
+	require.True(t, p.golden(t, p.idB).Deleted, "an edit elsewhere does not resurrect")
+	require.Equal(t, writes, p.SF.TotalWrites())
+	p.ERP.Undelete(golden.Customer, p.erpB)
+	p.Settle()
+	require.False(t, p.golden(t, p.idB).Deleted)
+	require.Equal(t, "3", p.Twin(p.idB, p.ERP).Values[golden.Phone])
 }
 
 func TestClockAhead(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +28,6 @@ import (
 // state is compared with what the stored claims say.
 type lab struct {
 	t      require.TestingT
-	db     *db.DB
 	store  *store.Store
 	folder *fold.Folder
 	clock  *enginetest.Clock
@@ -35,16 +35,35 @@ type lab struct {
 }
 
 func newLab(t require.TestingT, rules *survive.Rules) *lab {
-	d, err := db.Open(context.Background(), "sqlite::memory:", telemetry.Discard())
-	require.NoError(t, err)
-	l := &lab{t: t, db: d, clock: enginetest.NewClock()}
-	l.store, err = store.Open(context.Background(), d)
-	require.NoError(t, err)
+	l := &lab{t: t, clock: enginetest.NewClock()}
+	if l.store, _ = databases.Get().(*store.Store); l.store == nil {
+		d, err := db.Open(context.Background(), "sqlite::memory:", telemetry.Discard())
+		require.NoError(t, err)
+		l.store, err = store.Open(context.Background(), d)
+		require.NoError(t, err)
+	} else {
+		l.empty()
+	}
 	l.use(rules, 1)
 	return l
 }
 
-func (l *lab) close() { require.NoError(l.t, l.db.Close()) }
+// databases are used again: making one takes longer than most histories.
+var databases sync.Pool
+
+func (l *lab) close() { databases.Put(l.store) }
+
+// empty forgets what an earlier lab left behind.
+func (l *lab) empty() {
+	require.NoError(l.t, l.store.Tx(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+		for _, table := range []string{"source_record", "golden", "match_key", "pending", "intent", "event", "question", "identity_move"} {
+			if _, err := tx.SQL().ExecContext(ctx, "DELETE FROM "+table); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
 
 // use starts the lab's process anew with other rules.
 func (l *lab) use(rules *survive.Rules, seed uint64) {
