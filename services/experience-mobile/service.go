@@ -251,8 +251,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
-	tokens := auth.New(auth.Config{Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL,
-		OwnerClaim: cfg.Auth.OwnerClaim, OwnerRequired: cfg.Auth.OwnerRequired})
+	tokens := auth.New(auth.Config{
+		Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL,
+		OwnerClaim: cfg.Auth.OwnerClaim, OwnerRequired: cfg.Auth.OwnerRequired,
+	})
 	defer tokens.Close()
 
 	customers, err := serve.Dial(cfg.Customer.Target, serve.ClientOptions{

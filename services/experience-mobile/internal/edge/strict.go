@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -155,7 +156,7 @@ type checker struct {
 
 // jsonViolations compares a body with a message. It fails only if the body is not one JSON value.
 func jsonViolations(body []byte, message protoreflect.MessageDescriptor) ([]problem.Violation, error) {
-	if !utf8.Valid(body) {
+	if !utf8.Valid(body) || halfPair(body) {
 		return nil, errMalformed
 	}
 	c := &checker{dec: json.NewDecoder(bytes.NewReader(body))}
@@ -177,6 +178,37 @@ func jsonViolations(body []byte, message protoreflect.MessageDescriptor) ([]prob
 		return nil, errMalformed
 	}
 	return c.found, nil
+}
+
+// halfPair reports whether a text escapes half of a character that needs two escapes (RFC 8259 section 8.2): there is no
+// such text, and every reader makes something else of it.
+func halfPair(body []byte) bool {
+	escaped := func(i int) (rune, bool) {
+		if i+6 > len(body) || body[i] != '\\' || body[i+1] != 'u' {
+			return 0, false
+		}
+		n, err := strconv.ParseUint(string(body[i+2:i+6]), 16, 16)
+		return rune(n), err == nil
+	}
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		first, ok := escaped(i)
+		switch {
+		case !ok:
+			i++ // \" or \\ or no JSON
+		case utf16.IsSurrogate(first):
+			second, ok := escaped(i + 6)
+			if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+				return true
+			}
+			i += 11
+		default:
+			i += 5
+		}
+	}
+	return false
 }
 
 func (c *checker) add(pointer, code, detail string) {
