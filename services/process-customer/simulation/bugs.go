@@ -2,22 +2,166 @@ package simulation
 
 import (
 	"context"
+	"errors"
+	"strings"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
-// Bug names a mistake that can be broken into our side, to see that it is noticed.
+// Bug names a mistake that can be broken into our side, to see that it is noticed. The product knows nothing of them:
+// they are made at its seams, between it and a system, or between it and the database.
 type Bug string
 
-// None is the product as it is.
-const None Bug = ""
+// The bugs.
+const (
+	// None is the product as it is.
+	None Bug = ""
+	// SkipInbox takes a change in again that has come in before.
+	SkipInbox Bug = "skip the inbox"
+	// DropMark forgets every third mark that a system has to be written.
+	DropMark Bug = "drop a pending mark"
+	// ArrivalOrder believes the reading that arrives last, not the newest.
+	ArrivalOrder Bug = "merge by arrival order"
+	// IgnoreGap goes on from the latest change when changes were lost.
+	IgnoreGap Bug = "ignore a gap"
+	// AckFirst stores the position of the feed before the effect of the changes.
+	AckFirst Bug = "ack before commit"
+)
+
+// Bugs returns all of them but None.
+func Bugs() []Bug { return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst} }
 
 // bug is a mistake at one of the seams: between us and a system, between us and the database, or in a statement.
 type bug struct {
 	system    func(*world, source.System) source.System
 	store     func(*process, engine.Store) engine.Store
-	statement func(w *world, ctx context.Context, query string, args []any) (string, []any, error)
+	statement func(query string, args []any) (string, []any)
 }
 
-var bugs = map[Bug]func() bug{}
+// plant returns a bug; every story has its own, for some count.
+func plant(b Bug) (bug, bool) {
+	switch b {
+	case None:
+		return bug{}, true
+	case SkipInbox:
+		return bug{statement: skipInbox}, true
+	case DropMark:
+		n := 0
+		return bug{statement: func(query string, args []any) (string, []any) {
+			if strings.HasPrefix(query, "INSERT INTO pending") {
+				if n++; n%3 == 0 {
+					return "UPDATE feed SET state = state", nil
+				}
+			}
+			return query, args
+		}}, true
+	case ArrivalOrder:
+		return bug{system: func(w *world, s source.System) source.System { return &arrival{System: s, w: w} }}, true
+	case IgnoreGap:
+		return bug{system: func(_ *world, s source.System) source.System { return &heedless{System: s} }}, true
+	case AckFirst:
+		return bug{store: func(p *process, s engine.Store) engine.Store { return &hasty{Store: s, p: p} }}, true
+	default:
+		return bug{}, false
+	}
+}
+
+// skipInbox has nothing been seen before, and notes nothing twice so that nobody complains.
+func skipInbox(query string, args []any) (string, []any) {
+	switch {
+	case strings.HasPrefix(query, "SELECT change_id, golden_id FROM inbox"):
+		return "SELECT change_id, golden_id FROM inbox WHERE FALSE", nil
+	case strings.HasPrefix(query, "INSERT INTO inbox"):
+		return query + " ON CONFLICT DO NOTHING", args
+	default:
+		return query, args
+	}
+}
+
+// arrival is a system whose readings are numbered as they arrive.
+type arrival struct {
+	source.System
+	w *world
+}
+
+// Watch gives every change the moment of its arrival for a version.
+func (a *arrival) Watch(ctx context.Context, token string, fn func(source.Batch) error) error {
+	return a.System.Watch(ctx, token, func(b source.Batch) error {
+		for i := range b.Changes {
+			now := a.w.clock.Now()
+			c := &b.Changes[i]
+			c.Version, c.CommitTime = now.UnixMicro(), now
+			if c.Record != nil {
+				c.Record.Version, c.Record.EventTime = c.Version, now
+			}
+		}
+		return fn(b)
+	})
+}
+
+// heedless is a system that does not say when it has lost changes.
+type heedless struct{ source.System }
+
+// Watch goes on from the latest change where it should end, and keeps an overflow to itself.
+func (h *heedless) Watch(ctx context.Context, token string, fn func(source.Batch) error) error {
+	quiet := func(b source.Batch) error {
+		var told []source.Change
+		for _, c := range b.Changes {
+			if !c.Overflow {
+				told = append(told, c)
+			}
+		}
+		b.Changes = told
+		return fn(b)
+	}
+	err := h.System.Watch(ctx, token, quiet)
+	if fault.ReasonOf(err) == fault.ReasonResumeTokenExpired {
+		return h.System.Watch(ctx, "", quiet)
+	}
+	return err
+}
+
+// hasty is a database that stores the position of a feed on its own before everything else.
+type hasty struct {
+	engine.Store
+	p *process
+}
+
+var errRehearsed = errors.New("only rehearsed")
+
+// Tx runs fn without effect, stores the position that it would have stored, and runs it again.
+func (h *hasty) Tx(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+	var position []any
+	var statement string
+	rehearsal := h.p.w.stage.store.Through(func(_ context.Context, query string, args []any) (string, []any, error) {
+		if strings.HasPrefix(query, "UPDATE feed SET token") {
+			statement, position = query, args
+		}
+		return query, args, nil
+	})
+	err := rehearsal.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := fn(ctx, tx); err != nil {
+			return err
+		}
+		return errRehearsed
+	})
+	if errors.Is(err, errRehearsed) && statement != "" && !h.p.dead {
+		err := h.p.w.stage.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+			rows, err := tx.SQL().QueryContext(ctx, statement, position...)
+			if err != nil {
+				return err
+			}
+			return errors.Join(rows.Close(), rows.Err())
+		})
+		if err != nil {
+			return err
+		}
+		if err := h.p.point(); err != nil {
+			return err
+		}
+	}
+	return h.Store.Tx(ctx, fn)
+}

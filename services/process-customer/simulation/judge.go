@@ -334,7 +334,7 @@ func (w *world) epilogue(ctx context.Context) {
 		if rec.Values[s.Field] == value {
 			continue
 		}
-		w.set(l, rec, s, value)
+		w.set(ctx, l, rec, s, value)
 		want = append(want, word{rec.Ref, value})
 	}
 	w.settle(ctx)

@@ -66,6 +66,7 @@ func (l *line) upsert(ctx context.Context, obj golden.Object, writes []source.Wr
 	}
 	away := fault.New(fault.Unavailable, fault.ReasonUnavailable, "the connection was lost")
 	for _, w := range writes {
+		l.w.attempted(l, obj, w)
 		if l.poison[l.w.whose(l, obj, w)] == RefusesWholeCall {
 			return nil, fault.New(fault.Invalid, fault.ReasonValidationFailed, "a record of the call is not taken")
 		}
@@ -144,10 +145,10 @@ func (l *line) write(ctx context.Context, obj golden.Object, writes []source.Wri
 	if err != nil {
 		return nil, err
 	}
-	for i, w := range writes {
+	for i := range writes {
 		if res[i].Err == nil && before[i].Ref.RecordID != "" {
 			after, _ := l.fake.Record(obj, before[i].Ref.RecordID)
-			l.w.overwritten(ctx, l, w, before[i], after, late)
+			l.w.overwritten(ctx, l, before[i], after, late)
 		}
 	}
 	return res, nil

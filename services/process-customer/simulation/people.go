@@ -71,7 +71,7 @@ func (w *world) find(l *line, who, person int) (source.Record, bool) {
 }
 
 // person lets a person do something in a system.
-func (w *world) person(s Step) {
+func (w *world) person(ctx context.Context, s Step) {
 	l := w.line(s.System)
 	if s.Act == Create {
 		w.create(l, s)
@@ -85,10 +85,10 @@ func (w *world) person(s Step) {
 	ref := rec.Ref
 	switch s.Act {
 	case Edit:
-		w.set(l, rec, s, s.Value)
+		w.set(ctx, l, rec, s, s.Value)
 	case Retype:
 		if old := w.truth.typed[topic(s.Who, s.Person, s.Field)]; len(old) > 0 {
-			w.set(l, rec, s, old[s.N%len(old)])
+			w.set(ctx, l, rec, s, old[s.N%len(old)])
 		}
 	case Spoil:
 		w.truth.planted[s.Who] = true
@@ -111,15 +111,37 @@ func (w *world) person(s Step) {
 }
 
 // set changes one field and remembers that a person said so.
-func (w *world) set(l *line, rec source.Record, s Step, value string) {
+func (w *world) set(ctx context.Context, l *line, rec source.Record, s Step, value string) {
 	if have, carried := rec.Values[s.Field]; !carried || have == value {
 		return
 	}
 	w.said(rec.Ref, s.Field, value)
+	if w.expected(ctx, rec.Ref, s.Field, value) {
+		w.excuse(rec.Ref, s.Field)
+	}
 	key := topic(s.Who, s.Person, s.Field)
 	w.truth.typed[key] = append(w.truth.typed[key], value)
 	w.note("   %s %s: %s=%q", l.name, rec.Ref.RecordID, s.Field, value)
 	l.fake.Edit(rec.Ref.Object, rec.Ref.RecordID, golden.Values{s.Field: value})
+}
+
+// expected reports whether a value is what we believe the record to hold, or are writing: nobody can know then that a
+// person typed it.
+func (w *world) expected(ctx context.Context, ref golden.Ref, field, value string) bool {
+	row := w.row(ctx, ref)
+	if row == nil {
+		return false
+	}
+	intents, err := w.stage.store.Read().Intents(ctx, ref.System, []golden.ID{row.GoldenID})
+	if err != nil {
+		breach("the simulation is sound", "read intents: %v", err)
+	}
+	for _, in := range intents {
+		if slices.ContainsFunc(in.Sent[field], func(s store.Sent) bool { return s.Value == value }) {
+			return true
+		}
+	}
+	return row.Shadow[field] == value
 }
 
 func (w *world) said(ref golden.Ref, field, value string) {
@@ -169,14 +191,24 @@ func (w *world) create(l *line, s Step) {
 	w.truth.typed[key] = append(w.truth.typed[key], s.Value)
 }
 
+// attempted looks at a write of ours before it is made: who types the very value that we are writing is not credited.
+func (w *world) attempted(l *line, obj golden.Object, x source.Write) {
+	rec, ok := l.fake.Record(obj, x.Ref.RecordID)
+	if !ok {
+		rec, _ = l.fake.Holder(obj, x.ExternalID)
+	}
+	for field, value := range x.Values {
+		if typed, ok := w.truth.last[rec.Ref][field]; ok && typed == value && rec.Values[field] == value {
+			w.excuse(rec.Ref, field)
+		}
+	}
+}
+
 // overwritten looks at a write of ours: has it taken away a word that nobody had heard of?
-func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before, after source.Record, late bool) {
+func (w *world) overwritten(ctx context.Context, l *line, before, after source.Record, late bool) {
 	said := w.truth.last[before.Ref]
 	for _, field := range golden.Fields(before.Ref.Object) {
 		value, typed := said[field]
-		if typed && x.Values[field] == value && before.Values[field] == value {
-			w.excuse(before.Ref, field) // who types the very value that we are writing is not credited with it
-		}
 		if !typed || before.Values[field] != value || after.Values[field] == value {
 			continue
 		}

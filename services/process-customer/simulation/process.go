@@ -101,7 +101,7 @@ func (p *process) start(ctx context.Context) {
 }
 
 // statement is asked before every statement of the process.
-func (p *process) statement(ctx context.Context, query string, args []any) (string, []any, error) {
+func (p *process) statement(_ context.Context, query string, args []any) (string, []any, error) {
 	if err := p.point(); err != nil {
 		return query, args, err
 	}
@@ -113,7 +113,7 @@ func (p *process) statement(ctx context.Context, query string, args []any) (stri
 		}
 	}
 	if p.w.bug.statement != nil {
-		return p.w.bug.statement(p.w, ctx, query, args)
+		query, args = p.w.bug.statement(query, args)
 	}
 	return query, args, nil
 }
@@ -181,7 +181,7 @@ func (p *process) read(ctx context.Context, system string) {
 		if !p.session[system] {
 			held, err := f.Acquire(ctx)
 			if err != nil || !held {
-				p.outcome(ctx, "the feed is not ours", err)
+				p.outcome("the feed is not ours", err)
 				return
 			}
 			p.session[system] = true
@@ -194,7 +194,7 @@ func (p *process) read(ctx context.Context, system string) {
 			}
 			if err != nil {
 				p.session[system] = false
-				p.outcome(ctx, "reading "+system, err)
+				p.outcome("reading "+system, err)
 				if !p.dead && !errors.Is(err, store.ErrFenced) {
 					f.Failed(ctx, err)
 				}
@@ -224,7 +224,7 @@ func (p *process) deliver(ctx context.Context, system string) {
 		for range rounds {
 			n, err := d.Step(ctx)
 			if err != nil {
-				p.outcome(ctx, "delivering to "+system, err)
+				p.outcome("delivering to "+system, err)
 				return
 			}
 			if n == 0 {
@@ -234,7 +234,7 @@ func (p *process) deliver(ctx context.Context, system string) {
 	}
 }
 
-func (p *process) outcome(_ context.Context, what string, err error) {
+func (p *process) outcome(what string, err error) {
 	switch {
 	case p.dead:
 	case err != nil:

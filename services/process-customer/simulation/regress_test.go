@@ -62,6 +62,15 @@ func stories() map[string]simulation.Story {
 			create(sf, 1, "phone 1"), read(sf), read(erp), straggle(erp), deliver(erp), {Act: simulation.Wait, N: 120},
 			edit(sf, 1, golden.Phone, "phone 3"), read(sf), deliver(erp), read(sf), read(erp), {Act: simulation.Land, System: erp},
 		}},
+		"what died with its process is not waited for for ever": {Seed: 51313, Late: true, Processes: 2, Steps: []simulation.Step{
+			create(sf, 2, "phone 2"), by(1, read(sf)), deliver(sf), by(1, read(erp)), {Act: simulation.Overflow, System: erp, N: 2},
+			{Act: simulation.Crash, Process: 1, N: 12}, by(1, deliver(erp)), edit(erp, 2, golden.Phone, "phone 9"),
+		}},
+		"a word that was overwritten before it was told does not make ours a person's": {Seed: 61003, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), {Act: simulation.Overflow, System: erp, N: 4},
+			edit(sf, 1, golden.Phone, "phone 5"), edit(erp, 1, golden.Phone, "phone 6"), {Act: simulation.Overflow, System: sf, N: 4},
+			{Act: simulation.FailStore, N: 59}, read(erp), deliver(sf),
+		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
 		}},

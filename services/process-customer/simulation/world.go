@@ -34,15 +34,12 @@ func open(ctx context.Context, stage *Stage, story Story, b Bug) (*world, error)
 	if err := stage.clear(ctx); err != nil {
 		return nil, err
 	}
-	broken, ok := bugs[b]
-	if !ok && b != None {
+	planted, ok := plant(b)
+	if !ok {
 		return nil, fmt.Errorf("there is no bug called %q", b)
 	}
 	w := &world{
-		stage: stage, story: story, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, rules: survive.Default(), truth: newTruth(),
-	}
-	if broken != nil {
-		w.bug = broken()
+		stage: stage, story: story, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, rules: survive.Default(), truth: newTruth(), bug: planted,
 	}
 	sf := sourcetest.Salesforce(func() time.Time { return w.clock.Now().Add(story.Skew) })
 	if story.Coarse {
@@ -108,7 +105,7 @@ func (w *world) do(ctx context.Context, s Step) {
 	defer func() { w.depth-- }()
 	switch s.Act {
 	case Create, Edit, Retype, Touch, Delete, Undelete, Move, Spoil:
-		w.person(s)
+		w.person(ctx, s)
 		return
 	case Read, Deliver, Order, Say, Crash, FailStore, LoseCommit:
 		w.ours(ctx, s)

@@ -27,8 +27,8 @@ func (u *Unit) Doubts() []Doubt { return slices.Clone(u.doubts) }
 
 // doubted reports whether a field of a snapshot that says something else than is known may only be old.
 func doubted(row *store.Source, version int64, known bool, sent []store.Sent) bool {
-	if lastAcked(sent) >= 0 {
-		return true // ours was acknowledged and has not been seen yet
+	if slices.ContainsFunc(sent, func(s store.Sent) bool { return !s.Past }) {
+		return true // ours was acknowledged, or nobody knows, and it has not been seen yet
 	}
 	return row != nil && known && version == row.Version && row.LastChangeID != ""
 }
@@ -41,9 +41,12 @@ func knowledge(row *store.Source, in store.Intent) string {
 	n := 0
 	for _, list := range in.Sent {
 		n += len(list)
-		for _, s := range list {
+		for i, s := range list {
 			if s.Acked {
-				n += len(list)
+				n += 100 * (i + 1)
+			}
+			if s.Past {
+				n += 10_000 * (i + 1)
 			}
 		}
 	}

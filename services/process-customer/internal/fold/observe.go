@@ -191,7 +191,7 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 				settle(&in, field, at)
 			}
 			continue
-		case at >= 0 && (!list[at].Acked || c.OwnWrite || (c.Asked == before && !known)):
+		case at >= 0 && (c.OwnWrite || (!list[at].Acked && !list[at].Past) || (c.Asked == before && !known)):
 			s.echo, s.shadow, sentChanged = true, true, true
 			if newest := list[len(list)-1]; at == len(list)-1 || !newest.Acked {
 				next.Shadow[field] = value
@@ -218,6 +218,9 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 		case c.Asked == before && at >= 0:
 			sentChanged = true // it has arrived and was replaced since
 			settle(&in, field, at)
+		}
+		if c.Asked == before {
+			sentChanged = past(&in, field) || sentChanged
 		}
 		next.Shadow[field] = value
 		s.shadow = true

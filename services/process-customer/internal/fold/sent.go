@@ -117,6 +117,22 @@ func overtake(in *store.Intent, field string) {
 	delete(in.Sent, field)
 }
 
+// past notes that the field was seen with another value than those sent without an answer. They were replaced, or are
+// still under way; in either case only a change that the system says is ours shows one of them as ours.
+func past(in *store.Intent, field string) bool {
+	changed := false
+	list := slices.Clone(in.Sent[field])
+	for i := range list {
+		if !list[i].Acked && !list[i].Past {
+			list[i].Past, changed = true, true
+		}
+	}
+	if changed {
+		in.Sent[field] = list
+	}
+	return changed
+}
+
 // late notes a value that may still arrive.
 func late(in *store.Intent, field, value string) {
 	list := in.Late[field]
@@ -142,7 +158,7 @@ func (u *Unit) Send(p *Plan) {
 	}
 	for field, value := range p.Sent {
 		list := slices.Clone(in.Sent[field])
-		if n := len(list); n > 0 && list[n-1].Value == value && !list[n-1].Acked {
+		if n := len(list); n > 0 && list[n-1].Value == value && !list[n-1].Acked && !list[n-1].Past {
 			if !list[n-1].Open { // it was sent before, and nobody has answered
 				list[n-1].Open = true
 				p.opened = append(p.opened, field)

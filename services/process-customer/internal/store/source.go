@@ -202,6 +202,8 @@ type Sent struct {
 	Acked bool `json:"a,omitempty"`
 	// Open is true when it was sent more than once, and some call was never answered.
 	Open bool `json:"o,omitempty"`
+	// Past is true when the field has been seen with another value since.
+	Past bool `json:"p,omitempty"`
 }
 
 // Intent are the values sent to one record of a system and not seen in its feed yet, oldest first by field. A record

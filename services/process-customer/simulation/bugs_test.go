@@ -1,0 +1,32 @@
+package simulation_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/simulation"
+)
+
+// TestBugs proves that the simulation can fail: each bug that is broken into our side is found within so many seeds.
+func TestBugs(t *testing.T) {
+	t.Parallel()
+	const most = 400
+	for _, bug := range simulation.Bugs() {
+		t.Run(string(bug)+" is found", func(t *testing.T) {
+			t.Parallel()
+			stage, err := simulation.NewStage(t.Context())
+			require.NoError(t, err)
+			defer func() { require.NoError(t, stage.Close()) }()
+			for seed := uint64(1); seed <= most; seed++ {
+				res, err := simulation.Play(t.Context(), stage, simulation.Plan(seed), bug)
+				require.NoError(t, err)
+				if res.Failed() {
+					t.Logf("seed %d: %s: %s", seed, res.Rule, res.Detail)
+					return
+				}
+			}
+			require.Fail(t, "the simulation does not see it", "%s: within %d seeds", bug, most)
+		})
+	}
+}
