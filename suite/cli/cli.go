@@ -60,6 +60,8 @@ func commands() []command {
 		{name: "rules", args: "[show|check FILE|schema|default|try --rules FILE|confirm]", short: "the survivorship rules: in force, checked, tried, confirmed", run: rulesCommand},
 		{name: "pin", args: "customer/ID|contact/ID FIELD VALUE [--always]", short: "set a value over the rules", run: pin},
 		{name: "unpin", args: "customer/ID|contact/ID FIELD", short: "have the rules decide again", run: unpin},
+		{name: "merge", args: "customer/INTO customer/FROM", short: "make one customer of two, with all their records", run: mergeCommand},
+		{name: "unmerge", args: "customer/ID", short: "take a merge back", run: unmergeCommand},
 		{name: "questions", args: "[list|accept|reject]", short: "edits that a rule overruled and asks about", run: questionsCommand},
 		{name: "events", args: "ID", short: "what happened to one customer or contact", run: events},
 		{name: "ledger", short: "what became of every change that came in", run: ledger},

@@ -253,6 +253,36 @@ func unpin(ctx context.Context, a *App, args []string) error {
 	})
 }
 
+func mergeCommand(ctx context.Context, a *App, args []string) error {
+	c := a.flags("merge").withAddr()
+	rest, err := c.parse(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 2 {
+		return usagef("give the record that stays and the one that goes into it")
+	}
+	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
+		_, err := o.MergeRecords(ctx, &customerv1.MergeRecordsRequest{Into: bare(rest[0]), From: bare(rest[1])})
+		return err
+	})
+}
+
+func unmergeCommand(ctx context.Context, a *App, args []string) error {
+	c := a.flags("unmerge").withAddr()
+	rest, err := c.parse(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return usagef("give the record that was merged into another one")
+	}
+	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
+		_, err := o.UnmergeRecord(ctx, &customerv1.UnmergeRecordRequest{Id: bare(rest[0])})
+		return err
+	})
+}
+
 func questionsCommand(ctx context.Context, a *App, args []string) error {
 	verb := "list"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {

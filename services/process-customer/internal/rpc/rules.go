@@ -30,6 +30,8 @@ type Steward interface {
 	Pin(ctx context.Context, id golden.ID, field, value string, hold golden.Hold) error
 	Unpin(ctx context.Context, id golden.ID, field string) error
 	Answer(ctx context.Context, ref golden.Ref, field string, accept bool, note string) error
+	Merge(ctx context.Context, into, from golden.ID) error
+	Unmerge(ctx context.Context, from golden.ID) error
 }
 
 // ruleSet returns the rules in a slot; nil when it is empty.
@@ -240,4 +242,21 @@ func (s *operations) AnswerQuestion(ctx context.Context, req *customerv1.AnswerQ
 	}
 	ref := golden.Ref{System: req.GetSystem(), Object: obj, RecordID: req.GetRecordId()}
 	return &customerv1.AnswerQuestionResponse{}, s.d.Steward.Answer(ctx, ref, req.GetField(), req.GetAccept(), req.GetReason())
+}
+
+func (s *operations) MergeRecords(ctx context.Context, req *customerv1.MergeRecordsRequest) (*customerv1.MergeRecordsResponse, error) {
+	into, ok := golden.ParseID(req.GetInto())
+	from, ok2 := golden.ParseID(req.GetFrom())
+	if !ok || !ok2 {
+		return nil, fault.New(fault.NotFound, reasonUnknown, "there is no such record")
+	}
+	return &customerv1.MergeRecordsResponse{}, s.d.Steward.Merge(ctx, into, from)
+}
+
+func (s *operations) UnmergeRecord(ctx context.Context, req *customerv1.UnmergeRecordRequest) (*customerv1.UnmergeRecordResponse, error) {
+	id, ok := golden.ParseID(req.GetId())
+	if !ok {
+		return nil, fault.New(fault.NotFound, reasonUnknown, "there is no such record")
+	}
+	return &customerv1.UnmergeRecordResponse{}, s.d.Steward.Unmerge(ctx, id)
 }

@@ -1908,7 +1908,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -2063,7 +2063,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\xcb\x11\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\x9d\x1a\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2077,7 +2077,14 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x11DiscardDeadLetter\x12..selfsame.customer.v1.DiscardDeadLetterRequest\x1a/.selfsame.customer.v1.DiscardDeadLetterResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x84\x01\n" +
 	"\x12PreviewDeadLetters\x12/.selfsame.customer.v1.PreviewDeadLettersRequest\x1a0.selfsame.customer.v1.PreviewDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x84\x01\n" +
 	"\x12RedriveDeadLetters\x12/.selfsame.customer.v1.RedriveDeadLettersRequest\x1a0.selfsame.customer.v1.RedriveDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x84\x01\n" +
-	"\x12DiscardDeadLetters\x12/.selfsame.customer.v1.DiscardDeadLettersRequest\x1a0.selfsame.customer.v1.DiscardDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12`\n" +
+	"\x12DiscardDeadLetters\x12/.selfsame.customer.v1.DiscardDeadLettersRequest\x1a0.selfsame.customer.v1.DiscardDeadLettersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x87\x01\n" +
+	"\x13StartReconciliation\x120.selfsame.customer.v1.StartReconciliationRequest\x1a1.selfsame.customer.v1.StartReconciliationResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12y\n" +
+	"\x11GetReconciliation\x12..selfsame.customer.v1.GetReconciliationRequest\x1a/.selfsame.customer.v1.GetReconciliationResponse\"\x03\x90\x02\x01\x12\x7f\n" +
+	"\x13ListReconciliations\x120.selfsame.customer.v1.ListReconciliationsRequest\x1a1.selfsame.customer.v1.ListReconciliationsResponse\"\x03\x90\x02\x01\x12j\n" +
+	"\fListFindings\x12).selfsame.customer.v1.ListFindingsRequest\x1a*.selfsame.customer.v1.ListFindingsResponse\"\x03\x90\x02\x01\x12~\n" +
+	"\x10CreateIgnoreRule\x12-.selfsame.customer.v1.CreateIgnoreRuleRequest\x1a..selfsame.customer.v1.CreateIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12~\n" +
+	"\x10DeleteIgnoreRule\x12-.selfsame.customer.v1.DeleteIgnoreRuleRequest\x1a..selfsame.customer.v1.DeleteIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12s\n" +
+	"\x0fListIgnoreRules\x12,.selfsame.customer.v1.ListIgnoreRulesRequest\x1a-.selfsame.customer.v1.ListIgnoreRulesResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\x06Resync\x12#.selfsame.customer.v1.ResyncRequest\x1a$.selfsame.customer.v1.ResyncResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12^\n" +
 	"\bGetRules\x12%.selfsame.customer.v1.GetRulesRequest\x1a&.selfsame.customer.v1.GetRulesResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\bTryRules\x12%.selfsame.customer.v1.TryRulesRequest\x1a&.selfsame.customer.v1.TryRulesResponse\"\x03\x90\x02\x01\x12r\n" +
@@ -2086,7 +2093,9 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
 	"UnpinField\x12'.selfsame.customer.v1.UnpinFieldRequest\x1a(.selfsame.customer.v1.UnpinFieldResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12m\n" +
 	"\rListQuestions\x12*.selfsame.customer.v1.ListQuestionsRequest\x1a+.selfsame.customer.v1.ListQuestionsResponse\"\x03\x90\x02\x01\x12x\n" +
-	"\x0eAnswerQuestion\x12+.selfsame.customer.v1.AnswerQuestionRequest\x1a,.selfsame.customer.v1.AnswerQuestionResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xef\x01\n" +
+	"\x0eAnswerQuestion\x12+.selfsame.customer.v1.AnswerQuestionRequest\x1a,.selfsame.customer.v1.AnswerQuestionResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12r\n" +
+	"\fMergeRecords\x12).selfsame.customer.v1.MergeRecordsRequest\x1a*.selfsame.customer.v1.MergeRecordsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12u\n" +
+	"\rUnmergeRecord\x12*.selfsame.customer.v1.UnmergeRecordRequest\x1a+.selfsame.customer.v1.UnmergeRecordResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xef\x01\n" +
 	"\x18com.selfsame.customer.v1B\x16OperationsServiceProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
 
 var (
@@ -2103,57 +2112,75 @@ func file_selfsame_customer_v1_operations_service_proto_rawDescGZIP() []byte {
 
 var file_selfsame_customer_v1_operations_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
-	(*GetStatusRequest)(nil),           // 0: selfsame.customer.v1.GetStatusRequest
-	(*FeedStatus)(nil),                 // 1: selfsame.customer.v1.FeedStatus
-	(*TargetStatus)(nil),               // 2: selfsame.customer.v1.TargetStatus
-	(*GetStatusResponse)(nil),          // 3: selfsame.customer.v1.GetStatusResponse
-	(*GetLedgerRequest)(nil),           // 4: selfsame.customer.v1.GetLedgerRequest
-	(*LedgerLine)(nil),                 // 5: selfsame.customer.v1.LedgerLine
-	(*DeliveryLine)(nil),               // 6: selfsame.customer.v1.DeliveryLine
-	(*GetLedgerResponse)(nil),          // 7: selfsame.customer.v1.GetLedgerResponse
-	(*ExplainRequest)(nil),             // 8: selfsame.customer.v1.ExplainRequest
-	(*Claim)(nil),                      // 9: selfsame.customer.v1.Claim
-	(*FieldExplanation)(nil),           // 10: selfsame.customer.v1.FieldExplanation
-	(*ExplainResponse)(nil),            // 11: selfsame.customer.v1.ExplainResponse
-	(*ListEventsRequest)(nil),          // 12: selfsame.customer.v1.ListEventsRequest
-	(*Event)(nil),                      // 13: selfsame.customer.v1.Event
-	(*ListEventsResponse)(nil),         // 14: selfsame.customer.v1.ListEventsResponse
-	(*ListDeadLettersRequest)(nil),     // 15: selfsame.customer.v1.ListDeadLettersRequest
-	(*DeadLetter)(nil),                 // 16: selfsame.customer.v1.DeadLetter
-	(*ListDeadLettersResponse)(nil),    // 17: selfsame.customer.v1.ListDeadLettersResponse
-	(*RetryDeadLettersRequest)(nil),    // 18: selfsame.customer.v1.RetryDeadLettersRequest
-	(*RetryDeadLettersResponse)(nil),   // 19: selfsame.customer.v1.RetryDeadLettersResponse
-	(*DiscardDeadLetterRequest)(nil),   // 20: selfsame.customer.v1.DiscardDeadLetterRequest
-	(*DiscardDeadLetterResponse)(nil),  // 21: selfsame.customer.v1.DiscardDeadLetterResponse
-	(*ResyncRequest)(nil),              // 22: selfsame.customer.v1.ResyncRequest
-	(*ResyncResponse)(nil),             // 23: selfsame.customer.v1.ResyncResponse
-	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
-	(*RulesStatus)(nil),                // 25: selfsame.customer.v1.RulesStatus
-	(RedriveMode)(0),                   // 26: selfsame.customer.v1.RedriveMode
-	(*ListAuditRequest)(nil),           // 27: selfsame.customer.v1.ListAuditRequest
-	(*VerifyAuditRequest)(nil),         // 28: selfsame.customer.v1.VerifyAuditRequest
-	(*PreviewDeadLettersRequest)(nil),  // 29: selfsame.customer.v1.PreviewDeadLettersRequest
-	(*RedriveDeadLettersRequest)(nil),  // 30: selfsame.customer.v1.RedriveDeadLettersRequest
-	(*DiscardDeadLettersRequest)(nil),  // 31: selfsame.customer.v1.DiscardDeadLettersRequest
-	(*GetRulesRequest)(nil),            // 32: selfsame.customer.v1.GetRulesRequest
-	(*TryRulesRequest)(nil),            // 33: selfsame.customer.v1.TryRulesRequest
-	(*ConfirmRulesRequest)(nil),        // 34: selfsame.customer.v1.ConfirmRulesRequest
-	(*PinFieldRequest)(nil),            // 35: selfsame.customer.v1.PinFieldRequest
-	(*UnpinFieldRequest)(nil),          // 36: selfsame.customer.v1.UnpinFieldRequest
-	(*ListQuestionsRequest)(nil),       // 37: selfsame.customer.v1.ListQuestionsRequest
-	(*AnswerQuestionRequest)(nil),      // 38: selfsame.customer.v1.AnswerQuestionRequest
-	(*ListAuditResponse)(nil),          // 39: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),        // 40: selfsame.customer.v1.VerifyAuditResponse
-	(*PreviewDeadLettersResponse)(nil), // 41: selfsame.customer.v1.PreviewDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil), // 42: selfsame.customer.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil), // 43: selfsame.customer.v1.DiscardDeadLettersResponse
-	(*GetRulesResponse)(nil),           // 44: selfsame.customer.v1.GetRulesResponse
-	(*TryRulesResponse)(nil),           // 45: selfsame.customer.v1.TryRulesResponse
-	(*ConfirmRulesResponse)(nil),       // 46: selfsame.customer.v1.ConfirmRulesResponse
-	(*PinFieldResponse)(nil),           // 47: selfsame.customer.v1.PinFieldResponse
-	(*UnpinFieldResponse)(nil),         // 48: selfsame.customer.v1.UnpinFieldResponse
-	(*ListQuestionsResponse)(nil),      // 49: selfsame.customer.v1.ListQuestionsResponse
-	(*AnswerQuestionResponse)(nil),     // 50: selfsame.customer.v1.AnswerQuestionResponse
+	(*GetStatusRequest)(nil),            // 0: selfsame.customer.v1.GetStatusRequest
+	(*FeedStatus)(nil),                  // 1: selfsame.customer.v1.FeedStatus
+	(*TargetStatus)(nil),                // 2: selfsame.customer.v1.TargetStatus
+	(*GetStatusResponse)(nil),           // 3: selfsame.customer.v1.GetStatusResponse
+	(*GetLedgerRequest)(nil),            // 4: selfsame.customer.v1.GetLedgerRequest
+	(*LedgerLine)(nil),                  // 5: selfsame.customer.v1.LedgerLine
+	(*DeliveryLine)(nil),                // 6: selfsame.customer.v1.DeliveryLine
+	(*GetLedgerResponse)(nil),           // 7: selfsame.customer.v1.GetLedgerResponse
+	(*ExplainRequest)(nil),              // 8: selfsame.customer.v1.ExplainRequest
+	(*Claim)(nil),                       // 9: selfsame.customer.v1.Claim
+	(*FieldExplanation)(nil),            // 10: selfsame.customer.v1.FieldExplanation
+	(*ExplainResponse)(nil),             // 11: selfsame.customer.v1.ExplainResponse
+	(*ListEventsRequest)(nil),           // 12: selfsame.customer.v1.ListEventsRequest
+	(*Event)(nil),                       // 13: selfsame.customer.v1.Event
+	(*ListEventsResponse)(nil),          // 14: selfsame.customer.v1.ListEventsResponse
+	(*ListDeadLettersRequest)(nil),      // 15: selfsame.customer.v1.ListDeadLettersRequest
+	(*DeadLetter)(nil),                  // 16: selfsame.customer.v1.DeadLetter
+	(*ListDeadLettersResponse)(nil),     // 17: selfsame.customer.v1.ListDeadLettersResponse
+	(*RetryDeadLettersRequest)(nil),     // 18: selfsame.customer.v1.RetryDeadLettersRequest
+	(*RetryDeadLettersResponse)(nil),    // 19: selfsame.customer.v1.RetryDeadLettersResponse
+	(*DiscardDeadLetterRequest)(nil),    // 20: selfsame.customer.v1.DiscardDeadLetterRequest
+	(*DiscardDeadLetterResponse)(nil),   // 21: selfsame.customer.v1.DiscardDeadLetterResponse
+	(*ResyncRequest)(nil),               // 22: selfsame.customer.v1.ResyncRequest
+	(*ResyncResponse)(nil),              // 23: selfsame.customer.v1.ResyncResponse
+	(*timestamppb.Timestamp)(nil),       // 24: google.protobuf.Timestamp
+	(*RulesStatus)(nil),                 // 25: selfsame.customer.v1.RulesStatus
+	(RedriveMode)(0),                    // 26: selfsame.customer.v1.RedriveMode
+	(*ListAuditRequest)(nil),            // 27: selfsame.customer.v1.ListAuditRequest
+	(*VerifyAuditRequest)(nil),          // 28: selfsame.customer.v1.VerifyAuditRequest
+	(*PreviewDeadLettersRequest)(nil),   // 29: selfsame.customer.v1.PreviewDeadLettersRequest
+	(*RedriveDeadLettersRequest)(nil),   // 30: selfsame.customer.v1.RedriveDeadLettersRequest
+	(*DiscardDeadLettersRequest)(nil),   // 31: selfsame.customer.v1.DiscardDeadLettersRequest
+	(*StartReconciliationRequest)(nil),  // 32: selfsame.customer.v1.StartReconciliationRequest
+	(*GetReconciliationRequest)(nil),    // 33: selfsame.customer.v1.GetReconciliationRequest
+	(*ListReconciliationsRequest)(nil),  // 34: selfsame.customer.v1.ListReconciliationsRequest
+	(*ListFindingsRequest)(nil),         // 35: selfsame.customer.v1.ListFindingsRequest
+	(*CreateIgnoreRuleRequest)(nil),     // 36: selfsame.customer.v1.CreateIgnoreRuleRequest
+	(*DeleteIgnoreRuleRequest)(nil),     // 37: selfsame.customer.v1.DeleteIgnoreRuleRequest
+	(*ListIgnoreRulesRequest)(nil),      // 38: selfsame.customer.v1.ListIgnoreRulesRequest
+	(*GetRulesRequest)(nil),             // 39: selfsame.customer.v1.GetRulesRequest
+	(*TryRulesRequest)(nil),             // 40: selfsame.customer.v1.TryRulesRequest
+	(*ConfirmRulesRequest)(nil),         // 41: selfsame.customer.v1.ConfirmRulesRequest
+	(*PinFieldRequest)(nil),             // 42: selfsame.customer.v1.PinFieldRequest
+	(*UnpinFieldRequest)(nil),           // 43: selfsame.customer.v1.UnpinFieldRequest
+	(*ListQuestionsRequest)(nil),        // 44: selfsame.customer.v1.ListQuestionsRequest
+	(*AnswerQuestionRequest)(nil),       // 45: selfsame.customer.v1.AnswerQuestionRequest
+	(*MergeRecordsRequest)(nil),         // 46: selfsame.customer.v1.MergeRecordsRequest
+	(*UnmergeRecordRequest)(nil),        // 47: selfsame.customer.v1.UnmergeRecordRequest
+	(*ListAuditResponse)(nil),           // 48: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),         // 49: selfsame.customer.v1.VerifyAuditResponse
+	(*PreviewDeadLettersResponse)(nil),  // 50: selfsame.customer.v1.PreviewDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil),  // 51: selfsame.customer.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil),  // 52: selfsame.customer.v1.DiscardDeadLettersResponse
+	(*StartReconciliationResponse)(nil), // 53: selfsame.customer.v1.StartReconciliationResponse
+	(*GetReconciliationResponse)(nil),   // 54: selfsame.customer.v1.GetReconciliationResponse
+	(*ListReconciliationsResponse)(nil), // 55: selfsame.customer.v1.ListReconciliationsResponse
+	(*ListFindingsResponse)(nil),        // 56: selfsame.customer.v1.ListFindingsResponse
+	(*CreateIgnoreRuleResponse)(nil),    // 57: selfsame.customer.v1.CreateIgnoreRuleResponse
+	(*DeleteIgnoreRuleResponse)(nil),    // 58: selfsame.customer.v1.DeleteIgnoreRuleResponse
+	(*ListIgnoreRulesResponse)(nil),     // 59: selfsame.customer.v1.ListIgnoreRulesResponse
+	(*GetRulesResponse)(nil),            // 60: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),            // 61: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),        // 62: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),            // 63: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),          // 64: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),       // 65: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),      // 66: selfsame.customer.v1.AnswerQuestionResponse
+	(*MergeRecordsResponse)(nil),        // 67: selfsame.customer.v1.MergeRecordsResponse
+	(*UnmergeRecordResponse)(nil),       // 68: selfsame.customer.v1.UnmergeRecordResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2192,36 +2219,54 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	29, // 33: selfsame.customer.v1.OperationsService.PreviewDeadLetters:input_type -> selfsame.customer.v1.PreviewDeadLettersRequest
 	30, // 34: selfsame.customer.v1.OperationsService.RedriveDeadLetters:input_type -> selfsame.customer.v1.RedriveDeadLettersRequest
 	31, // 35: selfsame.customer.v1.OperationsService.DiscardDeadLetters:input_type -> selfsame.customer.v1.DiscardDeadLettersRequest
-	22, // 36: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	32, // 37: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
-	33, // 38: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
-	34, // 39: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
-	35, // 40: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
-	36, // 41: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
-	37, // 42: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
-	38, // 43: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
-	3,  // 44: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 45: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 46: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 47: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	39, // 48: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	40, // 49: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 50: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 51: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 52: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	41, // 53: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
-	42, // 54: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
-	43, // 55: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
-	23, // 56: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	44, // 57: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
-	45, // 58: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
-	46, // 59: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
-	47, // 60: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
-	48, // 61: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
-	49, // 62: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
-	50, // 63: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
-	44, // [44:64] is the sub-list for method output_type
-	24, // [24:44] is the sub-list for method input_type
+	32, // 36: selfsame.customer.v1.OperationsService.StartReconciliation:input_type -> selfsame.customer.v1.StartReconciliationRequest
+	33, // 37: selfsame.customer.v1.OperationsService.GetReconciliation:input_type -> selfsame.customer.v1.GetReconciliationRequest
+	34, // 38: selfsame.customer.v1.OperationsService.ListReconciliations:input_type -> selfsame.customer.v1.ListReconciliationsRequest
+	35, // 39: selfsame.customer.v1.OperationsService.ListFindings:input_type -> selfsame.customer.v1.ListFindingsRequest
+	36, // 40: selfsame.customer.v1.OperationsService.CreateIgnoreRule:input_type -> selfsame.customer.v1.CreateIgnoreRuleRequest
+	37, // 41: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:input_type -> selfsame.customer.v1.DeleteIgnoreRuleRequest
+	38, // 42: selfsame.customer.v1.OperationsService.ListIgnoreRules:input_type -> selfsame.customer.v1.ListIgnoreRulesRequest
+	22, // 43: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	39, // 44: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
+	40, // 45: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
+	41, // 46: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
+	42, // 47: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
+	43, // 48: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
+	44, // 49: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
+	45, // 50: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
+	46, // 51: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
+	47, // 52: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
+	3,  // 53: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 54: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 55: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 56: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	48, // 57: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	49, // 58: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 59: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 60: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 61: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	50, // 62: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
+	51, // 63: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
+	52, // 64: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
+	53, // 65: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
+	54, // 66: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
+	55, // 67: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
+	56, // 68: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
+	57, // 69: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
+	58, // 70: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
+	59, // 71: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
+	23, // 72: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	60, // 73: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	61, // 74: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	62, // 75: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	63, // 76: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	64, // 77: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	65, // 78: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	66, // 79: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	67, // 80: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
+	68, // 81: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
+	53, // [53:82] is the sub-list for method output_type
+	24, // [24:53] is the sub-list for method input_type
 	24, // [24:24] is the sub-list for extension type_name
 	24, // [24:24] is the sub-list for extension extendee
 	0,  // [0:24] is the sub-list for field type_name
@@ -2234,6 +2279,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 	}
 	file_selfsame_customer_v1_audit_proto_init()
 	file_selfsame_customer_v1_deadletter_proto_init()
+	file_selfsame_customer_v1_reconciliation_proto_init()
 	file_selfsame_customer_v1_rules_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

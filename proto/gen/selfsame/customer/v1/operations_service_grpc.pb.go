@@ -21,26 +21,35 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OperationsService_GetStatus_FullMethodName          = "/selfsame.customer.v1.OperationsService/GetStatus"
-	OperationsService_GetLedger_FullMethodName          = "/selfsame.customer.v1.OperationsService/GetLedger"
-	OperationsService_Explain_FullMethodName            = "/selfsame.customer.v1.OperationsService/Explain"
-	OperationsService_ListEvents_FullMethodName         = "/selfsame.customer.v1.OperationsService/ListEvents"
-	OperationsService_ListAudit_FullMethodName          = "/selfsame.customer.v1.OperationsService/ListAudit"
-	OperationsService_VerifyAudit_FullMethodName        = "/selfsame.customer.v1.OperationsService/VerifyAudit"
-	OperationsService_ListDeadLetters_FullMethodName    = "/selfsame.customer.v1.OperationsService/ListDeadLetters"
-	OperationsService_RetryDeadLetters_FullMethodName   = "/selfsame.customer.v1.OperationsService/RetryDeadLetters"
-	OperationsService_DiscardDeadLetter_FullMethodName  = "/selfsame.customer.v1.OperationsService/DiscardDeadLetter"
-	OperationsService_PreviewDeadLetters_FullMethodName = "/selfsame.customer.v1.OperationsService/PreviewDeadLetters"
-	OperationsService_RedriveDeadLetters_FullMethodName = "/selfsame.customer.v1.OperationsService/RedriveDeadLetters"
-	OperationsService_DiscardDeadLetters_FullMethodName = "/selfsame.customer.v1.OperationsService/DiscardDeadLetters"
-	OperationsService_Resync_FullMethodName             = "/selfsame.customer.v1.OperationsService/Resync"
-	OperationsService_GetRules_FullMethodName           = "/selfsame.customer.v1.OperationsService/GetRules"
-	OperationsService_TryRules_FullMethodName           = "/selfsame.customer.v1.OperationsService/TryRules"
-	OperationsService_ConfirmRules_FullMethodName       = "/selfsame.customer.v1.OperationsService/ConfirmRules"
-	OperationsService_PinField_FullMethodName           = "/selfsame.customer.v1.OperationsService/PinField"
-	OperationsService_UnpinField_FullMethodName         = "/selfsame.customer.v1.OperationsService/UnpinField"
-	OperationsService_ListQuestions_FullMethodName      = "/selfsame.customer.v1.OperationsService/ListQuestions"
-	OperationsService_AnswerQuestion_FullMethodName     = "/selfsame.customer.v1.OperationsService/AnswerQuestion"
+	OperationsService_GetStatus_FullMethodName           = "/selfsame.customer.v1.OperationsService/GetStatus"
+	OperationsService_GetLedger_FullMethodName           = "/selfsame.customer.v1.OperationsService/GetLedger"
+	OperationsService_Explain_FullMethodName             = "/selfsame.customer.v1.OperationsService/Explain"
+	OperationsService_ListEvents_FullMethodName          = "/selfsame.customer.v1.OperationsService/ListEvents"
+	OperationsService_ListAudit_FullMethodName           = "/selfsame.customer.v1.OperationsService/ListAudit"
+	OperationsService_VerifyAudit_FullMethodName         = "/selfsame.customer.v1.OperationsService/VerifyAudit"
+	OperationsService_ListDeadLetters_FullMethodName     = "/selfsame.customer.v1.OperationsService/ListDeadLetters"
+	OperationsService_RetryDeadLetters_FullMethodName    = "/selfsame.customer.v1.OperationsService/RetryDeadLetters"
+	OperationsService_DiscardDeadLetter_FullMethodName   = "/selfsame.customer.v1.OperationsService/DiscardDeadLetter"
+	OperationsService_PreviewDeadLetters_FullMethodName  = "/selfsame.customer.v1.OperationsService/PreviewDeadLetters"
+	OperationsService_RedriveDeadLetters_FullMethodName  = "/selfsame.customer.v1.OperationsService/RedriveDeadLetters"
+	OperationsService_DiscardDeadLetters_FullMethodName  = "/selfsame.customer.v1.OperationsService/DiscardDeadLetters"
+	OperationsService_StartReconciliation_FullMethodName = "/selfsame.customer.v1.OperationsService/StartReconciliation"
+	OperationsService_GetReconciliation_FullMethodName   = "/selfsame.customer.v1.OperationsService/GetReconciliation"
+	OperationsService_ListReconciliations_FullMethodName = "/selfsame.customer.v1.OperationsService/ListReconciliations"
+	OperationsService_ListFindings_FullMethodName        = "/selfsame.customer.v1.OperationsService/ListFindings"
+	OperationsService_CreateIgnoreRule_FullMethodName    = "/selfsame.customer.v1.OperationsService/CreateIgnoreRule"
+	OperationsService_DeleteIgnoreRule_FullMethodName    = "/selfsame.customer.v1.OperationsService/DeleteIgnoreRule"
+	OperationsService_ListIgnoreRules_FullMethodName     = "/selfsame.customer.v1.OperationsService/ListIgnoreRules"
+	OperationsService_Resync_FullMethodName              = "/selfsame.customer.v1.OperationsService/Resync"
+	OperationsService_GetRules_FullMethodName            = "/selfsame.customer.v1.OperationsService/GetRules"
+	OperationsService_TryRules_FullMethodName            = "/selfsame.customer.v1.OperationsService/TryRules"
+	OperationsService_ConfirmRules_FullMethodName        = "/selfsame.customer.v1.OperationsService/ConfirmRules"
+	OperationsService_PinField_FullMethodName            = "/selfsame.customer.v1.OperationsService/PinField"
+	OperationsService_UnpinField_FullMethodName          = "/selfsame.customer.v1.OperationsService/UnpinField"
+	OperationsService_ListQuestions_FullMethodName       = "/selfsame.customer.v1.OperationsService/ListQuestions"
+	OperationsService_AnswerQuestion_FullMethodName      = "/selfsame.customer.v1.OperationsService/AnswerQuestion"
+	OperationsService_MergeRecords_FullMethodName        = "/selfsame.customer.v1.OperationsService/MergeRecords"
+	OperationsService_UnmergeRecord_FullMethodName       = "/selfsame.customer.v1.OperationsService/UnmergeRecord"
 )
 
 // OperationsServiceClient is the client API for OperationsService service.
@@ -75,6 +84,21 @@ type OperationsServiceClient interface {
 	RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (*RedriveDeadLettersResponse, error)
 	// DiscardDeadLetters gives the dead letters of a selection up, some per call, with a reason that is kept.
 	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error)
+	// StartReconciliation compares a system with what is known of it, in the background. While one comparison of the system is
+	// queued or running, asking again changes nothing.
+	StartReconciliation(ctx context.Context, in *StartReconciliationRequest, opts ...grpc.CallOption) (*StartReconciliationResponse, error)
+	// GetReconciliation returns a comparison.
+	GetReconciliation(ctx context.Context, in *GetReconciliationRequest, opts ...grpc.CallOption) (*GetReconciliationResponse, error)
+	// ListReconciliations returns the newest comparisons.
+	ListReconciliations(ctx context.Context, in *ListReconciliationsRequest, opts ...grpc.CallOption) (*ListReconciliationsResponse, error)
+	// ListFindings pages through what the last comparison of each system has found.
+	ListFindings(ctx context.Context, in *ListFindingsRequest, opts ...grpc.CallOption) (*ListFindingsResponse, error)
+	// CreateIgnoreRule accepts differences for a time. A rule with the same id is made once.
+	CreateIgnoreRule(ctx context.Context, in *CreateIgnoreRuleRequest, opts ...grpc.CallOption) (*CreateIgnoreRuleResponse, error)
+	// DeleteIgnoreRule ends a rule. One that has ended already is no error.
+	DeleteIgnoreRule(ctx context.Context, in *DeleteIgnoreRuleRequest, opts ...grpc.CallOption) (*DeleteIgnoreRuleResponse, error)
+	// ListIgnoreRules returns the rules in force.
+	ListIgnoreRules(ctx context.Context, in *ListIgnoreRulesRequest, opts ...grpc.CallOption) (*ListIgnoreRulesResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -91,6 +115,10 @@ type OperationsServiceClient interface {
 	ListQuestions(ctx context.Context, in *ListQuestionsRequest, opts ...grpc.CallOption) (*ListQuestionsResponse, error)
 	// AnswerQuestion accepts an overruled edit or rejects it. A question that was answered is not found.
 	AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*AnswerQuestionResponse, error)
+	// MergeRecords makes one golden record of two, with all their records. Merging again what was merged changes nothing.
+	MergeRecords(ctx context.Context, in *MergeRecordsRequest, opts ...grpc.CallOption) (*MergeRecordsResponse, error)
+	// UnmergeRecord takes a merge back: both have what they had, and what they would have got meanwhile.
+	UnmergeRecord(ctx context.Context, in *UnmergeRecordRequest, opts ...grpc.CallOption) (*UnmergeRecordResponse, error)
 }
 
 type operationsServiceClient struct {
@@ -221,6 +249,76 @@ func (c *operationsServiceClient) DiscardDeadLetters(ctx context.Context, in *Di
 	return out, nil
 }
 
+func (c *operationsServiceClient) StartReconciliation(ctx context.Context, in *StartReconciliationRequest, opts ...grpc.CallOption) (*StartReconciliationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartReconciliationResponse)
+	err := c.cc.Invoke(ctx, OperationsService_StartReconciliation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) GetReconciliation(ctx context.Context, in *GetReconciliationRequest, opts ...grpc.CallOption) (*GetReconciliationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReconciliationResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetReconciliation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListReconciliations(ctx context.Context, in *ListReconciliationsRequest, opts ...grpc.CallOption) (*ListReconciliationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReconciliationsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListReconciliations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListFindings(ctx context.Context, in *ListFindingsRequest, opts ...grpc.CallOption) (*ListFindingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListFindingsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListFindings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) CreateIgnoreRule(ctx context.Context, in *CreateIgnoreRuleRequest, opts ...grpc.CallOption) (*CreateIgnoreRuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateIgnoreRuleResponse)
+	err := c.cc.Invoke(ctx, OperationsService_CreateIgnoreRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) DeleteIgnoreRule(ctx context.Context, in *DeleteIgnoreRuleRequest, opts ...grpc.CallOption) (*DeleteIgnoreRuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteIgnoreRuleResponse)
+	err := c.cc.Invoke(ctx, OperationsService_DeleteIgnoreRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListIgnoreRules(ctx context.Context, in *ListIgnoreRulesRequest, opts ...grpc.CallOption) (*ListIgnoreRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIgnoreRulesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListIgnoreRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResyncResponse)
@@ -301,6 +399,26 @@ func (c *operationsServiceClient) AnswerQuestion(ctx context.Context, in *Answer
 	return out, nil
 }
 
+func (c *operationsServiceClient) MergeRecords(ctx context.Context, in *MergeRecordsRequest, opts ...grpc.CallOption) (*MergeRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MergeRecordsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_MergeRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) UnmergeRecord(ctx context.Context, in *UnmergeRecordRequest, opts ...grpc.CallOption) (*UnmergeRecordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnmergeRecordResponse)
+	err := c.cc.Invoke(ctx, OperationsService_UnmergeRecord_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OperationsServiceServer is the server API for OperationsService service.
 // All implementations must embed UnimplementedOperationsServiceServer
 // for forward compatibility.
@@ -333,6 +451,21 @@ type OperationsServiceServer interface {
 	RedriveDeadLetters(context.Context, *RedriveDeadLettersRequest) (*RedriveDeadLettersResponse, error)
 	// DiscardDeadLetters gives the dead letters of a selection up, some per call, with a reason that is kept.
 	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error)
+	// StartReconciliation compares a system with what is known of it, in the background. While one comparison of the system is
+	// queued or running, asking again changes nothing.
+	StartReconciliation(context.Context, *StartReconciliationRequest) (*StartReconciliationResponse, error)
+	// GetReconciliation returns a comparison.
+	GetReconciliation(context.Context, *GetReconciliationRequest) (*GetReconciliationResponse, error)
+	// ListReconciliations returns the newest comparisons.
+	ListReconciliations(context.Context, *ListReconciliationsRequest) (*ListReconciliationsResponse, error)
+	// ListFindings pages through what the last comparison of each system has found.
+	ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error)
+	// CreateIgnoreRule accepts differences for a time. A rule with the same id is made once.
+	CreateIgnoreRule(context.Context, *CreateIgnoreRuleRequest) (*CreateIgnoreRuleResponse, error)
+	// DeleteIgnoreRule ends a rule. One that has ended already is no error.
+	DeleteIgnoreRule(context.Context, *DeleteIgnoreRuleRequest) (*DeleteIgnoreRuleResponse, error)
+	// ListIgnoreRules returns the rules in force.
+	ListIgnoreRules(context.Context, *ListIgnoreRulesRequest) (*ListIgnoreRulesResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(context.Context, *ResyncRequest) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -349,6 +482,10 @@ type OperationsServiceServer interface {
 	ListQuestions(context.Context, *ListQuestionsRequest) (*ListQuestionsResponse, error)
 	// AnswerQuestion accepts an overruled edit or rejects it. A question that was answered is not found.
 	AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error)
+	// MergeRecords makes one golden record of two, with all their records. Merging again what was merged changes nothing.
+	MergeRecords(context.Context, *MergeRecordsRequest) (*MergeRecordsResponse, error)
+	// UnmergeRecord takes a merge back: both have what they had, and what they would have got meanwhile.
+	UnmergeRecord(context.Context, *UnmergeRecordRequest) (*UnmergeRecordResponse, error)
 	mustEmbedUnimplementedOperationsServiceServer()
 }
 
@@ -395,6 +532,27 @@ func (UnimplementedOperationsServiceServer) RedriveDeadLetters(context.Context, 
 func (UnimplementedOperationsServiceServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
 }
+func (UnimplementedOperationsServiceServer) StartReconciliation(context.Context, *StartReconciliationRequest) (*StartReconciliationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartReconciliation not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetReconciliation(context.Context, *GetReconciliationRequest) (*GetReconciliationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReconciliation not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListReconciliations(context.Context, *ListReconciliationsRequest) (*ListReconciliationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReconciliations not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListFindings not implemented")
+}
+func (UnimplementedOperationsServiceServer) CreateIgnoreRule(context.Context, *CreateIgnoreRuleRequest) (*CreateIgnoreRuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateIgnoreRule not implemented")
+}
+func (UnimplementedOperationsServiceServer) DeleteIgnoreRule(context.Context, *DeleteIgnoreRuleRequest) (*DeleteIgnoreRuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteIgnoreRule not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListIgnoreRules(context.Context, *ListIgnoreRulesRequest) (*ListIgnoreRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIgnoreRules not implemented")
+}
 func (UnimplementedOperationsServiceServer) Resync(context.Context, *ResyncRequest) (*ResyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resync not implemented")
 }
@@ -418,6 +576,12 @@ func (UnimplementedOperationsServiceServer) ListQuestions(context.Context, *List
 }
 func (UnimplementedOperationsServiceServer) AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AnswerQuestion not implemented")
+}
+func (UnimplementedOperationsServiceServer) MergeRecords(context.Context, *MergeRecordsRequest) (*MergeRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MergeRecords not implemented")
+}
+func (UnimplementedOperationsServiceServer) UnmergeRecord(context.Context, *UnmergeRecordRequest) (*UnmergeRecordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnmergeRecord not implemented")
 }
 func (UnimplementedOperationsServiceServer) mustEmbedUnimplementedOperationsServiceServer() {}
 func (UnimplementedOperationsServiceServer) testEmbeddedByValue()                           {}
@@ -656,6 +820,132 @@ func _OperationsService_DiscardDeadLetters_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_StartReconciliation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartReconciliationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).StartReconciliation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_StartReconciliation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).StartReconciliation(ctx, req.(*StartReconciliationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_GetReconciliation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReconciliationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetReconciliation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetReconciliation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetReconciliation(ctx, req.(*GetReconciliationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListReconciliations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReconciliationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListReconciliations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListReconciliations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListReconciliations(ctx, req.(*ListReconciliationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListFindings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListFindingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListFindings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListFindings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListFindings(ctx, req.(*ListFindingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_CreateIgnoreRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateIgnoreRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).CreateIgnoreRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_CreateIgnoreRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).CreateIgnoreRule(ctx, req.(*CreateIgnoreRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_DeleteIgnoreRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteIgnoreRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).DeleteIgnoreRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_DeleteIgnoreRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).DeleteIgnoreRule(ctx, req.(*DeleteIgnoreRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListIgnoreRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListIgnoreRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListIgnoreRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListIgnoreRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListIgnoreRules(ctx, req.(*ListIgnoreRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_Resync_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResyncRequest)
 	if err := dec(in); err != nil {
@@ -800,6 +1090,42 @@ func _OperationsService_AnswerQuestion_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_MergeRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MergeRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).MergeRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_MergeRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).MergeRecords(ctx, req.(*MergeRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_UnmergeRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnmergeRecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).UnmergeRecord(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_UnmergeRecord_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).UnmergeRecord(ctx, req.(*UnmergeRecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OperationsService_ServiceDesc is the grpc.ServiceDesc for OperationsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -856,6 +1182,34 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _OperationsService_DiscardDeadLetters_Handler,
 		},
 		{
+			MethodName: "StartReconciliation",
+			Handler:    _OperationsService_StartReconciliation_Handler,
+		},
+		{
+			MethodName: "GetReconciliation",
+			Handler:    _OperationsService_GetReconciliation_Handler,
+		},
+		{
+			MethodName: "ListReconciliations",
+			Handler:    _OperationsService_ListReconciliations_Handler,
+		},
+		{
+			MethodName: "ListFindings",
+			Handler:    _OperationsService_ListFindings_Handler,
+		},
+		{
+			MethodName: "CreateIgnoreRule",
+			Handler:    _OperationsService_CreateIgnoreRule_Handler,
+		},
+		{
+			MethodName: "DeleteIgnoreRule",
+			Handler:    _OperationsService_DeleteIgnoreRule_Handler,
+		},
+		{
+			MethodName: "ListIgnoreRules",
+			Handler:    _OperationsService_ListIgnoreRules_Handler,
+		},
+		{
 			MethodName: "Resync",
 			Handler:    _OperationsService_Resync_Handler,
 		},
@@ -886,6 +1240,14 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AnswerQuestion",
 			Handler:    _OperationsService_AnswerQuestion_Handler,
+		},
+		{
+			MethodName: "MergeRecords",
+			Handler:    _OperationsService_MergeRecords_Handler,
+		},
+		{
+			MethodName: "UnmergeRecord",
+			Handler:    _OperationsService_UnmergeRecord_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1367,6 +1367,181 @@ func (x *RulesStatus) GetOpenQuestions() int64 {
 	return 0
 }
 
+// MergeRecordsRequest says that two golden records are one.
+type MergeRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id that stays.
+	Into string `protobuf:"bytes,1,opt,name=into,proto3" json:"into,omitempty"`
+	// The id that leads to the other one from now on.
+	From          string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeRecordsRequest) Reset() {
+	*x = MergeRecordsRequest{}
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeRecordsRequest) ProtoMessage() {}
+
+func (x *MergeRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeRecordsRequest.ProtoReflect.Descriptor instead.
+func (*MergeRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_rules_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *MergeRecordsRequest) GetInto() string {
+	if x != nil {
+		return x.Into
+	}
+	return ""
+}
+
+func (x *MergeRecordsRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+// MergeRecordsResponse is the answer.
+type MergeRecordsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeRecordsResponse) Reset() {
+	*x = MergeRecordsResponse{}
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeRecordsResponse) ProtoMessage() {}
+
+func (x *MergeRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeRecordsResponse.ProtoReflect.Descriptor instead.
+func (*MergeRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_rules_proto_rawDescGZIP(), []int{20}
+}
+
+// UnmergeRecordRequest names a golden record that was merged into another one.
+type UnmergeRecordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnmergeRecordRequest) Reset() {
+	*x = UnmergeRecordRequest{}
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnmergeRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnmergeRecordRequest) ProtoMessage() {}
+
+func (x *UnmergeRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnmergeRecordRequest.ProtoReflect.Descriptor instead.
+func (*UnmergeRecordRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_rules_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UnmergeRecordRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// UnmergeRecordResponse is the answer.
+type UnmergeRecordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnmergeRecordResponse) Reset() {
+	*x = UnmergeRecordResponse{}
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnmergeRecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnmergeRecordResponse) ProtoMessage() {}
+
+func (x *UnmergeRecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_rules_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnmergeRecordResponse.ProtoReflect.Descriptor instead.
+func (*UnmergeRecordResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_rules_proto_rawDescGZIP(), []int{22}
+}
+
 var File_selfsame_customer_v1_rules_proto protoreflect.FileDescriptor
 
 const file_selfsame_customer_v1_rules_proto_rawDesc = "" +
@@ -1462,7 +1637,14 @@ const file_selfsame_customer_v1_rules_proto_rawDesc = "" +
 	"\x06active\x18\x01 \x01(\v2\x1d.selfsame.customer.v1.RuleSetR\x06active\x127\n" +
 	"\awaiting\x18\x02 \x01(\v2\x1d.selfsame.customer.v1.RuleSetR\awaiting\x12\x1a\n" +
 	"\bproblems\x18\x03 \x03(\tR\bproblems\x12%\n" +
-	"\x0eopen_questions\x18\x04 \x01(\x03R\ropenQuestions*S\n" +
+	"\x0eopen_questions\x18\x04 \x01(\x03R\ropenQuestions\"S\n" +
+	"\x13MergeRecordsRequest\x12\x1d\n" +
+	"\x04into\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04into\x12\x1d\n" +
+	"\x04from\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04from\"\x16\n" +
+	"\x14MergeRecordsResponse\"1\n" +
+	"\x14UnmergeRecordRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x17\n" +
+	"\x15UnmergeRecordResponse*S\n" +
 	"\aPinHold\x12\x18\n" +
 	"\x14PIN_HOLD_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15PIN_HOLD_UNTIL_CHANGE\x10\x01\x12\x13\n" +
@@ -1483,7 +1665,7 @@ func file_selfsame_customer_v1_rules_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_customer_v1_rules_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_selfsame_customer_v1_rules_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_selfsame_customer_v1_rules_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_selfsame_customer_v1_rules_proto_goTypes = []any{
 	(PinHold)(0),                   // 0: selfsame.customer.v1.PinHold
 	(*RuleSet)(nil),                // 1: selfsame.customer.v1.RuleSet
@@ -1505,17 +1687,21 @@ var file_selfsame_customer_v1_rules_proto_goTypes = []any{
 	(*AnswerQuestionRequest)(nil),  // 17: selfsame.customer.v1.AnswerQuestionRequest
 	(*AnswerQuestionResponse)(nil), // 18: selfsame.customer.v1.AnswerQuestionResponse
 	(*RulesStatus)(nil),            // 19: selfsame.customer.v1.RulesStatus
-	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
+	(*MergeRecordsRequest)(nil),    // 20: selfsame.customer.v1.MergeRecordsRequest
+	(*MergeRecordsResponse)(nil),   // 21: selfsame.customer.v1.MergeRecordsResponse
+	(*UnmergeRecordRequest)(nil),   // 22: selfsame.customer.v1.UnmergeRecordRequest
+	(*UnmergeRecordResponse)(nil),  // 23: selfsame.customer.v1.UnmergeRecordResponse
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
 }
 var file_selfsame_customer_v1_rules_proto_depIdxs = []int32{
-	20, // 0: selfsame.customer.v1.RuleSet.time:type_name -> google.protobuf.Timestamp
+	24, // 0: selfsame.customer.v1.RuleSet.time:type_name -> google.protobuf.Timestamp
 	1,  // 1: selfsame.customer.v1.GetRulesResponse.active:type_name -> selfsame.customer.v1.RuleSet
 	1,  // 2: selfsame.customer.v1.GetRulesResponse.waiting:type_name -> selfsame.customer.v1.RuleSet
 	5,  // 3: selfsame.customer.v1.TryRulesResponse.fields:type_name -> selfsame.customer.v1.FieldChanges
 	6,  // 4: selfsame.customer.v1.TryRulesResponse.changes:type_name -> selfsame.customer.v1.RuleChange
 	1,  // 5: selfsame.customer.v1.ConfirmRulesResponse.active:type_name -> selfsame.customer.v1.RuleSet
 	0,  // 6: selfsame.customer.v1.PinFieldRequest.hold:type_name -> selfsame.customer.v1.PinHold
-	20, // 7: selfsame.customer.v1.Question.ask_time:type_name -> google.protobuf.Timestamp
+	24, // 7: selfsame.customer.v1.Question.ask_time:type_name -> google.protobuf.Timestamp
 	14, // 8: selfsame.customer.v1.ListQuestionsResponse.questions:type_name -> selfsame.customer.v1.Question
 	1,  // 9: selfsame.customer.v1.RulesStatus.active:type_name -> selfsame.customer.v1.RuleSet
 	1,  // 10: selfsame.customer.v1.RulesStatus.waiting:type_name -> selfsame.customer.v1.RuleSet
@@ -1537,7 +1723,7 @@ func file_selfsame_customer_v1_rules_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_rules_proto_rawDesc), len(file_selfsame_customer_v1_rules_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
