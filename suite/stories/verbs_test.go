@@ -131,8 +131,11 @@ func erpVerb(c *call, args []string) error {
 	if len(args) < 2 {
 		return errors.New("say what to do with which customer")
 	}
-	if args[0] == "contact" {
+	switch args[0] {
+	case "contact":
 		return c.erpContact(args[1:])
+	case "product":
+		return c.erpProduct(args[1:])
 	}
 	what, rest := args[0], args[1:]
 	if what == "create" {
@@ -268,8 +271,27 @@ func (c *call) erpContact(args []string) error {
 	return nil
 }
 
+// erpProduct: erp product SKU PRICE ON-HAND puts an article into the catalogue and pieces of it on the shelf.
+func (c *call) erpProduct(args []string) error {
+	if len(args) != 3 {
+		return errors.New("say which article, its price and how many there are")
+	}
+	products := erpv1.NewProductServiceClient(c.demo.ERP)
+	res, err := products.BatchUpsertProducts(c.ctx, &erpv1.BatchUpsertProductsRequest{Products: []*erpv1.Product{{
+		Sku: args[0], Name: args[0], Unit: "C62", Price: &erpv1.Money{Amount: args[1], Currency: "EUR"}, Active: true,
+	}}})
+	if err != nil {
+		return err
+	}
+	if e := res.GetResults()[0].GetError(); e != nil {
+		return fmt.Errorf("the erp does not take the product: %s %s", e.GetReason(), e.GetField())
+	}
+	_, err = products.SetInventory(c.ctx, &erpv1.SetInventoryRequest{Inventory: &erpv1.Inventory{Sku: args[0], Site: "main", OnHand: args[2], Unit: "C62"}})
+	return err
+}
+
 // mobileVerb: mobile get|post|patch PATH [Header: value]… [JSON], mobile find NAME. The answer's status, headers and body are
-// printed; find puts the customer's id into $ID.
+// printed, and put into $ID, $ORDER, $CASE and $TOKEN as far as the body names them; find puts the customer's id into $ID.
 func mobileVerb(c *call, args []string) error {
 	if len(args) < 2 {
 		return errors.New("say which method and path")
@@ -300,11 +322,13 @@ func mobileVerb(c *call, args []string) error {
 		a.Body = pretty.Bytes()
 	}
 	c.printf("\n%s\n", a.Body)
-	var id struct {
-		ID string `json:"customerId"`
-	}
-	if json.Unmarshal(a.Body, &id) == nil && id.ID != "" {
-		c.ts.Setenv("ID", id.ID)
+	var names map[string]any
+	if json.Unmarshal(a.Body, &names) == nil {
+		for member, variable := range map[string]string{"customerId": "ID", "orderId": "ORDER", "caseId": "CASE", "syncToken": "TOKEN"} {
+			if text, ok := names[member].(string); ok && text != "" {
+				c.ts.Setenv(variable, text)
+			}
+		}
 	}
 	return nil
 }
