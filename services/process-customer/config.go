@@ -13,6 +13,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/feed"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 )
 
 // Config is everything an operator and an embedding program decide. Start from DefaultConfig.
@@ -38,6 +39,8 @@ type Config struct {
 	Feed feed.Config `conf:"feed"`
 	// Deliver says how they are written.
 	Deliver deliver.Config `conf:"deliver"`
+	// Reconcile says how often they are compared with what is known of them.
+	Reconcile reconcile.Config `conf:"reconcile"`
 
 	// Listener and OpsListener are optional listeners that are already bound; Run closes them.
 	Listener    net.Listener `conf:"-"`
@@ -90,7 +93,7 @@ func DefaultConfig() Config {
 		Serve: s, Telemetry: telemetry.DefaultConfig(),
 		Store:      Store{DSN: "sqlite:customer.db", KeyLease: 30 * time.Second, Retention: 14 * day, LetterRetention: 90 * day, AuditRetention: 400 * day},
 		Salesforce: System{Target: "127.0.0.1:9101"}, ERP: System{Target: "127.0.0.1:9201"},
-		RulesReload: 5 * time.Second, RulesBrake: 10, BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(),
+		RulesReload: 5 * time.Second, RulesBrake: 10, BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(), Reconcile: reconcile.DefaultConfig(),
 	}
 }
 

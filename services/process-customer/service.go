@@ -29,6 +29,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rpc"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rulebook"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
@@ -122,8 +123,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	rec, err := reconcile.New(reconcile.Deps{
+		Config: cfg.Reconcile, Store: records, Folder: eng.Folder, Systems: eng.Systems, Take: eng.Intake.Take, Now: time.Now, Marked: eng.Wake, Telemetry: tel,
+	})
+	if err != nil {
+		return err
+	}
 	api := rpc.New(rpc.Deps{
-		Store: records, Writer: eng.Intake, Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake), Orders: erpSystem, Desk: deadLetters(eng, records),
+		Store: records, Writer: eng.Intake, Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake), Orders: erpSystem, Desk: deadLetters(eng, records), Reconciler: rec,
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: kept.completeTx, Now: time.Now,
 	})
@@ -140,7 +147,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
-		Loops:    append(loops(eng, records, answers, book, cfg.Store, tel.Log), serve.Loop{Name: "rules", Run: inForce.Run}),
+		Loops:    append(loops(eng, records, answers, book, cfg.Store, tel.Log), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run}),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})

@@ -71,6 +71,7 @@ func commands() []command {
 		{name: "dead-letters", args: "[list|preview|redrive|retry|discard]", short: "what could not be taken in or delivered, and trying it again", run: deadLetters},
 		{name: "keys", args: "[list|show|release|expire|erase|log|stats]", short: "idempotency keys: what is open or uncertain, and settling it", run: keysCommand},
 		{name: "match", args: "[train|evaluate|explain|quality]", short: "who is the same customer: learn weights from CSV files, measure, explain", run: matchCommand},
+		{name: "reconcile", args: "[SYSTEM …]|show|ignore|rules", short: "compare the systems with what is known of them, cheaply, and repair", run: reconcileCommand},
 		{name: "resync", args: "SYSTEM", short: "look at everything of one system again", run: resync},
 		{name: "verify", short: "read both systems themselves and say whether they agree", run: verifyCommand},
 		{name: "scenario", args: "list|run NAME", short: "make failures happen and show what becomes of them", run: scenarioCommand},

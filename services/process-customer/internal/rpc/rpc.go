@@ -78,7 +78,9 @@ type Deps struct {
 	Cases   Cases
 	View    Viewer
 	Desk    Desk
-	Targets []Target
+	// Reconciler compares the systems with what is known of them.
+	Reconciler Reconciler
+	Targets    []Target
 	// Poke tells the feed of a system that a scan was asked for.
 	Poke func(system string)
 	// Answer stores the answer of a call in the transaction of its effect.

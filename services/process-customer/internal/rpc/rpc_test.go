@@ -136,7 +136,7 @@ func setup(t *testing.T) (*enginetest.World, *API, *orderBook) {
 		targets[i] = d
 	}
 	return w, New(Deps{
-		Store: w.Store, Writer: w.Intake, Rules: w.Folder.Rules, Book: rules, Steward: steward.New(w.Store, w.Folder, w.Wake), Orders: book, Cases: desk{book}, View: book, Desk: w.Desk(), Targets: targets, Poke: w.Poke,
+		Store: w.Store, Writer: w.Intake, Rules: w.Folder.Rules, Book: rules, Steward: steward.New(w.Store, w.Folder, w.Wake), Orders: book, Cases: desk{book}, View: book, Desk: w.Desk(), Reconciler: comparer(t, w), Targets: targets, Poke: w.Poke,
 		Answer: func(context.Context, *sql.Tx, proto.Message) error { return nil }, Now: w.Clock.Now,
 	}), book
 }
