@@ -74,6 +74,9 @@ func (s *Suite) configure(key keyPair) (Configs, error) {
 	pc.Salesforce.Target, pc.ERP.Target = s.addrs[SystemSalesforce], s.addrs[portProxy]
 
 	em := &c.ExperienceMobile
+	// Here every repetition reaches the service that decides: what an operator expires or erases is gone at once, and what
+	// becomes of a key is seen where it is counted.
+	em.Replay.Memory = 0
 	em.Listen, em.Customer.Target = s.addrs[portREST], s.addrs[ProcessCustomer]
 	em.Serve.Listen, em.Serve.Ops = s.addrs[ExperienceMobile], s.addrs[ExperienceMobile+opsSuffix]
 	// The issuer keeps its key, so that the demo's token outlives a restart of the service.
