@@ -9,9 +9,9 @@ import (
 )
 
 // Limit softly limits what Go maps to limit bytes, until the returned function is called, and only while that costs little: once more
-// than three quarters are alive of the limit, or of the heap that it leaves room for, it is lifted, so that a process that grew does
-// not collect without end; it is set again when less than half of the limit and less than five eighths of that heap are. Zero or less,
-// or a limit of the operator (GOMEMLIMIT), does nothing. Call it before Lend, which then sets no limit of its own.
+// than three quarters of it are alive, or, several collections in a row, of the heap that it leaves room for, it is lifted, so that a
+// process that grew does not collect without end; it is set again when less than half of the limit and less than five eighths of that
+// heap are. Zero or less, or a limit of the operator (GOMEMLIMIT), does nothing. Call it before Lend, which then sets no limit of its own.
 func Limit(limit int64) (stop func()) {
 	if limit <= 0 || debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return func() {}
@@ -28,8 +28,12 @@ type limiter struct {
 
 	mu              sync.Mutex
 	lifted, stopped bool
+	cramped         int    // how many collections in a row found little room
 	room            uint64 // the heap that the limit left room for when it was lifted
 }
+
+// mostCramped is how many collections in a row may find little room: fewer are a moment in which much was alive.
+const mostCramped = 8
 
 // await is called again by the next collection.
 func (l *limiter) await() {
@@ -49,11 +53,14 @@ func (l *limiter) collected() {
 func (l *limiter) look(live, goal uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.cramped++; live <= goal/4*3 {
+		l.cramped = 0
+	}
 	switch limit := uint64(l.limit); { //nolint:gosec // positive
 	case l.stopped:
 		return false
-	case !l.lifted && (live > limit/4*3 || live > goal/4*3):
-		l.lifted, l.room = true, goal
+	case !l.lifted && (live > limit/4*3 || l.cramped == mostCramped):
+		l.lifted, l.cramped, l.room = true, 0, goal
 		l.set(math.MaxInt64)
 	case l.lifted && live < limit/2 && live < l.room/8*5:
 		l.lifted = false

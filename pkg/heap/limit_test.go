@@ -28,7 +28,15 @@ func TestLimit(t *testing.T) {
 		l := &limiter{limit: 800, set: func(n int64) { set = append(set, n) }}
 		require.True(t, l.look(300, 400))
 		require.Empty(t, set, "a quarter is free")
-		require.True(t, l.look(301, 400))
+		for range mostCramped - 1 {
+			require.True(t, l.look(301, 400))
+		}
+		require.True(t, l.look(300, 400))
+		require.Empty(t, set, "for a moment little room is enough")
+		for range mostCramped {
+			require.Empty(t, set)
+			require.True(t, l.look(301, 400))
+		}
 		require.Equal(t, []int64{math.MaxInt64}, set)
 		require.True(t, l.look(250, 900))
 		require.Len(t, set, 1, "the room counts that the limit leaves, not what there is without it")
