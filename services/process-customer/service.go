@@ -28,6 +28,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/later"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rpc"
@@ -129,8 +130,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	queue, err := later.Open(ctx, database)
+	if err != nil {
+		return err
+	}
 	api := rpc.New(rpc.Deps{
-		Store: records, Writer: eng.Intake, Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake), Orders: erpSystem, Desk: deadLetters(eng, records), Reconciler: rec,
+		Store: records, Writer: eng.Intake, Orders: erpSystem, Cases: crmSystem, Later: queue, Desk: deadLetters(eng, records), Reconciler: rec,
+		Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake),
 		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: kept.completeTx, Now: time.Now,
 	})
@@ -147,7 +153,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
-		Loops:    append(loops(eng, records, answers, book, cfg.Store, tel.Log), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run}),
+		Loops: append(loops(eng, records, answers, book, cfg.Store, tel.Log), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run},
+			serve.Loop{Name: "later", Run: later.NewWorker(queue, api.Place, time.Now, tel.Log).Run}),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})

@@ -100,6 +100,8 @@ func Resource(resp proto.Message) string {
 		return "customers/" + m.GetCustomerId() + "/orders/" + m.GetOrder().GetId()
 	case *customerv1.CancelOrderResponse:
 		return "customers/" + m.GetCustomerId() + "/orders/" + m.GetOrder().GetId()
+	case *customerv1.QueueOrderResponse:
+		return "customers/" + m.GetOperation().GetCustomerId() + "/operations/" + m.GetOperation().GetId()
 	case *customerv1.OpenCaseResponse:
 		return "customers/" + m.GetCustomerId() + "/cases/" + m.GetCase().GetSummary().GetId()
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/later"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
@@ -51,6 +52,12 @@ type Cases interface {
 	OpenCase(ctx context.Context, c source.NewCase) (source.CaseDetail, error)
 }
 
+// Queue keeps work that is done later.
+type Queue interface {
+	Add(ctx context.Context, o later.Operation) (later.Operation, error)
+	Get(ctx context.Context, id string) (later.Operation, error)
+}
+
 // Desk settles dead letters.
 type Desk interface {
 	Retry(ctx context.Context, ids []string, system string, mode deadletter.Mode) (int, error)
@@ -76,8 +83,10 @@ type Deps struct {
 	Steward Steward
 	Orders  Orders
 	Cases   Cases
-	View    Viewer
-	Desk    Desk
+	// Later keeps orders that are placed later.
+	Later Queue
+	View  Viewer
+	Desk  Desk
 	// Reconciler compares the systems with what is known of them.
 	Reconciler Reconciler
 	Targets    []Target

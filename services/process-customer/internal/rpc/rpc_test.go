@@ -20,6 +20,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/enrich"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/later"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rulebook"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
@@ -126,7 +127,10 @@ func (o *orderBook) View(_ context.Context, _ golden.ID, links map[string][]stri
 func setup(t *testing.T) (*enginetest.World, *API, *orderBook) {
 	t.Helper()
 	t.Parallel()
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	database := dbtest.Open(t, "sqlite")
+	w := enginetest.New(t, database)
+	queue, err := later.Open(t.Context(), database)
+	require.NoError(t, err)
 	w.Settle()
 	book := &orderBook{}
 	rules := rulebook.New(rulebook.Deps{Store: w.Store, Folder: w.Folder, Brake: 50, Now: w.Clock.Now, Log: slog.New(slog.DiscardHandler), Marked: w.Wake})
@@ -136,7 +140,7 @@ func setup(t *testing.T) (*enginetest.World, *API, *orderBook) {
 		targets[i] = d
 	}
 	return w, New(Deps{
-		Store: w.Store, Writer: w.Intake, Rules: w.Folder.Rules, Book: rules, Steward: steward.New(w.Store, w.Folder, w.Wake), Orders: book, Cases: desk{book}, View: book, Desk: w.Desk(), Reconciler: comparer(t, w), Targets: targets, Poke: w.Poke,
+		Store: w.Store, Writer: w.Intake, Rules: w.Folder.Rules, Book: rules, Steward: steward.New(w.Store, w.Folder, w.Wake), Orders: book, Cases: desk{book}, Later: queue, View: book, Desk: w.Desk(), Reconciler: comparer(t, w), Targets: targets, Poke: w.Poke,
 		Answer: func(context.Context, *sql.Tx, proto.Message) error { return nil }, Now: w.Clock.Now,
 	}), book
 }

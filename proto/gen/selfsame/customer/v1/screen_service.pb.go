@@ -1472,6 +1472,317 @@ func (x *CheckPlaceOrderResponse) GetTotalCurrency() string {
 	return ""
 }
 
+// QueueOrderRequest carries an order.
+type QueueOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Order *NewOrder `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// Whose operation it is, as the caller names its own users; only returned.
+	Owner         string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueOrderRequest) Reset() {
+	*x = QueueOrderRequest{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueOrderRequest) ProtoMessage() {}
+
+func (x *QueueOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueOrderRequest.ProtoReflect.Descriptor instead.
+func (*QueueOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *QueueOrderRequest) GetOrder() *NewOrder {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *QueueOrderRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// Operation is work that is done later. When it is done, it has an order or a reason, never both.
+type Operation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Assigned by Selfsame.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// True when nothing more will happen.
+	Done bool `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	// The customer it is for.
+	CustomerId string `protobuf:"bytes,3,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The order as placed; absent until then.
+	Order *OrderSummary `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
+	// Stable UPPER_SNAKE reason why there is no order; empty otherwise.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same for people.
+	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// When it was taken.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it is tried again; absent when it is done.
+	NextTryTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=next_try_time,json=nextTryTime,proto3" json:"next_try_time,omitempty"`
+	// As it was given.
+	Owner         string `protobuf:"bytes,9,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operation) Reset() {
+	*x = Operation{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operation) ProtoMessage() {}
+
+func (x *Operation) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
+func (*Operation) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Operation) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Operation) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *Operation) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Operation) GetOrder() *OrderSummary {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *Operation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Operation) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Operation) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Operation) GetNextTryTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTryTime
+	}
+	return nil
+}
+
+func (x *Operation) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// QueueOrderResponse carries the operation.
+type QueueOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueOrderResponse) Reset() {
+	*x = QueueOrderResponse{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueOrderResponse) ProtoMessage() {}
+
+func (x *QueueOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueOrderResponse.ProtoReflect.Descriptor instead.
+func (*QueueOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *QueueOrderResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// GetOperationRequest names an operation.
+type GetOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's id.
+	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOperationRequest) Reset() {
+	*x = GetOperationRequest{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOperationRequest) ProtoMessage() {}
+
+func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
+func (*GetOperationRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetOperationRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// GetOperationResponse carries the operation.
+type GetOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOperationResponse) Reset() {
+	*x = GetOperationResponse{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOperationResponse) ProtoMessage() {}
+
+func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
+func (*GetOperationResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetOperationResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 var File_selfsame_customer_v1_screen_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
@@ -1578,7 +1889,29 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\v2'.selfsame.customer.v1.PlaceOrderRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"c\n" +
 	"\x17CheckPlaceOrderResponse\x12!\n" +
 	"\ftotal_amount\x18\x01 \x01(\tR\vtotalAmount\x12%\n" +
-	"\x0etotal_currency\x18\x02 \x01(\tR\rtotalCurrency2\x84\t\n" +
+	"\x0etotal_currency\x18\x02 \x01(\tR\rtotalCurrency\"q\n" +
+	"\x11QueueOrderRequest\x12<\n" +
+	"\x05order\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.NewOrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\x12\x1e\n" +
+	"\x05owner\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05owner\"\xcf\x02\n" +
+	"\tOperation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\bR\x04done\x12\x1f\n" +
+	"\vcustomer_id\x18\x03 \x01(\tR\n" +
+	"customerId\x128\n" +
+	"\x05order\x18\x04 \x01(\v2\".selfsame.customer.v1.OrderSummaryR\x05order\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12;\n" +
+	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12>\n" +
+	"\rnext_try_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vnextTryTime\x12\x14\n" +
+	"\x05owner\x18\t \x01(\tR\x05owner\"S\n" +
+	"\x12QueueOrderResponse\x12=\n" +
+	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation\"C\n" +
+	"\x13GetOperationRequest\x12,\n" +
+	"\foperation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\voperationId\"U\n" +
+	"\x14GetOperationResponse\x12=\n" +
+	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation2\xe5\n" +
+	"\n" +
 	"\rScreenService\x12\x7f\n" +
 	"\x13ListCustomerChanges\x120.selfsame.customer.v1.ListCustomerChangesRequest\x1a1.selfsame.customer.v1.ListCustomerChangesResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tFindOrder\x12&.selfsame.customer.v1.FindOrderRequest\x1a'.selfsame.customer.v1.FindOrderResponse\"\x03\x90\x02\x01\x12o\n" +
@@ -1586,6 +1919,9 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\tListCases\x12&.selfsame.customer.v1.ListCasesRequest\x1a'.selfsame.customer.v1.ListCasesResponse\"\x03\x90\x02\x01\x12g\n" +
 	"\vGetCaseView\x12(.selfsame.customer.v1.GetCaseViewRequest\x1a).selfsame.customer.v1.GetCaseViewResponse\"\x03\x90\x02\x01\x12f\n" +
 	"\bOpenCase\x12%.selfsame.customer.v1.OpenCaseRequest\x1a&.selfsame.customer.v1.OpenCaseResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00\x12s\n" +
+	"\n" +
+	"QueueOrder\x12'.selfsame.customer.v1.QueueOrderRequest\x1a(.selfsame.customer.v1.QueueOrderResponse\"\x12\x8a\xe7\x18\v\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01\x90\x02\x00\x12j\n" +
+	"\fGetOperation\x12).selfsame.customer.v1.GetOperationRequest\x1a*.selfsame.customer.v1.GetOperationResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\x0fGetAvailability\x12,.selfsame.customer.v1.GetAvailabilityRequest\x1a-.selfsame.customer.v1.GetAvailabilityResponse\"\x03\x90\x02\x01\x12\x7f\n" +
 	"\x13CheckCreateCustomer\x120.selfsame.customer.v1.CheckCreateCustomerRequest\x1a1.selfsame.customer.v1.CheckCreateCustomerResponse\"\x03\x90\x02\x01\x12\x7f\n" +
 	"\x13CheckUpdateCustomer\x120.selfsame.customer.v1.CheckUpdateCustomerRequest\x1a1.selfsame.customer.v1.CheckUpdateCustomerResponse\"\x03\x90\x02\x01\x12s\n" +
@@ -1604,7 +1940,7 @@ func file_selfsame_customer_v1_screen_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_customer_v1_screen_service_proto_rawDescData
 }
 
-var file_selfsame_customer_v1_screen_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_selfsame_customer_v1_screen_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_selfsame_customer_v1_screen_service_proto_goTypes = []any{
 	(*ListCustomerChangesRequest)(nil),  // 0: selfsame.customer.v1.ListCustomerChangesRequest
 	(*CustomerChange)(nil),              // 1: selfsame.customer.v1.CustomerChange
@@ -1630,66 +1966,82 @@ var file_selfsame_customer_v1_screen_service_proto_goTypes = []any{
 	(*CheckUpdateCustomerResponse)(nil), // 21: selfsame.customer.v1.CheckUpdateCustomerResponse
 	(*CheckPlaceOrderRequest)(nil),      // 22: selfsame.customer.v1.CheckPlaceOrderRequest
 	(*CheckPlaceOrderResponse)(nil),     // 23: selfsame.customer.v1.CheckPlaceOrderResponse
-	(*Customer)(nil),                    // 24: selfsame.customer.v1.Customer
-	(*OrderSummary)(nil),                // 25: selfsame.customer.v1.OrderSummary
-	(*CaseSummary)(nil),                 // 26: selfsame.customer.v1.CaseSummary
-	(*timestamppb.Timestamp)(nil),       // 27: google.protobuf.Timestamp
-	(*SectionStatus)(nil),               // 28: selfsame.customer.v1.SectionStatus
-	(*WarrantySummary)(nil),             // 29: selfsame.customer.v1.WarrantySummary
-	(*CreateCustomerRequest)(nil),       // 30: selfsame.customer.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil),      // 31: selfsame.customer.v1.CreateCustomerResponse
-	(*UpdateCustomerRequest)(nil),       // 32: selfsame.customer.v1.UpdateCustomerRequest
-	(*UpdateCustomerResponse)(nil),      // 33: selfsame.customer.v1.UpdateCustomerResponse
-	(*PlaceOrderRequest)(nil),           // 34: selfsame.customer.v1.PlaceOrderRequest
+	(*QueueOrderRequest)(nil),           // 24: selfsame.customer.v1.QueueOrderRequest
+	(*Operation)(nil),                   // 25: selfsame.customer.v1.Operation
+	(*QueueOrderResponse)(nil),          // 26: selfsame.customer.v1.QueueOrderResponse
+	(*GetOperationRequest)(nil),         // 27: selfsame.customer.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),        // 28: selfsame.customer.v1.GetOperationResponse
+	(*Customer)(nil),                    // 29: selfsame.customer.v1.Customer
+	(*OrderSummary)(nil),                // 30: selfsame.customer.v1.OrderSummary
+	(*CaseSummary)(nil),                 // 31: selfsame.customer.v1.CaseSummary
+	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
+	(*SectionStatus)(nil),               // 33: selfsame.customer.v1.SectionStatus
+	(*WarrantySummary)(nil),             // 34: selfsame.customer.v1.WarrantySummary
+	(*CreateCustomerRequest)(nil),       // 35: selfsame.customer.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil),      // 36: selfsame.customer.v1.CreateCustomerResponse
+	(*UpdateCustomerRequest)(nil),       // 37: selfsame.customer.v1.UpdateCustomerRequest
+	(*UpdateCustomerResponse)(nil),      // 38: selfsame.customer.v1.UpdateCustomerResponse
+	(*PlaceOrderRequest)(nil),           // 39: selfsame.customer.v1.PlaceOrderRequest
+	(*NewOrder)(nil),                    // 40: selfsame.customer.v1.NewOrder
 }
 var file_selfsame_customer_v1_screen_service_proto_depIdxs = []int32{
-	24, // 0: selfsame.customer.v1.CustomerChange.customer:type_name -> selfsame.customer.v1.Customer
+	29, // 0: selfsame.customer.v1.CustomerChange.customer:type_name -> selfsame.customer.v1.Customer
 	1,  // 1: selfsame.customer.v1.ListCustomerChangesResponse.changes:type_name -> selfsame.customer.v1.CustomerChange
-	25, // 2: selfsame.customer.v1.FindOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	25, // 3: selfsame.customer.v1.CancelOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	26, // 4: selfsame.customer.v1.ListCasesResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
-	26, // 5: selfsame.customer.v1.CaseDetail.summary:type_name -> selfsame.customer.v1.CaseSummary
-	27, // 6: selfsame.customer.v1.CaseDetail.update_time:type_name -> google.protobuf.Timestamp
+	30, // 2: selfsame.customer.v1.FindOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	30, // 3: selfsame.customer.v1.CancelOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	31, // 4: selfsame.customer.v1.ListCasesResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
+	31, // 5: selfsame.customer.v1.CaseDetail.summary:type_name -> selfsame.customer.v1.CaseSummary
+	32, // 6: selfsame.customer.v1.CaseDetail.update_time:type_name -> google.protobuf.Timestamp
 	9,  // 7: selfsame.customer.v1.GetCaseViewResponse.case:type_name -> selfsame.customer.v1.CaseDetail
-	24, // 8: selfsame.customer.v1.GetCaseViewResponse.customer:type_name -> selfsame.customer.v1.Customer
-	25, // 9: selfsame.customer.v1.GetCaseViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
-	28, // 10: selfsame.customer.v1.GetCaseViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
-	29, // 11: selfsame.customer.v1.GetCaseViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
-	28, // 12: selfsame.customer.v1.GetCaseViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
+	29, // 8: selfsame.customer.v1.GetCaseViewResponse.customer:type_name -> selfsame.customer.v1.Customer
+	30, // 9: selfsame.customer.v1.GetCaseViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
+	33, // 10: selfsame.customer.v1.GetCaseViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
+	34, // 11: selfsame.customer.v1.GetCaseViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
+	33, // 12: selfsame.customer.v1.GetCaseViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
 	12, // 13: selfsame.customer.v1.OpenCaseRequest.case:type_name -> selfsame.customer.v1.NewCase
 	9,  // 14: selfsame.customer.v1.OpenCaseResponse.case:type_name -> selfsame.customer.v1.CaseDetail
-	27, // 15: selfsame.customer.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
+	32, // 15: selfsame.customer.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
 	16, // 16: selfsame.customer.v1.GetAvailabilityResponse.sites:type_name -> selfsame.customer.v1.SiteAvailability
-	30, // 17: selfsame.customer.v1.CheckCreateCustomerRequest.request:type_name -> selfsame.customer.v1.CreateCustomerRequest
-	31, // 18: selfsame.customer.v1.CheckCreateCustomerResponse.response:type_name -> selfsame.customer.v1.CreateCustomerResponse
-	32, // 19: selfsame.customer.v1.CheckUpdateCustomerRequest.request:type_name -> selfsame.customer.v1.UpdateCustomerRequest
-	33, // 20: selfsame.customer.v1.CheckUpdateCustomerResponse.response:type_name -> selfsame.customer.v1.UpdateCustomerResponse
-	34, // 21: selfsame.customer.v1.CheckPlaceOrderRequest.request:type_name -> selfsame.customer.v1.PlaceOrderRequest
-	0,  // 22: selfsame.customer.v1.ScreenService.ListCustomerChanges:input_type -> selfsame.customer.v1.ListCustomerChangesRequest
-	3,  // 23: selfsame.customer.v1.ScreenService.FindOrder:input_type -> selfsame.customer.v1.FindOrderRequest
-	5,  // 24: selfsame.customer.v1.ScreenService.CancelOrder:input_type -> selfsame.customer.v1.CancelOrderRequest
-	7,  // 25: selfsame.customer.v1.ScreenService.ListCases:input_type -> selfsame.customer.v1.ListCasesRequest
-	10, // 26: selfsame.customer.v1.ScreenService.GetCaseView:input_type -> selfsame.customer.v1.GetCaseViewRequest
-	13, // 27: selfsame.customer.v1.ScreenService.OpenCase:input_type -> selfsame.customer.v1.OpenCaseRequest
-	15, // 28: selfsame.customer.v1.ScreenService.GetAvailability:input_type -> selfsame.customer.v1.GetAvailabilityRequest
-	18, // 29: selfsame.customer.v1.ScreenService.CheckCreateCustomer:input_type -> selfsame.customer.v1.CheckCreateCustomerRequest
-	20, // 30: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:input_type -> selfsame.customer.v1.CheckUpdateCustomerRequest
-	22, // 31: selfsame.customer.v1.ScreenService.CheckPlaceOrder:input_type -> selfsame.customer.v1.CheckPlaceOrderRequest
-	2,  // 32: selfsame.customer.v1.ScreenService.ListCustomerChanges:output_type -> selfsame.customer.v1.ListCustomerChangesResponse
-	4,  // 33: selfsame.customer.v1.ScreenService.FindOrder:output_type -> selfsame.customer.v1.FindOrderResponse
-	6,  // 34: selfsame.customer.v1.ScreenService.CancelOrder:output_type -> selfsame.customer.v1.CancelOrderResponse
-	8,  // 35: selfsame.customer.v1.ScreenService.ListCases:output_type -> selfsame.customer.v1.ListCasesResponse
-	11, // 36: selfsame.customer.v1.ScreenService.GetCaseView:output_type -> selfsame.customer.v1.GetCaseViewResponse
-	14, // 37: selfsame.customer.v1.ScreenService.OpenCase:output_type -> selfsame.customer.v1.OpenCaseResponse
-	17, // 38: selfsame.customer.v1.ScreenService.GetAvailability:output_type -> selfsame.customer.v1.GetAvailabilityResponse
-	19, // 39: selfsame.customer.v1.ScreenService.CheckCreateCustomer:output_type -> selfsame.customer.v1.CheckCreateCustomerResponse
-	21, // 40: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:output_type -> selfsame.customer.v1.CheckUpdateCustomerResponse
-	23, // 41: selfsame.customer.v1.ScreenService.CheckPlaceOrder:output_type -> selfsame.customer.v1.CheckPlaceOrderResponse
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	35, // 17: selfsame.customer.v1.CheckCreateCustomerRequest.request:type_name -> selfsame.customer.v1.CreateCustomerRequest
+	36, // 18: selfsame.customer.v1.CheckCreateCustomerResponse.response:type_name -> selfsame.customer.v1.CreateCustomerResponse
+	37, // 19: selfsame.customer.v1.CheckUpdateCustomerRequest.request:type_name -> selfsame.customer.v1.UpdateCustomerRequest
+	38, // 20: selfsame.customer.v1.CheckUpdateCustomerResponse.response:type_name -> selfsame.customer.v1.UpdateCustomerResponse
+	39, // 21: selfsame.customer.v1.CheckPlaceOrderRequest.request:type_name -> selfsame.customer.v1.PlaceOrderRequest
+	40, // 22: selfsame.customer.v1.QueueOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
+	30, // 23: selfsame.customer.v1.Operation.order:type_name -> selfsame.customer.v1.OrderSummary
+	32, // 24: selfsame.customer.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	32, // 25: selfsame.customer.v1.Operation.next_try_time:type_name -> google.protobuf.Timestamp
+	25, // 26: selfsame.customer.v1.QueueOrderResponse.operation:type_name -> selfsame.customer.v1.Operation
+	25, // 27: selfsame.customer.v1.GetOperationResponse.operation:type_name -> selfsame.customer.v1.Operation
+	0,  // 28: selfsame.customer.v1.ScreenService.ListCustomerChanges:input_type -> selfsame.customer.v1.ListCustomerChangesRequest
+	3,  // 29: selfsame.customer.v1.ScreenService.FindOrder:input_type -> selfsame.customer.v1.FindOrderRequest
+	5,  // 30: selfsame.customer.v1.ScreenService.CancelOrder:input_type -> selfsame.customer.v1.CancelOrderRequest
+	7,  // 31: selfsame.customer.v1.ScreenService.ListCases:input_type -> selfsame.customer.v1.ListCasesRequest
+	10, // 32: selfsame.customer.v1.ScreenService.GetCaseView:input_type -> selfsame.customer.v1.GetCaseViewRequest
+	13, // 33: selfsame.customer.v1.ScreenService.OpenCase:input_type -> selfsame.customer.v1.OpenCaseRequest
+	24, // 34: selfsame.customer.v1.ScreenService.QueueOrder:input_type -> selfsame.customer.v1.QueueOrderRequest
+	27, // 35: selfsame.customer.v1.ScreenService.GetOperation:input_type -> selfsame.customer.v1.GetOperationRequest
+	15, // 36: selfsame.customer.v1.ScreenService.GetAvailability:input_type -> selfsame.customer.v1.GetAvailabilityRequest
+	18, // 37: selfsame.customer.v1.ScreenService.CheckCreateCustomer:input_type -> selfsame.customer.v1.CheckCreateCustomerRequest
+	20, // 38: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:input_type -> selfsame.customer.v1.CheckUpdateCustomerRequest
+	22, // 39: selfsame.customer.v1.ScreenService.CheckPlaceOrder:input_type -> selfsame.customer.v1.CheckPlaceOrderRequest
+	2,  // 40: selfsame.customer.v1.ScreenService.ListCustomerChanges:output_type -> selfsame.customer.v1.ListCustomerChangesResponse
+	4,  // 41: selfsame.customer.v1.ScreenService.FindOrder:output_type -> selfsame.customer.v1.FindOrderResponse
+	6,  // 42: selfsame.customer.v1.ScreenService.CancelOrder:output_type -> selfsame.customer.v1.CancelOrderResponse
+	8,  // 43: selfsame.customer.v1.ScreenService.ListCases:output_type -> selfsame.customer.v1.ListCasesResponse
+	11, // 44: selfsame.customer.v1.ScreenService.GetCaseView:output_type -> selfsame.customer.v1.GetCaseViewResponse
+	14, // 45: selfsame.customer.v1.ScreenService.OpenCase:output_type -> selfsame.customer.v1.OpenCaseResponse
+	26, // 46: selfsame.customer.v1.ScreenService.QueueOrder:output_type -> selfsame.customer.v1.QueueOrderResponse
+	28, // 47: selfsame.customer.v1.ScreenService.GetOperation:output_type -> selfsame.customer.v1.GetOperationResponse
+	17, // 48: selfsame.customer.v1.ScreenService.GetAvailability:output_type -> selfsame.customer.v1.GetAvailabilityResponse
+	19, // 49: selfsame.customer.v1.ScreenService.CheckCreateCustomer:output_type -> selfsame.customer.v1.CheckCreateCustomerResponse
+	21, // 50: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:output_type -> selfsame.customer.v1.CheckUpdateCustomerResponse
+	23, // 51: selfsame.customer.v1.ScreenService.CheckPlaceOrder:output_type -> selfsame.customer.v1.CheckPlaceOrderResponse
+	40, // [40:52] is the sub-list for method output_type
+	28, // [28:40] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_screen_service_proto_init() }
@@ -1705,7 +2057,7 @@ func file_selfsame_customer_v1_screen_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_screen_service_proto_rawDesc), len(file_selfsame_customer_v1_screen_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

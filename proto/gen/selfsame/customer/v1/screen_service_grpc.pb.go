@@ -27,6 +27,8 @@ const (
 	ScreenService_ListCases_FullMethodName           = "/selfsame.customer.v1.ScreenService/ListCases"
 	ScreenService_GetCaseView_FullMethodName         = "/selfsame.customer.v1.ScreenService/GetCaseView"
 	ScreenService_OpenCase_FullMethodName            = "/selfsame.customer.v1.ScreenService/OpenCase"
+	ScreenService_QueueOrder_FullMethodName          = "/selfsame.customer.v1.ScreenService/QueueOrder"
+	ScreenService_GetOperation_FullMethodName        = "/selfsame.customer.v1.ScreenService/GetOperation"
 	ScreenService_GetAvailability_FullMethodName     = "/selfsame.customer.v1.ScreenService/GetAvailability"
 	ScreenService_CheckCreateCustomer_FullMethodName = "/selfsame.customer.v1.ScreenService/CheckCreateCustomer"
 	ScreenService_CheckUpdateCustomer_FullMethodName = "/selfsame.customer.v1.ScreenService/CheckUpdateCustomer"
@@ -59,6 +61,11 @@ type ScreenServiceClient interface {
 	// OpenCase opens a case for a customer in the CRM, under an external id that follows from the idempotency key: however
 	// often it is tried, the CRM has one case. ABORTED with CUSTOMER_PENDING while the CRM does not have the customer yet.
 	OpenCase(ctx context.Context, in *OpenCaseRequest, opts ...grpc.CallOption) (*OpenCaseResponse, error)
+	// QueueOrder takes an order that the ERP cannot take now, and places it when it can. The order has the reference that
+	// PlaceOrder would give it under the same key: whichever comes through first, the ERP makes one order.
+	QueueOrder(ctx context.Context, in *QueueOrderRequest, opts ...grpc.CallOption) (*QueueOrderResponse, error)
+	// GetOperation returns what became of work that was queued. It is kept for 90 days after its end.
+	GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error)
 	// GetAvailability returns a product and what of it can be promised, by site. NOT_FOUND when there is no such product.
 	GetAvailability(ctx context.Context, in *GetAvailabilityRequest, opts ...grpc.CallOption) (*GetAvailabilityResponse, error)
 	// CheckCreateCustomer does everything that CreateCustomer does and takes it back: it fails as that would, and has no
@@ -138,6 +145,26 @@ func (c *screenServiceClient) OpenCase(ctx context.Context, in *OpenCaseRequest,
 	return out, nil
 }
 
+func (c *screenServiceClient) QueueOrder(ctx context.Context, in *QueueOrderRequest, opts ...grpc.CallOption) (*QueueOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QueueOrderResponse)
+	err := c.cc.Invoke(ctx, ScreenService_QueueOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *screenServiceClient) GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOperationResponse)
+	err := c.cc.Invoke(ctx, ScreenService_GetOperation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *screenServiceClient) GetAvailability(ctx context.Context, in *GetAvailabilityRequest, opts ...grpc.CallOption) (*GetAvailabilityResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetAvailabilityResponse)
@@ -204,6 +231,11 @@ type ScreenServiceServer interface {
 	// OpenCase opens a case for a customer in the CRM, under an external id that follows from the idempotency key: however
 	// often it is tried, the CRM has one case. ABORTED with CUSTOMER_PENDING while the CRM does not have the customer yet.
 	OpenCase(context.Context, *OpenCaseRequest) (*OpenCaseResponse, error)
+	// QueueOrder takes an order that the ERP cannot take now, and places it when it can. The order has the reference that
+	// PlaceOrder would give it under the same key: whichever comes through first, the ERP makes one order.
+	QueueOrder(context.Context, *QueueOrderRequest) (*QueueOrderResponse, error)
+	// GetOperation returns what became of work that was queued. It is kept for 90 days after its end.
+	GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error)
 	// GetAvailability returns a product and what of it can be promised, by site. NOT_FOUND when there is no such product.
 	GetAvailability(context.Context, *GetAvailabilityRequest) (*GetAvailabilityResponse, error)
 	// CheckCreateCustomer does everything that CreateCustomer does and takes it back: it fails as that would, and has no
@@ -240,6 +272,12 @@ func (UnimplementedScreenServiceServer) GetCaseView(context.Context, *GetCaseVie
 }
 func (UnimplementedScreenServiceServer) OpenCase(context.Context, *OpenCaseRequest) (*OpenCaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method OpenCase not implemented")
+}
+func (UnimplementedScreenServiceServer) QueueOrder(context.Context, *QueueOrderRequest) (*QueueOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method QueueOrder not implemented")
+}
+func (UnimplementedScreenServiceServer) GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOperation not implemented")
 }
 func (UnimplementedScreenServiceServer) GetAvailability(context.Context, *GetAvailabilityRequest) (*GetAvailabilityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAvailability not implemented")
@@ -382,6 +420,42 @@ func _ScreenService_OpenCase_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ScreenService_QueueOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueueOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScreenServiceServer).QueueOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScreenService_QueueOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScreenServiceServer).QueueOrder(ctx, req.(*QueueOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ScreenService_GetOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScreenServiceServer).GetOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScreenService_GetOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScreenServiceServer).GetOperation(ctx, req.(*GetOperationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ScreenService_GetAvailability_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetAvailabilityRequest)
 	if err := dec(in); err != nil {
@@ -484,6 +558,14 @@ var ScreenService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "OpenCase",
 			Handler:    _ScreenService_OpenCase_Handler,
+		},
+		{
+			MethodName: "QueueOrder",
+			Handler:    _ScreenService_QueueOrder_Handler,
+		},
+		{
+			MethodName: "GetOperation",
+			Handler:    _ScreenService_GetOperation_Handler,
 		},
 		{
 			MethodName: "GetAvailability",

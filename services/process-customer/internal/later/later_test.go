@@ -1,0 +1,130 @@
+package later
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shop is an ERP that takes orders by reference, when it does.
+type shop struct {
+	err    error
+	placed map[string]int
+}
+
+func (s *shop) place(_ context.Context, o Operation) (*customerv1.OrderSummary, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	s.placed[o.Ref]++
+	return &customerv1.OrderSummary{Id: "order of " + o.Ref, ItemCount: int32(len(o.Order.GetItems()))}, nil //nolint:gosec // one
+}
+
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		ctx := t.Context()
+		now := time.Unix(1_800_000_000, 0).UTC()
+		store, err := Open(ctx, d)
+		require.NoError(t, err)
+		erp := &shop{placed: map[string]int{}, err: fault.New(fault.Unavailable, "", "down")}
+		worker := func() *Worker {
+			return NewWorker(store, erp.place, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+		}
+		add := func(id string) Operation {
+			o, err := store.Add(ctx, Operation{
+				ID: id, Owner: "me", CustomerID: "c_1", Ref: "ref " + id, Created: now, Due: now,
+				Order: &customerv1.NewOrder{CustomerId: "c_1", Items: []*customerv1.NewOrderItem{{Sku: "pump", Quantity: "1"}}},
+			})
+			require.NoError(t, err)
+			return o
+		}
+		get := func(id string) Operation {
+			o, err := store.Get(ctx, id)
+			require.NoError(t, err)
+			return o
+		}
+		round := func() { require.NoError(t, worker().Round(ctx)) }
+
+		// It waits for the ERP, longer with every try.
+		require.False(t, add("a").Done)
+		round()
+		require.False(t, get("a").Done)
+		require.Equal(t, now.Add(time.Second), get("a").Due)
+		round()
+		require.EqualValues(t, 1, get("a").Attempt, "it is not tried before it is due")
+		now = now.Add(time.Second)
+		round()
+		require.Equal(t, now.Add(2*time.Second), get("a").Due)
+		erp.err = nil
+		now = now.Add(2 * time.Second)
+		round()
+		done := get("a")
+		require.True(t, done.Done)
+		require.Equal(t, "order of ref a", done.Result.GetId())
+		require.Empty(t, done.Reason)
+		round()
+		require.Equal(t, map[string]int{"ref a": 1}, erp.placed)
+
+		// The same id is the same operation, also after its end.
+		require.Equal(t, done.Result.GetId(), add("a").Result.GetId())
+		round()
+		require.Equal(t, 1, erp.placed["ref a"])
+
+		// A refusal that stays one ends it.
+		erp.err = fault.New(fault.Precondition, "CUSTOMER_BLOCKED", "the customer is blocked")
+		add("b")
+		round()
+		refused := get("b")
+		require.True(t, refused.Done)
+		require.Nil(t, refused.Result)
+		require.Equal(t, "CUSTOMER_BLOCKED", refused.Reason)
+
+		// Who dies while trying loses the claim, and somebody goes on.
+		erp.err = nil
+		add("c")
+		claimed, err := store.claim(ctx, now, lease, 10)
+		require.NoError(t, err)
+		require.Len(t, claimed, 1)
+		round()
+		require.False(t, get("c").Done, "somebody else is at it")
+		now = now.Add(lease)
+		round()
+		require.True(t, get("c").Done)
+		late := claimed[0]
+		late.Done, late.Reason = true, "LATE"
+		require.NoError(t, store.settle(ctx, late, now))
+		require.Empty(t, get("c").Reason, "who comes back late changes nothing")
+
+		// It is not tried for ever, and not kept for ever.
+		erp.err = fault.New(fault.Uncertain, "", "who knows")
+		add("d")
+		now = now.Add(patience + time.Hour)
+		round()
+		require.Equal(t, ReasonExpired, get("d").Reason)
+		require.NoError(t, store.purge(ctx, now.Add(-Keep), 100))
+		get("a")
+		now = now.Add(Keep)
+		require.NoError(t, store.purge(ctx, now.Add(-time.Hour), 100))
+		_, err = store.Get(ctx, "a")
+		require.ErrorIs(t, err, ErrNotFound)
+	})
+}
+
+func TestGap(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, time.Second, gap(1))
+	require.Equal(t, 4*time.Second, gap(3))
+	require.Equal(t, longGap, gap(1000))
+}

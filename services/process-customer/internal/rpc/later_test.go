@@ -1,0 +1,53 @@
+package rpc
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/later"
+)
+
+func TestQueueOrder(t *testing.T) {
+	w, a, book := setup(t)
+	id := create(t, a, "k1", &customerv1.Customer{Name: "Acme GmbH"}).GetCustomer().GetId()
+	asked := &customerv1.NewOrder{CustomerId: id, Items: []*customerv1.NewOrderItem{{Sku: "pump", Quantity: "2"}}}
+	_, err := a.customers.PlaceOrder(keyed(t, "order-1"), &customerv1.PlaceOrderRequest{Order: asked})
+	require.Equal(t, fault.Conflict, fault.KindOf(err), "the ERP does not have the customer yet")
+	var op *customerv1.Operation
+	for range 2 {
+		got, err := a.screens.QueueOrder(keyed(t, "order-1"), &customerv1.QueueOrderRequest{Order: asked, Owner: "me"})
+		require.NoError(t, err)
+		require.True(t, op == nil || op.GetId() == got.GetOperation().GetId(), "the same key is the same operation")
+		op = got.GetOperation()
+	}
+	require.LessOrEqual(t, len(op.GetId()), 64)
+	require.False(t, op.GetDone())
+	require.Equal(t, "me", op.GetOwner())
+	require.Equal(t, "customers/"+id+"/operations/"+op.GetId(), Resource(&customerv1.QueueOrderResponse{Operation: op}))
+
+	queue, ok := a.screens.d.Later.(*later.Store)
+	require.True(t, ok)
+	worker := later.NewWorker(queue, a.Place, w.Clock.Now, slog.New(slog.DiscardHandler))
+	require.NoError(t, worker.Round(t.Context()))
+	require.Empty(t, book.placed, "the customer is not there yet")
+	w.Settle()
+	w.Clock.Advance(time.Minute)
+	require.NoError(t, worker.Round(t.Context()))
+	done, err := a.screens.GetOperation(t.Context(), &customerv1.GetOperationRequest{OperationId: op.GetId()})
+	require.NoError(t, err)
+	require.True(t, done.GetOperation().GetDone())
+	require.Equal(t, "4712", done.GetOperation().GetOrder().GetId())
+	require.Nil(t, done.GetOperation().GetNextTryTime())
+	_, err = a.customers.PlaceOrder(keyed(t, "order-1"), &customerv1.PlaceOrderRequest{Order: asked})
+	require.NoError(t, err)
+	require.Len(t, book.placed, 1, "placed later or by a retry, it is one order")
+	_, err = a.screens.GetOperation(t.Context(), &customerv1.GetOperationRequest{OperationId: "none"})
+	require.Equal(t, reasonOperationUnknown, fault.ReasonOf(err))
+	_, err = a.screens.QueueOrder(keyed(t, "order-2"), &customerv1.QueueOrderRequest{Order: &customerv1.NewOrder{CustomerId: "c_none"}})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+}
