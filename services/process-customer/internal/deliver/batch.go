@@ -253,10 +253,10 @@ func (b *batch) judge(it *item) verdict {
 			return again
 		}
 	case fault.NotFound:
-		if it.plan.Row != nil && it.mark.Attempt+1 < b.d.cfg.MaxInternal {
-			return reread // deleted since; reading it will say so, unless it is hidden from us
+		if it.plan.Row == nil || b.d.blind[it.plan.Row.Ref] && it.mark.Attempt+1 >= b.d.cfg.MaxInternal {
+			return dead
 		}
-		return dead
+		return reread // deleted since; reading it will say so, unless it is hidden from us
 	case fault.Internal:
 		if it.mark.Attempt+1 < b.d.cfg.MaxInternal {
 			return again
@@ -479,7 +479,13 @@ func (b *batch) readAgain(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.d.cfg.Timeout)
 	defer cancel()
-	changes, err := b.d.readings(ctx, b.object, ids)
+	changes, unreadable, err := b.d.readings(ctx, b.object, ids)
+	for _, id := range ids {
+		delete(b.d.blind, golden.Ref{System: b.d.System(), Object: b.object, RecordID: id})
+	}
+	for _, id := range unreadable {
+		b.d.blind[golden.Ref{System: b.d.System(), Object: b.object, RecordID: id}] = true
+	}
 	if err != nil {
 		// The next attempt meets the same conflict and reads again.
 		b.d.log.WarnContext(ctx, "records not read again", slog.String(telemetry.KeySystem, b.d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))

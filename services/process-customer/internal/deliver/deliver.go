@@ -128,6 +128,8 @@ type Deliverer struct {
 	backoff retry.Backoff
 	wake    chan struct{}
 	full    bool // the last batch was as large as it could be: there may be many more
+	// blind are records that could not be read when they were last looked at: hidden from us, perhaps.
+	blind map[golden.Ref]bool
 
 	mu     sync.Mutex
 	status Status
@@ -170,7 +172,7 @@ func New(d Deps) (*Deliverer, error) {
 		cfg: cfg, store: d.Store, folder: d.Folder, system: d.System, now: d.Now, log: d.Telemetry.Log,
 		tracer: d.Telemetry.Tracer.Tracer("deliver"), records: records, lag: lag, reread: d.Reread, marked: marked,
 		backoff: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: d.Jitter},
-		wake:    make(chan struct{}, 1),
+		wake:    make(chan struct{}, 1), blind: map[golden.Ref]bool{},
 	}, nil
 }
 

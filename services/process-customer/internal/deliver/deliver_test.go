@@ -227,6 +227,28 @@ func TestDeliver(t *testing.T) {
 		rec, _ := w.SF.Record(golden.Customer, id)
 		require.Equal(t, "+41 1", rec.Values[golden.Phone])
 	})
+	t.Run("a record that was deleted is found out however often its delivery was tried before", func(t *testing.T) {
+		w := setup(t)
+		id := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
+		w.Settle()
+		customer := w.Golden(w.SF, golden.Customer, id).ID
+		w.SF.Refuse(id, 6, sourcetest.Transient())
+		w.ERP.Edit(golden.Customer, w.Twin(customer, w.ERP).Ref.RecordID, golden.Values{golden.Phone: "+41 1"})
+		require.NoError(t, w.Read(t.Context()))
+		for range 6 {
+			require.NoError(t, w.Deliver(t.Context()))
+			w.Clock.Advance(time.Hour)
+		}
+		rec, _ := w.SF.Record(golden.Customer, id)
+		require.NotEqual(t, "+41 1", rec.Values[golden.Phone], "it is still to be written")
+		w.SF.Drop(1)
+		w.SF.Delete(golden.Customer, id)
+		w.Settle()
+		rows, err := w.Store.Read().Sources(t.Context(), "salesforce", golden.Customer, []string{id})
+		require.NoError(t, err)
+		require.True(t, rows[0].Deleted)
+		require.Empty(t, w.Dead())
+	})
 	t.Run("a record that is locked for now is tried again with growing waits", func(t *testing.T) {
 		w := setup(t)
 		id := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})

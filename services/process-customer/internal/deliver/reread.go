@@ -10,12 +10,12 @@ import (
 
 // readings reads records and returns them as changes. The same record in the same version is the same change. A record that cannot
 // be read is no change: it is kept as it is known, and its delivery is tried again until it becomes a dead letter.
-func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []string) ([]source.Change, error) {
+func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []string) (changes []source.Change, unreadable []string, err error) {
 	recs, missing, err := d.system.Fetch(ctx, obj, ids)
 	if err != nil {
-		return nil, fmt.Errorf("read records again: %w", err)
+		return nil, nil, fmt.Errorf("read records again: %w", err)
 	}
-	changes := make([]source.Change, 0, len(ids))
+	told := map[string]bool{}
 	for i := range recs {
 		rec := recs[i]
 		c := source.Change{
@@ -26,13 +26,20 @@ func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []strin
 			c.Record = &rec
 		}
 		changes = append(changes, c)
+		told[rec.Ref.RecordID] = true
 	}
 	now := d.now()
 	for _, id := range missing {
+		told[id] = true
 		changes = append(changes, source.Change{
 			ID:  fmt.Sprintf("reread/%s/%s/gone/%d", obj, id, now.UnixMicro()),
 			Ref: golden.Ref{System: d.System(), Object: obj, RecordID: id}, Deleted: true, CommitTime: now,
 		})
 	}
-	return changes, nil
+	for _, id := range ids {
+		if !told[id] {
+			unreadable = append(unreadable, id)
+		}
+	}
+	return changes, unreadable, nil
 }

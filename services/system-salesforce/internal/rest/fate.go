@@ -21,7 +21,8 @@ const (
 )
 
 // Fates asks what became of records that a read did not return; it has one fate per id, in order. Absence alone proves nothing: a
-// record that the user may not see is absent, too. Two calls at most, four where records are Untold.
+// record that the user may not see is absent, too. It takes one call, one more when the org tells nothing of some record, and another two
+// when the user seems to see every record.
 func (c *Client) Fates(ctx context.Context, object string, ids []string) ([]Fate, error) {
 	if len(ids) == 0 {
 		return nil, nil
