@@ -58,7 +58,8 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 		return err
 	}
 	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + sync + ")", "foreign_keys(1)"}
-	d.write = open(sqliteConnector(path, "immediate", pragmas), t, sqliteSystem())
+	// Has an effect on a new file only, and there only before everything else.
+	d.write = open(sqliteConnector(path, "immediate", append([]string{"auto_vacuum(INCREMENTAL)"}, pragmas...)), t, sqliteSystem())
 	d.write.SetMaxOpenConns(1)
 	d.write.SetMaxIdleConns(1)
 	if err := d.write.PingContext(ctx); err != nil {

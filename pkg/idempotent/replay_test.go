@@ -147,7 +147,7 @@ func (w *replayWorld) requireNothingLogged(t *testing.T, s *idempotent.SQLStore)
 		return n
 	}
 	require.Positive(t, mentions("marker"))
-	for _, relation := range []string{"idempotency", "idempotency_pkey", "idempotency_expires", "idempotency_open", "idempotency_subject"} {
+	for _, relation := range []string{"idempotency", "idempotency_pkey", "idempotency_ended", "idempotency_open", "idempotency_subject"} {
 		require.Zero(t, mentions(relation), relation)
 	}
 }

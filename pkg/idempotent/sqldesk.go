@@ -21,26 +21,32 @@ const (
 
 	sqlResolveReleased = `UPDATE idempotency SET state = 'r', earlier = FALSE, lease_until = {now}, expires_at = {now} + $5` + resolvable
 
-	bury = `UPDATE idempotency SET state = 't', answer = NULL, subject = NULL, expires_at = {now} + $2 WHERE state = 'd' AND `
+	bury = `UPDATE idempotency SET state = 't', answer = NULL, subject = NULL, expires_at = {now} + $2 WHERE `
 
-	sqlBury = bury + `k IN (SELECT k FROM idempotency WHERE state = 'd' AND expires_at <= {now} LIMIT $3{skip})`
+	// Only inside, or SQLite would read all that are done and compare them with the list.
+	sqlBury = bury + `k IN (SELECT k FROM idempotency WHERE state = 'd' AND expires_at <= {now} ORDER BY expires_at LIMIT $3{skip})`
 
 	sqlErase = bury + `subject = $3`
 
-	sqlExpire = bury + `k = $3`
+	sqlExpire = bury + `k = $3 AND state = 'd'`
 
 	sqlVanished = `UPDATE idempotency SET state = 'u'
- WHERE k IN (SELECT k FROM idempotency WHERE state = 'c' AND NOT recoverable AND lease_until <= {now} LIMIT $2{skip})`
+ WHERE k IN (SELECT k FROM idempotency WHERE state = 'c' AND NOT recoverable AND lease_until <= {now} ORDER BY lease_until LIMIT $2{skip})`
 
 	// Steps live as long as an attempt may need them.
 	sqlForgetSteps = `DELETE FROM idempotency_steps WHERE k IN (SELECT s.k FROM idempotency_steps s LEFT JOIN idempotency i ON i.k = s.k
  AND (i.state = 'u' OR (i.state IN ('c', 'r') AND (i.expires_at > {now} - $2 OR i.lease_until > {now}))) WHERE i.k IS NULL LIMIT $3)`
 
+	forget = `DELETE FROM idempotency WHERE k IN (SELECT k FROM idempotency WHERE `
+
+	stepless = ` AND NOT EXISTS (SELECT 1 FROM idempotency_steps s WHERE s.k = idempotency.k)`
+
+	sqlForgetTombs = forget + `state = 't' AND expires_at <= {now}` + stepless + ` ORDER BY expires_at LIMIT $2{skip})`
+
 	// What may have had its effect is remembered as long as what had it.
-	sqlDelete = `DELETE FROM idempotency
- WHERE k IN (SELECT k FROM idempotency WHERE expires_at <= {now} AND (state = 't' OR (state = 'r' AND NOT earlier)
- OR (expires_at <= {now} - $2 AND (state = 'r' OR (state = 'c' AND recoverable AND lease_until <= {now}))))
- AND NOT EXISTS (SELECT 1 FROM idempotency_steps s WHERE s.k = idempotency.k) LIMIT $3{skip})`
+	sqlForgetReleased = forget + `state = 'r' AND expires_at <= {now} AND (NOT earlier OR expires_at <= {now} - $2)` + stepless + ` ORDER BY expires_at LIMIT $3{skip})`
+
+	sqlForgetAbandoned = forget + `state = 'c' AND recoverable AND lease_until <= {now} AND expires_at <= {now} - $2` + stepless + ` ORDER BY lease_until LIMIT $3{skip})`
 
 	sqlOpen = `SELECT state, count(*), min(claimed_at), sum(CASE WHEN lease_until <= {now} THEN 1 ELSE 0 END), {now}
  FROM idempotency WHERE state = 'u' OR (state = 'c' AND (NOT recoverable OR lease_until > {now} - $2)) GROUP BY state`
@@ -53,7 +59,7 @@ const (
 func statements() []string {
 	return []string{
 		sqlRead, sqlInsert, sqlTake, sqlDoubt, sqlHeartbeat, sqlComplete, sqlEnd, sqlStep, sqlHeld, sqlResolveDone, sqlResolveReleased,
-		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlDelete, sqlOpen, sqlAnswer, sqlReadMany, sqlInsertMany, sqlCompleteMany,
+		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlForgetTombs, sqlForgetReleased, sqlForgetAbandoned, sqlOpen, sqlAnswer, sqlReadMany, sqlInsertMany, sqlCompleteMany,
 	}
 }
 
@@ -96,10 +102,14 @@ func (s *SQLStore) tombstone() int64 {
 	return s.Tombstone.Microseconds()
 }
 
-// purgeChunk is how many records one transaction of SQLite purges: its single writer keeps everybody waiting meanwhile.
-const purgeChunk = 100
+// On SQLite the single writer keeps everybody waiting meanwhile, so a transaction purges few records, or gives few pages
+// back.
+const (
+	purgeChunk  = 10
+	shrinkChunk = 20
+)
 
-// Purge implements Store.
+// Purge implements Store. On SQLite it also gives room that is no longer needed back to the file system.
 func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
 	total := 0
 	for _, st := range []struct {
@@ -109,7 +119,9 @@ func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
 		{sqlBury, []any{s.tombstone()}},
 		{sqlVanished, nil},
 		{sqlForgetSteps, []any{s.tombstone()}},
-		{sqlDelete, []any{s.tombstone()}},
+		{sqlForgetTombs, nil},
+		{sqlForgetReleased, []any{s.tombstone()}},
+		{sqlForgetAbandoned, []any{s.tombstone()}},
 	} {
 		n, err := s.purge(ctx, limit, st.text, st.args...)
 		if st.text != sqlForgetSteps {
@@ -119,10 +131,17 @@ func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
 			return total, fmt.Errorf("purge idempotency records: %w", err)
 		}
 	}
+	for range limit / shrinkChunk {
+		if n, err := s.db.Shrink(ctx, shrinkChunk); err != nil {
+			return total, fmt.Errorf("purge idempotency records: %w", err)
+		} else if n == 0 {
+			break
+		}
+	}
 	return total, nil
 }
 
-// purge changes at most limit records.
+// purge changes at most limit records. It does not matter if a crash undoes some of it.
 func (s *SQLStore) purge(ctx context.Context, limit int, text string, args ...any) (total int, err error) {
 	chunk := limit
 	if s.db.Engine() != db.PostgreSQL {
@@ -130,7 +149,7 @@ func (s *SQLStore) purge(ctx context.Context, limit int, text string, args ...an
 	}
 	for total < limit && ctx.Err() == nil {
 		all := append(append(make([]any, 0, 2+len(args)), s.at()), args...)
-		n, err := s.change(ctx, text, append(all, min(chunk, limit-total))...)
+		n, err := s.db.ExecRelaxed(ctx, s.sql(text), append(all, min(chunk, limit-total))...)
 		total += int(n)
 		if err != nil {
 			return total, err
