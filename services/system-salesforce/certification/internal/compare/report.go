@@ -161,12 +161,14 @@ func (c Comparison) limit(b *strings.Builder) {
 	}
 	records := float64(c.Accounts * Passes)
 	best := records / (ours.PassSeconds / float64(c.Circumstances.Cores))
-	fmt.Fprintf(b, "The adapter, its caller and the sandbox together took %.2f s of processor time for %.0f records, without starting. Shared out evenly, %d cores\n"+
-		"would take them at %.0f records/s", ours.PassSeconds, records, c.Circumstances.Cores, best)
-	if other, ok := c.best("go-salesforce, collections"); ok {
-		fmt.Fprintf(b, ", %.1f times go-salesforce's collections; more this machine does not allow without less work for each record", best/other.Rate())
+	fmt.Fprintf(b, "The adapter, its caller and the sandbox together took %.2f s of processor time for %.0f records, without starting: on %d cores that are\n"+
+		"shared out evenly, %.0f records/s.", ours.PassSeconds, records, c.Circumstances.Cores, best)
+	if other, ok := c.best("go-salesforce, collections"); ok && other.SandboxSeconds > 0 {
+		alone := records / (other.ProcessorSeconds + other.SandboxSeconds)
+		fmt.Fprintf(b, " go-salesforce, which waits for each call, and its sandbox took %.2f s: one after the other,\n%.0f records/s. "+
+			"By processor time alone the ratio is %.1f, and that is about what %d cores can show for this work.", other.ProcessorSeconds+other.SandboxSeconds, alone, best/alone, c.Circumstances.Cores)
 	}
-	b.WriteString(".\n\n")
+	b.WriteString("\n\n")
 }
 
 // best is the fastest of the ways whose names begin so.
