@@ -81,6 +81,9 @@ func status(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
+		if err := a.flowTable(s.GetFlows()); err != nil {
+			return err
+		}
 		if err := a.printf("\n%d customers, %d contacts, %d open questions\n", s.GetCustomers(), s.GetContacts(), s.GetRules().GetOpenQuestions()); err != nil {
 			return err
 		}

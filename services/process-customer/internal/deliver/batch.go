@@ -60,8 +60,19 @@ func (b *batch) claim(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		claimed, err := tx.Claim(ctx, system, b.object, now, lease, d.cfg.BatchSize)
+		control, err := tx.Control(ctx, system, store.DirectionDeliver)
+		if err != nil {
+			return err
+		}
+		limit := control.Allowance(now, d.cfg.BatchSize)
+		if limit == 0 {
+			return nil
+		}
+		claimed, err := tx.Claim(ctx, system, b.object, now, lease, limit)
 		if err != nil || len(claimed) == 0 {
+			return err
+		}
+		if err := tx.Spend(ctx, control, now, len(claimed)); err != nil {
 			return err
 		}
 		ids := make([]golden.ID, len(claimed))

@@ -255,9 +255,13 @@ func (d *Deliverer) gate(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	control, err := d.store.Read().Control(ctx, d.System(), store.DirectionDeliver)
+	if err != nil || control.Allowance(d.now(), 1) == 0 {
+		return false, err
+	}
 	scanned := false
 	for _, f := range feeds {
-		if f.State == store.FeedScanning {
+		if f.State == store.FeedScanning || (f.State == store.FeedPaused && f.Scan == store.ScanRunning) {
 			return false, nil
 		}
 		if f.System == d.System() {

@@ -153,6 +153,9 @@ func (f *Feed) Run(ctx context.Context) error {
 			}
 			wait = 0
 		}
+		if errors.Is(err, errPaused) {
+			err, wait = nil, pausePoll
+		}
 		if err != nil && ctx.Err() == nil {
 			failures++
 			wait = max(f.backoff.Next(failures), fault.RetryAfter(err))
@@ -198,6 +201,9 @@ func (f *Feed) session(ctx context.Context) error {
 
 func (f *Feed) read(ctx context.Context) error {
 	for ctx.Err() == nil {
+		if paused, err := f.paused(ctx); err != nil || paused {
+			return errors.Join(err, map[bool]error{true: errPaused}[paused])
+		}
 		more, err := f.Step(ctx)
 		if err != nil {
 			return err
@@ -229,6 +235,10 @@ func (f *Feed) renew(ctx context.Context, fence int64) error {
 			f.log.WarnContext(ctx, "lease not renewed", slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
 		case have.Scan == store.ScanNeeded:
 			f.Poke()
+		default:
+			if c, err := f.store.Read().Control(ctx, f.System(), store.DirectionIntake); err == nil && c.Paused {
+				f.Poke() // another process was told to pause it
+			}
 		}
 	}
 	return nil

@@ -41,7 +41,10 @@ func (s *operations) GetStatus(ctx context.Context, _ *customerv1.GetStatusReque
 	if resp.Rules, err = s.rulesStatus(ctx, r); err != nil {
 		return nil, err
 	}
-	resp.Targets, err = s.targets(ctx, r)
+	if resp.Targets, err = s.targets(ctx, r); err != nil {
+		return nil, err
+	}
+	resp.Flows, err = flows(ctx, r)
 	return resp, err
 }
 

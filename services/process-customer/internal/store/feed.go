@@ -16,6 +16,7 @@ const (
 	FeedScanning   = "SCANNING"
 	FeedLive       = "LIVE"
 	FeedFailing    = "FAILING"
+	FeedPaused     = "PAUSED"
 )
 
 // States of the scan of a feed.
@@ -30,7 +31,7 @@ type Feed struct {
 	System string
 	// Token resumes the stream; empty when none is known.
 	Token string
-	// State is CONNECTING, SCANNING, LIVE or FAILING; Reason says why it fails, or what the system waits for while it is LIVE.
+	// State is CONNECTING, SCANNING, LIVE, FAILING or PAUSED; Reason says why it fails, or what the system waits for while it is LIVE.
 	State, Reason string
 	// Resume is when a feed that waits goes on; zero when it does not wait, or nobody knows.
 	Resume time.Time

@@ -68,7 +68,7 @@ type FeedStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The system's configured name.
 	System string `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
-	// CONNECTING, SCANNING, LIVE or FAILING.
+	// CONNECTING, SCANNING, LIVE, FAILING or PAUSED.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// True once everything the system had at the start has been read.
 	Scanned bool `protobuf:"varint,3,opt,name=scanned,proto3" json:"scanned,omitempty"`
@@ -313,7 +313,9 @@ type GetStatusResponse struct {
 	// Digest of the survivorship rules in force.
 	RulesVersion string `protobuf:"bytes,5,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
 	// The survivorship rules: in force, waiting, mistakes.
-	Rules         *RulesStatus `protobuf:"bytes,6,opt,name=rules,proto3" json:"rules,omitempty"`
+	Rules *RulesStatus `protobuf:"bytes,6,opt,name=rules,proto3" json:"rules,omitempty"`
+	// What operators have paused or slowed down.
+	Flows         []*Flow `protobuf:"bytes,7,rep,name=flows,proto3" json:"flows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -386,6 +388,13 @@ func (x *GetStatusResponse) GetRulesVersion() string {
 func (x *GetStatusResponse) GetRules() *RulesStatus {
 	if x != nil {
 		return x.Rules
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetFlows() []*Flow {
+	if x != nil {
+		return x.Flows
 	}
 	return nil
 }
@@ -1908,7 +1917,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -1932,14 +1941,15 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x05calls\x18\a \x01(\x03R\x05calls\x12'\n" +
 	"\x0frecords_written\x18\b \x01(\x03R\x0erecordsWritten\x12;\n" +
 	"\vresume_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"resumeTime\"\xa1\x02\n" +
+	"resumeTime\"\xd3\x02\n" +
 	"\x11GetStatusResponse\x126\n" +
 	"\x05feeds\x18\x01 \x03(\v2 .selfsame.customer.v1.FeedStatusR\x05feeds\x12<\n" +
 	"\atargets\x18\x02 \x03(\v2\".selfsame.customer.v1.TargetStatusR\atargets\x12\x1c\n" +
 	"\tcustomers\x18\x03 \x01(\x03R\tcustomers\x12\x1a\n" +
 	"\bcontacts\x18\x04 \x01(\x03R\bcontacts\x12#\n" +
 	"\rrules_version\x18\x05 \x01(\tR\frulesVersion\x127\n" +
-	"\x05rules\x18\x06 \x01(\v2!.selfsame.customer.v1.RulesStatusR\x05rules\"\x12\n" +
+	"\x05rules\x18\x06 \x01(\v2!.selfsame.customer.v1.RulesStatusR\x05rules\x120\n" +
+	"\x05flows\x18\a \x03(\v2\x1a.selfsame.customer.v1.FlowR\x05flows\"\x12\n" +
 	"\x10GetLedgerRequest\"\x9e\x02\n" +
 	"\n" +
 	"LedgerLine\x12\x16\n" +
@@ -2063,7 +2073,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\x9d\x1a\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\x82\x1b\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2084,7 +2094,8 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\fListFindings\x12).selfsame.customer.v1.ListFindingsRequest\x1a*.selfsame.customer.v1.ListFindingsResponse\"\x03\x90\x02\x01\x12~\n" +
 	"\x10CreateIgnoreRule\x12-.selfsame.customer.v1.CreateIgnoreRuleRequest\x1a..selfsame.customer.v1.CreateIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12~\n" +
 	"\x10DeleteIgnoreRule\x12-.selfsame.customer.v1.DeleteIgnoreRuleRequest\x1a..selfsame.customer.v1.DeleteIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12s\n" +
-	"\x0fListIgnoreRules\x12,.selfsame.customer.v1.ListIgnoreRulesRequest\x1a-.selfsame.customer.v1.ListIgnoreRulesResponse\"\x03\x90\x02\x01\x12`\n" +
+	"\x0fListIgnoreRules\x12,.selfsame.customer.v1.ListIgnoreRulesRequest\x1a-.selfsame.customer.v1.ListIgnoreRulesResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\aSetFlow\x12$.selfsame.customer.v1.SetFlowRequest\x1a%.selfsame.customer.v1.SetFlowResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12`\n" +
 	"\x06Resync\x12#.selfsame.customer.v1.ResyncRequest\x1a$.selfsame.customer.v1.ResyncResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12^\n" +
 	"\bGetRules\x12%.selfsame.customer.v1.GetRulesRequest\x1a&.selfsame.customer.v1.GetRulesResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\bTryRules\x12%.selfsame.customer.v1.TryRulesRequest\x1a&.selfsame.customer.v1.TryRulesResponse\"\x03\x90\x02\x01\x12r\n" +
@@ -2138,49 +2149,52 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*ResyncResponse)(nil),              // 23: selfsame.customer.v1.ResyncResponse
 	(*timestamppb.Timestamp)(nil),       // 24: google.protobuf.Timestamp
 	(*RulesStatus)(nil),                 // 25: selfsame.customer.v1.RulesStatus
-	(RedriveMode)(0),                    // 26: selfsame.customer.v1.RedriveMode
-	(*ListAuditRequest)(nil),            // 27: selfsame.customer.v1.ListAuditRequest
-	(*VerifyAuditRequest)(nil),          // 28: selfsame.customer.v1.VerifyAuditRequest
-	(*PreviewDeadLettersRequest)(nil),   // 29: selfsame.customer.v1.PreviewDeadLettersRequest
-	(*RedriveDeadLettersRequest)(nil),   // 30: selfsame.customer.v1.RedriveDeadLettersRequest
-	(*DiscardDeadLettersRequest)(nil),   // 31: selfsame.customer.v1.DiscardDeadLettersRequest
-	(*StartReconciliationRequest)(nil),  // 32: selfsame.customer.v1.StartReconciliationRequest
-	(*GetReconciliationRequest)(nil),    // 33: selfsame.customer.v1.GetReconciliationRequest
-	(*ListReconciliationsRequest)(nil),  // 34: selfsame.customer.v1.ListReconciliationsRequest
-	(*ListFindingsRequest)(nil),         // 35: selfsame.customer.v1.ListFindingsRequest
-	(*CreateIgnoreRuleRequest)(nil),     // 36: selfsame.customer.v1.CreateIgnoreRuleRequest
-	(*DeleteIgnoreRuleRequest)(nil),     // 37: selfsame.customer.v1.DeleteIgnoreRuleRequest
-	(*ListIgnoreRulesRequest)(nil),      // 38: selfsame.customer.v1.ListIgnoreRulesRequest
-	(*GetRulesRequest)(nil),             // 39: selfsame.customer.v1.GetRulesRequest
-	(*TryRulesRequest)(nil),             // 40: selfsame.customer.v1.TryRulesRequest
-	(*ConfirmRulesRequest)(nil),         // 41: selfsame.customer.v1.ConfirmRulesRequest
-	(*PinFieldRequest)(nil),             // 42: selfsame.customer.v1.PinFieldRequest
-	(*UnpinFieldRequest)(nil),           // 43: selfsame.customer.v1.UnpinFieldRequest
-	(*ListQuestionsRequest)(nil),        // 44: selfsame.customer.v1.ListQuestionsRequest
-	(*AnswerQuestionRequest)(nil),       // 45: selfsame.customer.v1.AnswerQuestionRequest
-	(*MergeRecordsRequest)(nil),         // 46: selfsame.customer.v1.MergeRecordsRequest
-	(*UnmergeRecordRequest)(nil),        // 47: selfsame.customer.v1.UnmergeRecordRequest
-	(*ListAuditResponse)(nil),           // 48: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),         // 49: selfsame.customer.v1.VerifyAuditResponse
-	(*PreviewDeadLettersResponse)(nil),  // 50: selfsame.customer.v1.PreviewDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil),  // 51: selfsame.customer.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil),  // 52: selfsame.customer.v1.DiscardDeadLettersResponse
-	(*StartReconciliationResponse)(nil), // 53: selfsame.customer.v1.StartReconciliationResponse
-	(*GetReconciliationResponse)(nil),   // 54: selfsame.customer.v1.GetReconciliationResponse
-	(*ListReconciliationsResponse)(nil), // 55: selfsame.customer.v1.ListReconciliationsResponse
-	(*ListFindingsResponse)(nil),        // 56: selfsame.customer.v1.ListFindingsResponse
-	(*CreateIgnoreRuleResponse)(nil),    // 57: selfsame.customer.v1.CreateIgnoreRuleResponse
-	(*DeleteIgnoreRuleResponse)(nil),    // 58: selfsame.customer.v1.DeleteIgnoreRuleResponse
-	(*ListIgnoreRulesResponse)(nil),     // 59: selfsame.customer.v1.ListIgnoreRulesResponse
-	(*GetRulesResponse)(nil),            // 60: selfsame.customer.v1.GetRulesResponse
-	(*TryRulesResponse)(nil),            // 61: selfsame.customer.v1.TryRulesResponse
-	(*ConfirmRulesResponse)(nil),        // 62: selfsame.customer.v1.ConfirmRulesResponse
-	(*PinFieldResponse)(nil),            // 63: selfsame.customer.v1.PinFieldResponse
-	(*UnpinFieldResponse)(nil),          // 64: selfsame.customer.v1.UnpinFieldResponse
-	(*ListQuestionsResponse)(nil),       // 65: selfsame.customer.v1.ListQuestionsResponse
-	(*AnswerQuestionResponse)(nil),      // 66: selfsame.customer.v1.AnswerQuestionResponse
-	(*MergeRecordsResponse)(nil),        // 67: selfsame.customer.v1.MergeRecordsResponse
-	(*UnmergeRecordResponse)(nil),       // 68: selfsame.customer.v1.UnmergeRecordResponse
+	(*Flow)(nil),                        // 26: selfsame.customer.v1.Flow
+	(RedriveMode)(0),                    // 27: selfsame.customer.v1.RedriveMode
+	(*ListAuditRequest)(nil),            // 28: selfsame.customer.v1.ListAuditRequest
+	(*VerifyAuditRequest)(nil),          // 29: selfsame.customer.v1.VerifyAuditRequest
+	(*PreviewDeadLettersRequest)(nil),   // 30: selfsame.customer.v1.PreviewDeadLettersRequest
+	(*RedriveDeadLettersRequest)(nil),   // 31: selfsame.customer.v1.RedriveDeadLettersRequest
+	(*DiscardDeadLettersRequest)(nil),   // 32: selfsame.customer.v1.DiscardDeadLettersRequest
+	(*StartReconciliationRequest)(nil),  // 33: selfsame.customer.v1.StartReconciliationRequest
+	(*GetReconciliationRequest)(nil),    // 34: selfsame.customer.v1.GetReconciliationRequest
+	(*ListReconciliationsRequest)(nil),  // 35: selfsame.customer.v1.ListReconciliationsRequest
+	(*ListFindingsRequest)(nil),         // 36: selfsame.customer.v1.ListFindingsRequest
+	(*CreateIgnoreRuleRequest)(nil),     // 37: selfsame.customer.v1.CreateIgnoreRuleRequest
+	(*DeleteIgnoreRuleRequest)(nil),     // 38: selfsame.customer.v1.DeleteIgnoreRuleRequest
+	(*ListIgnoreRulesRequest)(nil),      // 39: selfsame.customer.v1.ListIgnoreRulesRequest
+	(*SetFlowRequest)(nil),              // 40: selfsame.customer.v1.SetFlowRequest
+	(*GetRulesRequest)(nil),             // 41: selfsame.customer.v1.GetRulesRequest
+	(*TryRulesRequest)(nil),             // 42: selfsame.customer.v1.TryRulesRequest
+	(*ConfirmRulesRequest)(nil),         // 43: selfsame.customer.v1.ConfirmRulesRequest
+	(*PinFieldRequest)(nil),             // 44: selfsame.customer.v1.PinFieldRequest
+	(*UnpinFieldRequest)(nil),           // 45: selfsame.customer.v1.UnpinFieldRequest
+	(*ListQuestionsRequest)(nil),        // 46: selfsame.customer.v1.ListQuestionsRequest
+	(*AnswerQuestionRequest)(nil),       // 47: selfsame.customer.v1.AnswerQuestionRequest
+	(*MergeRecordsRequest)(nil),         // 48: selfsame.customer.v1.MergeRecordsRequest
+	(*UnmergeRecordRequest)(nil),        // 49: selfsame.customer.v1.UnmergeRecordRequest
+	(*ListAuditResponse)(nil),           // 50: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),         // 51: selfsame.customer.v1.VerifyAuditResponse
+	(*PreviewDeadLettersResponse)(nil),  // 52: selfsame.customer.v1.PreviewDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil),  // 53: selfsame.customer.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil),  // 54: selfsame.customer.v1.DiscardDeadLettersResponse
+	(*StartReconciliationResponse)(nil), // 55: selfsame.customer.v1.StartReconciliationResponse
+	(*GetReconciliationResponse)(nil),   // 56: selfsame.customer.v1.GetReconciliationResponse
+	(*ListReconciliationsResponse)(nil), // 57: selfsame.customer.v1.ListReconciliationsResponse
+	(*ListFindingsResponse)(nil),        // 58: selfsame.customer.v1.ListFindingsResponse
+	(*CreateIgnoreRuleResponse)(nil),    // 59: selfsame.customer.v1.CreateIgnoreRuleResponse
+	(*DeleteIgnoreRuleResponse)(nil),    // 60: selfsame.customer.v1.DeleteIgnoreRuleResponse
+	(*ListIgnoreRulesResponse)(nil),     // 61: selfsame.customer.v1.ListIgnoreRulesResponse
+	(*SetFlowResponse)(nil),             // 62: selfsame.customer.v1.SetFlowResponse
+	(*GetRulesResponse)(nil),            // 63: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),            // 64: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),        // 65: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),            // 66: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),          // 67: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),       // 68: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),      // 69: selfsame.customer.v1.AnswerQuestionResponse
+	(*MergeRecordsResponse)(nil),        // 70: selfsame.customer.v1.MergeRecordsResponse
+	(*UnmergeRecordResponse)(nil),       // 71: selfsame.customer.v1.UnmergeRecordResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2191,85 +2205,88 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	1,  // 5: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
 	2,  // 6: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
 	25, // 7: selfsame.customer.v1.GetStatusResponse.rules:type_name -> selfsame.customer.v1.RulesStatus
-	5,  // 8: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
-	6,  // 9: selfsame.customer.v1.GetLedgerResponse.deliveries:type_name -> selfsame.customer.v1.DeliveryLine
-	24, // 10: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
-	24, // 11: selfsame.customer.v1.Claim.receive_time:type_name -> google.protobuf.Timestamp
-	24, // 12: selfsame.customer.v1.Claim.effective_time:type_name -> google.protobuf.Timestamp
-	9,  // 13: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
-	9,  // 14: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
-	9,  // 15: selfsame.customer.v1.FieldExplanation.parts:type_name -> selfsame.customer.v1.Claim
-	10, // 16: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
-	24, // 17: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	13, // 18: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
-	24, // 19: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
-	24, // 20: selfsame.customer.v1.DeadLetter.settle_time:type_name -> google.protobuf.Timestamp
-	16, // 21: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
-	26, // 22: selfsame.customer.v1.RetryDeadLettersRequest.mode:type_name -> selfsame.customer.v1.RedriveMode
-	16, // 23: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
-	0,  // 24: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
-	4,  // 25: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
-	8,  // 26: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
-	12, // 27: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	27, // 28: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
-	28, // 29: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
-	15, // 30: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	18, // 31: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	20, // 32: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	29, // 33: selfsame.customer.v1.OperationsService.PreviewDeadLetters:input_type -> selfsame.customer.v1.PreviewDeadLettersRequest
-	30, // 34: selfsame.customer.v1.OperationsService.RedriveDeadLetters:input_type -> selfsame.customer.v1.RedriveDeadLettersRequest
-	31, // 35: selfsame.customer.v1.OperationsService.DiscardDeadLetters:input_type -> selfsame.customer.v1.DiscardDeadLettersRequest
-	32, // 36: selfsame.customer.v1.OperationsService.StartReconciliation:input_type -> selfsame.customer.v1.StartReconciliationRequest
-	33, // 37: selfsame.customer.v1.OperationsService.GetReconciliation:input_type -> selfsame.customer.v1.GetReconciliationRequest
-	34, // 38: selfsame.customer.v1.OperationsService.ListReconciliations:input_type -> selfsame.customer.v1.ListReconciliationsRequest
-	35, // 39: selfsame.customer.v1.OperationsService.ListFindings:input_type -> selfsame.customer.v1.ListFindingsRequest
-	36, // 40: selfsame.customer.v1.OperationsService.CreateIgnoreRule:input_type -> selfsame.customer.v1.CreateIgnoreRuleRequest
-	37, // 41: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:input_type -> selfsame.customer.v1.DeleteIgnoreRuleRequest
-	38, // 42: selfsame.customer.v1.OperationsService.ListIgnoreRules:input_type -> selfsame.customer.v1.ListIgnoreRulesRequest
-	22, // 43: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	39, // 44: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
-	40, // 45: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
-	41, // 46: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
-	42, // 47: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
-	43, // 48: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
-	44, // 49: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
-	45, // 50: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
-	46, // 51: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
-	47, // 52: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
-	3,  // 53: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 54: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 55: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 56: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	48, // 57: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	49, // 58: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 59: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 60: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 61: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	50, // 62: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
-	51, // 63: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
-	52, // 64: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
-	53, // 65: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
-	54, // 66: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
-	55, // 67: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
-	56, // 68: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
-	57, // 69: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
-	58, // 70: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
-	59, // 71: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
-	23, // 72: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	60, // 73: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
-	61, // 74: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
-	62, // 75: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
-	63, // 76: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
-	64, // 77: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
-	65, // 78: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
-	66, // 79: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
-	67, // 80: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
-	68, // 81: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
-	53, // [53:82] is the sub-list for method output_type
-	24, // [24:53] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	26, // 8: selfsame.customer.v1.GetStatusResponse.flows:type_name -> selfsame.customer.v1.Flow
+	5,  // 9: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
+	6,  // 10: selfsame.customer.v1.GetLedgerResponse.deliveries:type_name -> selfsame.customer.v1.DeliveryLine
+	24, // 11: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
+	24, // 12: selfsame.customer.v1.Claim.receive_time:type_name -> google.protobuf.Timestamp
+	24, // 13: selfsame.customer.v1.Claim.effective_time:type_name -> google.protobuf.Timestamp
+	9,  // 14: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
+	9,  // 15: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
+	9,  // 16: selfsame.customer.v1.FieldExplanation.parts:type_name -> selfsame.customer.v1.Claim
+	10, // 17: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
+	24, // 18: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	13, // 19: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
+	24, // 20: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
+	24, // 21: selfsame.customer.v1.DeadLetter.settle_time:type_name -> google.protobuf.Timestamp
+	16, // 22: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
+	27, // 23: selfsame.customer.v1.RetryDeadLettersRequest.mode:type_name -> selfsame.customer.v1.RedriveMode
+	16, // 24: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
+	0,  // 25: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
+	4,  // 26: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
+	8,  // 27: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
+	12, // 28: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
+	28, // 29: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
+	29, // 30: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
+	15, // 31: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	18, // 32: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	20, // 33: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	30, // 34: selfsame.customer.v1.OperationsService.PreviewDeadLetters:input_type -> selfsame.customer.v1.PreviewDeadLettersRequest
+	31, // 35: selfsame.customer.v1.OperationsService.RedriveDeadLetters:input_type -> selfsame.customer.v1.RedriveDeadLettersRequest
+	32, // 36: selfsame.customer.v1.OperationsService.DiscardDeadLetters:input_type -> selfsame.customer.v1.DiscardDeadLettersRequest
+	33, // 37: selfsame.customer.v1.OperationsService.StartReconciliation:input_type -> selfsame.customer.v1.StartReconciliationRequest
+	34, // 38: selfsame.customer.v1.OperationsService.GetReconciliation:input_type -> selfsame.customer.v1.GetReconciliationRequest
+	35, // 39: selfsame.customer.v1.OperationsService.ListReconciliations:input_type -> selfsame.customer.v1.ListReconciliationsRequest
+	36, // 40: selfsame.customer.v1.OperationsService.ListFindings:input_type -> selfsame.customer.v1.ListFindingsRequest
+	37, // 41: selfsame.customer.v1.OperationsService.CreateIgnoreRule:input_type -> selfsame.customer.v1.CreateIgnoreRuleRequest
+	38, // 42: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:input_type -> selfsame.customer.v1.DeleteIgnoreRuleRequest
+	39, // 43: selfsame.customer.v1.OperationsService.ListIgnoreRules:input_type -> selfsame.customer.v1.ListIgnoreRulesRequest
+	40, // 44: selfsame.customer.v1.OperationsService.SetFlow:input_type -> selfsame.customer.v1.SetFlowRequest
+	22, // 45: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	41, // 46: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
+	42, // 47: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
+	43, // 48: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
+	44, // 49: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
+	45, // 50: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
+	46, // 51: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
+	47, // 52: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
+	48, // 53: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
+	49, // 54: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
+	3,  // 55: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 56: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 57: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 58: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	50, // 59: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	51, // 60: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 61: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 62: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 63: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	52, // 64: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
+	53, // 65: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
+	54, // 66: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
+	55, // 67: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
+	56, // 68: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
+	57, // 69: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
+	58, // 70: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
+	59, // 71: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
+	60, // 72: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
+	61, // 73: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
+	62, // 74: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
+	23, // 75: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	63, // 76: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	64, // 77: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	65, // 78: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	66, // 79: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	67, // 80: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	68, // 81: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	69, // 82: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	70, // 83: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
+	71, // 84: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
+	55, // [55:85] is the sub-list for method output_type
+	25, // [25:55] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_operations_service_proto_init() }
@@ -2279,6 +2296,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 	}
 	file_selfsame_customer_v1_audit_proto_init()
 	file_selfsame_customer_v1_deadletter_proto_init()
+	file_selfsame_customer_v1_flow_proto_init()
 	file_selfsame_customer_v1_reconciliation_proto_init()
 	file_selfsame_customer_v1_rules_proto_init()
 	type x struct{}

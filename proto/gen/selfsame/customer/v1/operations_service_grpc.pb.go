@@ -40,6 +40,7 @@ const (
 	OperationsService_CreateIgnoreRule_FullMethodName    = "/selfsame.customer.v1.OperationsService/CreateIgnoreRule"
 	OperationsService_DeleteIgnoreRule_FullMethodName    = "/selfsame.customer.v1.OperationsService/DeleteIgnoreRule"
 	OperationsService_ListIgnoreRules_FullMethodName     = "/selfsame.customer.v1.OperationsService/ListIgnoreRules"
+	OperationsService_SetFlow_FullMethodName             = "/selfsame.customer.v1.OperationsService/SetFlow"
 	OperationsService_Resync_FullMethodName              = "/selfsame.customer.v1.OperationsService/Resync"
 	OperationsService_GetRules_FullMethodName            = "/selfsame.customer.v1.OperationsService/GetRules"
 	OperationsService_TryRules_FullMethodName            = "/selfsame.customer.v1.OperationsService/TryRules"
@@ -99,6 +100,9 @@ type OperationsServiceClient interface {
 	DeleteIgnoreRule(ctx context.Context, in *DeleteIgnoreRuleRequest, opts ...grpc.CallOption) (*DeleteIgnoreRuleResponse, error)
 	// ListIgnoreRules returns the rules in force.
 	ListIgnoreRules(ctx context.Context, in *ListIgnoreRulesRequest, opts ...grpc.CallOption) (*ListIgnoreRulesResponse, error)
+	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
+	// survives a restart.
+	SetFlow(ctx context.Context, in *SetFlowRequest, opts ...grpc.CallOption) (*SetFlowResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -319,6 +323,16 @@ func (c *operationsServiceClient) ListIgnoreRules(ctx context.Context, in *ListI
 	return out, nil
 }
 
+func (c *operationsServiceClient) SetFlow(ctx context.Context, in *SetFlowRequest, opts ...grpc.CallOption) (*SetFlowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetFlowResponse)
+	err := c.cc.Invoke(ctx, OperationsService_SetFlow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResyncResponse)
@@ -466,6 +480,9 @@ type OperationsServiceServer interface {
 	DeleteIgnoreRule(context.Context, *DeleteIgnoreRuleRequest) (*DeleteIgnoreRuleResponse, error)
 	// ListIgnoreRules returns the rules in force.
 	ListIgnoreRules(context.Context, *ListIgnoreRulesRequest) (*ListIgnoreRulesResponse, error)
+	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
+	// survives a restart.
+	SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(context.Context, *ResyncRequest) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -552,6 +569,9 @@ func (UnimplementedOperationsServiceServer) DeleteIgnoreRule(context.Context, *D
 }
 func (UnimplementedOperationsServiceServer) ListIgnoreRules(context.Context, *ListIgnoreRulesRequest) (*ListIgnoreRulesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListIgnoreRules not implemented")
+}
+func (UnimplementedOperationsServiceServer) SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetFlow not implemented")
 }
 func (UnimplementedOperationsServiceServer) Resync(context.Context, *ResyncRequest) (*ResyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resync not implemented")
@@ -946,6 +966,24 @@ func _OperationsService_ListIgnoreRules_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_SetFlow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetFlowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).SetFlow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_SetFlow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).SetFlow(ctx, req.(*SetFlowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_Resync_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResyncRequest)
 	if err := dec(in); err != nil {
@@ -1208,6 +1246,10 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListIgnoreRules",
 			Handler:    _OperationsService_ListIgnoreRules_Handler,
+		},
+		{
+			MethodName: "SetFlow",
+			Handler:    _OperationsService_SetFlow_Handler,
 		},
 		{
 			MethodName: "Resync",

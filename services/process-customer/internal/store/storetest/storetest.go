@@ -39,6 +39,7 @@ func Run(t *testing.T, d *db.DB) {
 		"events":                                   events,
 		"ledger and purge":                         ledger,
 		"ledger of deliveries":                     outflow,
+		"what operators have paused":               control,
 		"a failed transaction leaves nothing":      rollback,
 		"the secret is made once":                  secret,
 		"leases of a dead process are given back":  resetLeases,
