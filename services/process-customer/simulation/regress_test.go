@@ -71,6 +71,11 @@ func stories() map[string]simulation.Story {
 			edit(sf, 1, golden.Phone, "phone 5"), edit(erp, 1, golden.Phone, "phone 6"), {Act: simulation.Overflow, System: sf, N: 4},
 			{Act: simulation.FailStore, N: 59}, read(erp), deliver(sf),
 		}},
+		"a scan that is asked for while one is running sees what that one has passed": {Seed: 80727, Late: true, Processes: 2, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), read(erp), deliver(erp), {Act: simulation.Wait, N: 10}, read(erp), {Act: simulation.Wait, N: 10},
+			{Act: simulation.Overflow, System: erp, N: 4}, by(1, read(erp)), {Act: simulation.Wait, N: 10}, {Act: simulation.Lose, System: erp, N: 3},
+			edit(erp, 1, golden.Phone, "phone 5"), {Act: simulation.FailStore, Process: 1, N: 34}, by(1, read(erp)), edit(erp, 1, golden.Phone, "phone 7"),
+		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
 		}},

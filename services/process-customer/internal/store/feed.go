@@ -125,7 +125,7 @@ func (t *Tx) ReleaseFeed(ctx context.Context, system string, fence int64) error 
 // that an operator has asked for meanwhile is kept: the returned feed shows it.
 func (t *Tx) SaveFeed(ctx context.Context, f Feed) (Feed, error) {
 	return fenced(scanFeed(t.tx.QueryRowContext(ctx, `UPDATE feed SET token = $3, state = $4, reason = $5,
-			scan = CASE WHEN scan = 'needed' AND $6 = 'done' AND scan_epoch = $9 THEN scan ELSE $6 END,
+			scan = CASE WHEN scan = 'needed' AND $6 IN ('done', 'running') AND scan_epoch = $9 THEN scan ELSE $6 END,
 			scan_phase = $7, scan_cursor = $8, scan_epoch = $9, scanned = $10, complete = $11,
 			last_message_us = CASE WHEN last_message_us > $12 THEN last_message_us ELSE $12 END,
 			last_commit_us = CASE WHEN last_commit_us > $13 THEN last_commit_us ELSE $13 END,
@@ -145,9 +145,10 @@ func fenced(f Feed, err error) (Feed, error) {
 	return f, nil
 }
 
-// RequestScan asks for everything of a system to be looked at again; false when that is already to be done.
+// RequestScan asks for everything of a system to be looked at again; false when that is already to be done. A scan under
+// way is begun again: it may have passed what the request is about.
 func (t *Tx) RequestScan(ctx context.Context, system string) (bool, error) {
-	n, err := t.exec(ctx, "request scan of "+system, "UPDATE feed SET scan = 'needed' WHERE system = $1 AND scan = 'done'", system)
+	n, err := t.exec(ctx, "request scan of "+system, "UPDATE feed SET scan = 'needed' WHERE system = $1 AND scan <> 'needed'", system)
 	return n > 0, err
 }
 
