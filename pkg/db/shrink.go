@@ -9,7 +9,7 @@ import (
 // A file keeps so many empty pages, and so large a share of them, for what will be stored next.
 const (
 	spareShare = 4 // one in four
-	sparePages = 1024
+	sparePages = 256
 )
 
 // Shrink gives empty pages of a SQLite file back to the file system, at most so many, and returns how many. It returns 0

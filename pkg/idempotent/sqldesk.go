@@ -106,7 +106,7 @@ func (s *SQLStore) tombstone() int64 {
 // back.
 const (
 	purgeChunk  = 10
-	shrinkChunk = 20
+	shrinkChunk = 10
 )
 
 // Purge implements Store. On SQLite it also gives room that is no longer needed back to the file system.
