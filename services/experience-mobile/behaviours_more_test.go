@@ -271,3 +271,58 @@ func herd(t *testing.T, _ *world) {
 	other := w.create(t, "Herd GmbH", "herd-1", w.as(t, "user-2"))
 	require.Empty(t, other.header.Get("Idempotent-Replayed"), "what is kept is one caller's")
 }
+
+func accepted(t *testing.T, w *world) {
+	w.fake.add(laterBuyer)
+	w.fake.add("c_now")
+	order := func(customer, k string, options ...option) answer {
+		return w.do(t, "POST", "/v1/orders", append(options, body(`{"customerId":"`+customer+`","items":[{"sku":"pump","quantity":"2"}]}`), key(k))...)
+	}
+	async := with("Prefer", "respond-async, wait=10")
+	done := order("c_now", "later-1", async)
+	require.Equal(t, 201, done.status, "what can be done now is done now")
+	require.Equal(t, "/v1/orders/"+done.json(t, 201)["orderId"].(string), done.header.Get("Location"))
+	order(laterBuyer, "later-2").problem(t, 409, "CUSTOMER_PENDING")
+	a := order(laterBuyer, "later-2", async)
+	require.Equal(t, "QUEUED", a.json(t, 202)["state"])
+	require.Regexp(t, "^/v1/operations/op_", a.header.Get("Location"))
+	require.Equal(t, "3", a.header.Get("Retry-After"))
+	require.Equal(t, "respond-async", a.header.Get("Preference-Applied"))
+	again := order(laterBuyer, "later-2", async)
+	require.Equal(t, a.header.Get("Location"), again.header.Get("Location"), "the same key is the same operation")
+	require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
+	order(mastered, "later-3", async).problem(t, 409, "CUSTOMER_BLOCKED")
+	order("c_none", "later-4", async).problem(t, 404, "CUSTOMER_UNKNOWN")
+	require.Zero(t, w.fake.placed(laterBuyer))
+}
+
+func operations(t *testing.T, w *world) {
+	w.fake.add(neverBuyer)
+	start := func(k string) string {
+		a := w.do(t, "POST", "/v1/orders", with("Prefer", "respond-async"), body(`{"customerId":"`+neverBuyer+`","items":[{"sku":"pump","quantity":"2"}]}`), key(k))
+		require.Equal(t, 202, a.status, a.body)
+		return a.header.Get("Location")
+	}
+	good, bad := start("operation-1"), start("operation-2")
+	a := w.do(t, "GET", good)
+	v := a.json(t, 200)
+	require.Equal(t, false, v["done"])
+	require.Nil(t, v["response"])
+	require.Nil(t, v["error"])
+	require.NotEmpty(t, a.header.Get("Retry-After"))
+	w.fake.end(strings.TrimPrefix(good, "/v1/operations/"), "")
+	w.fake.end(strings.TrimPrefix(bad, "/v1/operations/"), "CUSTOMER_BLOCKED")
+	a = w.do(t, "GET", good)
+	v = a.json(t, 200)
+	require.Equal(t, true, v["done"])
+	require.NotEmpty(t, v["response"].(map[string]any)["orderId"])
+	require.Nil(t, v["error"])
+	require.Empty(t, a.header.Get("Retry-After"))
+	v = w.do(t, "GET", bad).json(t, 200)
+	require.Equal(t, true, v["done"])
+	require.Nil(t, v["response"])
+	require.Equal(t, "CUSTOMER_BLOCKED", v["error"].(map[string]any)["code"])
+	w.do(t, "GET", "/v1/operations/none").problem(t, 404, "OPERATION_UNKNOWN")
+	w.do(t, "GET", good, w.as(t, "user-2")).problem(t, 404, "OPERATION_UNKNOWN")
+	w.do(t, "GET", good, w.owner(t, "user-1", "c_other")).problem(t, 404, "OPERATION_UNKNOWN")
+}

@@ -42,6 +42,8 @@ func TestBehaviours(t *testing.T) {
 		{"M20 the same key with another body is refused", reusedKey},
 		{"M21 the same key in flight is a conflict with Retry-After", inFlight},
 		{"M22 a key belongs to its caller and route", keyScope},
+		{"M23 what is made is a 201 with Location, what will be made a 202 with the operation to ask", accepted},
+		{"M24 an operation is not done, or has an answer or a problem", operations},
 		{"M25 PATCH changes what is present and null clears", patch},
 		{"M26 a stale If-Match is a 412 with the current tag", ifMatch},
 		{"M26 a missing If-Match is a 428 where it is required", preconditionRequired},

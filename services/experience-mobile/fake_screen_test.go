@@ -200,3 +200,41 @@ func (f *fakeCustomers) CheckPlaceOrder(ctx context.Context, req *customerv1.Che
 	}
 	return &customerv1.CheckPlaceOrderResponse{TotalAmount: "21.00", TotalCurrency: "EUR"}, nil
 }
+
+// The customer whose orders are queued: the ERP does not have it until the test says so.
+const (
+	laterBuyer = "c_later"
+	neverBuyer = "c_never"
+)
+
+func (f *fakeCustomers) QueueOrder(_ context.Context, req *customerv1.QueueOrderRequest) (*customerv1.QueueOrderResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := &customerv1.Operation{
+		Id: fmt.Sprintf("op_%d", len(f.operations)), CustomerId: req.GetOrder().GetCustomerId(), Owner: req.GetOwner(), CreateTime: timestamppb.Now(),
+		NextTryTime: timestamppb.New(time.Now().Add(3500 * time.Millisecond)),
+	}
+	f.operations[o.GetId()] = o
+	return &customerv1.QueueOrderResponse{Operation: proto.CloneOf(o)}, nil
+}
+
+func (f *fakeCustomers) GetOperation(_ context.Context, req *customerv1.GetOperationRequest) (*customerv1.GetOperationResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.operations[req.GetOperationId()]
+	if o == nil {
+		return nil, fault.New(fault.NotFound, "OPERATION_UNKNOWN", "there is no such operation")
+	}
+	return &customerv1.GetOperationResponse{Operation: proto.CloneOf(o)}, nil
+}
+
+// end ends an operation, with an order or a reason.
+func (f *fakeCustomers) end(id, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.operations[id]
+	o.Done, o.NextTryTime = true, nil
+	if o.Reason = reason; reason == "" {
+		o.Order = &customerv1.OrderSummary{Id: "S-" + id, State: "RECEIVED", Version: 1}
+	}
+}

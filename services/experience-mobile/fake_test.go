@@ -41,32 +41,32 @@ type fakeCustomers struct {
 	customerv1.UnimplementedCustomerServiceServer
 	customerv1.UnimplementedScreenServiceServer
 
-	mu        sync.Mutex
-	customers map[string]*customerv1.Customer
-	version   map[string]int
-	creates   map[string]int  // by name
-	begun     map[string]bool // by name
-	updates   []*customerv1.UpdateCustomerRequest
-	lists     []*customerv1.ListCustomersRequest
-	seen      []metadata.MD
-	left      []time.Duration                 // what each call had left until its deadline
-	orders    map[string]*customerv1.NewOrder // by number
-	release   chan struct{}                   // closed lets slow creations go on
-	runs      map[string]int                  // executions of a creation, by name
-	script    map[string][]func(ctx context.Context) error
-	touched   []string                       // ids of customers in the order of their changes
-	versions  map[string]int64               // of orders, by number
-	states    map[string]string              // of orders, by number
-	cases     map[string]*customerv1.NewCase // by id
-	place     map[string]func() error        // what placing an order of a customer comes to first
-	alone     map[string]chan struct{}       // creations by name that wait for their channel
+	mu         sync.Mutex
+	customers  map[string]*customerv1.Customer
+	version    map[string]int
+	creates    map[string]int  // by name
+	begun      map[string]bool // by name
+	updates    []*customerv1.UpdateCustomerRequest
+	lists      []*customerv1.ListCustomersRequest
+	seen       []metadata.MD
+	left       []time.Duration                 // what each call had left until its deadline
+	orders     map[string]*customerv1.NewOrder // by number
+	release    chan struct{}                   // closed lets slow creations go on
+	runs       map[string]int                  // executions of a creation, by name
+	script     map[string][]func(ctx context.Context) error
+	touched    []string                       // ids of customers in the order of their changes
+	versions   map[string]int64               // of orders, by number
+	states     map[string]string              // of orders, by number
+	cases      map[string]*customerv1.NewCase // by id
+	operations map[string]*customerv1.Operation
+	alone      map[string]chan struct{} // creations by name that wait for their channel
 }
 
 func newFake() *fakeCustomers {
 	f := &fakeCustomers{
 		customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{}),
 		runs: map[string]int{}, script: map[string][]func(ctx context.Context) error{}, alone: map[string]chan struct{}{},
-		versions: map[string]int64{}, states: map[string]string{}, cases: map[string]*customerv1.NewCase{}, place: map[string]func() error{},
+		versions: map[string]int64{}, states: map[string]string{}, cases: map[string]*customerv1.NewCase{}, operations: map[string]*customerv1.Operation{},
 	}
 	for _, id := range []string{known, slow, leaky, unavailable, partial, mastered, uncertain, refusing} {
 		f.put(&customerv1.Customer{
@@ -204,7 +204,7 @@ func (f *fakeCustomers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrd
 	switch asked.GetCustomerId() {
 	case mastered:
 		return nil, fault.New(fault.Precondition, "CUSTOMER_BLOCKED", "the customer is blocked for orders")
-	case uncertain:
+	case uncertain, laterBuyer, neverBuyer:
 		return nil, fault.New(fault.Conflict, "CUSTOMER_PENDING", "the ERP does not have the customer yet").WithRetryAfter(2 * time.Second)
 	}
 	f.mu.Lock()

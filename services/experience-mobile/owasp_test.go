@@ -45,7 +45,7 @@ func paths() []string {
 	return []string{
 		"GET /v1/customers", "POST /v1/customers", "GET /v1/customers/" + known, "PATCH /v1/customers/" + known, "GET /v1/customers/" + known + "/orders",
 		"GET /v1/customers/" + known + "/contacts", "GET /v1/customers/" + known + "/cases", "GET /v1/customers/" + known + "/orders/1", "POST /v1/orders",
-		"GET /v1/orders/1", "POST /v1/orders/1/cancellation", "GET /v1/orders/1/events", "POST /v1/cases", "GET /v1/cases/1",
+		"GET /v1/orders/1", "POST /v1/orders/1/cancellation", "GET /v1/orders/1/events", "GET /v1/operations/1", "POST /v1/cases", "GET /v1/cases/1",
 		"GET /v1/products/pump/availability", "GET /v1/sync/customers", "POST /v1/sync:apply",
 	}
 }
@@ -204,7 +204,7 @@ func inventory(t *testing.T, w *world) {
 	for template, item := range doc["paths"].(object) {
 		for verb := range item.(object) {
 			served++
-			path := strings.NewReplacer("{customer_id}", known, "{order_id}", "1", "{case_id}", "1", "{sku}", "pump").Replace(template)
+			path := strings.NewReplacer("{customer_id}", known, "{order_id}", "1", "{case_id}", "1", "{sku}", "pump", "{operation_id}", "1").Replace(template)
 			require.NotEqual(t, "ROUTE_NOT_FOUND", w.send(t, strings.ToUpper(verb), path, anonymous()).code(), template)
 		}
 	}

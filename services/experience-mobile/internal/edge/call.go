@@ -31,6 +31,7 @@ type call struct {
 	keyLine   string         // idempotencyKey: as the client wrote it
 	keyNote   string         // idempotencyKey: "ignored" on reads
 	ifMatch   string         // idempotencyKey: the entity tag without quotes
+	async     bool           // idempotencyKey: Prefer: respond-async
 	fields    selection      // checkQuery: the part of the answer that is wanted; nil for all
 	missing   []fault.Field  // checkJSON: required fields without a value; told together with broken rules
 }

@@ -8,9 +8,9 @@ import (
 // What a web page may send, and which headers of an answer it may read.
 const (
 	corsMethods = "GET, HEAD, POST, PATCH, OPTIONS"
-	corsHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id, Traceparent"
+	corsHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id, Traceparent, Prefer, App-Version"
 	corsExposed = "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, X-Error-Code, Idempotency-Key, " +
-		"Idempotency-Status, Idempotent-Replayed, Deprecation, Sunset, Link, Allow, WWW-Authenticate"
+		"Idempotency-Status, Idempotent-Replayed, Preference-Applied, Deprecation, Sunset, Link, Allow, WWW-Authenticate"
 	corsMaxAge = "600"
 )
 

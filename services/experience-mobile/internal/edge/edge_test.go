@@ -25,7 +25,7 @@ func TestRoutes(t *testing.T) {
 	for _, r := range routes {
 		got[r.verb+" "+r.template] = r
 	}
-	require.Len(t, got, 16)
+	require.Len(t, got, 17)
 	patch := got["PATCH /v1/customers/{customer_id}"]
 	require.True(t, patch.needsKey)
 	require.True(t, patch.writes)

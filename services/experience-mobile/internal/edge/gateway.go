@@ -32,6 +32,12 @@ const (
 	MetaCreated = "selfsame-created"
 	// MetaLocation comes back: the path of what the call made.
 	MetaLocation = "selfsame-location"
+	// MetaAsync is "true" when the caller takes an answer that says "later".
+	MetaAsync = "selfsame-async"
+	// MetaAccepted comes back: "true" when something will be made later; MetaLocation says where to ask.
+	MetaAccepted = "selfsame-accepted"
+	// MetaRetry comes back: in how many seconds it is worth asking again.
+	MetaRetry = "selfsame-retry"
 	// MetaStatus comes back: executed or replayed, as a header on success and a trailer on failure.
 	MetaStatus = "idempotency-status"
 )
@@ -70,6 +76,9 @@ func metadataOf(ctx context.Context, _ *http.Request) metadata.MD {
 	if c.ifMatch != "" {
 		md.Set(MetaIfMatch, c.ifMatch)
 	}
+	if c.async {
+		md.Set(MetaAsync, "true")
+	}
 	if c.principal.Restricted {
 		md.Set(MetaCustomers, strings.Join(c.principal.Customers, ","))
 	}
@@ -102,6 +111,14 @@ func (e *edge) decorate(ctx context.Context, w http.ResponseWriter, msg proto.Me
 		w.WriteHeader(http.StatusMultiStatus)
 	}
 	md, _ := runtime.ServerMetadataFromContext(ctx)
+	if wait := first(md.HeaderMD, MetaRetry); wait != "" {
+		h.Set("Retry-After", wait)
+	}
+	if first(md.HeaderMD, MetaAccepted) == "true" {
+		h.Set("Location", first(md.HeaderMD, MetaLocation))
+		h.Set("Preference-Applied", respondAsync)
+		w.WriteHeader(http.StatusAccepted)
+	}
 	if first(md.HeaderMD, MetaCreated) == "true" {
 		h.Set("Location", first(md.HeaderMD, MetaLocation))
 		w.WriteHeader(http.StatusCreated)

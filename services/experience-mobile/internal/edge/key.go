@@ -42,7 +42,7 @@ func (e *edge) idempotencyKey(next http.Handler) http.Handler {
 			e.refuse(w, r, e.problems.New(problem.PreconditionRequired, ""))
 			return
 		}
-		c.ifMatch = tag
+		c.ifMatch, c.async = tag, prefersAsync(r.Header.Values("Prefer"))
 		next.ServeHTTP(w, r)
 	})
 }
@@ -61,6 +61,19 @@ func (e *edge) readKey(c *call, lines []string) *problem.Problem {
 	}
 	p := e.problems.New(code, "", problem.Violation{Header: "Idempotency-Key", Code: code, Detail: detail})
 	return &p
+}
+
+// respondAsync is the preference of RFC 7240 for an answer that says "later".
+const respondAsync = "respond-async"
+
+func prefersAsync(lines []string) bool {
+	for _, item := range strings.Split(strings.Join(lines, ","), ",") {
+		name, _, _ := strings.Cut(item, ";")
+		if strings.EqualFold(strings.TrimSpace(name), respondAsync) {
+			return true
+		}
+	}
+	return false
 }
 
 // onlyChecked reports whether the request asks for no effect. A value that is none is refused with the parameters.

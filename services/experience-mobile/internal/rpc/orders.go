@@ -27,6 +27,11 @@ func (s *Server) PlaceOrder(ctx context.Context, req *mobilev1.PlaceOrderRequest
 	}
 	var note notes
 	got, err := s.customers.PlaceOrder(idempotent.Child(ctx, "place-order", principalOf(ctx)), below, note.collect()...)
+	if err != nil && mayWait(ctx, err) {
+		if queued := s.queue(ctx, below); queued != nil {
+			return queued, nil
+		}
+	}
 	note.pass(ctx, err)
 	if err != nil {
 		return nil, s.translate(err)

@@ -3474,6 +3474,180 @@ func (x *ApplyMutationsResponse) GetResults() []*MutationResult {
 	return nil
 }
 
+// GetOperationRequest names an operation.
+type GetOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's id.
+	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOperationRequest) Reset() {
+	*x = GetOperationRequest{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOperationRequest) ProtoMessage() {}
+
+func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
+func (*GetOperationRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *GetOperationRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// Operation is work that is done later. When it is done, it has an order or a problem, never both.
+type Operation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's id.
+	OperationId string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	// True when nothing more will happen.
+	Done bool `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	// When it was taken.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The order as placed; absent until then.
+	Response *Order `protobuf:"bytes,4,opt,name=response,proto3" json:"response,omitempty"`
+	// Why there is no order; absent otherwise.
+	Error         *MutationProblem `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operation) Reset() {
+	*x = Operation{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operation) ProtoMessage() {}
+
+func (x *Operation) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
+func (*Operation) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *Operation) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+func (x *Operation) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *Operation) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Operation) GetResponse() *Order {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *Operation) GetError() *MutationProblem {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// GetOperationResponse carries the operation.
+type GetOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOperationResponse) Reset() {
+	*x = GetOperationResponse{}
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOperationResponse) ProtoMessage() {}
+
+func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_mobile_v1_mobile_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
+func (*GetOperationResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetOperationResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 var File_selfsame_mobile_v1_mobile_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
@@ -3751,7 +3925,18 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\x04case\x18\x06 \x01(\v2\x18.selfsame.mobile.v1.CaseB\x03\xe0A\x03R\x04case\x12B\n" +
 	"\aproblem\x18\a \x01(\v2#.selfsame.mobile.v1.MutationProblemB\x03\xe0A\x03R\aproblem\"V\n" +
 	"\x16ApplyMutationsResponse\x12<\n" +
-	"\aresults\x18\x01 \x03(\v2\".selfsame.mobile.v1.MutationResultR\aresults2\xe1\x12\n" +
+	"\aresults\x18\x01 \x03(\v2\".selfsame.mobile.v1.MutationResultR\aresults\"F\n" +
+	"\x13GetOperationRequest\x12/\n" +
+	"\foperation_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\voperationId\"\x8a\x02\n" +
+	"\tOperation\x12&\n" +
+	"\foperation_id\x18\x01 \x01(\tB\x03\xe0A\x03R\voperationId\x12\x17\n" +
+	"\x04done\x18\x02 \x01(\bB\x03\xe0A\x03R\x04done\x12@\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12:\n" +
+	"\bresponse\x18\x04 \x01(\v2\x19.selfsame.mobile.v1.OrderB\x03\xe0A\x03R\bresponse\x12>\n" +
+	"\x05error\x18\x05 \x01(\v2#.selfsame.mobile.v1.MutationProblemB\x03\xe0A\x03R\x05error\"S\n" +
+	"\x14GetOperationResponse\x12;\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.selfsame.mobile.v1.OperationR\toperation2\xfa\x13\n" +
 	"\rMobileService\x12\x90\x01\n" +
 	"\vGetCustomer\x12&.selfsame.mobile.v1.GetCustomerRequest\x1a'.selfsame.mobile.v1.GetCustomerResponse\"0\x82\xd3\xe4\x93\x02'b\bcustomer\x12\x1b/v1/customers/{customer_id}\x90\x02\x01\x12~\n" +
 	"\rListCustomers\x12(.selfsame.mobile.v1.ListCustomersRequest\x1a).selfsame.mobile.v1.ListCustomersResponse\"\x18\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/customers\x90\x02\x01\x12\x9d\x01\n" +
@@ -3764,7 +3949,8 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"/v1/orders\x90\x02\x00\x12\xc4\x01\n" +
 	"\bGetOrder\x12#.selfsame.mobile.v1.GetOrderRequest\x1a$.selfsame.mobile.v1.GetOrderResponse\"m\xa2\xe7\x18'\n" +
 	"\x06\b\x80\xbe\x83\xd8\x06\x12\x06\b\x80\xa5\x88\xe7\x06\x1a\x15/v1/orders/{order_id}\x82\xd3\xe4\x93\x026b\x05order\x12-/v1/customers/{customer_id}/orders/{order_id}\x88\x02\x01\x90\x02\x01\x12\x81\x01\n" +
-	"\tFindOrder\x12$.selfsame.mobile.v1.FindOrderRequest\x1a%.selfsame.mobile.v1.FindOrderResponse\"'\x82\xd3\xe4\x93\x02\x1eb\x05order\x12\x15/v1/orders/{order_id}\x90\x02\x01\x12\xaa\x01\n" +
+	"\tFindOrder\x12$.selfsame.mobile.v1.FindOrderRequest\x1a%.selfsame.mobile.v1.FindOrderResponse\"'\x82\xd3\xe4\x93\x02\x1eb\x05order\x12\x15/v1/orders/{order_id}\x90\x02\x01\x12\x96\x01\n" +
+	"\fGetOperation\x12'.selfsame.mobile.v1.GetOperationRequest\x1a(.selfsame.mobile.v1.GetOperationResponse\"3\x82\xd3\xe4\x93\x02*b\toperation\x12\x1d/v1/operations/{operation_id}\x90\x02\x01\x12\xaa\x01\n" +
 	"\vCancelOrder\x12&.selfsame.mobile.v1.CancelOrderRequest\x1a'.selfsame.mobile.v1.CancelOrderResponse\"J\x8a\xe7\x18\x04\b\x02\x10\x01\x82\xd3\xe4\x93\x029:\fcancellationb\x05order\"\"/v1/orders/{order_id}/cancellation\x90\x02\x00\x12\x92\x01\n" +
 	"\fListContacts\x12'.selfsame.mobile.v1.ListContactsRequest\x1a(.selfsame.mobile.v1.ListContactsResponse\"/\x82\xd3\xe4\x93\x02&\x12$/v1/customers/{customer_id}/contacts\x90\x02\x01\x12\x86\x01\n" +
 	"\tListCases\x12$.selfsame.mobile.v1.ListCasesRequest\x1a%.selfsame.mobile.v1.ListCasesResponse\",\x82\xd3\xe4\x93\x02#\x12!/v1/customers/{customer_id}/cases\x90\x02\x01\x12x\n" +
@@ -3787,7 +3973,7 @@ func file_selfsame_mobile_v1_mobile_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_mobile_v1_mobile_service_proto_rawDescData
 }
 
-var file_selfsame_mobile_v1_mobile_service_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_selfsame_mobile_v1_mobile_service_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_selfsame_mobile_v1_mobile_service_proto_goTypes = []any{
 	(*Address)(nil),                 // 0: selfsame.mobile.v1.Address
 	(*Money)(nil),                   // 1: selfsame.mobile.v1.Money
@@ -3841,25 +4027,28 @@ var file_selfsame_mobile_v1_mobile_service_proto_goTypes = []any{
 	(*MutationProblem)(nil),         // 49: selfsame.mobile.v1.MutationProblem
 	(*MutationResult)(nil),          // 50: selfsame.mobile.v1.MutationResult
 	(*ApplyMutationsResponse)(nil),  // 51: selfsame.mobile.v1.ApplyMutationsResponse
-	(*timestamppb.Timestamp)(nil),   // 52: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),   // 53: google.protobuf.FieldMask
+	(*GetOperationRequest)(nil),     // 52: selfsame.mobile.v1.GetOperationRequest
+	(*Operation)(nil),               // 53: selfsame.mobile.v1.Operation
+	(*GetOperationResponse)(nil),    // 54: selfsame.mobile.v1.GetOperationResponse
+	(*timestamppb.Timestamp)(nil),   // 55: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),   // 56: google.protobuf.FieldMask
 }
 var file_selfsame_mobile_v1_mobile_service_proto_depIdxs = []int32{
-	52, // 0: selfsame.mobile.v1.Order.order_time:type_name -> google.protobuf.Timestamp
+	55, // 0: selfsame.mobile.v1.Order.order_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: selfsame.mobile.v1.Order.total:type_name -> selfsame.mobile.v1.Money
-	52, // 2: selfsame.mobile.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	55, // 2: selfsame.mobile.v1.Order.update_time:type_name -> google.protobuf.Timestamp
 	3,  // 3: selfsame.mobile.v1.NewOrder.items:type_name -> selfsame.mobile.v1.NewOrderItem
-	52, // 4: selfsame.mobile.v1.Case.create_time:type_name -> google.protobuf.Timestamp
-	52, // 5: selfsame.mobile.v1.Case.update_time:type_name -> google.protobuf.Timestamp
+	55, // 4: selfsame.mobile.v1.Case.create_time:type_name -> google.protobuf.Timestamp
+	55, // 5: selfsame.mobile.v1.Case.update_time:type_name -> google.protobuf.Timestamp
 	8,  // 6: selfsame.mobile.v1.Case.customer:type_name -> selfsame.mobile.v1.Customer
 	2,  // 7: selfsame.mobile.v1.Case.orders:type_name -> selfsame.mobile.v1.Order
 	6,  // 8: selfsame.mobile.v1.Case.warranties:type_name -> selfsame.mobile.v1.Warranty
 	7,  // 9: selfsame.mobile.v1.Case.sources:type_name -> selfsame.mobile.v1.Source
-	52, // 10: selfsame.mobile.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
-	52, // 11: selfsame.mobile.v1.Source.as_of:type_name -> google.protobuf.Timestamp
+	55, // 10: selfsame.mobile.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
+	55, // 11: selfsame.mobile.v1.Source.as_of:type_name -> google.protobuf.Timestamp
 	0,  // 12: selfsame.mobile.v1.Customer.address:type_name -> selfsame.mobile.v1.Address
-	52, // 13: selfsame.mobile.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
-	52, // 14: selfsame.mobile.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
+	55, // 13: selfsame.mobile.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
+	55, // 14: selfsame.mobile.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 15: selfsame.mobile.v1.Customer.orders:type_name -> selfsame.mobile.v1.Order
 	5,  // 16: selfsame.mobile.v1.Customer.cases:type_name -> selfsame.mobile.v1.Case
 	6,  // 17: selfsame.mobile.v1.Customer.warranties:type_name -> selfsame.mobile.v1.Warranty
@@ -3869,7 +4058,7 @@ var file_selfsame_mobile_v1_mobile_service_proto_depIdxs = []int32{
 	8,  // 21: selfsame.mobile.v1.CreateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
 	8,  // 22: selfsame.mobile.v1.CreateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
 	8,  // 23: selfsame.mobile.v1.UpdateCustomerRequest.customer:type_name -> selfsame.mobile.v1.Customer
-	53, // 24: selfsame.mobile.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	56, // 24: selfsame.mobile.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
 	8,  // 25: selfsame.mobile.v1.UpdateCustomerResponse.customer:type_name -> selfsame.mobile.v1.Customer
 	2,  // 26: selfsame.mobile.v1.ListOrdersResponse.orders:type_name -> selfsame.mobile.v1.Order
 	4,  // 27: selfsame.mobile.v1.PlaceOrderRequest.order:type_name -> selfsame.mobile.v1.NewOrder
@@ -3883,7 +4072,7 @@ var file_selfsame_mobile_v1_mobile_service_proto_depIdxs = []int32{
 	5,  // 35: selfsame.mobile.v1.GetCaseResponse.case:type_name -> selfsame.mobile.v1.Case
 	35, // 36: selfsame.mobile.v1.OpenCaseRequest.case:type_name -> selfsame.mobile.v1.NewCase
 	5,  // 37: selfsame.mobile.v1.OpenCaseResponse.case:type_name -> selfsame.mobile.v1.Case
-	52, // 38: selfsame.mobile.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
+	55, // 38: selfsame.mobile.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
 	1,  // 39: selfsame.mobile.v1.Availability.price:type_name -> selfsame.mobile.v1.Money
 	39, // 40: selfsame.mobile.v1.Availability.sites:type_name -> selfsame.mobile.v1.SiteAvailability
 	40, // 41: selfsame.mobile.v1.GetAvailabilityResponse.availability:type_name -> selfsame.mobile.v1.Availability
@@ -3900,43 +4089,49 @@ var file_selfsame_mobile_v1_mobile_service_proto_depIdxs = []int32{
 	5,  // 52: selfsame.mobile.v1.MutationResult.case:type_name -> selfsame.mobile.v1.Case
 	49, // 53: selfsame.mobile.v1.MutationResult.problem:type_name -> selfsame.mobile.v1.MutationProblem
 	50, // 54: selfsame.mobile.v1.ApplyMutationsResponse.results:type_name -> selfsame.mobile.v1.MutationResult
-	10, // 55: selfsame.mobile.v1.MobileService.GetCustomer:input_type -> selfsame.mobile.v1.GetCustomerRequest
-	12, // 56: selfsame.mobile.v1.MobileService.ListCustomers:input_type -> selfsame.mobile.v1.ListCustomersRequest
-	14, // 57: selfsame.mobile.v1.MobileService.CreateCustomer:input_type -> selfsame.mobile.v1.CreateCustomerRequest
-	16, // 58: selfsame.mobile.v1.MobileService.UpdateCustomer:input_type -> selfsame.mobile.v1.UpdateCustomerRequest
-	18, // 59: selfsame.mobile.v1.MobileService.ListOrders:input_type -> selfsame.mobile.v1.ListOrdersRequest
-	20, // 60: selfsame.mobile.v1.MobileService.PlaceOrder:input_type -> selfsame.mobile.v1.PlaceOrderRequest
-	22, // 61: selfsame.mobile.v1.MobileService.GetOrder:input_type -> selfsame.mobile.v1.GetOrderRequest
-	26, // 62: selfsame.mobile.v1.MobileService.FindOrder:input_type -> selfsame.mobile.v1.FindOrderRequest
-	29, // 63: selfsame.mobile.v1.MobileService.CancelOrder:input_type -> selfsame.mobile.v1.CancelOrderRequest
-	24, // 64: selfsame.mobile.v1.MobileService.ListContacts:input_type -> selfsame.mobile.v1.ListContactsRequest
-	31, // 65: selfsame.mobile.v1.MobileService.ListCases:input_type -> selfsame.mobile.v1.ListCasesRequest
-	33, // 66: selfsame.mobile.v1.MobileService.GetCase:input_type -> selfsame.mobile.v1.GetCaseRequest
-	36, // 67: selfsame.mobile.v1.MobileService.OpenCase:input_type -> selfsame.mobile.v1.OpenCaseRequest
-	38, // 68: selfsame.mobile.v1.MobileService.GetAvailability:input_type -> selfsame.mobile.v1.GetAvailabilityRequest
-	42, // 69: selfsame.mobile.v1.MobileService.SyncCustomers:input_type -> selfsame.mobile.v1.SyncCustomersRequest
-	47, // 70: selfsame.mobile.v1.MobileService.ApplyMutations:input_type -> selfsame.mobile.v1.ApplyMutationsRequest
-	11, // 71: selfsame.mobile.v1.MobileService.GetCustomer:output_type -> selfsame.mobile.v1.GetCustomerResponse
-	13, // 72: selfsame.mobile.v1.MobileService.ListCustomers:output_type -> selfsame.mobile.v1.ListCustomersResponse
-	15, // 73: selfsame.mobile.v1.MobileService.CreateCustomer:output_type -> selfsame.mobile.v1.CreateCustomerResponse
-	17, // 74: selfsame.mobile.v1.MobileService.UpdateCustomer:output_type -> selfsame.mobile.v1.UpdateCustomerResponse
-	19, // 75: selfsame.mobile.v1.MobileService.ListOrders:output_type -> selfsame.mobile.v1.ListOrdersResponse
-	21, // 76: selfsame.mobile.v1.MobileService.PlaceOrder:output_type -> selfsame.mobile.v1.PlaceOrderResponse
-	23, // 77: selfsame.mobile.v1.MobileService.GetOrder:output_type -> selfsame.mobile.v1.GetOrderResponse
-	27, // 78: selfsame.mobile.v1.MobileService.FindOrder:output_type -> selfsame.mobile.v1.FindOrderResponse
-	30, // 79: selfsame.mobile.v1.MobileService.CancelOrder:output_type -> selfsame.mobile.v1.CancelOrderResponse
-	25, // 80: selfsame.mobile.v1.MobileService.ListContacts:output_type -> selfsame.mobile.v1.ListContactsResponse
-	32, // 81: selfsame.mobile.v1.MobileService.ListCases:output_type -> selfsame.mobile.v1.ListCasesResponse
-	34, // 82: selfsame.mobile.v1.MobileService.GetCase:output_type -> selfsame.mobile.v1.GetCaseResponse
-	37, // 83: selfsame.mobile.v1.MobileService.OpenCase:output_type -> selfsame.mobile.v1.OpenCaseResponse
-	41, // 84: selfsame.mobile.v1.MobileService.GetAvailability:output_type -> selfsame.mobile.v1.GetAvailabilityResponse
-	44, // 85: selfsame.mobile.v1.MobileService.SyncCustomers:output_type -> selfsame.mobile.v1.SyncCustomersResponse
-	51, // 86: selfsame.mobile.v1.MobileService.ApplyMutations:output_type -> selfsame.mobile.v1.ApplyMutationsResponse
-	71, // [71:87] is the sub-list for method output_type
-	55, // [55:71] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	55, // 55: selfsame.mobile.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 56: selfsame.mobile.v1.Operation.response:type_name -> selfsame.mobile.v1.Order
+	49, // 57: selfsame.mobile.v1.Operation.error:type_name -> selfsame.mobile.v1.MutationProblem
+	53, // 58: selfsame.mobile.v1.GetOperationResponse.operation:type_name -> selfsame.mobile.v1.Operation
+	10, // 59: selfsame.mobile.v1.MobileService.GetCustomer:input_type -> selfsame.mobile.v1.GetCustomerRequest
+	12, // 60: selfsame.mobile.v1.MobileService.ListCustomers:input_type -> selfsame.mobile.v1.ListCustomersRequest
+	14, // 61: selfsame.mobile.v1.MobileService.CreateCustomer:input_type -> selfsame.mobile.v1.CreateCustomerRequest
+	16, // 62: selfsame.mobile.v1.MobileService.UpdateCustomer:input_type -> selfsame.mobile.v1.UpdateCustomerRequest
+	18, // 63: selfsame.mobile.v1.MobileService.ListOrders:input_type -> selfsame.mobile.v1.ListOrdersRequest
+	20, // 64: selfsame.mobile.v1.MobileService.PlaceOrder:input_type -> selfsame.mobile.v1.PlaceOrderRequest
+	22, // 65: selfsame.mobile.v1.MobileService.GetOrder:input_type -> selfsame.mobile.v1.GetOrderRequest
+	26, // 66: selfsame.mobile.v1.MobileService.FindOrder:input_type -> selfsame.mobile.v1.FindOrderRequest
+	52, // 67: selfsame.mobile.v1.MobileService.GetOperation:input_type -> selfsame.mobile.v1.GetOperationRequest
+	29, // 68: selfsame.mobile.v1.MobileService.CancelOrder:input_type -> selfsame.mobile.v1.CancelOrderRequest
+	24, // 69: selfsame.mobile.v1.MobileService.ListContacts:input_type -> selfsame.mobile.v1.ListContactsRequest
+	31, // 70: selfsame.mobile.v1.MobileService.ListCases:input_type -> selfsame.mobile.v1.ListCasesRequest
+	33, // 71: selfsame.mobile.v1.MobileService.GetCase:input_type -> selfsame.mobile.v1.GetCaseRequest
+	36, // 72: selfsame.mobile.v1.MobileService.OpenCase:input_type -> selfsame.mobile.v1.OpenCaseRequest
+	38, // 73: selfsame.mobile.v1.MobileService.GetAvailability:input_type -> selfsame.mobile.v1.GetAvailabilityRequest
+	42, // 74: selfsame.mobile.v1.MobileService.SyncCustomers:input_type -> selfsame.mobile.v1.SyncCustomersRequest
+	47, // 75: selfsame.mobile.v1.MobileService.ApplyMutations:input_type -> selfsame.mobile.v1.ApplyMutationsRequest
+	11, // 76: selfsame.mobile.v1.MobileService.GetCustomer:output_type -> selfsame.mobile.v1.GetCustomerResponse
+	13, // 77: selfsame.mobile.v1.MobileService.ListCustomers:output_type -> selfsame.mobile.v1.ListCustomersResponse
+	15, // 78: selfsame.mobile.v1.MobileService.CreateCustomer:output_type -> selfsame.mobile.v1.CreateCustomerResponse
+	17, // 79: selfsame.mobile.v1.MobileService.UpdateCustomer:output_type -> selfsame.mobile.v1.UpdateCustomerResponse
+	19, // 80: selfsame.mobile.v1.MobileService.ListOrders:output_type -> selfsame.mobile.v1.ListOrdersResponse
+	21, // 81: selfsame.mobile.v1.MobileService.PlaceOrder:output_type -> selfsame.mobile.v1.PlaceOrderResponse
+	23, // 82: selfsame.mobile.v1.MobileService.GetOrder:output_type -> selfsame.mobile.v1.GetOrderResponse
+	27, // 83: selfsame.mobile.v1.MobileService.FindOrder:output_type -> selfsame.mobile.v1.FindOrderResponse
+	54, // 84: selfsame.mobile.v1.MobileService.GetOperation:output_type -> selfsame.mobile.v1.GetOperationResponse
+	30, // 85: selfsame.mobile.v1.MobileService.CancelOrder:output_type -> selfsame.mobile.v1.CancelOrderResponse
+	25, // 86: selfsame.mobile.v1.MobileService.ListContacts:output_type -> selfsame.mobile.v1.ListContactsResponse
+	32, // 87: selfsame.mobile.v1.MobileService.ListCases:output_type -> selfsame.mobile.v1.ListCasesResponse
+	34, // 88: selfsame.mobile.v1.MobileService.GetCase:output_type -> selfsame.mobile.v1.GetCaseResponse
+	37, // 89: selfsame.mobile.v1.MobileService.OpenCase:output_type -> selfsame.mobile.v1.OpenCaseResponse
+	41, // 90: selfsame.mobile.v1.MobileService.GetAvailability:output_type -> selfsame.mobile.v1.GetAvailabilityResponse
+	44, // 91: selfsame.mobile.v1.MobileService.SyncCustomers:output_type -> selfsame.mobile.v1.SyncCustomersResponse
+	51, // 92: selfsame.mobile.v1.MobileService.ApplyMutations:output_type -> selfsame.mobile.v1.ApplyMutationsResponse
+	76, // [76:93] is the sub-list for method output_type
+	59, // [59:76] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_mobile_v1_mobile_service_proto_init() }
@@ -3950,7 +4145,7 @@ func file_selfsame_mobile_v1_mobile_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_mobile_v1_mobile_service_proto_rawDesc), len(file_selfsame_mobile_v1_mobile_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   52,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

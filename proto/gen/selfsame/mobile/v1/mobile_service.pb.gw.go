@@ -433,6 +433,45 @@ func local_request_MobileService_FindOrder_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
+func request_MobileService_GetOperation_0(ctx context.Context, marshaler runtime.Marshaler, client MobileServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetOperationRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["operation_id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "operation_id")
+	}
+	protoReq.OperationId, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "operation_id", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.GetOperation(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_MobileService_GetOperation_0(ctx context.Context, marshaler runtime.Marshaler, server MobileServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetOperationRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["operation_id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "operation_id")
+	}
+	protoReq.OperationId, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "operation_id", err)
+	}
+	msg, err := server.GetOperation(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 func request_MobileService_CancelOrder_0(ctx context.Context, marshaler runtime.Marshaler, client MobileServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq CancelOrderRequest
@@ -917,6 +956,26 @@ func RegisterMobileServiceHandlerServer(ctx context.Context, mux *runtime.ServeM
 		}
 		forward_MobileService_FindOrder_0(annotatedContext, mux, outboundMarshaler, w, req, response_MobileService_FindOrder_0{resp.(*FindOrderResponse)}, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_MobileService_GetOperation_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/selfsame.mobile.v1.MobileService/GetOperation", runtime.WithHTTPPathPattern("/v1/operations/{operation_id}"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_MobileService_GetOperation_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_MobileService_GetOperation_0(annotatedContext, mux, outboundMarshaler, w, req, response_MobileService_GetOperation_0{resp.(*GetOperationResponse)}, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_MobileService_CancelOrder_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1253,6 +1312,23 @@ func RegisterMobileServiceHandlerClient(ctx context.Context, mux *runtime.ServeM
 		}
 		forward_MobileService_FindOrder_0(annotatedContext, mux, outboundMarshaler, w, req, response_MobileService_FindOrder_0{resp.(*FindOrderResponse)}, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_MobileService_GetOperation_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/selfsame.mobile.v1.MobileService/GetOperation", runtime.WithHTTPPathPattern("/v1/operations/{operation_id}"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_MobileService_GetOperation_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_MobileService_GetOperation_0(annotatedContext, mux, outboundMarshaler, w, req, response_MobileService_GetOperation_0{resp.(*GetOperationResponse)}, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodPost, pattern_MobileService_CancelOrder_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1446,6 +1522,15 @@ func (m response_MobileService_FindOrder_0) XXX_ResponseBody() interface{} {
 	return response.Order
 }
 
+type response_MobileService_GetOperation_0 struct {
+	*GetOperationResponse
+}
+
+func (m response_MobileService_GetOperation_0) XXX_ResponseBody() interface{} {
+	response := m.GetOperationResponse
+	return response.Operation
+}
+
 type response_MobileService_CancelOrder_0 struct {
 	*CancelOrderResponse
 }
@@ -1491,6 +1576,7 @@ var (
 	pattern_MobileService_PlaceOrder_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "orders"}, ""))
 	pattern_MobileService_GetOrder_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3, 1, 0, 4, 1, 5, 4}, []string{"v1", "customers", "customer_id", "orders", "order_id"}, ""))
 	pattern_MobileService_FindOrder_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "orders", "order_id"}, ""))
+	pattern_MobileService_GetOperation_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "operations", "operation_id"}, ""))
 	pattern_MobileService_CancelOrder_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "orders", "order_id", "cancellation"}, ""))
 	pattern_MobileService_ListContacts_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "customers", "customer_id", "contacts"}, ""))
 	pattern_MobileService_ListCases_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "customers", "customer_id", "cases"}, ""))
@@ -1510,6 +1596,7 @@ var (
 	forward_MobileService_PlaceOrder_0      = runtime.ForwardResponseMessage
 	forward_MobileService_GetOrder_0        = runtime.ForwardResponseMessage
 	forward_MobileService_FindOrder_0       = runtime.ForwardResponseMessage
+	forward_MobileService_GetOperation_0    = runtime.ForwardResponseMessage
 	forward_MobileService_CancelOrder_0     = runtime.ForwardResponseMessage
 	forward_MobileService_ListContacts_0    = runtime.ForwardResponseMessage
 	forward_MobileService_ListCases_0       = runtime.ForwardResponseMessage

@@ -29,6 +29,7 @@ const (
 	MobileService_PlaceOrder_FullMethodName      = "/selfsame.mobile.v1.MobileService/PlaceOrder"
 	MobileService_GetOrder_FullMethodName        = "/selfsame.mobile.v1.MobileService/GetOrder"
 	MobileService_FindOrder_FullMethodName       = "/selfsame.mobile.v1.MobileService/FindOrder"
+	MobileService_GetOperation_FullMethodName    = "/selfsame.mobile.v1.MobileService/GetOperation"
 	MobileService_CancelOrder_FullMethodName     = "/selfsame.mobile.v1.MobileService/CancelOrder"
 	MobileService_ListContacts_FullMethodName    = "/selfsame.mobile.v1.MobileService/ListContacts"
 	MobileService_ListCases_FullMethodName       = "/selfsame.mobile.v1.MobileService/ListCases"
@@ -68,7 +69,8 @@ type MobileServiceClient interface {
 	// PlaceOrder places an order for a customer.
 	//
 	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and places nothing
-	// new. The answer is kept for 30 days.
+	// new. The answer is kept for 30 days. With the header `Prefer: respond-async`, an order that the ERP cannot take now is
+	// kept and placed later: the answer is 202, its `Location` the operation to ask.
 	PlaceOrder(ctx context.Context, in *PlaceOrderRequest, opts ...grpc.CallOption) (*PlaceOrderResponse, error)
 	// Deprecated: Do not use.
 	// GetOrder returns one order of a customer.
@@ -80,6 +82,10 @@ type MobileServiceClient interface {
 	// An order of a customer that the caller may not see is not found. Answers 503 when the system that keeps orders does
 	// not answer.
 	FindOrder(ctx context.Context, in *FindOrderRequest, opts ...grpc.CallOption) (*FindOrderResponse, error)
+	// GetOperation returns what became of work that was answered with 202.
+	//
+	// Until it is done, `Retry-After` says when to ask again. Then there is an order or a problem. It is kept for 90 days.
+	GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error)
 	// CancelOrder asks for an order to be called off.
 	//
 	// Needs the header `Idempotency-Key`. An order that is cancelled already stays so; one that is delivered or closed
@@ -208,6 +214,16 @@ func (c *mobileServiceClient) FindOrder(ctx context.Context, in *FindOrderReques
 	return out, nil
 }
 
+func (c *mobileServiceClient) GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOperationResponse)
+	err := c.cc.Invoke(ctx, MobileService_GetOperation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *mobileServiceClient) CancelOrder(ctx context.Context, in *CancelOrderRequest, opts ...grpc.CallOption) (*CancelOrderResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CancelOrderResponse)
@@ -317,7 +333,8 @@ type MobileServiceServer interface {
 	// PlaceOrder places an order for a customer.
 	//
 	// Needs the header `Idempotency-Key`; the same request with the same key returns the first answer and places nothing
-	// new. The answer is kept for 30 days.
+	// new. The answer is kept for 30 days. With the header `Prefer: respond-async`, an order that the ERP cannot take now is
+	// kept and placed later: the answer is 202, its `Location` the operation to ask.
 	PlaceOrder(context.Context, *PlaceOrderRequest) (*PlaceOrderResponse, error)
 	// Deprecated: Do not use.
 	// GetOrder returns one order of a customer.
@@ -329,6 +346,10 @@ type MobileServiceServer interface {
 	// An order of a customer that the caller may not see is not found. Answers 503 when the system that keeps orders does
 	// not answer.
 	FindOrder(context.Context, *FindOrderRequest) (*FindOrderResponse, error)
+	// GetOperation returns what became of work that was answered with 202.
+	//
+	// Until it is done, `Retry-After` says when to ask again. Then there is an order or a problem. It is kept for 90 days.
+	GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error)
 	// CancelOrder asks for an order to be called off.
 	//
 	// Needs the header `Idempotency-Key`. An order that is cancelled already stays so; one that is delivered or closed
@@ -399,6 +420,9 @@ func (UnimplementedMobileServiceServer) GetOrder(context.Context, *GetOrderReque
 }
 func (UnimplementedMobileServiceServer) FindOrder(context.Context, *FindOrderRequest) (*FindOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindOrder not implemented")
+}
+func (UnimplementedMobileServiceServer) GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOperation not implemented")
 }
 func (UnimplementedMobileServiceServer) CancelOrder(context.Context, *CancelOrderRequest) (*CancelOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelOrder not implemented")
@@ -589,6 +613,24 @@ func _MobileService_FindOrder_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MobileService_GetOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MobileServiceServer).GetOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MobileService_GetOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MobileServiceServer).GetOperation(ctx, req.(*GetOperationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MobileService_CancelOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CancelOrderRequest)
 	if err := dec(in); err != nil {
@@ -771,6 +813,10 @@ var MobileService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "FindOrder",
 			Handler:    _MobileService_FindOrder_Handler,
+		},
+		{
+			MethodName: "GetOperation",
+			Handler:    _MobileService_GetOperation_Handler,
 		},
 		{
 			MethodName: "CancelOrder",

@@ -116,6 +116,8 @@ type shape struct {
 	tag string
 	// made is true when a success is 201, known when it may be 200 as well, many when it is 207.
 	made, known, many bool
+	// later is true when the answer may be 202.
+	later bool
 	// tagged is true when a write answers with the entity tag of a customer.
 	tagged bool
 	// keyed is true when the header Idempotency-Key is needed.
@@ -130,9 +132,10 @@ func shapes() map[string]shape {
 		"CreateCustomer": {tag: "Customers", made: true, known: true, tagged: true, keyed: true},
 		"UpdateCustomer": {tag: "Customers", known: true, tagged: true, keyed: true, more: []int{http.StatusPreconditionRequired}},
 		"ListOrders":     {tag: "Orders"}, "GetOrder": {tag: "Orders"}, "FindOrder": {tag: "Orders"},
-		"PlaceOrder":  {tag: "Orders", made: true, known: true, keyed: true},
-		"CancelOrder": {tag: "Orders", known: true, keyed: true},
-		"ListCases":   {tag: "Cases"}, "GetCase": {tag: "Cases"}, "OpenCase": {tag: "Cases", made: true, keyed: true},
+		"PlaceOrder":   {tag: "Orders", made: true, known: true, keyed: true, later: true},
+		"GetOperation": {tag: "Orders"},
+		"CancelOrder":  {tag: "Orders", known: true, keyed: true},
+		"ListCases":    {tag: "Cases"}, "GetCase": {tag: "Cases"}, "OpenCase": {tag: "Cases", made: true, keyed: true},
 		"GetAvailability": {tag: "Products"},
 		"SyncCustomers":   {tag: "Sync", more: []int{http.StatusGone}},
 		"ApplyMutations":  {tag: "Sync", many: true},
@@ -163,6 +166,9 @@ func decorate(verb string, op object) error {
 	}
 	if is.keyed {
 		params = append(params, ref("parameters", "IdempotencyKey"))
+	}
+	if is.later {
+		params = append(params, ref("parameters", "Prefer"))
 	}
 	if verb == "patch" {
 		params = append(params, ref("parameters", "IfMatch"))
@@ -220,6 +226,13 @@ func decorateSuccess(responses, ok object, is shape, write, old bool) {
 		ok["description"] = "One result per mutation, in order."
 		responses["207"] = ok
 		delete(responses, "200")
+	}
+	if is.later {
+		accepted := object{"Location": ref("headers", "Location"), "Retry-After": ref("headers", "Retry-After"), "Preference-Applied": ref("headers", "Preference-Applied")}
+		for n, v := range h {
+			accepted[n] = v
+		}
+		responses["202"] = object{"description": "It will be made; `Location` is the operation to ask.", "content": ok["content"], "headers": accepted}
 	}
 	if is.made {
 		created := object{"description": "It was made.", "content": ok["content"], "headers": object{"Location": ref("headers", "Location")}}
@@ -378,6 +391,7 @@ func headers() object {
 		"Idempotent-Replayed": text("\"true\" if this is the stored answer of an earlier request with the same key."),
 		"RateLimit":           text("What is left of the caller's limit and when it is full again; sent when there is one. An IETF draft: only Retry-After is promised."),
 		"RateLimit-Policy":    text("The caller's limit; sent when there is one."),
+		"Preference-Applied":  text("respond-async, when the answer is 202."),
 		"Deprecation":         text("Since when something better is there, RFC 9745."),
 		"Sunset":              text("When this may stop answering, RFC 8594."),
 		"Retry-After":         object{"description": "Seconds to wait before the request is sent again.", "schema": object{"type": "integer"}},
@@ -399,6 +413,7 @@ func parameters() object {
 			"name": fieldsName, "in": "query", "required": false, "schema": str,
 			"description": "Members of the answer that are wanted, with commas, for example `name,address.city`; everything when absent.",
 		},
+		"Prefer":      header("Prefer", "`respond-async` takes 202 for an answer when it cannot be done now, RFC 7240.", false, str),
 		"LastEventId": header("Last-Event-ID", "Id of the last event that the client has.", false, str),
 		"AppVersion":  header("App-Version", "Version of the app, for example 3.2.1; 426 if it is no longer served.", false, str),
 		"RequestId":   header("X-Request-Id", "Id for this request: letters, digits, `-`, `_` and `.`, at most 64.", false, str),

@@ -54,7 +54,7 @@ func TestBuild(t *testing.T) {
 			} `json:"paths"`
 		}
 		require.NoError(t, json.Unmarshal(built, &doc))
-		require.Len(t, doc.Paths, 16)
+		require.Len(t, doc.Paths, 17)
 		for path, item := range doc.Paths {
 			for verb, op := range item {
 				if op.OperationID == "GetMeta" {
