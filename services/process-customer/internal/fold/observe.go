@@ -65,6 +65,9 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	next.ExternalID = rec.ExternalID
 
 	seen := u.compare(row, next, c, values)
+	if known && !revived {
+		u.markEdits(next, seen.claimed)
+	}
 	next.Version = max(next.Version, rec.Version)
 	next.EventTime, next.LastChangeID = eventTime(c, u.now), c.ID
 	if scanEpoch > 0 {

@@ -19,8 +19,24 @@ type questionKey struct {
 	field string
 }
 
-// overruled returns the record's own word about a field if it stands there, does not win, and is newer than the one
-// that does. An older word is not an edit against the golden value: it is what the record held before anybody agreed.
+// markEdits notes in the newest claims of fields whose overruled edits are not reverted what they were said over. By that
+// it is known later whether anybody has said something new since, without asking clocks that cannot tell.
+func (u *Unit) markEdits(next *store.Source, claimed []string) {
+	g := u.goldens[next.GoldenID]
+	for _, field := range claimed {
+		for _, member := range u.rules.Unit(g.Object, field) {
+			if list := next.Claims[member]; len(list) > 0 && u.rules.Overruled(g.Object, member) != survive.Revert {
+				list = slices.Clone(list)
+				list[0].Hold, list[0].Over = golden.HoldUntilChange, g.Values[member]
+				next.Claims[member] = list
+			}
+		}
+	}
+}
+
+// overruled returns the record's own word about a field if it was an edit, stands there, does not win, and nobody whose
+// word counts has said something else since; of a unit, about any of its fields. What a record held before anybody agreed
+// is no edit.
 func (u *Unit) overruled(g *store.Golden, row *store.Source, field string) (golden.Claim, bool) {
 	claims := row.Claims[field]
 	if len(claims) == 0 || row.Deleted || row.MergedInto != "" {
@@ -30,12 +46,16 @@ func (u *Unit) overruled(g *store.Golden, row *store.Source, field string) (gold
 	if held, known := row.Shadow[field]; !known || held != own.Value || u.rules.Value(g.Object, field, own.Value) == g.Values[field] {
 		return golden.Claim{}, false
 	}
-	for _, d := range Decide(g.Object, u.of[g.ID], u.rules) {
-		if d.Field == field {
-			return own, d.Winner != nil && d.Winner.Ref != row.Ref && u.rules.At(&own).After(u.rules.At(d.Winner))
+	for _, member := range u.rules.Unit(g.Object, field) {
+		list := row.Claims[member]
+		if len(list) == 0 && g.Values[member] == "" {
+			continue
+		}
+		if len(list) == 0 || list[0].Hold == "" || list[0].Over != g.Values[member] {
+			return golden.Claim{}, false
 		}
 	}
-	return golden.Claim{}, false
+	return own, true
 }
 
 // stays reports whether a record may go on holding something else than the golden value.

@@ -139,9 +139,9 @@ type Claim struct {
 	ChangeID string `json:"c,omitempty"`
 	// Received is when the claim came in; set only where EventTime is later than that, by a clock that is ahead.
 	Received time.Time `json:"r,omitzero"`
-	// Hold says how long a pin holds; empty for every other claim.
+	// Hold says how long a pin holds, or an edit stands that the rules overrule and do not revert; empty for every other claim.
 	Hold Hold `json:"h,omitempty"`
-	// Over is the value that the rules had chosen when a pin was set.
+	// Over is the golden value that the pin or the edit was made over.
 	Over string `json:"o,omitempty"`
 }
 
