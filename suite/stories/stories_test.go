@@ -59,7 +59,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"demo": verb(demoVerb), "settle": verb(settleVerb), "verify": verb(verifyVerb), "await": verb(awaitVerb),
-			"sf": verb(sfVerb), "erp": verb(erpVerb), "mobile": verb(mobileVerb), "key": verb(keyVerb),
+			"sf": verb(sfVerb), "erp": verb(erpVerb), "mobile": verb(mobileVerb), "key": verb(keyVerb), "selection": verb(selectionVerb),
 			"fault": verb(faultVerb), "crash": verb(crashVerb), "shutdown": verb(shutdownVerb), "start": verb(startVerb),
 			"org":      verb(orgVerb),
 			"selfsame": selfsameVerb, "until": untilVerb,
