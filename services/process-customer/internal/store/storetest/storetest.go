@@ -41,6 +41,8 @@ func Run(t *testing.T, d *db.DB) {
 		"ledger of deliveries":                     outflow,
 		"what operators have paused":               control,
 		"a failed transaction leaves nothing":      rollback,
+		"dying between any two statements":         everyStatement,
+		"paging while others write":                pagingUnderWrites,
 		"the secret is made once":                  secret,
 		"leases of a dead process are given back":  resetLeases,
 		"rules in force and rules that wait":       ruleSets,
