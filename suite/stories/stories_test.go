@@ -146,6 +146,9 @@ func demoVerb(c *call, args []string) error {
 		case "salesforce-down":
 			o.SalesforceDown, wait = true, false
 		default:
+			if rulesOption(c, &o, a) {
+				continue
+			}
 			if ours, err := orgOption(&o, a); ours || err != nil {
 				if err != nil {
 					return err

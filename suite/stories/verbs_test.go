@@ -160,6 +160,7 @@ func erpVerb(c *call, args []string) error {
 	if len(found) != 1 {
 		return fmt.Errorf("the erp has %d customers named %q, not one", len(found), rest[0])
 	}
+	c.ts.Setenv("CUSTOMER", found[0].GetId())
 	switch what {
 	case "get":
 		c.printf("%s\n", protojson.MarshalOptions{Multiline: true, UseProtoNames: true}.Format(found[0]))
