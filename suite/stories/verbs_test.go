@@ -292,7 +292,7 @@ func (c *call) erpProduct(args []string) error {
 }
 
 // mobileVerb: mobile get|post|patch PATH [Header: value]… [JSON], mobile find NAME. The answer's status, headers and body are
-// printed, and put into $ID, $ORDER, $CASE and $TOKEN as far as the body names them; find puts the customer's id into $ID.
+// printed, and put into $ID, $ORDER, $CASE, $TOKEN and $LOCATION as far as the body names them; find puts the customer's id into $ID.
 func mobileVerb(c *call, args []string) error {
 	if len(args) < 2 {
 		return errors.New("say which method and path")
@@ -323,6 +323,9 @@ func mobileVerb(c *call, args []string) error {
 		a.Body = pretty.Bytes()
 	}
 	c.printf("\n%s\n", a.Body)
+	if location := a.Header.Get("Location"); location != "" {
+		c.ts.Setenv("LOCATION", location)
+	}
 	var names map[string]any
 	if json.Unmarshal(a.Body, &names) == nil {
 		for member, variable := range map[string]string{"customerId": "ID", "orderId": "ORDER", "caseId": "CASE", "syncToken": "TOKEN"} {
