@@ -1,6 +1,7 @@
 package rulebook_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -113,21 +114,6 @@ func TestBook(t *testing.T) {
 			require.Empty(t, b.Problems())
 		})
 	})
-	t.Run("a file with mistakes changes nothing and says what is wrong", func(t *testing.T) {
-		t.Parallel()
-		w, file, b, g := setup(t, 100)
-		file.text = strings.Replace(fmt.Sprintf(byERP, 2), "phone", "phoen", 1)
-		require.NoError(t, b.Turn(t.Context()))
-		require.Contains(t, b.Problems(), `line 3: objects.customer.fields.phoen: is not known; did you mean "phone"?`)
-		require.EqualValues(t, 1, active(t, w).Version)
-		require.Equal(t, "2", again(t, w, g.ID).Values[golden.Phone])
-		file.err = errors.New("gone")
-		require.NoError(t, b.Turn(t.Context()))
-		require.Equal(t, "the rule file cannot be read", b.Problems())
-		file.err, file.text = nil, fmt.Sprintf(latest, 1)
-		require.NoError(t, b.Turn(t.Context()))
-		require.Empty(t, b.Problems())
-	})
 	t.Run("rules that touch too much wait for a person", func(t *testing.T) {
 		t.Parallel()
 		w, file, b, g := setup(t, 99)
@@ -148,22 +134,6 @@ func TestBook(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrNotFound)
 		require.NoError(t, b.Turn(t.Context()))
 		require.Equal(t, "1", again(t, w, g.ID).Values[golden.Phone])
-	})
-	t.Run("a lower version waits, and what waited is taken back with the file", func(t *testing.T) {
-		t.Parallel()
-		w, file, b, _ := setup(t, 100)
-		file.text = fmt.Sprintf(byERP, 5)
-		require.NoError(t, b.Turn(t.Context()))
-		file.text = fmt.Sprintf(latest, 4)
-		require.NoError(t, b.Turn(t.Context()))
-		require.EqualValues(t, 5, active(t, w).Version)
-		waiting, err := w.Store.Read().Rules(t.Context(), store.RulesWaiting)
-		require.NoError(t, err)
-		require.Equal(t, rulebook.ReasonVersionLower, waiting.Reason)
-		file.text = fmt.Sprintf(byERP, 5)
-		require.NoError(t, b.Turn(t.Context()))
-		_, err = w.Store.Read().Rules(t.Context(), store.RulesWaiting)
-		require.ErrorIs(t, err, store.ErrNotFound)
 	})
 	t.Run("a replica with an older file follows the rules in force and changes none", func(t *testing.T) {
 		t.Parallel()
@@ -191,9 +161,13 @@ func TestBook(t *testing.T) {
 		w.Check()
 		require.Equal(t, "1", w.Twin(g.ID, w.SF).Values[golden.Phone])
 	})
-	t.Run("a crash while rules are applied only delays them", func(t *testing.T) {
+	t.Run("a crash while rules are applied only delays them, and a database of an older release gets them, too", func(t *testing.T) {
 		t.Parallel()
 		w, file, _, g := setup(t, 100)
+		require.NoError(t, w.Store.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error { return tx.DropRules(ctx, store.RulesActive) }))
+		require.NoError(t, open(t, w, file, 100).Turn(t.Context()))
+		require.True(t, active(t, w).Done)
+		require.EqualValues(t, 1, active(t, w).Version)
 		lazy := open(t, w, file, 100)
 		_, err := lazy.Propose(t.Context(), rules(t, byERP, 2))
 		require.NoError(t, err)
@@ -205,9 +179,10 @@ func TestBook(t *testing.T) {
 		require.True(t, active(t, w).Done)
 		require.Equal(t, "1", again(t, w, g.ID).Values[golden.Phone])
 	})
-	t.Run("trying rules says what would change and changes nothing", func(t *testing.T) {
+	t.Run("trying changes nothing, a file with mistakes changes nothing, a lower version waits", func(t *testing.T) {
 		t.Parallel()
-		w, _, b, g := setup(t, 100)
+		w, file, b, g := setup(t, 100)
+
 		got, err := b.Try(t.Context(), rules(t, byERP, 2), 10)
 		require.NoError(t, err)
 		require.Equal(t, []rulebook.Sample{{
@@ -223,5 +198,32 @@ func TestBook(t *testing.T) {
 		require.EqualValues(t, 1, got.Records)
 		require.Equal(t, g, again(t, w, g.ID))
 		require.EqualValues(t, 1, active(t, w).Version)
+
+		// Mistakes.
+		file.text = strings.Replace(fmt.Sprintf(byERP, 2), "phone", "phoen", 1)
+		require.NoError(t, b.Turn(t.Context()))
+		require.Contains(t, b.Problems(), `line 3: objects.customer.fields.phoen: is not known; did you mean "phone"?`)
+		require.EqualValues(t, 1, active(t, w).Version)
+		require.Equal(t, "2", again(t, w, g.ID).Values[golden.Phone])
+		file.err = errors.New("gone")
+		require.NoError(t, b.Turn(t.Context()))
+		require.Equal(t, "the rule file cannot be read", b.Problems())
+		file.err, file.text = nil, fmt.Sprintf(latest, 1)
+		require.NoError(t, b.Turn(t.Context()))
+		require.Empty(t, b.Problems())
+
+		// A lower version, and what waited is taken back with the file.
+		file.text = fmt.Sprintf(byERP, 5)
+		require.NoError(t, b.Turn(t.Context()))
+		file.text = fmt.Sprintf(latest, 4)
+		require.NoError(t, b.Turn(t.Context()))
+		require.EqualValues(t, 5, active(t, w).Version)
+		waiting, err := w.Store.Read().Rules(t.Context(), store.RulesWaiting)
+		require.NoError(t, err)
+		require.Equal(t, rulebook.ReasonVersionLower, waiting.Reason)
+		file.text = fmt.Sprintf(byERP, 5)
+		require.NoError(t, b.Turn(t.Context()))
+		_, err = w.Store.Read().Rules(t.Context(), store.RulesWaiting)
+		require.ErrorIs(t, err, store.ErrNotFound)
 	})
 }

@@ -152,8 +152,20 @@ func TestWorkedExamples(t *testing.T) {
 		require.Equal(t, []string{"Ring 9", "20095", "Hamburg"}, address(got))
 		require.Equal(t, "DE1", got[golden.TaxID])
 	})
-	t.Run("13 the longest value wins", func(t *testing.T) {
+	t.Run("12 a pinned name holds until the systems say something else", func(t *testing.T) {
 		t.Parallel()
+		pin := says(golden.SystemPin, "c", 1, 500, golden.Values{golden.Name: "ACME Holding"})
+		pin[0].Hold, pin[0].Over = golden.HoldUntilChange, "Acme"
+		require.Equal(t, "ACME Holding", merged(t, r, baseSF(), baseERP(), pin)[golden.Name])
+		after := Merge(golden.Customer, slices.Concat(baseSF(), baseERP(), pin, erp(6, 900, golden.Values{golden.Name: "ACME AG"})), r)
+		require.Equal(t, "ACME AG", find(t, after, golden.Name).Value)
+		require.Contains(t, find(t, after, golden.Name).Losers, pin[0], "the old pin is kept")
+	})
+	t.Run("13 lists are joined, the longest value wins, the earliest date wins", func(t *testing.T) {
+		t.Parallel()
+		r13 := parse(t, `{version: 1, systems: {erp: {priority: 2}, sf: {priority: 1}}, objects: {customer: {fields: {segment: {strategy: union}, website: {strategy: longest}, region: {strategy: min}}}}}`)
+		all := merged(t, r13, sf(10, 200, golden.Values{golden.Segment: "gold;new", golden.Region: "2019-05-01"}), erp(5, 100, golden.Values{golden.Segment: "key;gold", golden.Region: "2017-01-31"}))
+		require.Equal(t, []string{"gold;key;new", "2017-01-31"}, pick(all, golden.Segment, golden.Region))
 		got := merged(t, r, sf(10, 200, golden.Values{golden.Website: "x.de"}), erp(5, 100, golden.Values{golden.Website: "https://x.de"}))
 		require.Equal(t, "https://x.de", got[golden.Website])
 	})
