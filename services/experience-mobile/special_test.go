@@ -36,6 +36,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
@@ -208,7 +209,7 @@ func TestNothingPersonalIsObserved(t *testing.T) {
 	})
 	token := w.token(t, "canary-subject", readAll)
 	bearer := with("Authorization", "Bearer "+token)
-	planted := []string{token, "canary-subject", "canary-path", "canary-query", "canary-name", "canary@example.com", "canary-key", "canary-agent", "canary-cookie", "canary-tag", "canary-token"}
+	planted := []string{token, "canary-subject", "canary-path", "canary-query", "canary-name", "canary@example.com", "canary-key", "canary-agent", "canary-cookie", "canary-tag", "canary-token", "canary-text", "canary-user"}
 	w.do(t, "GET", "/v1/customers/canary-path", bearer, with("User-Agent", "canary-agent"), with("Cookie", "canary-cookie"))
 	w.do(t, "GET", "/canary-path/canary@example.com", anonymous())
 	w.do(t, "GET", "/v1/customers?namePrefix=canary-query", bearer)
@@ -219,6 +220,24 @@ func TestNothingPersonalIsObserved(t *testing.T) {
 	w.do(t, "POST", "/v1/customers", bearer, key("canary-key"), body(`{"canary-name":"canary@example.com"}`))
 	w.do(t, "PATCH", "/v1/customers/"+known, bearer, key("canary-key"), with("If-Match", `"canary-tag"`), body(`{"email":"not canary@example.com"}`))
 	w.do(t, "GET", "/v1/customers/"+known, bearer)
+	w.do(t, "POST", "/v1/cases", bearer, key("canary-key-2"), body(`{"customerId":"`+known+`","subject":"canary-subject","description":"canary-text"}`))
+	w.do(t, "GET", "/v1/customers/"+known+"?fields=canary-query", bearer)
+	w.do(t, "GET", "/v1/sync/customers?syncToken=canary-token", bearer)
+	w.do(t, "GET", "/v1/operations/canary-path", bearer)
+	w.do(t, "GET", "/v1/products/canary-path/availability", bearer)
+	w.send(t, "GET", "/v1/orders/canary-path/events", bearer, with("Last-Event-ID", "canary-token"))
+	w.do(t, "POST", "/v1/sync:apply", bearer, body(`{"mutations":[{"key":"canary-key-of-a-batch","kind":"CREATE_CUSTOMER","customer":{"name":"canary-name","email":"canary@example.com"}}]}`))
+	w.do(t, "POST", "/v1/sync:apply", bearer, body(`{"mutations":[{"key":"canary-key-of-a-batch","kind":"canary-text"}]}`))
+	w.fake.newOrder(known, "canary-path")
+	stream := w.open(t, "canary-path", bearer)
+	stream.next(t)
+	stream.close()
+	kept := w.another(t, func(c *experiencemobile.Config) {
+		c.Replay.Keep, c.Replay.Redis = time.Minute, conf.Secret("redis://canary-user:canary-cookie@127.0.0.1:1/0")
+		c.TelemetryOptions = append(c.TelemetryOptions, telemetry.WithSpanExporter(spans))
+	})
+	kept.do(t, "POST", "/v1/customers", bearer, key("canary-key-3"), body(`{"name":"canary-name","email":"canary@example.com"}`))
+	require.Contains(t, kept.log.String(), "kept answers cannot be read")
 	require.Equal(t, 500, w.do(t, "GET", "/v1/customers/"+refusing, bearer).status)
 
 	resp, err := w.client.Get("http://" + w.addrs.Ops + "/metrics")
@@ -245,7 +264,7 @@ func TestNothingPersonalIsObserved(t *testing.T) {
 	for _, value := range planted {
 		require.NotContains(t, string(metrics), value, "metrics")
 		require.NotContains(t, observed.String(), value, "spans")
-		require.NotContains(t, w.log.String(), value, "log")
+		require.NotContains(t, w.log.String()+kept.log.String(), value, "log")
 	}
 }
 
