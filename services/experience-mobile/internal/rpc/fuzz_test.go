@@ -59,7 +59,9 @@ func TestTokensBelongToTheirHolder(t *testing.T) {
 	require.Equal(t, "SYNC_TOKEN_INVALID", read(all, token(all, true), ""), "one kind is not the other")
 	require.Equal(t, fault.ReasonPageTokenInvalid, read(all, "", token(all, false)))
 	for _, other := range []auth.Principal{
-		{Subject: "user-2"}, {Subject: "user-1", Restricted: true}, {Subject: "user-1", Restricted: true, Customers: []string{"a", "b", "c"}},
+		{Subject: "user-2"},
+		{Subject: "user-1", Restricted: true},
+		{Subject: "user-1", Restricted: true, Customers: []string{"a", "b", "c"}},
 		{Subject: "user-1", Restricted: true, Customers: []string{"ab"}},
 	} {
 		require.Equal(t, "SYNC_TOKEN_EXPIRED", read(as(other), token(some, false), ""), other)
