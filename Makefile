@@ -58,6 +58,17 @@ test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name th
 bench: ## Benchmarks; BENCH=regexp
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
+.PHONY: bench-convergence
+bench-convergence: ## Measure what a change costs on both databases, write docs/benchmarks/convergence.md (needs SELFSAME_TEST_POSTGRES)
+	go test -count=1 -timeout 60m -v -run '^TestCost$$' ./services/process-customer/internal/engine -page $(CURDIR)/docs/benchmarks/convergence.md
+
+SEEDS ?= 2000
+SEED ?= 0
+FIRST ?= $(shell date +%s)
+.PHONY: simulate
+simulate: ## Play SEEDS histories of people, crashes and faults from a fresh seed; SEED=n tells one (docs/simulation.md)
+	go test -count=1 -timeout 0 -v -run '^TestSeeds$$' ./suite/simulation -seeds $(SEEDS) -first $(FIRST) -story $(SEED)
+
 .PHONY: load
 load: ## Measure speed and memory of the whole suite, write docs/benchmarks/results.md
 	go run ./suite/cmd/selfsame load $(ARGS)

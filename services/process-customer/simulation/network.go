@@ -145,10 +145,10 @@ func (l *line) write(ctx context.Context, obj golden.Object, writes []source.Wri
 	if err != nil {
 		return nil, err
 	}
-	for i := range writes {
+	for i, w := range writes {
 		if res[i].Err == nil && before[i].Ref.RecordID != "" {
 			after, _ := l.fake.Record(obj, before[i].Ref.RecordID)
-			l.w.overwritten(ctx, l, before[i], after, late)
+			l.w.overwritten(ctx, l, w, before[i], after, late)
 		}
 	}
 	return res, nil

@@ -76,6 +76,10 @@ func stories() map[string]simulation.Story {
 			{Act: simulation.Overflow, System: erp, N: 4}, by(1, read(erp)), {Act: simulation.Wait, N: 10}, {Act: simulation.Lose, System: erp, N: 3},
 			edit(erp, 1, golden.Phone, "phone 5"), {Act: simulation.FailStore, Process: 1, N: 34}, by(1, read(erp)), edit(erp, 1, golden.Phone, "phone 7"),
 		}},
+		"an older reading does not heal what could not be taken in": {Seed: 71287, Processes: 1, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), read(erp), {Act: simulation.Hold, System: erp}, deliver(erp), edit(erp, 1, golden.Street, "street 3"),
+			create(erp, 4, "phone 4"), {Act: simulation.Spoil, System: erp, Who: 1, Field: golden.Website}, edit(erp, 1, golden.Phone, "phone 6"),
+		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
 		}},

@@ -108,7 +108,8 @@ type Deps struct {
 	Reread func(ctx context.Context, system string, changes []source.Change) error
 	// Marked is called after a commit that may have marked deliveries to other systems.
 	Marked func()
-	// Jitter spreads retries; 0.2 when nil is right for production, zero for tests.
+	// Jitter spreads the calls to a system that failed as a whole, 0 to 1. Retries of single records are spread over all of
+	// their wait when it is not zero, so that records that failed together do not come back together.
 	Jitter float64
 }
 
@@ -125,7 +126,8 @@ type Deliverer struct {
 	lag     metric.Float64Histogram
 	reread  func(ctx context.Context, system string, changes []source.Change) error
 	marked  func()
-	backoff retry.Backoff
+	circuit retry.Backoff // of the system
+	backoff retry.Backoff // of one record
 	wake    chan struct{}
 	full    bool // the last batch was as large as it could be: there may be many more
 	// blind are records that could not be read when they were last looked at: hidden from us, perhaps.
@@ -171,9 +173,18 @@ func New(d Deps) (*Deliverer, error) {
 	return &Deliverer{
 		cfg: cfg, store: d.Store, folder: d.Folder, system: d.System, now: d.Now, log: d.Telemetry.Log,
 		tracer: d.Telemetry.Tracer.Tracer("deliver"), records: records, lag: lag, reread: d.Reread, marked: marked,
-		backoff: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: d.Jitter},
+		circuit: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: d.Jitter},
+		backoff: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: full(d.Jitter)},
 		wake:    make(chan struct{}, 1), blind: map[golden.Ref]bool{},
 	}, nil
+}
+
+// full returns the widest jitter, unless there is to be none.
+func full(jitter float64) float64 {
+	if jitter > 0 {
+		return 1
+	}
+	return 0
 }
 
 // System returns the name of the system written to.
@@ -203,7 +214,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		switch {
 		case err != nil && ctx.Err() == nil:
 			broken++
-			wait = d.backoff.Next(min(broken, 5))
+			wait = d.circuit.Next(min(broken, 5))
 			d.log.WarnContext(ctx, "delivery failed", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)),
 				slog.String(telemetry.KeyError, err.Error()))
 		case n > 0:
@@ -311,7 +322,7 @@ func (d *Deliverer) called(err error, written int) {
 func (d *Deliverer) pause(err error) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	wait := max(d.backoff.Next(min(d.status.failures, 7)), fault.RetryAfter(err))
+	wait := max(d.circuit.Next(min(d.status.failures, 7)), fault.RetryAfter(err))
 	if fault.KindOf(err) == fault.Exhausted && fault.RetryAfter(err) == 0 {
 		wait = max(wait, time.Minute)
 	}

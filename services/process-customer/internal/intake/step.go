@@ -146,7 +146,9 @@ func (r *run) one(ctx context.Context, c source.Change) {
 		r.park(c, poison{ReasonPanic, "", "taking the change in failed"})
 		return
 	}
-	r.healthy[c.Ref] = true
+	if eff.State != store.Superseded { // an older look says nothing about what could not be taken in since
+		r.healthy[c.Ref] = true
+	}
 	r.add(c, eff)
 }
 

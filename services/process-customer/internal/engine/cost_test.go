@@ -1,0 +1,185 @@
+package engine_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+var page = flag.String("page", "", "file that the measured cost of the convergence is written to")
+
+func TestCoalescing(t *testing.T) {
+	t.Parallel()
+	t.Run("a burst of ten edits to each customer is one write each, in full calls", func(t *testing.T) {
+		t.Parallel()
+		customers := 1000
+		if testing.Short() {
+			customers = 100
+		}
+		got := burst(t, customers)
+		require.LessOrEqual(t, got.writes, customers*3/2)
+		require.LessOrEqual(t, got.calls, 20)
+	})
+}
+
+type cost struct{ edits, writes, calls int }
+
+// burst edits each customer ten times in the ERP and counts what Salesforce is asked.
+func burst(t *testing.T, customers int) cost {
+	t.Helper()
+	w := enginetest.NewWith(t, dbtest.Open(t, "sqlite"), func(o *sourcetest.Options) { o.PageSize, o.BatchSize = 1000, 500 })
+	ids := make([]string, customers)
+	for i := range ids {
+		ids[i] = w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: fmt.Sprintf("Customer %d", i), golden.TaxID: fmt.Sprintf("DE%09d", 100_000_000+i)})
+	}
+	w.Settle()
+	calls := func() int {
+		return w.SF.Calls(sourcetest.OpUpsert) + w.SF.Calls(sourcetest.OpFetch) + w.SF.Calls(sourcetest.OpList)
+	}
+	writesBefore, callsBefore := w.SF.TotalWrites(), calls()
+	for round := range 10 {
+		for _, id := range ids {
+			w.ERP.Edit(golden.Customer, id, golden.Values{golden.Phone: fmt.Sprint(round)})
+		}
+	}
+	w.Settle()
+	w.Check()
+	return cost{10 * customers, w.SF.TotalWrites() - writesBefore, calls() - callsBefore}
+}
+
+// perBatch is how many changes one transaction takes in.
+const perBatch = 500
+
+// recorder keeps the statements that write, so that the same rows can be written without us.
+type recorder struct {
+	engine.Store
+	statements []statement
+}
+
+type statement struct {
+	text string
+	args []any
+}
+
+func (r *recorder) keep(_ context.Context, query string, args []any) (string, []any, error) {
+	if strings.HasPrefix(query, "INSERT") {
+		r.statements = append(r.statements, statement{query, args})
+	}
+	return query, args, nil
+}
+
+func snapshots(from, n int, round int64) []source.Change {
+	out := make([]source.Change, n)
+	for i := range out {
+		who := from + i
+		ref := golden.Ref{System: "erp", Object: golden.Customer, RecordID: fmt.Sprintf("BP%09d", who)}
+		at := time.Date(2026, 3, 1, 12, 0, int(round), 0, time.UTC)
+		out[i] = source.Change{ID: fmt.Sprintf("c-%d-%d", who, round), Ref: ref, Version: round, CommitTime: at, Record: &source.Record{
+			Ref: ref, Version: round, EventTime: at, Values: golden.Values{
+				golden.Name: fmt.Sprintf("Customer %d GmbH", who), golden.TaxID: fmt.Sprintf("DE%09d", 100_000_000+who), golden.Phone: fmt.Sprintf("+49 30 %d %d", who, round),
+				golden.Street: fmt.Sprintf("Hauptstr. %d", who), golden.City: "Köln", golden.PostalCode: "50667", golden.Country: "DE", golden.ERPNumber: ref.RecordID,
+			},
+		}}
+	}
+	return out
+}
+
+// take takes changes in and returns how long that took.
+func takeIn(t *testing.T, w *enginetest.World, from, n int, round int64) time.Duration {
+	t.Helper()
+	var took time.Duration
+	for done := 0; done < n; done += perBatch {
+		changes := snapshots(from+done, min(perBatch, n-done), round)
+		begun := time.Now()
+		_, err := w.Intake.Take(t.Context(), "erp", intake.Batch{Changes: changes})
+		took += time.Since(begun)
+		require.NoError(t, err)
+	}
+	return took
+}
+
+// TestCost measures when it is told where to write; otherwise it only shows that it can.
+func TestCost(t *testing.T) {
+	small, large, sample := 100, 200, 100
+	if *page != "" {
+		small, large, sample = 10_000, 100_000, 5000
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "# What the convergence costs\n\nWritten by `make bench-convergence` on %d cores, %s. Ratios are of the same run; see [how](README.md#the-convergence).\n\n", runtime.GOMAXPROCS(0), runtime.Version())
+	fmt.Fprintf(&out, "| engine | new customers/s | edits/s at %d | edits/s at %d | cost per edit, large : small | rows of the same batches inserted without us | ours : raw |\n|---|---|---|---|---|---|---|\n", small, large)
+	for _, name := range []string{"sqlite", "postgres"} {
+		t.Run(name, func(t *testing.T) { out.WriteString(measure(t, name, small, large, sample)) })
+	}
+	if *page == "" {
+		return
+	}
+	b := burst(t, 1000)
+	fmt.Fprintf(&out, "\n%d edits in a burst to 1,000 customers: %d records written to Salesforce in %d calls.\n", b.edits, b.writes, b.calls)
+	require.NoError(t, os.WriteFile(*page, []byte(out.String()), 0o600))
+}
+
+// measure returns the row of one database.
+func measure(t *testing.T, name string, small, large, sample int) string {
+	t.Helper()
+	w := enginetest.New(t, dbtest.Open(t, name))
+	rec := &recorder{Store: w.Store}
+	w.Wrap(func(engine.Store) engine.Store { return rec.through(w.Store) }, nil)
+	w.Start()
+	fresh := takeIn(t, w, 0, small, 1)
+	rows := rec.statements
+	w.Wrap(nil, nil)
+	w.Start()
+	few := takeIn(t, w, 0, sample, 2)
+	takeIn(t, w, small, large-small, 1)
+	many := takeIn(t, w, large/2, sample, 2)
+	raw := replay(t, dbtest.Open(t, name), rows, max(1, small/perBatch))
+	perSecond := func(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
+	return fmt.Sprintf("| %s | %.0f | %.0f | %.0f | %.2f | %.0f changes/s | %.2f |\n", name, perSecond(small, fresh), perSecond(sample, few), perSecond(sample, many),
+		many.Seconds()/few.Seconds(), perSecond(small, raw), raw.Seconds()/fresh.Seconds())
+}
+
+// through returns the store with every statement recorded.
+func (r *recorder) through(s *store.Store) engine.Store {
+	r.Store = s.Through(r.keep)
+	return r
+}
+
+// replay writes recorded rows in as many transactions as they came in and returns how long that took.
+func replay(t *testing.T, d *db.DB, rows []statement, batches int) time.Duration {
+	t.Helper()
+	s, err := store.Open(t.Context(), d)
+	require.NoError(t, err)
+	per := (len(rows) + batches - 1) / batches
+	begun := time.Now()
+	for len(rows) > 0 {
+		n := min(per, len(rows))
+		part := rows[:n]
+		rows = rows[n:]
+		require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			for _, x := range part {
+				if _, err := tx.SQL().ExecContext(ctx, x.text, x.args...); err != nil {
+					return fmt.Errorf("insert: %w", err)
+				}
+			}
+			return nil
+		}))
+	}
+	return time.Since(begun)
+}
