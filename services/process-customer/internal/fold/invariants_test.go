@@ -338,7 +338,7 @@ func conflicts(t *testing.T) {
 	same.take(says("salesforce", "A", 2, 100, edit("2")), says("erp", "7", 2, 200, edit("2")))
 	require.Empty(t, same.events("conflict"), "two who say the same do not disagree")
 	same.take(says("erp", "7", 3, 300, edit("4")))
-	require.Len(t, same.events("conflict"), 0, "an edit of what was agreed is none")
+	require.Empty(t, same.events("conflict"), "an edit of what was agreed is none")
 }
 
 func tombstones(t *testing.T) {
@@ -491,7 +491,7 @@ func gap(t *testing.T) {
 		_, wantRows := want.goldens()
 		_, gotRows := got.goldens()
 		require.Equal(t, held(wantRows), held(gotRows), "every record is known as it is")
-		require.Equal(t, len(want.view()), len(got.view()), "and the customers are the same")
+		require.Len(t, got.view(), len(want.view()), "and the customers are the same")
 	})
 }
 

@@ -3,7 +3,6 @@ package survive
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
 	"testing"
 
@@ -82,7 +81,7 @@ func TestSchema(t *testing.T) {
 			v, err := asJSON([]byte(text))
 			require.NoError(t, err)
 			var refused *jsonschema.ValidationError
-			require.Truef(t, errors.As(s.Validate(v), &refused), "the schema accepts\n%s", text)
+			require.ErrorAsf(t, s.Validate(v), &refused, "the schema accepts\n%s", text)
 			_, err = Parse([]byte(text))
 			require.Error(t, err, "and so does the parser: %s", text)
 		}

@@ -207,9 +207,18 @@ func TestAuthority(t *testing.T) {
 func TestNormalisers(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][3]string{
-		{"phone", "+49 (0)30 / 12-34", "+49301234"}, {"phone", "0049 30 1234", "+49301234"}, {"phone", "030 1234", "0301234"}, {"phone", "12 ext. 3", "12 ext. 3"},
-		{"email", "mailto:Ada@X.de", "ada@x.de"}, {"tax_id", "de 123-456", "DE123456"}, {"url", "WWW.X.de/", "https://www.x.de"}, {"url", "http://X.de/a/?q=1", "http://x.de/a?q=1"},
-		{"url", "ask Ada", "ask Ada"}, {"digits", "a1b2", "12"}, {"digits", "ab", "ab"}, {"letters", "A-1 b", "A1b"},
+		{"phone", "+49 (0)30 / 12-34", "+49301234"},
+		{"phone", "0049 30 1234", "+49301234"},
+		{"phone", "030 1234", "0301234"},
+		{"phone", "12 ext. 3", "12 ext. 3"},
+		{"email", "mailto:Ada@X.de", "ada@x.de"},
+		{"tax_id", "de 123-456", "DE123456"},
+		{"url", "WWW.X.de/", "https://www.x.de"},
+		{"url", "http://X.de/a/?q=1", "http://x.de/a?q=1"},
+		{"url", "ask Ada", "ask Ada"},
+		{"digits", "a1b2", "12"},
+		{"digits", "ab", "ab"},
+		{"letters", "A-1 b", "A1b"},
 	} {
 		require.Equal(t, c[2], normalisers[c[0]](c[1]), "%s of %q", c[0], c[1])
 	}
