@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 )
@@ -63,11 +64,11 @@ func bind(ctx context.Context, base int) (ports, error) {
 	p := ports{}
 	var errs []error
 	for i, name := range portNames {
-		port := 0
-		if base > 0 {
-			port = base + i
+		port, listen := base+i, listenOn
+		if base == 0 {
+			port, listen = 0, listenFree
 		}
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		l, err := listen(ctx, port)
 		if err != nil {
 			var op *net.OpError
 			if errors.As(err, &op) {
@@ -82,6 +83,22 @@ func bind(ctx context.Context, base int) (ports, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
+}
+
+func listenOn(ctx context.Context, port int) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+}
+
+// listenFree takes a free port below those that the system gives to outgoing connections (32768 and up on Linux, 49152
+// elsewhere): while a service is down, one of those might get its port, and the service could not come back.
+func listenFree(ctx context.Context, _ int) (net.Listener, error) {
+	const first, last, tries = 12_000, 32_000, 100
+	for range tries {
+		if l, err := listenOn(ctx, first+rand.IntN(last-first)); err == nil { //nolint:gosec // no secret
+			return l, nil
+		}
+	}
+	return listenOn(ctx, 0)
 }
 
 // take returns a listener that the caller closes.

@@ -52,7 +52,12 @@ func TestConformance(t *testing.T) {
 		{"E-11 two keys for one business object: one object", oneObject},
 		{"O-07 two taps with two keys: the customer is found, not made again", oneObject},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, w) })
+		t.Run(c.name, func(t *testing.T) {
+			// The case before killed somebody: everything answers again before the next begins, which sends some requests once only.
+			require.NoError(t, w.demo.ClearFaults(t.Context()))
+			w.until(t, w.order(w.buyers[0]))
+			c.run(t, w)
+		})
 	}
 }
 
@@ -75,7 +80,7 @@ func (w *world) sending(t *testing.T, in intent) (result <-chan error, leave fun
 	go func() {
 		a, err := w.send(ctx, in)
 		if err == nil {
-			err = fmt.Errorf("answered %d", a.status)
+			err = fmt.Errorf("answered %d %s", a.status, a.code)
 		}
 		done <- err
 	}()
