@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-const callers = 64
+// manyCallers is how many there are at once if the options do not say.
+const manyCallers = 64
 
 // Options of a run.
 type Options struct {
@@ -19,13 +20,19 @@ type Options struct {
 	// their own are written there.
 	Postgres string
 	Redis    string
+	// Callers at once; zero means 64.
+	Callers int
 	// Rounds of each comparison, and how long each side has in one; zero means 9 and 400 ms.
 	Rounds int
 	Round  time.Duration
-	// Expired is how many keys are purged; zero means 1,000,000.
+	// Expired is how many keys are purged; zero means 1,000,000. Window is how long live calls are made with and without
+	// a purge each time; zero means 2.5 s.
 	Expired int
+	Window  time.Duration
 	// Only names the groups to measure; none means all.
 	Only []string
+	// Done is called when a group was measured; may be nil.
+	Done func(group string) error
 	// Progress is told what is being done; may be nil.
 	Progress func(format string, args ...any)
 }
@@ -49,6 +56,9 @@ type Bench struct {
 
 // Run measures and puts the results in the place of those of an earlier run.
 func Run(ctx context.Context, o Options, results *Results) error {
+	if o.Callers <= 0 {
+		o.Callers = manyCallers
+	}
 	if o.Rounds <= 0 {
 		o.Rounds = 9
 	}
@@ -57,6 +67,9 @@ func Run(ctx context.Context, o Options, results *Results) error {
 	}
 	if o.Expired <= 0 {
 		o.Expired = 1_000_000
+	}
+	if o.Window <= 0 {
+		o.Window = 2500 * time.Millisecond
 	}
 	if len(o.Only) == 0 {
 		o.Only = groups
@@ -76,6 +89,12 @@ func Run(ctx context.Context, o Options, results *Results) error {
 	for _, g := range o.Only {
 		if err := b.group(ctx, g); err != nil {
 			return fmt.Errorf("%s: %w", g, err)
+		}
+		if o.Done == nil {
+			continue
+		}
+		if err := o.Done(g); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -48,7 +48,7 @@ func (b *Bench) evidence(ctx context.Context, w *world) error {
 		return err
 	}
 	e := &Evidence{}
-	for end := time.Now().Add(10 * time.Second); e.Silent < 20 && time.Now().Before(end); {
+	for end := time.Now().Add(25 * b.o.Round); e.Silent < 20 && time.Now().Before(end); {
 		from, err := text(sqlServer)
 		if err != nil {
 			return err

@@ -29,12 +29,12 @@ type Replays struct {
 // memory measures replays through the interceptor from the memory store, by one caller.
 func (b *Bench) memory(ctx context.Context) error {
 	b.progress("%s: replay", GroupMemory)
-	replay, err := newCaller(idempotent.NewMemoryStore(nil)).replay(ctx, manual, callers)
+	replay, err := newCaller(idempotent.NewMemoryStore(nil)).replay(ctx, manual, b.o.Callers)
 	if err != nil {
 		return err
 	}
 	s := &side{do: replay}
-	if err := s.round(ctx, 1, 20_000, nil); err != nil {
+	if err := s.round(ctx, 1, 2000, nil); err != nil {
 		return err
 	}
 	r := &Replays{Rounds: b.o.Rounds, Calls: int(micros(b.o.Round) / s.wall), Target: 50_000}
@@ -91,7 +91,7 @@ func (b *Bench) redis(ctx context.Context) (err error) {
 	if err := client.Set(ctx, bare, append(rawMeta, rawBody...), time.Hour).Err(); err != nil {
 		return err
 	}
-	for _, n := range []int{1, callers} {
+	for _, n := range []int{1, b.o.Callers} {
 		r := Ratio{Group: GroupRedis, Name: fmt.Sprintf("replay, callers: %d", n), Against: "GET of a value of that size", Callers: n, Target: 1.3}
 		err := b.compare(ctx, r, nil, func(ctx context.Context) error { return client.Get(ctx, bare).Err() },
 			func(ctx context.Context) error {

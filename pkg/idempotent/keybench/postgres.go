@@ -97,10 +97,10 @@ func (b *Bench) postgresWorld(ctx context.Context) (*world, func() error, error)
 	if err != nil {
 		return nil, nil, errors.Join(err, drop())
 	}
-	raw.SetMaxOpenConns(callers)
-	raw.SetMaxIdleConns(callers)
+	raw.SetMaxOpenConns(b.o.Callers)
+	raw.SetMaxIdleConns(b.o.Callers)
 	q := u.Query()
-	q.Set("pool_max_conns", fmt.Sprint(callers))
+	q.Set("pool_max_conns", fmt.Sprint(b.o.Callers))
 	u.RawQuery = q.Encode()
 	w, err := newWorld(ctx, u.String(), raw)
 	if err != nil {
@@ -185,7 +185,7 @@ func (b *Bench) postgres(ctx context.Context) (err error) {
 		{Ratio{Name: "call with a new key, claim and answer, MANUAL", Against: two, Target: 1.3}, w.twoStatements, w.fresh(manual)},
 		{Ratio{Name: "call with a new key, effect and answer in one transaction", Against: "the same two rows in one raw transaction", Target: 1.15}, w.effectAndRow, w.inTransaction},
 	} {
-		c.r.Group, c.r.Callers = GroupPostgres, callers
+		c.r.Group, c.r.Callers = GroupPostgres, b.o.Callers
 		if err := b.compare(ctx, c.r, servers, c.base, c.subj); err != nil {
 			return err
 		}
@@ -198,7 +198,7 @@ func (b *Bench) postgres(ctx context.Context) (err error) {
 
 // replays compares replays with calls with a new key.
 func (b *Bench) replays(ctx context.Context, group string, w *world, servers func() []int) error {
-	for _, n := range []int{1, callers} {
+	for _, n := range []int{1, b.o.Callers} {
 		replay, err := w.replay(ctx, manual, n)
 		if err != nil {
 			return err

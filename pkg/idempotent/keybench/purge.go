@@ -51,7 +51,6 @@ type Size struct {
 const (
 	purgeRate    = 300
 	purgeWindows = 6
-	purgeWindow  = 2500 * time.Millisecond
 	sweepEvery   = 10 * time.Millisecond // a full batch follows at once, after its rest
 )
 
@@ -107,7 +106,7 @@ func (b *Bench) fill(ctx context.Context, w *world, rows string, chunk int) erro
 
 func (b *Bench) purge(ctx context.Context, w *world, p *Purge, rows string, chunk int, size func() (int64, error), vacuum func() error) error {
 	w.store.Tombstone = time.Microsecond // so that one purge goes the whole way: answer, tombstone, gone
-	p.Expired, p.Rate, p.Windows, p.Seconds, p.Target = b.o.Expired, purgeRate, purgeWindows, purgeWindow.Seconds(), 2
+	p.Expired, p.Rate, p.Windows, p.Seconds, p.Target = b.o.Expired, purgeRate, purgeWindows, b.o.Window.Seconds(), 2
 	note := func(when string) error {
 		n, err := size()
 		p.Sizes = append(p.Sizes, Size{when, n})

@@ -175,7 +175,7 @@ func (b *Bench) sqlite(ctx context.Context) (err error) {
 		{Ratio{Name: "call with a new key, claim and answer, MANUAL", Against: one, Target: atLeast}, oneRow, w.fresh(manual)},
 		{Ratio{Name: "call with a new key, claim and answer, MANUAL", Against: "insert and update of a row of that size, each group-committed", Target: atLeast}, twoCommits, w.fresh(manual)},
 	} {
-		c.r.Group, c.r.Callers, c.r.Throughput = GroupSQLite, callers, true
+		c.r.Group, c.r.Callers, c.r.Throughput = GroupSQLite, b.o.Callers, true
 		if err := b.compare(ctx, c.r, nil, c.base, c.subj); err != nil {
 			return fmt.Errorf("%s: %w", c.r.Name, err)
 		}

@@ -43,8 +43,6 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := keybench.Run(ctx, o, results); err != nil {
-		return err
-	}
-	return results.Save(*out)
+	o.Done = func(string) error { return results.Save(*out) }
+	return keybench.Run(ctx, o, results)
 }
