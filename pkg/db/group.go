@@ -103,11 +103,12 @@ func (g *group) next() bool {
 const (
 	dearFlush  = 200 * time.Microsecond // a commit that takes less is not worth waiting for company
 	gatherTick = 50 * time.Microsecond
+	gatherMost = 2 * time.Millisecond
 )
 
 // gather lets callers join a group before it begins, if the last one was shared and its commit was dear: as long as they
-// keep coming, and not longer than a commit takes. Those who need no fsync are served meanwhile; what they wait for may be
-// all that keeps them from joining.
+// keep coming, and not longer than a commit takes, or gatherMost. Those who need no fsync are served meanwhile; what they
+// wait for may be all that keeps them from joining.
 func (g *group) gather() {
 	if g.size < 2 || g.flush < dearFlush {
 		return
@@ -115,7 +116,7 @@ func (g *group) gather() {
 	tick := time.NewTimer(gatherTick)
 	defer tick.Stop()
 	came := 0
-	for end := time.Now().Add(g.flush); len(g.queue) < maxGroup && time.Now().Before(end); {
+	for end := time.Now().Add(min(g.flush, gatherMost)); len(g.queue) < maxGroup && time.Now().Before(end); {
 		select {
 		case j := <-g.relaxed:
 			g.run(j, g.relaxed, false)
