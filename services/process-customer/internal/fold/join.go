@@ -98,6 +98,7 @@ func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
 	next.MergedInto, next.Version, next.Updated = "", g.Version+1, u.now
 	u.putGolden(next)
 	u.parted[from] = true
+	u.undo = append(u.undo, func() { delete(u.parted, from) })
 	note := store.Event{System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, GoldenID: from, Kind: "unmerged", Reason: string(into)}
 	u.Note(note)
 	hosts[into] = true
