@@ -79,9 +79,9 @@ func (d desk) OpenCase(ctx context.Context, c source.NewCase) (source.CaseDetail
 		return source.CaseDetail{}, d.err
 	}
 	if d.cases == nil {
-		d.orderBook.cases = map[string]source.NewCase{}
+		d.cases = map[string]source.NewCase{}
 	}
-	d.orderBook.cases[c.ExternalID] = c
+	d.cases[c.ExternalID] = c
 	opened, _, err := d.Case(ctx, c.ExternalID)
 	return opened, err
 }
