@@ -147,8 +147,7 @@ func (d *Desk) onSelection(ctx context.Context, token string, act func(context.C
 		}
 	}
 	p.Skipped += len(same) - p.Done
-	rest := append(other, same...)
-	if len(rest) > 0 {
+	if rest := slices.Concat(other, same); len(rest) > 0 {
 		err = d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error { return mark(ctx, tx, rest) })
 	}
 	return p, err

@@ -33,7 +33,7 @@ type bench struct {
 func setup(t *testing.T, d *db.DB, cfg reconcile.Config) *bench {
 	t.Helper()
 	b := &bench{World: enginetest.New(t, d), t: t}
-	b.World.Settle()
+	b.Settle()
 	b.begin(cfg, b.Store)
 	return b
 }
