@@ -154,7 +154,8 @@ func (h *hasty) Tx(ctx context.Context, fn func(ctx context.Context, tx *store.T
 			if err != nil {
 				return err
 			}
-			return errors.Join(rows.Close(), rows.Err())
+			defer rows.Close()
+			return rows.Err()
 		})
 		if err != nil {
 			return err

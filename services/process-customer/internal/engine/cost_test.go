@@ -23,7 +23,10 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
-var page = flag.String("page", "", "file that the measured cost of the convergence is written to")
+var (
+	page  = flag.String("page", "", "file that the measured cost of the convergence is written to")
+	grown = flag.Int("customers", 100_000, "how many customers the larger database holds")
+)
 
 func TestCoalescing(t *testing.T) {
 	t.Parallel()
@@ -119,7 +122,7 @@ func takeIn(t *testing.T, w *enginetest.World, from, n int, round int64) time.Du
 func TestCost(t *testing.T) {
 	small, large, sample := 100, 200, 100
 	if *page != "" {
-		small, large, sample = 10_000, 100_000, 5000
+		small, large, sample = *grown/10, *grown, *grown/20
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "# What the convergence costs\n\nWritten by `make bench-convergence` on %d cores, %s. Ratios are of the same run; see [how](README.md#the-convergence).\n\n", runtime.GOMAXPROCS(0), runtime.Version())

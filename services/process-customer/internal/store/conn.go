@@ -41,7 +41,7 @@ func (c conn) QueryContext(ctx context.Context, query string, args ...any) (*sql
 	if err != nil {
 		return nil, err
 	}
-	return c.read.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
+	return c.read.QueryContext(ctx, query, args...)
 }
 
 // QueryRowContext runs a statement that returns at most one row.
