@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many seeds are played; 2,000 by default, 20 with -short")
+	seeds = flag.Int("seeds", 0, "how many seeds are played; 2,000 by default, 200 with -race, 20 with -short")
 	first = flag.Uint64("first", 1, "the first seed")
 	story = flag.Uint64("story", 0, "one seed to be played and told as a whole")
 )
@@ -43,6 +43,8 @@ func TestSeeds(t *testing.T) {
 	case n > 0:
 	case testing.Short():
 		n = 20
+	case racing:
+		n = 200
 	default:
 		n = 2000
 	}
@@ -129,7 +131,11 @@ func TestBugs(t *testing.T) {
 		if !res.Failed() {
 			continue
 		}
-		short, err := simulation.Shrink(t.Context(), stage, plan, simulation.IgnoreGap, res.Rule, 300)
+		tries := 300
+		if testing.Short() || racing {
+			tries = 40
+		}
+		short, err := simulation.Shrink(t.Context(), stage, plan, simulation.IgnoreGap, res.Rule, tries)
 		require.NoError(t, err)
 		require.Less(t, len(short.Steps), len(plan.Steps))
 		again, err := simulation.Play(t.Context(), stage, short, simulation.IgnoreGap)

@@ -15,9 +15,9 @@ func TestDeterminism(t *testing.T) {
 	t.Parallel()
 	t.Run("the same seed gives the same history, byte for byte, on any stage", func(t *testing.T) {
 		t.Parallel()
-		seeds := uint64(60)
+		seeds := uint64(30)
 		if testing.Short() {
-			seeds = 5
+			seeds = 3
 		}
 		first, err := simulation.NewStage(t.Context())
 		require.NoError(t, err)
