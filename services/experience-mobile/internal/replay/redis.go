@@ -26,7 +26,7 @@ func OpenRedis(url string) (*Redis, error) {
 	if err != nil {
 		return nil, errors.New("the address of Redis is not a redis:// URL") // the parser's text may quote a password
 	}
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = time.Second, redisWithin, redisWithin
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.DialerRetries = time.Second, redisWithin, redisWithin, 1
 	o.MaxRetries, o.ContextTimeoutEnabled = -1, true
 	return &Redis{client: redis.NewClient(o)}, nil
 }
