@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -111,6 +112,10 @@ type Reconciler struct {
 	calls   metric.Int64Counter
 	wake    chan struct{}
 	begun   time.Time // when this process began; nothing is due before a first interval has passed
+
+	mu      sync.Mutex
+	known   map[string]int64 // live records by system, as last counted
+	counted time.Time
 }
 
 // New returns a reconciler. Systems that cannot be compared are left out.
@@ -156,7 +161,7 @@ func (r *Reconciler) observe(meter metric.Meter) error {
 		if err != nil {
 			return err
 		}
-		known, err := r.store.Read().CountKnown(ctx)
+		known, err := r.count(ctx)
 		if err != nil {
 			return err
 		}
@@ -199,6 +204,25 @@ func (r *Reconciler) observe(meter metric.Meter) error {
 		return fmt.Errorf("reconcile: %w", err)
 	}
 	return nil
+}
+
+// countEvery is how old the count of the known records may be: counting reads every one of them.
+const countEvery = 10 * time.Minute
+
+// count returns how many live records of each system are known.
+func (r *Reconciler) count(ctx context.Context) (map[string]int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	if r.known != nil && now.Sub(r.counted) < countEvery {
+		return r.known, nil
+	}
+	known, err := r.store.Read().CountKnown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.known, r.counted = known, now
+	return known, nil
 }
 
 func covered(last store.Run, known int64) float64 {
