@@ -29,7 +29,6 @@ type letterFlags struct {
 	preview customerv1.PreviewDeadLettersRequest
 	since   time.Duration
 	mode    string
-	reason  string
 }
 
 func (a *App) letterFlags() *letterFlags {

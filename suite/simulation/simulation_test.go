@@ -61,7 +61,7 @@ func TestSeeds(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			defer stage.Close() //nolint:errcheck // a temporary database
+			defer stage.Close()
 			for seed := next.Add(1) - 1; seed < end; seed = next.Add(1) - 1 {
 				res, err := simulation.Play(ctx, stage, simulation.Plan(seed), simulation.None)
 				if err != nil {
