@@ -285,6 +285,8 @@ func (s *subscription) broken(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, event.ErrReset) && s.server.opt.Down():
+		return s.fail(unavailable()) // what is down says so, whether it was asked before the streams broke or after
 	case errors.Is(err, event.ErrReset):
 		return s.fail(&refusal{codes.Unavailable, "", "RST_STREAM closed stream. HTTP/2 error code: CANCEL"})
 	case errors.Is(err, event.ErrClosed):
