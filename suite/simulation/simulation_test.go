@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 0, "how many seeds are played; 2,000 by default, 200 with -race, 20 with -short")
+	seeds = flag.Int("seeds", 0, "how many seeds are played; 2,000 by default, 200 with -race, 5 with -short")
 	first = flag.Uint64("first", 1, "the first seed")
 	story = flag.Uint64("story", 0, "one seed to be played and told as a whole")
 )
@@ -42,7 +42,7 @@ func TestSeeds(t *testing.T) {
 	switch {
 	case n > 0:
 	case testing.Short():
-		n = 20
+		n = 5
 	case racing:
 		n = 200
 	default:

@@ -337,7 +337,7 @@ func TestRun_Crash(t *testing.T) {
 	t.Parallel()
 	points, step := 0, 1
 	if testing.Short() {
-		step = 4
+		step = 13
 	}
 	for at := 0; at <= points; at += step {
 		d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
