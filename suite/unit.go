@@ -141,11 +141,17 @@ func answers(ctx context.Context, addr string, ended <-chan struct{}) error {
 	for {
 		conn, err := d.DialContext(ctx, "tcp", addr)
 		if err == nil {
-			return conn.Close()
+			conn.Close()
 		}
 		select {
-		case <-ended:
+		case <-ended: // whoever answers there is somebody else
 			return errors.New("it ended while starting")
+		default:
+		}
+		if err == nil {
+			return nil
+		}
+		select {
 		case <-ctx.Done():
 			return fmt.Errorf("it does not answer on %s: %w", addr, ctx.Err())
 		case <-tick.C:

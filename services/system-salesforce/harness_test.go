@@ -36,7 +36,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	clientID = "3MVG9.selfsame.test"
-	waitFor  = 20 * time.Second
+	waitFor  = time.Minute
 	tick     = 10 * time.Millisecond
 )
 
@@ -58,10 +58,10 @@ func keyPEM(t *testing.T) (private, public string) {
 
 // crm is a running sandbox and, towards it, another client of the org than the service under test.
 type crm struct {
-	t     *testing.T
-	box   *sandbox.Server
-	token string
-	http  http.Client
+	t       *testing.T
+	box     *sandbox.Server
+	session func() string // logs in once, whoever asks first
+	http    http.Client
 }
 
 func startSandbox(t *testing.T, change ...func(*sandbox.Config)) *crm {
@@ -81,13 +81,14 @@ func startSandbox(t *testing.T, change ...func(*sandbox.Config)) *crm {
 		}
 	})
 	c := &crm{t: t, box: box, http: http.Client{Transport: &http.Transport{}}}
+	c.session = sync.OnceValue(c.login)
 	t.Cleanup(func() { c.http.CloseIdleConnections(); cancel(); wg.Wait() })
 	return c
 }
 
 func (c *crm) url() string { return "http://" + c.box.HTTPAddr() }
 
-func (c *crm) login() {
+func (c *crm) login() string {
 	c.t.Helper()
 	claims := jwt.MapClaims{"iss": clientID, "sub": sandbox.DefaultUser, "aud": c.url(), "exp": time.Now().Add(time.Minute).Unix()}
 	assertion, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(testKey())
@@ -99,21 +100,20 @@ func (c *crm) login() {
 		AccessToken string `json:"access_token"`
 	}
 	require.NoError(c.t, json.NewDecoder(resp.Body).Decode(&answer))
-	c.token = answer.AccessToken
+	return answer.AccessToken
 }
 
 // do makes a call as another client and returns the answer.
 func (c *crm) do(method, path string, body any) string {
 	c.t.Helper()
-	if c.token == "" && !strings.HasPrefix(path, "/__sandbox__/") {
-		c.login()
-	}
 	raw, err := json.Marshal(body)
 	require.NoError(c.t, err)
 	req, err := http.NewRequest(method, c.url()+path, bytes.NewReader(raw))
 	require.NoError(c.t, err)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	if !strings.HasPrefix(path, "/__sandbox__/") {
+		req.Header.Set("Authorization", "Bearer "+c.session())
+	}
 	resp, err := c.http.Do(req)
 	require.NoError(c.t, err)
 	defer resp.Body.Close()
@@ -212,6 +212,26 @@ func (s *service) waitReady(t *testing.T) {
 		_, err := s.changes.GetUsage(t.Context(), &salesforcev1.GetUsageRequest{})
 		return err == nil
 	}, waitFor, tick)
+}
+
+// metrics returns what a scraper reads.
+func (s *service) metrics(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.addrs.Ops + "/metrics")
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	http.DefaultClient.CloseIdleConnections()
+	return string(text)
+}
+
+// tells waits until the metrics hold every text: a number may be counted after the answer it is about was sent.
+func (s *service) tells(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		require.Eventually(t, func() bool { return strings.Contains(s.metrics(t), text) }, waitFor, tick, text)
+	}
 }
 
 // watch is an open stream whose messages are collected as they come.

@@ -1,8 +1,6 @@
 package systemsalesforce_test
 
 import (
-	"io"
-	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,18 +55,13 @@ func TestBudget(t *testing.T) {
 	require.Positive(t, names["DailyDeliveredPlatformEvents"])
 
 	// The names that deploy/prometheus/salesforce.rules.yaml counts on.
-	resp, err := http.Get("http://" + s.addrs.Ops + "/metrics")
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	http.DefaultClient.CloseIdleConnections()
+	text := s.metrics(t)
 	for _, want := range []string{
 		`selfsame_salesforce_budget_remaining\{[^}]*priority="sync"`, `selfsame_salesforce_budget_closed\{[^}]*priority="interactive"`,
 		`selfsame_salesforce_budget_calls_total\{[^}]*outcome="served"`, `selfsame_salesforce_allowance_remaining\{[^}]*name="DailyDeliveredPlatformEvents"`,
 		`selfsame_salesforce_allowance_limit\{`, `selfsame_salesforce_concurrency_limit(\{|\s)`, `selfsame_salesforce_api_usage(\{|\s)`,
 	} {
-		require.Regexp(t, want, string(text))
+		require.Regexp(t, want, text)
 	}
 }
 

@@ -1,6 +1,7 @@
 package systemsalesforce_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -287,7 +288,7 @@ func TestRecords(t *testing.T) {
 				require.NotEmpty(t, r.GetId())
 			}
 			c.faults(map[string]any{})
-			c.token = ""
+			c.session = sync.OnceValue(c.login)
 		}
 		require.Equal(t, 2+5, c.live("Subscription__c"), "nothing was made twice")
 	})
