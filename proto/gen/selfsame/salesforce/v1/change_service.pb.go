@@ -225,7 +225,10 @@ type Change struct {
 	// Our name of the object, as in the mapping file: "account".
 	ObjectName string `protobuf:"bytes,10,opt,name=object_name,json=objectName,proto3" json:"object_name,omitempty"`
 	// The record now; absent unless object is other and it lives.
-	Record        *Record `protobuf:"bytes,11,opt,name=record,proto3" json:"record,omitempty"`
+	Record *Record `protobuf:"bytes,11,opt,name=record,proto3" json:"record,omitempty"`
+	// The id of the record that a merge in the CRM put in this one's place; only of a deletion, and empty when the record was not merged
+	// or the CRM no longer says so: it forgets that with the record itself, after 15 days or when the recycle bin is emptied.
+	MergedInto    string `protobuf:"bytes,12,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -335,6 +338,13 @@ func (x *Change) GetRecord() *Record {
 		return x.Record
 	}
 	return nil
+}
+
+func (x *Change) GetMergedInto() string {
+	if x != nil {
+		return x.MergedInto
+	}
+	return ""
 }
 
 // LostRange is a stretch of time of which changes were lost. The records that changed in it follow as changes, each as it is
@@ -1333,7 +1343,7 @@ var File_selfsame_salesforce_v1_change_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\n" +
-	"+selfsame/salesforce/v1/change_service.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$selfsame/salesforce/v1/account.proto\x1a#selfsame/salesforce/v1/record.proto\"\xf5\x03\n" +
+	"+selfsame/salesforce/v1/change_service.proto\x12\x16selfsame.salesforce.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$selfsame/salesforce/v1/account.proto\x1a#selfsame/salesforce/v1/record.proto\"\x96\x04\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\".selfsame.salesforce.v1.ChangeKindR\x04kind\x126\n" +
@@ -1348,7 +1358,9 @@ const file_selfsame_salesforce_v1_change_service_proto_rawDesc = "" +
 	"\vobject_name\x18\n" +
 	" \x01(\tR\n" +
 	"objectName\x126\n" +
-	"\x06record\x18\v \x01(\v2\x1e.selfsame.salesforce.v1.RecordR\x06record\"\xef\x01\n" +
+	"\x06record\x18\v \x01(\v2\x1e.selfsame.salesforce.v1.RecordR\x06record\x12\x1f\n" +
+	"\vmerged_into\x18\f \x01(\tR\n" +
+	"mergedInto\"\xef\x01\n" +
 	"\tLostRange\x12\x1f\n" +
 	"\vobject_name\x18\x01 \x01(\tR\n" +
 	"objectName\x127\n" +
