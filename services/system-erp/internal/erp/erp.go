@@ -22,6 +22,12 @@ const (
 	Created
 	Updated
 	Unchanged
+	// Matched means that the back end had the record already and it is now known under the reference it was asked by;
+	// nothing was written to the record itself.
+	Matched
+	// AlreadyExists means that the back end had the order already, under the client reference it was asked by: the answer
+	// to an earlier call was lost.
+	AlreadyExists
 )
 
 // String returns the outcome as it is shown in metrics.
@@ -33,6 +39,10 @@ func (o Outcome) String() string {
 		return "updated"
 	case Unchanged:
 		return "unchanged"
+	case Matched:
+		return "matched"
+	case AlreadyExists:
+		return "already_exists"
 	default:
 		return "refused"
 	}

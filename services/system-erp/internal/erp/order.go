@@ -39,13 +39,25 @@ type Item struct {
 	Unit     string
 	Price    Money
 	Name     string
+	// Requested is the day the customer wants it, "2026-11-30"; empty for that of the order.
+	Requested string
+	// Delivered is how much has left the warehouse; only ever set by the back end.
+	Delivered Decimal
 }
 
 // Order is a sales order with its three facets.
 type Order struct {
 	ID, ClientRef, CustomerID, CustomerPO string
+	// ShipToID, BillToID and PayerID are the customers who get the goods, the invoice and pay; empty means CustomerID.
+	ShipToID, BillToID, PayerID string
 	// Ordered is when the order was placed; zero means now.
-	Ordered             time.Time
+	Ordered time.Time
+	// Requested is the day the customer wants the goods, "2026-11-30"; empty when not said.
+	Requested string
+	// Currency is the one all prices are in; empty for that of the first price.
+	Currency string
+	// Note is free text for the people who handle the order.
+	Note                string
 	Items               []Item
 	State               OrderState
 	Fulfilment, Billing Progress
@@ -78,6 +90,19 @@ func (o Order) Fingerprint() [sha256.Size]byte {
 	for _, it := range o.Items {
 		put(fmt.Sprint(it.Line), it.SKU, it.Quantity.String(), it.Unit, it.Price.Currency, it.Price.Amount.String(), it.Name)
 	}
+	// Fields that came later are covered only when they are used: what was stored before must still be recognised.
+	for _, f := range [][2]string{
+		{"ship_to", o.ShipToID}, {"bill_to", o.BillToID}, {"payer", o.PayerID}, {"requested", o.Requested}, {"currency", o.Currency}, {"note", o.Note},
+	} {
+		if f[1] != "" {
+			put(f[0], f[1])
+		}
+	}
+	for i, it := range o.Items {
+		if it.Requested != "" {
+			put("requested", fmt.Sprint(i), it.Requested)
+		}
+	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
@@ -87,8 +112,11 @@ func (o *Order) Place(products map[string]Product) error {
 	if err := o.number(); err != nil {
 		return err
 	}
+	if err := o.dates(); err != nil {
+		return err
+	}
 	o.State, o.Fulfilment, o.Billing = OrderReceived, ProgressNone, ProgressNone
-	o.Total = Money{}
+	o.Total = Money{Currency: o.Currency}
 	for i := range o.Items {
 		if err := o.price(i, products); err != nil {
 			return err
@@ -98,6 +126,24 @@ func (o *Order) Place(products map[string]Product) error {
 		return fault.InvalidField("order.items", "AMOUNT_TOO_LARGE", "the total has too many digits")
 	}
 	return nil
+}
+
+// dates refuses what is not a day of the calendar.
+func (o *Order) dates() error {
+	if o.Requested != "" && !isDay(o.Requested) {
+		return fault.InvalidField("order.requested_date", fault.ReasonValidationFailed, "not a day of the calendar")
+	}
+	for i, it := range o.Items {
+		if it.Requested != "" && !isDay(it.Requested) {
+			return fault.InvalidField(itemPath(i, "requested_date"), fault.ReasonValidationFailed, "not a day of the calendar")
+		}
+	}
+	return nil
+}
+
+func isDay(s string) bool {
+	_, err := time.Parse(time.DateOnly, s)
+	return err == nil
 }
 
 // number gives lines without a position the next multiple of ten.
@@ -144,14 +190,14 @@ func (o *Order) price(i int, products map[string]Product) error {
 	if !it.Price.Given() {
 		return fault.InvalidField(itemPath(i, "unit_price"), "PRICE_MISSING", "the product has no list price")
 	}
-	if i == 0 {
+	if o.Total.Currency == "" {
 		o.Total.Currency = it.Price.Currency
 	}
 	if it.Price.Currency != o.Total.Currency {
 		return fault.InvalidField(itemPath(i, "unit_price.currency"), "CURRENCY_MISMATCH", "an order has one currency")
 	}
 	amount := it.Quantity.Mul(it.Price.Amount, MinorDigits(it.Price.Currency))
-	o.Total.Amount = o.Total.Amount.Add(amount)
+	o.Total.Amount, o.Currency = o.Total.Amount.Add(amount), o.Total.Currency
 	return nil
 }
 

@@ -93,6 +93,21 @@ func (s *Schema[R]) Mask(paths []string) (Mask, error) {
 	return m, nil
 }
 
+// Differs tells which of the fields named (or "refs") a and b differ in; with a nil list, any field.
+func (s *Schema[R]) Differs(a, b R, names []string) bool {
+	s.tidy(&a)
+	s.tidy(&b)
+	if (names == nil || slices.Contains(names, "refs")) && !slices.Equal(s.head(&a).Refs, s.head(&b).Refs) {
+		return true
+	}
+	for _, f := range s.fields {
+		if (names == nil || slices.Contains(names, f.name)) && !f.same(&a, &b) {
+			return true
+		}
+	}
+	return false
+}
+
 // New returns the record that creating in makes, with key added to its references.
 func (s *Schema[R]) New(in R, key Ref, id string, now time.Time) (R, error) {
 	out := in

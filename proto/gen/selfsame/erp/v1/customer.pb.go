@@ -150,6 +150,10 @@ const (
 	Outcome_OUTCOME_UNCHANGED Outcome = 3
 	// The record was refused; the error says why.
 	Outcome_OUTCOME_REFUSED Outcome = 4
+	// The ERP had the record already and it is now known under the reference it was asked by; nothing else was written.
+	Outcome_OUTCOME_MATCHED Outcome = 5
+	// The ERP had the order already, under the client reference it was asked by: the answer to an earlier call was lost.
+	Outcome_OUTCOME_ALREADY_EXISTS Outcome = 6
 )
 
 // Enum value maps for Outcome.
@@ -160,13 +164,17 @@ var (
 		2: "OUTCOME_UPDATED",
 		3: "OUTCOME_UNCHANGED",
 		4: "OUTCOME_REFUSED",
+		5: "OUTCOME_MATCHED",
+		6: "OUTCOME_ALREADY_EXISTS",
 	}
 	Outcome_value = map[string]int32{
-		"OUTCOME_UNSPECIFIED": 0,
-		"OUTCOME_CREATED":     1,
-		"OUTCOME_UPDATED":     2,
-		"OUTCOME_UNCHANGED":   3,
-		"OUTCOME_REFUSED":     4,
+		"OUTCOME_UNSPECIFIED":    0,
+		"OUTCOME_CREATED":        1,
+		"OUTCOME_UPDATED":        2,
+		"OUTCOME_UNCHANGED":      3,
+		"OUTCOME_REFUSED":        4,
+		"OUTCOME_MATCHED":        5,
+		"OUTCOME_ALREADY_EXISTS": 6,
 	}
 )
 
@@ -797,7 +805,13 @@ type RecordError struct {
 	// Path of the offending field, when one is to blame.
 	Field string `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`
 	// True when the same write may succeed later without being changed.
-	Retryable     bool `protobuf:"varint,4,opt,name=retryable,proto3" json:"retryable,omitempty"`
+	Retryable bool `protobuf:"varint,4,opt,name=retryable,proto3" json:"retryable,omitempty"`
+	// True when it is not known whether the record was written: the same write later finds out. Nobody may write it
+	// under another key meanwhile.
+	Uncertain bool `protobuf:"varint,5,opt,name=uncertain,proto3" json:"uncertain,omitempty"`
+	// The ERP's own code, message and transaction id ("backend_code", "backend_message", "backend_transaction"), and ids of
+	// records that stand in the way ("record_id", "record_ids").
+	Metadata      map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -858,6 +872,20 @@ func (x *RecordError) GetRetryable() bool {
 		return x.Retryable
 	}
 	return false
+}
+
+func (x *RecordError) GetUncertain() bool {
+	if x != nil {
+		return x.Uncertain
+	}
+	return false
+}
+
+func (x *RecordError) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 var File_selfsame_erp_v1_customer_proto protoreflect.FileDescriptor
@@ -933,12 +961,17 @@ const file_selfsame_erp_v1_customer_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x18\n" +
-	"\adeleted\x18\x0f \x01(\bR\adeleted\"s\n" +
+	"\adeleted\x18\x0f \x01(\bR\adeleted\"\x96\x02\n" +
 	"\vRecordError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05field\x18\x03 \x01(\tR\x05field\x12\x1c\n" +
-	"\tretryable\x18\x04 \x01(\bR\tretryable*~\n" +
+	"\tretryable\x18\x04 \x01(\bR\tretryable\x12\x1c\n" +
+	"\tuncertain\x18\x05 \x01(\bR\tuncertain\x12F\n" +
+	"\bmetadata\x18\x06 \x03(\v2*.selfsame.erp.v1.RecordError.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*~\n" +
 	"\fAddressUsage\x12\x1d\n" +
 	"\x19ADDRESS_USAGE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ADDRESS_USAGE_DEFAULT\x10\x01\x12\x19\n" +
@@ -947,13 +980,15 @@ const file_selfsame_erp_v1_customer_proto_rawDesc = "" +
 	"\fCustomerKind\x12\x1d\n" +
 	"\x19CUSTOMER_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aCUSTOMER_KIND_ORGANIZATION\x10\x01\x12\x18\n" +
-	"\x14CUSTOMER_KIND_PERSON\x10\x02*x\n" +
+	"\x14CUSTOMER_KIND_PERSON\x10\x02*\xa9\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_CREATED\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_UPDATED\x10\x02\x12\x15\n" +
 	"\x11OUTCOME_UNCHANGED\x10\x03\x12\x13\n" +
-	"\x0fOUTCOME_REFUSED\x10\x04B\xc3\x01\n" +
+	"\x0fOUTCOME_REFUSED\x10\x04\x12\x13\n" +
+	"\x0fOUTCOME_MATCHED\x10\x05\x12\x1a\n" +
+	"\x16OUTCOME_ALREADY_EXISTS\x10\x06B\xc3\x01\n" +
 	"\x13com.selfsame.erp.v1B\rCustomerProtoP\x01Z?github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1;erpv1\xa2\x02\x03SEX\xaa\x02\x0fSelfsame.Erp.V1\xca\x02\x0fSelfsame\\Erp\\V1\xe2\x02\x1bSelfsame\\Erp\\V1\\GPBMetadata\xea\x02\x11Selfsame::Erp::V1b\x06proto3"
 
 var (
@@ -969,7 +1004,7 @@ func file_selfsame_erp_v1_customer_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_erp_v1_customer_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_selfsame_erp_v1_customer_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_selfsame_erp_v1_customer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_selfsame_erp_v1_customer_proto_goTypes = []any{
 	(AddressUsage)(0),             // 0: selfsame.erp.v1.AddressUsage
 	(CustomerKind)(0),             // 1: selfsame.erp.v1.CustomerKind
@@ -981,7 +1016,8 @@ var file_selfsame_erp_v1_customer_proto_goTypes = []any{
 	(*Contact)(nil),               // 7: selfsame.erp.v1.Contact
 	(*RecordError)(nil),           // 8: selfsame.erp.v1.RecordError
 	nil,                           // 9: selfsame.erp.v1.Customer.ExtensionsEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	nil,                           // 10: selfsame.erp.v1.RecordError.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_selfsame_erp_v1_customer_proto_depIdxs = []int32{
 	0,  // 0: selfsame.erp.v1.Address.usage:type_name -> selfsame.erp.v1.AddressUsage
@@ -989,17 +1025,18 @@ var file_selfsame_erp_v1_customer_proto_depIdxs = []int32{
 	1,  // 2: selfsame.erp.v1.Customer.kind:type_name -> selfsame.erp.v1.CustomerKind
 	4,  // 3: selfsame.erp.v1.Customer.tax_ids:type_name -> selfsame.erp.v1.TaxId
 	5,  // 4: selfsame.erp.v1.Customer.addresses:type_name -> selfsame.erp.v1.Address
-	10, // 5: selfsame.erp.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
-	10, // 6: selfsame.erp.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
+	11, // 5: selfsame.erp.v1.Customer.create_time:type_name -> google.protobuf.Timestamp
+	11, // 6: selfsame.erp.v1.Customer.update_time:type_name -> google.protobuf.Timestamp
 	9,  // 7: selfsame.erp.v1.Customer.extensions:type_name -> selfsame.erp.v1.Customer.ExtensionsEntry
 	3,  // 8: selfsame.erp.v1.Contact.refs:type_name -> selfsame.erp.v1.Reference
-	10, // 9: selfsame.erp.v1.Contact.create_time:type_name -> google.protobuf.Timestamp
-	10, // 10: selfsame.erp.v1.Contact.update_time:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 9: selfsame.erp.v1.Contact.create_time:type_name -> google.protobuf.Timestamp
+	11, // 10: selfsame.erp.v1.Contact.update_time:type_name -> google.protobuf.Timestamp
+	10, // 11: selfsame.erp.v1.RecordError.metadata:type_name -> selfsame.erp.v1.RecordError.MetadataEntry
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_customer_proto_init() }
@@ -1013,7 +1050,7 @@ func file_selfsame_erp_v1_customer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_erp_v1_customer_proto_rawDesc), len(file_selfsame_erp_v1_customer_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -954,6 +954,263 @@ func (x *BatchUpsertCustomersResponse) GetResults() []*CustomerUpsertResult {
 	return nil
 }
 
+// ValidateCustomerRequest carries a write that is not to be made.
+type ValidateCustomerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The write, as in BatchUpsertCustomers.
+	Upsert        *CustomerUpsert `protobuf:"bytes,1,opt,name=upsert,proto3" json:"upsert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateCustomerRequest) Reset() {
+	*x = ValidateCustomerRequest{}
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateCustomerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateCustomerRequest) ProtoMessage() {}
+
+func (x *ValidateCustomerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateCustomerRequest.ProtoReflect.Descriptor instead.
+func (*ValidateCustomerRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ValidateCustomerRequest) GetUpsert() *CustomerUpsert {
+	if x != nil {
+		return x.Upsert
+	}
+	return nil
+}
+
+// ValidateCustomerResponse tells what would happen.
+type ValidateCustomerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the write would do.
+	Result        *CustomerUpsertResult `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateCustomerResponse) Reset() {
+	*x = ValidateCustomerResponse{}
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateCustomerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateCustomerResponse) ProtoMessage() {}
+
+func (x *ValidateCustomerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateCustomerResponse.ProtoReflect.Descriptor instead.
+func (*ValidateCustomerResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ValidateCustomerResponse) GetResult() *CustomerUpsertResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// FindCandidatesRequest describes a customer.
+type FindCandidatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is known: references, number, tax numbers, e-mail, name, addresses.
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// At most this many; 10 when zero.
+	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindCandidatesRequest) Reset() {
+	*x = FindCandidatesRequest{}
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindCandidatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindCandidatesRequest) ProtoMessage() {}
+
+func (x *FindCandidatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindCandidatesRequest.ProtoReflect.Descriptor instead.
+func (*FindCandidatesRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *FindCandidatesRequest) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *FindCandidatesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// CustomerCandidate is a customer that might be the one meant.
+type CustomerCandidate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer.
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// From 1 to 100; 100 is an equal reference or tax number.
+	Score int32 `protobuf:"varint,2,opt,name=score,proto3" json:"score,omitempty"`
+	// Fields that agree.
+	MatchedFields []string `protobuf:"bytes,3,rep,name=matched_fields,json=matchedFields,proto3" json:"matched_fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomerCandidate) Reset() {
+	*x = CustomerCandidate{}
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomerCandidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomerCandidate) ProtoMessage() {}
+
+func (x *CustomerCandidate) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomerCandidate.ProtoReflect.Descriptor instead.
+func (*CustomerCandidate) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CustomerCandidate) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *CustomerCandidate) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *CustomerCandidate) GetMatchedFields() []string {
+	if x != nil {
+		return x.MatchedFields
+	}
+	return nil
+}
+
+// FindCandidatesResponse carries the candidates.
+type FindCandidatesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Candidates, best first.
+	Candidates    []*CustomerCandidate `protobuf:"bytes,1,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindCandidatesResponse) Reset() {
+	*x = FindCandidatesResponse{}
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindCandidatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindCandidatesResponse) ProtoMessage() {}
+
+func (x *FindCandidatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindCandidatesResponse.ProtoReflect.Descriptor instead.
+func (*FindCandidatesResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *FindCandidatesResponse) GetCandidates() []*CustomerCandidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
 var File_selfsame_erp_v1_customer_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
@@ -1011,7 +1268,22 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\bcustomer\x18\x02 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\x122\n" +
 	"\x05error\x18\x03 \x01(\v2\x1c.selfsame.erp.v1.RecordErrorR\x05error\"_\n" +
 	"\x1cBatchUpsertCustomersResponse\x12?\n" +
-	"\aresults\x18\x01 \x03(\v2%.selfsame.erp.v1.CustomerUpsertResultR\aresults2\x81\a\n" +
+	"\aresults\x18\x01 \x03(\v2%.selfsame.erp.v1.CustomerUpsertResultR\aresults\"Z\n" +
+	"\x17ValidateCustomerRequest\x12?\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x1f.selfsame.erp.v1.CustomerUpsertB\x06\xbaH\x03\xc8\x01\x01R\x06upsert\"Y\n" +
+	"\x18ValidateCustomerResponse\x12=\n" +
+	"\x06result\x18\x01 \x01(\v2%.selfsame.erp.v1.CustomerUpsertResultR\x06result\"w\n" +
+	"\x15FindCandidatesRequest\x12=\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12\x1f\n" +
+	"\x05limit\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x182(\x00R\x05limit\"\x87\x01\n" +
+	"\x11CustomerCandidate\x125\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\x05R\x05score\x12%\n" +
+	"\x0ematched_fields\x18\x03 \x03(\tR\rmatchedFields\"\\\n" +
+	"\x16FindCandidatesResponse\x12B\n" +
+	"\n" +
+	"candidates\x18\x01 \x03(\v2\".selfsame.erp.v1.CustomerCandidateR\n" +
+	"candidates2\xd7\b\n" +
 	"\x0fCustomerService\x12]\n" +
 	"\vGetCustomer\x12#.selfsame.erp.v1.GetCustomerRequest\x1a$.selfsame.erp.v1.GetCustomerResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x11BatchGetCustomers\x12).selfsame.erp.v1.BatchGetCustomersRequest\x1a*.selfsame.erp.v1.BatchGetCustomersResponse\"\x03\x90\x02\x01\x12c\n" +
@@ -1020,7 +1292,9 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\x0eCreateCustomer\x12&.selfsame.erp.v1.CreateCustomerRequest\x1a'.selfsame.erp.v1.CreateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x01\x10\x04\x90\x02\x00\x12n\n" +
 	"\x0eUpdateCustomer\x12&.selfsame.erp.v1.UpdateCustomerRequest\x1a'.selfsame.erp.v1.UpdateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12n\n" +
 	"\x0eDeleteCustomer\x12&.selfsame.erp.v1.DeleteCustomerRequest\x1a'.selfsame.erp.v1.DeleteCustomerResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x80\x01\n" +
-	"\x14BatchUpsertCustomers\x12,.selfsame.erp.v1.BatchUpsertCustomersRequest\x1a-.selfsame.erp.v1.BatchUpsertCustomersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xca\x01\n" +
+	"\x14BatchUpsertCustomers\x12,.selfsame.erp.v1.BatchUpsertCustomersRequest\x1a-.selfsame.erp.v1.BatchUpsertCustomersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12l\n" +
+	"\x10ValidateCustomer\x12(.selfsame.erp.v1.ValidateCustomerRequest\x1a).selfsame.erp.v1.ValidateCustomerResponse\"\x03\x90\x02\x01\x12f\n" +
+	"\x0eFindCandidates\x12&.selfsame.erp.v1.FindCandidatesRequest\x1a'.selfsame.erp.v1.FindCandidatesResponse\"\x03\x90\x02\x01B\xca\x01\n" +
 	"\x13com.selfsame.erp.v1B\x14CustomerServiceProtoP\x01Z?github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1;erpv1\xa2\x02\x03SEX\xaa\x02\x0fSelfsame.Erp.V1\xca\x02\x0fSelfsame\\Erp\\V1\xe2\x02\x1bSelfsame\\Erp\\V1\\GPBMetadata\xea\x02\x11Selfsame::Erp::V1b\x06proto3"
 
 var (
@@ -1035,7 +1309,7 @@ func file_selfsame_erp_v1_customer_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_erp_v1_customer_service_proto_rawDescData
 }
 
-var file_selfsame_erp_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_selfsame_erp_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_selfsame_erp_v1_customer_service_proto_goTypes = []any{
 	(*GetCustomerRequest)(nil),           // 0: selfsame.erp.v1.GetCustomerRequest
 	(*GetCustomerResponse)(nil),          // 1: selfsame.erp.v1.GetCustomerResponse
@@ -1055,54 +1329,68 @@ var file_selfsame_erp_v1_customer_service_proto_goTypes = []any{
 	(*BatchUpsertCustomersRequest)(nil),  // 15: selfsame.erp.v1.BatchUpsertCustomersRequest
 	(*CustomerUpsertResult)(nil),         // 16: selfsame.erp.v1.CustomerUpsertResult
 	(*BatchUpsertCustomersResponse)(nil), // 17: selfsame.erp.v1.BatchUpsertCustomersResponse
-	(*Customer)(nil),                     // 18: selfsame.erp.v1.Customer
-	(*Reference)(nil),                    // 19: selfsame.erp.v1.Reference
-	(*fieldmaskpb.FieldMask)(nil),        // 20: google.protobuf.FieldMask
-	(Outcome)(0),                         // 21: selfsame.erp.v1.Outcome
-	(*RecordError)(nil),                  // 22: selfsame.erp.v1.RecordError
+	(*ValidateCustomerRequest)(nil),      // 18: selfsame.erp.v1.ValidateCustomerRequest
+	(*ValidateCustomerResponse)(nil),     // 19: selfsame.erp.v1.ValidateCustomerResponse
+	(*FindCandidatesRequest)(nil),        // 20: selfsame.erp.v1.FindCandidatesRequest
+	(*CustomerCandidate)(nil),            // 21: selfsame.erp.v1.CustomerCandidate
+	(*FindCandidatesResponse)(nil),       // 22: selfsame.erp.v1.FindCandidatesResponse
+	(*Customer)(nil),                     // 23: selfsame.erp.v1.Customer
+	(*Reference)(nil),                    // 24: selfsame.erp.v1.Reference
+	(*fieldmaskpb.FieldMask)(nil),        // 25: google.protobuf.FieldMask
+	(Outcome)(0),                         // 26: selfsame.erp.v1.Outcome
+	(*RecordError)(nil),                  // 27: selfsame.erp.v1.RecordError
 }
 var file_selfsame_erp_v1_customer_service_proto_depIdxs = []int32{
-	18, // 0: selfsame.erp.v1.GetCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	18, // 1: selfsame.erp.v1.BatchGetCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
-	18, // 2: selfsame.erp.v1.ListCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
-	19, // 3: selfsame.erp.v1.LookupCustomerRequest.ref:type_name -> selfsame.erp.v1.Reference
-	18, // 4: selfsame.erp.v1.LookupCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	18, // 5: selfsame.erp.v1.CreateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
-	18, // 6: selfsame.erp.v1.CreateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	18, // 7: selfsame.erp.v1.UpdateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
-	20, // 8: selfsame.erp.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	18, // 9: selfsame.erp.v1.UpdateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	21, // 10: selfsame.erp.v1.UpdateCustomerResponse.outcome:type_name -> selfsame.erp.v1.Outcome
-	18, // 11: selfsame.erp.v1.DeleteCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	18, // 12: selfsame.erp.v1.CustomerUpsert.customer:type_name -> selfsame.erp.v1.Customer
-	19, // 13: selfsame.erp.v1.CustomerUpsert.key:type_name -> selfsame.erp.v1.Reference
-	20, // 14: selfsame.erp.v1.CustomerUpsert.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 0: selfsame.erp.v1.GetCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	23, // 1: selfsame.erp.v1.BatchGetCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
+	23, // 2: selfsame.erp.v1.ListCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
+	24, // 3: selfsame.erp.v1.LookupCustomerRequest.ref:type_name -> selfsame.erp.v1.Reference
+	23, // 4: selfsame.erp.v1.LookupCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	23, // 5: selfsame.erp.v1.CreateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
+	23, // 6: selfsame.erp.v1.CreateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	23, // 7: selfsame.erp.v1.UpdateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
+	25, // 8: selfsame.erp.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 9: selfsame.erp.v1.UpdateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	26, // 10: selfsame.erp.v1.UpdateCustomerResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	23, // 11: selfsame.erp.v1.DeleteCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	23, // 12: selfsame.erp.v1.CustomerUpsert.customer:type_name -> selfsame.erp.v1.Customer
+	24, // 13: selfsame.erp.v1.CustomerUpsert.key:type_name -> selfsame.erp.v1.Reference
+	25, // 14: selfsame.erp.v1.CustomerUpsert.update_mask:type_name -> google.protobuf.FieldMask
 	14, // 15: selfsame.erp.v1.BatchUpsertCustomersRequest.upserts:type_name -> selfsame.erp.v1.CustomerUpsert
-	21, // 16: selfsame.erp.v1.CustomerUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
-	18, // 17: selfsame.erp.v1.CustomerUpsertResult.customer:type_name -> selfsame.erp.v1.Customer
-	22, // 18: selfsame.erp.v1.CustomerUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
+	26, // 16: selfsame.erp.v1.CustomerUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
+	23, // 17: selfsame.erp.v1.CustomerUpsertResult.customer:type_name -> selfsame.erp.v1.Customer
+	27, // 18: selfsame.erp.v1.CustomerUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
 	16, // 19: selfsame.erp.v1.BatchUpsertCustomersResponse.results:type_name -> selfsame.erp.v1.CustomerUpsertResult
-	0,  // 20: selfsame.erp.v1.CustomerService.GetCustomer:input_type -> selfsame.erp.v1.GetCustomerRequest
-	2,  // 21: selfsame.erp.v1.CustomerService.BatchGetCustomers:input_type -> selfsame.erp.v1.BatchGetCustomersRequest
-	4,  // 22: selfsame.erp.v1.CustomerService.ListCustomers:input_type -> selfsame.erp.v1.ListCustomersRequest
-	6,  // 23: selfsame.erp.v1.CustomerService.LookupCustomer:input_type -> selfsame.erp.v1.LookupCustomerRequest
-	8,  // 24: selfsame.erp.v1.CustomerService.CreateCustomer:input_type -> selfsame.erp.v1.CreateCustomerRequest
-	10, // 25: selfsame.erp.v1.CustomerService.UpdateCustomer:input_type -> selfsame.erp.v1.UpdateCustomerRequest
-	12, // 26: selfsame.erp.v1.CustomerService.DeleteCustomer:input_type -> selfsame.erp.v1.DeleteCustomerRequest
-	15, // 27: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:input_type -> selfsame.erp.v1.BatchUpsertCustomersRequest
-	1,  // 28: selfsame.erp.v1.CustomerService.GetCustomer:output_type -> selfsame.erp.v1.GetCustomerResponse
-	3,  // 29: selfsame.erp.v1.CustomerService.BatchGetCustomers:output_type -> selfsame.erp.v1.BatchGetCustomersResponse
-	5,  // 30: selfsame.erp.v1.CustomerService.ListCustomers:output_type -> selfsame.erp.v1.ListCustomersResponse
-	7,  // 31: selfsame.erp.v1.CustomerService.LookupCustomer:output_type -> selfsame.erp.v1.LookupCustomerResponse
-	9,  // 32: selfsame.erp.v1.CustomerService.CreateCustomer:output_type -> selfsame.erp.v1.CreateCustomerResponse
-	11, // 33: selfsame.erp.v1.CustomerService.UpdateCustomer:output_type -> selfsame.erp.v1.UpdateCustomerResponse
-	13, // 34: selfsame.erp.v1.CustomerService.DeleteCustomer:output_type -> selfsame.erp.v1.DeleteCustomerResponse
-	17, // 35: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:output_type -> selfsame.erp.v1.BatchUpsertCustomersResponse
-	28, // [28:36] is the sub-list for method output_type
-	20, // [20:28] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	14, // 20: selfsame.erp.v1.ValidateCustomerRequest.upsert:type_name -> selfsame.erp.v1.CustomerUpsert
+	16, // 21: selfsame.erp.v1.ValidateCustomerResponse.result:type_name -> selfsame.erp.v1.CustomerUpsertResult
+	23, // 22: selfsame.erp.v1.FindCandidatesRequest.customer:type_name -> selfsame.erp.v1.Customer
+	23, // 23: selfsame.erp.v1.CustomerCandidate.customer:type_name -> selfsame.erp.v1.Customer
+	21, // 24: selfsame.erp.v1.FindCandidatesResponse.candidates:type_name -> selfsame.erp.v1.CustomerCandidate
+	0,  // 25: selfsame.erp.v1.CustomerService.GetCustomer:input_type -> selfsame.erp.v1.GetCustomerRequest
+	2,  // 26: selfsame.erp.v1.CustomerService.BatchGetCustomers:input_type -> selfsame.erp.v1.BatchGetCustomersRequest
+	4,  // 27: selfsame.erp.v1.CustomerService.ListCustomers:input_type -> selfsame.erp.v1.ListCustomersRequest
+	6,  // 28: selfsame.erp.v1.CustomerService.LookupCustomer:input_type -> selfsame.erp.v1.LookupCustomerRequest
+	8,  // 29: selfsame.erp.v1.CustomerService.CreateCustomer:input_type -> selfsame.erp.v1.CreateCustomerRequest
+	10, // 30: selfsame.erp.v1.CustomerService.UpdateCustomer:input_type -> selfsame.erp.v1.UpdateCustomerRequest
+	12, // 31: selfsame.erp.v1.CustomerService.DeleteCustomer:input_type -> selfsame.erp.v1.DeleteCustomerRequest
+	15, // 32: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:input_type -> selfsame.erp.v1.BatchUpsertCustomersRequest
+	18, // 33: selfsame.erp.v1.CustomerService.ValidateCustomer:input_type -> selfsame.erp.v1.ValidateCustomerRequest
+	20, // 34: selfsame.erp.v1.CustomerService.FindCandidates:input_type -> selfsame.erp.v1.FindCandidatesRequest
+	1,  // 35: selfsame.erp.v1.CustomerService.GetCustomer:output_type -> selfsame.erp.v1.GetCustomerResponse
+	3,  // 36: selfsame.erp.v1.CustomerService.BatchGetCustomers:output_type -> selfsame.erp.v1.BatchGetCustomersResponse
+	5,  // 37: selfsame.erp.v1.CustomerService.ListCustomers:output_type -> selfsame.erp.v1.ListCustomersResponse
+	7,  // 38: selfsame.erp.v1.CustomerService.LookupCustomer:output_type -> selfsame.erp.v1.LookupCustomerResponse
+	9,  // 39: selfsame.erp.v1.CustomerService.CreateCustomer:output_type -> selfsame.erp.v1.CreateCustomerResponse
+	11, // 40: selfsame.erp.v1.CustomerService.UpdateCustomer:output_type -> selfsame.erp.v1.UpdateCustomerResponse
+	13, // 41: selfsame.erp.v1.CustomerService.DeleteCustomer:output_type -> selfsame.erp.v1.DeleteCustomerResponse
+	17, // 42: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:output_type -> selfsame.erp.v1.BatchUpsertCustomersResponse
+	19, // 43: selfsame.erp.v1.CustomerService.ValidateCustomer:output_type -> selfsame.erp.v1.ValidateCustomerResponse
+	22, // 44: selfsame.erp.v1.CustomerService.FindCandidates:output_type -> selfsame.erp.v1.FindCandidatesResponse
+	35, // [35:45] is the sub-list for method output_type
+	25, // [25:35] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_customer_service_proto_init() }
@@ -1117,7 +1405,7 @@ func file_selfsame_erp_v1_customer_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_erp_v1_customer_service_proto_rawDesc), len(file_selfsame_erp_v1_customer_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

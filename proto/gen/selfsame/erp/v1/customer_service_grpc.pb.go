@@ -29,6 +29,8 @@ const (
 	CustomerService_UpdateCustomer_FullMethodName       = "/selfsame.erp.v1.CustomerService/UpdateCustomer"
 	CustomerService_DeleteCustomer_FullMethodName       = "/selfsame.erp.v1.CustomerService/DeleteCustomer"
 	CustomerService_BatchUpsertCustomers_FullMethodName = "/selfsame.erp.v1.CustomerService/BatchUpsertCustomers"
+	CustomerService_ValidateCustomer_FullMethodName     = "/selfsame.erp.v1.CustomerService/ValidateCustomer"
+	CustomerService_FindCandidates_FullMethodName       = "/selfsame.erp.v1.CustomerService/FindCandidates"
 )
 
 // CustomerServiceClient is the client API for CustomerService service.
@@ -55,6 +57,10 @@ type CustomerServiceClient interface {
 	// BatchUpsertCustomers writes up to 200 customers, each found by its id or else by its key reference and created when
 	// neither finds one. Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
 	BatchUpsertCustomers(ctx context.Context, in *BatchUpsertCustomersRequest, opts ...grpc.CallOption) (*BatchUpsertCustomersResponse, error)
+	// ValidateCustomer tells what an upsert would do, or why it would be refused, and writes nothing.
+	ValidateCustomer(ctx context.Context, in *ValidateCustomerRequest, opts ...grpc.CallOption) (*ValidateCustomerResponse, error)
+	// FindCandidates returns the customers that might be the one described, best first.
+	FindCandidates(ctx context.Context, in *FindCandidatesRequest, opts ...grpc.CallOption) (*FindCandidatesResponse, error)
 }
 
 type customerServiceClient struct {
@@ -145,6 +151,26 @@ func (c *customerServiceClient) BatchUpsertCustomers(ctx context.Context, in *Ba
 	return out, nil
 }
 
+func (c *customerServiceClient) ValidateCustomer(ctx context.Context, in *ValidateCustomerRequest, opts ...grpc.CallOption) (*ValidateCustomerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValidateCustomerResponse)
+	err := c.cc.Invoke(ctx, CustomerService_ValidateCustomer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customerServiceClient) FindCandidates(ctx context.Context, in *FindCandidatesRequest, opts ...grpc.CallOption) (*FindCandidatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindCandidatesResponse)
+	err := c.cc.Invoke(ctx, CustomerService_FindCandidates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CustomerServiceServer is the server API for CustomerService service.
 // All implementations must embed UnimplementedCustomerServiceServer
 // for forward compatibility.
@@ -169,6 +195,10 @@ type CustomerServiceServer interface {
 	// BatchUpsertCustomers writes up to 200 customers, each found by its id or else by its key reference and created when
 	// neither finds one. Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
 	BatchUpsertCustomers(context.Context, *BatchUpsertCustomersRequest) (*BatchUpsertCustomersResponse, error)
+	// ValidateCustomer tells what an upsert would do, or why it would be refused, and writes nothing.
+	ValidateCustomer(context.Context, *ValidateCustomerRequest) (*ValidateCustomerResponse, error)
+	// FindCandidates returns the customers that might be the one described, best first.
+	FindCandidates(context.Context, *FindCandidatesRequest) (*FindCandidatesResponse, error)
 	mustEmbedUnimplementedCustomerServiceServer()
 }
 
@@ -202,6 +232,12 @@ func (UnimplementedCustomerServiceServer) DeleteCustomer(context.Context, *Delet
 }
 func (UnimplementedCustomerServiceServer) BatchUpsertCustomers(context.Context, *BatchUpsertCustomersRequest) (*BatchUpsertCustomersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchUpsertCustomers not implemented")
+}
+func (UnimplementedCustomerServiceServer) ValidateCustomer(context.Context, *ValidateCustomerRequest) (*ValidateCustomerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ValidateCustomer not implemented")
+}
+func (UnimplementedCustomerServiceServer) FindCandidates(context.Context, *FindCandidatesRequest) (*FindCandidatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindCandidates not implemented")
 }
 func (UnimplementedCustomerServiceServer) mustEmbedUnimplementedCustomerServiceServer() {}
 func (UnimplementedCustomerServiceServer) testEmbeddedByValue()                         {}
@@ -368,6 +404,42 @@ func _CustomerService_BatchUpsertCustomers_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CustomerService_ValidateCustomer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValidateCustomerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CustomerServiceServer).ValidateCustomer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CustomerService_ValidateCustomer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CustomerServiceServer).ValidateCustomer(ctx, req.(*ValidateCustomerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CustomerService_FindCandidates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindCandidatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CustomerServiceServer).FindCandidates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CustomerService_FindCandidates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CustomerServiceServer).FindCandidates(ctx, req.(*FindCandidatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CustomerService_ServiceDesc is the grpc.ServiceDesc for CustomerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -406,6 +478,14 @@ var CustomerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchUpsertCustomers",
 			Handler:    _CustomerService_BatchUpsertCustomers_Handler,
+		},
+		{
+			MethodName: "ValidateCustomer",
+			Handler:    _CustomerService_ValidateCustomer_Handler,
+		},
+		{
+			MethodName: "FindCandidates",
+			Handler:    _CustomerService_FindCandidates_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

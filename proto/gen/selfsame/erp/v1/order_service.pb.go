@@ -144,6 +144,63 @@ func (Progress) EnumDescriptor() ([]byte, []int) {
 	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{1}
 }
 
+// DeliveryState says how far a delivery is.
+type DeliveryState int32
+
+const (
+	// Not known.
+	DeliveryState_DELIVERY_STATE_UNSPECIFIED DeliveryState = 0
+	// Being prepared.
+	DeliveryState_DELIVERY_STATE_PLANNED DeliveryState = 1
+	// The goods have left.
+	DeliveryState_DELIVERY_STATE_SHIPPED DeliveryState = 2
+	// Called off.
+	DeliveryState_DELIVERY_STATE_CANCELLED DeliveryState = 3
+)
+
+// Enum value maps for DeliveryState.
+var (
+	DeliveryState_name = map[int32]string{
+		0: "DELIVERY_STATE_UNSPECIFIED",
+		1: "DELIVERY_STATE_PLANNED",
+		2: "DELIVERY_STATE_SHIPPED",
+		3: "DELIVERY_STATE_CANCELLED",
+	}
+	DeliveryState_value = map[string]int32{
+		"DELIVERY_STATE_UNSPECIFIED": 0,
+		"DELIVERY_STATE_PLANNED":     1,
+		"DELIVERY_STATE_SHIPPED":     2,
+		"DELIVERY_STATE_CANCELLED":   3,
+	}
+)
+
+func (x DeliveryState) Enum() *DeliveryState {
+	p := new(DeliveryState)
+	*p = x
+	return p
+}
+
+func (x DeliveryState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryState) Descriptor() protoreflect.EnumDescriptor {
+	return file_selfsame_erp_v1_order_service_proto_enumTypes[2].Descriptor()
+}
+
+func (DeliveryState) Type() protoreflect.EnumType {
+	return &file_selfsame_erp_v1_order_service_proto_enumTypes[2]
+}
+
+func (x DeliveryState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryState.Descriptor instead.
+func (DeliveryState) EnumDescriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{2}
+}
+
 // OrderItem is one line of an order.
 type OrderItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -158,9 +215,13 @@ type OrderItem struct {
 	// Price of one unit; the product's list price when absent.
 	UnitPrice *Money `protobuf:"bytes,5,opt,name=unit_price,json=unitPrice,proto3" json:"unit_price,omitempty"`
 	// Name of the product when the order was placed.
-	Name          string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	// Day the customer wants this line, "2026-11-30"; that of the order when empty.
+	RequestedDate string `protobuf:"bytes,7,opt,name=requested_date,json=requestedDate,proto3" json:"requested_date,omitempty"`
+	// Decimal quantity that has left the warehouse; computed by the ERP.
+	DeliveredQuantity string `protobuf:"bytes,8,opt,name=delivered_quantity,json=deliveredQuantity,proto3" json:"delivered_quantity,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *OrderItem) Reset() {
@@ -235,6 +296,20 @@ func (x *OrderItem) GetName() string {
 	return ""
 }
 
+func (x *OrderItem) GetRequestedDate() string {
+	if x != nil {
+		return x.RequestedDate
+	}
+	return ""
+}
+
+func (x *OrderItem) GetDeliveredQuantity() string {
+	if x != nil {
+		return x.DeliveredQuantity
+	}
+	return ""
+}
+
 // Order is a sales order.
 type Order struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -263,7 +338,19 @@ type Order struct {
 	// Version of the record.
 	Version int64 `protobuf:"varint,12,opt,name=version,proto3" json:"version,omitempty"`
 	// When the record last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// ERP id of the customer the goods go to; the buyer when empty.
+	ShipToId string `protobuf:"bytes,14,opt,name=ship_to_id,json=shipToId,proto3" json:"ship_to_id,omitempty"`
+	// ERP id of the customer the invoice goes to; the buyer when empty.
+	BillToId string `protobuf:"bytes,15,opt,name=bill_to_id,json=billToId,proto3" json:"bill_to_id,omitempty"`
+	// ERP id of the customer who pays; the one the invoice goes to when empty.
+	PayerId string `protobuf:"bytes,16,opt,name=payer_id,json=payerId,proto3" json:"payer_id,omitempty"`
+	// Day the customer wants the goods, "2026-11-30"; empty when not said.
+	RequestedDate string `protobuf:"bytes,17,opt,name=requested_date,json=requestedDate,proto3" json:"requested_date,omitempty"`
+	// ISO 4217 currency of all prices; that of the first line when empty.
+	Currency string `protobuf:"bytes,18,opt,name=currency,proto3" json:"currency,omitempty"`
+	// Text for the people who handle the order.
+	Note          string `protobuf:"bytes,19,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +474,48 @@ func (x *Order) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Order) GetShipToId() string {
+	if x != nil {
+		return x.ShipToId
+	}
+	return ""
+}
+
+func (x *Order) GetBillToId() string {
+	if x != nil {
+		return x.BillToId
+	}
+	return ""
+}
+
+func (x *Order) GetPayerId() string {
+	if x != nil {
+		return x.PayerId
+	}
+	return ""
+}
+
+func (x *Order) GetRequestedDate() string {
+	if x != nil {
+		return x.RequestedDate
+	}
+	return ""
+}
+
+func (x *Order) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *Order) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
 }
 
 // GetOrderRequest names an order.
@@ -651,7 +780,7 @@ type CreateOrderResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The order.
 	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
-	// Created, or unchanged when the client reference was known.
+	// Created; unchanged when the client reference was known; already exists when the order was found in the ERP.
 	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -820,11 +949,688 @@ func (x *SetOrderStatusResponse) GetOrder() *Order {
 	return nil
 }
 
+// ValidateOrderRequest carries an order that is not to be placed.
+type ValidateOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order, as for CreateOrder.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateOrderRequest) Reset() {
+	*x = ValidateOrderRequest{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateOrderRequest) ProtoMessage() {}
+
+func (x *ValidateOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateOrderRequest.ProtoReflect.Descriptor instead.
+func (*ValidateOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ValidateOrderRequest) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// ValidateOrderResponse carries the order as it would be placed.
+type ValidateOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order with lines, units, names, prices and total, without an id.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateOrderResponse) Reset() {
+	*x = ValidateOrderResponse{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateOrderResponse) ProtoMessage() {}
+
+func (x *ValidateOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateOrderResponse.ProtoReflect.Descriptor instead.
+func (*ValidateOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ValidateOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// DeliveryItem is what a delivery holds of one line of its order.
+type DeliveryItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Line of the order; zero when the ERP does not say.
+	Line int32 `protobuf:"varint,1,opt,name=line,proto3" json:"line,omitempty"`
+	// The product.
+	Sku string `protobuf:"bytes,2,opt,name=sku,proto3" json:"sku,omitempty"`
+	// Decimal quantity, greater than zero.
+	Quantity string `protobuf:"bytes,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// Unit of measure, UN/ECE Recommendation 20.
+	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Serial numbers of the pieces.
+	SerialNumbers []string `protobuf:"bytes,5,rep,name=serial_numbers,json=serialNumbers,proto3" json:"serial_numbers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryItem) Reset() {
+	*x = DeliveryItem{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryItem) ProtoMessage() {}
+
+func (x *DeliveryItem) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryItem.ProtoReflect.Descriptor instead.
+func (*DeliveryItem) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeliveryItem) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *DeliveryItem) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *DeliveryItem) GetQuantity() string {
+	if x != nil {
+		return x.Quantity
+	}
+	return ""
+}
+
+func (x *DeliveryItem) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *DeliveryItem) GetSerialNumbers() []string {
+	if x != nil {
+		return x.SerialNumbers
+	}
+	return nil
+}
+
+// Delivery is what left the warehouse, or is about to, for one order.
+type Delivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the delivery.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The order.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// How far it is.
+	State DeliveryState `protobuf:"varint,3,opt,name=state,proto3,enum=selfsame.erp.v1.DeliveryState" json:"state,omitempty"`
+	// Who carries it.
+	Carrier string `protobuf:"bytes,4,opt,name=carrier,proto3" json:"carrier,omitempty"`
+	// The carrier's number of the shipment.
+	Tracking string `protobuf:"bytes,5,opt,name=tracking,proto3" json:"tracking,omitempty"`
+	// When the goods left; absent while they have not.
+	ShipTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ship_time,json=shipTime,proto3" json:"ship_time,omitempty"`
+	// What it holds.
+	Items []*DeliveryItem `protobuf:"bytes,7,rep,name=items,proto3" json:"items,omitempty"`
+	// Version of the record.
+	Version int64 `protobuf:"varint,8,opt,name=version,proto3" json:"version,omitempty"`
+	// When the record last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivery) Reset() {
+	*x = Delivery{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivery) ProtoMessage() {}
+
+func (x *Delivery) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
+func (*Delivery) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Delivery) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Delivery) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *Delivery) GetState() DeliveryState {
+	if x != nil {
+		return x.State
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *Delivery) GetCarrier() string {
+	if x != nil {
+		return x.Carrier
+	}
+	return ""
+}
+
+func (x *Delivery) GetTracking() string {
+	if x != nil {
+		return x.Tracking
+	}
+	return ""
+}
+
+func (x *Delivery) GetShipTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ShipTime
+	}
+	return nil
+}
+
+func (x *Delivery) GetItems() []*DeliveryItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *Delivery) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Delivery) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// ListDeliveriesRequest names an order.
+type ListDeliveriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order's id.
+	OrderId       string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeliveriesRequest) Reset() {
+	*x = ListDeliveriesRequest{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeliveriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeliveriesRequest) ProtoMessage() {}
+
+func (x *ListDeliveriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeliveriesRequest.ProtoReflect.Descriptor instead.
+func (*ListDeliveriesRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListDeliveriesRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// ListDeliveriesResponse carries the deliveries.
+type ListDeliveriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Deliveries, oldest first.
+	Deliveries    []*Delivery `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeliveriesResponse) Reset() {
+	*x = ListDeliveriesResponse{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeliveriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeliveriesResponse) ProtoMessage() {}
+
+func (x *ListDeliveriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeliveriesResponse.ProtoReflect.Descriptor instead.
+func (*ListDeliveriesResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListDeliveriesResponse) GetDeliveries() []*Delivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+// RecordDeliveryRequest states a delivery.
+type RecordDeliveryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The delivery; its id identifies it. Sent again it changes nothing; a shipped one only keeps or cancels.
+	Delivery      *Delivery `protobuf:"bytes,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordDeliveryRequest) Reset() {
+	*x = RecordDeliveryRequest{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordDeliveryRequest) ProtoMessage() {}
+
+func (x *RecordDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*RecordDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RecordDeliveryRequest) GetDelivery() *Delivery {
+	if x != nil {
+		return x.Delivery
+	}
+	return nil
+}
+
+// RecordDeliveryResponse carries what is stored.
+type RecordDeliveryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The delivery.
+	Delivery *Delivery `protobuf:"bytes,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	// The order, with its fulfilment as it is now.
+	Order *Order `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
+	// What the call did.
+	Outcome       Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordDeliveryResponse) Reset() {
+	*x = RecordDeliveryResponse{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordDeliveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordDeliveryResponse) ProtoMessage() {}
+
+func (x *RecordDeliveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordDeliveryResponse.ProtoReflect.Descriptor instead.
+func (*RecordDeliveryResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RecordDeliveryResponse) GetDelivery() *Delivery {
+	if x != nil {
+		return x.Delivery
+	}
+	return nil
+}
+
+func (x *RecordDeliveryResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *RecordDeliveryResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+// OrderEvent is one step of an order.
+type OrderEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts the steps of the order from 1.
+	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// When the step was taken, or seen where the ERP keeps no history.
+	EventTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
+	// Commercial facet from then on.
+	State OrderState `protobuf:"varint,3,opt,name=state,proto3,enum=selfsame.erp.v1.OrderState" json:"state,omitempty"`
+	// How much had been delivered.
+	Fulfilment Progress `protobuf:"varint,4,opt,name=fulfilment,proto3,enum=selfsame.erp.v1.Progress" json:"fulfilment,omitempty"`
+	// How much had been invoiced.
+	Billing Progress `protobuf:"varint,5,opt,name=billing,proto3,enum=selfsame.erp.v1.Progress" json:"billing,omitempty"`
+	// Why the order was held; empty when it was not.
+	BlockReason   string `protobuf:"bytes,6,opt,name=block_reason,json=blockReason,proto3" json:"block_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderEvent) Reset() {
+	*x = OrderEvent{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderEvent) ProtoMessage() {}
+
+func (x *OrderEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderEvent.ProtoReflect.Descriptor instead.
+func (*OrderEvent) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *OrderEvent) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *OrderEvent) GetEventTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EventTime
+	}
+	return nil
+}
+
+func (x *OrderEvent) GetState() OrderState {
+	if x != nil {
+		return x.State
+	}
+	return OrderState_ORDER_STATE_UNSPECIFIED
+}
+
+func (x *OrderEvent) GetFulfilment() Progress {
+	if x != nil {
+		return x.Fulfilment
+	}
+	return Progress_PROGRESS_UNSPECIFIED
+}
+
+func (x *OrderEvent) GetBilling() Progress {
+	if x != nil {
+		return x.Billing
+	}
+	return Progress_PROGRESS_UNSPECIFIED
+}
+
+func (x *OrderEvent) GetBlockReason() string {
+	if x != nil {
+		return x.BlockReason
+	}
+	return ""
+}
+
+// ListOrderEventsRequest names an order.
+type ListOrderEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order's id.
+	OrderId       string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrderEventsRequest) Reset() {
+	*x = ListOrderEventsRequest{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrderEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrderEventsRequest) ProtoMessage() {}
+
+func (x *ListOrderEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrderEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListOrderEventsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListOrderEventsRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// ListOrderEventsResponse carries the steps.
+type ListOrderEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Steps, oldest first.
+	Events        []*OrderEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrderEventsResponse) Reset() {
+	*x = ListOrderEventsResponse{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrderEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrderEventsResponse) ProtoMessage() {}
+
+func (x *ListOrderEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrderEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListOrderEventsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListOrderEventsResponse) GetEvents() []*OrderEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 var File_selfsame_erp_v1_order_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"\n" +
-	"#selfsame/erp/v1/order_service.proto\x12\x0fselfsame.erp.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eselfsame/erp/v1/customer.proto\x1a%selfsame/erp/v1/product_service.proto\x1a!selfsame/options/v1/options.proto\"\xfd\x01\n" +
+	"#selfsame/erp/v1/order_service.proto\x12\x0fselfsame.erp.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eselfsame/erp/v1/customer.proto\x1a%selfsame/erp/v1/product_service.proto\x1a!selfsame/options/v1/options.proto\"\xfb\x02\n" +
 	"\tOrderItem\x12\x1f\n" +
 	"\x04line\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\x04line\x12\x1b\n" +
 	"\x03sku\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12@\n" +
@@ -832,7 +1638,9 @@ const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"\x04unit\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18\x03R\x04unit\x125\n" +
 	"\n" +
 	"unit_price\x18\x05 \x01(\v2\x16.selfsame.erp.v1.MoneyR\tunitPrice\x12\x1c\n" +
-	"\x04name\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x04name\"\x8c\x05\n" +
+	"\x04name\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x04name\x12M\n" +
+	"\x0erequested_date\x18\a \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\rrequestedDate\x12-\n" +
+	"\x12delivered_quantity\x18\b \x01(\tR\x11deliveredQuantity\"\xa1\a\n" +
 	"\x05Order\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x02id\x12'\n" +
 	"\n" +
@@ -854,7 +1662,15 @@ const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"\x05total\x18\v \x01(\v2\x16.selfsame.erp.v1.MoneyR\x05total\x12\x18\n" +
 	"\aversion\x18\f \x01(\x03R\aversion\x12;\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\",\n" +
+	"updateTime\x12%\n" +
+	"\n" +
+	"ship_to_id\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18@R\bshipToId\x12%\n" +
+	"\n" +
+	"bill_to_id\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\bbillToId\x12\"\n" +
+	"\bpayer_id\x18\x10 \x01(\tB\a\xbaH\x04r\x02\x18@R\apayerId\x12M\n" +
+	"\x0erequested_date\x18\x11 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\rrequestedDate\x120\n" +
+	"\bcurrency\x18\x12 \x01(\tB\x14\xbaH\x11r\x0f2\r^([A-Z]{3})?$R\bcurrency\x12 \n" +
+	"\x04note\x18\x13 \x01(\tB\f\xbaH\x05r\x03\x18\xd0\x0f\x90\xe7\x18\x06R\x04note\",\n" +
 	"\x0fGetOrderRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"@\n" +
 	"\x10GetOrderResponse\x12,\n" +
@@ -881,7 +1697,55 @@ const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"fulfilment\x12=\n" +
 	"\abilling\x18\x04 \x01(\x0e2\x19.selfsame.erp.v1.ProgressB\b\xbaH\x05\x82\x01\x02\x10\x01R\abilling\"F\n" +
 	"\x16SetOrderStatusResponse\x12,\n" +
-	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order*\x94\x01\n" +
+	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order\"L\n" +
+	"\x14ValidateOrderRequest\x124\n" +
+	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\"E\n" +
+	"\x15ValidateOrderResponse\x12,\n" +
+	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order\"\xe3\x01\n" +
+	"\fDeliveryItem\x12\x1f\n" +
+	"\x04line\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\x04line\x12\x19\n" +
+	"\x03sku\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03sku\x12@\n" +
+	"\bquantity\x18\x03 \x01(\tB$\xbaH!r\x1f2\x1d^[0-9]{1,12}([.][0-9]{1,6})?$R\bquantity\x12\x1b\n" +
+	"\x04unit\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18\x03R\x04unit\x128\n" +
+	"\x0eserial_numbers\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xc8\x01\"\x06r\x04\x10\x01\x18@R\rserialNumbers\"\xa3\x03\n" +
+	"\bDelivery\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12$\n" +
+	"\border_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aorderId\x12>\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1e.selfsame.erp.v1.DeliveryStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12!\n" +
+	"\acarrier\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\acarrier\x12#\n" +
+	"\btracking\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\btracking\x127\n" +
+	"\tship_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bshipTime\x12>\n" +
+	"\x05items\x18\a \x03(\v2\x1d.selfsame.erp.v1.DeliveryItemB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\x05items\x12\x18\n" +
+	"\aversion\x18\b \x01(\x03R\aversion\x12;\n" +
+	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"=\n" +
+	"\x15ListDeliveriesRequest\x12$\n" +
+	"\border_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aorderId\"S\n" +
+	"\x16ListDeliveriesResponse\x129\n" +
+	"\n" +
+	"deliveries\x18\x01 \x03(\v2\x19.selfsame.erp.v1.DeliveryR\n" +
+	"deliveries\"V\n" +
+	"\x15RecordDeliveryRequest\x12=\n" +
+	"\bdelivery\x18\x01 \x01(\v2\x19.selfsame.erp.v1.DeliveryB\x06\xbaH\x03\xc8\x01\x01R\bdelivery\"\xb1\x01\n" +
+	"\x16RecordDeliveryResponse\x125\n" +
+	"\bdelivery\x18\x01 \x01(\v2\x19.selfsame.erp.v1.DeliveryR\bdelivery\x12,\n" +
+	"\x05order\x18\x02 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order\x122\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"\xa9\x02\n" +
+	"\n" +
+	"OrderEvent\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x03R\bsequence\x129\n" +
+	"\n" +
+	"event_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x121\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1b.selfsame.erp.v1.OrderStateR\x05state\x129\n" +
+	"\n" +
+	"fulfilment\x18\x04 \x01(\x0e2\x19.selfsame.erp.v1.ProgressR\n" +
+	"fulfilment\x123\n" +
+	"\abilling\x18\x05 \x01(\x0e2\x19.selfsame.erp.v1.ProgressR\abilling\x12!\n" +
+	"\fblock_reason\x18\x06 \x01(\tR\vblockReason\">\n" +
+	"\x16ListOrderEventsRequest\x12$\n" +
+	"\border_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aorderId\"N\n" +
+	"\x17ListOrderEventsResponse\x123\n" +
+	"\x06events\x18\x01 \x03(\v2\x1b.selfsame.erp.v1.OrderEventR\x06events*\x94\x01\n" +
 	"\n" +
 	"OrderState\x12\x1b\n" +
 	"\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -893,12 +1757,21 @@ const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"\x14PROGRESS_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPROGRESS_NONE\x10\x01\x12\x14\n" +
 	"\x10PROGRESS_PARTIAL\x10\x02\x12\x11\n" +
-	"\rPROGRESS_FULL\x10\x032\x97\x03\n" +
+	"\rPROGRESS_FULL\x10\x03*\x85\x01\n" +
+	"\rDeliveryState\x12\x1e\n" +
+	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DELIVERY_STATE_PLANNED\x10\x01\x12\x1a\n" +
+	"\x16DELIVERY_STATE_SHIPPED\x10\x02\x12\x1c\n" +
+	"\x18DELIVERY_STATE_CANCELLED\x10\x032\xbf\x06\n" +
 	"\fOrderService\x12T\n" +
 	"\bGetOrder\x12 .selfsame.erp.v1.GetOrderRequest\x1a!.selfsame.erp.v1.GetOrderResponse\"\x03\x90\x02\x01\x12Z\n" +
 	"\n" +
 	"ListOrders\x12\".selfsame.erp.v1.ListOrdersRequest\x1a#.selfsame.erp.v1.ListOrdersResponse\"\x03\x90\x02\x01\x12e\n" +
-	"\vCreateOrder\x12#.selfsame.erp.v1.CreateOrderRequest\x1a$.selfsame.erp.v1.CreateOrderResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12n\n" +
+	"\vCreateOrder\x12#.selfsame.erp.v1.CreateOrderRequest\x1a$.selfsame.erp.v1.CreateOrderResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12c\n" +
+	"\rValidateOrder\x12%.selfsame.erp.v1.ValidateOrderRequest\x1a&.selfsame.erp.v1.ValidateOrderResponse\"\x03\x90\x02\x01\x12f\n" +
+	"\x0eListDeliveries\x12&.selfsame.erp.v1.ListDeliveriesRequest\x1a'.selfsame.erp.v1.ListDeliveriesResponse\"\x03\x90\x02\x01\x12n\n" +
+	"\x0eRecordDelivery\x12&.selfsame.erp.v1.RecordDeliveryRequest\x1a'.selfsame.erp.v1.RecordDeliveryResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12i\n" +
+	"\x0fListOrderEvents\x12'.selfsame.erp.v1.ListOrderEventsRequest\x1a(.selfsame.erp.v1.ListOrderEventsResponse\"\x03\x90\x02\x01\x12n\n" +
 	"\x0eSetOrderStatus\x12&.selfsame.erp.v1.SetOrderStatusRequest\x1a'.selfsame.erp.v1.SetOrderStatusResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xc7\x01\n" +
 	"\x13com.selfsame.erp.v1B\x11OrderServiceProtoP\x01Z?github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1;erpv1\xa2\x02\x03SEX\xaa\x02\x0fSelfsame.Erp.V1\xca\x02\x0fSelfsame\\Erp\\V1\xe2\x02\x1bSelfsame\\Erp\\V1\\GPBMetadata\xea\x02\x11Selfsame::Erp::V1b\x06proto3"
 
@@ -914,56 +1787,92 @@ func file_selfsame_erp_v1_order_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_erp_v1_order_service_proto_rawDescData
 }
 
-var file_selfsame_erp_v1_order_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_selfsame_erp_v1_order_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_selfsame_erp_v1_order_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_selfsame_erp_v1_order_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_selfsame_erp_v1_order_service_proto_goTypes = []any{
-	(OrderState)(0),                // 0: selfsame.erp.v1.OrderState
-	(Progress)(0),                  // 1: selfsame.erp.v1.Progress
-	(*OrderItem)(nil),              // 2: selfsame.erp.v1.OrderItem
-	(*Order)(nil),                  // 3: selfsame.erp.v1.Order
-	(*GetOrderRequest)(nil),        // 4: selfsame.erp.v1.GetOrderRequest
-	(*GetOrderResponse)(nil),       // 5: selfsame.erp.v1.GetOrderResponse
-	(*ListOrdersRequest)(nil),      // 6: selfsame.erp.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),     // 7: selfsame.erp.v1.ListOrdersResponse
-	(*CreateOrderRequest)(nil),     // 8: selfsame.erp.v1.CreateOrderRequest
-	(*CreateOrderResponse)(nil),    // 9: selfsame.erp.v1.CreateOrderResponse
-	(*SetOrderStatusRequest)(nil),  // 10: selfsame.erp.v1.SetOrderStatusRequest
-	(*SetOrderStatusResponse)(nil), // 11: selfsame.erp.v1.SetOrderStatusResponse
-	(*Money)(nil),                  // 12: selfsame.erp.v1.Money
-	(*timestamppb.Timestamp)(nil),  // 13: google.protobuf.Timestamp
-	(Outcome)(0),                   // 14: selfsame.erp.v1.Outcome
+	(OrderState)(0),                 // 0: selfsame.erp.v1.OrderState
+	(Progress)(0),                   // 1: selfsame.erp.v1.Progress
+	(DeliveryState)(0),              // 2: selfsame.erp.v1.DeliveryState
+	(*OrderItem)(nil),               // 3: selfsame.erp.v1.OrderItem
+	(*Order)(nil),                   // 4: selfsame.erp.v1.Order
+	(*GetOrderRequest)(nil),         // 5: selfsame.erp.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),        // 6: selfsame.erp.v1.GetOrderResponse
+	(*ListOrdersRequest)(nil),       // 7: selfsame.erp.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),      // 8: selfsame.erp.v1.ListOrdersResponse
+	(*CreateOrderRequest)(nil),      // 9: selfsame.erp.v1.CreateOrderRequest
+	(*CreateOrderResponse)(nil),     // 10: selfsame.erp.v1.CreateOrderResponse
+	(*SetOrderStatusRequest)(nil),   // 11: selfsame.erp.v1.SetOrderStatusRequest
+	(*SetOrderStatusResponse)(nil),  // 12: selfsame.erp.v1.SetOrderStatusResponse
+	(*ValidateOrderRequest)(nil),    // 13: selfsame.erp.v1.ValidateOrderRequest
+	(*ValidateOrderResponse)(nil),   // 14: selfsame.erp.v1.ValidateOrderResponse
+	(*DeliveryItem)(nil),            // 15: selfsame.erp.v1.DeliveryItem
+	(*Delivery)(nil),                // 16: selfsame.erp.v1.Delivery
+	(*ListDeliveriesRequest)(nil),   // 17: selfsame.erp.v1.ListDeliveriesRequest
+	(*ListDeliveriesResponse)(nil),  // 18: selfsame.erp.v1.ListDeliveriesResponse
+	(*RecordDeliveryRequest)(nil),   // 19: selfsame.erp.v1.RecordDeliveryRequest
+	(*RecordDeliveryResponse)(nil),  // 20: selfsame.erp.v1.RecordDeliveryResponse
+	(*OrderEvent)(nil),              // 21: selfsame.erp.v1.OrderEvent
+	(*ListOrderEventsRequest)(nil),  // 22: selfsame.erp.v1.ListOrderEventsRequest
+	(*ListOrderEventsResponse)(nil), // 23: selfsame.erp.v1.ListOrderEventsResponse
+	(*Money)(nil),                   // 24: selfsame.erp.v1.Money
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(Outcome)(0),                    // 26: selfsame.erp.v1.Outcome
 }
 var file_selfsame_erp_v1_order_service_proto_depIdxs = []int32{
-	12, // 0: selfsame.erp.v1.OrderItem.unit_price:type_name -> selfsame.erp.v1.Money
-	13, // 1: selfsame.erp.v1.Order.order_time:type_name -> google.protobuf.Timestamp
-	2,  // 2: selfsame.erp.v1.Order.items:type_name -> selfsame.erp.v1.OrderItem
+	24, // 0: selfsame.erp.v1.OrderItem.unit_price:type_name -> selfsame.erp.v1.Money
+	25, // 1: selfsame.erp.v1.Order.order_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: selfsame.erp.v1.Order.items:type_name -> selfsame.erp.v1.OrderItem
 	0,  // 3: selfsame.erp.v1.Order.state:type_name -> selfsame.erp.v1.OrderState
 	1,  // 4: selfsame.erp.v1.Order.fulfilment:type_name -> selfsame.erp.v1.Progress
 	1,  // 5: selfsame.erp.v1.Order.billing:type_name -> selfsame.erp.v1.Progress
-	12, // 6: selfsame.erp.v1.Order.total:type_name -> selfsame.erp.v1.Money
-	13, // 7: selfsame.erp.v1.Order.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 8: selfsame.erp.v1.GetOrderResponse.order:type_name -> selfsame.erp.v1.Order
-	3,  // 9: selfsame.erp.v1.ListOrdersResponse.orders:type_name -> selfsame.erp.v1.Order
-	3,  // 10: selfsame.erp.v1.CreateOrderRequest.order:type_name -> selfsame.erp.v1.Order
-	3,  // 11: selfsame.erp.v1.CreateOrderResponse.order:type_name -> selfsame.erp.v1.Order
-	14, // 12: selfsame.erp.v1.CreateOrderResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	24, // 6: selfsame.erp.v1.Order.total:type_name -> selfsame.erp.v1.Money
+	25, // 7: selfsame.erp.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 8: selfsame.erp.v1.GetOrderResponse.order:type_name -> selfsame.erp.v1.Order
+	4,  // 9: selfsame.erp.v1.ListOrdersResponse.orders:type_name -> selfsame.erp.v1.Order
+	4,  // 10: selfsame.erp.v1.CreateOrderRequest.order:type_name -> selfsame.erp.v1.Order
+	4,  // 11: selfsame.erp.v1.CreateOrderResponse.order:type_name -> selfsame.erp.v1.Order
+	26, // 12: selfsame.erp.v1.CreateOrderResponse.outcome:type_name -> selfsame.erp.v1.Outcome
 	0,  // 13: selfsame.erp.v1.SetOrderStatusRequest.state:type_name -> selfsame.erp.v1.OrderState
 	1,  // 14: selfsame.erp.v1.SetOrderStatusRequest.fulfilment:type_name -> selfsame.erp.v1.Progress
 	1,  // 15: selfsame.erp.v1.SetOrderStatusRequest.billing:type_name -> selfsame.erp.v1.Progress
-	3,  // 16: selfsame.erp.v1.SetOrderStatusResponse.order:type_name -> selfsame.erp.v1.Order
-	4,  // 17: selfsame.erp.v1.OrderService.GetOrder:input_type -> selfsame.erp.v1.GetOrderRequest
-	6,  // 18: selfsame.erp.v1.OrderService.ListOrders:input_type -> selfsame.erp.v1.ListOrdersRequest
-	8,  // 19: selfsame.erp.v1.OrderService.CreateOrder:input_type -> selfsame.erp.v1.CreateOrderRequest
-	10, // 20: selfsame.erp.v1.OrderService.SetOrderStatus:input_type -> selfsame.erp.v1.SetOrderStatusRequest
-	5,  // 21: selfsame.erp.v1.OrderService.GetOrder:output_type -> selfsame.erp.v1.GetOrderResponse
-	7,  // 22: selfsame.erp.v1.OrderService.ListOrders:output_type -> selfsame.erp.v1.ListOrdersResponse
-	9,  // 23: selfsame.erp.v1.OrderService.CreateOrder:output_type -> selfsame.erp.v1.CreateOrderResponse
-	11, // 24: selfsame.erp.v1.OrderService.SetOrderStatus:output_type -> selfsame.erp.v1.SetOrderStatusResponse
-	21, // [21:25] is the sub-list for method output_type
-	17, // [17:21] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	4,  // 16: selfsame.erp.v1.SetOrderStatusResponse.order:type_name -> selfsame.erp.v1.Order
+	4,  // 17: selfsame.erp.v1.ValidateOrderRequest.order:type_name -> selfsame.erp.v1.Order
+	4,  // 18: selfsame.erp.v1.ValidateOrderResponse.order:type_name -> selfsame.erp.v1.Order
+	2,  // 19: selfsame.erp.v1.Delivery.state:type_name -> selfsame.erp.v1.DeliveryState
+	25, // 20: selfsame.erp.v1.Delivery.ship_time:type_name -> google.protobuf.Timestamp
+	15, // 21: selfsame.erp.v1.Delivery.items:type_name -> selfsame.erp.v1.DeliveryItem
+	25, // 22: selfsame.erp.v1.Delivery.update_time:type_name -> google.protobuf.Timestamp
+	16, // 23: selfsame.erp.v1.ListDeliveriesResponse.deliveries:type_name -> selfsame.erp.v1.Delivery
+	16, // 24: selfsame.erp.v1.RecordDeliveryRequest.delivery:type_name -> selfsame.erp.v1.Delivery
+	16, // 25: selfsame.erp.v1.RecordDeliveryResponse.delivery:type_name -> selfsame.erp.v1.Delivery
+	4,  // 26: selfsame.erp.v1.RecordDeliveryResponse.order:type_name -> selfsame.erp.v1.Order
+	26, // 27: selfsame.erp.v1.RecordDeliveryResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 28: selfsame.erp.v1.OrderEvent.event_time:type_name -> google.protobuf.Timestamp
+	0,  // 29: selfsame.erp.v1.OrderEvent.state:type_name -> selfsame.erp.v1.OrderState
+	1,  // 30: selfsame.erp.v1.OrderEvent.fulfilment:type_name -> selfsame.erp.v1.Progress
+	1,  // 31: selfsame.erp.v1.OrderEvent.billing:type_name -> selfsame.erp.v1.Progress
+	21, // 32: selfsame.erp.v1.ListOrderEventsResponse.events:type_name -> selfsame.erp.v1.OrderEvent
+	5,  // 33: selfsame.erp.v1.OrderService.GetOrder:input_type -> selfsame.erp.v1.GetOrderRequest
+	7,  // 34: selfsame.erp.v1.OrderService.ListOrders:input_type -> selfsame.erp.v1.ListOrdersRequest
+	9,  // 35: selfsame.erp.v1.OrderService.CreateOrder:input_type -> selfsame.erp.v1.CreateOrderRequest
+	13, // 36: selfsame.erp.v1.OrderService.ValidateOrder:input_type -> selfsame.erp.v1.ValidateOrderRequest
+	17, // 37: selfsame.erp.v1.OrderService.ListDeliveries:input_type -> selfsame.erp.v1.ListDeliveriesRequest
+	19, // 38: selfsame.erp.v1.OrderService.RecordDelivery:input_type -> selfsame.erp.v1.RecordDeliveryRequest
+	22, // 39: selfsame.erp.v1.OrderService.ListOrderEvents:input_type -> selfsame.erp.v1.ListOrderEventsRequest
+	11, // 40: selfsame.erp.v1.OrderService.SetOrderStatus:input_type -> selfsame.erp.v1.SetOrderStatusRequest
+	6,  // 41: selfsame.erp.v1.OrderService.GetOrder:output_type -> selfsame.erp.v1.GetOrderResponse
+	8,  // 42: selfsame.erp.v1.OrderService.ListOrders:output_type -> selfsame.erp.v1.ListOrdersResponse
+	10, // 43: selfsame.erp.v1.OrderService.CreateOrder:output_type -> selfsame.erp.v1.CreateOrderResponse
+	14, // 44: selfsame.erp.v1.OrderService.ValidateOrder:output_type -> selfsame.erp.v1.ValidateOrderResponse
+	18, // 45: selfsame.erp.v1.OrderService.ListDeliveries:output_type -> selfsame.erp.v1.ListDeliveriesResponse
+	20, // 46: selfsame.erp.v1.OrderService.RecordDelivery:output_type -> selfsame.erp.v1.RecordDeliveryResponse
+	23, // 47: selfsame.erp.v1.OrderService.ListOrderEvents:output_type -> selfsame.erp.v1.ListOrderEventsResponse
+	12, // 48: selfsame.erp.v1.OrderService.SetOrderStatus:output_type -> selfsame.erp.v1.SetOrderStatusResponse
+	41, // [41:49] is the sub-list for method output_type
+	33, // [33:41] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_order_service_proto_init() }
@@ -978,8 +1887,8 @@ func file_selfsame_erp_v1_order_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_erp_v1_order_service_proto_rawDesc), len(file_selfsame_erp_v1_order_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   10,
+			NumEnums:      3,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

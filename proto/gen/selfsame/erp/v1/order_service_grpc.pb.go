@@ -21,10 +21,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OrderService_GetOrder_FullMethodName       = "/selfsame.erp.v1.OrderService/GetOrder"
-	OrderService_ListOrders_FullMethodName     = "/selfsame.erp.v1.OrderService/ListOrders"
-	OrderService_CreateOrder_FullMethodName    = "/selfsame.erp.v1.OrderService/CreateOrder"
-	OrderService_SetOrderStatus_FullMethodName = "/selfsame.erp.v1.OrderService/SetOrderStatus"
+	OrderService_GetOrder_FullMethodName        = "/selfsame.erp.v1.OrderService/GetOrder"
+	OrderService_ListOrders_FullMethodName      = "/selfsame.erp.v1.OrderService/ListOrders"
+	OrderService_CreateOrder_FullMethodName     = "/selfsame.erp.v1.OrderService/CreateOrder"
+	OrderService_ValidateOrder_FullMethodName   = "/selfsame.erp.v1.OrderService/ValidateOrder"
+	OrderService_ListDeliveries_FullMethodName  = "/selfsame.erp.v1.OrderService/ListDeliveries"
+	OrderService_RecordDelivery_FullMethodName  = "/selfsame.erp.v1.OrderService/RecordDelivery"
+	OrderService_ListOrderEvents_FullMethodName = "/selfsame.erp.v1.OrderService/ListOrderEvents"
+	OrderService_SetOrderStatus_FullMethodName  = "/selfsame.erp.v1.OrderService/SetOrderStatus"
 )
 
 // OrderServiceClient is the client API for OrderService service.
@@ -38,8 +42,19 @@ type OrderServiceClient interface {
 	// ListOrders pages through the orders of a customer, newest first.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
 	// CreateOrder places an order. The client reference is unique: a second order with the same one is not made, the first
-	// is returned with `OUTCOME_UNCHANGED`; ALREADY_EXISTS when its content differs.
+	// is returned with `OUTCOME_UNCHANGED`, or with `OUTCOME_ALREADY_EXISTS` when it was found in the ERP because the answer
+	// to an earlier call was lost; ALREADY_EXISTS when its content differs. ABORTED with OUTCOME_UNCERTAIN when the ERP did not
+	// answer: the order may exist, the same call later finds out.
 	CreateOrder(ctx context.Context, in *CreateOrderRequest, opts ...grpc.CallOption) (*CreateOrderResponse, error)
+	// ValidateOrder tells how an order would look, or refuses it as CreateOrder would, and makes nothing.
+	ValidateOrder(ctx context.Context, in *ValidateOrderRequest, opts ...grpc.CallOption) (*ValidateOrderResponse, error)
+	// ListDeliveries returns the deliveries of an order, oldest first. NOT_FOUND when there is no such order.
+	ListDeliveries(ctx context.Context, in *ListDeliveriesRequest, opts ...grpc.CallOption) (*ListDeliveriesResponse, error)
+	// RecordDelivery states a delivery of an order by its id, as the warehouse of the embedded back end does; the order's
+	// fulfilment follows. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has a warehouse of its own.
+	RecordDelivery(ctx context.Context, in *RecordDeliveryRequest, opts ...grpc.CallOption) (*RecordDeliveryResponse, error)
+	// ListOrderEvents returns the steps an order has taken, oldest first.
+	ListOrderEvents(ctx context.Context, in *ListOrderEventsRequest, opts ...grpc.CallOption) (*ListOrderEventsResponse, error)
 	// SetOrderStatus moves an order's facets, as the warehouse and the invoicing run do.
 	SetOrderStatus(ctx context.Context, in *SetOrderStatusRequest, opts ...grpc.CallOption) (*SetOrderStatusResponse, error)
 }
@@ -82,6 +97,46 @@ func (c *orderServiceClient) CreateOrder(ctx context.Context, in *CreateOrderReq
 	return out, nil
 }
 
+func (c *orderServiceClient) ValidateOrder(ctx context.Context, in *ValidateOrderRequest, opts ...grpc.CallOption) (*ValidateOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValidateOrderResponse)
+	err := c.cc.Invoke(ctx, OrderService_ValidateOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) ListDeliveries(ctx context.Context, in *ListDeliveriesRequest, opts ...grpc.CallOption) (*ListDeliveriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeliveriesResponse)
+	err := c.cc.Invoke(ctx, OrderService_ListDeliveries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) RecordDelivery(ctx context.Context, in *RecordDeliveryRequest, opts ...grpc.CallOption) (*RecordDeliveryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordDeliveryResponse)
+	err := c.cc.Invoke(ctx, OrderService_RecordDelivery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) ListOrderEvents(ctx context.Context, in *ListOrderEventsRequest, opts ...grpc.CallOption) (*ListOrderEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOrderEventsResponse)
+	err := c.cc.Invoke(ctx, OrderService_ListOrderEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *orderServiceClient) SetOrderStatus(ctx context.Context, in *SetOrderStatusRequest, opts ...grpc.CallOption) (*SetOrderStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetOrderStatusResponse)
@@ -103,8 +158,19 @@ type OrderServiceServer interface {
 	// ListOrders pages through the orders of a customer, newest first.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
 	// CreateOrder places an order. The client reference is unique: a second order with the same one is not made, the first
-	// is returned with `OUTCOME_UNCHANGED`; ALREADY_EXISTS when its content differs.
+	// is returned with `OUTCOME_UNCHANGED`, or with `OUTCOME_ALREADY_EXISTS` when it was found in the ERP because the answer
+	// to an earlier call was lost; ALREADY_EXISTS when its content differs. ABORTED with OUTCOME_UNCERTAIN when the ERP did not
+	// answer: the order may exist, the same call later finds out.
 	CreateOrder(context.Context, *CreateOrderRequest) (*CreateOrderResponse, error)
+	// ValidateOrder tells how an order would look, or refuses it as CreateOrder would, and makes nothing.
+	ValidateOrder(context.Context, *ValidateOrderRequest) (*ValidateOrderResponse, error)
+	// ListDeliveries returns the deliveries of an order, oldest first. NOT_FOUND when there is no such order.
+	ListDeliveries(context.Context, *ListDeliveriesRequest) (*ListDeliveriesResponse, error)
+	// RecordDelivery states a delivery of an order by its id, as the warehouse of the embedded back end does; the order's
+	// fulfilment follows. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has a warehouse of its own.
+	RecordDelivery(context.Context, *RecordDeliveryRequest) (*RecordDeliveryResponse, error)
+	// ListOrderEvents returns the steps an order has taken, oldest first.
+	ListOrderEvents(context.Context, *ListOrderEventsRequest) (*ListOrderEventsResponse, error)
 	// SetOrderStatus moves an order's facets, as the warehouse and the invoicing run do.
 	SetOrderStatus(context.Context, *SetOrderStatusRequest) (*SetOrderStatusResponse, error)
 	mustEmbedUnimplementedOrderServiceServer()
@@ -125,6 +191,18 @@ func (UnimplementedOrderServiceServer) ListOrders(context.Context, *ListOrdersRe
 }
 func (UnimplementedOrderServiceServer) CreateOrder(context.Context, *CreateOrderRequest) (*CreateOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateOrder not implemented")
+}
+func (UnimplementedOrderServiceServer) ValidateOrder(context.Context, *ValidateOrderRequest) (*ValidateOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ValidateOrder not implemented")
+}
+func (UnimplementedOrderServiceServer) ListDeliveries(context.Context, *ListDeliveriesRequest) (*ListDeliveriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeliveries not implemented")
+}
+func (UnimplementedOrderServiceServer) RecordDelivery(context.Context, *RecordDeliveryRequest) (*RecordDeliveryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordDelivery not implemented")
+}
+func (UnimplementedOrderServiceServer) ListOrderEvents(context.Context, *ListOrderEventsRequest) (*ListOrderEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOrderEvents not implemented")
 }
 func (UnimplementedOrderServiceServer) SetOrderStatus(context.Context, *SetOrderStatusRequest) (*SetOrderStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetOrderStatus not implemented")
@@ -204,6 +282,78 @@ func _OrderService_CreateOrder_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OrderService_ValidateOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValidateOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).ValidateOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_ValidateOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).ValidateOrder(ctx, req.(*ValidateOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OrderService_ListDeliveries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeliveriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).ListDeliveries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_ListDeliveries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).ListDeliveries(ctx, req.(*ListDeliveriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OrderService_RecordDelivery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordDeliveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).RecordDelivery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_RecordDelivery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).RecordDelivery(ctx, req.(*RecordDeliveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OrderService_ListOrderEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOrderEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).ListOrderEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_ListOrderEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).ListOrderEvents(ctx, req.(*ListOrderEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OrderService_SetOrderStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetOrderStatusRequest)
 	if err := dec(in); err != nil {
@@ -240,6 +390,22 @@ var OrderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateOrder",
 			Handler:    _OrderService_CreateOrder_Handler,
+		},
+		{
+			MethodName: "ValidateOrder",
+			Handler:    _OrderService_ValidateOrder_Handler,
+		},
+		{
+			MethodName: "ListDeliveries",
+			Handler:    _OrderService_ListDeliveries_Handler,
+		},
+		{
+			MethodName: "RecordDelivery",
+			Handler:    _OrderService_RecordDelivery_Handler,
+		},
+		{
+			MethodName: "ListOrderEvents",
+			Handler:    _OrderService_ListOrderEvents_Handler,
 		},
 		{
 			MethodName: "SetOrderStatus",

@@ -13,6 +13,7 @@ import (
 	_ "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -657,7 +658,9 @@ type Inventory struct {
 	// Unit of measure, UN/ECE Recommendation 20.
 	Unit string `protobuf:"bytes,6,opt,name=unit,proto3" json:"unit,omitempty"`
 	// When the figures were true.
-	AsOf          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// How old the figures were when they were answered.
+	Age           *durationpb.Duration `protobuf:"bytes,8,opt,name=age,proto3" json:"age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +740,13 @@ func (x *Inventory) GetUnit() string {
 func (x *Inventory) GetAsOf() *timestamppb.Timestamp {
 	if x != nil {
 		return x.AsOf
+	}
+	return nil
+}
+
+func (x *Inventory) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
 	}
 	return nil
 }
@@ -1245,11 +1255,295 @@ func (x *UpsertWarrantyResponse) GetWarranty() *Warranty {
 	return nil
 }
 
+// Price is what one unit of a product costs, for everybody or for one customer, from a quantity and a day on.
+type Price struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The product.
+	Sku string `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
+	// ERP id of the customer it is for; for everybody when empty.
+	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Decimal quantity of a line from which it holds; "0" when empty.
+	MinQuantity string `protobuf:"bytes,3,opt,name=min_quantity,json=minQuantity,proto3" json:"min_quantity,omitempty"`
+	// First day it holds, "2026-11-30"; always when empty.
+	ValidFrom string `protobuf:"bytes,4,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	// Last day it holds; for ever when empty.
+	ValidUntil string `protobuf:"bytes,5,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	// The amount.
+	Amount        *Money `protobuf:"bytes,6,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Price) Reset() {
+	*x = Price{}
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Price) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Price) ProtoMessage() {}
+
+func (x *Price) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Price.ProtoReflect.Descriptor instead.
+func (*Price) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_product_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Price) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *Price) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Price) GetMinQuantity() string {
+	if x != nil {
+		return x.MinQuantity
+	}
+	return ""
+}
+
+func (x *Price) GetValidFrom() string {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return ""
+}
+
+func (x *Price) GetValidUntil() string {
+	if x != nil {
+		return x.ValidUntil
+	}
+	return ""
+}
+
+func (x *Price) GetAmount() *Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+// ListPricesRequest names products.
+type ListPricesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SKUs, at most 100.
+	Skus []string `protobuf:"bytes,1,rep,name=skus,proto3" json:"skus,omitempty"`
+	// ERP id of a customer; only prices for everybody when empty.
+	CustomerId    string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPricesRequest) Reset() {
+	*x = ListPricesRequest{}
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPricesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPricesRequest) ProtoMessage() {}
+
+func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
+func (*ListPricesRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_product_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListPricesRequest) GetSkus() []string {
+	if x != nil {
+		return x.Skus
+	}
+	return nil
+}
+
+func (x *ListPricesRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// ListPricesResponse carries the prices.
+type ListPricesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Prices by SKU, the list price of the product included, best first for a customer.
+	Prices        []*Price `protobuf:"bytes,1,rep,name=prices,proto3" json:"prices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPricesResponse) Reset() {
+	*x = ListPricesResponse{}
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPricesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPricesResponse) ProtoMessage() {}
+
+func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
+func (*ListPricesResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_product_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListPricesResponse) GetPrices() []*Price {
+	if x != nil {
+		return x.Prices
+	}
+	return nil
+}
+
+// BatchUpsertPricesRequest carries up to 200 prices.
+type BatchUpsertPricesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Prices. They are written all or none.
+	Prices        []*Price `protobuf:"bytes,1,rep,name=prices,proto3" json:"prices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchUpsertPricesRequest) Reset() {
+	*x = BatchUpsertPricesRequest{}
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchUpsertPricesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchUpsertPricesRequest) ProtoMessage() {}
+
+func (x *BatchUpsertPricesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchUpsertPricesRequest.ProtoReflect.Descriptor instead.
+func (*BatchUpsertPricesRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_product_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *BatchUpsertPricesRequest) GetPrices() []*Price {
+	if x != nil {
+		return x.Prices
+	}
+	return nil
+}
+
+// BatchUpsertPricesResponse tells what was written.
+type BatchUpsertPricesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many were new or changed.
+	Changed       int32 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchUpsertPricesResponse) Reset() {
+	*x = BatchUpsertPricesResponse{}
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchUpsertPricesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchUpsertPricesResponse) ProtoMessage() {}
+
+func (x *BatchUpsertPricesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_product_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchUpsertPricesResponse.ProtoReflect.Descriptor instead.
+func (*BatchUpsertPricesResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_product_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *BatchUpsertPricesResponse) GetChanged() int32 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
 var File_selfsame_erp_v1_product_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"\n" +
-	"%selfsame/erp/v1/product_service.proto\x12\x0fselfsame.erp.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eselfsame/erp/v1/customer.proto\x1a!selfsame/options/v1/options.proto\"|\n" +
+	"%selfsame/erp/v1/product_service.proto\x12\x0fselfsame.erp.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eselfsame/erp/v1/customer.proto\x1a!selfsame/options/v1/options.proto\"|\n" +
 	"\x05Money\x12A\n" +
 	"\x06amount\x18\x01 \x01(\tB)\xbaH&r$2\"^(-?[0-9]{1,15}([.][0-9]{1,6})?)?$R\x06amount\x120\n" +
 	"\bcurrency\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f2\r^([A-Z]{3})?$R\bcurrency\"\xbd\x03\n" +
@@ -1292,7 +1586,7 @@ const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"\aproduct\x18\x02 \x01(\v2\x18.selfsame.erp.v1.ProductR\aproduct\x122\n" +
 	"\x05error\x18\x03 \x01(\v2\x1c.selfsame.erp.v1.RecordErrorR\x05error\"]\n" +
 	"\x1bBatchUpsertProductsResponse\x12>\n" +
-	"\aresults\x18\x01 \x03(\v2$.selfsame.erp.v1.ProductUpsertResultR\aresults\"\x90\x02\n" +
+	"\aresults\x18\x01 \x03(\v2$.selfsame.erp.v1.ProductUpsertResultR\aresults\"\xbd\x02\n" +
 	"\tInventory\x12\x1b\n" +
 	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12\x1d\n" +
 	"\x04site\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x04site\x12?\n" +
@@ -1300,7 +1594,8 @@ const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"\breserved\x18\x04 \x01(\tR\breserved\x12\x1c\n" +
 	"\tavailable\x18\x05 \x01(\tR\tavailable\x12\x1b\n" +
 	"\x04unit\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18\x03R\x04unit\x12/\n" +
-	"\x05as_of\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\">\n" +
+	"\x05as_of\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +
+	"\x03age\x18\b \x01(\v2\x19.google.protobuf.DurationR\x03age\">\n" +
 	"\x14ListInventoryRequest\x12&\n" +
 	"\x04skus\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10d\"\x06r\x04\x10\x01\x18@R\x04skus\"Q\n" +
 	"\x15ListInventoryResponse\x128\n" +
@@ -1335,17 +1630,40 @@ const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"\x15UpsertWarrantyRequest\x12=\n" +
 	"\bwarranty\x18\x01 \x01(\v2\x19.selfsame.erp.v1.WarrantyB\x06\xbaH\x03\xc8\x01\x01R\bwarranty\"O\n" +
 	"\x16UpsertWarrantyResponse\x125\n" +
-	"\bwarranty\x18\x01 \x01(\v2\x19.selfsame.erp.v1.WarrantyR\bwarranty*\x87\x01\n" +
+	"\bwarranty\x18\x01 \x01(\v2\x19.selfsame.erp.v1.WarrantyR\bwarranty\"\xe2\x02\n" +
+	"\x05Price\x12\x1b\n" +
+	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12(\n" +
+	"\vcustomer_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"customerId\x12J\n" +
+	"\fmin_quantity\x18\x03 \x01(\tB'\xbaH$r\"2 ^([0-9]{1,12}([.][0-9]{1,6})?)?$R\vminQuantity\x12E\n" +
+	"\n" +
+	"valid_from\x18\x04 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\tvalidFrom\x12G\n" +
+	"\vvalid_until\x18\x05 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\n" +
+	"validUntil\x126\n" +
+	"\x06amount\x18\x06 \x01(\v2\x16.selfsame.erp.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06amount\"e\n" +
+	"\x11ListPricesRequest\x12&\n" +
+	"\x04skus\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10d\"\x06r\x04\x10\x01\x18@R\x04skus\x12(\n" +
+	"\vcustomer_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"customerId\"D\n" +
+	"\x12ListPricesResponse\x12.\n" +
+	"\x06prices\x18\x01 \x03(\v2\x16.selfsame.erp.v1.PriceR\x06prices\"W\n" +
+	"\x18BatchUpsertPricesRequest\x12;\n" +
+	"\x06prices\x18\x01 \x03(\v2\x16.selfsame.erp.v1.PriceB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\x06prices\"5\n" +
+	"\x19BatchUpsertPricesResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\x05R\achanged*\x87\x01\n" +
 	"\x0eWarrantyStatus\x12\x1f\n" +
 	"\x1bWARRANTY_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17WARRANTY_STATUS_PENDING\x10\x01\x12\x1a\n" +
 	"\x16WARRANTY_STATUS_ACTIVE\x10\x02\x12\x1b\n" +
-	"\x17WARRANTY_STATUS_EXPIRED\x10\x032\xf4\x05\n" +
+	"\x17WARRANTY_STATUS_EXPIRED\x10\x032\xc9\a\n" +
 	"\x0eProductService\x12Z\n" +
 	"\n" +
 	"GetProduct\x12\".selfsame.erp.v1.GetProductRequest\x1a#.selfsame.erp.v1.GetProductResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\fListProducts\x12$.selfsame.erp.v1.ListProductsRequest\x1a%.selfsame.erp.v1.ListProductsResponse\"\x03\x90\x02\x01\x12}\n" +
-	"\x13BatchUpsertProducts\x12+.selfsame.erp.v1.BatchUpsertProductsRequest\x1a,.selfsame.erp.v1.BatchUpsertProductsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12c\n" +
+	"\x13BatchUpsertProducts\x12+.selfsame.erp.v1.BatchUpsertProductsRequest\x1a,.selfsame.erp.v1.BatchUpsertProductsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12Z\n" +
+	"\n" +
+	"ListPrices\x12\".selfsame.erp.v1.ListPricesRequest\x1a#.selfsame.erp.v1.ListPricesResponse\"\x03\x90\x02\x01\x12w\n" +
+	"\x11BatchUpsertPrices\x12).selfsame.erp.v1.BatchUpsertPricesRequest\x1a*.selfsame.erp.v1.BatchUpsertPricesResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12c\n" +
 	"\rListInventory\x12%.selfsame.erp.v1.ListInventoryRequest\x1a&.selfsame.erp.v1.ListInventoryResponse\"\x03\x90\x02\x01\x12h\n" +
 	"\fSetInventory\x12$.selfsame.erp.v1.SetInventoryRequest\x1a%.selfsame.erp.v1.SetInventoryResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12f\n" +
 	"\x0eListWarranties\x12&.selfsame.erp.v1.ListWarrantiesRequest\x1a'.selfsame.erp.v1.ListWarrantiesResponse\"\x03\x90\x02\x01\x12n\n" +
@@ -1365,7 +1683,7 @@ func file_selfsame_erp_v1_product_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_erp_v1_product_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_selfsame_erp_v1_product_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_selfsame_erp_v1_product_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_selfsame_erp_v1_product_service_proto_goTypes = []any{
 	(WarrantyStatus)(0),                 // 0: selfsame.erp.v1.WarrantyStatus
 	(*Money)(nil),                       // 1: selfsame.erp.v1.Money
@@ -1387,49 +1705,63 @@ var file_selfsame_erp_v1_product_service_proto_goTypes = []any{
 	(*ListWarrantiesResponse)(nil),      // 17: selfsame.erp.v1.ListWarrantiesResponse
 	(*UpsertWarrantyRequest)(nil),       // 18: selfsame.erp.v1.UpsertWarrantyRequest
 	(*UpsertWarrantyResponse)(nil),      // 19: selfsame.erp.v1.UpsertWarrantyResponse
-	(*timestamppb.Timestamp)(nil),       // 20: google.protobuf.Timestamp
-	(Outcome)(0),                        // 21: selfsame.erp.v1.Outcome
-	(*RecordError)(nil),                 // 22: selfsame.erp.v1.RecordError
+	(*Price)(nil),                       // 20: selfsame.erp.v1.Price
+	(*ListPricesRequest)(nil),           // 21: selfsame.erp.v1.ListPricesRequest
+	(*ListPricesResponse)(nil),          // 22: selfsame.erp.v1.ListPricesResponse
+	(*BatchUpsertPricesRequest)(nil),    // 23: selfsame.erp.v1.BatchUpsertPricesRequest
+	(*BatchUpsertPricesResponse)(nil),   // 24: selfsame.erp.v1.BatchUpsertPricesResponse
+	(*timestamppb.Timestamp)(nil),       // 25: google.protobuf.Timestamp
+	(Outcome)(0),                        // 26: selfsame.erp.v1.Outcome
+	(*RecordError)(nil),                 // 27: selfsame.erp.v1.RecordError
+	(*durationpb.Duration)(nil),         // 28: google.protobuf.Duration
 }
 var file_selfsame_erp_v1_product_service_proto_depIdxs = []int32{
 	1,  // 0: selfsame.erp.v1.Product.price:type_name -> selfsame.erp.v1.Money
-	20, // 1: selfsame.erp.v1.Product.update_time:type_name -> google.protobuf.Timestamp
+	25, // 1: selfsame.erp.v1.Product.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: selfsame.erp.v1.GetProductResponse.product:type_name -> selfsame.erp.v1.Product
 	2,  // 3: selfsame.erp.v1.ListProductsResponse.products:type_name -> selfsame.erp.v1.Product
 	2,  // 4: selfsame.erp.v1.BatchUpsertProductsRequest.products:type_name -> selfsame.erp.v1.Product
-	21, // 5: selfsame.erp.v1.ProductUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
+	26, // 5: selfsame.erp.v1.ProductUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
 	2,  // 6: selfsame.erp.v1.ProductUpsertResult.product:type_name -> selfsame.erp.v1.Product
-	22, // 7: selfsame.erp.v1.ProductUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
+	27, // 7: selfsame.erp.v1.ProductUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
 	8,  // 8: selfsame.erp.v1.BatchUpsertProductsResponse.results:type_name -> selfsame.erp.v1.ProductUpsertResult
-	20, // 9: selfsame.erp.v1.Inventory.as_of:type_name -> google.protobuf.Timestamp
-	10, // 10: selfsame.erp.v1.ListInventoryResponse.inventory:type_name -> selfsame.erp.v1.Inventory
-	10, // 11: selfsame.erp.v1.SetInventoryRequest.inventory:type_name -> selfsame.erp.v1.Inventory
-	10, // 12: selfsame.erp.v1.SetInventoryResponse.inventory:type_name -> selfsame.erp.v1.Inventory
-	20, // 13: selfsame.erp.v1.Warranty.start_time:type_name -> google.protobuf.Timestamp
-	20, // 14: selfsame.erp.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
-	0,  // 15: selfsame.erp.v1.Warranty.status:type_name -> selfsame.erp.v1.WarrantyStatus
-	15, // 16: selfsame.erp.v1.ListWarrantiesResponse.warranties:type_name -> selfsame.erp.v1.Warranty
-	15, // 17: selfsame.erp.v1.UpsertWarrantyRequest.warranty:type_name -> selfsame.erp.v1.Warranty
-	15, // 18: selfsame.erp.v1.UpsertWarrantyResponse.warranty:type_name -> selfsame.erp.v1.Warranty
-	3,  // 19: selfsame.erp.v1.ProductService.GetProduct:input_type -> selfsame.erp.v1.GetProductRequest
-	5,  // 20: selfsame.erp.v1.ProductService.ListProducts:input_type -> selfsame.erp.v1.ListProductsRequest
-	7,  // 21: selfsame.erp.v1.ProductService.BatchUpsertProducts:input_type -> selfsame.erp.v1.BatchUpsertProductsRequest
-	11, // 22: selfsame.erp.v1.ProductService.ListInventory:input_type -> selfsame.erp.v1.ListInventoryRequest
-	13, // 23: selfsame.erp.v1.ProductService.SetInventory:input_type -> selfsame.erp.v1.SetInventoryRequest
-	16, // 24: selfsame.erp.v1.ProductService.ListWarranties:input_type -> selfsame.erp.v1.ListWarrantiesRequest
-	18, // 25: selfsame.erp.v1.ProductService.UpsertWarranty:input_type -> selfsame.erp.v1.UpsertWarrantyRequest
-	4,  // 26: selfsame.erp.v1.ProductService.GetProduct:output_type -> selfsame.erp.v1.GetProductResponse
-	6,  // 27: selfsame.erp.v1.ProductService.ListProducts:output_type -> selfsame.erp.v1.ListProductsResponse
-	9,  // 28: selfsame.erp.v1.ProductService.BatchUpsertProducts:output_type -> selfsame.erp.v1.BatchUpsertProductsResponse
-	12, // 29: selfsame.erp.v1.ProductService.ListInventory:output_type -> selfsame.erp.v1.ListInventoryResponse
-	14, // 30: selfsame.erp.v1.ProductService.SetInventory:output_type -> selfsame.erp.v1.SetInventoryResponse
-	17, // 31: selfsame.erp.v1.ProductService.ListWarranties:output_type -> selfsame.erp.v1.ListWarrantiesResponse
-	19, // 32: selfsame.erp.v1.ProductService.UpsertWarranty:output_type -> selfsame.erp.v1.UpsertWarrantyResponse
-	26, // [26:33] is the sub-list for method output_type
-	19, // [19:26] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	25, // 9: selfsame.erp.v1.Inventory.as_of:type_name -> google.protobuf.Timestamp
+	28, // 10: selfsame.erp.v1.Inventory.age:type_name -> google.protobuf.Duration
+	10, // 11: selfsame.erp.v1.ListInventoryResponse.inventory:type_name -> selfsame.erp.v1.Inventory
+	10, // 12: selfsame.erp.v1.SetInventoryRequest.inventory:type_name -> selfsame.erp.v1.Inventory
+	10, // 13: selfsame.erp.v1.SetInventoryResponse.inventory:type_name -> selfsame.erp.v1.Inventory
+	25, // 14: selfsame.erp.v1.Warranty.start_time:type_name -> google.protobuf.Timestamp
+	25, // 15: selfsame.erp.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
+	0,  // 16: selfsame.erp.v1.Warranty.status:type_name -> selfsame.erp.v1.WarrantyStatus
+	15, // 17: selfsame.erp.v1.ListWarrantiesResponse.warranties:type_name -> selfsame.erp.v1.Warranty
+	15, // 18: selfsame.erp.v1.UpsertWarrantyRequest.warranty:type_name -> selfsame.erp.v1.Warranty
+	15, // 19: selfsame.erp.v1.UpsertWarrantyResponse.warranty:type_name -> selfsame.erp.v1.Warranty
+	1,  // 20: selfsame.erp.v1.Price.amount:type_name -> selfsame.erp.v1.Money
+	20, // 21: selfsame.erp.v1.ListPricesResponse.prices:type_name -> selfsame.erp.v1.Price
+	20, // 22: selfsame.erp.v1.BatchUpsertPricesRequest.prices:type_name -> selfsame.erp.v1.Price
+	3,  // 23: selfsame.erp.v1.ProductService.GetProduct:input_type -> selfsame.erp.v1.GetProductRequest
+	5,  // 24: selfsame.erp.v1.ProductService.ListProducts:input_type -> selfsame.erp.v1.ListProductsRequest
+	7,  // 25: selfsame.erp.v1.ProductService.BatchUpsertProducts:input_type -> selfsame.erp.v1.BatchUpsertProductsRequest
+	21, // 26: selfsame.erp.v1.ProductService.ListPrices:input_type -> selfsame.erp.v1.ListPricesRequest
+	23, // 27: selfsame.erp.v1.ProductService.BatchUpsertPrices:input_type -> selfsame.erp.v1.BatchUpsertPricesRequest
+	11, // 28: selfsame.erp.v1.ProductService.ListInventory:input_type -> selfsame.erp.v1.ListInventoryRequest
+	13, // 29: selfsame.erp.v1.ProductService.SetInventory:input_type -> selfsame.erp.v1.SetInventoryRequest
+	16, // 30: selfsame.erp.v1.ProductService.ListWarranties:input_type -> selfsame.erp.v1.ListWarrantiesRequest
+	18, // 31: selfsame.erp.v1.ProductService.UpsertWarranty:input_type -> selfsame.erp.v1.UpsertWarrantyRequest
+	4,  // 32: selfsame.erp.v1.ProductService.GetProduct:output_type -> selfsame.erp.v1.GetProductResponse
+	6,  // 33: selfsame.erp.v1.ProductService.ListProducts:output_type -> selfsame.erp.v1.ListProductsResponse
+	9,  // 34: selfsame.erp.v1.ProductService.BatchUpsertProducts:output_type -> selfsame.erp.v1.BatchUpsertProductsResponse
+	22, // 35: selfsame.erp.v1.ProductService.ListPrices:output_type -> selfsame.erp.v1.ListPricesResponse
+	24, // 36: selfsame.erp.v1.ProductService.BatchUpsertPrices:output_type -> selfsame.erp.v1.BatchUpsertPricesResponse
+	12, // 37: selfsame.erp.v1.ProductService.ListInventory:output_type -> selfsame.erp.v1.ListInventoryResponse
+	14, // 38: selfsame.erp.v1.ProductService.SetInventory:output_type -> selfsame.erp.v1.SetInventoryResponse
+	17, // 39: selfsame.erp.v1.ProductService.ListWarranties:output_type -> selfsame.erp.v1.ListWarrantiesResponse
+	19, // 40: selfsame.erp.v1.ProductService.UpsertWarranty:output_type -> selfsame.erp.v1.UpsertWarrantyResponse
+	32, // [32:41] is the sub-list for method output_type
+	23, // [23:32] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_product_service_proto_init() }
@@ -1444,7 +1776,7 @@ func file_selfsame_erp_v1_product_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_erp_v1_product_service_proto_rawDesc), len(file_selfsame_erp_v1_product_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

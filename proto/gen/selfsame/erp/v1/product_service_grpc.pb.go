@@ -24,6 +24,8 @@ const (
 	ProductService_GetProduct_FullMethodName          = "/selfsame.erp.v1.ProductService/GetProduct"
 	ProductService_ListProducts_FullMethodName        = "/selfsame.erp.v1.ProductService/ListProducts"
 	ProductService_BatchUpsertProducts_FullMethodName = "/selfsame.erp.v1.ProductService/BatchUpsertProducts"
+	ProductService_ListPrices_FullMethodName          = "/selfsame.erp.v1.ProductService/ListPrices"
+	ProductService_BatchUpsertPrices_FullMethodName   = "/selfsame.erp.v1.ProductService/BatchUpsertPrices"
 	ProductService_ListInventory_FullMethodName       = "/selfsame.erp.v1.ProductService/ListInventory"
 	ProductService_SetInventory_FullMethodName        = "/selfsame.erp.v1.ProductService/SetInventory"
 	ProductService_ListWarranties_FullMethodName      = "/selfsame.erp.v1.ProductService/ListWarranties"
@@ -42,6 +44,11 @@ type ProductServiceClient interface {
 	ListProducts(ctx context.Context, in *ListProductsRequest, opts ...grpc.CallOption) (*ListProductsResponse, error)
 	// BatchUpsertProducts writes up to 200 products by SKU.
 	BatchUpsertProducts(ctx context.Context, in *BatchUpsertProductsRequest, opts ...grpc.CallOption) (*BatchUpsertProductsResponse, error)
+	// ListPrices returns the prices of products, those for one customer included when it is named.
+	ListPrices(ctx context.Context, in *ListPricesRequest, opts ...grpc.CallOption) (*ListPricesResponse, error)
+	// BatchUpsertPrices writes up to 200 prices of the embedded back end, each by product, customer, currency, quantity and first
+	// day. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has prices of its own.
+	BatchUpsertPrices(ctx context.Context, in *BatchUpsertPricesRequest, opts ...grpc.CallOption) (*BatchUpsertPricesResponse, error)
 	// ListInventory returns the stock of the products asked for, by site.
 	ListInventory(ctx context.Context, in *ListInventoryRequest, opts ...grpc.CallOption) (*ListInventoryResponse, error)
 	// SetInventory states what is on hand of a product at a site.
@@ -84,6 +91,26 @@ func (c *productServiceClient) BatchUpsertProducts(ctx context.Context, in *Batc
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(BatchUpsertProductsResponse)
 	err := c.cc.Invoke(ctx, ProductService_BatchUpsertProducts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *productServiceClient) ListPrices(ctx context.Context, in *ListPricesRequest, opts ...grpc.CallOption) (*ListPricesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPricesResponse)
+	err := c.cc.Invoke(ctx, ProductService_ListPrices_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *productServiceClient) BatchUpsertPrices(ctx context.Context, in *BatchUpsertPricesRequest, opts ...grpc.CallOption) (*BatchUpsertPricesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchUpsertPricesResponse)
+	err := c.cc.Invoke(ctx, ProductService_BatchUpsertPrices_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +169,11 @@ type ProductServiceServer interface {
 	ListProducts(context.Context, *ListProductsRequest) (*ListProductsResponse, error)
 	// BatchUpsertProducts writes up to 200 products by SKU.
 	BatchUpsertProducts(context.Context, *BatchUpsertProductsRequest) (*BatchUpsertProductsResponse, error)
+	// ListPrices returns the prices of products, those for one customer included when it is named.
+	ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error)
+	// BatchUpsertPrices writes up to 200 prices of the embedded back end, each by product, customer, currency, quantity and first
+	// day. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has prices of its own.
+	BatchUpsertPrices(context.Context, *BatchUpsertPricesRequest) (*BatchUpsertPricesResponse, error)
 	// ListInventory returns the stock of the products asked for, by site.
 	ListInventory(context.Context, *ListInventoryRequest) (*ListInventoryResponse, error)
 	// SetInventory states what is on hand of a product at a site.
@@ -168,6 +200,12 @@ func (UnimplementedProductServiceServer) ListProducts(context.Context, *ListProd
 }
 func (UnimplementedProductServiceServer) BatchUpsertProducts(context.Context, *BatchUpsertProductsRequest) (*BatchUpsertProductsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchUpsertProducts not implemented")
+}
+func (UnimplementedProductServiceServer) ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrices not implemented")
+}
+func (UnimplementedProductServiceServer) BatchUpsertPrices(context.Context, *BatchUpsertPricesRequest) (*BatchUpsertPricesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchUpsertPrices not implemented")
 }
 func (UnimplementedProductServiceServer) ListInventory(context.Context, *ListInventoryRequest) (*ListInventoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListInventory not implemented")
@@ -252,6 +290,42 @@ func _ProductService_BatchUpsertProducts_Handler(srv interface{}, ctx context.Co
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ProductServiceServer).BatchUpsertProducts(ctx, req.(*BatchUpsertProductsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProductService_ListPrices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPricesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProductServiceServer).ListPrices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProductService_ListPrices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProductServiceServer).ListPrices(ctx, req.(*ListPricesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ProductService_BatchUpsertPrices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchUpsertPricesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProductServiceServer).BatchUpsertPrices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProductService_BatchUpsertPrices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProductServiceServer).BatchUpsertPrices(ctx, req.(*BatchUpsertPricesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -346,6 +420,14 @@ var ProductService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchUpsertProducts",
 			Handler:    _ProductService_BatchUpsertProducts_Handler,
+		},
+		{
+			MethodName: "ListPrices",
+			Handler:    _ProductService_ListPrices_Handler,
+		},
+		{
+			MethodName: "BatchUpsertPrices",
+			Handler:    _ProductService_BatchUpsertPrices_Handler,
 		},
 		{
 			MethodName: "ListInventory",

@@ -20,6 +20,7 @@ const (
 	modeCreate
 	modeUpdate
 	modeDelete
+	modePut
 )
 
 // change is one record that will be written.
@@ -47,7 +48,7 @@ type plan[R any] struct {
 }
 
 // write plans and applies a batch in one transaction, again when it lost a race.
-func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R], seal store.Seal[R]) ([]store.Result[R], error) {
+func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R], seal store.Seal[R], after After[R]) ([]store.Result[R], error) {
 	var p *plan[R]
 	err := t.inTx(ctx, func(ctx context.Context, q txn) error {
 		p = &plan[R]{t: t, mode: m, now: t.stamp(), batch: batch}
@@ -55,7 +56,7 @@ func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R],
 			return err
 		}
 		p.decide()
-		return p.apply(ctx, q, seal)
+		return p.apply(ctx, q, seal, after)
 	})
 	if err != nil {
 		return nil, err
@@ -155,6 +156,9 @@ func (p *plan[R]) decideOne(i int) (*R, store.ChangeKind, error) {
 		return nil, 0, fault.New(fault.Invalid, store.ReasonDuplicate, "the request names the same %s twice", s.Name())
 	}
 	old := p.old[p.targets[i]]
+	if p.mode == modePut {
+		return p.put(i, old)
+	}
 	switch {
 	case old == nil && (p.mode == modeUpdate || p.mode == modeDelete || p.targets[i] != ""):
 		return nil, 0, fault.New(fault.NotFound, fault.ReasonNotFound, "no %s has this id", s.Name())
@@ -239,8 +243,11 @@ func (p *plan[R]) take(rec *R) {
 
 // apply writes the changes. References go in sorted order, so that concurrent writers of the same ones queue instead of
 // waiting for each other in a circle; positions in the feed are taken last, because that lock is held until the commit.
-func (p *plan[R]) apply(ctx context.Context, q txn, seal store.Seal[R]) error {
+func (p *plan[R]) apply(ctx context.Context, q txn, seal store.Seal[R], after After[R]) error {
 	if len(p.changes) == 0 {
+		if after != nil {
+			return after(ctx, q.raw, p.results)
+		}
 		return nil
 	}
 	t := p.t
@@ -274,6 +281,11 @@ func (p *plan[R]) apply(ctx context.Context, q txn, seal store.Seal[R]) error {
 			break
 		}
 		if err := seal(ctx, q.raw, *c.rec); err != nil {
+			return err
+		}
+	}
+	if after != nil {
+		if err := after(ctx, q.raw, p.results); err != nil {
 			return err
 		}
 	}
