@@ -41,7 +41,9 @@ type Flow struct {
 	// Who said so.
 	Actor string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
 	// When.
-	Since         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	// True while what would be written is noted and not written; only for "deliver".
+	Shadow        bool `protobuf:"varint,8,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -125,6 +127,13 @@ func (x *Flow) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Flow) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
 // SetFlowRequest says what is wanted.
 type SetFlowRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -137,7 +146,10 @@ type SetFlowRequest struct {
 	// Records written per minute at most, by all replicas together; zero for no bound. Only for "deliver".
 	PerMinute int64 `protobuf:"varint,4,opt,name=per_minute,json=perMinute,proto3" json:"per_minute,omitempty"`
 	// Why; kept.
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// True to note what would be written and not write it. Only for "deliver". Ending it forgets what was noted, and has
+	// everything written that still differs.
+	Shadow        bool `protobuf:"varint,6,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +219,13 @@ func (x *SetFlowRequest) GetReason() string {
 	return ""
 }
 
+func (x *SetFlowRequest) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
 // SetFlowResponse carries what is wanted now.
 type SetFlowResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -257,7 +276,7 @@ var File_selfsame_customer_v1_flow_proto protoreflect.FileDescriptor
 
 const file_selfsame_customer_v1_flow_proto_rawDesc = "" +
 	"\n" +
-	"\x1fselfsame/customer/v1/flow.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x01\n" +
+	"\x1fselfsame/customer/v1/flow.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x01\n" +
 	"\x04Flow\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x16\n" +
@@ -266,14 +285,16 @@ const file_selfsame_customer_v1_flow_proto_rawDesc = "" +
 	"per_minute\x18\x04 \x01(\x03R\tperMinute\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05actor\x18\x06 \x01(\tR\x05actor\x120\n" +
-	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xcf\x01\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06shadow\x18\b \x01(\bR\x06shadow\"\xe7\x01\n" +
 	"\x0eSetFlowRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\x124\n" +
 	"\tdirection\x18\x02 \x01(\tB\x16\xbaH\x13r\x11R\x06intakeR\adeliverR\tdirection\x12\x16\n" +
 	"\x06paused\x18\x03 \x01(\bR\x06paused\x12*\n" +
 	"\n" +
 	"per_minute\x18\x04 \x01(\x03B\v\xbaH\b\"\x06\x18\xc0\x84=(\x00R\tperMinute\x12 \n" +
-	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\"A\n" +
+	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\x12\x16\n" +
+	"\x06shadow\x18\x06 \x01(\bR\x06shadow\"A\n" +
 	"\x0fSetFlowResponse\x12.\n" +
 	"\x04flow\x18\x01 \x01(\v2\x1a.selfsame.customer.v1.FlowR\x04flowB\xe2\x01\n" +
 	"\x18com.selfsame.customer.v1B\tFlowProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"

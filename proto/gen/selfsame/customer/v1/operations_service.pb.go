@@ -579,7 +579,9 @@ type DeliveryLine struct {
 	// Marks that are there now.
 	Pending int64 `protobuf:"varint,6,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Marks of a record that was marked already; not part of the balance.
-	Coalesced     int64 `protobuf:"varint,7,opt,name=coalesced,proto3" json:"coalesced,omitempty"`
+	Coalesced int64 `protobuf:"varint,7,opt,name=coalesced,proto3" json:"coalesced,omitempty"`
+	// Marks that ended by noting what would have been written, in shadow mode.
+	Shadowed      int64 `protobuf:"varint,8,opt,name=shadowed,proto3" json:"shadowed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -659,6 +661,13 @@ func (x *DeliveryLine) GetPending() int64 {
 func (x *DeliveryLine) GetCoalesced() int64 {
 	if x != nil {
 		return x.Coalesced
+	}
+	return 0
+}
+
+func (x *DeliveryLine) GetShadowed() int64 {
+	if x != nil {
+		return x.Shadowed
 	}
 	return 0
 }
@@ -1917,7 +1926,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\"selfsame/customer/v1/erasure.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/customer/v1/shadow.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -1967,7 +1976,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"duplicates\x18\t \x01(\x03R\n" +
 	"duplicates\x12\x16\n" +
 	"\x06echoes\x18\n" +
-	" \x01(\x03R\x06echoes\"\xc8\x01\n" +
+	" \x01(\x03R\x06echoes\"\xe4\x01\n" +
 	"\fDeliveryLine\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x16\n" +
 	"\x06marked\x18\x02 \x01(\x03R\x06marked\x12\x1c\n" +
@@ -1975,7 +1984,8 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\bunneeded\x18\x04 \x01(\x03R\bunneeded\x12\x16\n" +
 	"\x06parked\x18\x05 \x01(\x03R\x06parked\x12\x18\n" +
 	"\apending\x18\x06 \x01(\x03R\apending\x12\x1c\n" +
-	"\tcoalesced\x18\a \x01(\x03R\tcoalesced\"\xab\x01\n" +
+	"\tcoalesced\x18\a \x01(\x03R\tcoalesced\x12\x1a\n" +
+	"\bshadowed\x18\b \x01(\x03R\bshadowed\"\xab\x01\n" +
 	"\x11GetLedgerResponse\x126\n" +
 	"\x05lines\x18\x01 \x03(\v2 .selfsame.customer.v1.LedgerLineR\x05lines\x12\x1a\n" +
 	"\bbalanced\x18\x02 \x01(\bR\bbalanced\x12B\n" +
@@ -2073,7 +2083,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\x82\x1b\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\xa0\x1f\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2095,7 +2105,13 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x10CreateIgnoreRule\x12-.selfsame.customer.v1.CreateIgnoreRuleRequest\x1a..selfsame.customer.v1.CreateIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12~\n" +
 	"\x10DeleteIgnoreRule\x12-.selfsame.customer.v1.DeleteIgnoreRuleRequest\x1a..selfsame.customer.v1.DeleteIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12s\n" +
 	"\x0fListIgnoreRules\x12,.selfsame.customer.v1.ListIgnoreRulesRequest\x1a-.selfsame.customer.v1.ListIgnoreRulesResponse\"\x03\x90\x02\x01\x12c\n" +
-	"\aSetFlow\x12$.selfsame.customer.v1.SetFlowRequest\x1a%.selfsame.customer.v1.SetFlowResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12`\n" +
+	"\aSetFlow\x12$.selfsame.customer.v1.SetFlowRequest\x1a%.selfsame.customer.v1.SetFlowResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12a\n" +
+	"\tGetShadow\x12&.selfsame.customer.v1.GetShadowRequest\x1a'.selfsame.customer.v1.GetShadowResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\x10ListShadowWrites\x12-.selfsame.customer.v1.ListShadowWritesRequest\x1a..selfsame.customer.v1.ListShadowWritesResponse\"\x03\x90\x02\x01\x12o\n" +
+	"\vEraseRecord\x12(.selfsame.customer.v1.EraseRecordRequest\x1a).selfsame.customer.v1.EraseRecordResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12d\n" +
+	"\n" +
+	"GetErasure\x12'.selfsame.customer.v1.GetErasureRequest\x1a(.selfsame.customer.v1.GetErasureResponse\"\x03\x90\x02\x01\x12j\n" +
+	"\fListErasures\x12).selfsame.customer.v1.ListErasuresRequest\x1a*.selfsame.customer.v1.ListErasuresResponse\"\x03\x90\x02\x01\x12`\n" +
 	"\x06Resync\x12#.selfsame.customer.v1.ResyncRequest\x1a$.selfsame.customer.v1.ResyncResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12^\n" +
 	"\bGetRules\x12%.selfsame.customer.v1.GetRulesRequest\x1a&.selfsame.customer.v1.GetRulesResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\bTryRules\x12%.selfsame.customer.v1.TryRulesRequest\x1a&.selfsame.customer.v1.TryRulesResponse\"\x03\x90\x02\x01\x12r\n" +
@@ -2164,37 +2180,47 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*DeleteIgnoreRuleRequest)(nil),     // 38: selfsame.customer.v1.DeleteIgnoreRuleRequest
 	(*ListIgnoreRulesRequest)(nil),      // 39: selfsame.customer.v1.ListIgnoreRulesRequest
 	(*SetFlowRequest)(nil),              // 40: selfsame.customer.v1.SetFlowRequest
-	(*GetRulesRequest)(nil),             // 41: selfsame.customer.v1.GetRulesRequest
-	(*TryRulesRequest)(nil),             // 42: selfsame.customer.v1.TryRulesRequest
-	(*ConfirmRulesRequest)(nil),         // 43: selfsame.customer.v1.ConfirmRulesRequest
-	(*PinFieldRequest)(nil),             // 44: selfsame.customer.v1.PinFieldRequest
-	(*UnpinFieldRequest)(nil),           // 45: selfsame.customer.v1.UnpinFieldRequest
-	(*ListQuestionsRequest)(nil),        // 46: selfsame.customer.v1.ListQuestionsRequest
-	(*AnswerQuestionRequest)(nil),       // 47: selfsame.customer.v1.AnswerQuestionRequest
-	(*MergeRecordsRequest)(nil),         // 48: selfsame.customer.v1.MergeRecordsRequest
-	(*UnmergeRecordRequest)(nil),        // 49: selfsame.customer.v1.UnmergeRecordRequest
-	(*ListAuditResponse)(nil),           // 50: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),         // 51: selfsame.customer.v1.VerifyAuditResponse
-	(*PreviewDeadLettersResponse)(nil),  // 52: selfsame.customer.v1.PreviewDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil),  // 53: selfsame.customer.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil),  // 54: selfsame.customer.v1.DiscardDeadLettersResponse
-	(*StartReconciliationResponse)(nil), // 55: selfsame.customer.v1.StartReconciliationResponse
-	(*GetReconciliationResponse)(nil),   // 56: selfsame.customer.v1.GetReconciliationResponse
-	(*ListReconciliationsResponse)(nil), // 57: selfsame.customer.v1.ListReconciliationsResponse
-	(*ListFindingsResponse)(nil),        // 58: selfsame.customer.v1.ListFindingsResponse
-	(*CreateIgnoreRuleResponse)(nil),    // 59: selfsame.customer.v1.CreateIgnoreRuleResponse
-	(*DeleteIgnoreRuleResponse)(nil),    // 60: selfsame.customer.v1.DeleteIgnoreRuleResponse
-	(*ListIgnoreRulesResponse)(nil),     // 61: selfsame.customer.v1.ListIgnoreRulesResponse
-	(*SetFlowResponse)(nil),             // 62: selfsame.customer.v1.SetFlowResponse
-	(*GetRulesResponse)(nil),            // 63: selfsame.customer.v1.GetRulesResponse
-	(*TryRulesResponse)(nil),            // 64: selfsame.customer.v1.TryRulesResponse
-	(*ConfirmRulesResponse)(nil),        // 65: selfsame.customer.v1.ConfirmRulesResponse
-	(*PinFieldResponse)(nil),            // 66: selfsame.customer.v1.PinFieldResponse
-	(*UnpinFieldResponse)(nil),          // 67: selfsame.customer.v1.UnpinFieldResponse
-	(*ListQuestionsResponse)(nil),       // 68: selfsame.customer.v1.ListQuestionsResponse
-	(*AnswerQuestionResponse)(nil),      // 69: selfsame.customer.v1.AnswerQuestionResponse
-	(*MergeRecordsResponse)(nil),        // 70: selfsame.customer.v1.MergeRecordsResponse
-	(*UnmergeRecordResponse)(nil),       // 71: selfsame.customer.v1.UnmergeRecordResponse
+	(*GetShadowRequest)(nil),            // 41: selfsame.customer.v1.GetShadowRequest
+	(*ListShadowWritesRequest)(nil),     // 42: selfsame.customer.v1.ListShadowWritesRequest
+	(*EraseRecordRequest)(nil),          // 43: selfsame.customer.v1.EraseRecordRequest
+	(*GetErasureRequest)(nil),           // 44: selfsame.customer.v1.GetErasureRequest
+	(*ListErasuresRequest)(nil),         // 45: selfsame.customer.v1.ListErasuresRequest
+	(*GetRulesRequest)(nil),             // 46: selfsame.customer.v1.GetRulesRequest
+	(*TryRulesRequest)(nil),             // 47: selfsame.customer.v1.TryRulesRequest
+	(*ConfirmRulesRequest)(nil),         // 48: selfsame.customer.v1.ConfirmRulesRequest
+	(*PinFieldRequest)(nil),             // 49: selfsame.customer.v1.PinFieldRequest
+	(*UnpinFieldRequest)(nil),           // 50: selfsame.customer.v1.UnpinFieldRequest
+	(*ListQuestionsRequest)(nil),        // 51: selfsame.customer.v1.ListQuestionsRequest
+	(*AnswerQuestionRequest)(nil),       // 52: selfsame.customer.v1.AnswerQuestionRequest
+	(*MergeRecordsRequest)(nil),         // 53: selfsame.customer.v1.MergeRecordsRequest
+	(*UnmergeRecordRequest)(nil),        // 54: selfsame.customer.v1.UnmergeRecordRequest
+	(*ListAuditResponse)(nil),           // 55: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),         // 56: selfsame.customer.v1.VerifyAuditResponse
+	(*PreviewDeadLettersResponse)(nil),  // 57: selfsame.customer.v1.PreviewDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil),  // 58: selfsame.customer.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil),  // 59: selfsame.customer.v1.DiscardDeadLettersResponse
+	(*StartReconciliationResponse)(nil), // 60: selfsame.customer.v1.StartReconciliationResponse
+	(*GetReconciliationResponse)(nil),   // 61: selfsame.customer.v1.GetReconciliationResponse
+	(*ListReconciliationsResponse)(nil), // 62: selfsame.customer.v1.ListReconciliationsResponse
+	(*ListFindingsResponse)(nil),        // 63: selfsame.customer.v1.ListFindingsResponse
+	(*CreateIgnoreRuleResponse)(nil),    // 64: selfsame.customer.v1.CreateIgnoreRuleResponse
+	(*DeleteIgnoreRuleResponse)(nil),    // 65: selfsame.customer.v1.DeleteIgnoreRuleResponse
+	(*ListIgnoreRulesResponse)(nil),     // 66: selfsame.customer.v1.ListIgnoreRulesResponse
+	(*SetFlowResponse)(nil),             // 67: selfsame.customer.v1.SetFlowResponse
+	(*GetShadowResponse)(nil),           // 68: selfsame.customer.v1.GetShadowResponse
+	(*ListShadowWritesResponse)(nil),    // 69: selfsame.customer.v1.ListShadowWritesResponse
+	(*EraseRecordResponse)(nil),         // 70: selfsame.customer.v1.EraseRecordResponse
+	(*GetErasureResponse)(nil),          // 71: selfsame.customer.v1.GetErasureResponse
+	(*ListErasuresResponse)(nil),        // 72: selfsame.customer.v1.ListErasuresResponse
+	(*GetRulesResponse)(nil),            // 73: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),            // 74: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),        // 75: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),            // 76: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),          // 77: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),       // 78: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),      // 79: selfsame.customer.v1.AnswerQuestionResponse
+	(*MergeRecordsResponse)(nil),        // 80: selfsame.customer.v1.MergeRecordsResponse
+	(*UnmergeRecordResponse)(nil),       // 81: selfsame.customer.v1.UnmergeRecordResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2242,48 +2268,58 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	38, // 42: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:input_type -> selfsame.customer.v1.DeleteIgnoreRuleRequest
 	39, // 43: selfsame.customer.v1.OperationsService.ListIgnoreRules:input_type -> selfsame.customer.v1.ListIgnoreRulesRequest
 	40, // 44: selfsame.customer.v1.OperationsService.SetFlow:input_type -> selfsame.customer.v1.SetFlowRequest
-	22, // 45: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	41, // 46: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
-	42, // 47: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
-	43, // 48: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
-	44, // 49: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
-	45, // 50: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
-	46, // 51: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
-	47, // 52: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
-	48, // 53: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
-	49, // 54: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
-	3,  // 55: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 56: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 57: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 58: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	50, // 59: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	51, // 60: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 61: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 62: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 63: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	52, // 64: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
-	53, // 65: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
-	54, // 66: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
-	55, // 67: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
-	56, // 68: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
-	57, // 69: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
-	58, // 70: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
-	59, // 71: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
-	60, // 72: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
-	61, // 73: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
-	62, // 74: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
-	23, // 75: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	63, // 76: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
-	64, // 77: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
-	65, // 78: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
-	66, // 79: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
-	67, // 80: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
-	68, // 81: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
-	69, // 82: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
-	70, // 83: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
-	71, // 84: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
-	55, // [55:85] is the sub-list for method output_type
-	25, // [25:55] is the sub-list for method input_type
+	41, // 45: selfsame.customer.v1.OperationsService.GetShadow:input_type -> selfsame.customer.v1.GetShadowRequest
+	42, // 46: selfsame.customer.v1.OperationsService.ListShadowWrites:input_type -> selfsame.customer.v1.ListShadowWritesRequest
+	43, // 47: selfsame.customer.v1.OperationsService.EraseRecord:input_type -> selfsame.customer.v1.EraseRecordRequest
+	44, // 48: selfsame.customer.v1.OperationsService.GetErasure:input_type -> selfsame.customer.v1.GetErasureRequest
+	45, // 49: selfsame.customer.v1.OperationsService.ListErasures:input_type -> selfsame.customer.v1.ListErasuresRequest
+	22, // 50: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	46, // 51: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
+	47, // 52: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
+	48, // 53: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
+	49, // 54: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
+	50, // 55: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
+	51, // 56: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
+	52, // 57: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
+	53, // 58: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
+	54, // 59: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
+	3,  // 60: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 61: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 62: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 63: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	55, // 64: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	56, // 65: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 66: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 67: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 68: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	57, // 69: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
+	58, // 70: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
+	59, // 71: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
+	60, // 72: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
+	61, // 73: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
+	62, // 74: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
+	63, // 75: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
+	64, // 76: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
+	65, // 77: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
+	66, // 78: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
+	67, // 79: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
+	68, // 80: selfsame.customer.v1.OperationsService.GetShadow:output_type -> selfsame.customer.v1.GetShadowResponse
+	69, // 81: selfsame.customer.v1.OperationsService.ListShadowWrites:output_type -> selfsame.customer.v1.ListShadowWritesResponse
+	70, // 82: selfsame.customer.v1.OperationsService.EraseRecord:output_type -> selfsame.customer.v1.EraseRecordResponse
+	71, // 83: selfsame.customer.v1.OperationsService.GetErasure:output_type -> selfsame.customer.v1.GetErasureResponse
+	72, // 84: selfsame.customer.v1.OperationsService.ListErasures:output_type -> selfsame.customer.v1.ListErasuresResponse
+	23, // 85: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	73, // 86: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	74, // 87: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	75, // 88: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	76, // 89: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	77, // 90: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	78, // 91: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	79, // 92: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	80, // 93: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
+	81, // 94: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
+	60, // [60:95] is the sub-list for method output_type
+	25, // [25:60] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -2296,9 +2332,11 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 	}
 	file_selfsame_customer_v1_audit_proto_init()
 	file_selfsame_customer_v1_deadletter_proto_init()
+	file_selfsame_customer_v1_erasure_proto_init()
 	file_selfsame_customer_v1_flow_proto_init()
 	file_selfsame_customer_v1_reconciliation_proto_init()
 	file_selfsame_customer_v1_rules_proto_init()
+	file_selfsame_customer_v1_shadow_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

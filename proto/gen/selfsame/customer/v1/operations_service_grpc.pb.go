@@ -41,6 +41,11 @@ const (
 	OperationsService_DeleteIgnoreRule_FullMethodName    = "/selfsame.customer.v1.OperationsService/DeleteIgnoreRule"
 	OperationsService_ListIgnoreRules_FullMethodName     = "/selfsame.customer.v1.OperationsService/ListIgnoreRules"
 	OperationsService_SetFlow_FullMethodName             = "/selfsame.customer.v1.OperationsService/SetFlow"
+	OperationsService_GetShadow_FullMethodName           = "/selfsame.customer.v1.OperationsService/GetShadow"
+	OperationsService_ListShadowWrites_FullMethodName    = "/selfsame.customer.v1.OperationsService/ListShadowWrites"
+	OperationsService_EraseRecord_FullMethodName         = "/selfsame.customer.v1.OperationsService/EraseRecord"
+	OperationsService_GetErasure_FullMethodName          = "/selfsame.customer.v1.OperationsService/GetErasure"
+	OperationsService_ListErasures_FullMethodName        = "/selfsame.customer.v1.OperationsService/ListErasures"
 	OperationsService_Resync_FullMethodName              = "/selfsame.customer.v1.OperationsService/Resync"
 	OperationsService_GetRules_FullMethodName            = "/selfsame.customer.v1.OperationsService/GetRules"
 	OperationsService_TryRules_FullMethodName            = "/selfsame.customer.v1.OperationsService/TryRules"
@@ -103,6 +108,17 @@ type OperationsServiceClient interface {
 	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
 	// survives a restart.
 	SetFlow(ctx context.Context, in *SetFlowRequest, opts ...grpc.CallOption) (*SetFlowResponse, error)
+	// GetShadow compares what would have been written to a system in shadow mode with what the system holds, by field.
+	GetShadow(ctx context.Context, in *GetShadowRequest, opts ...grpc.CallOption) (*GetShadowResponse, error)
+	// ListShadowWrites pages through what would have been written to a system in shadow mode.
+	ListShadowWrites(ctx context.Context, in *ListShadowWritesRequest, opts ...grpc.CallOption) (*ListShadowWritesResponse, error)
+	// EraseRecord erases what is known of a customer or contact: here at once, in every system as soon as it can be reached. What
+	// comes in later about the erased records is refused. Asking again for what was erased returns what there is.
+	EraseRecord(ctx context.Context, in *EraseRecordRequest, opts ...grpc.CallOption) (*EraseRecordResponse, error)
+	// GetErasure returns an erasure, with its receipt when it is done.
+	GetErasure(ctx context.Context, in *GetErasureRequest, opts ...grpc.CallOption) (*GetErasureResponse, error)
+	// ListErasures pages through erasures.
+	ListErasures(ctx context.Context, in *ListErasuresRequest, opts ...grpc.CallOption) (*ListErasuresResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -333,6 +349,56 @@ func (c *operationsServiceClient) SetFlow(ctx context.Context, in *SetFlowReques
 	return out, nil
 }
 
+func (c *operationsServiceClient) GetShadow(ctx context.Context, in *GetShadowRequest, opts ...grpc.CallOption) (*GetShadowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetShadowResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetShadow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListShadowWrites(ctx context.Context, in *ListShadowWritesRequest, opts ...grpc.CallOption) (*ListShadowWritesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListShadowWritesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListShadowWrites_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) EraseRecord(ctx context.Context, in *EraseRecordRequest, opts ...grpc.CallOption) (*EraseRecordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseRecordResponse)
+	err := c.cc.Invoke(ctx, OperationsService_EraseRecord_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) GetErasure(ctx context.Context, in *GetErasureRequest, opts ...grpc.CallOption) (*GetErasureResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetErasureResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetErasure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListErasures(ctx context.Context, in *ListErasuresRequest, opts ...grpc.CallOption) (*ListErasuresResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListErasuresResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListErasures_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) Resync(ctx context.Context, in *ResyncRequest, opts ...grpc.CallOption) (*ResyncResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResyncResponse)
@@ -483,6 +549,17 @@ type OperationsServiceServer interface {
 	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
 	// survives a restart.
 	SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error)
+	// GetShadow compares what would have been written to a system in shadow mode with what the system holds, by field.
+	GetShadow(context.Context, *GetShadowRequest) (*GetShadowResponse, error)
+	// ListShadowWrites pages through what would have been written to a system in shadow mode.
+	ListShadowWrites(context.Context, *ListShadowWritesRequest) (*ListShadowWritesResponse, error)
+	// EraseRecord erases what is known of a customer or contact: here at once, in every system as soon as it can be reached. What
+	// comes in later about the erased records is refused. Asking again for what was erased returns what there is.
+	EraseRecord(context.Context, *EraseRecordRequest) (*EraseRecordResponse, error)
+	// GetErasure returns an erasure, with its receipt when it is done.
+	GetErasure(context.Context, *GetErasureRequest) (*GetErasureResponse, error)
+	// ListErasures pages through erasures.
+	ListErasures(context.Context, *ListErasuresRequest) (*ListErasuresResponse, error)
 	// Resync marks everything of one system to be looked at again. Asking twice while one is under way changes nothing.
 	Resync(context.Context, *ResyncRequest) (*ResyncResponse, error)
 	// GetRules returns the survivorship rules in force, those that wait for a person, and what is wrong with the rule file.
@@ -572,6 +649,21 @@ func (UnimplementedOperationsServiceServer) ListIgnoreRules(context.Context, *Li
 }
 func (UnimplementedOperationsServiceServer) SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetFlow not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetShadow(context.Context, *GetShadowRequest) (*GetShadowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetShadow not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListShadowWrites(context.Context, *ListShadowWritesRequest) (*ListShadowWritesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListShadowWrites not implemented")
+}
+func (UnimplementedOperationsServiceServer) EraseRecord(context.Context, *EraseRecordRequest) (*EraseRecordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseRecord not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetErasure(context.Context, *GetErasureRequest) (*GetErasureResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetErasure not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListErasures(context.Context, *ListErasuresRequest) (*ListErasuresResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListErasures not implemented")
 }
 func (UnimplementedOperationsServiceServer) Resync(context.Context, *ResyncRequest) (*ResyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resync not implemented")
@@ -984,6 +1076,96 @@ func _OperationsService_SetFlow_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_GetShadow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetShadowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetShadow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetShadow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetShadow(ctx, req.(*GetShadowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListShadowWrites_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListShadowWritesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListShadowWrites(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListShadowWrites_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListShadowWrites(ctx, req.(*ListShadowWritesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_EraseRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseRecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).EraseRecord(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_EraseRecord_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).EraseRecord(ctx, req.(*EraseRecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_GetErasure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetErasureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetErasure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetErasure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetErasure(ctx, req.(*GetErasureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListErasures_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListErasuresRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListErasures(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListErasures_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListErasures(ctx, req.(*ListErasuresRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_Resync_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResyncRequest)
 	if err := dec(in); err != nil {
@@ -1250,6 +1432,26 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetFlow",
 			Handler:    _OperationsService_SetFlow_Handler,
+		},
+		{
+			MethodName: "GetShadow",
+			Handler:    _OperationsService_GetShadow_Handler,
+		},
+		{
+			MethodName: "ListShadowWrites",
+			Handler:    _OperationsService_ListShadowWrites_Handler,
+		},
+		{
+			MethodName: "EraseRecord",
+			Handler:    _OperationsService_EraseRecord_Handler,
+		},
+		{
+			MethodName: "GetErasure",
+			Handler:    _OperationsService_GetErasure_Handler,
+		},
+		{
+			MethodName: "ListErasures",
+			Handler:    _OperationsService_ListErasures_Handler,
 		},
 		{
 			MethodName: "Resync",

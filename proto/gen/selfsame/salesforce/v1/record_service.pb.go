@@ -915,6 +915,180 @@ func (x *BatchUpsertRecordsResponse) GetResults() []*WriteResult {
 	return nil
 }
 
+// BatchDeleteRecordsRequest names up to 200 records.
+type BatchDeleteRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Our name of the object.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Ids.
+	Ids           []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchDeleteRecordsRequest) Reset() {
+	*x = BatchDeleteRecordsRequest{}
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchDeleteRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchDeleteRecordsRequest) ProtoMessage() {}
+
+func (x *BatchDeleteRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchDeleteRecordsRequest.ProtoReflect.Descriptor instead.
+func (*BatchDeleteRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *BatchDeleteRecordsRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *BatchDeleteRecordsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// DeleteResult is the outcome of one deletion.
+type DeleteResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The CRM's id, 18 characters.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// True when the record is deleted, by this call or before it.
+	Deleted bool `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// True when there was no live record with the id.
+	Missing bool `protobuf:"varint,3,opt,name=missing,proto3" json:"missing,omitempty"`
+	// Why it was not deleted; absent when it is.
+	Error         *RecordError `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteResult) Reset() {
+	*x = DeleteResult{}
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteResult) ProtoMessage() {}
+
+func (x *DeleteResult) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteResult.ProtoReflect.Descriptor instead.
+func (*DeleteResult) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeleteResult) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteResult) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *DeleteResult) GetMissing() bool {
+	if x != nil {
+		return x.Missing
+	}
+	return false
+}
+
+func (x *DeleteResult) GetError() *RecordError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// BatchDeleteRecordsResponse has one result per id, in order.
+type BatchDeleteRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Results.
+	Results       []*DeleteResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchDeleteRecordsResponse) Reset() {
+	*x = BatchDeleteRecordsResponse{}
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchDeleteRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchDeleteRecordsResponse) ProtoMessage() {}
+
+func (x *BatchDeleteRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchDeleteRecordsResponse.ProtoReflect.Descriptor instead.
+func (*BatchDeleteRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BatchDeleteRecordsResponse) GetResults() []*DeleteResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 // GraphNode is one record of a graph.
 type GraphNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -932,7 +1106,7 @@ type GraphNode struct {
 
 func (x *GraphNode) Reset() {
 	*x = GraphNode{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[13]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1118,7 @@ func (x *GraphNode) String() string {
 func (*GraphNode) ProtoMessage() {}
 
 func (x *GraphNode) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[13]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1131,7 @@ func (x *GraphNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GraphNode.ProtoReflect.Descriptor instead.
 func (*GraphNode) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{13}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GraphNode) GetRef() string {
@@ -999,7 +1173,7 @@ type UpsertRecordGraphRequest struct {
 
 func (x *UpsertRecordGraphRequest) Reset() {
 	*x = UpsertRecordGraphRequest{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[14]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1185,7 @@ func (x *UpsertRecordGraphRequest) String() string {
 func (*UpsertRecordGraphRequest) ProtoMessage() {}
 
 func (x *UpsertRecordGraphRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[14]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1198,7 @@ func (x *UpsertRecordGraphRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertRecordGraphRequest.ProtoReflect.Descriptor instead.
 func (*UpsertRecordGraphRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{14}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpsertRecordGraphRequest) GetNodes() []*GraphNode {
@@ -1047,7 +1221,7 @@ type UpsertRecordGraphResponse struct {
 
 func (x *UpsertRecordGraphResponse) Reset() {
 	*x = UpsertRecordGraphResponse{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[15]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1233,7 @@ func (x *UpsertRecordGraphResponse) String() string {
 func (*UpsertRecordGraphResponse) ProtoMessage() {}
 
 func (x *UpsertRecordGraphResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[15]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1246,7 @@ func (x *UpsertRecordGraphResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertRecordGraphResponse.ProtoReflect.Descriptor instead.
 func (*UpsertRecordGraphResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{15}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpsertRecordGraphResponse) GetWritten() bool {
@@ -1108,7 +1282,7 @@ type UpsertHeader struct {
 
 func (x *UpsertHeader) Reset() {
 	*x = UpsertHeader{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[16]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1294,7 @@ func (x *UpsertHeader) String() string {
 func (*UpsertHeader) ProtoMessage() {}
 
 func (x *UpsertHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[16]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1307,7 @@ func (x *UpsertHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertHeader.ProtoReflect.Descriptor instead.
 func (*UpsertHeader) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{16}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpsertHeader) GetObject() string {
@@ -1182,7 +1356,7 @@ type UpsertRows struct {
 
 func (x *UpsertRows) Reset() {
 	*x = UpsertRows{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[17]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1368,7 @@ func (x *UpsertRows) String() string {
 func (*UpsertRows) ProtoMessage() {}
 
 func (x *UpsertRows) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[17]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1381,7 @@ func (x *UpsertRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertRows.ProtoReflect.Descriptor instead.
 func (*UpsertRows) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{17}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpsertRows) GetUpserts() []*RecordUpsert {
@@ -1233,7 +1407,7 @@ type UpsertRecordsRequest struct {
 
 func (x *UpsertRecordsRequest) Reset() {
 	*x = UpsertRecordsRequest{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[18]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1419,7 @@ func (x *UpsertRecordsRequest) String() string {
 func (*UpsertRecordsRequest) ProtoMessage() {}
 
 func (x *UpsertRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[18]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1432,7 @@ func (x *UpsertRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertRecordsRequest.ProtoReflect.Descriptor instead.
 func (*UpsertRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{18}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UpsertRecordsRequest) GetMessage() isUpsertRecordsRequest_Message {
@@ -1317,7 +1491,7 @@ type RowOutcome struct {
 
 func (x *RowOutcome) Reset() {
 	*x = RowOutcome{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[19]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1503,7 @@ func (x *RowOutcome) String() string {
 func (*RowOutcome) ProtoMessage() {}
 
 func (x *RowOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[19]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1516,7 @@ func (x *RowOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowOutcome.ProtoReflect.Descriptor instead.
 func (*RowOutcome) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{19}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RowOutcome) GetExternalId() string {
@@ -1382,7 +1556,7 @@ type UpsertLedger struct {
 
 func (x *UpsertLedger) Reset() {
 	*x = UpsertLedger{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[20]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1568,7 @@ func (x *UpsertLedger) String() string {
 func (*UpsertLedger) ProtoMessage() {}
 
 func (x *UpsertLedger) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[20]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1581,7 @@ func (x *UpsertLedger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertLedger.ProtoReflect.Descriptor instead.
 func (*UpsertLedger) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{20}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpsertLedger) GetRows() int64 {
@@ -1472,7 +1646,7 @@ type UpsertRecordsResponse struct {
 
 func (x *UpsertRecordsResponse) Reset() {
 	*x = UpsertRecordsResponse{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1658,7 @@ func (x *UpsertRecordsResponse) String() string {
 func (*UpsertRecordsResponse) ProtoMessage() {}
 
 func (x *UpsertRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1671,7 @@ func (x *UpsertRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertRecordsResponse.ProtoReflect.Descriptor instead.
 func (*UpsertRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{21}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpsertRecordsResponse) GetOutcomes() []*RowOutcome {
@@ -1566,7 +1740,17 @@ const file_selfsame_salesforce_v1_record_service_proto_rawDesc = "" +
 	"\aupserts\x18\x02 \x03(\v2$.selfsame.salesforce.v1.RecordUpsertB\x10\xbaH\r\x92\x01\n" +
 	"\b\x01\x10\xc8\x01\"\x03\xd8\x01\x03R\aupserts\"[\n" +
 	"\x1aBatchUpsertRecordsResponse\x12=\n" +
-	"\aresults\x18\x01 \x03(\v2#.selfsame.salesforce.v1.WriteResultR\aresults\"\xdb\x02\n" +
+	"\aresults\x18\x01 \x03(\v2#.selfsame.salesforce.v1.WriteResultR\aresults\"\x99\x01\n" +
+	"\x19BatchDeleteRecordsRequest\x125\n" +
+	"\x06object\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,63}$R\x06object\x12E\n" +
+	"\x03ids\x18\x02 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xc8\x01\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x8d\x01\n" +
+	"\fDeleteResult\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\adeleted\x18\x02 \x01(\bR\adeleted\x12\x18\n" +
+	"\amissing\x18\x03 \x01(\bR\amissing\x129\n" +
+	"\x05error\x18\x04 \x01(\v2#.selfsame.salesforce.v1.RecordErrorR\x05error\"\\\n" +
+	"\x1aBatchDeleteRecordsResponse\x12>\n" +
+	"\aresults\x18\x01 \x03(\v2$.selfsame.salesforce.v1.DeleteResultR\aresults\"\xdb\x02\n" +
 	"\tGraphNode\x125\n" +
 	"\x03ref\x18\x01 \x01(\tB#\xbaH r\x1e2\x1c^[A-Za-z][A-Za-z0-9_]{0,39}$R\x03ref\x12>\n" +
 	"\x06record\x18\x02 \x01(\v2\x1e.selfsame.salesforce.v1.RecordB\x06\xbaH\x03\xc8\x01\x01R\x06record\x12;\n" +
@@ -1626,14 +1810,15 @@ const file_selfsame_salesforce_v1_record_service_proto_rawDesc = "" +
 	"\x10TRANSPORT_SINGLE\x10\x01\x12\x19\n" +
 	"\x15TRANSPORT_COLLECTIONS\x10\x02\x12\x17\n" +
 	"\x13TRANSPORT_COMPOSITE\x10\x03\x12\x12\n" +
-	"\x0eTRANSPORT_BULK\x10\x042\xd1\a\n" +
+	"\x0eTRANSPORT_BULK\x10\x042\xdc\b\n" +
 	"\rRecordService\x12k\n" +
 	"\vListObjects\x12*.selfsame.salesforce.v1.ListObjectsRequest\x1a+.selfsame.salesforce.v1.ListObjectsResponse\"\x03\x90\x02\x01\x12t\n" +
 	"\x0eDescribeObject\x12-.selfsame.salesforce.v1.DescribeObjectRequest\x1a..selfsame.salesforce.v1.DescribeObjectResponse\"\x03\x90\x02\x01\x12e\n" +
 	"\tGetRecord\x12(.selfsame.salesforce.v1.GetRecordRequest\x1a).selfsame.salesforce.v1.GetRecordResponse\"\x03\x90\x02\x01\x12w\n" +
 	"\x0fBatchGetRecords\x12..selfsame.salesforce.v1.BatchGetRecordsRequest\x1a/.selfsame.salesforce.v1.BatchGetRecordsResponse\"\x03\x90\x02\x01\x12k\n" +
 	"\vListRecords\x12*.selfsame.salesforce.v1.ListRecordsRequest\x1a+.selfsame.salesforce.v1.ListRecordsResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
-	"\x12BatchUpsertRecords\x121.selfsame.salesforce.v1.BatchUpsertRecordsRequest\x1a2.selfsame.salesforce.v1.BatchUpsertRecordsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x85\x01\n" +
+	"\x12BatchUpsertRecords\x121.selfsame.salesforce.v1.BatchUpsertRecordsRequest\x1a2.selfsame.salesforce.v1.BatchUpsertRecordsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x88\x01\n" +
+	"\x12BatchDeleteRecords\x121.selfsame.salesforce.v1.BatchDeleteRecordsRequest\x1a2.selfsame.salesforce.v1.BatchDeleteRecordsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x85\x01\n" +
 	"\x11UpsertRecordGraph\x120.selfsame.salesforce.v1.UpsertRecordGraphRequest\x1a1.selfsame.salesforce.v1.UpsertRecordGraphResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12}\n" +
 	"\rUpsertRecords\x12,.selfsame.salesforce.v1.UpsertRecordsRequest\x1a-.selfsame.salesforce.v1.UpsertRecordsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02(\x010\x01B\xf9\x01\n" +
 	"\x1acom.selfsame.salesforce.v1B\x12RecordServiceProtoP\x01ZMgithub.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1;salesforcev1\xa2\x02\x03SSX\xaa\x02\x16Selfsame.Salesforce.V1\xca\x02\x16Selfsame\\Salesforce\\V1\xe2\x02\"Selfsame\\Salesforce\\V1\\GPBMetadata\xea\x02\x18Selfsame::Salesforce::V1b\x06proto3"
@@ -1651,7 +1836,7 @@ func file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_salesforce_v1_record_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_selfsame_salesforce_v1_record_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_selfsame_salesforce_v1_record_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_selfsame_salesforce_v1_record_service_proto_goTypes = []any{
 	(Priority)(0),                      // 0: selfsame.salesforce.v1.Priority
 	(Transport)(0),                     // 1: selfsame.salesforce.v1.Transport
@@ -1668,68 +1853,76 @@ var file_selfsame_salesforce_v1_record_service_proto_goTypes = []any{
 	(*RecordUpsert)(nil),               // 12: selfsame.salesforce.v1.RecordUpsert
 	(*BatchUpsertRecordsRequest)(nil),  // 13: selfsame.salesforce.v1.BatchUpsertRecordsRequest
 	(*BatchUpsertRecordsResponse)(nil), // 14: selfsame.salesforce.v1.BatchUpsertRecordsResponse
-	(*GraphNode)(nil),                  // 15: selfsame.salesforce.v1.GraphNode
-	(*UpsertRecordGraphRequest)(nil),   // 16: selfsame.salesforce.v1.UpsertRecordGraphRequest
-	(*UpsertRecordGraphResponse)(nil),  // 17: selfsame.salesforce.v1.UpsertRecordGraphResponse
-	(*UpsertHeader)(nil),               // 18: selfsame.salesforce.v1.UpsertHeader
-	(*UpsertRows)(nil),                 // 19: selfsame.salesforce.v1.UpsertRows
-	(*UpsertRecordsRequest)(nil),       // 20: selfsame.salesforce.v1.UpsertRecordsRequest
-	(*RowOutcome)(nil),                 // 21: selfsame.salesforce.v1.RowOutcome
-	(*UpsertLedger)(nil),               // 22: selfsame.salesforce.v1.UpsertLedger
-	(*UpsertRecordsResponse)(nil),      // 23: selfsame.salesforce.v1.UpsertRecordsResponse
-	nil,                                // 24: selfsame.salesforce.v1.GraphNode.ReferencesEntry
-	(*ObjectDescription)(nil),          // 25: selfsame.salesforce.v1.ObjectDescription
-	(*Record)(nil),                     // 26: selfsame.salesforce.v1.Record
-	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 28: google.protobuf.FieldMask
-	(*WriteResult)(nil),                // 29: selfsame.salesforce.v1.WriteResult
+	(*BatchDeleteRecordsRequest)(nil),  // 15: selfsame.salesforce.v1.BatchDeleteRecordsRequest
+	(*DeleteResult)(nil),               // 16: selfsame.salesforce.v1.DeleteResult
+	(*BatchDeleteRecordsResponse)(nil), // 17: selfsame.salesforce.v1.BatchDeleteRecordsResponse
+	(*GraphNode)(nil),                  // 18: selfsame.salesforce.v1.GraphNode
+	(*UpsertRecordGraphRequest)(nil),   // 19: selfsame.salesforce.v1.UpsertRecordGraphRequest
+	(*UpsertRecordGraphResponse)(nil),  // 20: selfsame.salesforce.v1.UpsertRecordGraphResponse
+	(*UpsertHeader)(nil),               // 21: selfsame.salesforce.v1.UpsertHeader
+	(*UpsertRows)(nil),                 // 22: selfsame.salesforce.v1.UpsertRows
+	(*UpsertRecordsRequest)(nil),       // 23: selfsame.salesforce.v1.UpsertRecordsRequest
+	(*RowOutcome)(nil),                 // 24: selfsame.salesforce.v1.RowOutcome
+	(*UpsertLedger)(nil),               // 25: selfsame.salesforce.v1.UpsertLedger
+	(*UpsertRecordsResponse)(nil),      // 26: selfsame.salesforce.v1.UpsertRecordsResponse
+	nil,                                // 27: selfsame.salesforce.v1.GraphNode.ReferencesEntry
+	(*ObjectDescription)(nil),          // 28: selfsame.salesforce.v1.ObjectDescription
+	(*Record)(nil),                     // 29: selfsame.salesforce.v1.Record
+	(*timestamppb.Timestamp)(nil),      // 30: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 31: google.protobuf.FieldMask
+	(*WriteResult)(nil),                // 32: selfsame.salesforce.v1.WriteResult
+	(*RecordError)(nil),                // 33: selfsame.salesforce.v1.RecordError
 }
 var file_selfsame_salesforce_v1_record_service_proto_depIdxs = []int32{
-	25, // 0: selfsame.salesforce.v1.ListObjectsResponse.objects:type_name -> selfsame.salesforce.v1.ObjectDescription
-	25, // 1: selfsame.salesforce.v1.DescribeObjectResponse.description:type_name -> selfsame.salesforce.v1.ObjectDescription
-	26, // 2: selfsame.salesforce.v1.GetRecordResponse.record:type_name -> selfsame.salesforce.v1.Record
-	26, // 3: selfsame.salesforce.v1.BatchGetRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
-	27, // 4: selfsame.salesforce.v1.ListRecordsRequest.updated_since:type_name -> google.protobuf.Timestamp
-	27, // 5: selfsame.salesforce.v1.ListRecordsRequest.updated_before:type_name -> google.protobuf.Timestamp
-	26, // 6: selfsame.salesforce.v1.ListRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
-	26, // 7: selfsame.salesforce.v1.RecordUpsert.record:type_name -> selfsame.salesforce.v1.Record
-	28, // 8: selfsame.salesforce.v1.RecordUpsert.update_mask:type_name -> google.protobuf.FieldMask
+	28, // 0: selfsame.salesforce.v1.ListObjectsResponse.objects:type_name -> selfsame.salesforce.v1.ObjectDescription
+	28, // 1: selfsame.salesforce.v1.DescribeObjectResponse.description:type_name -> selfsame.salesforce.v1.ObjectDescription
+	29, // 2: selfsame.salesforce.v1.GetRecordResponse.record:type_name -> selfsame.salesforce.v1.Record
+	29, // 3: selfsame.salesforce.v1.BatchGetRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
+	30, // 4: selfsame.salesforce.v1.ListRecordsRequest.updated_since:type_name -> google.protobuf.Timestamp
+	30, // 5: selfsame.salesforce.v1.ListRecordsRequest.updated_before:type_name -> google.protobuf.Timestamp
+	29, // 6: selfsame.salesforce.v1.ListRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
+	29, // 7: selfsame.salesforce.v1.RecordUpsert.record:type_name -> selfsame.salesforce.v1.Record
+	31, // 8: selfsame.salesforce.v1.RecordUpsert.update_mask:type_name -> google.protobuf.FieldMask
 	12, // 9: selfsame.salesforce.v1.BatchUpsertRecordsRequest.upserts:type_name -> selfsame.salesforce.v1.RecordUpsert
-	29, // 10: selfsame.salesforce.v1.BatchUpsertRecordsResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
-	26, // 11: selfsame.salesforce.v1.GraphNode.record:type_name -> selfsame.salesforce.v1.Record
-	28, // 12: selfsame.salesforce.v1.GraphNode.update_mask:type_name -> google.protobuf.FieldMask
-	24, // 13: selfsame.salesforce.v1.GraphNode.references:type_name -> selfsame.salesforce.v1.GraphNode.ReferencesEntry
-	15, // 14: selfsame.salesforce.v1.UpsertRecordGraphRequest.nodes:type_name -> selfsame.salesforce.v1.GraphNode
-	29, // 15: selfsame.salesforce.v1.UpsertRecordGraphResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
-	0,  // 16: selfsame.salesforce.v1.UpsertHeader.priority:type_name -> selfsame.salesforce.v1.Priority
-	12, // 17: selfsame.salesforce.v1.UpsertRows.upserts:type_name -> selfsame.salesforce.v1.RecordUpsert
-	18, // 18: selfsame.salesforce.v1.UpsertRecordsRequest.header:type_name -> selfsame.salesforce.v1.UpsertHeader
-	19, // 19: selfsame.salesforce.v1.UpsertRecordsRequest.rows:type_name -> selfsame.salesforce.v1.UpsertRows
-	29, // 20: selfsame.salesforce.v1.RowOutcome.result:type_name -> selfsame.salesforce.v1.WriteResult
-	1,  // 21: selfsame.salesforce.v1.UpsertLedger.transport:type_name -> selfsame.salesforce.v1.Transport
-	21, // 22: selfsame.salesforce.v1.UpsertRecordsResponse.outcomes:type_name -> selfsame.salesforce.v1.RowOutcome
-	22, // 23: selfsame.salesforce.v1.UpsertRecordsResponse.ledger:type_name -> selfsame.salesforce.v1.UpsertLedger
-	2,  // 24: selfsame.salesforce.v1.RecordService.ListObjects:input_type -> selfsame.salesforce.v1.ListObjectsRequest
-	4,  // 25: selfsame.salesforce.v1.RecordService.DescribeObject:input_type -> selfsame.salesforce.v1.DescribeObjectRequest
-	6,  // 26: selfsame.salesforce.v1.RecordService.GetRecord:input_type -> selfsame.salesforce.v1.GetRecordRequest
-	8,  // 27: selfsame.salesforce.v1.RecordService.BatchGetRecords:input_type -> selfsame.salesforce.v1.BatchGetRecordsRequest
-	10, // 28: selfsame.salesforce.v1.RecordService.ListRecords:input_type -> selfsame.salesforce.v1.ListRecordsRequest
-	13, // 29: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:input_type -> selfsame.salesforce.v1.BatchUpsertRecordsRequest
-	16, // 30: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:input_type -> selfsame.salesforce.v1.UpsertRecordGraphRequest
-	20, // 31: selfsame.salesforce.v1.RecordService.UpsertRecords:input_type -> selfsame.salesforce.v1.UpsertRecordsRequest
-	3,  // 32: selfsame.salesforce.v1.RecordService.ListObjects:output_type -> selfsame.salesforce.v1.ListObjectsResponse
-	5,  // 33: selfsame.salesforce.v1.RecordService.DescribeObject:output_type -> selfsame.salesforce.v1.DescribeObjectResponse
-	7,  // 34: selfsame.salesforce.v1.RecordService.GetRecord:output_type -> selfsame.salesforce.v1.GetRecordResponse
-	9,  // 35: selfsame.salesforce.v1.RecordService.BatchGetRecords:output_type -> selfsame.salesforce.v1.BatchGetRecordsResponse
-	11, // 36: selfsame.salesforce.v1.RecordService.ListRecords:output_type -> selfsame.salesforce.v1.ListRecordsResponse
-	14, // 37: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:output_type -> selfsame.salesforce.v1.BatchUpsertRecordsResponse
-	17, // 38: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:output_type -> selfsame.salesforce.v1.UpsertRecordGraphResponse
-	23, // 39: selfsame.salesforce.v1.RecordService.UpsertRecords:output_type -> selfsame.salesforce.v1.UpsertRecordsResponse
-	32, // [32:40] is the sub-list for method output_type
-	24, // [24:32] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	32, // 10: selfsame.salesforce.v1.BatchUpsertRecordsResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
+	33, // 11: selfsame.salesforce.v1.DeleteResult.error:type_name -> selfsame.salesforce.v1.RecordError
+	16, // 12: selfsame.salesforce.v1.BatchDeleteRecordsResponse.results:type_name -> selfsame.salesforce.v1.DeleteResult
+	29, // 13: selfsame.salesforce.v1.GraphNode.record:type_name -> selfsame.salesforce.v1.Record
+	31, // 14: selfsame.salesforce.v1.GraphNode.update_mask:type_name -> google.protobuf.FieldMask
+	27, // 15: selfsame.salesforce.v1.GraphNode.references:type_name -> selfsame.salesforce.v1.GraphNode.ReferencesEntry
+	18, // 16: selfsame.salesforce.v1.UpsertRecordGraphRequest.nodes:type_name -> selfsame.salesforce.v1.GraphNode
+	32, // 17: selfsame.salesforce.v1.UpsertRecordGraphResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
+	0,  // 18: selfsame.salesforce.v1.UpsertHeader.priority:type_name -> selfsame.salesforce.v1.Priority
+	12, // 19: selfsame.salesforce.v1.UpsertRows.upserts:type_name -> selfsame.salesforce.v1.RecordUpsert
+	21, // 20: selfsame.salesforce.v1.UpsertRecordsRequest.header:type_name -> selfsame.salesforce.v1.UpsertHeader
+	22, // 21: selfsame.salesforce.v1.UpsertRecordsRequest.rows:type_name -> selfsame.salesforce.v1.UpsertRows
+	32, // 22: selfsame.salesforce.v1.RowOutcome.result:type_name -> selfsame.salesforce.v1.WriteResult
+	1,  // 23: selfsame.salesforce.v1.UpsertLedger.transport:type_name -> selfsame.salesforce.v1.Transport
+	24, // 24: selfsame.salesforce.v1.UpsertRecordsResponse.outcomes:type_name -> selfsame.salesforce.v1.RowOutcome
+	25, // 25: selfsame.salesforce.v1.UpsertRecordsResponse.ledger:type_name -> selfsame.salesforce.v1.UpsertLedger
+	2,  // 26: selfsame.salesforce.v1.RecordService.ListObjects:input_type -> selfsame.salesforce.v1.ListObjectsRequest
+	4,  // 27: selfsame.salesforce.v1.RecordService.DescribeObject:input_type -> selfsame.salesforce.v1.DescribeObjectRequest
+	6,  // 28: selfsame.salesforce.v1.RecordService.GetRecord:input_type -> selfsame.salesforce.v1.GetRecordRequest
+	8,  // 29: selfsame.salesforce.v1.RecordService.BatchGetRecords:input_type -> selfsame.salesforce.v1.BatchGetRecordsRequest
+	10, // 30: selfsame.salesforce.v1.RecordService.ListRecords:input_type -> selfsame.salesforce.v1.ListRecordsRequest
+	13, // 31: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:input_type -> selfsame.salesforce.v1.BatchUpsertRecordsRequest
+	15, // 32: selfsame.salesforce.v1.RecordService.BatchDeleteRecords:input_type -> selfsame.salesforce.v1.BatchDeleteRecordsRequest
+	19, // 33: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:input_type -> selfsame.salesforce.v1.UpsertRecordGraphRequest
+	23, // 34: selfsame.salesforce.v1.RecordService.UpsertRecords:input_type -> selfsame.salesforce.v1.UpsertRecordsRequest
+	3,  // 35: selfsame.salesforce.v1.RecordService.ListObjects:output_type -> selfsame.salesforce.v1.ListObjectsResponse
+	5,  // 36: selfsame.salesforce.v1.RecordService.DescribeObject:output_type -> selfsame.salesforce.v1.DescribeObjectResponse
+	7,  // 37: selfsame.salesforce.v1.RecordService.GetRecord:output_type -> selfsame.salesforce.v1.GetRecordResponse
+	9,  // 38: selfsame.salesforce.v1.RecordService.BatchGetRecords:output_type -> selfsame.salesforce.v1.BatchGetRecordsResponse
+	11, // 39: selfsame.salesforce.v1.RecordService.ListRecords:output_type -> selfsame.salesforce.v1.ListRecordsResponse
+	14, // 40: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:output_type -> selfsame.salesforce.v1.BatchUpsertRecordsResponse
+	17, // 41: selfsame.salesforce.v1.RecordService.BatchDeleteRecords:output_type -> selfsame.salesforce.v1.BatchDeleteRecordsResponse
+	20, // 42: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:output_type -> selfsame.salesforce.v1.UpsertRecordGraphResponse
+	26, // 43: selfsame.salesforce.v1.RecordService.UpsertRecords:output_type -> selfsame.salesforce.v1.UpsertRecordsResponse
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_record_service_proto_init() }
@@ -1743,7 +1936,7 @@ func file_selfsame_salesforce_v1_record_service_proto_init() {
 		(*GetRecordRequest_Id)(nil),
 		(*GetRecordRequest_ExternalId)(nil),
 	}
-	file_selfsame_salesforce_v1_record_service_proto_msgTypes[18].OneofWrappers = []any{
+	file_selfsame_salesforce_v1_record_service_proto_msgTypes[21].OneofWrappers = []any{
 		(*UpsertRecordsRequest_Header)(nil),
 		(*UpsertRecordsRequest_Rows)(nil),
 	}
@@ -1753,7 +1946,7 @@ func file_selfsame_salesforce_v1_record_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_record_service_proto_rawDesc), len(file_selfsame_salesforce_v1_record_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	RecordService_BatchGetRecords_FullMethodName    = "/selfsame.salesforce.v1.RecordService/BatchGetRecords"
 	RecordService_ListRecords_FullMethodName        = "/selfsame.salesforce.v1.RecordService/ListRecords"
 	RecordService_BatchUpsertRecords_FullMethodName = "/selfsame.salesforce.v1.RecordService/BatchUpsertRecords"
+	RecordService_BatchDeleteRecords_FullMethodName = "/selfsame.salesforce.v1.RecordService/BatchDeleteRecords"
 	RecordService_UpsertRecordGraph_FullMethodName  = "/selfsame.salesforce.v1.RecordService/UpsertRecordGraph"
 	RecordService_UpsertRecords_FullMethodName      = "/selfsame.salesforce.v1.RecordService/UpsertRecords"
 )
@@ -53,6 +54,9 @@ type RecordServiceClient interface {
 	// BatchUpsertRecords writes up to 200 records of one object. A record with an id is updated, one without is upserted by
 	// its external id. Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
 	BatchUpsertRecords(ctx context.Context, in *BatchUpsertRecordsRequest, opts ...grpc.CallOption) (*BatchUpsertRecordsResponse, error)
+	// BatchDeleteRecords deletes up to 200 records of one object in one call. Every id has an outcome of its own, in the order
+	// sent; one that names no live record is deleted already.
+	BatchDeleteRecords(ctx context.Context, in *BatchDeleteRecordsRequest, opts ...grpc.CallOption) (*BatchDeleteRecordsResponse, error)
 	// UpsertRecordGraph writes records that refer to each other in one transaction and one call: all of them or none.
 	UpsertRecordGraph(ctx context.Context, in *UpsertRecordGraphRequest, opts ...grpc.CallOption) (*UpsertRecordGraphResponse, error)
 	// UpsertRecords writes any number of records of one object, each by its external id. The first message is the header, the
@@ -130,6 +134,16 @@ func (c *recordServiceClient) BatchUpsertRecords(ctx context.Context, in *BatchU
 	return out, nil
 }
 
+func (c *recordServiceClient) BatchDeleteRecords(ctx context.Context, in *BatchDeleteRecordsRequest, opts ...grpc.CallOption) (*BatchDeleteRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchDeleteRecordsResponse)
+	err := c.cc.Invoke(ctx, RecordService_BatchDeleteRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *recordServiceClient) UpsertRecordGraph(ctx context.Context, in *UpsertRecordGraphRequest, opts ...grpc.CallOption) (*UpsertRecordGraphResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpsertRecordGraphResponse)
@@ -175,6 +189,9 @@ type RecordServiceServer interface {
 	// BatchUpsertRecords writes up to 200 records of one object. A record with an id is updated, one without is upserted by
 	// its external id. Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
 	BatchUpsertRecords(context.Context, *BatchUpsertRecordsRequest) (*BatchUpsertRecordsResponse, error)
+	// BatchDeleteRecords deletes up to 200 records of one object in one call. Every id has an outcome of its own, in the order
+	// sent; one that names no live record is deleted already.
+	BatchDeleteRecords(context.Context, *BatchDeleteRecordsRequest) (*BatchDeleteRecordsResponse, error)
 	// UpsertRecordGraph writes records that refer to each other in one transaction and one call: all of them or none.
 	UpsertRecordGraph(context.Context, *UpsertRecordGraphRequest) (*UpsertRecordGraphResponse, error)
 	// UpsertRecords writes any number of records of one object, each by its external id. The first message is the header, the
@@ -209,6 +226,9 @@ func (UnimplementedRecordServiceServer) ListRecords(context.Context, *ListRecord
 }
 func (UnimplementedRecordServiceServer) BatchUpsertRecords(context.Context, *BatchUpsertRecordsRequest) (*BatchUpsertRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchUpsertRecords not implemented")
+}
+func (UnimplementedRecordServiceServer) BatchDeleteRecords(context.Context, *BatchDeleteRecordsRequest) (*BatchDeleteRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchDeleteRecords not implemented")
 }
 func (UnimplementedRecordServiceServer) UpsertRecordGraph(context.Context, *UpsertRecordGraphRequest) (*UpsertRecordGraphResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpsertRecordGraph not implemented")
@@ -345,6 +365,24 @@ func _RecordService_BatchUpsertRecords_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RecordService_BatchDeleteRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchDeleteRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RecordServiceServer).BatchDeleteRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RecordService_BatchDeleteRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RecordServiceServer).BatchDeleteRecords(ctx, req.(*BatchDeleteRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RecordService_UpsertRecordGraph_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UpsertRecordGraphRequest)
 	if err := dec(in); err != nil {
@@ -400,6 +438,10 @@ var RecordService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchUpsertRecords",
 			Handler:    _RecordService_BatchUpsertRecords_Handler,
+		},
+		{
+			MethodName: "BatchDeleteRecords",
+			Handler:    _RecordService_BatchDeleteRecords_Handler,
 		},
 		{
 			MethodName: "UpsertRecordGraph",
