@@ -301,6 +301,33 @@ func TestRecords(t *testing.T) {
 	})
 }
 
+func TestDeleteRecords(t *testing.T) {
+	t.Parallel()
+	c, s := wide(t)
+	remove := func(ids ...string) []*salesforcev1.DeleteResult {
+		resp, err := s.records.BatchDeleteRecords(t.Context(), &salesforcev1.BatchDeleteRecordsRequest{Object: "account", Ids: ids})
+		require.NoError(t, err)
+		require.Len(t, resp.GetResults(), len(ids))
+		return resp.GetResults()
+	}
+	a, b := s.upsert(t, account("A-1", "Acme"))[0].GetId(), s.upsert(t, account("A-2", "Busy"))[0].GetId()
+	out := remove(a, "001000000000009AAA")
+	require.True(t, out[0].GetDeleted())
+	require.False(t, out[0].GetMissing())
+	require.True(t, out[1].GetMissing(), "%s", out[1])
+	require.True(t, remove(a)[0].GetMissing(), "deleting again changes nothing")
+	require.Equal(t, 1, c.live("Account"))
+	_, err := s.records.BatchDeleteRecords(t.Context(), &salesforcev1.BatchDeleteRecordsRequest{Object: "starship", Ids: []string{b}})
+	require.Equal(t, "OBJECT_NOT_MAPPED", fault.ReasonOf(err))
+
+	// Salesforce keeps an account that has cases.
+	c.do("POST", "/services/data/v62.0/sobjects/Case", map[string]any{"Subject": "x", "AccountId": b})
+	kept := remove(b)[0]
+	require.False(t, kept.GetDeleted())
+	require.NotEmpty(t, kept.GetError().GetReason())
+	require.Equal(t, 1, c.live("Account"))
+}
+
 func TestNotMapped(t *testing.T) {
 	t.Parallel()
 	c := startSandbox(t)

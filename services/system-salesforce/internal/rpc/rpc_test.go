@@ -143,6 +143,10 @@ func (c *crm) Composite(context.Context, bool, []rest.Part) ([]rest.PartResult, 
 	return nil, errNotMade
 }
 
+func (c *crm) Remove(_ context.Context, ids []string) ([]rest.Result, error) {
+	return make([]rest.Result, len(ids)), c.updateErr
+}
+
 func (c *crm) Publish(context.Context, string, []rest.Record) ([]rest.Result, error) {
 	return nil, errNotMade
 }

@@ -24,6 +24,7 @@ type CRM interface {
 	Retrieve(ctx context.Context, object string, ids, fields []string) ([]rest.Record, error)
 	Query(ctx context.Context, soql string) ([]rest.Record, error)
 	Fates(ctx context.Context, object string, ids []string) ([]rest.Fate, error)
+	Remove(ctx context.Context, ids []string) ([]rest.Result, error)
 	Publish(ctx context.Context, event string, records []rest.Record) ([]rest.Result, error)
 	Usage() rest.Usage
 }
