@@ -2,10 +2,12 @@ package match
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
-// Edge joins two records, by number, that may be about one entity.
+// Edge joins two records, by number, that may be about one entity. Bits of positive infinity are somebody's word that they
+// are: only Joining.Allowed stands against it, no veto and no score.
 type Edge struct {
 	A, B int32
 	Bits float64
@@ -21,6 +23,8 @@ type Joining struct {
 	Pair func(a, b int32) Score
 	// Source returns the source of a record, as a small number.
 	Source func(n int32) int
+	// Allowed, if set, says whether two groups may be joined at all; it may not depend on anything but the groups.
+	Allowed func(a, b []int32) bool
 	// Less orders records for ties by something that does not depend on arrival, such as their ids.
 	Less func(a, b int32) int
 }
@@ -97,7 +101,7 @@ func (c *clustering) join(e Edge) {
 		return
 	}
 	a, b := c.of(ga), c.of(gb)
-	if !c.fits(a, b) {
+	if (c.Allowed != nil && !c.Allowed(a, b)) || (!math.IsInf(e.Bits, 1) && !c.fits(a, b)) {
 		return
 	}
 	all := append(slices.Clone(a), b...)

@@ -88,7 +88,7 @@ func (ix *Index) lookup(keys []Key, self int) {
 		if len(bucket) > ix.keyCap {
 			continue
 		}
-		w := keyBits - math.Log2(float64(len(bucket)))
+		w := KeyWeight(len(bucket))
 		for _, other := range bucket {
 			if int(other) != self {
 				ix.counts[other] += w
@@ -103,6 +103,9 @@ func (ix *Index) lookup(keys []Key, self int) {
 	})
 	ix.found = ix.found[:min(ix.most, len(ix.found))]
 }
+
+// KeyWeight is what sharing a key of n records tells, in bits: a rare one tells more.
+func KeyWeight(n int) float64 { return keyBits - math.Log2(float64(n)) }
 
 // name orders records by something that does not depend on arrival.
 func (p *Prepared) name() string { return p.Source + "\x00" + p.ID }

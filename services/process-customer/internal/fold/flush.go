@@ -68,6 +68,11 @@ func (u *Unit) Adopt(ctx context.Context, system string) error {
 
 // Flush writes everything the unit has worked out and marks the deliveries that follow from it.
 func (u *Unit) Flush(ctx context.Context) error {
+	if u.f.identity != nil {
+		if err := u.f.identity.Settle(ctx, u.tx, u); err != nil {
+			return err
+		}
+	}
 	if err := u.flushRows(ctx); err != nil {
 		return err
 	}

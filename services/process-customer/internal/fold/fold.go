@@ -33,6 +33,8 @@ type Config struct {
 	Now     func() time.Time
 	// Rand makes ids.
 	Rand io.Reader
+	// Identity decides beyond exact keys; optional.
+	Identity Identity
 }
 
 // Folder makes units. It is safe for concurrent use.
@@ -42,11 +44,13 @@ type Folder struct {
 	fields  map[string]map[golden.Object][]string
 	now     func() time.Time
 	rand    io.Reader
+	// identity is nil when exact keys alone decide.
+	identity Identity
 }
 
 // New returns a folder for a fixed set of systems.
 func New(c Config) *Folder {
-	f := &Folder{now: c.Now, rand: c.Rand, fields: map[string]map[golden.Object][]string{}}
+	f := &Folder{now: c.Now, rand: c.Rand, identity: c.Identity, fields: map[string]map[golden.Object][]string{}}
 	f.rules.Store(c.Rules)
 	for _, s := range c.Systems {
 		f.systems = append(f.systems, s.Name())
@@ -126,6 +130,9 @@ type Unit struct {
 	marked      map[golden.ID]bool
 	undo        []func()
 	doubts      []Doubt
+	said        map[golden.ID]bool // golden records whose records, or what they say, have changed
+	apart       []Parted
+	prompt      bool
 }
 
 // Begin starts a unit in a transaction and makes it the only one that decides identities until the transaction ends.
@@ -145,7 +152,7 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
 		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
-		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{},
+		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{},
 	}, nil
 }
 

@@ -14,6 +14,9 @@ import (
 // reasonExternalID means that a record carried the id we had written into it.
 const reasonExternalID = "EXTERNAL_ID"
 
+// reasonModel means that whose record it is is decided by all that is known, not by exact keys.
+const reasonModel = "BY_SCORE"
+
 // reasonMergedThere means that a merge in the record's system had put it in the place of one that was known.
 const reasonMergedThere = "MERGED_THERE"
 
@@ -34,7 +37,10 @@ func (u *Unit) identify(c source.Change, values golden.Values) (golden.ID, error
 		u.noteIdentity(id, "linked", c, reasonMergedThere)
 		return id, nil
 	}
-	verdict := match.Decide(values, u.candidates(obj, values))
+	verdict := match.Verdict{Reason: reasonModel} // matching decides when the unit ends
+	if u.f.identity == nil || !u.f.identity.Decides(obj) {
+		verdict = match.Decide(values, u.candidates(obj, values))
+	}
 	if verdict.Same != "" {
 		u.noteIdentity(verdict.Same, "linked", c, verdict.Reason)
 		return verdict.Same, nil
@@ -84,8 +90,12 @@ func (u *Unit) candidates(obj golden.Object, values golden.Values) []match.Candi
 
 // Match returns the golden record that the values of a new customer mean; empty when there is none. The owners of its
 // keys must be loaded (LoadOwners).
-func (u *Unit) Match(obj golden.Object, values golden.Values) match.Verdict {
-	return match.Decide(values, u.candidates(obj, values))
+func (u *Unit) Match(ctx context.Context, obj golden.Object, values golden.Values) (match.Verdict, error) {
+	if u.f.identity == nil || !u.f.identity.Decides(obj) {
+		return match.Decide(values, u.candidates(obj, values)), nil
+	}
+	id, err := u.f.identity.Find(ctx, u.tx.Reader, obj, values)
+	return match.Verdict{Same: id, Reason: reasonModel}, err
 }
 
 // LoadOwners loads the golden records that values of a new record may match.

@@ -68,6 +68,7 @@ func (u *Unit) Join(into, from golden.ID, ref golden.Ref, changeID string) bool 
 	next := b.Clone()
 	next.MergedInto, next.Version, next.Updated = into, b.Version+1, u.now
 	u.putGolden(next)
+	u.said[from] = true
 	note := store.Event{System: ref.System, RecordID: ref.RecordID, ChangeID: changeID}
 	note.GoldenID, note.Kind, note.Reason = from, "merged", string(into)
 	u.Note(note)
@@ -98,6 +99,9 @@ func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
 	next.MergedInto, next.Version, next.Updated = "", g.Version+1, u.now
 	u.putGolden(next)
 	u.parted[from] = true
+	n := len(u.apart)
+	u.undo = append(u.undo, func() { u.apart = u.apart[:n] })
+	u.apart = append(u.apart, Parted{from, into})
 	u.undo = append(u.undo, func() { delete(u.parted, from) })
 	note := store.Event{System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, GoldenID: from, Kind: "unmerged", Reason: string(into)}
 	u.Note(note)

@@ -49,6 +49,7 @@ func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []gol
 // merge computes a golden record again and reports whether it changed. Ref and changeID are what caused it.
 func (u *Unit) merge(id golden.ID, ref golden.Ref, changeID string) bool {
 	old := u.goldens[id]
+	u.said[id] = true
 	decisions := Decide(old.Object, u.of[id], u.rules)
 	values := golden.ValuesOf(decisions)
 	deleted := gone(old.Object, u.of[id], u.rules)

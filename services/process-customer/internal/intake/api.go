@@ -62,16 +62,21 @@ func (in *Intake) create(ctx context.Context, tx *store.Tx, id golden.ID, change
 	if err := unit.LoadOwners(ctx, id.Object(), values); err != nil {
 		return "", false, err
 	}
-	verdict := unit.Match(id.Object(), values)
+	verdict, err := unit.Match(ctx, id.Object(), values)
+	if err != nil {
+		return "", false, err
+	}
 	if verdict.Same != "" {
 		return verdict.Same, true, in.noteCall(ctx, tx, unit, changeID, verdict.Same, store.Unchanged)
 	}
 	unit.Create(id, changeID, verdict.Reason)
 	unit.Say(id, values, changeID)
+	unit.Prompt()
 	if err := unit.Flush(ctx); err != nil {
 		return "", false, err
 	}
-	return id, false, in.noteCall(ctx, tx, unit, changeID, id, store.Applied)
+	got := unit.Follow(id)
+	return got, got != id, in.noteCall(ctx, tx, unit, changeID, got, store.Applied)
 }
 
 // Update says values of a customer. Version is the one the caller has read, zero for any. Done twice with one change id

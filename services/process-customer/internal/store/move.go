@@ -21,6 +21,17 @@ func (r Reader) Moves(ctx context.Context, from golden.ID) ([]Move, error) {
 	return r.moves(ctx, "from_id = $1 ORDER BY system, object, record_id", []any{string(from)})
 }
 
+// MovesFrom is Moves of several golden records.
+func (r Reader) MovesFrom(ctx context.Context, from []golden.ID) ([]Move, error) {
+	var out []Move
+	err := chunks(from, func(ids []golden.ID) error {
+		got, err := r.moves(ctx, "from_id IN ("+list(0, len(ids))+") ORDER BY from_id, system, object, record_id", anys(nil, texts(ids)))
+		out = append(out, got...)
+		return err
+	})
+	return out, err
+}
+
 // MovesOf returns where a record went, the last move last.
 func (r Reader) MovesOf(ctx context.Context, ref golden.Ref) ([]Move, error) {
 	return r.moves(ctx, "system = $1 AND object = $2 AND record_id = $3 ORDER BY at_us, from_id", []any{ref.System, string(ref.Object), ref.RecordID})
@@ -53,4 +64,13 @@ func (t *Tx) AddMoves(ctx context.Context, moves []Move) error {
 func (t *Tx) DropMoves(ctx context.Context, from golden.ID) error {
 	_, err := t.exec(ctx, "drop moves", "DELETE FROM identity_move WHERE from_id = $1", string(from))
 	return err
+}
+
+// DropMovesOf forgets that golden records had a record, once it belongs to one that was merged into them.
+func (t *Tx) DropMovesOf(ctx context.Context, from []golden.ID, ref golden.Ref) error {
+	return chunks(from, func(ids []golden.ID) error {
+		_, err := t.exec(ctx, "drop moves of a record", "DELETE FROM identity_move WHERE system = $1 AND object = $2 AND record_id = $3 AND from_id IN ("+
+			list(3, len(ids))+")", anys([]any{ref.System, string(ref.Object), ref.RecordID}, texts(ids))...)
+		return err
+	})
 }
