@@ -29,10 +29,15 @@ const PostgresEnv = "SELFSAME_TEST_POSTGRES"
 // Each runs fn as a parallel subtest on a fresh database of each engine and closes it afterwards.
 func Each(t *testing.T, fn func(t *testing.T, d *db.DB)) {
 	t.Helper()
+	each(t, Open, fn)
+}
+
+func each(t *testing.T, open func(testing.TB, string) *db.DB, fn func(t *testing.T, d *db.DB)) {
+	t.Helper()
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			fn(t, Open(t, engine))
+			fn(t, open(t, engine))
 		})
 	}
 }
@@ -40,7 +45,12 @@ func Each(t *testing.T, fn func(t *testing.T, d *db.DB)) {
 // Open returns a fresh database of the engine, "sqlite" or "postgres", that is closed when the test ends.
 func Open(t testing.TB, engine string) *db.DB {
 	t.Helper()
-	d, err := db.Open(t.Context(), DSN(t, engine), telemetry.Discard())
+	return open(t, DSN(t, engine))
+}
+
+func open(t testing.TB, dsn string) *db.DB {
+	t.Helper()
+	d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	return d

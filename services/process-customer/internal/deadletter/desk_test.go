@@ -6,20 +6,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // setup returns a world with one change that could not be taken in.
 func setup(t *testing.T) (*enginetest.World, string, store.DeadLetter) {
 	t.Helper()
 	t.Parallel()
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 	w.Settle()
 	id := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: strings.Repeat("x", 9000)})
 	w.Settle()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
@@ -20,6 +19,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // refused returns a world in which the ERP has refused n customers of the CRM for good, and their ids there.
@@ -50,7 +50,7 @@ func mends(t *testing.T, w *enginetest.World) {
 
 func TestRedriveSelection(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		w, _ := refused(t, d, 5)
 		desk := w.Desk()
 		sel, err := desk.Preview(t.Context(), store.LetterFilter{System: "erp"})
@@ -88,7 +88,7 @@ func TestRedriveSelection(t *testing.T) {
 
 func TestRedriveSelection_Refuses(t *testing.T) {
 	t.Parallel()
-	w, ids := refused(t, dbtest.Open(t, "sqlite"), 2)
+	w, ids := refused(t, storetest.Schema.Open(t, "sqlite"), 2)
 	desk := w.Desk()
 	_, err := desk.RedriveSelection(t.Context(), "s_unknown", deadletter.SameStep)
 	require.Equal(t, "SELECTION_UNKNOWN", fault.ReasonOf(err))
@@ -125,7 +125,7 @@ func TestRedriveSelection_Refuses(t *testing.T) {
 
 func TestRedriveSelection_Pieces(t *testing.T) {
 	t.Parallel()
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 	w.Settle()
 	var letters []store.DeadLetter
 	for i := range 450 {
@@ -150,7 +150,7 @@ func TestRetry_Modes(t *testing.T) {
 	t.Parallel()
 	t.Run("from the start, what the systems hold now is read first", func(t *testing.T) {
 		t.Parallel()
-		w, ids := refused(t, dbtest.Open(t, "sqlite"), 1)
+		w, ids := refused(t, storetest.Schema.Open(t, "sqlite"), 1)
 		w.SF.Drop(1)
 		w.SF.Edit(golden.Customer, ids[0], golden.Values{golden.Name: "Better name"}) // nobody hears of it
 		n, err := w.Desk().Retry(t.Context(), []string{w.Dead()[0].ID}, "", deadletter.FromStart)
@@ -161,7 +161,7 @@ func TestRetry_Modes(t *testing.T) {
 	})
 	t.Run("without the system nothing is settled", func(t *testing.T) {
 		t.Parallel()
-		w, _ := refused(t, dbtest.Open(t, "sqlite"), 1)
+		w, _ := refused(t, storetest.Schema.Open(t, "sqlite"), 1)
 		w.SF.SetDown(sourcetest.Unreachable())
 		_, err := w.Desk().Retry(t.Context(), nil, "erp", deadletter.FromStart)
 		require.Equal(t, fault.Unavailable, fault.KindOf(err))
@@ -169,7 +169,7 @@ func TestRetry_Modes(t *testing.T) {
 	})
 	t.Run("under the current rules, the golden record is computed again", func(t *testing.T) {
 		t.Parallel()
-		w, ids := refused(t, dbtest.Open(t, "sqlite"), 1)
+		w, ids := refused(t, storetest.Schema.Open(t, "sqlite"), 1)
 		id := w.Golden(w.SF, golden.Customer, ids[0]).ID
 		require.NoError(t, w.Store.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.SQL().ExecContext(ctx, "UPDATE golden SET body = '{}' WHERE id = $1", string(id)) // as under other rules
@@ -182,7 +182,7 @@ func TestRetry_Modes(t *testing.T) {
 	})
 	t.Run("the trail says who, how and why", func(t *testing.T) {
 		t.Parallel()
-		w, _ := refused(t, dbtest.Open(t, "sqlite"), 1)
+		w, _ := refused(t, storetest.Schema.Open(t, "sqlite"), 1)
 		ada := caller.With(t.Context(), caller.Identity{Name: "ada"})
 		_, err := w.Desk().Retry(ada, nil, "erp", deadletter.CurrentRules)
 		require.NoError(t, err)

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
@@ -21,6 +20,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func setup(t *testing.T) *enginetest.World {
 	t.Helper()
 	t.Parallel()
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 	w.Settle()
 	return w
 }
@@ -527,7 +527,7 @@ func TestRun(t *testing.T) {
 	t.Run("it works until it is told to stop and leaves nothing behind", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+			w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 			w.Settle()
 			w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
 			require.NoError(t, w.Read(t.Context()))

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -21,6 +20,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 var (
@@ -47,7 +47,7 @@ type cost struct{ edits, writes, calls int }
 // burst edits each customer ten times in the ERP and counts what Salesforce is asked.
 func burst(t *testing.T, customers int) cost {
 	t.Helper()
-	w := enginetest.NewWith(t, dbtest.Open(t, "sqlite"), func(o *sourcetest.Options) { o.PageSize, o.BatchSize = 1000, 500 })
+	w := enginetest.NewWith(t, storetest.Schema.Open(t, "sqlite"), func(o *sourcetest.Options) { o.PageSize, o.BatchSize = 1000, 500 })
 	ids := make([]string, customers)
 	for i := range ids {
 		ids[i] = w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: fmt.Sprintf("Customer %d", i), golden.TaxID: fmt.Sprintf("DE%09d", 100_000_000+i)})
@@ -141,7 +141,7 @@ func TestCost(t *testing.T) {
 // measure returns the row of one database.
 func measure(t *testing.T, name string, small, large, sample int) string {
 	t.Helper()
-	w := enginetest.New(t, dbtest.Open(t, name))
+	w := enginetest.New(t, storetest.Schema.Open(t, name))
 	rec := &recorder{Store: w.Store}
 	w.Wrap(func(engine.Store) engine.Store { return rec.through(w.Store) }, nil)
 	w.Start()
@@ -152,7 +152,7 @@ func measure(t *testing.T, name string, small, large, sample int) string {
 	few := takeIn(t, w, 0, sample, 2)
 	takeIn(t, w, small, large-small, 1)
 	many := takeIn(t, w, large/2, sample, 2)
-	raw := replay(t, dbtest.Open(t, name), rows, max(1, small/perBatch))
+	raw := replay(t, storetest.Schema.Open(t, name), rows, max(1, small/perBatch))
 	perSecond := func(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
 	return fmt.Sprintf("| %s | %.0f | %.0f | %.0f | %.2f | %.0f changes/s | %.2f |\n", name, perSecond(small, fresh), perSecond(sample, few), perSecond(sample, many),
 		many.Seconds()/few.Seconds(), perSecond(small, raw), raw.Seconds()/fresh.Seconds())

@@ -8,9 +8,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 func TestFirstSync(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		w := enginetest.New(t, d)
 		acme := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme GmbH", golden.TaxID: "DE123456788", golden.Phone: "+49 30 1", golden.Segment: "Industry"})
 		anna := w.SF.Create(golden.Contact, acme, golden.Values{golden.FirstName: "Anna", golden.LastName: "Arndt", golden.Email: "anna@acme.example"})

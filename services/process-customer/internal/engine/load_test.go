@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // fill makes n customers and half as many contacts again in Salesforce.
@@ -35,7 +35,7 @@ func TestCallsPerRecord(t *testing.T) {
 	t.Parallel()
 	t.Run("a first sync needs at most two calls for a hundred records", func(t *testing.T) {
 		t.Parallel()
-		w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+		w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 		customers, contacts := 200, 300
 		if testing.Short() {
 			customers, contacts = 60, 90
@@ -56,7 +56,7 @@ func BenchmarkFirstSync(b *testing.B) {
 		b.Run(engine, func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				w := enginetest.NewWith(b, dbtest.Open(b, engine), func(o *sourcetest.Options) { o.PageSize, o.BatchSize = 1000, 200 })
+				w := enginetest.NewWith(b, storetest.Schema.Open(b, engine), func(o *sourcetest.Options) { o.PageSize, o.BatchSize = 1000, 200 })
 				fill(w, 10_000, 15_000)
 				b.StartTimer()
 				begun := time.Now()

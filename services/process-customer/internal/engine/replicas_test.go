@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
@@ -21,13 +20,14 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	t.Run("three replicas on one database do everything once", func(t *testing.T) {
 		t.Parallel()
-		dsn := dbtest.DSN(t, "postgres")
+		dsn := storetest.Schema.DSN(t, "postgres")
 		open := func() *db.DB {
 			d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 			require.NoError(t, err)

@@ -13,7 +13,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/goleak"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
@@ -22,6 +21,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func setup(t *testing.T) *enginetest.World {
 	t.Helper()
 	t.Parallel()
-	return enginetest.NewWith(t, dbtest.Open(t, "sqlite"), func(o *sourcetest.Options) { o.PageSize = 3 })
+	return enginetest.NewWith(t, storetest.Schema.Open(t, "sqlite"), func(o *sourcetest.Options) { o.PageSize = 3 })
 }
 
 func sf(w *enginetest.World) *feed.Feed { return w.Feeds[0] }
@@ -261,7 +261,7 @@ func TestRun(t *testing.T) {
 	run := func(t *testing.T, body func(t *testing.T, w *enginetest.World, f *feed.Feed)) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+			w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 			f, err := feed.New(feed.Deps{
 				Store: w.Store, Intake: w.Intake, System: w.SF, Owner: "me", Now: time.Now, Telemetry: telemetry.Discard(),
 			})

@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
@@ -151,7 +151,7 @@ func TestWorkedExamples(t *testing.T) {
 	})
 	t.Run("14 our write coming back is no edit, and a real edit that was late is not lost", func(t *testing.T) {
 		t.Parallel()
-		w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+		w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 		w.Settle()
 		id := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme", golden.TaxID: "DE100000001", golden.Phone: "A"})
 		w.Settle()

@@ -9,12 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
@@ -409,7 +409,7 @@ func redirects(t *testing.T) {
 }
 
 func quiet(t *testing.T) {
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 	w.Settle()
 	id := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme", golden.TaxID: "DE100000001", golden.Phone: "1"})
 	w.Settle()
@@ -436,7 +436,7 @@ func quiet(t *testing.T) {
 }
 
 func once(t *testing.T) {
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 	w.Settle()
 	w.ERP.LoseAcks(3, nil)
 	id := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme", golden.TaxID: "DE100000001"})

@@ -5,13 +5,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
@@ -31,7 +31,7 @@ func newPair(t *testing.T) *pair {
 
 func newPairWith(t *testing.T, rules *survive.Rules) *pair {
 	t.Helper()
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 	w.Rules = rules
 	w.Start()
 	w.Deleting = true // two live records of one customer are what a merge leaves behind

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
@@ -18,12 +17,13 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func setup(t *testing.T) *enginetest.World {
 	t.Helper()
 	t.Parallel()
-	w := enginetest.New(t, dbtest.Open(t, "sqlite"))
+	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 	w.Settle()
 	return w
 }
@@ -63,7 +63,7 @@ func TestTake(t *testing.T) {
 	})
 	t.Run("two changes in one version both count, and an old reading of the first does not take the second back", func(t *testing.T) {
 		t.Parallel()
-		w := enginetest.NewWith(t, dbtest.Open(t, "sqlite"), func(o *sourcetest.Options) { o.ClockStep = time.Hour })
+		w := enginetest.NewWith(t, storetest.Schema.Open(t, "sqlite"), func(o *sourcetest.Options) { o.ClockStep = time.Hour })
 		w.Settle()
 		id := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "One"})
 		rec, _ := w.SF.Record(golden.Customer, id)
@@ -258,7 +258,7 @@ func TestIdentity(t *testing.T) {
 		w.Settle()
 		id := w.Golden(w.SF, golden.Customer, sf).ID
 		writes := w.SF.TotalWrites() + w.ERP.TotalWrites()
-		fresh := enginetest.New(t, dbtest.Open(t, "sqlite"))
+		fresh := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
 		fresh.SF, fresh.ERP = w.SF, w.ERP
 		fresh.Wrap(nil, nil)
 		fresh.Start()

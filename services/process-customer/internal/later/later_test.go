@@ -10,9 +10,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +33,7 @@ func (s *shop) place(_ context.Context, o Operation) (*customerv1.OrderSummary, 
 
 func TestOperations(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		ctx := t.Context()
 		now := time.Unix(1_800_000_000, 0).UTC()
 		store, err := Open(ctx, d)

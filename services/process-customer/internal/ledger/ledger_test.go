@@ -10,13 +10,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,7 +43,7 @@ func busy(t *testing.T, d *db.DB) *enginetest.World {
 
 func TestRead(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		w := busy(t, d)
 		book, err := ledger.Read(t.Context(), w.Store.Read())
 		require.NoError(t, err)
@@ -93,7 +93,7 @@ func planted(t *testing.T, w *enginetest.World, sql string) (ledger.Book, map[st
 
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	w := busy(t, dbtest.Open(t, "sqlite"))
+	w := busy(t, storetest.Schema.Open(t, "sqlite"))
 	var log bytes.Buffer
 	tel, err := telemetry.Start(t.Context(), "test", telemetry.DefaultConfig(), telemetry.WithLogWriter(&log))
 	require.NoError(t, err)

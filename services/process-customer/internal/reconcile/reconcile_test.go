@@ -10,7 +10,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
@@ -20,6 +19,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -83,7 +83,7 @@ func kinds(found []store.Finding) map[string]int {
 
 func TestCompare(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		b := setup(t, d, reconcile.Config{})
 		ids := b.people(30)
 		for _, system := range []string{"salesforce", "erp"} {
@@ -171,7 +171,7 @@ func TestCompare_Calls(t *testing.T) {
 
 func TestCompare_States(t *testing.T) {
 	t.Parallel()
-	b := setup(t, dbtest.Open(t, "sqlite"), reconcile.Config{})
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{})
 	ids := b.people(5)
 	b.Clock.Advance(time.Hour)
 
@@ -245,7 +245,7 @@ func TestCompare_States(t *testing.T) {
 // TestCompare_Forgotten removes a mark by hand: nothing would ever write the record again.
 func TestCompare_Forgotten(t *testing.T) {
 	t.Parallel()
-	b := setup(t, dbtest.Open(t, "sqlite"), reconcile.Config{})
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{})
 	b.people(3)
 	b.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Forgotten"})
 	require.NoError(t, b.Read(t.Context()))
@@ -269,7 +269,7 @@ func TestCompare_Forgotten(t *testing.T) {
 
 func TestRun_Fails(t *testing.T) {
 	t.Parallel()
-	b := setup(t, dbtest.Open(t, "sqlite"), reconcile.Config{})
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{})
 	ids := b.people(3)
 	b.SF.Drop(1)
 	b.SF.Edit(golden.Customer, ids[0], golden.Values{golden.Phone: "1"})
@@ -297,7 +297,7 @@ func TestRun_Fails(t *testing.T) {
 
 func TestSchedule(t *testing.T) {
 	t.Parallel()
-	b := setup(t, dbtest.Open(t, "sqlite"), reconcile.Config{Every: time.Hour, DeepEvery: 3 * time.Hour, Repair: true})
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{Every: time.Hour, DeepEvery: 3 * time.Hour, Repair: true})
 	ids := b.people(3)
 	did, err := b.rec.Step(t.Context())
 	require.NoError(t, err)

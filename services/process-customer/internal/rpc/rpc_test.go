@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
@@ -25,6 +24,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // orderBook is an ERP that has orders and is asked for a view.
@@ -127,7 +127,7 @@ func (o *orderBook) View(_ context.Context, _ golden.ID, links map[string][]stri
 func setup(t *testing.T) (*enginetest.World, *API, *orderBook) {
 	t.Helper()
 	t.Parallel()
-	database := dbtest.Open(t, "sqlite")
+	database := storetest.Schema.Open(t, "sqlite")
 	w := enginetest.New(t, database)
 	queue, err := later.Open(t.Context(), database)
 	require.NoError(t, err)

@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rulebook"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
@@ -54,7 +54,7 @@ func open(t *testing.T, w *enginetest.World, d *desk, brake int) *rulebook.Book 
 // setup is a world in which both systems have a customer; salesforce edited the phone last.
 func setup(t *testing.T, brake int) (*enginetest.World, *desk, *rulebook.Book, *store.Golden) {
 	t.Helper()
-	return setupOn(t, dbtest.Open(t, "sqlite"), brake)
+	return setupOn(t, storetest.Schema.Open(t, "sqlite"), brake)
 }
 
 func setupOn(t *testing.T, d *db.DB, brake int) (*enginetest.World, *desk, *rulebook.Book, *store.Golden) {
@@ -96,7 +96,7 @@ func TestBook(t *testing.T) {
 
 	t.Run("a changed file is applied to what is stored and written to the systems", func(t *testing.T) {
 		t.Parallel()
-		dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 			w, file, b, g := setupOn(t, d, 100)
 			require.NoError(t, b.Turn(t.Context()))
 			require.Equal(t, g.Version, again(t, w, g.ID).Version, "rules that are in force change nothing")

@@ -13,10 +13,10 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 func trail(t *testing.T, d *db.DB) *store.Store {
@@ -43,7 +43,7 @@ var anHour = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func TestAudit_Values(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		s := trail(t, d)
 		acme, err := golden.NewID(golden.Customer, rand.Reader)
 		require.NoError(t, err)
@@ -110,7 +110,7 @@ func erase(t *testing.T, s *store.Store, sql string, args ...any) {
 
 func TestAudit_Tampering(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		s := trail(t, d)
 		for i := range 12 {
 			note(t, s, store.Event{At: anHour, Kind: "changed", RecordID: fmt.Sprint(i)}, store.Event{At: anHour, Kind: "delivered", RecordID: fmt.Sprint(i)})
@@ -149,7 +149,7 @@ func TestAudit_Tampering(t *testing.T) {
 
 func TestAudit_Trim(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		s := trail(t, d)
 		id, err := golden.NewID(golden.Customer, rand.Reader)
 		require.NoError(t, err)
@@ -188,7 +188,7 @@ func count(t *testing.T, s *store.Store, sql string, args ...any) (n int) {
 
 func TestAudit_ManyWriters(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		s := trail(t, d)
 		var g errgroup.Group
 		boom := errors.New("boom")
@@ -225,7 +225,7 @@ func TestAudit_ManyWriters(t *testing.T) {
 
 func TestTrimLetters(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
 		s := trail(t, d)
 		letter := func(id string) store.DeadLetter {
 			return store.DeadLetter{ID: id, Direction: store.DirectionIntake, Ref: golden.Ref{System: "s", Object: golden.Customer, RecordID: id}, Parked: anHour}
