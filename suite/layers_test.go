@@ -48,8 +48,14 @@ var rules = []rule{
 		note:    "the sandbox meets our client as bytes only, or both could be wrong in the same way",
 	},
 	{
-		module: "services/system-erp", below: "services/system-erp", allowed: []string{"services/system-erp", "proto", "pkg"},
-		note: "a service knows contracts and the kit, never another service",
+		module: "services/system-erp", below: "services/system-erp",
+		except:  []string{"services/system-erp/sandbox", "services/system-erp/cmd"},
+		allowed: []string{"services/system-erp", "!services/system-erp/sandbox", "proto", "pkg"},
+		note:    "a service knows contracts and the kit, never another service; and the client must not share a type with the sandbox it is tested against",
+	},
+	{
+		module: "services/system-erp", below: "services/system-erp/sandbox", allowed: []string{"services/system-erp/sandbox"},
+		note: "the sandbox meets our client as bytes only, or both could be wrong in the same way",
 	},
 	{
 		module: "services/process-customer", below: "services/process-customer", allowed: []string{"services/process-customer", "proto", "pkg"},
