@@ -1,13 +1,13 @@
 package experiencemobile_test
 
 import (
-	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
 )
 
@@ -65,13 +65,7 @@ func TestKeptAnswers(t *testing.T) {
 	})
 	t.Run("replicas share what is kept in Redis", func(t *testing.T) {
 		t.Parallel()
-		url := os.Getenv("SELFSAME_TEST_REDIS")
-		if url == "" {
-			if os.Getenv("CI") == "true" {
-				t.Fatal("SELFSAME_TEST_REDIS is not set")
-			}
-			t.Skip("SELFSAME_TEST_REDIS is not set")
-		}
+		url := dbtest.Redis(t)
 		shared := func(c *experiencemobile.Config) { c.Replay.Redis = conf.Secret(url) }
 		w := setup(t, keep, shared)
 		other := w.another(t, keep, shared)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,13 +114,7 @@ func nothing(context.Context) error { return nil }
 // openRedis also returns what removes all records of the store: a purge walks everything that the server holds.
 func openRedis(t *testing.T, clock *linear.Clock) (idempotent.Store, func(context.Context) error) {
 	t.Helper()
-	url := os.Getenv("SELFSAME_TEST_REDIS")
-	if url == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("SELFSAME_TEST_REDIS is not set")
-		}
-		t.Skip("SELFSAME_TEST_REDIS is not set")
-	}
+	url := dbtest.Redis(t)
 	prefix := "linear-" + strings.ToLower(rand.Text()) + ":"
 	s, closeStore, err := redisstore.Open(t.Context(), url, secret, redisstore.Options{Prefix: prefix, Now: clock.Now})
 	require.NoError(t, err)

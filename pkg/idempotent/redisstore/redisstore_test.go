@@ -2,7 +2,6 @@ package redisstore_test
 
 import (
 	"crypto/rand"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/idempotenttest"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/redisstore"
@@ -18,26 +18,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// redisEnv names the environment variable with the URL of the Redis server to test with. Every test has its own prefix.
-const redisEnv = "SELFSAME_TEST_REDIS"
-
 var secret = []byte("0123456789abcdef")
-
-func url(t testing.TB) string {
-	t.Helper()
-	u := os.Getenv(redisEnv)
-	if u == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not set", redisEnv)
-		}
-		t.Skipf("%s is not set", redisEnv)
-	}
-	return u
-}
 
 func client(t testing.TB) *redis.Client {
 	t.Helper()
-	o, err := redis.ParseURL(url(t))
+	o, err := redis.ParseURL(dbtest.Redis(t))
 	require.NoError(t, err)
 	o.ContextTimeoutEnabled = true
 	c := redis.NewClient(o)
@@ -50,7 +35,7 @@ func open(t testing.TB, o redisstore.Options) *redisstore.Store {
 	if o.Prefix == "" {
 		o.Prefix = strings.ToLower("test-"+rand.Text()) + ":"
 	}
-	s, closeStore, err := redisstore.Open(t.Context(), url(t), secret, o)
+	s, closeStore, err := redisstore.Open(t.Context(), dbtest.Redis(t), secret, o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, closeStore()) })
 	return s
@@ -58,7 +43,7 @@ func open(t testing.TB, o redisstore.Options) *redisstore.Store {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	url(t)
+	dbtest.Redis(t)
 	idempotenttest.Run(t, func(t *testing.T, now func() time.Time) idempotent.Store {
 		return open(t, redisstore.Options{Now: now})
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -369,13 +368,7 @@ func TestGuard_OnEveryStore(t *testing.T) {
 	t.Parallel()
 	stores := map[string]func(t *testing.T) idempotent.Store{
 		"redis": func(t *testing.T) idempotent.Store {
-			url := os.Getenv("SELFSAME_TEST_REDIS")
-			if url == "" {
-				if os.Getenv("CI") == "true" {
-					t.Fatal("SELFSAME_TEST_REDIS is not set")
-				}
-				t.Skip("SELFSAME_TEST_REDIS is not set")
-			}
+			url := dbtest.Redis(t)
 			s, closeStore, err := redisstore.Open(t.Context(), url, []byte("0123456789abcdef"), redisstore.Options{Prefix: "guard-" + strings.ToLower(rand.Text()) + ":"})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, closeStore()) })

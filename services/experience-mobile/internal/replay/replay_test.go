@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -9,6 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -72,13 +73,7 @@ func TestMemory(t *testing.T) {
 
 func TestRedis(t *testing.T) {
 	t.Parallel()
-	url := os.Getenv("SELFSAME_TEST_REDIS")
-	if url == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("SELFSAME_TEST_REDIS is not set")
-		}
-		t.Skip("SELFSAME_TEST_REDIS is not set")
-	}
+	url := dbtest.Redis(t)
 	r, err := OpenRedis(url)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
