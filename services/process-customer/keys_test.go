@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
@@ -36,7 +36,7 @@ func config(t *testing.T) processcustomer.Config {
 	return cfg
 }
 
-func TestKeys_AreForOperators(t *testing.T) {
+func TestWhatIsForOperators(t *testing.T) {
 	t.Parallel()
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -54,6 +54,13 @@ func TestKeys_AreForOperators(t *testing.T) {
 	defer func() { require.NoError(t, conn.Close()) }()
 	_, err = idempotencyv1.NewKeysServiceClient(conn).ListKeys(t.Context(), &idempotencyv1.ListKeysRequest{})
 	require.Equal(t, serve.ReasonOperatorRequired, fault.ReasonOf(err))
+	operations := customerv1.NewOperationsServiceClient(conn)
+	_, err = operations.GetStatus(t.Context(), &customerv1.GetStatusRequest{})
+	require.Equal(t, serve.ReasonOperatorRequired, fault.ReasonOf(err), "%v", err)
+	_, err = operations.Resync(t.Context(), &customerv1.ResyncRequest{System: "erp"})
+	require.Equal(t, serve.ReasonOperatorRequired, fault.ReasonOf(err), "%v", err)
+	_, err = customerv1.NewCustomerServiceClient(conn).ListCustomers(t.Context(), &customerv1.ListCustomersRequest{})
+	require.NoError(t, err, "what everybody may")
 }
 
 func TestKeys_InRedis(t *testing.T) {
@@ -70,13 +77,7 @@ func TestKeys_InRedis(t *testing.T) {
 	})
 	t.Run("a call is executed once, also across a restart", func(t *testing.T) {
 		t.Parallel()
-		url := os.Getenv("SELFSAME_TEST_REDIS")
-		if url == "" {
-			if os.Getenv("CI") == "true" {
-				t.Fatal("SELFSAME_TEST_REDIS is not set")
-			}
-			t.Skip("SELFSAME_TEST_REDIS is not set")
-		}
+		url := dbtest.Redis(t)
 		cfg := config(t)
 		cfg.Store.Keys, cfg.Serve.Listen = conf.Secret(url), "127.0.0.1:0"
 		made := map[string]bool{}

@@ -149,7 +149,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("store.answer_keys: %w", err)
 	}
 	return serve.Run(ctx, serve.Service{
-		Name: Name, Config: cfg.Serve, Telemetry: tel, Register: register, OperatorServices: []string{keys.ServiceName()},
+		Name: Name, Config: cfg.Serve, Telemetry: tel, Register: register, OperatorServices: []string{keys.ServiceName(), rpc.OperationsName()},
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},

@@ -25,6 +25,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/serve"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/suite/remote"
 )
@@ -161,6 +162,7 @@ func (a *App) printf(format string, args ...any) error {
 type common struct {
 	*flag.FlagSet
 	state, addr, output string
+	tls                 serve.TLS
 }
 
 func (a *App) flags(name string) *common {
@@ -171,10 +173,31 @@ func (a *App) flags(name string) *common {
 	return c
 }
 
-// withAddr adds the flag that names a process-customer without a demo.
+// withAddr adds the flags that name a process-customer without a demo, and show it who asks.
 func (c *common) withAddr() *common {
 	c.StringVar(&c.addr, "addr", "", "`host:port` of process-customer; instead of a demo")
+	c.StringVar(&c.tls.CertFile, "tls-cert", "", "with --addr: your certificate (PEM); the service knows operators by its name")
+	c.StringVar(&c.tls.KeyFile, "tls-key", "", "with --addr: the key of your certificate (PEM)")
+	c.StringVar(&c.tls.ClientCAFile, "tls-ca", "", "with --addr: CAs that the service's certificate comes from (PEM)")
+	c.StringVar(&c.tls.ServerName, "tls-name", "", "with --addr: name in the service's certificate, if it is not the host")
 	return c
+}
+
+// dial connects to a service that is no demo.
+func (c *common) dial(addr string) (*grpc.ClientConn, error) {
+	var conn *grpc.ClientConn
+	err := c.tls.Validate()
+	switch {
+	case err != nil:
+	case c.tls.Enabled():
+		conn, err = serve.Dial(addr, serve.ClientOptions{TLS: c.tls, CallerName: "selfsame"})
+	default: // says at once that nobody is there
+		conn, err = grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return conn, nil
 }
 
 // parse reads flags and arguments in any order and returns the arguments.
@@ -219,9 +242,9 @@ func (c *common) operations(ctx context.Context, do func(customerv1.OperationsSe
 		defer func() { err = errors.Join(err, d.Close()) }()
 		return do(d.Operations)
 	}
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := c.dial(addr)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", addr, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	return do(customerv1.NewOperationsServiceClient(conn))

@@ -11,7 +11,6 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/selfsame-io/selfsame/pkg/serve"
 	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
 )
 
@@ -19,7 +18,6 @@ import (
 type keyFlags struct {
 	*common
 	service, states, method, operator, reason *string
-	cert, key, ca, name                       *string
 	older                                     *time.Duration
 	force                                     *bool
 }
@@ -35,10 +33,6 @@ func keysCommand(ctx context.Context, a *App, args []string) error {
 	c.operator = c.String("operator", "", "who you are; the name of your account when not given")
 	c.reason = c.String("reason", "", "why; kept")
 	c.force = c.Bool("force", false, "release although the owner still works: its effect may still happen")
-	c.cert = c.String("tls-cert", "", "with --addr: your certificate (PEM); the service knows operators by its name")
-	c.key = c.String("tls-key", "", "with --addr: the key of your certificate (PEM)")
-	c.ca = c.String("tls-ca", "", "with --addr: CAs that the service's certificate comes from (PEM)")
-	c.name = c.String("tls-name", "", "with --addr: name in the service's certificate, if it is not the host")
 	rest, err := c.parse(args)
 	if err != nil {
 		return err
@@ -103,11 +97,9 @@ func (c keyFlags) desk(ctx context.Context, do func(idempotencyv1.KeysServiceCli
 			return usagef("%q keeps no keys; process-customer, system-erp and system-salesforce do", *c.service)
 		}
 	}
-	conn, err := serve.Dial(addr, serve.ClientOptions{
-		TLS: serve.TLS{CertFile: *c.cert, KeyFile: *c.key, ClientCAFile: *c.ca, ServerName: *c.name}, CallerName: "selfsame",
-	})
+	conn, err := c.dial(addr)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", addr, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	return do(idempotencyv1.NewKeysServiceClient(conn))

@@ -110,6 +110,9 @@ func New(d Deps) *API {
 	return &API{customers: c, screens: &screens{d: d, customers: c}, operations: &operations{d: d}}
 }
 
+// OperationsName is the full name of the service that only operators may call: it pauses flows, settles dead letters, merges and pins.
+func OperationsName() string { return customerv1.OperationsService_ServiceDesc.ServiceName }
+
 // Register adds the services to a server.
 func (a *API) Register(r grpc.ServiceRegistrar) {
 	customerv1.RegisterCustomerServiceServer(r, a.customers)
