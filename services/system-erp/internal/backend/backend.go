@@ -78,6 +78,7 @@ type Backend interface {
 	store.Store
 	Advice
 	Fulfilment
+	Pricing
 
 	// Capabilities tells what this back end does; it may ask the ERP once and remembers the answer.
 	Capabilities(ctx context.Context) (Capabilities, error)
@@ -114,6 +115,19 @@ type Fulfilment interface {
 	// History returns the steps of an order, oldest first. A back end without a history of its own keeps the steps it has
 	// seen, so steps between two looks may be missing; each step it has was true at its time.
 	History(ctx context.Context, orderID string) ([]erp.OrderEvent, error)
+	// RecordDelivery states a delivery by its id and lets the order's fulfilment follow; Missing where the ERP has a
+	// warehouse of its own.
+	RecordDelivery(ctx context.Context, d erp.Delivery) (erp.Delivery, erp.Order, erp.Outcome, error)
+}
+
+// Pricing is what products cost.
+type Pricing interface {
+	// Prices returns the prices of products for everybody and for one customer (none when empty), the list price included:
+	// by SKU, then best first as BestPrice chooses.
+	Prices(ctx context.Context, skus []string, customerID string) ([]erp.Price, error)
+	// UpsertPrices writes prices, all or none, and returns how many were new or changed; Missing where the ERP prices by
+	// itself.
+	UpsertPrices(ctx context.Context, prices []erp.Price) (int, error)
 }
 
 // DocumentCount is what was created on one UTC day.

@@ -72,6 +72,9 @@ type Reply[R any] struct {
 // Source reads and writes one kind of record. Batches are small (at most 200); an implementation that can send several in
 // one request does. The error of a batch call means that none of it was answered; each reply's own error is its own.
 type Source[R any] interface {
+	// Fields names the fields of the record (as in masks, "refs" among them) that the ERP has a place for. The others are
+	// kept in our own mirror only: they are never dropped, and nobody in the ERP sees them.
+	Fields() []string
 	// Check refuses what the ERP cannot hold (lengths, units, regions, tax numbers, fields without a place) with our field
 	// path. It sends nothing; metadata that was read before may be used.
 	Check(ctx context.Context, r R) error

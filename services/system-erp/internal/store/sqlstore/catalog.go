@@ -207,7 +207,7 @@ func (s *Store) reserved(ctx context.Context, skus []string) (map[string]erp.Dec
 		}
 		out[sku] = erp.Micro(w.Mul(w, big.NewInt(1_000_000)).Add(w, r))
 		return nil
-	}, fmt.Sprintf(`SELECT i.sku, SUM(i.quantity / 1000000), SUM(i.quantity %% 1000000) FROM order_item i
+	}, fmt.Sprintf(`SELECT i.sku, SUM((i.quantity - i.delivered) / 1000000), SUM((i.quantity - i.delivered) %% 1000000) FROM order_item i
 		JOIN sales_order o ON o.id = i.order_id
 		WHERE i.sku IN %s AND o.state <> $%d AND o.state <> $%d AND o.fulfilment <> $%d GROUP BY i.sku`,
 		list, n+1, n+2, n+3), args...)

@@ -27,31 +27,32 @@ func loadOrders(ctx context.Context, q querier, tail string, args ...any) ([]*st
 		o := new(stored)
 		if err := scan(&o.ID, optional{&o.ClientRef}, &o.fingerprint, &o.CustomerID, &o.CustomerPO, moment{&o.Ordered}, &o.State,
 			&o.Fulfilment, &o.Billing, &o.BlockReason, decimal{to: &o.Total.Amount}, &o.Total.Currency, &o.Version,
-			moment{&o.Updated}); err != nil {
+			moment{&o.Updated}, &o.ShipToID, &o.BillToID, &o.PayerID, &o.Requested, &o.Note); err != nil {
 			return err
 		}
+		o.Currency = o.Total.Currency
 		out, ids, byID[o.ID] = append(out, o), append(ids, o.ID), o
 		return nil
 	}, `SELECT id, client_ref, fingerprint, customer_id, customer_po, ordered, state, fulfilment, billing, block_reason, total,
-		currency, version, updated FROM sales_order `+tail, args...)
+		currency, version, updated, ship_to, bill_to, payer, requested, note FROM sales_order `+tail, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read orders: %w", err)
 	}
 	if len(out) == 0 {
 		return nil, nil
 	}
-	// Lines never change after the order was placed, so they cannot disagree with the row read before.
+	// Of the lines only what was delivered changes after the order was placed; it may be a moment newer than the row before.
 	list, lineArgs := in(ids)
 	err = each(ctx, q, func(scan func(...any) error) error {
 		var id string
 		var it erp.Item
 		if err := scan(&id, &it.Line, &it.SKU, decimal{to: &it.Quantity, micro: true}, &it.Unit, decimal{to: &it.Price.Amount},
-			&it.Price.Currency, &it.Name); err != nil {
+			&it.Price.Currency, &it.Name, &it.Requested, decimal{to: &it.Delivered, micro: true}); err != nil {
 			return err
 		}
 		byID[id].Items = append(byID[id].Items, it)
 		return nil
-	}, "SELECT order_id, line, sku, quantity, unit, price, currency, name FROM order_item WHERE order_id IN "+list+
+	}, "SELECT order_id, line, sku, quantity, unit, price, currency, name, requested, delivered FROM order_item WHERE order_id IN "+list+
 		" ORDER BY order_id, line", lineArgs...)
 	if err != nil {
 		return nil, fmt.Errorf("read order lines: %w", err)
@@ -118,6 +119,7 @@ func (s *Store) CreateOrder(ctx context.Context, asked erp.Order) (erp.Order, er
 		if err != nil {
 			return err
 		}
+		o.ID = newID(o.Updated)
 		if err := saveOrder(ctx, q, o, print[:]); err != nil {
 			return err
 		}
@@ -131,8 +133,8 @@ func (s *Store) CreateOrder(ctx context.Context, asked erp.Order) (erp.Order, er
 }
 
 // place checks what the order refers to and completes it.
-func (s *Store) place(ctx context.Context, q txn, o erp.Order) (erp.Order, error) {
-	if err := mayOrder(ctx, q, o.CustomerID); err != nil {
+func (s *Store) place(ctx context.Context, q querier, o erp.Order) (erp.Order, error) {
+	if err := mayOrder(ctx, q, o); err != nil {
 		return o, err
 	}
 	skus := make([]string, len(o.Items))
@@ -144,35 +146,59 @@ func (s *Store) place(ctx context.Context, q txn, o erp.Order) (erp.Order, error
 	if err != nil {
 		return o, err
 	}
-	o.Items = slices.Clone(o.Items)
-	if err := o.Place(known); err != nil {
-		return o, err
-	}
-	slices.SortFunc(o.Items, func(a, b erp.Item) int { return int(a.Line) - int(b.Line) })
 	now := s.stamp()
-	o.ID, o.Version, o.Updated = newID(now), 1, now
 	if o.Ordered.IsZero() {
 		o.Ordered = now
 	}
 	o.Ordered = db.FromMicros(db.Micros(o.Ordered))
+	o.Items = slices.Clone(o.Items)
+	if err := s.priced(ctx, q, &o, known); err != nil {
+		return o, err
+	}
+	if err := o.Place(known); err != nil {
+		return o, err
+	}
+	slices.SortFunc(o.Items, func(a, b erp.Item) int { return int(a.Line) - int(b.Line) })
+	o.Version, o.Updated = 1, now
 	return o, nil
 }
 
-func mayOrder(ctx context.Context, q txn, customerID string) error {
-	known, deleted, blocked := false, false, false
+// mayOrder refuses customers that are not there or may not order.
+func mayOrder(ctx context.Context, q querier, o erp.Order) error {
+	type state struct{ deleted, blocked bool }
+	named := [...]struct{ path, id string }{
+		{"order.customer_id", o.CustomerID}, {"order.ship_to_id", o.ShipToID}, {"order.bill_to_id", o.BillToID}, {"order.payer_id", o.PayerID},
+	}
+	ids := []string{o.CustomerID}
+	for _, p := range named[1:] {
+		if p.id != "" && !slices.Contains(ids, p.id) {
+			ids = append(ids, p.id)
+		}
+	}
+	known := make(map[string]state, len(ids))
+	list, args := in(ids)
 	err := each(ctx, q, func(scan func(...any) error) error {
-		known = true
-		return scan(&deleted, &blocked)
-	}, "SELECT deleted, order_block FROM customer WHERE id = $1", customerID)
-	switch {
-	case err != nil:
-		return fmt.Errorf("look up customer: %w", err)
-	case !known:
-		return fault.InvalidField("order.customer_id", erp.ReasonUnknownRecord, "no customer has this id")
-	case deleted:
-		return fault.InvalidField("order.customer_id", erp.ReasonDeleted, "the customer was deleted")
-	case blocked:
-		return fault.New(fault.Precondition, store.ReasonBlocked, "the customer is blocked for orders")
+		var id string
+		var st state
+		err := scan(&id, &st.deleted, &st.blocked)
+		known[id] = st
+		return err
+	}, "SELECT id, deleted, order_block FROM customer WHERE id IN "+list, args...)
+	if err != nil {
+		return fmt.Errorf("look up customers: %w", err)
+	}
+	for i, p := range named {
+		if i > 0 && p.id == "" {
+			continue
+		}
+		switch st, ok := known[p.id]; {
+		case !ok:
+			return fault.InvalidField(p.path, erp.ReasonUnknownRecord, "no customer has this id")
+		case st.deleted:
+			return fault.InvalidField(p.path, erp.ReasonDeleted, "the customer was deleted")
+		case st.blocked && i == 0:
+			return fault.New(fault.Precondition, store.ReasonBlocked, "the customer is blocked for orders")
+		}
 	}
 	return nil
 }
@@ -180,10 +206,11 @@ func mayOrder(ctx context.Context, q txn, customerID string) error {
 func saveOrder(ctx context.Context, q txn, o erp.Order, print []byte) error {
 	n, err := insert(ctx, q, "sales_order", []string{
 		"id", "client_ref", "fingerprint", "customer_id", "customer_po", "ordered", "state", "fulfilment", "billing",
-		"block_reason", "total", "currency", "version", "updated",
+		"block_reason", "total", "currency", "version", "updated", "ship_to", "bill_to", "payer", "requested", "note",
 	}, " ON CONFLICT (client_ref) DO NOTHING", [][]any{{
 		o.ID, null(o.ClientRef), print, o.CustomerID, o.CustomerPO, db.Micros(o.Ordered), int64(o.State), int64(o.Fulfilment),
 		int64(o.Billing), o.BlockReason, o.Total.Amount.String(), o.Total.Currency, o.Version, db.Micros(o.Updated),
+		o.ShipToID, o.BillToID, o.PayerID, o.Requested, o.Note,
 	}})
 	if err != nil {
 		return err
@@ -195,11 +222,14 @@ func saveOrder(ctx context.Context, q txn, o erp.Order, print []byte) error {
 	for i, it := range o.Items {
 		rows[i] = []any{
 			o.ID, it.Line, it.SKU, it.Quantity.Micro().Int64(), it.Unit, it.Price.Amount.String(), it.Price.Currency, it.Name,
+			it.Requested,
 		}
 	}
-	_, err = insert(ctx, q, "order_item",
-		[]string{"order_id", "line", "sku", "quantity", "unit", "price", "currency", "name"}, "", rows)
-	return err
+	if _, err := insert(ctx, q, "order_item",
+		[]string{"order_id", "line", "sku", "quantity", "unit", "price", "currency", "name", "requested"}, "", rows); err != nil {
+		return err
+	}
+	return saveStep(ctx, q, o, 1)
 }
 
 // MoveOrder implements store.Orders.
@@ -219,21 +249,8 @@ func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, 
 			result = o
 			return err
 		}
-		before := o.Version
-		o.Version++
-		if now := s.stamp(); now.After(o.Updated) {
-			o.Updated = now
-		}
-		res, err := q.ExecContext(ctx, `UPDATE sales_order SET state = $1, fulfilment = $2, billing = $3, version = $4,
-			updated = $5 WHERE id = $6 AND version = $7`, int64(o.State), int64(o.Fulfilment), int64(o.Billing), o.Version,
-			db.Micros(o.Updated), o.ID, before)
-		if err != nil {
-			return fmt.Errorf("move order: %w", err)
-		}
-		if n, err := res.RowsAffected(); err != nil {
-			return fmt.Errorf("move order: %w", err)
-		} else if n != 1 {
-			return errRace
+		if o, err = s.saveMove(ctx, q, o); err != nil {
+			return err
 		}
 		result = o
 		return nil
@@ -242,4 +259,25 @@ func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, 
 		return erp.Order{}, err
 	}
 	return result, nil
+}
+
+// saveMove writes the facets of an order that has moved, as a new version and a new step.
+func (s *Store) saveMove(ctx context.Context, q txn, o erp.Order) (erp.Order, error) {
+	before := o.Version
+	o.Version++
+	if now := s.stamp(); now.After(o.Updated) {
+		o.Updated = now
+	}
+	res, err := q.ExecContext(ctx, `UPDATE sales_order SET state = $1, fulfilment = $2, billing = $3, version = $4,
+		updated = $5 WHERE id = $6 AND version = $7`, int64(o.State), int64(o.Fulfilment), int64(o.Billing), o.Version,
+		db.Micros(o.Updated), o.ID, before)
+	if err != nil {
+		return o, fmt.Errorf("move order: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil {
+		return o, fmt.Errorf("move order: %w", err)
+	} else if n != 1 {
+		return o, errRace
+	}
+	return o, saveStep(ctx, q, o, 0)
 }

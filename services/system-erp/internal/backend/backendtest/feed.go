@@ -1,0 +1,200 @@
+package backendtest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
+)
+
+// changes reads the feed after a position, in calls of limit, and checks that it has no holes.
+func (w *World) changes(t *testing.T, after int64, limit int) (list []store.Change, calls int) {
+	t.Helper()
+	for {
+		page, err := w.Backend.Changes(t.Context(), after, limit)
+		require.NoError(t, err)
+		calls++
+		for _, c := range page {
+			require.Equal(t, after+1, c.Position, "no hole")
+			after = c.Position
+		}
+		list = append(list, page...)
+		if len(page) < limit {
+			return list, calls
+		}
+	}
+}
+
+func (w *World) newest(t *testing.T) int64 {
+	t.Helper()
+	b, err := w.Backend.Bounds(t.Context())
+	require.NoError(t, err)
+	return b.Newest
+}
+
+func feedCases() map[string]func(t *testing.T, w *World) {
+	return map[string]func(t *testing.T, w *World){
+		"every write is a change, and a write that changes nothing is none": func(t *testing.T, w *World) {
+			w.sync(t)
+			at := w.newest(t)
+			c := w.customer(t, "f")
+			require.NoError(t, one(t, w.Backend, upsert{Key: w.ref("f"), Record: w.company("f")}).Err)
+			require.NoError(t, one(t, w.Backend, upsert{Key: w.ref("f"), Record: erp.Customer{Name: w.name("f2")}}).Err)
+			w.sync(t)
+			var mine []store.ChangeKind
+			list, _ := w.changes(t, at, 100)
+			for _, ch := range list {
+				if ch.Customer != nil && ch.Customer.ID == c.ID {
+					mine = append(mine, ch.Kind)
+				}
+			}
+			require.Equal(t, []store.ChangeKind{store.ChangeCreated, store.ChangeUpdated}, mine, "what we wrote does not come back as news")
+		},
+		"what others change in the ERP is seen": func(t *testing.T, w *World) {
+			c := w.customer(t, "out")
+			w.sync(t)
+			at := w.newest(t)
+			require.NoError(t, w.Outside.Rename(t.Context(), c.ID, w.name("out2")))
+			w.sync(t)
+			list, _ := w.changes(t, at, 100)
+			require.True(t, slices.ContainsFunc(list, func(ch store.Change) bool {
+				return ch.Customer != nil && ch.Customer.ID == c.ID && ch.Customer.Name == w.name("out2") && ch.Kind == store.ChangeUpdated
+			}))
+			now, err := w.Backend.Customers().Lookup(t.Context(), w.ref("out"))
+			require.NoError(t, err)
+			require.Equal(t, w.name("out2"), now.Name)
+			require.Greater(t, now.Version, c.Version)
+			// A writer who knows the state before is told so.
+			res := one(t, w.Backend, upsert{Key: w.ref("out"), Record: erp.Customer{Name: w.name("out3")}, Expected: c.Version})
+			require.Error(t, res.Err)
+		},
+		"a change made in the ERP between our reading and writing is not overwritten": func(t *testing.T, w *World) {
+			c := w.customer(t, "race")
+			require.NoError(t, w.Outside.Rename(t.Context(), c.ID, w.name("race2")))
+			// Nothing was synchronised: the back end must look for itself.
+			res := one(t, w.Backend, upsert{Key: w.ref("race"), Record: erp.Customer{Phone: "+49 40 1"}})
+			require.NoError(t, res.Err)
+			require.Equal(t, []string{w.name("race2"), "+49 40 1"}, []string{res.Record.Name, res.Record.Phone})
+			stale := one(t, w.Backend, upsert{Key: w.ref("race"), Record: erp.Customer{Name: "x"}, Expected: c.Version})
+			require.Error(t, stale.Err)
+		},
+		"customers of others appear with what they are": func(t *testing.T, w *World) {
+			w.sync(t)
+			at := w.newest(t)
+			id, err := w.Outside.Make(t.Context(), w.name("new"), w.ref("new"))
+			require.NoError(t, err)
+			w.sync(t)
+			list, _ := w.changes(t, at, 100)
+			i := slices.IndexFunc(list, func(ch store.Change) bool { return ch.Customer != nil && ch.Customer.ID == id })
+			require.GreaterOrEqual(t, i, 0)
+			require.Equal(t, store.ChangeCreated, list[i].Kind)
+			c, err := w.Backend.Customers().Lookup(t.Context(), w.ref("new"))
+			require.NoError(t, err)
+			require.Equal(t, id, c.ID, "a reference the ERP carries is found")
+		},
+		"writers at once leave a feed without holes": func(t *testing.T, w *World) {
+			at := w.newest(t)
+			n := min(w.Large, 40)
+			together(t, 4, func(worker int) error {
+				var batch []upsert
+				for i := worker; i < n; i += 4 {
+					batch = append(batch, upsert{Key: w.ref("w" + key(i)), Record: erp.Customer{Name: w.name("w" + key(i))}})
+				}
+				res, err := w.Backend.Customers().Upsert(t.Context(), batch)
+				if err != nil {
+					return err
+				}
+				for _, r := range res {
+					if r.Err != nil {
+						return r.Err
+					}
+				}
+				return nil
+			})
+			list, calls := w.changes(t, at, 1000)
+			require.GreaterOrEqual(t, len(list), n)
+			require.LessOrEqual(t, calls, len(list)/1000+1)
+		},
+	}
+}
+
+func adviceCases() map[string]func(t *testing.T, w *World) {
+	return map[string]func(t *testing.T, w *World){
+		"a dry run tells what would happen and does nothing": func(t *testing.T, w *World) {
+			u := upsert{Key: w.ref("dry"), Record: w.company("dry")}
+			res, err := w.Backend.ValidateCustomer(t.Context(), u)
+			require.NoError(t, err)
+			require.NoError(t, res.Err)
+			require.Equal(t, erp.Created, res.Outcome)
+			require.Empty(t, res.Record.ID)
+			there, err := w.Outside.Customers(t.Context(), w.ref("dry"))
+			require.NoError(t, err)
+			require.Empty(t, there)
+			c := w.customer(t, "dry")
+			res, err = w.Backend.ValidateCustomer(t.Context(), u)
+			require.NoError(t, err)
+			require.Equal(t, erp.Unchanged, res.Outcome)
+			u.Record.Name = w.name("dry2")
+			res, err = w.Backend.ValidateCustomer(t.Context(), u)
+			require.NoError(t, err)
+			require.Equal(t, erp.Updated, res.Outcome)
+			require.Equal(t, w.name("dry2"), res.Record.Name)
+			now, err := w.Backend.Customers().Get(t.Context(), []string{c.ID})
+			require.NoError(t, err)
+			require.Equal(t, w.name("dry"), now[c.ID].Name)
+			res, err = w.Backend.ValidateCustomer(t.Context(), upsert{Key: w.ref("dry3"), Record: erp.Customer{Email: "a@b.example"}})
+			require.NoError(t, err)
+			require.Error(t, res.Err)
+		},
+		"candidates are found by what is known of them": func(t *testing.T, w *World) {
+			c := w.customer(t, "cand")
+			list, err := w.Backend.FindCandidates(t.Context(), erp.Customer{Head: erp.Head{Refs: []erp.Ref{w.ref("cand")}}}, 5)
+			require.NoError(t, err)
+			require.NotEmpty(t, list)
+			require.Equal(t, []any{c.ID, 100}, []any{list[0].Customer.ID, list[0].Score})
+			list, err = w.Backend.FindCandidates(t.Context(), erp.Customer{Name: w.name("cand")}, 5)
+			require.NoError(t, err)
+			require.Len(t, list, 1)
+			require.Equal(t, []string{"name"}, list[0].Matched)
+			list, err = w.Backend.FindCandidates(t.Context(), erp.Customer{Name: w.Prefix + "nobody"}, 5)
+			require.NoError(t, err)
+			require.Empty(t, list)
+		},
+		"products and stock are as the ERP has them": func(t *testing.T, w *World) {
+			found, err := w.Backend.Products(t.Context(), []string{w.SKUs[0], w.SKUs[1], w.Prefix + "none"})
+			require.NoError(t, err)
+			require.Len(t, found, 2)
+			require.True(t, found[w.SKUs[0]].Price.Given())
+			require.NotEmpty(t, found[w.SKUs[0]].Unit)
+			page, err := w.Backend.ListProducts(t.Context(), "", 1)
+			require.NoError(t, err)
+			require.Len(t, page, 1)
+			if !w.capabilities(t).Inventory {
+				return
+			}
+			stock, err := w.Backend.Inventory(t.Context(), []string{w.SKUs[0]})
+			require.NoError(t, err)
+			for _, s := range stock {
+				require.Equal(t, w.SKUs[0], s.SKU)
+				require.False(t, s.AsOf.IsZero(), "figures say how old they are")
+			}
+		},
+		"what a back end does not do is said so": func(t *testing.T, w *World) {
+			c := w.capabilities(t)
+			_, err := w.Backend.UpsertPrices(t.Context(), []erp.Price{{SKU: w.SKUs[0], Amount: erp.Money{Amount: dec("1"), Currency: "EUR"}}})
+			if c.Kind == "embedded" {
+				require.NoError(t, err)
+			} else if err != nil {
+				missing(t, err)
+			}
+			prices, err := w.Backend.Prices(t.Context(), []string{w.SKUs[0]}, "")
+			require.NoError(t, err)
+			require.NotEmpty(t, prices)
+			var _ backend.Backend = w.Backend
+		},
+	}
+}

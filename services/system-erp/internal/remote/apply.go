@@ -1,0 +1,475 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
+)
+
+// resolve finds the record each job means, as it is in the other system now.
+func (t *records[R]) resolve(ctx context.Context, m mode, jobs []*job[R]) error {
+	var reads, finds []*job[R]
+	for _, j := range open(jobs) {
+		id := t.id(&j.u.Record)
+		if id == "" && m == modeUpsert && !j.u.Key.Zero() {
+			known, err := t.Mirror.Lookup(ctx, j.u.Key)
+			switch {
+			case err == nil:
+				id = t.id(&known)
+			case !fault.Is(err, fault.NotFound):
+				return err
+			}
+		}
+		switch {
+		case id != "":
+			t.schema.Head(&j.snap.Record).ID = id
+			reads = append(reads, j)
+		case m == modeUpsert && j.u.Key.Zero():
+			// Without anything that identifies it, a repeated call would make the record twice.
+			j.refuse(fault.InvalidField("key", erp.ReasonRequired, "an upsert names an id or a key"))
+		default:
+			finds = append(finds, j)
+		}
+	}
+	if err := t.find(ctx, finds); err != nil {
+		return err
+	}
+	return t.reread(ctx, reads)
+}
+
+// find looks for records by their keys.
+func (t *records[R]) find(ctx context.Context, jobs []*job[R]) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	keys := make([]Key, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.key
+	}
+	found, err := t.source.Find(ctx, keys)
+	if err != nil {
+		return err
+	}
+	if len(found) != len(jobs) {
+		return wrongCount("find", len(jobs), len(found))
+	}
+	for i, j := range jobs {
+		if len(found[i]) == 0 {
+			continue
+		}
+		snap, err := t.single(found[i])
+		if err != nil {
+			j.refuse(err)
+			continue
+		}
+		j.snap, j.exists, j.found = snap, true, true
+	}
+	return t.base(ctx, jobs)
+}
+
+// reread reads the records of jobs whose id is known.
+func (t *records[R]) reread(ctx context.Context, jobs []*job[R]) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	ids := make([]string, len(jobs))
+	for i, j := range jobs {
+		ids[i] = t.id(&j.snap.Record)
+	}
+	snaps, err := t.source.Read(ctx, ids)
+	if err != nil {
+		return err
+	}
+	byID := make(map[string]Snapshot[R], len(snaps))
+	for _, s := range snaps {
+		byID[t.id(&s.Record)] = s
+	}
+	for i, j := range jobs {
+		snap, ok := byID[ids[i]]
+		if !ok {
+			gone := make(map[string]R)
+			if err := t.tombstones(ctx, ids[i:i+1], gone); err != nil {
+				return err
+			}
+			if r, dead := gone[ids[i]]; dead {
+				j.snap, j.base, j.exists = Snapshot[R]{Record: r}, r, true
+				continue
+			}
+			j.refuse(notFound(t.schema.Name()))
+			continue
+		}
+		j.snap, j.exists = snap, true
+	}
+	return t.base(ctx, jobs)
+}
+
+// base mirrors what was read, so that merging starts from what the other system has and what is kept beside it.
+func (t *records[R]) base(ctx context.Context, jobs []*job[R]) error {
+	var ups []store.Upsert[R]
+	var list []*job[R]
+	for _, j := range open(jobs) {
+		if j.exists && !(t.schema.Head(&j.base).Deleted) {
+			ups, list = append(ups, t.write(j.snap, erp.Ref{})), append(list, j)
+		}
+	}
+	if len(ups) == 0 {
+		return nil
+	}
+	results, err := t.put(ctx, ups, nil)
+	if err != nil {
+		return err
+	}
+	for i, j := range list {
+		if results[i].Err != nil {
+			j.refuse(t.blocked(&ups[i].Record, results[i].Err))
+			continue
+		}
+		j.base = results[i].Record
+	}
+	return nil
+}
+
+// decide settles what is to be done for each job, and what needs no call.
+func (t *records[R]) decide(ctx context.Context, m mode, jobs []*job[R]) (inserts, changes []*job[R]) {
+	for _, j := range open(jobs) {
+		if j.ready {
+			continue
+		}
+		var err error
+		switch {
+		case !j.exists:
+			if err = t.decideNew(ctx, j); err == nil {
+				inserts = append(inserts, j)
+			}
+		case t.schema.Head(&j.base).Deleted && m == modeDelete:
+			j.ready, j.outcome = true, erp.Unchanged
+		case t.schema.Head(&j.base).Deleted:
+			err = t.tombstone()
+		case m == modeCreate:
+			err = t.decideFound(j)
+		case m == modeDelete:
+			if err = t.missing(ctx, m); err == nil {
+				changes = append(changes, j)
+			}
+		default:
+			var send bool
+			if send, err = t.decideOld(ctx, j); err == nil && send {
+				changes = append(changes, j)
+			}
+		}
+		if err != nil {
+			j.refuse(err)
+		}
+	}
+	return inserts, changes
+}
+
+// decideNew makes the draft of a new record.
+func (t *records[R]) decideNew(ctx context.Context, j *job[R]) error {
+	if j.u.Expected != 0 {
+		return fault.New(fault.Conflict, fault.ReasonETagMismatch, "the %s does not exist any more", t.schema.Name())
+	}
+	if j.claim.pending {
+		if left := t.s.o.Settle - t.s.o.Now().Sub(j.claim.sent); left > 0 {
+			return fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain,
+				"an earlier write of this record is not settled; the same call later finds out").WithRetryAfter(min(left, 30*time.Second))
+		}
+	}
+	rec, err := t.schema.New(j.u.Record, j.u.Key, "", t.s.o.Now())
+	if err != nil {
+		return err
+	}
+	if err := t.free(ctx, j, rec, ""); err != nil {
+		return err
+	}
+	if err := t.parent(ctx, rec, ""); err != nil {
+		return err
+	}
+	if err := t.source.Check(ctx, rec); err != nil {
+		return err
+	}
+	j.draft = Draft[R]{Record: rec, Key: j.key}
+	return nil
+}
+
+// decideFound answers a create whose record is there already: our own, made by an attempt whose answer was lost, or not.
+func (t *records[R]) decideFound(j *job[R]) error {
+	if !j.claim.pending {
+		return taken(t.schema.Name()+".refs", t.id(&j.base))
+	}
+	rec, err := t.schema.New(j.u.Record, erp.Ref{}, t.id(&j.base), t.s.o.Now())
+	if err != nil {
+		return err
+	}
+	j.draft, j.ready, j.outcome = Draft[R]{Record: rec, Key: j.key}, true, erp.Created
+	return nil
+}
+
+// decideOld makes the draft of a change and tells whether it must be sent.
+func (t *records[R]) decideOld(ctx context.Context, j *job[R]) (send bool, err error) {
+	rec, differs, err := t.schema.Merge(j.base, j.u.Record, j.u.Mask, j.u.Key, t.s.o.Now())
+	if err != nil {
+		return false, err
+	}
+	if !differs {
+		j.ready, j.outcome = true, erp.Unchanged
+		if j.found {
+			j.outcome = erp.Matched
+		}
+		return false, nil
+	}
+	if j.u.Expected != 0 && j.u.Expected != t.schema.Head(&j.base).Version {
+		return false, fault.New(fault.Conflict, fault.ReasonETagMismatch, "the %s has another version", t.schema.Name())
+	}
+	if err := t.free(ctx, j, rec, t.id(&j.base)); err != nil {
+		return false, err
+	}
+	if err := t.parent(ctx, rec, t.parentOf(&j.base)); err != nil {
+		return false, err
+	}
+	if err := t.source.Check(ctx, rec); err != nil {
+		return false, err
+	}
+	j.draft = Draft[R]{Record: rec, Key: j.key, Old: j.snap}
+	if !t.schema.Differs(j.snap.Record, rec, t.fields) {
+		j.ready, j.outcome = true, erp.Updated
+		return false, nil
+	}
+	return true, nil
+}
+
+// free refuses references that another record carries.
+func (t *records[R]) free(ctx context.Context, j *job[R], rec R, id string) error {
+	have := t.schema.Head(&j.base).Refs
+	for _, ref := range t.schema.Head(&rec).Refs {
+		known := false
+		for _, h := range have {
+			known = known || h == ref
+		}
+		if known {
+			continue
+		}
+		owner, err := t.Mirror.Lookup(ctx, ref)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if t.id(&owner) != id {
+			path := t.schema.Name() + ".refs"
+			if ref == j.u.Key {
+				path = "key"
+			}
+			return taken(path, t.id(&owner))
+		}
+	}
+	return nil
+}
+
+func (t *records[R]) parentOf(r *R) string {
+	if c, ok := any(r).(*erp.Contact); ok {
+		return c.CustomerID
+	}
+	return ""
+}
+
+// parent refuses a customer that is not there.
+func (t *records[R]) parent(ctx context.Context, rec R, before string) error {
+	id := t.parentOf(&rec)
+	if id == "" || id == before {
+		return nil
+	}
+	found, err := t.s.customers.Get(ctx, []string{id})
+	if err != nil {
+		return err
+	}
+	c, ok := found[id]
+	switch path := t.schema.Name() + ".customer_id"; {
+	case !ok:
+		return fault.InvalidField(path, erp.ReasonUnknownRecord, "no customer has this id")
+	case c.Deleted:
+		return fault.InvalidField(path, erp.ReasonDeleted, "the customer was deleted")
+	}
+	return nil
+}
+
+// insert notes that something is sent, sends it, and sorts the answers.
+func (t *records[R]) insert(ctx context.Context, jobs []*job[R]) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	claims := make([]*claim, len(jobs))
+	for i, j := range jobs {
+		claims[i] = j.claim
+	}
+	if err := t.s.claims.move(ctx, stateSent, "", nil, claims...); err != nil {
+		return err
+	}
+	var lost []*job[R]
+	t.send(ctx, jobs, t.source.Insert, func(j *job[R], r Reply[R]) {
+		switch {
+		case r.Err == nil:
+			j.snap, j.exists, j.ready, j.outcome = r.Snapshot, true, true, erp.Created
+		case isUncertain(r.Err):
+			j.draft.Old = Snapshot[R]{}
+			j.res.Err = asUncertain(r.Err)
+			lost = append(lost, j)
+		default:
+			j.claim.pending = false
+			j.refuse(r.Err)
+		}
+	})
+	t.lookAgain(ctx, lost)
+	return nil
+}
+
+// lookAgain looks once for what was sent and not answered. What is not found may still come: nothing is sent again.
+func (t *records[R]) lookAgain(ctx context.Context, lost []*job[R]) {
+	if len(lost) == 0 {
+		return
+	}
+	ctx, cancel := t.s.noting(ctx)
+	defer cancel()
+	keys := make([]Key, len(lost))
+	for i, j := range lost {
+		keys[i] = j.key
+	}
+	found, err := t.source.Find(ctx, keys)
+	for i, j := range lost {
+		if err == nil && i < len(found) && len(found[i]) > 0 {
+			snap, serr := t.single(found[i])
+			if serr == nil {
+				j.snap, j.exists, j.ready, j.outcome, j.res.Err = snap, true, true, erp.Created, nil
+				continue
+			}
+			j.res.Err = serr
+		}
+		j.claim.closed = true
+		if merr := t.s.claims.move(ctx, stateUncertain, "", nil, j.claim); merr != nil {
+			t.s.o.Log.WarnContext(ctx, "a lost answer could not be noted", "object", t.schema.Name(), "error", merr)
+		}
+		t.s.counters.lost(ctx, t.schema.Name())
+		j.refuse(j.res.Err)
+	}
+}
+
+// change sends changes and returns the jobs whose record has another version by now.
+func (t *records[R]) change(ctx context.Context, m mode, jobs []*job[R]) (again []*job[R]) {
+	if len(jobs) == 0 {
+		return nil
+	}
+	call := t.source.Change
+	if m == modeDelete {
+		call = t.retire
+	}
+	t.send(ctx, jobs, call, func(j *job[R], r Reply[R]) {
+		switch {
+		case r.Err == nil:
+			j.snap, j.ready, j.outcome = r.Snapshot, true, erp.Updated
+			if m == modeDelete {
+				j.draft.Record = r.Snapshot.Record
+			}
+		case fault.ReasonOf(r.Err) == fault.ReasonETagMismatch:
+			again = append(again, j)
+		case isUncertain(r.Err) && t.arrived(ctx, m, j):
+			j.ready, j.outcome = true, erp.Updated
+		case isUncertain(r.Err):
+			t.s.counters.lost(ctx, t.schema.Name())
+			j.refuse(asUncertain(r.Err))
+		default:
+			j.refuse(r.Err)
+		}
+	})
+	return again
+}
+
+func (t *records[R]) retire(ctx context.Context, drafts []Draft[R]) ([]Reply[R], error) {
+	out := make([]Reply[R], len(drafts))
+	for i, d := range drafts {
+		out[i].Snapshot, out[i].Err = t.source.Retire(ctx, d.Old)
+		if out[i].Err == nil {
+			t.schema.Head(&out[i].Snapshot.Record).Deleted = true
+		}
+	}
+	return out, nil
+}
+
+// arrived reads a record whose change was not answered and tells whether it is as it was to be.
+func (t *records[R]) arrived(ctx context.Context, m mode, j *job[R]) bool {
+	ctx, cancel := t.s.noting(ctx)
+	defer cancel()
+	snaps, err := t.source.Read(ctx, []string{t.id(&j.snap.Record)})
+	if err != nil {
+		return false
+	}
+	if m == modeDelete {
+		if len(snaps) == 0 {
+			t.schema.Head(&j.snap.Record).Deleted = true
+			return true
+		}
+		if t.schema.Head(&snaps[0].Record).Deleted {
+			j.snap = snaps[0]
+			return true
+		}
+		return false
+	}
+	if len(snaps) == 1 && !t.schema.Differs(snaps[0].Record, j.draft.Record, t.fields) {
+		j.snap = snaps[0]
+		return true
+	}
+	return false
+}
+
+// send calls the other system with the drafts of jobs, again for records that somebody works on there.
+func (t *records[R]) send(ctx context.Context, jobs []*job[R], call func(context.Context, []Draft[R]) ([]Reply[R], error), sort func(*job[R], Reply[R])) {
+	for try := 1; len(jobs) > 0; try++ {
+		drafts := make([]Draft[R], len(jobs))
+		for i, j := range jobs {
+			drafts[i] = j.draft
+			if j.exists {
+				drafts[i].Old = j.snap
+			}
+		}
+		replies, err := call(ctx, drafts)
+		if err == nil && len(replies) != len(jobs) {
+			err = fmt.Errorf("write: %w", wrongCount("write", len(jobs), len(replies)))
+		}
+		var locked []*job[R]
+		for i, j := range jobs {
+			r := Reply[R]{Err: err}
+			if err == nil {
+				r = replies[i]
+			}
+			if fault.ReasonOf(r.Err) == backend.ReasonLocked && r.Err != nil && try < t.s.o.LockedTries {
+				locked = append(locked, j)
+				continue
+			}
+			sort(j, r)
+		}
+		if len(locked) > 0 && !sleep(ctx, t.s.o.Locked.Next(try)) {
+			for _, j := range locked {
+				sort(j, Reply[R]{Err: fault.New(fault.Conflict, backend.ReasonLocked, "somebody works on the record in the ERP; try again").
+					WithRetryAfter(time.Second)})
+			}
+			return
+		}
+		jobs = locked
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
