@@ -241,10 +241,8 @@ func TestStore_AHangingServerDoesNotHoldACall(t *testing.T) {
 	defer func() { require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT)) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	begun := time.Now()
 	_, err := st.Begin(ctx, claim("k"))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Less(t, time.Since(begun), 2*time.Second, "the deadline of the call counts, not that of the client")
+	require.ErrorIs(t, err, context.DeadlineExceeded, "the deadline of the call counts, not that of the client, which is another error")
 }
 
 func TestStore_EveryKeyExpiresThatMay(t *testing.T) {
@@ -265,13 +263,13 @@ func TestStore_EveryKeyExpiresThatMay(t *testing.T) {
 	require.NoError(t, st.Uncertain(t.Context(), uncertain))
 	require.Equal(t, time.Duration(-1), ttl("uncertain"))
 	g := granted(t, st, claim("k"))
-	require.InDelta(t, 11*time.Hour+time.Minute, ttl("k"), float64(time.Second), "an abandoned claim is remembered as long as an answer")
+	require.InDelta(t, 11*time.Hour+time.Minute, ttl("k"), float64(time.Minute), "an abandoned claim is remembered as long as an answer")
 	require.NoError(t, st.Complete(t.Context(), g, idempotent.Answer{OK: true, Body: []byte("x"), Subject: "customers/1"}))
-	require.InDelta(t, 11*time.Hour, ttl("k"), float64(time.Second))
+	require.InDelta(t, 11*time.Hour, ttl("k"), float64(time.Minute))
 	d := st.Digest(claim("k").Scope)
 	left, err := s.c.PTTL(t.Context(), "idem:{"+d.String()+"}:a").Result()
 	require.NoError(t, err)
-	require.InDelta(t, time.Hour, left, float64(time.Second), "Redis itself removes the answer at the end of its retention")
+	require.InDelta(t, time.Hour, left, float64(time.Minute), "Redis itself removes the answer at the end of its retention")
 
 	require.NoError(t, s.c.Del(t.Context(), "idem:{"+d.String()+"}:a").Err())
 	res, err := st.Begin(t.Context(), claim("k"))
