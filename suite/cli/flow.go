@@ -37,6 +37,9 @@ func (a *App) flowTable(flows []*customerv1.Flow) error {
 	rows := [][]string{{"", "", "", "", "", ""}, {"FLOW", "DIRECTION", "STATE", "PER MINUTE", "SINCE", "WHO", "WHY"}}
 	for _, f := range flows {
 		state, rate := "running", "-"
+		if f.GetShadow() {
+			state = "SHADOW"
+		}
 		if f.GetPaused() {
 			state = "PAUSED"
 		}

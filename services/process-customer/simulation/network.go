@@ -26,6 +26,7 @@ type line struct {
 	lost    bool // the feed lost changes and did not say so
 	owes    bool // the feed lost changes and has yet to say so
 	told    map[string]bool
+	absent  map[string]bool // external ids that were looked up and not there
 	expired bool // the feed forgot what it had told
 }
 
@@ -207,6 +208,37 @@ func (k *link) Upsert(ctx context.Context, obj golden.Object, writes []source.Wr
 		return nil, dead
 	}
 	return res, err
+}
+
+// Find looks records up by our id, and has the world remember which were not there.
+func (k *link) Find(ctx context.Context, obj golden.Object, externalIDs []string) ([]source.Record, error) {
+	if err := k.p.point(); err != nil {
+		return nil, err
+	}
+	k.line.w.stats.Calls++
+	recs, err := k.line.fake.Find(ctx, obj, externalIDs)
+	k.line.w.note("   %s looks %d ids up in %s: %d, %s", processName(k.p.number), len(externalIDs), k.line.name, len(recs), fault.ReasonOf(err))
+	if err == nil {
+		for _, id := range externalIDs {
+			k.line.absent[id] = true
+		}
+		for _, rec := range recs {
+			delete(k.line.absent, rec.ExternalID)
+		}
+	}
+	if err := k.p.point(); err != nil {
+		return nil, err
+	}
+	return recs, err
+}
+
+// Remove deletes records, which no story of the simulation has rules for.
+func (k *link) Remove(ctx context.Context, obj golden.Object, ids []string) ([]source.Result, error) {
+	if err := k.p.point(); err != nil {
+		return nil, err
+	}
+	breach("nothing is deleted that no rule says so of", "%v of %s", ids, k.line.name)
+	return k.line.fake.Remove(ctx, obj, ids)
 }
 
 // Fetch reads records; what happens meanwhile makes them old.

@@ -222,8 +222,9 @@ func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before
 		if len(rows) == 1 && knows(rows[0], field, value) {
 			continue
 		}
-		// A create that is repeated because its answer was lost has no version to be checked against.
-		if l.checks && !late && x.Ref.RecordID != "" {
+		// A create has no version to be checked against; whoever repeats one looks first. Only what lands between the look and the
+		// write is written over.
+		if !late && ((l.checks && x.Ref.RecordID != "") || (x.Ref.RecordID == "" && !l.absent[x.ExternalID])) {
 			breach("no write takes away what was never read", "%s of %s %s: %q became %q", field, l.name, before.Ref.RecordID, value, after.Values[field])
 		}
 		w.excuse(before.Ref, field)

@@ -2,20 +2,12 @@ package deliver
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
-	"log/slog"
-	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
@@ -28,6 +20,8 @@ type item struct {
 	mark   *store.Claimed
 	result source.Result
 	called bool
+	// found is true when the record turned out to be there already.
+	found bool
 	// whole is true when the error is about the call and says nothing about this record.
 	whole bool
 }
@@ -72,8 +66,10 @@ func (b *batch) claim(ctx context.Context) error {
 		if err != nil || len(claimed) == 0 {
 			return err
 		}
-		if err := tx.Spend(ctx, control, now, len(claimed)); err != nil {
-			return err
+		if !control.Shadow {
+			if err := tx.Spend(ctx, control, now, len(claimed)); err != nil {
+				return err
+			}
 		}
 		ids := make([]golden.ID, len(claimed))
 		for i := range claimed {
@@ -82,15 +78,20 @@ func (b *batch) claim(ctx context.Context) error {
 		if err := unit.LoadForPlan(ctx, system, ids); err != nil {
 			return err
 		}
+		if control.Shadow {
+			b.claimed = claimed
+			return b.shadow(ctx, tx, unit, now)
+		}
 		var done []store.Claimed
 		var wait []store.Retry
+		var orphans []orphan
 		writes := 0
 		for i := range claimed {
 			c := &claimed[i]
 			planned := unit.Plan(c.GoldenID, system)
 			switch {
 			case planned.Wait:
-				wait = append(wait, store.Retry{Claimed: *c, Due: now.Add(d.cfg.ParentWait), Postponed: true})
+				orphans = append(orphans, orphan{c, planned.Parent})
 			case len(planned.Plans) == 0:
 				done = append(done, *c)
 				if planned.Skip != "" {
@@ -107,6 +108,15 @@ func (b *batch) claim(ctx context.Context) error {
 			}
 		}
 		b.claimed = claimed
+		parked, err := b.parents(ctx, tx, unit, orphans)
+		if err != nil {
+			return err
+		}
+		for _, o := range orphans {
+			if !parked[o.mark] {
+				wait = append(wait, store.Retry{Claimed: *o.mark, Due: now.Add(d.cfg.ParentWait), Postponed: true})
+			}
+		}
 		if err := unit.Flush(ctx); err != nil {
 			return err
 		}
@@ -150,357 +160,4 @@ func (b *batch) links() []trace.Link {
 		}
 	}
 	return out
-}
-
-// maxFutile is how many calls of a divided batch may fail in a row for unclassified reasons before the system itself
-// is taken to be broken.
-const maxFutile = 8
-
-// send writes items in calls of at most source.MaxWrites. A call that is refused as a whole is divided until the
-// record to blame stands alone, so that one bad record stops no other.
-func (b *batch) send(ctx context.Context, items []*item) {
-	futile := 0
-	queue := chunk(items)
-	for len(queue) > 0 {
-		part := queue[0]
-		queue = queue[1:]
-		err := b.call(ctx, part)
-		if err == nil {
-			futile = 0
-			continue
-		}
-		kind := fault.KindOf(err)
-		switch {
-		case kind == fault.Internal:
-			futile++
-		case kind != fault.Invalid:
-			futile = maxFutile
-		}
-		if futile >= maxFutile {
-			b.until = b.d.pause(err)
-			for _, rest := range append([][]*item{part}, queue...) {
-				for _, it := range rest {
-					it.result, it.whole = source.Result{Err: err}, true
-				}
-			}
-			return
-		}
-		if len(part) == 1 {
-			part[0].result = source.Result{Err: err}
-			continue
-		}
-		half := len(part) / 2
-		queue = append([][]*item{part[:half], part[half:]}, queue...)
-	}
-}
-
-func chunk(items []*item) [][]*item {
-	var out [][]*item
-	for len(items) > 0 {
-		n := min(len(items), source.MaxWrites)
-		out = append(out, items[:n])
-		items = items[n:]
-	}
-	return out
-}
-
-func (b *batch) call(ctx context.Context, items []*item) error {
-	ctx, cancel := context.WithTimeout(ctx, b.d.cfg.Timeout)
-	defer cancel()
-	writes := make([]source.Write, len(items))
-	for i, it := range items {
-		writes[i] = it.plan.Write
-		it.called = true
-	}
-	results, err := b.d.system.Upsert(ctx, b.object, writes)
-	if err == nil && len(results) != len(items) {
-		err = fault.New(fault.Internal, "RESULTS_MISSING", "%d results for %d writes", len(results), len(items))
-	}
-	written := 0
-	for i := range results {
-		if err == nil {
-			items[i].result = results[i]
-			if results[i].Err == nil {
-				written++
-			}
-		}
-	}
-	b.d.called(err, written)
-	return err
-}
-
-// maxConflicts is how often a record may turn out to be other than known, although it was read again each time, before it
-// becomes a dead letter.
-const maxConflicts = 10
-
-// verdict is what is done about an item.
-type verdict uint8
-
-const (
-	delivered verdict = iota
-	again             // later
-	reread            // read the record, then again
-	dead              // never, until a person or a change helps
-)
-
-func (b *batch) judge(it *item) verdict {
-	err := it.result.Err
-	if err == nil {
-		return delivered
-	}
-	if it.whole {
-		return again
-	}
-	switch fault.KindOf(err) {
-	case fault.Unavailable, fault.Timeout, fault.Canceled, fault.Exhausted, fault.Uncertain:
-		return again
-	case fault.Conflict:
-		switch {
-		case it.mark.Attempt+1 >= maxConflicts:
-			return dead // what it holds cannot be taken in, or it never stands still
-		case it.plan.Row != nil:
-			return reread
-		default:
-			return again
-		}
-	case fault.NotFound:
-		if it.plan.Row == nil || b.d.blind[it.plan.Row.Ref] && it.mark.Attempt+1 >= b.d.cfg.MaxInternal {
-			return dead
-		}
-		return reread // deleted since; reading it will say so, unless it is hidden from us
-	case fault.Internal:
-		if it.mark.Attempt+1 < b.d.cfg.MaxInternal {
-			return again
-		}
-		return dead
-	default:
-		return dead
-	}
-}
-
-// record stores the outcome of all items in one transaction.
-func (b *batch) record(ctx context.Context) error {
-	// The answer has to be stored even when the process is stopping.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.d.cfg.Lease)
-	defer cancel()
-	var counts map[string]int64
-	err := b.d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		counts = map[string]int64{}
-		return b.outcomes(ctx, tx, counts)
-	})
-	if err != nil {
-		return fmt.Errorf("record deliveries to %s: %w", b.d.System(), err)
-	}
-	for outcome, n := range counts {
-		b.d.records.Add(ctx, n, metric.WithAttributes(attribute.String("selfsame.direction", "deliver"), attribute.String("selfsame.system", b.d.System()),
-			attribute.String("selfsame.object", string(b.object)), attribute.String("selfsame.outcome", outcome)))
-	}
-	b.d.marked()
-	return nil
-}
-
-func (b *batch) outcomes(ctx context.Context, tx *store.Tx, counts map[string]int64) error {
-	d := b.d
-	unit, err := d.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
-	if err != nil {
-		return err
-	}
-	if err := b.load(ctx, unit); err != nil {
-		return err
-	}
-	now := d.now()
-	byMark := map[*store.Claimed]*settlement{}
-	var order []*settlement
-	for _, it := range b.items {
-		s := byMark[it.mark]
-		if s == nil {
-			s = &settlement{mark: it.mark}
-			byMark[it.mark] = s
-			order = append(order, s)
-		}
-		b.apply(unit, it, s)
-	}
-	if err := unit.Flush(ctx); err != nil {
-		return err
-	}
-	return b.settle(ctx, tx, order, counts, now)
-}
-
-// load loads what the answers are about.
-func (b *batch) load(ctx context.Context, unit *fold.Unit) error {
-	var ids []golden.ID
-	var records, parents []string
-	for _, it := range b.items {
-		ids = append(ids, it.plan.GoldenID)
-		if it.result.RecordID != "" {
-			records = append(records, it.result.RecordID)
-		}
-		if rec := it.result.Record; rec != nil && rec.ParentID != "" {
-			parents = append(parents, rec.ParentID)
-		}
-	}
-	if err := unit.LoadGoldens(ctx, ids); err != nil {
-		return err
-	}
-	if err := unit.LoadRecords(ctx, b.d.System(), b.object, records); err != nil {
-		return err
-	}
-	if err := unit.LoadRecords(ctx, b.d.System(), golden.Customer, parents); err != nil {
-		return err
-	}
-	return unit.LoadIntents(ctx, b.d.System(), ids)
-}
-
-// settlement is what becomes of one mark; the worst of its items decides.
-type settlement struct {
-	mark   *store.Claimed
-	worst  verdict
-	err    error
-	whole  bool
-	record string
-}
-
-// apply folds the answer of one item in.
-func (b *batch) apply(unit *fold.Unit, it *item, s *settlement) {
-	system := b.d.System()
-	v := b.judge(it)
-	if v > s.worst || (v == s.worst && s.err == nil) {
-		s.worst, s.err, s.whole, s.record = v, it.result.Err, it.whole, it.plan.Write.Ref.RecordID
-	}
-	if v == delivered {
-		changeID := fmt.Sprintf("ack/%s/%d", it.plan.GoldenID, it.mark.Gen)
-		created := unit.Ack(&it.plan, it.result, changeID)
-		kind := "delivered"
-		if created && it.plan.Row == nil {
-			kind = "delivered_new"
-		}
-		fields := make([]string, 0, len(it.plan.Sent))
-		changes := make([]audit.Field, 0, len(it.plan.Sent))
-		for _, f := range golden.Fields(b.object) {
-			if value, ok := it.plan.Sent[f]; ok {
-				change := audit.Field{Name: f, After: value}
-				if it.plan.Row != nil {
-					change.Before = it.plan.Row.Shadow[f]
-				}
-				fields, changes = append(fields, f), append(changes, change)
-			}
-		}
-		unit.Note(store.Event{GoldenID: it.plan.GoldenID, Kind: kind, System: system, RecordID: it.result.RecordID, ChangeID: changeID, Fields: fields, Changes: changes})
-		return
-	}
-	if !it.called || source.OutcomeKnown(it.result.Err) {
-		unit.Unsend(&it.plan)
-	}
-	if !it.whole {
-		kind := "failed"
-		if v == dead {
-			kind = "parked"
-		}
-		unit.Note(store.Event{
-			GoldenID: it.plan.GoldenID, Kind: kind, System: system, RecordID: it.plan.Write.Ref.RecordID, Reason: fault.ReasonOf(it.result.Err),
-		})
-	}
-}
-
-// settle decides about the marks.
-func (b *batch) settle(ctx context.Context, tx *store.Tx, order []*settlement, counts map[string]int64, now time.Time) error {
-	d := b.d
-	var done, parked []store.Claimed
-	var retries []store.Retry
-	var letters []store.DeadLetter
-	for _, s := range order {
-		switch s.worst {
-		case delivered:
-			counts["applied"]++
-			done = append(done, *s.mark)
-			d.lag.Record(ctx, now.Sub(s.mark.First).Seconds(), metric.WithAttributes(attribute.String("selfsame.system", d.System()),
-				attribute.String("selfsame.object", string(b.object))))
-		case again, reread:
-			counts["retrying"]++
-			retries = append(retries, b.retry(s, now))
-		case dead:
-			counts["dead_lettered"]++
-			parked = append(parked, *s.mark)
-			letters = append(letters, b.letter(s, now))
-			d.log.WarnContext(ctx, "delivery refused", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyObject, string(b.object)),
-				slog.String(telemetry.KeyCustomerID, string(s.mark.GoldenID)), slog.String(telemetry.KeyReason, fault.ReasonOf(s.err)))
-		}
-	}
-	if err := b.finish(ctx, tx, done, store.Delivered, now); err != nil {
-		return err
-	}
-	if err := tx.Again(ctx, d.System(), retries); err != nil {
-		return err
-	}
-	if err := tx.Park(ctx, letters); err != nil {
-		return err
-	}
-	if _, err := tx.Done(ctx, d.System(), parked, store.LetterWritten); err != nil {
-		return err
-	}
-	ids := make([]golden.ID, len(parked))
-	for i := range parked {
-		ids[i] = parked[i].GoldenID
-	}
-	return tx.Settle(ctx, ids)
-}
-
-// retry says when a mark is tried again. What is not the record's fault is not counted as an attempt.
-func (b *batch) retry(s *settlement, now time.Time) store.Retry {
-	d := b.d
-	r := store.Retry{Claimed: *s.mark, Reason: fault.ReasonOf(s.err)}
-	if s.whole {
-		r.Due = b.until
-		return r
-	}
-	r.Attempt++
-	wait := d.backoff.Next(r.Attempt)
-	if s.worst == reread && r.Attempt == 1 {
-		wait = 0
-	}
-	r.Due = now.Add(max(wait, fault.RetryAfter(s.err)))
-	return r
-}
-
-func (b *batch) letter(s *settlement, now time.Time) store.DeadLetter {
-	l := store.DeadLetter{
-		ID: "d_" + strings.ToLower(rand.Text()), Direction: store.DirectionDeliver,
-		Ref:      golden.Ref{System: b.d.System(), Object: b.object, RecordID: s.record},
-		GoldenID: s.mark.GoldenID, Reason: fault.ReasonOf(s.err), Attempts: s.mark.Attempt + 1, Parked: now,
-	}
-	if fe, ok := fault.As(s.err); ok {
-		l.Message = fe.Message
-		if len(fe.Fields) > 0 {
-			l.Field = fe.Fields[0].Path
-		}
-	}
-	return l
-}
-
-// readAgain reads the records that turned out to be other than known and takes them in; their marks are due already.
-func (b *batch) readAgain(ctx context.Context) error {
-	var ids []string
-	for _, it := range b.items {
-		if b.judge(it) == reread {
-			ids = append(ids, it.plan.Row.Ref.RecordID)
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, b.d.cfg.Timeout)
-	defer cancel()
-	changes, unreadable, err := b.d.readings(ctx, b.object, ids)
-	for _, id := range ids {
-		delete(b.d.blind, golden.Ref{System: b.d.System(), Object: b.object, RecordID: id})
-	}
-	for _, id := range unreadable {
-		b.d.blind[golden.Ref{System: b.d.System(), Object: b.object, RecordID: id}] = true
-	}
-	if err != nil {
-		// The next attempt meets the same conflict and reads again.
-		b.d.log.WarnContext(ctx, "records not read again", slog.String(telemetry.KeySystem, b.d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
-		return nil
-	}
-	return b.d.reread(ctx, b.d.System(), changes)
 }

@@ -293,7 +293,10 @@ func (d *Deliverer) batch(ctx context.Context, obj golden.Object) (int, error) {
 		ctx, span := d.tracer.Start(ctx, "send "+d.System(), trace.WithSpanKind(trace.SpanKindProducer), trace.WithLinks(b.links()...),
 			trace.WithAttributes(attribute.String(telemetry.KeySystem, d.System()), attribute.Int(telemetry.KeyCount, len(b.items))))
 		defer span.End()
-		b.send(ctx, b.items)
+		if err := b.look(ctx); err != nil {
+			return 0, err
+		}
+		b.send(ctx, b.unsettled())
 		if err := b.record(ctx); err != nil {
 			return 0, err
 		}

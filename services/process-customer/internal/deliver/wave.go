@@ -50,6 +50,11 @@ func (d *Deliverer) wave(ctx context.Context, obj golden.Object) (int, error) {
 	ctx, span := d.tracer.Start(ctx, "load "+d.System(), trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(attribute.String(telemetry.KeySystem, d.System()), attribute.Int(telemetry.KeyCount, n)))
 	defer span.End()
+	for _, b := range batches {
+		if err := b.look(ctx); err != nil {
+			return 0, err
+		}
+	}
 	d.load(ctx, loader, obj, batches)
 	for _, b := range batches {
 		if err := b.record(ctx); err != nil {
@@ -69,7 +74,7 @@ func (d *Deliverer) load(ctx context.Context, loader source.Loader, obj golden.O
 	seen := map[string]bool{}
 	for _, b := range batches {
 		var known []*item
-		for _, it := range b.items {
+		for _, it := range b.unsettled() {
 			key := it.plan.Write.ExternalID
 			if it.plan.Write.Ref.RecordID != "" || key == "" || seen[key] {
 				known = append(known, it)

@@ -13,6 +13,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 )
@@ -58,7 +59,10 @@ func deep(t *testing.T) (*enginetest.World, *bulky, *deliver.Deliverer) {
 	b := &bulky{System: w.ERP}
 	d, err := deliver.New(deliver.Deps{
 		Config: deliver.Config{BatchSize: 10, BulkFrom: 20, BulkSize: 50}, Store: w.Store, Folder: w.Folder, System: b, Now: w.Clock.Now,
-		Telemetry: telemetry.Discard(), Reread: func(context.Context, string, []source.Change) error { return nil },
+		Telemetry: telemetry.Discard(), Reread: func(ctx context.Context, system string, changes []source.Change) error {
+			_, err := w.Intake.Take(ctx, system, intake.Batch{Changes: changes})
+			return err
+		},
 	})
 	require.NoError(t, err)
 	return w, b, d

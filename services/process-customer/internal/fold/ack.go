@@ -54,7 +54,7 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 	next.Version = max(next.Version, res.Version)
 	u.acked(p, next, res)
 	if created && ref.Object == golden.Customer {
-		u.linked[ref] = true
+		u.link(ref, p.GoldenID)
 	}
 	claimed := false
 	if res.Record != nil {

@@ -281,37 +281,6 @@ func TestStewardPins(t *testing.T) {
 	require.Contains(t, p.Events(p.idA), "unpinned")
 }
 
-func TestAuthority(t *testing.T) {
-	t.Parallel()
-	rules := parse(t, `{version: 1, systems: {erp: {priority: 2}, salesforce: {priority: 1}}, objects: {customer: {create: [salesforce], delete: [erp]}}}`)
-
-	p := newPairWith(t, rules)
-
-	// What only a system without the authority has is created nowhere else.
-	p.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Only here", golden.TaxID: "DE100000005"})
-	p.Settle()
-	require.Len(t, p.SF.Records(golden.Customer), 2)
-	p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Only here", golden.TaxID: "DE100000005"})
-	p.Settle()
-	require.Len(t, p.ERP.Records(golden.Customer), 3, "linked, not made twice")
-
-	// A deletion in the system with the authority is one of the customer, and an undelete takes it back.
-	p.SF.Delete(golden.Customer, p.a)
-	p.ERP.Delete(golden.Customer, p.erpB)
-	p.Settle()
-	require.False(t, p.golden(t, p.idA).Deleted, "Salesforce has no such authority")
-	require.True(t, p.golden(t, p.idB).Deleted)
-	writes := p.SF.TotalWrites()
-	p.SF.Edit(golden.Customer, p.b, golden.Values{golden.Phone: "3"})
-	p.Settle()
-	require.True(t, p.golden(t, p.idB).Deleted, "an edit elsewhere does not resurrect")
-	require.Equal(t, writes, p.SF.TotalWrites())
-	p.ERP.Undelete(golden.Customer, p.erpB)
-	p.Settle()
-	require.False(t, p.golden(t, p.idB).Deleted)
-	require.Equal(t, "3", p.Twin(p.idB, p.ERP).Values[golden.Phone])
-}
-
 func TestClockAhead(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, survive.Default())

@@ -243,6 +243,17 @@ func (u *Unit) wake(ctx context.Context) error {
 		if err := u.tx.Wake(ctx, system, ids, u.now); err != nil {
 			return err
 		}
+		parked, err := u.tx.ParkedUnder(ctx, system, ids)
+		if err != nil {
+			return err
+		}
+		var marks []store.Mark
+		for _, id := range parked {
+			marks = append(marks, store.Mark{System: system, Object: golden.Contact, GoldenID: id, Traceparent: u.traceparent})
+		}
+		if err := u.tx.Mark(ctx, marks, u.now); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -381,6 +381,15 @@ func (u *Unit) touch(id golden.ID, system string) {
 	u.touched[id] = next
 }
 
+// link notes that a system has a customer from now on. Contacts that were not written there because of the rules are looked
+// at again.
+func (u *Unit) link(ref golden.Ref, id golden.ID) {
+	u.linked[ref] = true
+	if !u.rules.Creates(golden.Customer, nil) {
+		u.revive(id, ref.System)
+	}
+}
+
 // revive has the contacts of a customer looked at again that were not written to a system, to any when the name is
 // empty, because it had deleted their customer.
 func (u *Unit) revive(id golden.ID, system string) {

@@ -94,7 +94,7 @@ func gone(obj golden.Object, rows []*store.Source, rules *survive.Rules) bool {
 	lives, died := map[string]bool{}, map[string]bool{}
 	for _, r := range rows {
 		switch {
-		case golden.Own(r.Ref.System) || r.MergedInto != "":
+		case golden.Own(r.Ref.System) || r.MergedInto != "" || (r.Deleted && r.Removed): // what we deleted says nothing
 		case r.Deleted:
 			died[r.Ref.System] = true
 		default:

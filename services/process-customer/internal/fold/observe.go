@@ -60,6 +60,7 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 		next = u.rows[c.Ref].Clone()
 	}
 	next.Deleted, next.MergedInto = false, ""
+	next.Removed = next.Removed && !revived && u.dying(next)
 	next.ParentID, next.ParentOpen = rec.ParentID, parentOpen
 	linkChanged := !known || revived || next.ExternalID != rec.ExternalID
 	next.ExternalID = rec.ExternalID
@@ -79,7 +80,7 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	}
 	u.putRow(next)
 	if (!known || revived) && c.Ref.Object == golden.Customer {
-		u.linked[c.Ref] = true
+		u.link(c.Ref, next.GoldenID)
 	}
 	if _, dead := split(u.of[next.GoldenID], c.Ref.System); revived || (!known && dead) {
 		u.revive(next.GoldenID, c.Ref.System)

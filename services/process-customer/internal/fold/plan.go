@@ -17,6 +17,10 @@ type Plan struct {
 	Write source.Write
 	// Sent are the canonical values of the write, a contact's customer as golden id.
 	Sent golden.Values
+	// Delete is true when the record is to be deleted instead.
+	Delete bool
+	// Repeat is true for a creation of which nobody knows whether it was made before: look the record up first.
+	Repeat bool
 	// added are the fields whose value Send has noted for the first time, opened those that were sent before without an answer.
 	added, opened []string
 }
@@ -25,14 +29,21 @@ type Plan struct {
 type Planned struct {
 	// Plans are the writes, one per record of the system; none when it holds everything.
 	Plans []Plan
-	// Wait is true when the contact's customer has to be written first.
+	// Wait is true when the contact's customer has to be written first; Plans are then as they would be without that.
 	Wait bool
+	// Parent is the customer that is waited for.
+	Parent golden.ID
 	// Skip says why nothing may be written, as a stable reason; empty otherwise.
 	Skip string
 }
 
-// ReasonParentDeleted means that a contact is not written because the system has deleted its customer.
-const ReasonParentDeleted = "PARENT_DELETED"
+// Reasons why a contact is not written.
+const (
+	// ReasonParentDeleted: the system has deleted its customer.
+	ReasonParentDeleted = "PARENT_DELETED"
+	// ReasonParentAbsent: the system does not have its customer, and the rules say that it shall not be made there.
+	ReasonParentAbsent = "PARENT_ABSENT"
+)
 
 // LoadForPlan loads golden records, their customers and what was sent, for Plan.
 func (u *Unit) LoadForPlan(ctx context.Context, system string, ids []golden.ID) error {
@@ -41,8 +52,19 @@ func (u *Unit) LoadForPlan(ctx context.Context, system string, ids []golden.ID) 
 	}
 	var parents []golden.ID
 	for _, id := range ids {
-		if g := u.goldens[id]; g != nil {
-			parents = append(parents, golden.ID(g.Values[golden.Parent]))
+		g := u.goldens[id]
+		if g == nil {
+			continue
+		}
+		parents = append(parents, golden.ID(g.Values[golden.Parent]))
+		if g.Deleted && g.Object == golden.Customer { // what goes with it when it is deleted
+			children, err := u.tx.ListChildren(ctx, id, "", maxChildren)
+			if err != nil {
+				return err
+			}
+			for _, c := range children {
+				parents = append(parents, c.ID)
+			}
 		}
 	}
 	if err := u.LoadGoldens(ctx, parents); err != nil {
@@ -58,20 +80,24 @@ func (u *Unit) Plan(id golden.ID, system string) Planned {
 		return Planned{}
 	}
 	live, _ := split(u.of[id], system)
-	parentID, wait, skip := u.parentIn(g, system)
-	if len(live) == 0 {
-		if wait || skip != "" {
-			return Planned{Wait: wait, Skip: skip}
-		}
-		return Planned{Plans: []Plan{u.planCreate(g, system, parentID)}}
+	if g.Deleted {
+		return u.planDelete(g, live)
 	}
-	var out Planned
+	parentID, wait, skip := u.parentIn(g, system)
+	out := Planned{Parent: u.follow(golden.ID(g.Values[golden.Parent]))}
+	if len(live) == 0 {
+		if skip == "" {
+			out.Plans = []Plan{u.planCreate(g, system, parentID)}
+		}
+		out.Wait, out.Skip = wait, skip
+		return out
+	}
 	taken := u.plainTaken(id, system)
 	for _, row := range live {
 		p := Plan{GoldenID: id, Row: row, Sent: u.delta(g, row)}
 		if _, moves := p.Sent[golden.Parent]; moves {
 			if wait {
-				return Planned{Wait: true}
+				out.Wait = true
 			}
 			if skip != "" {
 				delete(p.Sent, golden.Parent)
@@ -95,8 +121,19 @@ func (u *Unit) Plan(id golden.ID, system string) Planned {
 	return out
 }
 
+// planDelete has the records go that live although the golden record does not: a system whose deletion is final has
+// deleted it.
+func (u *Unit) planDelete(g *store.Golden, live []*store.Source) Planned {
+	var out Planned
+	for _, row := range live {
+		out.Plans = append(out.Plans, Plan{GoldenID: g.ID, Row: row, Delete: true, Write: source.Write{Ref: row.Ref}})
+	}
+	return out
+}
+
 func (u *Unit) planCreate(g *store.Golden, system, parentID string) Plan {
-	p := Plan{GoldenID: g.ID, Sent: golden.Values{}}
+	before := u.intents[intentKey{system, g.ID, ""}]
+	p := Plan{GoldenID: g.ID, Sent: golden.Values{}, Repeat: len(before.Sent)+len(before.Late) > 0}
 	for _, field := range u.f.fields[system][g.Object] {
 		if value := g.Values[field]; value != "" && u.rules.WritesTo(g.Object, field, system) {
 			p.Sent[field] = value
@@ -121,6 +158,8 @@ func (u *Unit) parentIn(g *store.Golden, system string) (id string, wait bool, s
 	if len(live) == 0 {
 		if pg := u.goldens[parent]; dead || pg == nil || pg.Deleted {
 			return "", false, ReasonParentDeleted
+		} else if !u.needs(pg, system) {
+			return "", false, ReasonParentAbsent
 		}
 		return "", true, ""
 	}
@@ -134,10 +173,13 @@ func (u *Unit) parentIn(g *store.Golden, system string) (id string, wait bool, s
 
 // needs reports whether a system holds something else than it should.
 func (u *Unit) needs(g *store.Golden, system string) bool {
-	if g.Deleted || g.MergedInto != "" || len(u.f.fields[system][g.Object]) == 0 {
+	if g.MergedInto != "" || len(u.f.fields[system][g.Object]) == 0 {
 		return false
 	}
 	live, dead := split(u.of[g.ID], system)
+	if g.Deleted {
+		return len(live) > 0
+	}
 	if len(live) == 0 {
 		// A person deleted it there: that is respected until it comes back.
 		return !dead && u.rules.Creates(g.Object, liveIn(u.of[g.ID]))
@@ -170,13 +212,13 @@ func (u *Unit) delta(g *store.Golden, row *store.Source) golden.Values {
 	return out
 }
 
-// split returns the live records that a system has of a golden record, and whether it has deleted one.
+// split returns the live records that a system has of a golden record, and whether somebody there has deleted one.
 func split(rows []*store.Source, system string) (live []*store.Source, dead bool) {
 	for _, r := range rows {
 		switch {
 		case r.Ref.System != system:
 		case r.Deleted:
-			dead = true
+			dead = dead || !r.Removed
 		default:
 			live = append(live, r)
 		}

@@ -147,6 +147,12 @@ func late(in *store.Intent, field, value string) {
 
 // Send notes that a plan is about to be written, so that its echo is known whatever becomes of the answer.
 func (u *Unit) Send(p *Plan) {
+	if p.Row != nil && (p.Delete || p.Row.Removed) {
+		u.removing(p, p.Delete)
+	}
+	if p.Delete {
+		return
+	}
 	k := intentKey{p.Write.Ref.System, p.GoldenID, p.Write.Ref.RecordID}
 	in, ok := u.intents[k]
 	if !ok {
@@ -177,6 +183,10 @@ func (u *Unit) Send(p *Plan) {
 
 // Unsend takes back what Send noted, after proof that nothing was written.
 func (u *Unit) Unsend(p *Plan) {
+	if p.Delete {
+		u.removing(p, false)
+		return
+	}
 	k := intentKey{p.Write.Ref.System, p.GoldenID, p.Write.Ref.RecordID}
 	in, ok := u.intents[k]
 	if !ok {

@@ -14,6 +14,9 @@ func (u *Unit) Undelivered(id golden.ID, system string) (fields []string, yes bo
 	if g == nil || !u.needs(g, system) {
 		return nil, false
 	}
+	if g.Deleted {
+		return nil, true
+	}
 	live, _ := split(u.of[id], system)
 	names := map[string]bool{}
 	for _, row := range live {

@@ -25,7 +25,7 @@ func (f *Folder) Weigh(rules *survive.Rules, g *store.Golden, rows []*store.Sour
 	then := g.Clone()
 	then.Values, then.Deleted = golden.ValuesOf(out.Decisions), out.Deleted
 	for _, system := range f.systems {
-		if !u.needs(then, system) {
+		if then.Deleted || !u.needs(then, system) {
 			continue
 		}
 		live, _ := split(rows, system)

@@ -23,7 +23,7 @@ type run struct {
 	inbox   []store.Inbox
 	effects []fold.Effect
 	letters []store.DeadLetter
-	healthy map[golden.Ref]bool // records that could be taken in
+	healthy map[golden.Ref]int64 // records that could be taken in, with the newest version; 0 when that is not known
 	counts  map[string]int
 }
 
@@ -35,7 +35,7 @@ func (in *Intake) step(ctx context.Context, system string, b Batch, force *poiso
 		if err != nil {
 			return err
 		}
-		r := &run{in: in, system: system, batch: b, force: force, tx: tx, unit: unit, healthy: map[golden.Ref]bool{}, counts: map[string]int{}}
+		r := &run{in: in, system: system, batch: b, force: force, tx: tx, unit: unit, healthy: map[golden.Ref]int64{}, counts: map[string]int{}}
 		if err := r.observe(ctx); err != nil {
 			return err
 		}
@@ -147,7 +147,9 @@ func (r *run) one(ctx context.Context, c source.Change) {
 		return
 	}
 	if eff.State != store.Superseded { // an older look says nothing about what could not be taken in since
-		r.healthy[c.Ref] = true
+		if have, ok := r.healthy[c.Ref]; !ok || (have != 0 && (c.Version > have || c.Version == 0)) {
+			r.healthy[c.Ref] = c.Version
+		}
 	}
 	r.add(c, eff)
 }
@@ -172,7 +174,7 @@ func (r *run) park(c source.Change, p poison) {
 		id = "unreadable/" + newDeadID()
 	}
 	r.letters = append(r.letters, store.DeadLetter{
-		ID: newDeadID(), Direction: store.DirectionIntake, Ref: ref, ChangeID: id, Reason: p.reason, Field: p.field, Message: p.message,
+		ID: newDeadID(), Direction: store.DirectionIntake, Ref: ref, ChangeID: id, Version: c.Version, Reason: p.reason, Field: p.field, Message: p.message,
 		Attempts: 1, Parked: r.unit.Now(),
 	})
 	r.inbox = append(r.inbox, store.Inbox{
@@ -212,7 +214,7 @@ func oncePerRecord(letters []store.DeadLetter) []store.DeadLetter {
 	var out []store.DeadLetter
 	for _, l := range letters {
 		if i, ok := at[l.Ref]; ok {
-			l.Attempts += out[i].Attempts
+			l.Attempts, l.Version = l.Attempts+out[i].Attempts, max(l.Version, out[i].Version)
 			out[i] = l
 			continue
 		}
@@ -222,15 +224,17 @@ func oncePerRecord(letters []store.DeadLetter) []store.DeadLetter {
 	return out
 }
 
-// resolve closes the dead letters of records that could be taken in now: a later look at a record says all that the
-// parked change would have said.
+// resolve closes the dead letters of records that could be taken in now: a look at a record that is not older says all
+// that the parked change would have said.
 func (r *run) resolve(ctx context.Context) error {
 	ids := make([]string, 0, len(r.healthy))
 	for ref := range r.healthy {
 		ids = append(ids, ref.RecordID)
 	}
-	for _, l := range r.letters {
-		delete(r.healthy, l.Ref) // parked in this very batch
+	for _, l := range r.letters { // parked in this very batch, perhaps after it was read
+		if version, ok := r.healthy[l.Ref]; ok && version <= l.Version {
+			delete(r.healthy, l.Ref)
+		}
 	}
 	open, err := r.tx.OpenIntake(ctx, r.system, ids)
 	if err != nil {
@@ -238,7 +242,7 @@ func (r *run) resolve(ctx context.Context) error {
 	}
 	var errs []error
 	for _, d := range open {
-		if !r.healthy[d.Ref] {
+		if version, ok := r.healthy[d.Ref]; !ok || (version != 0 && version < d.Version) {
 			continue
 		}
 		_, err := r.tx.SettleDead(ctx, []string{d.ID}, store.DeadResolved, "", r.unit.Now())

@@ -40,7 +40,7 @@ func (b Book) Off() map[string]int64 {
 	}
 	for _, o := range b.Out {
 		if !o.Balanced() {
-			off["out/"+o.System] = o.Marked - (o.Delivered + o.Unneeded + o.Parked + o.Pending)
+			off["out/"+o.System] = o.Marked - (o.Delivered + o.Unneeded + o.Parked + o.Pending + o.Shadowed)
 		}
 	}
 	return off

@@ -276,7 +276,8 @@ func (c *comparison) undeliveredOf(ctx context.Context, obj golden.Object, ids [
 			}
 			// A plan without writes is one that has to wait, or that the rules forbid.
 			fields, yes := unit.Undelivered(id, c.run.System)
-			if !yes || len(unit.Plan(id, c.run.System).Plans) == 0 {
+			plan := unit.Plan(id, c.run.System)
+			if !yes || plan.Wait || len(plan.Plans) == 0 {
 				continue
 			}
 			f := c.finding(golden.Ref{System: c.run.System, Object: obj, RecordID: string(id)}, Undelivered, id, unit.Golden(id).Updated, nil)

@@ -16,7 +16,7 @@ func flows(ctx context.Context, r store.Reader) ([]*customerv1.Flow, error) {
 	controls, err := r.Controls(ctx)
 	var out []*customerv1.Flow
 	for _, c := range controls {
-		if c.Paused || c.PerMinute > 0 {
+		if c.Paused || c.PerMinute > 0 || c.Shadow {
 			out = append(out, flow(c))
 		}
 	}
@@ -26,6 +26,7 @@ func flows(ctx context.Context, r store.Reader) ([]*customerv1.Flow, error) {
 func flow(c store.Control) *customerv1.Flow {
 	return &customerv1.Flow{
 		System: c.System, Direction: c.Direction, Paused: c.Paused, PerMinute: c.PerMinute, Reason: c.Reason, Actor: c.Actor, Since: stamp(c.Since),
+		Shadow: c.Shadow,
 	}
 }
 
@@ -35,6 +36,9 @@ func (s *operations) SetFlow(ctx context.Context, req *customerv1.SetFlowRequest
 	}
 	if req.GetPerMinute() > 0 && req.GetDirection() != store.DirectionDeliver {
 		return nil, fault.InvalidField("per_minute", "", "only deliveries can be slowed down")
+	}
+	if req.GetShadow() && req.GetDirection() != store.DirectionDeliver {
+		return nil, fault.InvalidField("shadow", "", "only deliveries can be shadowed")
 	}
 	want := store.Control{
 		System: req.GetSystem(), Direction: req.GetDirection(), Paused: req.GetPaused(), PerMinute: req.GetPerMinute(), Reason: req.GetReason(),
@@ -48,12 +52,21 @@ func (s *operations) SetFlow(ctx context.Context, req *customerv1.SetFlowRequest
 		if err != nil {
 			return err
 		}
-		if have.Paused == want.Paused && have.PerMinute == want.PerMinute && have.Reason == want.Reason {
+		want.Shadow = have.Shadow
+		if req.Shadow != nil {
+			want.Shadow = req.GetShadow()
+		}
+		if have.Paused == want.Paused && have.PerMinute == want.PerMinute && have.Shadow == want.Shadow && have.Reason == want.Reason {
 			want = have
 			return nil
 		}
 		if err := tx.SetControl(ctx, want); err != nil {
 			return err
+		}
+		if have.Shadow && !want.Shadow {
+			if err := tx.EndShadow(ctx, want.System, telemetry.Traceparent(ctx), want.Since); err != nil {
+				return err
+			}
 		}
 		return tx.AddEvents(ctx, []store.Event{{
 			At: want.Since, Kind: flowKind(want), System: want.System, Fields: []string{want.Direction}, Note: want.Reason, Traceparent: telemetry.Traceparent(ctx),
@@ -70,6 +83,8 @@ func flowKind(c store.Control) string {
 	switch {
 	case c.Paused:
 		return "paused"
+	case c.Shadow:
+		return "shadowed"
 	case c.PerMinute > 0:
 		return "throttled"
 	default:

@@ -94,6 +94,7 @@ func (s *operations) GetLedger(ctx context.Context, _ *customerv1.GetLedgerReque
 	for _, o := range book.Out {
 		resp.Deliveries = append(resp.Deliveries, &customerv1.DeliveryLine{
 			System: o.System, Marked: o.Marked, Delivered: o.Delivered, Unneeded: o.Unneeded, Parked: o.Parked, Pending: o.Pending, Coalesced: o.Coalesced,
+			Shadowed: o.Shadowed,
 		})
 	}
 	return resp, nil

@@ -20,6 +20,7 @@ type crm struct {
 	salesforcev1.UnimplementedContactServiceServer
 	salesforcev1.UnimplementedCaseServiceServer
 	salesforcev1.UnimplementedChangeServiceServer
+	salesforcev1.UnimplementedRecordServiceServer
 	accounts, contacts *table
 
 	invalid  string // a batch with this name in it is refused as a whole
@@ -29,6 +30,8 @@ type crm struct {
 	changes  []*salesforcev1.Change
 	lost     []*salesforcev1.LostRange
 	failWith error
+	// keeps are ids that cannot be deleted.
+	keeps map[string]bool
 	// unreadable are ids of which nothing is told.
 	unreadable map[string]bool
 }
@@ -41,6 +44,7 @@ func newCRM(t *testing.T) (*crm, *Salesforce) {
 		salesforcev1.RegisterContactServiceServer(r, c)
 		salesforcev1.RegisterCaseServiceServer(r, c)
 		salesforcev1.RegisterChangeServiceServer(r, c)
+		salesforcev1.RegisterRecordServiceServer(r, c)
 	})
 	return c, NewSalesforce("salesforce", conn)
 }

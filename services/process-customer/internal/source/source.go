@@ -153,6 +153,12 @@ type System interface {
 	// returned as a tombstone. An id that is in neither names a record that cannot be read, for example because the system hides
 	// it from us: nothing may be concluded about it, least of all that it was deleted.
 	Fetch(ctx context.Context, obj golden.Object, ids []string) (recs []Record, missing []string, err error)
+	// Find returns the live records that carry these external ids, up to [MaxWrites] of them, in any order. An id of which
+	// nothing is returned names no record, or one that is hidden from us.
+	Find(ctx context.Context, obj golden.Object, externalIDs []string) ([]Record, error)
+	// Remove deletes up to [MaxWrites] records; results are in the order of ids. One that was gone already is Unchanged.
+	// Errors are those of Upsert.
+	Remove(ctx context.Context, obj golden.Object, ids []string) ([]Result, error)
 	// Upsert writes up to [MaxWrites] records; results are in the order of writes. An error means that the whole call
 	// failed; [OutcomeKnown] says whether that means that nothing was written.
 	Upsert(ctx context.Context, obj golden.Object, writes []Write) ([]Result, error)

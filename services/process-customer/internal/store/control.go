@@ -13,7 +13,9 @@ type Control struct {
 	System, Direction string
 	Paused            bool
 	// PerMinute bounds the records written; zero means no bound. Only for DirectionDeliver.
-	PerMinute     int64
+	PerMinute int64
+	// Shadow is true while what would be written is noted and not written. Only for DirectionDeliver.
+	Shadow        bool
 	Reason, Actor string
 	Since         time.Time
 	free          time.Time
@@ -25,11 +27,11 @@ const burst = 5 * time.Second
 // Controls returns what operators want, by system and direction.
 func (r Reader) Controls(ctx context.Context) ([]Control, error) {
 	var out []Control
-	err := r.query(ctx, "read controls", "SELECT system, direction, paused, per_minute, reason, actor, since_us, free_us FROM flow_control ORDER BY system, direction",
+	err := r.query(ctx, "read controls", "SELECT system, direction, paused, per_minute, reason, actor, since_us, free_us, shadow FROM flow_control ORDER BY system, direction",
 		nil, func(rows *sql.Rows) error {
 			var c Control
 			var since, free int64
-			err := rows.Scan(&c.System, &c.Direction, &c.Paused, &c.PerMinute, &c.Reason, &c.Actor, &since, &free)
+			err := rows.Scan(&c.System, &c.Direction, &c.Paused, &c.PerMinute, &c.Reason, &c.Actor, &since, &free, &c.Shadow)
 			c.Since, c.free = db.FromMicros(since), db.FromMicros(free)
 			out = append(out, c)
 			return err
@@ -50,10 +52,10 @@ func (r Reader) Control(ctx context.Context, system, direction string) (Control,
 
 // SetControl stores what is wanted.
 func (t *Tx) SetControl(ctx context.Context, c Control) error {
-	_, err := t.exec(ctx, "write control", `INSERT INTO flow_control (system, direction, paused, per_minute, reason, actor, since_us, free_us)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT (system, direction) DO UPDATE SET paused = excluded.paused, per_minute = excluded.per_minute,
-		reason = excluded.reason, actor = excluded.actor, since_us = excluded.since_us`,
-		c.System, c.Direction, c.Paused, c.PerMinute, c.Reason, c.Actor, db.Micros(c.Since))
+	_, err := t.exec(ctx, "write control", `INSERT INTO flow_control (system, direction, paused, per_minute, reason, actor, since_us, free_us, shadow)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8) ON CONFLICT (system, direction) DO UPDATE SET paused = excluded.paused, per_minute = excluded.per_minute,
+		reason = excluded.reason, actor = excluded.actor, since_us = excluded.since_us, shadow = excluded.shadow`,
+		c.System, c.Direction, c.Paused, c.PerMinute, c.Reason, c.Actor, db.Micros(c.Since), c.Shadow)
 	return err
 }
 

@@ -25,12 +25,17 @@ const (
 	DeadResolved  = "RESOLVED"
 )
 
+// ReasonParentParked is why a contact is a dead letter whose customer is one: it goes on by itself when the customer does.
+const ReasonParentParked = "PARENT_PARKED"
+
 // DeadLetter is something that could not be taken in or delivered. It holds no values.
 type DeadLetter struct {
 	ID, Direction string
 	Ref           golden.Ref // the record, as far as known
 	GoldenID      golden.ID
 	ChangeID      string
+	// Version is that of the record that could not be taken in; zero when it is not known, and for deliveries.
+	Version       int64
 	Reason, Field string
 	Message       string
 	Attempts      int
@@ -41,13 +46,13 @@ type DeadLetter struct {
 }
 
 const deadColumns = `id, direction, system, object, golden_id, record_id, change_id, reason, field, message, attempts, parked_us,
-	state, settled_us, note`
+	state, settled_us, note, version`
 
 func scanDead(row interface{ Scan(...any) error }) (DeadLetter, error) {
 	var d DeadLetter
 	var parked, settled int64
 	err := row.Scan(&d.ID, &d.Direction, &d.Ref.System, &d.Ref.Object, &d.GoldenID, &d.Ref.RecordID, &d.ChangeID, &d.Reason, &d.Field,
-		&d.Message, &d.Attempts, &parked, &d.State, &settled, &d.Note)
+		&d.Message, &d.Attempts, &parked, &d.State, &settled, &d.Note, &d.Version)
 	d.Parked, d.Settled = db.FromMicros(parked), db.FromMicros(settled)
 	return d, err
 }
@@ -118,6 +123,22 @@ func (r Reader) OpenDeliver(ctx context.Context, system string, ids []golden.ID)
 	return out, err
 }
 
+// ParkedUnder returns the contacts of customers that are dead letters of a system because their customer was one.
+func (r Reader) ParkedUnder(ctx context.Context, system string, parents []golden.ID) ([]golden.ID, error) {
+	var out []golden.ID
+	err := chunks(parents, func(ids []golden.ID) error {
+		return r.query(ctx, "read contacts of parked customers", `SELECT golden_id FROM dead_letter WHERE state = 'OPEN' AND direction = 'deliver'
+			AND system = $1 AND reason = $2 AND golden_id IN (SELECT id FROM golden WHERE parent_id IN (`+list(2, len(ids))+")) ORDER BY golden_id",
+			anys([]any{system, ReasonParentParked}, texts(ids)), func(rows *sql.Rows) error {
+				var id golden.ID
+				err := rows.Scan(&id)
+				out = append(out, id)
+				return err
+			})
+	})
+	return out, err
+}
+
 // CountDead counts open dead letters by direction and system, and tells when the oldest was parked.
 func (r Reader) CountDead(ctx context.Context) (map[string]map[string]int64, time.Time, error) {
 	out := map[string]map[string]int64{}
@@ -147,7 +168,7 @@ func (t *Tx) Park(ctx context.Context, letters []DeadLetter) error {
 			if d.Direction == direction {
 				rows = append(rows, []any{
 					d.ID, d.Direction, d.Ref.System, string(d.Ref.Object), string(d.GoldenID), d.Ref.RecordID, d.ChangeID, d.Reason, d.Field,
-					d.Message, d.Attempts, db.Micros(d.Parked), DeadOpen, 0, "",
+					d.Message, d.Attempts, db.Micros(d.Parked), DeadOpen, 0, "", d.Version,
 				})
 			}
 		}
@@ -157,7 +178,8 @@ func (t *Tx) Park(ctx context.Context, letters []DeadLetter) error {
 		}
 		err := t.insert(ctx, "park", "INSERT INTO dead_letter ("+deadColumns+")", "ON CONFLICT "+target+` DO UPDATE SET
 			attempts = dead_letter.attempts + excluded.attempts, reason = excluded.reason, field = excluded.field, message = excluded.message,
-			change_id = excluded.change_id`, rows)
+			change_id = excluded.change_id,
+			version = CASE WHEN dead_letter.version > excluded.version THEN dead_letter.version ELSE excluded.version END`, rows)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,8 @@ const (
 	Unneeded Outcome = "out:unneeded"
 	// LetterWritten: a dead letter took the mark's place.
 	LetterWritten Outcome = "out:parked"
+	// Shadowed: what would have been written was noted.
+	Shadowed Outcome = "out:shadowed"
 )
 
 // Counters of marks that were made, and of those that were made again before their delivery.
@@ -28,14 +30,16 @@ const (
 // now, the other numbers are counted as marks end. That they agree is what the ledger proves about what goes out, a row
 // of a bulk load being one mark like any other.
 type Outflow struct {
-	System                                       string
-	Marked, Delivered, Unneeded, Parked, Pending int64
+	System                                                 string
+	Marked, Delivered, Unneeded, Parked, Pending, Shadowed int64
 	// Coalesced counts marks of a record that was marked already, which are not part of the balance.
 	Coalesced int64
 }
 
 // Balanced reports whether every mark that was made is in exactly one state.
-func (o Outflow) Balanced() bool { return o.Marked == o.Delivered+o.Unneeded+o.Parked+o.Pending }
+func (o Outflow) Balanced() bool {
+	return o.Marked == o.Delivered+o.Unneeded+o.Parked+o.Pending+o.Shadowed
+}
 
 // Outflows returns one line per system that was ever to be written, by name. One statement sees one moment.
 func (r Reader) Outflows(ctx context.Context) ([]Outflow, error) {
@@ -70,6 +74,8 @@ func (o *Outflow) add(state string, n int64) {
 		o.Delivered = n
 	case string(Unneeded):
 		o.Unneeded = n
+	case string(Shadowed):
+		o.Shadowed = n
 	case string(LetterWritten):
 		o.Parked = n
 	}

@@ -39,6 +39,8 @@ type Source struct {
 	// MergedInto is the record of the same system that a merge there put in this one's place; its claims say nothing
 	// while it is set.
 	MergedInto string
+	// Removed is true when the record was, or is about to be, deleted by us: no person has said anything by its deletion.
+	Removed bool
 }
 
 // Rewrite says that a system, asked to hold Wrote, holds Holds instead; this happened Times times in a row.
@@ -65,14 +67,14 @@ func (s *Source) Clone() *Source {
 }
 
 const sourceColumns = `system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us,
-	deleted, shadow, claims, rewritten, scan_epoch, last_change_id, merged_into`
+	deleted, shadow, claims, rewritten, scan_epoch, last_change_id, merged_into, removed`
 
 func scanSource(rows *sql.Rows) (*Source, error) {
 	var s Source
 	var event int64
 	var shadow, claims, rewritten string
 	err := rows.Scan(&s.Ref.System, &s.Ref.Object, &s.Ref.RecordID, &s.GoldenID, &s.ParentID, &s.ParentOpen, &s.ExternalID,
-		&s.Version, &event, &s.Deleted, &shadow, &claims, &rewritten, &s.ScanEpoch, &s.LastChangeID, &s.MergedInto)
+		&s.Version, &event, &s.Deleted, &shadow, &claims, &rewritten, &s.ScanEpoch, &s.LastChangeID, &s.MergedInto, &s.Removed)
 	if err != nil {
 		return nil, err
 	}
@@ -168,14 +170,14 @@ func (t *Tx) PutSources(ctx context.Context, records []*Source) error {
 		}
 		rows = append(rows, []any{
 			s.Ref.System, string(s.Ref.Object), s.Ref.RecordID, string(s.GoldenID), s.ParentID, s.ParentOpen, s.ExternalID,
-			s.Version, db.Micros(s.EventTime), s.Deleted, valuesText(s.Shadow), claimsText(s.Claims), string(rewritten), s.ScanEpoch, s.LastChangeID, s.MergedInto,
+			s.Version, db.Micros(s.EventTime), s.Deleted, valuesText(s.Shadow), claimsText(s.Claims), string(rewritten), s.ScanEpoch, s.LastChangeID, s.MergedInto, s.Removed,
 		})
 	}
 	return t.insert(ctx, "write source records", "INSERT INTO source_record ("+sourceColumns+")",
 		`ON CONFLICT (system, object, record_id) DO UPDATE SET golden_id = excluded.golden_id, parent_id = excluded.parent_id,
 		parent_open = excluded.parent_open, external_id = excluded.external_id, version = excluded.version,
 		event_us = excluded.event_us, deleted = excluded.deleted, shadow = excluded.shadow, claims = excluded.claims, rewritten = excluded.rewritten,
-		scan_epoch = excluded.scan_epoch, last_change_id = excluded.last_change_id, merged_into = excluded.merged_into`, rows)
+		scan_epoch = excluded.scan_epoch, last_change_id = excluded.last_change_id, merged_into = excluded.merged_into, removed = excluded.removed`, rows)
 }
 
 // Meet notes that the scan epoch has met records which are otherwise unchanged.

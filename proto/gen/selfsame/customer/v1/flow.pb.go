@@ -147,9 +147,9 @@ type SetFlowRequest struct {
 	PerMinute int64 `protobuf:"varint,4,opt,name=per_minute,json=perMinute,proto3" json:"per_minute,omitempty"`
 	// Why; kept.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// True to note what would be written and not write it. Only for "deliver". Ending it forgets what was noted, and has
-	// everything written that still differs.
-	Shadow        bool `protobuf:"varint,6,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// True to note what would be written and not write it, false to end that; it stays as it is when absent. Only for "deliver".
+	// Ending it forgets what was noted, and has everything written that still differs.
+	Shadow        *bool `protobuf:"varint,6,opt,name=shadow,proto3,oneof" json:"shadow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -220,8 +220,8 @@ func (x *SetFlowRequest) GetReason() string {
 }
 
 func (x *SetFlowRequest) GetShadow() bool {
-	if x != nil {
-		return x.Shadow
+	if x != nil && x.Shadow != nil {
+		return *x.Shadow
 	}
 	return false
 }
@@ -286,15 +286,16 @@ const file_selfsame_customer_v1_flow_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05actor\x18\x06 \x01(\tR\x05actor\x120\n" +
 	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
-	"\x06shadow\x18\b \x01(\bR\x06shadow\"\xe7\x01\n" +
+	"\x06shadow\x18\b \x01(\bR\x06shadow\"\xf7\x01\n" +
 	"\x0eSetFlowRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\x124\n" +
 	"\tdirection\x18\x02 \x01(\tB\x16\xbaH\x13r\x11R\x06intakeR\adeliverR\tdirection\x12\x16\n" +
 	"\x06paused\x18\x03 \x01(\bR\x06paused\x12*\n" +
 	"\n" +
 	"per_minute\x18\x04 \x01(\x03B\v\xbaH\b\"\x06\x18\xc0\x84=(\x00R\tperMinute\x12 \n" +
-	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\x12\x16\n" +
-	"\x06shadow\x18\x06 \x01(\bR\x06shadow\"A\n" +
+	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\x12\x1b\n" +
+	"\x06shadow\x18\x06 \x01(\bH\x00R\x06shadow\x88\x01\x01B\t\n" +
+	"\a_shadow\"A\n" +
 	"\x0fSetFlowResponse\x12.\n" +
 	"\x04flow\x18\x01 \x01(\v2\x1a.selfsame.customer.v1.FlowR\x04flowB\xe2\x01\n" +
 	"\x18com.selfsame.customer.v1B\tFlowProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
@@ -333,6 +334,7 @@ func file_selfsame_customer_v1_flow_proto_init() {
 	if File_selfsame_customer_v1_flow_proto != nil {
 		return
 	}
+	file_selfsame_customer_v1_flow_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

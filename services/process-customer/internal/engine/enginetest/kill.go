@@ -104,6 +104,24 @@ func (s mortalSystem) Upsert(ctx context.Context, obj golden.Object, writes []so
 	return res, err
 }
 
+func (s mortalSystem) Remove(ctx context.Context, obj golden.Object, ids []string) ([]source.Result, error) {
+	if s.k.Dead() {
+		return nil, ErrKilled
+	}
+	res, err := s.System.Remove(ctx, obj, ids)
+	if killed := s.k.point(); killed != nil {
+		return nil, killed
+	}
+	return res, err
+}
+
+func (s mortalSystem) Find(ctx context.Context, obj golden.Object, externalIDs []string) ([]source.Record, error) {
+	if s.k.Dead() {
+		return nil, ErrKilled
+	}
+	return s.System.Find(ctx, obj, externalIDs)
+}
+
 func (s mortalSystem) Fetch(ctx context.Context, obj golden.Object, ids []string) ([]source.Record, []string, error) {
 	if s.k.Dead() {
 		return nil, nil, ErrKilled

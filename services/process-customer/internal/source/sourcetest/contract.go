@@ -36,6 +36,8 @@ func Contract(t *testing.T, setup func(t *testing.T) (source.System, People)) {
 		"what was written is read back as it was":                                 readBack,
 		"one refused record does not stop the others":                             refuseOne,
 		"a contact is written under its customer":                                 writeContact,
+		"a record is found by its external id, and not once it is deleted":        findByID,
+		"removing twice is removing once":                                         removeTwice,
 		"fetching names what is unknown":                                          fetchMissing,
 		"listing returns every live record and no deleted one":                    listLive,
 		"the first batch comes at once and later changes follow":                  watchNow,
@@ -210,4 +212,37 @@ func listLive(t *testing.T, sys source.System, people People) {
 		}
 	}
 	require.Empty(t, want)
+}
+
+func findByID(t *testing.T, sys source.System, _ People) {
+	ext := newID(t, golden.Customer)
+	found, err := sys.Find(deadline(t), golden.Customer, []string{ext})
+	require.NoError(t, err)
+	require.Empty(t, found)
+	res := upsertOne(t, sys, golden.Customer, source.Write{ExternalID: ext, Values: golden.Values{golden.Name: "Acme"}})
+	require.NoError(t, res.Err)
+	found, err = sys.Find(deadline(t), golden.Customer, []string{ext, "c_aaaaaaaaaaaaaaaaaaaaaaaaaa"})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.Equal(t, []string{res.RecordID, ext, "Acme"}, []string{found[0].Ref.RecordID, found[0].ExternalID, found[0].Values[golden.Name]})
+	_, err = sys.Remove(deadline(t), golden.Customer, []string{res.RecordID})
+	require.NoError(t, err)
+	found, err = sys.Find(deadline(t), golden.Customer, []string{ext})
+	require.NoError(t, err)
+	require.Empty(t, found)
+}
+
+func removeTwice(t *testing.T, sys source.System, people People) {
+	a, b := people.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"}), people.Create(golden.Customer, "", golden.Values{golden.Name: "Stays"})
+	for again := range 2 {
+		results, err := sys.Remove(deadline(t), golden.Customer, []string{a})
+		require.NoError(t, err)
+		require.Len(t, results, 1)
+		require.NoError(t, results[0].Err, "%d", again)
+		require.Equal(t, a, results[0].RecordID)
+	}
+	fetchOne(t, sys, golden.Customer, b)
+	recs, missing, err := sys.Fetch(deadline(t), golden.Customer, []string{a})
+	require.NoError(t, err)
+	require.True(t, len(missing) == 1 || (len(recs) == 1 && recs[0].Deleted), "%v %v", recs, missing)
 }

@@ -18,6 +18,8 @@ const (
 	OpList   Op = "list"
 	OpFetch  Op = "fetch"
 	OpUpsert Op = "upsert"
+	OpFind   Op = "find"
+	OpRemove Op = "remove"
 )
 
 type faults struct {
