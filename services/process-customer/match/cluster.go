@@ -17,7 +17,7 @@ type Edge struct {
 type Joining struct {
 	// Limit is the least score, in bits, of an edge that joins.
 	Limit float64
-	// MaxPerSource is the greatest number of records of each source in one cluster; 0 is any number.
+	// MaxPerSource is the greatest number of records of each source in one cluster; 0 is any number. It needs Source.
 	MaxPerSource int
 	// Pair scores two records; it is asked for pairs without an edge.
 	Pair func(a, b int32) Score
@@ -25,6 +25,8 @@ type Joining struct {
 	Source func(n int32) int
 	// Allowed, if set, says whether two groups may be joined at all; it may not depend on anything but the groups.
 	Allowed func(a, b []int32) bool
+	// Fits, if set, says whether two groups may be joined by a score.
+	Fits func(a, b []int32) bool
 	// Less orders records for ties by something that does not depend on arrival, such as their ids.
 	Less func(a, b int32) int
 }
@@ -113,6 +115,9 @@ func (c *clustering) join(e Edge) {
 }
 
 func (c *clustering) fits(a, b []int32) bool {
+	if c.Fits != nil && !c.Fits(a, b) {
+		return false
+	}
 	if c.MaxPerSource > 0 {
 		var count [256]int
 		for _, n := range a {

@@ -38,6 +38,8 @@ type Deps struct {
 	Now       func() time.Time
 	Rand      io.Reader
 	Telemetry *telemetry.Telemetry
+	// Identity decides who is one customer beyond exact keys; optional.
+	Identity fold.Identity
 }
 
 // Engine is the convergence of some systems. Its parts are run, or stepped, by the caller.
@@ -54,7 +56,7 @@ type Engine struct {
 // New builds an engine; nothing runs yet.
 func New(d Deps) (*Engine, error) {
 	e := &Engine{Systems: d.Systems, store: d.Store}
-	e.Folder = fold.New(fold.Config{Rules: d.Rules, Systems: d.Systems, Now: d.Now, Rand: d.Rand})
+	e.Folder = fold.New(fold.Config{Rules: d.Rules, Systems: d.Systems, Now: d.Now, Rand: d.Rand, Identity: d.Identity})
 	var err error
 	e.Intake, err = intake.New(intake.Deps{
 		Store: d.Store, Folder: e.Folder, Systems: d.Systems, Now: d.Now, Telemetry: d.Telemetry, Marked: e.Wake,

@@ -205,10 +205,10 @@ func (t *Tx) AddMatchDue(ctx context.Context, ids []golden.ID, at time.Time) err
 	return t.insert(ctx, "mark for matching", "INSERT INTO match_due (golden_id, due_us)", "ON CONFLICT (golden_id) DO NOTHING", rows)
 }
 
-// TakeMatchDue takes golden records that wait to be matched, the longest waiting first.
-func (t *Tx) TakeMatchDue(ctx context.Context, limit int) ([]golden.ID, error) {
+// TakeMatchDue takes golden records that are due to be matched, the longest waiting first.
+func (t *Tx) TakeMatchDue(ctx context.Context, now time.Time, limit int) ([]golden.ID, error) {
 	var ids []golden.ID
-	err := t.query(ctx, "read who waits for matching", "SELECT golden_id FROM match_due ORDER BY due_us, golden_id LIMIT $1", []any{limit}, func(rows *sql.Rows) error {
+	err := t.query(ctx, "read who waits for matching", "SELECT golden_id FROM match_due WHERE due_us <= $1 ORDER BY due_us, golden_id LIMIT $2", []any{db.Micros(now), limit}, func(rows *sql.Rows) error {
 		var id golden.ID
 		err := rows.Scan(&id)
 		ids = append(ids, id)
@@ -220,6 +220,17 @@ func (t *Tx) TakeMatchDue(ctx context.Context, limit int) ([]golden.ID, error) {
 	return ids, t.DropMatchDue(ctx, ids)
 }
 
+// MatchWaits reports whether a golden record is due to be matched.
+func (r Reader) MatchWaits(ctx context.Context, now time.Time) (waits bool, err error) {
+	err = r.query(ctx, "read whether anything waits for matching", "SELECT golden_id FROM match_due WHERE due_us <= $1 LIMIT 1", []any{db.Micros(now)},
+		func(rows *sql.Rows) error {
+			var id string
+			waits = true
+			return rows.Scan(&id)
+		})
+	return waits, err
+}
+
 // DropMatchDue notes that golden records were matched.
 func (t *Tx) DropMatchDue(ctx context.Context, ids []golden.ID) error {
 	return chunks(ids, func(ids []golden.ID) error {
@@ -228,34 +239,42 @@ func (t *Tx) DropMatchDue(ctx context.Context, ids []golden.ID) error {
 	})
 }
 
-// MatchModel returns the digest of the model that the index was built with; empty when there is none.
-func (r Reader) MatchModel(ctx context.Context) (digest string, err error) {
-	err = r.query(ctx, "read the model of the index", "SELECT value FROM match_state WHERE name = 'model'", nil, func(rows *sql.Rows) error {
-		return rows.Scan(&digest)
+// MatchModel returns the digest of the model that the index was built with, and the mode; empty when there is none.
+func (r Reader) MatchModel(ctx context.Context) (model, mode string, err error) {
+	err = r.query(ctx, "read the model of the index", "SELECT name, value FROM match_state", nil, func(rows *sql.Rows) error {
+		var name, value string
+		err := rows.Scan(&name, &value)
+		switch name {
+		case "model":
+			model = value
+		case "mode":
+			mode = value
+		}
+		return err
 	})
-	return digest, err
+	return model, mode, err
 }
 
-// RestartMatching throws the index and the scores away, keeps what was joined and what people have said, and has every
-// live golden record of a kind matched again.
-func (t *Tx) RestartMatching(ctx context.Context, obj golden.Object, model string, at time.Time) error {
-	for _, s := range []struct {
-		text string
-		args []any
-	}{
-		{"DELETE FROM match_block", nil},
-		{"DELETE FROM match_common", nil},
-		{"DELETE FROM match_edge", nil},
-		{"UPDATE match_unit SET live = $1, record = $2, keys = $2", []any{false, []byte{}}},
-		{"INSERT INTO match_due (golden_id, due_us) SELECT id, CAST($1 AS BIGINT) FROM golden WHERE object = $2 AND NOT deleted AND merged_into = '' " +
-			"ON CONFLICT (golden_id) DO NOTHING", []any{db.Micros(at), string(obj)}},
-		{"INSERT INTO match_state (name, value) VALUES ('model', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value", []any{model}},
-	} {
-		if _, err := t.exec(ctx, "restart matching", s.text, s.args...); err != nil {
+// EmptyMatching throws the index and the scores away. What was joined and what people have said stays.
+func (t *Tx) EmptyMatching(ctx context.Context) error {
+	for _, text := range []string{"DELETE FROM match_block", "DELETE FROM match_common", "DELETE FROM match_edge"} {
+		if _, err := t.exec(ctx, "empty the index of matching", text); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := t.exec(ctx, "empty the index of matching", "UPDATE match_unit SET live = $1, record = $2, keys = $2", false, []byte{})
+	return err
+}
+
+// MatchAgain has every live golden record of a kind matched, and notes by which model and in which mode.
+func (t *Tx) MatchAgain(ctx context.Context, obj golden.Object, model, mode string, at time.Time) error {
+	_, err := t.exec(ctx, "match everything again", `INSERT INTO match_due (golden_id, due_us) SELECT id, CAST($1 AS BIGINT) FROM golden
+		WHERE object = $2 AND NOT deleted AND merged_into = '' ON CONFLICT (golden_id) DO NOTHING`, db.Micros(at), string(obj))
+	if err != nil {
+		return err
+	}
+	return t.insert(ctx, "note the model of the index", "INSERT INTO match_state (name, value)", "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+		[][]any{{"model", model}, {"mode", mode}})
 }
 
 // MergedBelow returns the golden records that were merged into others, with what each was merged into.

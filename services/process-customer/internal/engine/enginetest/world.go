@@ -61,6 +61,8 @@ type World struct {
 	// Deleting is set by a test in which people delete records: one that was created, whose acknowledgement was lost and
 	// which was deleted before anybody heard of it, is rightly created again.
 	Deleting bool
+	// Identity decides beyond exact keys from the next Start on; optional.
+	Identity fold.Identity
 
 	t       T
 	wrap    func(engine.Store) engine.Store
@@ -119,7 +121,7 @@ func (w *World) Start() {
 	e, err := engine.New(engine.Deps{
 		Store: st, Systems: w.systems, Rules: w.Rules, Owner: fmt.Sprintf("test/%d", w.starts), Now: w.Clock.Now,
 		Rand: NewRand(uint64(w.starts)), Telemetry: telemetry.Discard(), //nolint:gosec // a count
-		Deliver: deliver.Config{RetryMin: time.Second, RetryMax: time.Minute},
+		Deliver: deliver.Config{RetryMin: time.Second, RetryMax: time.Minute}, Identity: w.Identity,
 	})
 	require.NoError(w.t, err)
 	w.Engine = e

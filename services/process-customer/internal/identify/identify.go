@@ -1,0 +1,247 @@
+// Package identify decides which golden records are one customer, by all that is known of them: the online half of package
+// match, with its index in the store.
+//
+// What is compared is a unit: a golden record with the records that are its own, as it would be without what matching has
+// joined. Units have keys; those that share a rare one are scored, and pairs that may be one are kept as edges. Whenever
+// something changes, the groups that it touches are made anew from edges and from what people have said. The invariant:
+// the groups are a function of the units, the model and people's verdicts, not of the order in which records arrived, and
+// a person's word stands against every score, for ever, whatever model comes later.
+//
+// Joining is a merge of golden records like any other and can be taken back: both then have what they would have had. All
+// of it happens in the transaction that holds the identity lock, so of a hundred simultaneous creates of one customer
+// ninety-nine find the first.
+//
+// It decides about customers only; contacts are told apart by exact keys within their customer. A key that more than
+// match.KeyCap units have had at one time finds nobody until the index is built anew, and of more than match.CandidateCap
+// candidates those with the rarest keys count: where that happens, the order of arrival can matter.
+package identify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/match"
+)
+
+// The modes.
+const (
+	// Off: exact keys alone decide.
+	Off = "off"
+	// Ask: exact keys decide, first come first served; a person is asked about what matching finds besides.
+	Ask = "ask"
+	// Join: matching decides, and a person is asked about what it is not sure of.
+	Join = "join"
+)
+
+// Config says what matching may do. The zero value asks.
+type Config struct {
+	Mode  string `conf:"mode" help:"off; ask: a person decides what matching finds; join: matching joins what it is sure of"`
+	Model string `conf:"model" help:"model file of selfsame match train; empty for the built-in one"`
+	// Auto is the probability from which records are joined, Review that from which a person is asked; those of the model
+	// when zero. In percent, because configuration has no fractions.
+	MaxPerSystem string `conf:"max_per_system" help:"how many records of a customer a system may have when matching joins: erp=1,salesforce=1; empty for any number"`
+	// Brake is how many known customers matching may join or part within an hour.
+	Brake int `conf:"brake" help:"known customers that matching may join or part within an hour, the rest waits; 0 for any number"`
+	// Every is how often what has changed is looked at when it could wait.
+	Every time.Duration `conf:"every" help:"how often what has changed is looked at in mode ask"`
+}
+
+// DefaultConfig asks and joins nothing.
+func DefaultConfig() Config { return Config{Mode: Ask, Brake: 100, Every: 2 * time.Second} }
+
+// Validate returns what is wrong with the configuration, the model file apart.
+func (c Config) Validate() error {
+	var errs []error
+	switch c.Mode {
+	case "", Off, Ask, Join:
+	default:
+		errs = append(errs, errors.New("mode: want off, ask or join"))
+	}
+	if _, err := parseMost(c.MaxPerSystem); err != nil {
+		errs = append(errs, fmt.Errorf("max_per_system: %w", err))
+	}
+	if c.Brake < 0 {
+		errs = append(errs, errors.New("brake: want 0 or more"))
+	}
+	if c.Every != 0 && (c.Every < 100*time.Millisecond || c.Every > time.Hour) {
+		errs = append(errs, errors.New("every: want 100ms to 1h"))
+	}
+	return errors.Join(errs...)
+}
+
+func parseMost(s string) (map[string]int, error) {
+	most := map[string]int{}
+	for part := range strings.SplitSeq(s, ",") {
+		if part == "" {
+			continue
+		}
+		system, number, ok := strings.Cut(part, "=")
+		n, err := strconv.Atoi(number)
+		if !ok || err != nil || n < 1 || system == "" {
+			return nil, errors.New("want SYSTEM=NUMBER, with commas")
+		}
+		most[system] = n
+	}
+	return most, nil
+}
+
+// Deps are what a Decider needs. All fields but Config are required.
+type Deps struct {
+	Config Config
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+// Decider decides. It is immutable and safe for concurrent use.
+type Decider struct {
+	mode    string
+	matcher *match.Matcher
+	digest  string
+	fields  []string // the golden fields that the model compares
+	most    map[string]int
+	brake   int
+	every   time.Duration
+	now     func() time.Time
+	log     *slog.Logger
+	// low and join are the scores, in bits, from which a pair is kept and from which it is joined.
+	low, join float64
+}
+
+// New reads the model and returns a decider; nil when matching is off.
+func New(d Deps) (*Decider, error) {
+	c := d.Config
+	if c.Mode == Off {
+		return nil, nil //nolint:nilnil // nobody decides
+	}
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("matching: %w", err)
+	}
+	model, err := readModel(c.Model)
+	if err != nil {
+		return nil, fmt.Errorf("matching: %w", err)
+	}
+	x, err := match.NewMatcher(model)
+	if err != nil {
+		return nil, fmt.Errorf("matching: model: %w", err)
+	}
+	out := &Decider{
+		mode: c.Mode, matcher: x, brake: c.Brake, every: c.Every, now: d.Now, log: d.Log,
+		low: match.Bits(model.Bands.Review), join: match.Bits(model.Bands.Auto),
+	}
+	if out.mode == "" {
+		out.mode = Ask
+	}
+	if out.every == 0 {
+		out.every = DefaultConfig().Every
+	}
+	if out.digest, err = model.Digest(); err != nil {
+		return nil, err
+	}
+	if out.most, err = parseMost(c.MaxPerSystem); err != nil {
+		return nil, err
+	}
+	for _, f := range model.Schema.Fields {
+		if !golden.HasField(golden.Customer, f.Name) {
+			return nil, fmt.Errorf("matching: model: customers have no field %q", f.Name)
+		}
+		out.fields = append(out.fields, f.Name)
+	}
+	return out, nil
+}
+
+// Mode returns the mode.
+func (d *Decider) Mode() string { return d.mode }
+
+// Model returns the digest of the model.
+func (d *Decider) Model() string { return d.digest }
+
+// Bands returns the probabilities from which a person is asked and from which matching is sure.
+func (d *Decider) Bands() match.Bands { return d.matcher.Model().Bands }
+
+// Decides reports whether scores decide about new records of a kind.
+func (d *Decider) Decides(obj golden.Object) bool { return d.mode == Join && obj == golden.Customer }
+
+// Open makes the index one of this model. After a change of the model or of the mode everything is matched again, in the
+// background.
+func (d *Decider) Open(ctx context.Context, s Store) error {
+	err := s.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockIdentity(ctx); err != nil {
+			return err
+		}
+		model, mode, err := tx.MatchModel(ctx)
+		if err != nil || (model == d.digest && mode == d.mode) {
+			return err
+		}
+		if model != d.digest {
+			if err := tx.EmptyMatching(ctx); err != nil {
+				return err
+			}
+		}
+		return tx.MatchAgain(ctx, golden.Customer, d.digest, d.mode, d.now())
+	})
+	if err != nil {
+		return fmt.Errorf("open the index of matching: %w", err)
+	}
+	return nil
+}
+
+// Store is what is needed of the database.
+type Store interface {
+	Tx(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error
+	Read() store.Reader
+}
+
+// Settle looks again at the groups that a unit of work touches. What can wait is only noted in mode ask.
+func (d *Decider) Settle(ctx context.Context, tx *store.Tx, u *fold.Unit) error {
+	ids := customers(u.TakeChanged())
+	var parted []fold.Parted
+	for _, p := range u.TakeParted() {
+		if p.From.Object() == golden.Customer {
+			parted = append(parted, p)
+		}
+	}
+	if len(ids) == 0 && len(parted) == 0 {
+		return nil
+	}
+	if d.mode == Ask && len(parted) == 0 && !u.Prompted() {
+		return tx.AddMatchDue(ctx, ids, u.Now())
+	}
+	return d.begin(tx, u).settle(ctx, ids, parted)
+}
+
+func customers(ids []golden.ID) []golden.ID {
+	out := ids[:0]
+	for _, id := range ids {
+		if id.Object() == golden.Customer {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// record returns the values of a record in the order of the model.
+func (d *Decider) record(system, id string, v golden.Values) match.Record {
+	r := match.Record{Source: system, ID: id, Values: make([]string, len(d.fields))}
+	for i, f := range d.fields {
+		r.Values[i] = v[f]
+	}
+	return r
+}
+
+// keys returns the keys of a prepared record.
+func (d *Decider) keys(p *match.Prepared) []int64 {
+	keys := d.matcher.Keys(p)
+	out := make([]int64, 0, len(keys))
+	for _, k := range keys {
+		out = append(out, int64(k.Hash)) //nolint:gosec // bits, not a number
+	}
+	return out
+}
