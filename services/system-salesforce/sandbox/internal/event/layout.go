@@ -100,7 +100,8 @@ func NewLayout(o *schema.Object) (*Layout, error) {
 	record := avroRecord{Name: l.Name, Namespace: namespace, Type: "record", Fields: []avroField{header()}}
 	defined := map[string]bool{}
 	for _, f := range o.Fields {
-		if f.Sys == schema.SysID || f.Sys == schema.SysDeleted || f.Sys == schema.SysModstamp || f.Compound != "" {
+		switch {
+		case f.Sys == schema.SysID, f.Sys == schema.SysDeleted, f.Sys == schema.SysModstamp, f.Sys == schema.SysMaster, f.Compound != "":
 			continue
 		}
 		e := field{Field: f}

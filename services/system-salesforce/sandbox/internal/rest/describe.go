@@ -90,7 +90,7 @@ func (c *call) info(o *schema.Object) objectInfo {
 	kept := open && stored
 	return objectInfo{
 		Name: o.Name, Label: o.Label, LabelPlural: o.Plural, KeyPrefix: o.Prefix, Custom: o.Custom(),
-		Createable: open, Updateable: kept, Deletable: kept, Undeletable: kept, Triggerable: open, Layoutable: open,
+		Createable: open, Updateable: kept, Deletable: kept, Undeletable: kept, Triggerable: open, Layoutable: open, Mergeable: o.Mergeable,
 		Queryable: stored, Retrieveable: stored, Replicateable: stored, Searchable: stored,
 		URLs: map[string]string{"sobject": base, "describe": base + "/describe", "rowTemplate": base + "/{ID}"},
 	}

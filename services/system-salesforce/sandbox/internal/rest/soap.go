@@ -98,6 +98,8 @@ func (s *Server) soap(r *http.Request, seg []string) *answer {
 		return soapAnswer("<logoutResponse/>")
 	case "getUserInfo":
 		return soapAnswer("<getUserInfoResponse><result>" + c.userInfo(c.session.User) + "</result></getUserInfoResponse>")
+	case "merge":
+		return c.merge(what)
 	case "undelete":
 		return c.undelete(what.texts("ids"))
 	case "emptyRecycleBin":
@@ -152,17 +154,22 @@ func tooManyIDs() *answer {
 	return fault("EXCEEDED_ID_LIMIT", "record limit reached. cannot submit more than 200 records into this call")
 }
 
+// meta says who writes and through what.
+func (c *soapCall) meta() store.Meta {
+	origin := "com/salesforce/api/soap/" + c.version
+	if c.client != "" {
+		origin += ";client=" + c.client
+	}
+	return store.Meta{User: c.session.User.ID, Origin: origin}
+}
+
 // undelete brings records back from the bin, each for itself.
 func (c *soapCall) undelete(ids []string) *answer {
 	if len(ids) > maxIDs {
 		return tooManyIDs()
 	}
-	origin := "com/salesforce/api/soap/" + c.version
-	if c.client != "" {
-		origin += ";client=" + c.client
-	}
 	refusals := make([]*store.Error, len(ids))
-	_ = c.opt.Store.Write(store.Meta{User: c.session.User.ID, Origin: origin}, func(tx *store.Tx) error { // refusals are in the results
+	_ = c.opt.Store.Write(c.meta(), func(tx *store.Tx) error { // refusals are in the results
 		for i, id := range recordIDs(ids) {
 			refusals[i] = tx.Undelete(id)
 		}
@@ -184,13 +191,17 @@ func soapResults(name string, ids []string, refusals []*store.Error) *answer {
 	for i, err := range refusals {
 		b.WriteString("<result>")
 		if err != nil {
-			b.WriteString("<errors>" + tag("message", err.Message) + tag("statusCode", err.Code) + "</errors>" + tag("id", "") + tag("success", "false"))
+			b.WriteString(soapError(err) + tag("id", "") + tag("success", "false"))
 		} else {
 			b.WriteString(tag("id", recordIDs(ids[i : i+1])[0]) + tag("success", "true"))
 		}
 		b.WriteString("</result>")
 	}
 	return soapAnswer("<" + name + ">" + b.String() + "</" + name + ">")
+}
+
+func soapError(err *store.Error) string {
+	return "<errors>" + tag("message", err.Message) + tag("statusCode", err.Code) + "</errors>"
 }
 
 // userInfo is GetUserInfoResult, in the order of the WSDL.

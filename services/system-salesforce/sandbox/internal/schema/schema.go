@@ -73,6 +73,8 @@ const (
 	SysModified
 	SysModifiedBy
 	SysModstamp
+	// SysMaster is the record that a merge put in the place of a deleted one.
+	SysMaster
 )
 
 // Field describes one field. Length is in characters; zero means no limit.
@@ -150,6 +152,8 @@ type Object struct {
 	Rename map[string]string `json:"rename"`
 	// ReadOnly objects exist only to be read, such as Organization.
 	ReadOnly bool `json:"readOnly"`
+	// Mergeable objects have records that can be merged.
+	Mergeable bool `json:"mergeable"`
 
 	byName map[string]*Field
 	slots  int
@@ -349,6 +353,9 @@ func (o *Object) expand() {
 	fields := []*Field{
 		{Name: "Id", Label: o.Label + " ID", Type: ID, Length: 18, Sys: SysID},
 		{Name: "IsDeleted", Label: "Deleted", Type: Boolean, Sys: SysDeleted},
+	}
+	if o.Mergeable {
+		fields = append(fields, &Field{Name: "MasterRecordId", Label: "Master Record ID", Type: Reference, ReferenceTo: []string{o.Name}, Relationship: "MasterRecord", Sys: SysMaster})
 	}
 	for _, f := range o.Fields {
 		if f.Custom() {

@@ -58,6 +58,9 @@ func (tx *Tx) Undelete(id string) *Error {
 func (tx *Tx) restore(old *Record, root string) *Error {
 	r := old.next()
 	r.Deleted, r.with = false, ""
+	if old.Object.Mergeable {
+		r.set(master(old.Object), nil)
+	}
 	if err := tx.unique(r); err != nil {
 		return err
 	}
