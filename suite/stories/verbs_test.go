@@ -40,7 +40,7 @@ func pairs(args []string) (map[string]string, error) {
 }
 
 // sfVerb: sf create OBJECT Field=value…, sf update OBJECT NAME Field=value…, sf get OBJECT NAME, sf count OBJECT NAME,
-// sf delete OBJECT NAME. NAME is an account's name or a contact's family name; create puts the id into $OBJECT.
+// sf delete OBJECT NAME, sf merge OBJECT NAME OTHER-NAME. NAME is an account's name or a contact's family name; create puts the id into $OBJECT.
 func sfVerb(c *call, args []string) error {
 	if len(args) < 2 {
 		return errors.New("say what to do with which object")
@@ -86,6 +86,8 @@ func sfVerb(c *call, args []string) error {
 		return nil
 	case "delete":
 		return c.demo.CRM.Delete(c.ctx, object, id)
+	case "merge":
+		return c.sfMerge(object, id, rest[1:])
 	case "update":
 		fields, err := pairs(rest[1:])
 		if err != nil {
@@ -101,6 +103,21 @@ func sfVerb(c *call, args []string) error {
 		return c.demo.CRM.Update(c.ctx, object, id, r)
 	}
 	return fmt.Errorf("sf cannot %s", what)
+}
+
+// sfMerge puts the named record in the place of another one.
+func (c *call) sfMerge(object, id string, rest []string) error {
+	if len(rest) != 1 {
+		return errors.New("say which record is merged into it")
+	}
+	other, err := c.sfFind(object, rest[0])
+	if err != nil {
+		return err
+	}
+	if len(other) != 1 {
+		return fmt.Errorf("salesforce has %d of %s %q, not one", len(other), object, rest[0])
+	}
+	return c.demo.CRM.Merge(c.ctx, id, other[0].Text("Id"))
 }
 
 // sfAnnounce: sf announce OBJECT GAP_OVERFLOW, or another kind of gap with the ids it names.

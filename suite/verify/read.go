@@ -105,10 +105,10 @@ func (s Systems) erpCustomers(ctx context.Context) ([]Record, error) {
 			return nil, fmt.Errorf("read erp customers: %w", err)
 		}
 		for _, c := range res.GetCustomers() {
-			external, made := s.refs(c.GetRefs())
+			external, former, made := s.refs(c.GetRefs())
 			a := defaultAddress(c)
 			r := Record{
-				System: ERP, Object: Customer, ID: c.GetId(), ExternalID: external, Made: made, ERPNumber: c.GetNumber(),
+				System: ERP, Object: Customer, ID: c.GetId(), ExternalID: external, Former: former, Made: made, ERPNumber: c.GetNumber(),
 				Values: map[string]string{
 					"name": c.GetName(), "email": c.GetEmail(), "phone": c.GetPhone(), "website": c.GetWebsite(),
 					"street": a.GetStreet(), "city": a.GetCity(), "postal_code": a.GetPostalCode(), "region": a.GetRegion(), "country": a.GetCountry(),
@@ -134,9 +134,9 @@ func (s Systems) erpContacts(ctx context.Context) ([]Record, error) {
 			return nil, fmt.Errorf("read erp contacts: %w", err)
 		}
 		for _, c := range res.GetContacts() {
-			external, made := s.refs(c.GetRefs())
+			external, former, made := s.refs(c.GetRefs())
 			out = append(out, Record{
-				System: ERP, Object: Contact, ID: c.GetId(), ExternalID: external, Made: made, ParentID: c.GetCustomerId(),
+				System: ERP, Object: Contact, ID: c.GetId(), ExternalID: external, Former: former, Made: made, ParentID: c.GetCustomerId(),
 				Values: map[string]string{
 					"first_name": c.GetFirstName(), "last_name": c.GetLastName(), "title": c.GetTitle(), "department": c.GetDepartment(),
 					"email": c.GetEmail(), "phone": c.GetPhone(), "mobile": c.GetMobile(),
@@ -149,18 +149,21 @@ func (s Systems) erpContacts(ctx context.Context) ([]Record, error) {
 	}
 }
 
-// refs returns what Selfsame wrote into a record, and whether it made the record.
-func (s Systems) refs(refs []*erpv1.Reference) (external string, made bool) {
+// refs returns what Selfsame wrote into a record, one id and any others, and whether it made the record.
+func (s Systems) refs(refs []*erpv1.Reference) (external string, former []string, made bool) {
 	made = true
 	for _, r := range refs {
 		switch r.GetSystem() {
 		case "selfsame":
+			if external != "" {
+				former = append(former, external)
+			}
 			external = r.GetValue()
 		case s.Foreign:
 			made = false
 		}
 	}
-	return external, made
+	return external, former, made
 }
 
 func defaultAddress(c *erpv1.Customer) *erpv1.Address {

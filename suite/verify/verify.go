@@ -59,6 +59,8 @@ type Record struct {
 	ID string
 	// ExternalID is what Selfsame wrote into it; empty when it did not.
 	ExternalID string
+	// Former are other external ids that Selfsame wrote into it: the ERP keeps those of a customer that was merged into another one.
+	Former []string
 	// ParentID is the id of a contact's customer in the same system.
 	ParentID string
 	// Made is true when Selfsame created the record.
@@ -117,6 +119,7 @@ func (r *Report) Agree() bool {
 
 // Compare says how the records of both systems differ. showValues puts the values into the report.
 func Compare(records []Record, showValues bool) *Report {
+	records = current(records)
 	c := comparison{showValues: showValues, golden: map[string]string{}}
 	for _, r := range records {
 		if r.Object == Customer {
@@ -131,6 +134,30 @@ func Compare(records []Record, showValues bool) *Report {
 		return cmp.Or(cmp.Compare(a.Object, b.Object)*-1, cmp.Compare(a.GoldenID, b.GoldenID), cmp.Compare(a.Field, b.Field))
 	})
 	return &out
+}
+
+// current returns the records with the external id that counts: of several in one record that of a customer which lives in the other
+// system.
+func current(records []Record) []Record {
+	lives := map[string]bool{}
+	for _, r := range records {
+		if len(r.Former) == 0 {
+			lives[r.System+"/"+r.Golden()] = true
+		}
+	}
+	out := slices.Clone(records)
+	for i, r := range out {
+		other := Salesforce
+		if r.System == Salesforce {
+			other = ERP
+		}
+		for _, id := range r.Former {
+			if golden, _, _ := strings.Cut(id, "."); !lives[other+"/"+r.Golden()] && lives[other+"/"+golden] {
+				out[i].ExternalID = id
+			}
+		}
+	}
+	return out
 }
 
 // comparison collects what differs.

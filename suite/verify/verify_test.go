@@ -33,6 +33,16 @@ func TestCompare(t *testing.T) {
 		require.Equal(t, Count{Salesforce: 1, ERP: 1, Golden: 1, MadeERP: 1}, got.Contacts)
 	})
 
+	t.Run("of several ids in a record that of a customer counts which lives in the other system", func(t *testing.T) {
+		t.Parallel()
+		for _, ids := range [][]string{{"c_2.9", "c_0"}, {"c_0", "c_2.9"}} {
+			merged := append(agreed(), Record{System: ERP, Object: Customer, ID: "9", ExternalID: ids[0], Former: ids[1:], ERPNumber: "K9"})
+			require.True(t, Compare(merged, false).Agree(), ids)
+		}
+		lost := append(agreed(), Record{System: ERP, Object: Customer, ID: "9", ExternalID: "c_8", Former: []string{"c_9"}})
+		require.False(t, Compare(lost, false).Agree())
+	})
+
 	t.Run("two empty systems prove nothing", func(t *testing.T) {
 		t.Parallel()
 		require.False(t, Compare(nil, false).Agree())

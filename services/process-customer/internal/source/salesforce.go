@@ -135,7 +135,7 @@ func (s *Salesforce) change(m *salesforcev1.Change) (Change, bool) {
 	}
 	if told || rec.Deleted {
 		// The CRM's versions are milliseconds of its clock, so the time of the deletion is its version.
-		c.Deleted, c.Version = true, c.CommitTime.UnixMilli()
+		c.Deleted, c.Version, c.MergedInto = true, c.CommitTime.UnixMilli(), m.GetMergedInto()
 		if rec != nil && rec.Version > c.Version {
 			c.Version = rec.Version
 		}

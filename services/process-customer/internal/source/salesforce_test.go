@@ -318,7 +318,7 @@ func TestSalesforceChanges(t *testing.T) {
 	c.changes = []*salesforcev1.Change{
 		{Id: "1", Kind: salesforcev1.ChangeKind_CHANGE_KIND_UNDELETED, Object: salesforcev1.Object_OBJECT_CONTACT, RecordId: "003", OwnWrite: true, Contact: &salesforcev1.Contact{Id: "003", AccountId: "001", LastName: " Lang ", Version: 7}},
 		{Id: "0", Kind: salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "009", CommitTime: someTime()},
-		{Id: "2", Kind: salesforcev1.ChangeKind_CHANGE_KIND_DELETED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "001", CommitTime: someTime()},
+		{Id: "2", Kind: salesforcev1.ChangeKind_CHANGE_KIND_DELETED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "001", CommitTime: someTime(), MergedInto: "002"},
 		{Id: "3", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW, Object: salesforcev1.Object_OBJECT_ACCOUNT},
 		{Id: "4", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW},
 	}
@@ -358,6 +358,7 @@ func TestSalesforceChanges(t *testing.T) {
 	t.Run("a deletion has the version of its time", func(t *testing.T) {
 		t.Parallel()
 		require.True(t, got[1].Deleted)
+		require.Equal(t, "002", got[1].MergedInto, "and says what a merge put in its place")
 		require.Nil(t, got[1].Record)
 		require.Equal(t, someTime().AsTime().UnixMilli(), got[1].Version)
 	})

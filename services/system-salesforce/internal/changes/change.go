@@ -101,6 +101,7 @@ func (l *lane) recordChange(ctx context.Context, s *source, e pubsub.Event, id s
 		ChangedFields: s.object.Names(e.Changed), OwnWrite: ownWrite(e.Origin, l.w.o.ClientName) || l.w.o.Echo.caused(e, id, l.user),
 	}
 	if kind == salesforcev1.ChangeKind_CHANGE_KIND_DELETED {
+		c.MergedInto = records.masters[id]
 		return c, nil
 	}
 	return c, s.set(ctx, c, records.rows[id])

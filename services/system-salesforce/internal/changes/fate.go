@@ -3,6 +3,8 @@ package changes
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
@@ -28,9 +30,13 @@ const sampleIDs = 10
 type reading struct {
 	rows map[string]rest.Record
 	gone map[string]bool
+	// masters are the records that merges put in the place of others, by the id of the other.
+	masters map[string]string
 }
 
-func newReading() *reading { return &reading{rows: map[string]rest.Record{}, gone: map[string]bool{}} }
+func newReading() *reading {
+	return &reading{rows: map[string]rest.Record{}, gone: map[string]bool{}, masters: map[string]string{}}
+}
 
 func (r *reading) fate(id string) fate {
 	switch {
@@ -97,4 +103,36 @@ func (w *Watcher) isDeleted(ctx context.Context, s *source, ids []string) (said 
 		return nil, nil
 	}
 	return said, err
+}
+
+// merges says whether records of an object can be merged in Salesforce. These are all that can; other objects have no MasterRecordId.
+func (s *source) merges() bool {
+	switch strings.ToLower(s.sobject) {
+	case "account", "contact", "lead", "case":
+		return true
+	}
+	return false
+}
+
+// mastersOf asks which of some deleted records were merged into others: no event says that. An org that does not say merges none.
+func (w *Watcher) mastersOf(ctx context.Context, s *source, ids []string, into map[string]string) error {
+	if len(ids) == 0 || !s.merges() {
+		return nil
+	}
+	var said map[string]string
+	err := w.patiently(ctx, s.name, "which records were merged", func() (err error) {
+		said, err = w.o.Records.Masters(ctx, s.sobject, ids)
+		return err
+	})
+	if fault.Is(err, fault.Precondition) {
+		w.o.Log.LogAttrs(ctx, slog.LevelWarn, "the org does not say which records were merged", slog.String("object", s.name),
+			slog.String("reason", fault.ReasonOf(err)))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w.metrics.mergedRecords(ctx, s.name, len(said))
+	maps.Copy(into, said)
+	return nil
 }

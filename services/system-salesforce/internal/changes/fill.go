@@ -226,11 +226,14 @@ func (r *filler) deletions(ctx context.Context) error {
 		if err := r.lane.w.retrieve(ctx, r.source, some, fillRead, []string{"Id"}, alive); err != nil {
 			return nil, err
 		}
-		var out []*salesforcev1.Change
-		for _, id := range some {
-			if _, ok := alive[id]; !ok {
-				out = append(out, r.gone(id, when[id]))
-			}
+		dead := slices.DeleteFunc(slices.Clone(some), func(id string) bool { return alive[id] != nil })
+		masters := map[string]string{}
+		if err := r.lane.w.mastersOf(ctx, r.source, dead, masters); err != nil {
+			return nil, err
+		}
+		out := make([]*salesforcev1.Change, 0, len(dead))
+		for _, id := range dead {
+			out = append(out, r.gone(id, masters[id], when[id]))
 		}
 		return out, nil
 	})
@@ -259,8 +262,8 @@ func (r *filler) updates(ctx context.Context) error {
 		var out []*salesforcev1.Change
 		for _, id := range some {
 			switch records.fate(id) {
-			case deleted: // meanwhile
-				out = append(out, r.gone(id, r.lane.w.o.Records.ServerTime()))
+			case deleted: // meanwhile; the event that is still to come says whether it was merged
+				out = append(out, r.gone(id, "", r.lane.w.o.Records.ServerTime()))
 				continue
 			case unreadable:
 				continue
@@ -363,8 +366,11 @@ func (r *filler) changed(ctx context.Context, row rest.Record) (*salesforcev1.Ch
 	return c, r.source.set(ctx, c, row)
 }
 
-func (r *filler) gone(id string, at time.Time) *salesforcev1.Change {
-	return r.change(salesforcev1.ChangeKind_CHANGE_KIND_DELETED, id, "gone", at)
+// gone is the change that stands for a deletion; master is what a merge put in the record's place, if one did.
+func (r *filler) gone(id, master string, at time.Time) *salesforcev1.Change {
+	c := r.change(salesforcev1.ChangeKind_CHANGE_KIND_DELETED, id, "gone", at)
+	c.MergedInto = master
+	return c
 }
 
 // everything is the change that tells the watcher to read all records of the object again.

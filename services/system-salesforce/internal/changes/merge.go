@@ -3,6 +3,7 @@ package changes
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -190,7 +191,7 @@ func waitingFor(reason string, resume time.Time) *salesforcev1.Waiting {
 // hydrate reads the records that the events of a lane are about, as they are now. A record whose last event here is its deletion
 // needs no other witness.
 func (l *lane) hydrate(ctx context.Context, pieces []piece) (*reading, error) {
-	ids := map[*source][]string{}
+	ids, all := map[*source][]string{}, map[*source][]string{}
 	seen := map[string]bool{}
 	out := newReading()
 	for _, p := range pieces {
@@ -201,6 +202,9 @@ func (l *lane) hydrate(ctx context.Context, pieces []piece) (*reading, error) {
 			}
 			for _, id := range e.RecordIDs {
 				id = rest.FullID(id)
+				if _, met := out.gone[id]; !met {
+					all[s] = append(all[s], id)
+				}
 				out.gone[id] = e.ChangeType == "DELETE" || e.ChangeType == "GAP_DELETE"
 				if e.ChangeType != "DELETE" && !seen[id] {
 					seen[id] = true
@@ -209,8 +213,12 @@ func (l *lane) hydrate(ctx context.Context, pieces []piece) (*reading, error) {
 			}
 		}
 	}
-	for s, list := range ids {
-		if err := l.w.read(ctx, s, list, hydrateMax, s.columns, out); err != nil {
+	for s, list := range all {
+		if err := l.w.read(ctx, s, ids[s], hydrateMax, s.columns, out); err != nil {
+			return nil, err
+		}
+		dead := slices.DeleteFunc(list, func(id string) bool { return out.fate(id) != deleted })
+		if err := l.w.mastersOf(ctx, s, dead, out.masters); err != nil {
 			return nil, err
 		}
 	}

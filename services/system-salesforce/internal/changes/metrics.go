@@ -16,9 +16,9 @@ import (
 
 // metrics tell how the feeds do. They hold no ids.
 type metrics struct {
-	events, gaps, fills, refilled, unreadable metric.Int64Counter
-	lag                                       metric.Float64Histogram
-	now                                       func() time.Time
+	events, gaps, fills, refilled, unreadable, merged metric.Int64Counter
+	lag                                               metric.Float64Histogram
+	now                                               func() time.Time
 
 	mu       sync.Mutex
 	watchers map[*watching]struct{}
@@ -44,6 +44,7 @@ func newMetrics(provider metric.MeterProvider, now func() time.Time) (*metrics, 
 	m.fills = counter("selfsame.cdc.ranges", "lost ranges that were read again, by how that ended")
 	m.refilled = counter("selfsame.cdc.refilled", "changes sent because their range was lost")
 	m.unreadable = counter("selfsame.salesforce.cdc.unreadable", "changed records that could not be read and that nobody says are deleted; nothing was sent about them")
+	m.merged = counter("selfsame.salesforce.cdc.merged", "deleted records that a merge in Salesforce put another one in the place of")
 	var err error
 	m.lag, err = meter.Float64Histogram("selfsame.cdc.lag", metric.WithUnit("s"),
 		metric.WithDescription("time from the commit in the CRM to the change being sent"),
@@ -116,6 +117,13 @@ func (m *metrics) event(ctx context.Context, object string, e pubsub.Event) {
 // hidden counts records about which nothing is sent.
 func (m *metrics) hidden(ctx context.Context, object string, n int) {
 	m.unreadable.Add(ctx, int64(n), metric.WithAttributes(attribute.String("object", object)))
+}
+
+// mergedRecords counts records that were merged into others.
+func (m *metrics) mergedRecords(ctx context.Context, object string, n int) {
+	if n > 0 {
+		m.merged.Add(ctx, int64(n), metric.WithAttributes(attribute.String("object", object)))
+	}
 }
 
 // platform counts a platform event.

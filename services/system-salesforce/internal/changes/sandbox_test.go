@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -233,6 +234,21 @@ func (x *world) remove(object string, ids ...string) {
 	for _, id := range ids {
 		x.do("DELETE", "/services/data/v66.0/sobjects/"+object+"/"+id, nil, nil)
 	}
+}
+
+// merge makes one account of two, as SOAP clients can.
+func (x *world) merge(master, victim string) {
+	x.t.Helper()
+	session, err := x.other.Session(context.Background())
+	require.NoError(x.t, err)
+	resp, err := x.http.Post("http://"+x.box.HTTPAddr()+"/services/Soap/u/66.0", "text/xml", strings.NewReader(
+		`<E:Envelope xmlns:E="http://schemas.xmlsoap.org/soap/envelope/"><E:Header><SessionHeader><sessionId>`+session.Token+`</sessionId></SessionHeader></E:Header>`+
+			`<E:Body><merge><request><masterRecord><Id>`+master+`</Id></masterRecord><recordToMergeIds>`+victim+`</recordToMergeIds></request></merge></E:Body></E:Envelope>`))
+	require.NoError(x.t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(x.t, err)
+	require.NoError(x.t, resp.Body.Close())
+	require.Contains(x.t, string(text), "<success>true</success>")
 }
 
 func (x *world) undelete(ids ...string) {

@@ -46,6 +46,7 @@ type Records interface {
 	Updated(ctx context.Context, object string, from, until time.Time) ([]string, error)
 	Deleted(ctx context.Context, object string, from, until time.Time) (rest.Deletions, error)
 	IsDeleted(ctx context.Context, object string, ids []string) (map[string]bool, error)
+	Masters(ctx context.Context, object string, ids []string) (map[string]string, error)
 	// ServerTime is the time by the clock that stamps records and events, as the last answer showed it; ReadClock asks for it.
 	ServerTime() time.Time
 	ReadClock(ctx context.Context) (time.Time, error)

@@ -59,6 +59,21 @@ type org struct {
 	asked   [][]string      // for deletion
 	askErr  error
 	appear  rest.Record // becomes readable when deletion is asked for
+	masters map[string]string
+	merged  [][]string // ids that were asked for their masters
+}
+
+func (o *org) Masters(_ context.Context, _ string, ids []string) (map[string]string, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.merged = append(o.merged, slices.Clone(ids))
+	out := map[string]string{}
+	for _, id := range ids {
+		if m := o.masters[id]; m != "" {
+			out[id] = m
+		}
+	}
+	return out, o.askErr
 }
 
 func (o *org) IsDeleted(_ context.Context, _ string, ids []string) (map[string]bool, error) {

@@ -95,6 +95,27 @@ func (c *Client) IsDeleted(ctx context.Context, object string, ids []string) (ma
 	return out, nil
 }
 
+// Masters asks which deleted records a merge put another one in the place of: the id of that one by theirs. A record that was deleted
+// for itself, or that left the recycle bin, is not among them.
+//
+// Errors: Precondition when the object knows no merges; otherwise those of Query.
+func (c *Client) Masters(ctx context.Context, object string, ids []string) (map[string]string, error) {
+	out := map[string]string{}
+	for part := range slices.Chunk(ids, inList) {
+		rows, err := c.pages(ctx, "queryAll", "SELECT Id, MasterRecordId FROM "+object+" WHERE MasterRecordId != null AND Id IN ("+QuoteAll(part)+")")
+		if err != nil {
+			return nil, fmt.Errorf("ask which records of %s were merged: %w", object, err)
+		}
+		for _, row := range rows {
+			id, _ := row["Id"].(string)
+			if master, _ := row["MasterRecordId"].(string); id != "" && master != "" {
+				out[FullID(id)] = FullID(master)
+			}
+		}
+	}
+	return out, nil
+}
+
 // ServerTime returns the time by Salesforce's clock, up to a second and the duration of a call behind it. Until the first answer
 // it is the time by ours.
 func (c *Client) ServerTime() time.Time { return c.o.Now().Add(time.Duration(c.clock.ahead.Load())) }
