@@ -38,16 +38,43 @@ func serverStats(t *telemetry.Telemetry) stats.Handler {
 
 // clientStats observes the calls of a client.
 func clientStats(t *telemetry.Telemetry) stats.Handler {
-	if t.Recording {
-		return otelgrpc.NewClientHandler(instrument(t)...)
-	}
+	full := otelgrpc.NewClientHandler(instrument(t)...)
 	d, err := rpcconv.NewClientCallDuration(meterOf(t), callBounds())
 	if err != nil {
-		return otelgrpc.NewClientHandler(instrument(t)...)
+		return full
 	}
-	return &measure{
+	lean := &measure{
 		client: true, tracer: tracerOf(t), propagator: t.Propagator, duration: d.Inst(), failed: func(c codes.Code) bool { return c != codes.OK },
 	}
+	if t.Recording {
+		return &bySample{Handler: full, lean: lean}
+	}
+	return lean
+}
+
+// bySample instruments the calls of a recorded trace in full and those of one that is not as if none were recorded. A call
+// without a trace begins one, and whether that is recorded is for its sampler to say.
+type bySample struct {
+	stats.Handler // otelgrpc
+
+	lean *measure
+}
+
+// TagRPC implements stats.Handler.
+func (b *bySample) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
+	if in := trace.SpanContextFromContext(ctx); in.IsValid() && !in.IsSampled() && !infrastructure(info.FullMethodName) {
+		return b.lean.TagRPC(ctx, info)
+	}
+	return b.Handler.TagRPC(ctx, info)
+}
+
+// HandleRPC implements stats.Handler.
+func (b *bySample) HandleRPC(ctx context.Context, rs stats.RPCStats) {
+	if _, ok := ctx.Value(measuredKey{}).(*measured); ok {
+		b.lean.HandleRPC(ctx, rs)
+		return
+	}
+	b.Handler.HandleRPC(ctx, rs)
 }
 
 func meterOf(t *telemetry.Telemetry) metric.Meter {

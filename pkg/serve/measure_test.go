@@ -24,19 +24,29 @@ import (
 // Whether spans are recorded decides who measures calls; what is measured must not depend on it.
 func TestMeasure_WithAndWithoutSpans(t *testing.T) {
 	t.Parallel()
-	var pages [2][]string
-	for i, options := range [][]telemetry.Option{nil, {telemetry.WithSpanExporter(tracetest.NewInMemoryExporter())}} {
+	exporter := tracetest.NewInMemoryExporter()
+	record := []telemetry.Option{telemetry.WithSpanExporter(exporter)}
+	unsampled := telemetry.ContextWith(t.Context(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
+	var pages [3][]string
+	for i, options := range [][]telemetry.Option{nil, record, record} {
 		tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{LogLevel: "error"}, options...)
 		require.NoError(t, err)
-		require.Equal(t, i == 1, tel.Recording)
-		pages[i] = callSeries(t, tel)
+		require.Equal(t, i > 0, tel.Recording)
+		ctx := t.Context()
+		if i == 2 {
+			exporter.Reset()
+			ctx = unsampled
+		}
+		pages[i] = callSeries(ctx, t, tel)
 		require.NoError(t, tel.Shutdown(t.Context()))
 	}
 	require.Equal(t, pages[1], pages[0])
+	require.Equal(t, pages[1], pages[2], "nor on whether this trace is")
+	require.Empty(t, exporter.GetSpans(), "of which there are none")
 }
 
 // callSeries makes calls of every kind and returns the series that measure them.
-func callSeries(t *testing.T, tel *telemetry.Telemetry) []string {
+func callSeries(ctx context.Context, t *testing.T, tel *telemetry.Telemetry) []string {
 	t.Helper()
 	var answer error
 	r := start(t, serve.Service{Name: "test", Telemetry: tel, Register: impl{unary: func(context.Context) error { return answer }}.register(t)})
@@ -47,11 +57,11 @@ func callSeries(t *testing.T, tel *telemetry.Telemetry) []string {
 		if c != codes.OK {
 			answer = status.Error(c, "as asked")
 		}
-		require.Equal(t, c == codes.OK, call(t.Context(), t, conn, "Write") == nil)
+		require.Equal(t, c == codes.OK, call(ctx, t, conn, "Write") == nil)
 		want++
 	}
-	require.Error(t, call(t.Context(), t, conn, "Missing")) // grpc-go counts it on the client's side only
-	_, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+	require.Error(t, call(ctx, t, conn, "Missing")) // grpc-go counts it on the client's side only
+	_, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 	require.NoError(t, err)
 	found := map[string]bool{}
 	port := regexp.MustCompile(`(server_port)="\d+"`)
