@@ -136,8 +136,7 @@ func (e *edge) deadline(next http.Handler) http.Handler {
 func (e *edge) headAsGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
-			r = r.WithContext(r.Context())
-			r.Method = http.MethodGet
+			r.Method = http.MethodGet // of the copy that deadline made
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -147,7 +146,7 @@ func (e *edge) headAsGet(next http.Handler) http.Handler {
 // explicitly (see metadata). Grpc-Metadata-*, Grpc-Timeout, cookies and method overrides end here.
 func (e *edge) strip(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r = r.WithContext(r.Context())
+		// The copy that deadline made; what stands above it has read what it needs.
 		r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
 		r.RemoteAddr, r.Host = "", ""
 		next.ServeHTTP(w, r)

@@ -67,13 +67,13 @@ type edge struct {
 	log      *slog.Logger
 	problems *problem.Table
 	routes   []*route
-	origins  map[string]bool
 	writes   *quota
 	calls    *quota
 	total    *rate.Limiter                        // nil: no limit
 	under    adaptivelimiter.AdaptiveLimiter[any] // nil: nothing is shed
 	herd     *herd
 	places   *places
+	hub      *hub
 	clients  *clients
 	orders   mobilev1.MobileServiceClient
 	stripped metric.Int64Counter
@@ -88,15 +88,13 @@ type edge struct {
 func New(o Options) (http.Handler, error) {
 	o.Streams = o.Streams.withDefaults()
 	e := &edge{
-		o: o, log: o.Telemetry.Log, problems: problem.NewTable(), origins: map[string]bool{}, herd: newHerd(), clients: &clients{seen: map[string]bool{}},
+		o: o, log: o.Telemetry.Log, problems: problem.NewTable(), herd: newHerd(), clients: &clients{seen: map[string]bool{}},
 		writes: newQuota(rate.Limit(o.WriteLimit), 2*o.WriteLimit, time.Now),
 		calls:  newQuota(rate.Limit(float64(o.Load.CallerPerMinute)/60), o.Load.CallerPerMinute, time.Now),
 		under:  newShedder(o.Load), places: &places{most: o.Streams.Most, perCaller: o.Streams.PerCaller, byCaller: newTally()},
 		orders: mobilev1.NewMobileServiceClient(o.Service),
 	}
-	for _, origin := range o.Origins {
-		e.origins[origin] = true
-	}
+	e.hub = newHub(o.Streams.Poll, e.readOrder)
 	if o.Load.TotalPerSecond > 0 {
 		e.total = rate.NewLimiter(rate.Limit(o.Load.TotalPerSecond), 2*o.Load.TotalPerSecond)
 	}
@@ -111,7 +109,11 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
 	e.routes = append(e.routes, eventsRoute())
-	e.addPages(o.Pages)
+	compress, err := compressing()
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	e.addPages(o.Pages, compress)
 	mux, err := e.gateway(o.Service)
 	if err != nil {
 		return nil, err
@@ -120,35 +122,37 @@ func New(o Options) (http.Handler, error) {
 		return nil, errors.New("edge: budget and largest body must be positive")
 	}
 	return chain(mux,
-		e.open,           // one record per request, in its context
-		e.recoverPanic,   // a panic anywhere below is a 500 problem
-		e.identify,       // X-Request-Id: a safe one is kept, otherwise one is made
-		e.classify,       // which route of the contract this is; refuses nothing yet
-		e.observe,        // span, metrics and access log by route, never by path
-		e.recoverPanic,   // again, so that the lines above see a 500 instead of a panic
-		e.harden,         // headers that every answer carries
-		e.cors,           // preflights and exposed headers, for listed origins
-		e.refuseUnknown,  // 404, 405 with Allow, OPTIONS
-		e.page,           // public documents end here
-		e.maintenance,    // 503 while the operator says so
-		e.appVersion,     // 426 for an app that is too old
-		e.inspect,        // 431; headers that pretend to be metadata are counted
-		e.shed,           // 503 before collapse: total rate, and what is under way
-		e.authenticate,   // 401, 403: the token and the scope of the route
-		e.limit,          // 429 for a caller that asks for too much
-		e.countKeys,      // what becomes of the key of a write, by application
-		e.deprecate,      // Deprecation, Sunset; who still calls is counted
-		e.mediaType,      // 406, 415
-		e.stream,         // server-sent events end here
-		e.readBody,       // 413; the whole body is here before anything is done
-		e.deadline,       // our own budget; the client has no say
-		e.headAsGet,      // HEAD is GET without a body
-		e.finish,         // ETag, 304, the fields asked for, compression, Content-Length
-		e.idempotencyKey, // 400 unless writes carry exactly one key; If-Match, 428
-		e.checkQuery,     // 400 for unknown or malformed parameters
-		e.checkJSON,      // 400 with a pointer for each unknown or malformed field
-		e.replay,         // completed keys are answered here; a herd waits for its first
-		e.strip,          // no header of the client goes further
+		e.open,                 // one record per request, in its context
+		e.recoverPanic,         // a panic anywhere below is a 500 problem
+		e.identify,             // X-Request-Id: a safe one is kept, otherwise one is made
+		e.classify,             // which route of the contract this is; refuses nothing yet
+		e.observe,              // span, metrics and access log by route, never by path
+		e.recoverPanic,         // again, so that the lines above see a 500 instead of a panic
+		e.harden,               // headers that every answer carries
+		crossOrigin(o.Origins), // preflights and exposed headers, for listed origins
+		e.refuseUnknown,        // 404, 405 with Allow, OPTIONS
+		e.page,                 // public documents end here
+		e.maintenance,          // 503 while the operator says so
+		e.appVersion,           // 426 for an app that is too old
+		e.inspect,              // 431; headers that pretend to be metadata are counted
+		e.shedRate,             // 503 beyond the total rate
+		e.authenticate,         // 401, 403: the token and the scope of the route
+		e.limit,                // 429 for a caller that asks for too much
+		e.countKeys,            // what becomes of the key of a write, by application
+		e.deprecate,            // Deprecation, Sunset; who still calls is counted
+		e.mediaType,            // 406, 415
+		e.stream,               // server-sent events end here
+		e.readBody,             // 413; the whole body is here before anything is done
+		e.deadline,             // our own budget; the client has no say
+		e.headAsGet,            // HEAD is GET without a body
+		compress,               // gzip for who takes it, if it is worth it
+		e.finish,               // ETag, 304, the fields asked for, Content-Length
+		e.idempotencyKey,       // 400 unless writes carry exactly one key; If-Match, 428
+		e.checkQuery,           // 400 for unknown or malformed parameters
+		e.checkJSON,            // 400 with a pointer for each unknown or malformed field
+		e.replay,               // completed keys are answered here; a herd waits for its first
+		e.shed,                 // 503 before collapse: as many go below as can be done
+		e.strip,                // no header of the client goes further
 	), nil
 }
 

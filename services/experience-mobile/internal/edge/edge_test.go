@@ -112,13 +112,15 @@ func FuzzJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	message := (&mobilev1.Customer{}).ProtoReflect().Descriptor()
+	rules := newBodyRules(message)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		found, err := jsonViolations(body, message)
+		checked, err := checkBody(body, rules)
 		if err != nil {
 			require.ErrorIs(t, err, errMalformed)
 			return
 		}
 		require.True(t, json.Valid(body))
+		found := checked.found
 		require.LessOrEqual(t, len(found), maxViolations)
 		var given map[string]json.RawMessage
 		if json.Unmarshal(body, &given) != nil {

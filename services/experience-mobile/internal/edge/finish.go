@@ -2,22 +2,37 @@ package edge
 
 import (
 	"bytes"
-	"compress/gzip"
-	"io"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
+
+	"github.com/klauspost/compress/gzhttp"
+
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
 // compressFrom is the size of the smallest answer that is worth compressing.
 const compressFrom = 1 << 10
 
+// compressing returns the step that compresses what is worth it for who takes it. The entity tag names the state and not
+// the bytes, so it is the same for both forms.
+func compressing() (step, error) {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(compressFrom), gzhttp.ContentTypes([]string{
+		"application/json", problem.MediaType, "text/html; charset=utf-8",
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("compression: %w", err)
+	}
+	return func(next http.Handler) http.Handler { return wrap(next) }, nil
+}
+
 // finish holds the answer back until it is complete: only then is known whether the client has it already, which
-// fields it wants, how long it is, and whether it is worth compressing.
+// fields it wants and how long it is.
 func (e *edge) finish(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callOf(r.Context())
+		has := r.Header.Values("If-None-Match")
 		held := &heldWriter{header: w.Header()}
 		next.ServeHTTP(held, r)
 		h := w.Header()
@@ -25,7 +40,7 @@ func (e *edge) finish(next http.Handler) http.Handler {
 			held.status = http.StatusOK
 		}
 		tag := h.Get("ETag")
-		if r.Method == http.MethodGet && held.status == http.StatusOK && tag != "" && noneMatches(r.Header.Values("If-None-Match"), tag) {
+		if r.Method == http.MethodGet && held.status == http.StatusOK && tag != "" && noneMatches(has, tag) {
 			h.Del("Content-Type")
 			h.Del("Content-Length")
 			w.WriteHeader(http.StatusNotModified)
@@ -35,62 +50,11 @@ func (e *edge) finish(next http.Handler) http.Handler {
 		if held.status == http.StatusOK && c.fields != nil {
 			body = c.fields.apply(body)
 		}
-		send(w, r, held.status, body)
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(held.status)
+		// The client may be gone; there is nobody to tell.
+		_, _ = w.Write(body)
 	})
-}
-
-var packers = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
-
-// send writes a complete answer, compressed if the client takes that and it is worth it. The entity tag names the state
-// and not the bytes, so it is the same for both forms.
-func send(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	h := w.Header()
-	if len(body) >= compressFrom && takesGzip(r.Header.Values("Accept-Encoding")) {
-		var packed bytes.Buffer
-		z, _ := packers.Get().(*gzip.Writer) // the pool holds nothing else
-		z.Reset(&packed)
-		_, writeErr := z.Write(body)
-		closeErr := z.Close()
-		packers.Put(z)
-		if writeErr == nil && closeErr == nil { // a buffer takes everything
-			h.Set("Content-Encoding", "gzip")
-			body = packed.Bytes()
-		}
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	// The client may be gone; there is nobody to tell.
-	_, _ = w.Write(body)
-}
-
-// packed lets a handler of a public document answer compressed.
-func packed(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		held := &heldWriter{header: w.Header()}
-		next.ServeHTTP(held, r)
-		if held.status == http.StatusNotModified {
-			w.WriteHeader(held.status)
-			return
-		}
-		send(w, r, max(held.status, http.StatusOK), held.body.Bytes())
-	})
-}
-
-// takesGzip reads Accept-Encoding as RFC 9110 section 12.5.3.
-func takesGzip(lines []string) bool {
-	star := false
-	for _, item := range strings.Split(strings.Join(lines, ","), ",") {
-		coding, params, _ := strings.Cut(item, ";")
-		name, q, _ := strings.Cut(strings.TrimSpace(params), "=")
-		wanted := !strings.EqualFold(strings.TrimSpace(name), "q") || positive(strings.TrimSpace(q))
-		switch strings.ToLower(strings.TrimSpace(coding)) {
-		case "gzip":
-			return wanted
-		case "*":
-			star = wanted
-		}
-	}
-	return star
 }
 
 // noneMatches reports whether the client has the representation: RFC 9110 section 13.1.2, weak comparison.

@@ -84,18 +84,27 @@ func newShedder(l Load) adaptivelimiter.AdaptiveLimiter[any] {
 	return adaptivelimiter.NewBuilder[any]().WithLimits(leastLimit, mostLimit, firstLimit).Build()
 }
 
-// shed turns requests away before they cost anything: beyond the total rate, and when more are under way than can be
-// done. Whoever is turned away did not begin, and may come again.
-func (e *edge) shed(next http.Handler) http.Handler {
+// shedRate turns requests away beyond the total rate, before they cost anything.
+func (e *edge) shedRate(next http.Handler) http.Handler {
+	if e.total == nil {
+		return next
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if e.total != nil && !e.total.Allow() {
+		if !e.total.Allow() {
 			e.turnAway(w, r, "rate")
 			return
 		}
-		if e.under == nil || callOf(r.Context()).route.stream {
-			next.ServeHTTP(w, r)
-			return
-		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// shed turns requests away when more are under way below than can be done. What is answered here, and a client that
+// dribbles its body, takes no place. Whoever is turned away did not begin, and may come again.
+func (e *edge) shed(next http.Handler) http.Handler {
+	if e.under == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		permit, ok := e.under.TryAcquirePermit()
 		if !ok {
 			e.turnAway(w, r, "concurrency")

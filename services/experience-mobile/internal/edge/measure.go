@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
@@ -18,8 +19,10 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
-// measure stands in for otelhttp in a process that records no spans. It passes the ids of traces on and records the same
-// metrics; what it leaves out are the attributes of a span that nobody would see, which cost a tenth of a read.
+// measure does the part of otelhttp that the edge needs, with the same names: a span and three metrics for each request, by
+// route. A span says nothing of path, query, address and agent: a path may hold anything a stranger types, a query holds
+// filters over customers, and an address is personal data. What a span holds is worked out only when it is recorded, and
+// the attributes of metrics once; otelhttp, which cannot be told to leave any of it out, costs a tenth of a read.
 type measure struct {
 	tel      *telemetry.Telemetry
 	tracer   trace.Tracer
@@ -53,7 +56,7 @@ func (m *measure) wrap(next func(*statusWriter, *http.Request)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin, verb := time.Now(), standardVerb(r.Method)
 		route := routeName(r.Context())
-		ctx, span := m.tracer.Start(m.tel.Propagator.Extract(r.Context(), traceHeaders(r.Header)), r.Method+" "+route, trace.WithSpanKind(trace.SpanKindServer))
+		ctx, span := m.tracer.Start(m.tel.Propagator.Extract(r.Context(), traceHeaders(r.Header)), verb+" "+route, trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		if route == unknownRoute {
 			route = ""
@@ -71,6 +74,13 @@ func (m *measure) wrap(next func(*statusWriter, *http.Request)) http.Handler {
 			a.status = http.StatusOK
 		}
 		o := m.attributes(a)
+		if span.IsRecording() {
+			span.SetAttributes(attributesOf(a)...)
+			span.SetAttributes(attribute.String(keyRequestID, callOf(ctx).id))
+			if a.status >= http.StatusInternalServerError {
+				span.SetStatus(codes.Error, "")
+			}
+		}
 		m.received.Record(ctx, body.count(), o)
 		m.sent.Record(ctx, s.bytes, o)
 		m.duration.Record(ctx, time.Since(begin).Seconds(), o)
@@ -81,6 +91,13 @@ func (m *measure) attributes(a answered) metric.MeasurementOption {
 	if o, ok := m.sets.Load(a); ok {
 		return o.(metric.MeasurementOption) //nolint:forcetypeassert // holds nothing else
 	}
+	o := metric.WithAttributeSet(attribute.NewSet(attributesOf(a)...))
+	m.sets.Store(a, o)
+	return o
+}
+
+// attributesOf says what a request was, in the words of the conventions.
+func attributesOf(a answered) []attribute.KeyValue {
 	scheme := "http"
 	if a.secure {
 		scheme = "https"
@@ -94,9 +111,7 @@ func (m *measure) attributes(a answered) metric.MeasurementOption {
 	if a.route != "" {
 		attrs = append(attrs, semconv.HTTPRoute(a.route))
 	}
-	o := metric.WithAttributeSet(attribute.NewSet(attrs...))
-	m.sets.Store(a, o)
-	return o
+	return attrs
 }
 
 // standardVerb returns the verb as the conventions name it: an invented one is _OTHER.

@@ -1,11 +1,13 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,11 +28,10 @@ type Replay struct {
 	Join time.Duration
 }
 
-// answered is what is kept of an answer.
+// keptAnswer is what is kept of an answer before its body, which follows as it is after a line break.
 type keptAnswer struct {
 	Status int               `json:"s"`
 	Header map[string]string `json:"h"`
-	Body   []byte            `json:"b"`
 }
 
 // keptHeaders are those that belong to the answer rather than to the request.
@@ -60,12 +61,10 @@ func (e *edge) replay(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r) // the first failed: each decides anew, and below they are one
 			return
 		}
-		held := &heldWriter{header: w.Header()}
-		next.ServeHTTP(held, r)
-		e.keep(r.Context(), slot, held)
-		w.WriteHeader(max(held.status, http.StatusOK))
-		// The client may be gone; there is nobody to tell.
-		_, _ = w.Write(held.body.Bytes())
+		next.ServeHTTP(w, r)
+		if held, ok := w.(*heldWriter); ok { // what finish holds back
+			e.keep(r.Context(), slot, held)
+		}
 	})
 }
 
@@ -83,8 +82,9 @@ func (e *edge) slot(c *call, r *http.Request) replay.Slot {
 func (e *edge) again(w http.ResponseWriter, r *http.Request, slot replay.Slot) bool {
 	text, ok, err := e.o.Replay.Store.Get(r.Context(), slot)
 	var kept keptAnswer
+	head, body, _ := bytes.Cut(text, []byte("\n"))
 	if err == nil && ok {
-		err = json.Unmarshal(text, &kept)
+		err = json.Unmarshal(head, &kept)
 	}
 	if err != nil {
 		e.log.LogAttrs(r.Context(), slog.LevelWarn, "kept answers cannot be read", slog.String(telemetry.KeyError, err.Error()))
@@ -102,7 +102,7 @@ func (e *edge) again(w http.ResponseWriter, r *http.Request, slot replay.Slot) b
 	h.Set("Idempotency-Status", "replayed")
 	h.Set("Idempotent-Replayed", "true")
 	w.WriteHeader(kept.Status)
-	_, _ = w.Write(kept.Body)
+	_, _ = w.Write(body)
 	return true
 }
 
@@ -110,14 +110,15 @@ func (e *edge) keep(ctx context.Context, slot replay.Slot, held *heldWriter) {
 	if held.status != http.StatusOK && held.status != http.StatusCreated {
 		return
 	}
-	kept := keptAnswer{Status: held.status, Header: map[string]string{}, Body: held.body.Bytes()}
+	kept := keptAnswer{Status: held.status, Header: map[string]string{}}
 	for _, name := range keptHeaders {
 		if v := held.header.Get(name); v != "" {
 			kept.Header[name] = v
 		}
 	}
-	text, err := json.Marshal(kept)
+	head, err := json.Marshal(kept)
 	if err == nil {
+		text := slices.Concat(head, []byte("\n"), held.body.Bytes())
 		err = e.o.Replay.Store.Put(ctx, slot, text, e.o.Replay.For)
 	}
 	if err != nil {

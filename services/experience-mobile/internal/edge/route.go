@@ -33,7 +33,7 @@ type route struct {
 	params map[string]bool
 	// bodyField is the field of the request that the body fills; "" without a body.
 	bodyField string
-	body      protoreflect.MessageDescriptor
+	body      *bodyRules
 	// answer is what a success carries; nil when that is no message.
 	answer protoreflect.MessageDescriptor
 	// deprecated is set for a route that will go.
@@ -116,7 +116,7 @@ func (r *route) fields(fields protoreflect.FieldDescriptors, body string) error 
 			if f.Message() == nil || f.IsList() || f.IsMap() {
 				return fmt.Errorf("body field %s is not a message", name)
 			}
-			r.bodyField, r.body = name, f.Message()
+			r.bodyField, r.body = name, newBodyRules(f.Message())
 		case f.Message() == nil && !f.IsList():
 			r.query[f.JSONName()] = f
 		}
@@ -127,10 +127,10 @@ func (r *route) fields(fields protoreflect.FieldDescriptors, body string) error 
 	return nil
 }
 
-func (e *edge) addPages(pages map[string]http.Handler) {
+func (e *edge) addPages(pages map[string]http.Handler, compress step) {
 	for path, h := range pages {
 		e.routes = append(e.routes, &route{
-			verb: http.MethodGet, template: path, segments: strings.Split(strings.TrimPrefix(path, "/"), "/"), page: packed(h),
+			verb: http.MethodGet, template: path, segments: strings.Split(strings.TrimPrefix(path, "/"), "/"), page: compress(h),
 		})
 	}
 }

@@ -33,7 +33,7 @@ const eventsTemplate = "/v1/orders/{order_id}/events"
 
 // Streams bounds event streams. The zero value means the defaults.
 type Streams struct {
-	// Poll is how often an order is looked at; 2 s when zero.
+	// Poll is how often an order that somebody follows is looked at; 2 s when zero.
 	Poll time.Duration
 	// Heartbeat is the longest silence; 15 s when zero.
 	Heartbeat time.Duration
@@ -103,13 +103,16 @@ func (e *edge) stream(next http.Handler) http.Handler {
 			e.refuse(w, r, e.problems.New(problem.PathInvalid, ""))
 			return
 		}
-		s := &feed{edge: e, request: r, call: c, order: id, out: w, control: http.NewResponseController(w)}
-		first, err := s.read(r.Context())
+		// Each caller reads the order itself once: whether they may is theirs to be told.
+		first, err := e.readOrder(r.Context(), c.principal, id)
 		if err != nil {
 			e.refuse(w, r, e.problems.FromError(err, nowhere))
 			return
 		}
-		s.run(first)
+		followed, leave := e.hub.follow(r.Context(), c.principal, first, id)
+		defer leave()
+		s := &feed{edge: e, request: r, call: c, order: id, out: w, control: http.NewResponseController(w)}
+		s.run(first, followed)
 	})
 }
 
@@ -154,12 +157,13 @@ type seenOrder struct {
 	version int64
 }
 
-func (s *feed) read(ctx context.Context) (seenOrder, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.edge.o.Budget)
+// readOrder reads an order as a caller sees it.
+func (e *edge) readOrder(ctx context.Context, p auth.Principal, order string) (seenOrder, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.o.Budget)
 	defer cancel()
+	ctx = context.WithValue(ctx, callKey{}, &call{id: callOf(ctx).id, principal: p})
 	var header metadata.MD
-	got, err := s.edge.orders.FindOrder(metadata.NewOutgoingContext(ctx, metadataOf(s.request.Context(), nil)),
-		&mobilev1.FindOrderRequest{OrderId: s.order}, grpc.Header(&header))
+	got, err := e.orders.FindOrder(metadata.NewOutgoingContext(ctx, metadataOf(ctx, nil)), &mobilev1.FindOrderRequest{OrderId: order}, grpc.Header(&header))
 	if err != nil {
 		return seenOrder{}, err
 	}
@@ -170,7 +174,7 @@ func (s *feed) read(ctx context.Context) (seenOrder, error) {
 	return seenOrder{got.GetOrder(), version}, nil
 }
 
-func (s *feed) run(now seenOrder) {
+func (s *feed) run(now seenOrder, followed *watch) {
 	h := s.out.Header()
 	h.Set("Content-Type", EventStream)
 	h.Set("Cache-Control", "no-store")
@@ -183,10 +187,13 @@ func (s *feed) run(now seenOrder) {
 	if s.write("retry: "+strconv.Itoa(reconnect)+"\n\n") != nil || s.begin(now) != nil {
 		return
 	}
-	poll, heartbeat := time.NewTicker(limits.Poll), time.NewTicker(limits.Heartbeat)
-	defer poll.Stop()
+	heartbeat := time.NewTicker(limits.Heartbeat)
 	defer heartbeat.Stop()
 	for {
+		latest, changed, failed := s.edge.hub.state(followed)
+		if err := s.tell(latest, failed); err != nil {
+			return
+		}
 		var err error
 		select {
 		case <-ended.Done():
@@ -200,8 +207,7 @@ func (s *feed) run(now seenOrder) {
 			return
 		case <-heartbeat.C:
 			err = s.write(": still here\n\n")
-		case <-poll.C:
-			err = s.look(ended)
+		case <-changed:
 		}
 		if err != nil {
 			return
@@ -232,19 +238,15 @@ func (s *feed) begin(now seenOrder) error {
 	return nil
 }
 
-// look reads the order and tells what changed. A failure that may pass is waited out; the heartbeat goes on.
-func (s *feed) look(ctx context.Context) error {
-	now, err := s.read(ctx)
-	switch {
-	case err == nil && now.version > s.sent:
-		return s.event(now)
-	case err == nil || ctx.Err() != nil || fault.Retryable(err):
-		return nil
+// tell sends what the client does not have yet, and ends the stream if there will be no more.
+func (s *feed) tell(latest seenOrder, failed error) error {
+	if failed != nil {
+		return errors.Join(errEnded, s.problem(s.edge.problems.FromError(failed, nowhere)))
 	}
-	if err := s.problem(s.edge.problems.FromError(err, nowhere)); err != nil {
-		return err
+	if latest.version > s.sent {
+		return s.event(latest)
 	}
-	return errEnded
+	return nil
 }
 
 var errEnded = errors.New("the stream has ended")

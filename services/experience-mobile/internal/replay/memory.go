@@ -56,6 +56,6 @@ func (m *Memory) Put(_ context.Context, s Slot, value []byte, keep time.Duration
 		m.old, m.young, m.bytes = m.young, map[[sha256.Size]byte]entry{}, 0
 	}
 	m.bytes += len(value) - len(m.young[s.Name].value)
-	m.young[s.Name] = entry{value: append([]byte(nil), value...), until: m.now().Add(keep)}
+	m.young[s.Name] = entry{value: value, until: m.now().Add(keep)}
 	return nil
 }

@@ -21,9 +21,9 @@ import (
 
 // Store keeps sealed answers. It is safe for concurrent use.
 type Store interface {
-	// Get returns what was put; false when it is not there (any more).
+	// Get returns what was put, which must not be changed; false when it is not there (any more).
 	Get(ctx context.Context, s Slot) ([]byte, bool, error)
-	// Put keeps a value for some time.
+	// Put keeps a value, which must not be changed afterwards, for some time.
 	Put(ctx context.Context, s Slot, value []byte, keep time.Duration) error
 }
 
@@ -36,16 +36,20 @@ type Slot struct {
 
 // NewSlot returns the slot that these parts make. They are told apart by length, so none can pretend to be another.
 func NewSlot(parts ...[]byte) Slot {
-	return Slot{Name: digest("name", parts), seal: digest("seal", parts)}
-}
-
-func digest(domain string, parts [][]byte) [sha256.Size]byte {
-	h := sha256.New()
-	for _, p := range append([][]byte{[]byte("selfsame/replay/v1/" + domain)}, parts...) {
-		h.Write(binary.AppendUvarint(nil, uint64(len(p))))
-		h.Write(p)
+	size := 0
+	for _, p := range parts {
+		size += len(p) + binary.MaxVarintLen64
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	all := make([]byte, 1, size+1) // the first byte says what the digest is for
+	for _, p := range parts {
+		all = append(binary.AppendUvarint(all, uint64(len(p))), p...)
+	}
+	var s Slot
+	all[0] = 'n'
+	s.Name = sha256.Sum256(all)
+	all[0] = 's'
+	s.seal = sha256.Sum256(all)
+	return s
 }
 
 var errSealed = errors.New("a kept answer is not what was put")

@@ -83,7 +83,9 @@ func TestRequired(t *testing.T) {
 
 func TestScopeOf(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "customers.read", scopeOf(prefix+"GetCustomer"))
-	require.Equal(t, "customers.write", scopeOf(prefix+"UpdateCustomer"))
-	require.Equal(t, "customers.write", scopeOf(prefix+"Unknown"), "a method that is not known needs the most")
+	methods := readMethods()
+	require.Equal(t, method{scope: "customers.read"}, methods.of(prefix+"GetCustomer"))
+	require.Equal(t, method{needsKey: true, scope: "customers.write"}, methods.of(prefix+"UpdateCustomer"))
+	require.Equal(t, method{scope: "customers.write"}, methods.of(prefix+"ApplyMutations"), "it carries keys of its own")
+	require.Equal(t, method{needsKey: true, scope: "customers.write"}, methods.of(prefix+"Unknown"), "a method that is not known needs the most")
 }

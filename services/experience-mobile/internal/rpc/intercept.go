@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -33,6 +32,7 @@ type Verifier interface {
 // Trusted takes the identity of the caller from metadata. Use it only on the connection that the edge has inside
 // the process: there, and only there, the metadata says what the edge verified.
 func Trusted() grpc.UnaryServerInterceptor {
+	methods := readMethods()
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if !strings.HasPrefix(info.FullMethod, prefix) {
 			return handler(ctx, req)
@@ -41,13 +41,14 @@ func Trusted() grpc.UnaryServerInterceptor {
 		if !ok {
 			return nil, fault.New(fault.Unauthenticated, "", "the edge named no caller")
 		}
-		return admit(caller.With(withPrincipal(ctx, p), caller.Identity{Name: p.Subject, Verified: true}), req, info, handler)
+		return admit(caller.With(withPrincipal(ctx, p), caller.Identity{Name: p.Subject, Verified: true}), methods.of(info.FullMethod), req, handler)
 	}
 }
 
 // Bearer takes the identity of the caller from a token in the metadata "authorization", as the REST edge does from
 // the header. It is for the gRPC port, where metadata alone proves nothing.
 func Bearer(tokens Verifier) grpc.UnaryServerInterceptor {
+	methods := readMethods()
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if !strings.HasPrefix(info.FullMethod, prefix) {
 			return handler(ctx, req)
@@ -60,16 +61,16 @@ func Bearer(tokens Verifier) grpc.UnaryServerInterceptor {
 		if err != nil {
 			return nil, err
 		}
-		if err := principal.Require(scopeOf(info.FullMethod)); err != nil {
+		if err := principal.Require(methods.of(info.FullMethod).scope); err != nil {
 			return nil, err
 		}
-		return admit(caller.With(withPrincipal(ctx, principal), caller.Identity{Name: principal.Subject, Verified: true}), req, info, handler)
+		return admit(caller.With(withPrincipal(ctx, principal), caller.Identity{Name: principal.Subject, Verified: true}), methods.of(info.FullMethod), req, handler)
 	}
 }
 
 // admit applies the rules that do not depend on who calls: the key of a write, and required fields.
-func admit(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if needsKey(info.FullMethod) && !onlyChecked(req) {
+func admit(ctx context.Context, m method, req any, handler grpc.UnaryHandler) (any, error) {
+	if m.needsKey && !onlyChecked(req) {
 		key, err := keyOf(ctx)
 		if err != nil {
 			return nil, err
@@ -102,28 +103,41 @@ func onlyChecked(req any) bool {
 	return ok && r.GetValidateOnly()
 }
 
-// needsKey reports whether a method wants a key of the caller: every method with an effect does, except one that carries
-// keys of its own.
-func needsKey(fullMethod string) bool {
-	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
-	name, _ := strings.CutPrefix(fullMethod, prefix)
-	m := service.Methods().ByName(protoreflect.Name(name))
-	if m == nil {
-		return true
-	}
-	policy, ok := proto.GetExtension(m.Options(), optionsv1.E_Idempotency).(*optionsv1.IdempotencyPolicy)
-	natural := ok && policy.GetKey() == optionsv1.KeyRequirement_KEY_REQUIREMENT_NATURAL
-	return !readOnly(m) && !natural
+// method is what the contract says about a method of MobileService.
+type method struct {
+	// needsKey is true when it wants a key of the caller: with an effect, and without keys of its own.
+	needsKey bool
+	// scope is what a token must carry.
+	scope string
 }
 
-// scopeOf returns the scope that a method needs: the contract says whether it has side effects.
-func scopeOf(fullMethod string) string {
-	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
-	name, _ := strings.CutPrefix(fullMethod, prefix)
-	if m := service.Methods().ByName(protoreflect.Name(name)); m != nil && readOnly(m) {
-		return auth.ScopeRead
+// methods are known by their full names.
+type methods map[string]method
+
+// of returns a method; one that is not known needs the most.
+func (m methods) of(fullMethod string) method {
+	if known, ok := m[fullMethod]; ok {
+		return known
 	}
-	return auth.ScopeWrite
+	return method{needsKey: true, scope: auth.ScopeWrite}
+}
+
+// readMethods reads the contract, once: extensions of descriptors are expensive to look at.
+func readMethods() methods {
+	out := methods{}
+	all := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService").Methods()
+	for i := range all.Len() {
+		m := all.Get(i)
+		one := method{needsKey: true, scope: auth.ScopeWrite}
+		if policy, ok := proto.GetExtension(m.Options(), optionsv1.E_Idempotency).(*optionsv1.IdempotencyPolicy); ok {
+			one.needsKey = policy.GetKey() != optionsv1.KeyRequirement_KEY_REQUIREMENT_NATURAL
+		}
+		if readOnly(m) {
+			one = method{scope: auth.ScopeRead}
+		}
+		out[prefix+string(m.Name())] = one
+	}
+	return out
 }
 
 // begin keeps a margin of the deadline and names the caller to the process layer, which may believe it because of
