@@ -1443,9 +1443,11 @@ type CreateCustomerResponse struct {
 	// The customer.
 	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
 	// True when the customer was known before.
-	Existing      bool `protobuf:"varint,2,opt,name=existing,proto3" json:"existing,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Existing bool `protobuf:"varint,2,opt,name=existing,proto3" json:"existing,omitempty"`
+	// Customers that may be the same as a new one; a person is asked about them.
+	PossibleDuplicates []*PossibleDuplicate `protobuf:"bytes,3,rep,name=possible_duplicates,json=possibleDuplicates,proto3" json:"possible_duplicates,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *CreateCustomerResponse) Reset() {
@@ -1492,6 +1494,68 @@ func (x *CreateCustomerResponse) GetExisting() bool {
 	return false
 }
 
+func (x *CreateCustomerResponse) GetPossibleDuplicates() []*PossibleDuplicate {
+	if x != nil {
+		return x.PossibleDuplicates
+	}
+	return nil
+}
+
+// PossibleDuplicate is a customer that may be the same as another one.
+type PossibleDuplicate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The probability that it is.
+	Probability   float64 `protobuf:"fixed64,2,opt,name=probability,proto3" json:"probability,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PossibleDuplicate) Reset() {
+	*x = PossibleDuplicate{}
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PossibleDuplicate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PossibleDuplicate) ProtoMessage() {}
+
+func (x *PossibleDuplicate) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PossibleDuplicate.ProtoReflect.Descriptor instead.
+func (*PossibleDuplicate) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PossibleDuplicate) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *PossibleDuplicate) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
 // UpdateCustomerRequest carries changed fields.
 type UpdateCustomerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1505,7 +1569,7 @@ type UpdateCustomerRequest struct {
 
 func (x *UpdateCustomerRequest) Reset() {
 	*x = UpdateCustomerRequest{}
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[22]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1581,7 @@ func (x *UpdateCustomerRequest) String() string {
 func (*UpdateCustomerRequest) ProtoMessage() {}
 
 func (x *UpdateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[22]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1594,7 @@ func (x *UpdateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{22}
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateCustomerRequest) GetCustomer() *Customer {
@@ -1558,7 +1622,7 @@ type UpdateCustomerResponse struct {
 
 func (x *UpdateCustomerResponse) Reset() {
 	*x = UpdateCustomerResponse{}
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[23]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1634,7 @@ func (x *UpdateCustomerResponse) String() string {
 func (*UpdateCustomerResponse) ProtoMessage() {}
 
 func (x *UpdateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[23]
+	mi := &file_selfsame_customer_v1_customer_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1647,7 @@ func (x *UpdateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{23}
+	return file_selfsame_customer_v1_customer_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateCustomerResponse) GetCustomer() *Customer {
@@ -1704,10 +1768,15 @@ const file_selfsame_customer_v1_customer_service_proto_rawDesc = "" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
 	"customerId\"[\n" +
 	"\x15CreateCustomerRequest\x12B\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\"p\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\"\xca\x01\n" +
 	"\x16CreateCustomerResponse\x12:\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.CustomerR\bcustomer\x12\x1a\n" +
-	"\bexisting\x18\x02 \x01(\bR\bexisting\"\xa0\x01\n" +
+	"\bexisting\x18\x02 \x01(\bR\bexisting\x12X\n" +
+	"\x13possible_duplicates\x18\x03 \x03(\v2'.selfsame.customer.v1.PossibleDuplicateR\x12possibleDuplicates\"V\n" +
+	"\x11PossibleDuplicate\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12 \n" +
+	"\vprobability\x18\x02 \x01(\x01R\vprobability\"\xa0\x01\n" +
 	"\x15UpdateCustomerRequest\x12B\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12C\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\n" +
@@ -1746,7 +1815,7 @@ func file_selfsame_customer_v1_customer_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_customer_v1_customer_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_selfsame_customer_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_selfsame_customer_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_selfsame_customer_v1_customer_service_proto_goTypes = []any{
 	(SectionState)(0),               // 0: selfsame.customer.v1.SectionState
 	(*GetCustomerRequest)(nil),      // 1: selfsame.customer.v1.GetCustomerRequest
@@ -1771,63 +1840,65 @@ var file_selfsame_customer_v1_customer_service_proto_goTypes = []any{
 	(*PlaceOrderResponse)(nil),      // 20: selfsame.customer.v1.PlaceOrderResponse
 	(*CreateCustomerRequest)(nil),   // 21: selfsame.customer.v1.CreateCustomerRequest
 	(*CreateCustomerResponse)(nil),  // 22: selfsame.customer.v1.CreateCustomerResponse
-	(*UpdateCustomerRequest)(nil),   // 23: selfsame.customer.v1.UpdateCustomerRequest
-	(*UpdateCustomerResponse)(nil),  // 24: selfsame.customer.v1.UpdateCustomerResponse
-	(*Customer)(nil),                // 25: selfsame.customer.v1.Customer
-	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
-	(*Contact)(nil),                 // 27: selfsame.customer.v1.Contact
-	(*fieldmaskpb.FieldMask)(nil),   // 28: google.protobuf.FieldMask
+	(*PossibleDuplicate)(nil),       // 23: selfsame.customer.v1.PossibleDuplicate
+	(*UpdateCustomerRequest)(nil),   // 24: selfsame.customer.v1.UpdateCustomerRequest
+	(*UpdateCustomerResponse)(nil),  // 25: selfsame.customer.v1.UpdateCustomerResponse
+	(*Customer)(nil),                // 26: selfsame.customer.v1.Customer
+	(*timestamppb.Timestamp)(nil),   // 27: google.protobuf.Timestamp
+	(*Contact)(nil),                 // 28: selfsame.customer.v1.Contact
+	(*fieldmaskpb.FieldMask)(nil),   // 29: google.protobuf.FieldMask
 }
 var file_selfsame_customer_v1_customer_service_proto_depIdxs = []int32{
-	25, // 0: selfsame.customer.v1.GetCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	26, // 0: selfsame.customer.v1.GetCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
 	0,  // 1: selfsame.customer.v1.SectionStatus.state:type_name -> selfsame.customer.v1.SectionState
-	26, // 2: selfsame.customer.v1.SectionStatus.as_of:type_name -> google.protobuf.Timestamp
-	26, // 3: selfsame.customer.v1.OrderSummary.order_time:type_name -> google.protobuf.Timestamp
-	26, // 4: selfsame.customer.v1.OrderSummary.update_time:type_name -> google.protobuf.Timestamp
-	26, // 5: selfsame.customer.v1.CaseSummary.create_time:type_name -> google.protobuf.Timestamp
-	26, // 6: selfsame.customer.v1.WarrantySummary.end_time:type_name -> google.protobuf.Timestamp
-	25, // 7: selfsame.customer.v1.GetCustomerViewResponse.customer:type_name -> selfsame.customer.v1.Customer
+	27, // 2: selfsame.customer.v1.SectionStatus.as_of:type_name -> google.protobuf.Timestamp
+	27, // 3: selfsame.customer.v1.OrderSummary.order_time:type_name -> google.protobuf.Timestamp
+	27, // 4: selfsame.customer.v1.OrderSummary.update_time:type_name -> google.protobuf.Timestamp
+	27, // 5: selfsame.customer.v1.CaseSummary.create_time:type_name -> google.protobuf.Timestamp
+	27, // 6: selfsame.customer.v1.WarrantySummary.end_time:type_name -> google.protobuf.Timestamp
+	26, // 7: selfsame.customer.v1.GetCustomerViewResponse.customer:type_name -> selfsame.customer.v1.Customer
 	4,  // 8: selfsame.customer.v1.GetCustomerViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
 	3,  // 9: selfsame.customer.v1.GetCustomerViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
 	5,  // 10: selfsame.customer.v1.GetCustomerViewResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
 	3,  // 11: selfsame.customer.v1.GetCustomerViewResponse.cases_status:type_name -> selfsame.customer.v1.SectionStatus
 	6,  // 12: selfsame.customer.v1.GetCustomerViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
 	3,  // 13: selfsame.customer.v1.GetCustomerViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
-	25, // 14: selfsame.customer.v1.ListCustomersResponse.customers:type_name -> selfsame.customer.v1.Customer
-	27, // 15: selfsame.customer.v1.ListContactsResponse.contacts:type_name -> selfsame.customer.v1.Contact
+	26, // 14: selfsame.customer.v1.ListCustomersResponse.customers:type_name -> selfsame.customer.v1.Customer
+	28, // 15: selfsame.customer.v1.ListContactsResponse.contacts:type_name -> selfsame.customer.v1.Contact
 	4,  // 16: selfsame.customer.v1.ListOrdersResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
 	4,  // 17: selfsame.customer.v1.GetOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
 	17, // 18: selfsame.customer.v1.NewOrder.items:type_name -> selfsame.customer.v1.NewOrderItem
 	18, // 19: selfsame.customer.v1.PlaceOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
 	4,  // 20: selfsame.customer.v1.PlaceOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	25, // 21: selfsame.customer.v1.CreateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
-	25, // 22: selfsame.customer.v1.CreateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
-	25, // 23: selfsame.customer.v1.UpdateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
-	28, // 24: selfsame.customer.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	25, // 25: selfsame.customer.v1.UpdateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
-	1,  // 26: selfsame.customer.v1.CustomerService.GetCustomer:input_type -> selfsame.customer.v1.GetCustomerRequest
-	7,  // 27: selfsame.customer.v1.CustomerService.GetCustomerView:input_type -> selfsame.customer.v1.GetCustomerViewRequest
-	9,  // 28: selfsame.customer.v1.CustomerService.ListCustomers:input_type -> selfsame.customer.v1.ListCustomersRequest
-	11, // 29: selfsame.customer.v1.CustomerService.ListContacts:input_type -> selfsame.customer.v1.ListContactsRequest
-	13, // 30: selfsame.customer.v1.CustomerService.ListOrders:input_type -> selfsame.customer.v1.ListOrdersRequest
-	15, // 31: selfsame.customer.v1.CustomerService.GetOrder:input_type -> selfsame.customer.v1.GetOrderRequest
-	19, // 32: selfsame.customer.v1.CustomerService.PlaceOrder:input_type -> selfsame.customer.v1.PlaceOrderRequest
-	21, // 33: selfsame.customer.v1.CustomerService.CreateCustomer:input_type -> selfsame.customer.v1.CreateCustomerRequest
-	23, // 34: selfsame.customer.v1.CustomerService.UpdateCustomer:input_type -> selfsame.customer.v1.UpdateCustomerRequest
-	2,  // 35: selfsame.customer.v1.CustomerService.GetCustomer:output_type -> selfsame.customer.v1.GetCustomerResponse
-	8,  // 36: selfsame.customer.v1.CustomerService.GetCustomerView:output_type -> selfsame.customer.v1.GetCustomerViewResponse
-	10, // 37: selfsame.customer.v1.CustomerService.ListCustomers:output_type -> selfsame.customer.v1.ListCustomersResponse
-	12, // 38: selfsame.customer.v1.CustomerService.ListContacts:output_type -> selfsame.customer.v1.ListContactsResponse
-	14, // 39: selfsame.customer.v1.CustomerService.ListOrders:output_type -> selfsame.customer.v1.ListOrdersResponse
-	16, // 40: selfsame.customer.v1.CustomerService.GetOrder:output_type -> selfsame.customer.v1.GetOrderResponse
-	20, // 41: selfsame.customer.v1.CustomerService.PlaceOrder:output_type -> selfsame.customer.v1.PlaceOrderResponse
-	22, // 42: selfsame.customer.v1.CustomerService.CreateCustomer:output_type -> selfsame.customer.v1.CreateCustomerResponse
-	24, // 43: selfsame.customer.v1.CustomerService.UpdateCustomer:output_type -> selfsame.customer.v1.UpdateCustomerResponse
-	35, // [35:44] is the sub-list for method output_type
-	26, // [26:35] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	26, // 21: selfsame.customer.v1.CreateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
+	26, // 22: selfsame.customer.v1.CreateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	23, // 23: selfsame.customer.v1.CreateCustomerResponse.possible_duplicates:type_name -> selfsame.customer.v1.PossibleDuplicate
+	26, // 24: selfsame.customer.v1.UpdateCustomerRequest.customer:type_name -> selfsame.customer.v1.Customer
+	29, // 25: selfsame.customer.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	26, // 26: selfsame.customer.v1.UpdateCustomerResponse.customer:type_name -> selfsame.customer.v1.Customer
+	1,  // 27: selfsame.customer.v1.CustomerService.GetCustomer:input_type -> selfsame.customer.v1.GetCustomerRequest
+	7,  // 28: selfsame.customer.v1.CustomerService.GetCustomerView:input_type -> selfsame.customer.v1.GetCustomerViewRequest
+	9,  // 29: selfsame.customer.v1.CustomerService.ListCustomers:input_type -> selfsame.customer.v1.ListCustomersRequest
+	11, // 30: selfsame.customer.v1.CustomerService.ListContacts:input_type -> selfsame.customer.v1.ListContactsRequest
+	13, // 31: selfsame.customer.v1.CustomerService.ListOrders:input_type -> selfsame.customer.v1.ListOrdersRequest
+	15, // 32: selfsame.customer.v1.CustomerService.GetOrder:input_type -> selfsame.customer.v1.GetOrderRequest
+	19, // 33: selfsame.customer.v1.CustomerService.PlaceOrder:input_type -> selfsame.customer.v1.PlaceOrderRequest
+	21, // 34: selfsame.customer.v1.CustomerService.CreateCustomer:input_type -> selfsame.customer.v1.CreateCustomerRequest
+	24, // 35: selfsame.customer.v1.CustomerService.UpdateCustomer:input_type -> selfsame.customer.v1.UpdateCustomerRequest
+	2,  // 36: selfsame.customer.v1.CustomerService.GetCustomer:output_type -> selfsame.customer.v1.GetCustomerResponse
+	8,  // 37: selfsame.customer.v1.CustomerService.GetCustomerView:output_type -> selfsame.customer.v1.GetCustomerViewResponse
+	10, // 38: selfsame.customer.v1.CustomerService.ListCustomers:output_type -> selfsame.customer.v1.ListCustomersResponse
+	12, // 39: selfsame.customer.v1.CustomerService.ListContacts:output_type -> selfsame.customer.v1.ListContactsResponse
+	14, // 40: selfsame.customer.v1.CustomerService.ListOrders:output_type -> selfsame.customer.v1.ListOrdersResponse
+	16, // 41: selfsame.customer.v1.CustomerService.GetOrder:output_type -> selfsame.customer.v1.GetOrderResponse
+	20, // 42: selfsame.customer.v1.CustomerService.PlaceOrder:output_type -> selfsame.customer.v1.PlaceOrderResponse
+	22, // 43: selfsame.customer.v1.CustomerService.CreateCustomer:output_type -> selfsame.customer.v1.CreateCustomerResponse
+	25, // 44: selfsame.customer.v1.CustomerService.UpdateCustomer:output_type -> selfsame.customer.v1.UpdateCustomerResponse
+	36, // [36:45] is the sub-list for method output_type
+	27, // [27:36] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_customer_service_proto_init() }
@@ -1842,7 +1913,7 @@ func file_selfsame_customer_v1_customer_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_customer_service_proto_rawDesc), len(file_selfsame_customer_v1_customer_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

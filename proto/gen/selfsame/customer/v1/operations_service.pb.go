@@ -1926,7 +1926,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\"selfsame/customer/v1/erasure.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/customer/v1/shadow.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\"selfsame/customer/v1/erasure.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a#selfsame/customer/v1/matching.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/customer/v1/shadow.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -2083,7 +2083,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\xa0\x1f\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\xeb#\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2121,7 +2121,12 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"UnpinField\x12'.selfsame.customer.v1.UnpinFieldRequest\x1a(.selfsame.customer.v1.UnpinFieldResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12m\n" +
 	"\rListQuestions\x12*.selfsame.customer.v1.ListQuestionsRequest\x1a+.selfsame.customer.v1.ListQuestionsResponse\"\x03\x90\x02\x01\x12x\n" +
 	"\x0eAnswerQuestion\x12+.selfsame.customer.v1.AnswerQuestionRequest\x1a,.selfsame.customer.v1.AnswerQuestionResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12r\n" +
-	"\fMergeRecords\x12).selfsame.customer.v1.MergeRecordsRequest\x1a*.selfsame.customer.v1.MergeRecordsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12u\n" +
+	"\fMergeRecords\x12).selfsame.customer.v1.MergeRecordsRequest\x1a*.selfsame.customer.v1.MergeRecordsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12g\n" +
+	"\vGetMatching\x12(.selfsame.customer.v1.GetMatchingRequest\x1a).selfsame.customer.v1.GetMatchingResponse\"\x03\x90\x02\x01\x12|\n" +
+	"\x12ListMatchQuestions\x12/.selfsame.customer.v1.ListMatchQuestionsRequest\x1a0.selfsame.customer.v1.ListMatchQuestionsResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\x10CompareCustomers\x12-.selfsame.customer.v1.CompareCustomersRequest\x1a..selfsame.customer.v1.CompareCustomersResponse\"\x03\x90\x02\x01\x12u\n" +
+	"\rAnswerMatches\x12*.selfsame.customer.v1.AnswerMatchesRequest\x1a+.selfsame.customer.v1.AnswerMatchesResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12s\n" +
+	"\x0fPreviewMatching\x12,.selfsame.customer.v1.PreviewMatchingRequest\x1a-.selfsame.customer.v1.PreviewMatchingResponse\"\x03\x90\x02\x01\x12u\n" +
 	"\rUnmergeRecord\x12*.selfsame.customer.v1.UnmergeRecordRequest\x1a+.selfsame.customer.v1.UnmergeRecordResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xef\x01\n" +
 	"\x18com.selfsame.customer.v1B\x16OperationsServiceProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
 
@@ -2193,34 +2198,44 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*ListQuestionsRequest)(nil),        // 51: selfsame.customer.v1.ListQuestionsRequest
 	(*AnswerQuestionRequest)(nil),       // 52: selfsame.customer.v1.AnswerQuestionRequest
 	(*MergeRecordsRequest)(nil),         // 53: selfsame.customer.v1.MergeRecordsRequest
-	(*UnmergeRecordRequest)(nil),        // 54: selfsame.customer.v1.UnmergeRecordRequest
-	(*ListAuditResponse)(nil),           // 55: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),         // 56: selfsame.customer.v1.VerifyAuditResponse
-	(*PreviewDeadLettersResponse)(nil),  // 57: selfsame.customer.v1.PreviewDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil),  // 58: selfsame.customer.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil),  // 59: selfsame.customer.v1.DiscardDeadLettersResponse
-	(*StartReconciliationResponse)(nil), // 60: selfsame.customer.v1.StartReconciliationResponse
-	(*GetReconciliationResponse)(nil),   // 61: selfsame.customer.v1.GetReconciliationResponse
-	(*ListReconciliationsResponse)(nil), // 62: selfsame.customer.v1.ListReconciliationsResponse
-	(*ListFindingsResponse)(nil),        // 63: selfsame.customer.v1.ListFindingsResponse
-	(*CreateIgnoreRuleResponse)(nil),    // 64: selfsame.customer.v1.CreateIgnoreRuleResponse
-	(*DeleteIgnoreRuleResponse)(nil),    // 65: selfsame.customer.v1.DeleteIgnoreRuleResponse
-	(*ListIgnoreRulesResponse)(nil),     // 66: selfsame.customer.v1.ListIgnoreRulesResponse
-	(*SetFlowResponse)(nil),             // 67: selfsame.customer.v1.SetFlowResponse
-	(*GetShadowResponse)(nil),           // 68: selfsame.customer.v1.GetShadowResponse
-	(*ListShadowWritesResponse)(nil),    // 69: selfsame.customer.v1.ListShadowWritesResponse
-	(*EraseRecordResponse)(nil),         // 70: selfsame.customer.v1.EraseRecordResponse
-	(*GetErasureResponse)(nil),          // 71: selfsame.customer.v1.GetErasureResponse
-	(*ListErasuresResponse)(nil),        // 72: selfsame.customer.v1.ListErasuresResponse
-	(*GetRulesResponse)(nil),            // 73: selfsame.customer.v1.GetRulesResponse
-	(*TryRulesResponse)(nil),            // 74: selfsame.customer.v1.TryRulesResponse
-	(*ConfirmRulesResponse)(nil),        // 75: selfsame.customer.v1.ConfirmRulesResponse
-	(*PinFieldResponse)(nil),            // 76: selfsame.customer.v1.PinFieldResponse
-	(*UnpinFieldResponse)(nil),          // 77: selfsame.customer.v1.UnpinFieldResponse
-	(*ListQuestionsResponse)(nil),       // 78: selfsame.customer.v1.ListQuestionsResponse
-	(*AnswerQuestionResponse)(nil),      // 79: selfsame.customer.v1.AnswerQuestionResponse
-	(*MergeRecordsResponse)(nil),        // 80: selfsame.customer.v1.MergeRecordsResponse
-	(*UnmergeRecordResponse)(nil),       // 81: selfsame.customer.v1.UnmergeRecordResponse
+	(*GetMatchingRequest)(nil),          // 54: selfsame.customer.v1.GetMatchingRequest
+	(*ListMatchQuestionsRequest)(nil),   // 55: selfsame.customer.v1.ListMatchQuestionsRequest
+	(*CompareCustomersRequest)(nil),     // 56: selfsame.customer.v1.CompareCustomersRequest
+	(*AnswerMatchesRequest)(nil),        // 57: selfsame.customer.v1.AnswerMatchesRequest
+	(*PreviewMatchingRequest)(nil),      // 58: selfsame.customer.v1.PreviewMatchingRequest
+	(*UnmergeRecordRequest)(nil),        // 59: selfsame.customer.v1.UnmergeRecordRequest
+	(*ListAuditResponse)(nil),           // 60: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),         // 61: selfsame.customer.v1.VerifyAuditResponse
+	(*PreviewDeadLettersResponse)(nil),  // 62: selfsame.customer.v1.PreviewDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil),  // 63: selfsame.customer.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil),  // 64: selfsame.customer.v1.DiscardDeadLettersResponse
+	(*StartReconciliationResponse)(nil), // 65: selfsame.customer.v1.StartReconciliationResponse
+	(*GetReconciliationResponse)(nil),   // 66: selfsame.customer.v1.GetReconciliationResponse
+	(*ListReconciliationsResponse)(nil), // 67: selfsame.customer.v1.ListReconciliationsResponse
+	(*ListFindingsResponse)(nil),        // 68: selfsame.customer.v1.ListFindingsResponse
+	(*CreateIgnoreRuleResponse)(nil),    // 69: selfsame.customer.v1.CreateIgnoreRuleResponse
+	(*DeleteIgnoreRuleResponse)(nil),    // 70: selfsame.customer.v1.DeleteIgnoreRuleResponse
+	(*ListIgnoreRulesResponse)(nil),     // 71: selfsame.customer.v1.ListIgnoreRulesResponse
+	(*SetFlowResponse)(nil),             // 72: selfsame.customer.v1.SetFlowResponse
+	(*GetShadowResponse)(nil),           // 73: selfsame.customer.v1.GetShadowResponse
+	(*ListShadowWritesResponse)(nil),    // 74: selfsame.customer.v1.ListShadowWritesResponse
+	(*EraseRecordResponse)(nil),         // 75: selfsame.customer.v1.EraseRecordResponse
+	(*GetErasureResponse)(nil),          // 76: selfsame.customer.v1.GetErasureResponse
+	(*ListErasuresResponse)(nil),        // 77: selfsame.customer.v1.ListErasuresResponse
+	(*GetRulesResponse)(nil),            // 78: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),            // 79: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),        // 80: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),            // 81: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),          // 82: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),       // 83: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),      // 84: selfsame.customer.v1.AnswerQuestionResponse
+	(*MergeRecordsResponse)(nil),        // 85: selfsame.customer.v1.MergeRecordsResponse
+	(*GetMatchingResponse)(nil),         // 86: selfsame.customer.v1.GetMatchingResponse
+	(*ListMatchQuestionsResponse)(nil),  // 87: selfsame.customer.v1.ListMatchQuestionsResponse
+	(*CompareCustomersResponse)(nil),    // 88: selfsame.customer.v1.CompareCustomersResponse
+	(*AnswerMatchesResponse)(nil),       // 89: selfsame.customer.v1.AnswerMatchesResponse
+	(*PreviewMatchingResponse)(nil),     // 90: selfsame.customer.v1.PreviewMatchingResponse
+	(*UnmergeRecordResponse)(nil),       // 91: selfsame.customer.v1.UnmergeRecordResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2282,44 +2297,54 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	51, // 56: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
 	52, // 57: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
 	53, // 58: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
-	54, // 59: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
-	3,  // 60: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 61: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 62: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 63: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	55, // 64: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	56, // 65: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 66: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 67: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 68: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	57, // 69: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
-	58, // 70: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
-	59, // 71: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
-	60, // 72: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
-	61, // 73: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
-	62, // 74: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
-	63, // 75: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
-	64, // 76: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
-	65, // 77: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
-	66, // 78: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
-	67, // 79: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
-	68, // 80: selfsame.customer.v1.OperationsService.GetShadow:output_type -> selfsame.customer.v1.GetShadowResponse
-	69, // 81: selfsame.customer.v1.OperationsService.ListShadowWrites:output_type -> selfsame.customer.v1.ListShadowWritesResponse
-	70, // 82: selfsame.customer.v1.OperationsService.EraseRecord:output_type -> selfsame.customer.v1.EraseRecordResponse
-	71, // 83: selfsame.customer.v1.OperationsService.GetErasure:output_type -> selfsame.customer.v1.GetErasureResponse
-	72, // 84: selfsame.customer.v1.OperationsService.ListErasures:output_type -> selfsame.customer.v1.ListErasuresResponse
-	23, // 85: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	73, // 86: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
-	74, // 87: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
-	75, // 88: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
-	76, // 89: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
-	77, // 90: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
-	78, // 91: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
-	79, // 92: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
-	80, // 93: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
-	81, // 94: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
-	60, // [60:95] is the sub-list for method output_type
-	25, // [25:60] is the sub-list for method input_type
+	54, // 59: selfsame.customer.v1.OperationsService.GetMatching:input_type -> selfsame.customer.v1.GetMatchingRequest
+	55, // 60: selfsame.customer.v1.OperationsService.ListMatchQuestions:input_type -> selfsame.customer.v1.ListMatchQuestionsRequest
+	56, // 61: selfsame.customer.v1.OperationsService.CompareCustomers:input_type -> selfsame.customer.v1.CompareCustomersRequest
+	57, // 62: selfsame.customer.v1.OperationsService.AnswerMatches:input_type -> selfsame.customer.v1.AnswerMatchesRequest
+	58, // 63: selfsame.customer.v1.OperationsService.PreviewMatching:input_type -> selfsame.customer.v1.PreviewMatchingRequest
+	59, // 64: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
+	3,  // 65: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 66: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 67: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 68: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	60, // 69: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	61, // 70: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 71: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 72: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 73: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	62, // 74: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
+	63, // 75: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
+	64, // 76: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
+	65, // 77: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
+	66, // 78: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
+	67, // 79: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
+	68, // 80: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
+	69, // 81: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
+	70, // 82: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
+	71, // 83: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
+	72, // 84: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
+	73, // 85: selfsame.customer.v1.OperationsService.GetShadow:output_type -> selfsame.customer.v1.GetShadowResponse
+	74, // 86: selfsame.customer.v1.OperationsService.ListShadowWrites:output_type -> selfsame.customer.v1.ListShadowWritesResponse
+	75, // 87: selfsame.customer.v1.OperationsService.EraseRecord:output_type -> selfsame.customer.v1.EraseRecordResponse
+	76, // 88: selfsame.customer.v1.OperationsService.GetErasure:output_type -> selfsame.customer.v1.GetErasureResponse
+	77, // 89: selfsame.customer.v1.OperationsService.ListErasures:output_type -> selfsame.customer.v1.ListErasuresResponse
+	23, // 90: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	78, // 91: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	79, // 92: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	80, // 93: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	81, // 94: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	82, // 95: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	83, // 96: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	84, // 97: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	85, // 98: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
+	86, // 99: selfsame.customer.v1.OperationsService.GetMatching:output_type -> selfsame.customer.v1.GetMatchingResponse
+	87, // 100: selfsame.customer.v1.OperationsService.ListMatchQuestions:output_type -> selfsame.customer.v1.ListMatchQuestionsResponse
+	88, // 101: selfsame.customer.v1.OperationsService.CompareCustomers:output_type -> selfsame.customer.v1.CompareCustomersResponse
+	89, // 102: selfsame.customer.v1.OperationsService.AnswerMatches:output_type -> selfsame.customer.v1.AnswerMatchesResponse
+	90, // 103: selfsame.customer.v1.OperationsService.PreviewMatching:output_type -> selfsame.customer.v1.PreviewMatchingResponse
+	91, // 104: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
+	65, // [65:105] is the sub-list for method output_type
+	25, // [25:65] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -2334,6 +2359,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 	file_selfsame_customer_v1_deadletter_proto_init()
 	file_selfsame_customer_v1_erasure_proto_init()
 	file_selfsame_customer_v1_flow_proto_init()
+	file_selfsame_customer_v1_matching_proto_init()
 	file_selfsame_customer_v1_reconciliation_proto_init()
 	file_selfsame_customer_v1_rules_proto_init()
 	file_selfsame_customer_v1_shadow_proto_init()

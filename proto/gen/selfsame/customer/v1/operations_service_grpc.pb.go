@@ -55,6 +55,11 @@ const (
 	OperationsService_ListQuestions_FullMethodName       = "/selfsame.customer.v1.OperationsService/ListQuestions"
 	OperationsService_AnswerQuestion_FullMethodName      = "/selfsame.customer.v1.OperationsService/AnswerQuestion"
 	OperationsService_MergeRecords_FullMethodName        = "/selfsame.customer.v1.OperationsService/MergeRecords"
+	OperationsService_GetMatching_FullMethodName         = "/selfsame.customer.v1.OperationsService/GetMatching"
+	OperationsService_ListMatchQuestions_FullMethodName  = "/selfsame.customer.v1.OperationsService/ListMatchQuestions"
+	OperationsService_CompareCustomers_FullMethodName    = "/selfsame.customer.v1.OperationsService/CompareCustomers"
+	OperationsService_AnswerMatches_FullMethodName       = "/selfsame.customer.v1.OperationsService/AnswerMatches"
+	OperationsService_PreviewMatching_FullMethodName     = "/selfsame.customer.v1.OperationsService/PreviewMatching"
 	OperationsService_UnmergeRecord_FullMethodName       = "/selfsame.customer.v1.OperationsService/UnmergeRecord"
 )
 
@@ -137,6 +142,17 @@ type OperationsServiceClient interface {
 	AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*AnswerQuestionResponse, error)
 	// MergeRecords makes one golden record of two, with all their records. Merging again what was merged changes nothing.
 	MergeRecords(ctx context.Context, in *MergeRecordsRequest, opts ...grpc.CallOption) (*MergeRecordsResponse, error)
+	// GetMatching says how matching stands.
+	GetMatching(ctx context.Context, in *GetMatchingRequest, opts ...grpc.CallOption) (*GetMatchingResponse, error)
+	// ListMatchQuestions pages through pairs of customers that may be the same, the most likely first.
+	ListMatchQuestions(ctx context.Context, in *ListMatchQuestionsRequest, opts ...grpc.CallOption) (*ListMatchQuestionsResponse, error)
+	// CompareCustomers shows two customers side by side, with the evidence.
+	CompareCustomers(ctx context.Context, in *CompareCustomersRequest, opts ...grpc.CallOption) (*CompareCustomersResponse, error)
+	// AnswerMatches says of pairs of customers that they are the same, or that they are not. It outranks every score for ever;
+	// saying it again changes nothing, and the last word about a pair counts.
+	AnswerMatches(ctx context.Context, in *AnswerMatchesRequest, opts ...grpc.CallOption) (*AnswerMatchesResponse, error)
+	// PreviewMatching says what joining by score would do to the customers that there are. It changes nothing.
+	PreviewMatching(ctx context.Context, in *PreviewMatchingRequest, opts ...grpc.CallOption) (*PreviewMatchingResponse, error)
 	// UnmergeRecord takes a merge back: both have what they had, and what they would have got meanwhile.
 	UnmergeRecord(ctx context.Context, in *UnmergeRecordRequest, opts ...grpc.CallOption) (*UnmergeRecordResponse, error)
 }
@@ -489,6 +505,56 @@ func (c *operationsServiceClient) MergeRecords(ctx context.Context, in *MergeRec
 	return out, nil
 }
 
+func (c *operationsServiceClient) GetMatching(ctx context.Context, in *GetMatchingRequest, opts ...grpc.CallOption) (*GetMatchingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetMatchingResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetMatching_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListMatchQuestions(ctx context.Context, in *ListMatchQuestionsRequest, opts ...grpc.CallOption) (*ListMatchQuestionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMatchQuestionsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListMatchQuestions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) CompareCustomers(ctx context.Context, in *CompareCustomersRequest, opts ...grpc.CallOption) (*CompareCustomersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareCustomersResponse)
+	err := c.cc.Invoke(ctx, OperationsService_CompareCustomers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) AnswerMatches(ctx context.Context, in *AnswerMatchesRequest, opts ...grpc.CallOption) (*AnswerMatchesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnswerMatchesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_AnswerMatches_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) PreviewMatching(ctx context.Context, in *PreviewMatchingRequest, opts ...grpc.CallOption) (*PreviewMatchingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewMatchingResponse)
+	err := c.cc.Invoke(ctx, OperationsService_PreviewMatching_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) UnmergeRecord(ctx context.Context, in *UnmergeRecordRequest, opts ...grpc.CallOption) (*UnmergeRecordResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UnmergeRecordResponse)
@@ -578,6 +644,17 @@ type OperationsServiceServer interface {
 	AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error)
 	// MergeRecords makes one golden record of two, with all their records. Merging again what was merged changes nothing.
 	MergeRecords(context.Context, *MergeRecordsRequest) (*MergeRecordsResponse, error)
+	// GetMatching says how matching stands.
+	GetMatching(context.Context, *GetMatchingRequest) (*GetMatchingResponse, error)
+	// ListMatchQuestions pages through pairs of customers that may be the same, the most likely first.
+	ListMatchQuestions(context.Context, *ListMatchQuestionsRequest) (*ListMatchQuestionsResponse, error)
+	// CompareCustomers shows two customers side by side, with the evidence.
+	CompareCustomers(context.Context, *CompareCustomersRequest) (*CompareCustomersResponse, error)
+	// AnswerMatches says of pairs of customers that they are the same, or that they are not. It outranks every score for ever;
+	// saying it again changes nothing, and the last word about a pair counts.
+	AnswerMatches(context.Context, *AnswerMatchesRequest) (*AnswerMatchesResponse, error)
+	// PreviewMatching says what joining by score would do to the customers that there are. It changes nothing.
+	PreviewMatching(context.Context, *PreviewMatchingRequest) (*PreviewMatchingResponse, error)
 	// UnmergeRecord takes a merge back: both have what they had, and what they would have got meanwhile.
 	UnmergeRecord(context.Context, *UnmergeRecordRequest) (*UnmergeRecordResponse, error)
 	mustEmbedUnimplementedOperationsServiceServer()
@@ -691,6 +768,21 @@ func (UnimplementedOperationsServiceServer) AnswerQuestion(context.Context, *Ans
 }
 func (UnimplementedOperationsServiceServer) MergeRecords(context.Context, *MergeRecordsRequest) (*MergeRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method MergeRecords not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetMatching(context.Context, *GetMatchingRequest) (*GetMatchingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMatching not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListMatchQuestions(context.Context, *ListMatchQuestionsRequest) (*ListMatchQuestionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMatchQuestions not implemented")
+}
+func (UnimplementedOperationsServiceServer) CompareCustomers(context.Context, *CompareCustomersRequest) (*CompareCustomersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareCustomers not implemented")
+}
+func (UnimplementedOperationsServiceServer) AnswerMatches(context.Context, *AnswerMatchesRequest) (*AnswerMatchesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AnswerMatches not implemented")
+}
+func (UnimplementedOperationsServiceServer) PreviewMatching(context.Context, *PreviewMatchingRequest) (*PreviewMatchingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewMatching not implemented")
 }
 func (UnimplementedOperationsServiceServer) UnmergeRecord(context.Context, *UnmergeRecordRequest) (*UnmergeRecordResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UnmergeRecord not implemented")
@@ -1328,6 +1420,96 @@ func _OperationsService_MergeRecords_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_GetMatching_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMatchingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetMatching(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetMatching_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetMatching(ctx, req.(*GetMatchingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListMatchQuestions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMatchQuestionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListMatchQuestions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListMatchQuestions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListMatchQuestions(ctx, req.(*ListMatchQuestionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_CompareCustomers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareCustomersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).CompareCustomers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_CompareCustomers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).CompareCustomers(ctx, req.(*CompareCustomersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_AnswerMatches_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnswerMatchesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).AnswerMatches(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_AnswerMatches_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).AnswerMatches(ctx, req.(*AnswerMatchesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_PreviewMatching_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewMatchingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).PreviewMatching(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_PreviewMatching_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).PreviewMatching(ctx, req.(*PreviewMatchingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_UnmergeRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UnmergeRecordRequest)
 	if err := dec(in); err != nil {
@@ -1488,6 +1670,26 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "MergeRecords",
 			Handler:    _OperationsService_MergeRecords_Handler,
+		},
+		{
+			MethodName: "GetMatching",
+			Handler:    _OperationsService_GetMatching_Handler,
+		},
+		{
+			MethodName: "ListMatchQuestions",
+			Handler:    _OperationsService_ListMatchQuestions_Handler,
+		},
+		{
+			MethodName: "CompareCustomers",
+			Handler:    _OperationsService_CompareCustomers_Handler,
+		},
+		{
+			MethodName: "AnswerMatches",
+			Handler:    _OperationsService_AnswerMatches_Handler,
+		},
+		{
+			MethodName: "PreviewMatching",
+			Handler:    _OperationsService_PreviewMatching_Handler,
 		},
 		{
 			MethodName: "UnmergeRecord",
