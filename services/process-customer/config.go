@@ -13,6 +13,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/feed"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/identify"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	Deliver deliver.Config `conf:"deliver"`
 	// Reconcile says how often they are compared with what is known of them.
 	Reconcile reconcile.Config `conf:"reconcile"`
+	// Match says who decides which customers are one.
+	Match identify.Config `conf:"match"`
 
 	// Listener and OpsListener are optional listeners that are already bound; Run closes them.
 	Listener    net.Listener `conf:"-"`
@@ -93,7 +96,7 @@ func DefaultConfig() Config {
 		Serve: s, Telemetry: telemetry.DefaultConfig(),
 		Store:      Store{DSN: "sqlite:customer.db", KeyLease: 30 * time.Second, Retention: 14 * day, LetterRetention: 90 * day, AuditRetention: 400 * day},
 		Salesforce: System{Target: "127.0.0.1:9101"}, ERP: System{Target: "127.0.0.1:9201"},
-		RulesReload: 5 * time.Second, RulesBrake: 10, BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(), Reconcile: reconcile.DefaultConfig(),
+		RulesReload: 5 * time.Second, RulesBrake: 10, BranchTimeout: 800 * time.Millisecond, Feed: feed.DefaultConfig(), Deliver: deliver.DefaultConfig(), Reconcile: reconcile.DefaultConfig(), Match: identify.DefaultConfig(),
 	}
 }
 
@@ -107,6 +110,7 @@ func (c Config) Validate() error {
 	}
 	add("serve", c.Serve.Validate())
 	add("telemetry", c.Telemetry.Validate())
+	add("match", c.Match.Validate())
 	dsn := c.Store.DSN.Reveal()
 	if !strings.HasPrefix(dsn, "sqlite:") && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
 		add("store.dsn", errors.New("want sqlite:FILE or postgres://…"))

@@ -103,9 +103,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer closing(&err, erpConn.Close)
 	crmSystem, erpSystem := source.NewSalesforce(salesforce, crmConn), source.NewERP(erp, erpConn)
 
+	who, err := openMatching(ctx, cfg.Match, records, tel)
+	if err != nil {
+		return err
+	}
 	eng, err := engine.New(engine.Deps{
 		Store: records, Systems: []source.System{crmSystem, erpSystem}, Rules: rules, Feed: cfg.Feed, Deliver: cfg.Deliver, Jitter: 0.2,
-		Owner: owner(), Now: time.Now, Rand: rand.Reader, Telemetry: tel,
+		Owner: owner(), Now: time.Now, Rand: rand.Reader, Telemetry: tel, Identity: who.identity,
 	})
 	if err != nil {
 		return err
@@ -113,11 +117,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := eng.Recover(ctx); err != nil {
 		return err
 	}
+	who.serve(records, eng)
 	inForce := openRules(cfg, records, eng, tel)
 	if err := inForce.Open(ctx, rules); err != nil {
 		return err
 	}
-	if err := errors.Join(observe(tel, records, salesforce, erp), observeRules(tel, records, inForce)); err != nil {
+	if err := errors.Join(observe(tel, records, salesforce, erp), observeRules(tel, records, inForce), observeErasures(tel, records)); err != nil {
 		return err
 	}
 	book, err := ledger.NewWatch(records.Read, tel)
@@ -134,10 +139,19 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	view := enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log})
+	eraser := erase.New(erase.Deps{
+		Store: records, Folder: eng.Folder, Systems: eng.Systems, Answers: answers.Erase, Now: time.Now, Telemetry: tel, Marked: eng.Wake, Forget: view.Forget,
+		Also: []func(context.Context, *sql.Tx, golden.ID) error{func(ctx context.Context, tx *sql.Tx, id golden.ID) error { return later.Erase(ctx, tx, string(id)) }},
+	})
+	parity, err := shadow.NewWatch(records.Read, tel)
+	if err != nil {
+		return err
+	}
 	api := rpc.New(rpc.Deps{
 		Store: records, Writer: eng.Intake, Orders: erpSystem, Cases: crmSystem, Later: queue, Desk: deadLetters(eng, records), Reconciler: rec,
-		Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake),
-		View:    enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log}),
+		Rules: eng.Folder.Rules, Book: inForce, Steward: steward.New(records, eng.Folder, eng.Wake), Matching: who.desk,
+		View: view, Eraser: eraser,
 		Targets: targets(eng.Deliverers), Poke: eng.Poke, Answer: kept.completeTx, Now: time.Now,
 	})
 	register := func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) }
@@ -153,7 +167,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
-		Loops: append(loops(eng, records, answers, book, cfg.Store, tel.Log), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run},
+		Loops: append(append(loops(eng, records, answers, book, cfg.Store, tel.Log), who.loops...), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run},
+			serve.Loop{Name: "erase", Run: eraser.Run},
+			serve.Loop{Name: "shadow", Run: func(ctx context.Context) error { return parity.Run(ctx, lookEvery) }},
 			serve.Loop{Name: "later", Run: later.NewWorker(queue, api.Place, time.Now, tel.Log).Run}),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,

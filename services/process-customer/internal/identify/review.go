@@ -37,6 +37,24 @@ func NewDesk(d *Decider, s Store, f *fold.Folder, marked func()) *Desk {
 	return &Desk{decider: d, store: s, folder: f, marked: marked}
 }
 
+// Status says how matching stands.
+type Status struct {
+	Mode, Model string
+	Bands       match.Bands
+	store.MatchCounts
+}
+
+// Status says how matching stands.
+func (d *Desk) Status(ctx context.Context) (Status, error) {
+	counts, err := d.store.Read().CountMatching(ctx)
+	return Status{Mode: d.decider.mode, Model: d.decider.digest, Bands: d.decider.Bands(), MatchCounts: counts}, err
+}
+
+// Of returns the open questions about a customer. It runs in the caller's transaction.
+func (d *Desk) Of(ctx context.Context, r store.Reader, id golden.ID) ([]Pair, error) {
+	return d.decider.of(ctx, r, id)
+}
+
 // Pair are two customers that may be one.
 type Pair struct {
 	Edge        store.MatchEdge
@@ -75,8 +93,8 @@ func pairs(ctx context.Context, r store.Reader, edges []store.MatchEdge) ([]Pair
 	return out, nil
 }
 
-// Of returns the open questions about a customer. It runs in the caller's transaction.
-func (d *Decider) Of(ctx context.Context, r store.Reader, id golden.ID) ([]Pair, error) {
+// of returns the open questions about a customer, the customer on the left.
+func (d *Decider) of(ctx context.Context, r store.Reader, id golden.ID) ([]Pair, error) {
 	units, err := r.MatchUnits(ctx, []golden.ID{id})
 	if err != nil || len(units) == 0 {
 		return nil, err

@@ -244,6 +244,9 @@ func (s *customers) CreateCustomer(ctx context.Context, req *customerv1.CreateCu
 	err = s.d.Writer.Create(ctx, id, values, func(ctx context.Context, tx *store.Tx, got golden.ID, existing bool) error {
 		resp = &customerv1.CreateCustomerResponse{Existing: existing}
 		resp.Customer, err = s.stored(ctx, tx, got)
+		if err == nil && !existing {
+			resp.PossibleDuplicates, err = s.possible(ctx, tx.Reader, got)
+		}
 		return errors.Join(err, s.answer(ctx, tx, resp, err))
 	})
 	if err != nil {

@@ -81,14 +81,17 @@ type Deps struct {
 	Rules   func() *survive.Rules
 	Book    Book
 	Steward Steward
-	Orders  Orders
-	Cases   Cases
+	// Matching is nil when matching is off.
+	Matching Matching
+	Orders   Orders
+	Cases    Cases
 	// Later keeps orders that are placed later.
 	Later Queue
 	View  Viewer
 	Desk  Desk
 	// Reconciler compares the systems with what is known of them.
 	Reconciler Reconciler
+	Eraser     Eraser
 	Targets    []Target
 	// Poke tells the feed of a system that a scan was asked for.
 	Poke func(system string)
