@@ -29,27 +29,51 @@ func (d *DB) Brief() Querier {
 
 // brief runs statements that are not cancelled.
 type brief struct {
-	db *sql.DB
-	// duration is where a statement is measured if the connections do not do it themselves.
-	duration metric.Float64Histogram
-	ok       metric.MeasurementOption
+	db    *sql.DB
+	meter *meter
+	// measured is true if the connections measure statements themselves.
+	measured bool
+}
+
+// meter measures statements that do not go through otelsql, as it does.
+type meter struct {
+	duration    metric.Float64Histogram
+	query, exec metric.MeasurementOption
+}
+
+func newMeter(t *telemetry.Telemetry) (*meter, error) {
+	// The very instrument of otelsql: another one of this name would make the metrics page contradict itself.
+	m := t.Meter.Meter("github.com/XSAM/otelsql", metric.WithInstrumentationVersion(otelsql.Version()))
+	d, err := dbconv.NewClientOperationDuration(m, metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10))
+	if err != nil {
+		return nil, fmt.Errorf("measure statements: %w", err)
+	}
+	as := func(m otelsql.Method) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(sqliteSystem(), semconv.DBOperationName(string(m))))
+	}
+	return &meter{duration: d.Inst(), query: as(otelsql.MethodConnQuery), exec: as(otelsql.MethodConnExec)}, nil
+}
+
+func (m *meter) record(ctx context.Context, took time.Duration, as metric.MeasurementOption, err error) {
+	if err == nil {
+		m.duration.Record(ctx, took.Seconds(), as)
+		return
+	}
+	m.duration.Record(ctx, took.Seconds(), as, metric.WithAttributes(semconv.ErrorType(err)))
 }
 
 // openBrief returns connections for brief statements. They connect when they are first used. Where no spans are recorded
 // they are without otelsql, which measures each statement three times: it, its rows, and the reset of its connection.
 func openBrief(c connector, t *telemetry.Telemetry) (*brief, error) {
-	b := &brief{}
-	if t.Recording {
+	m, err := newMeter(t)
+	if err != nil {
+		return nil, err
+	}
+	b := &brief{meter: m, measured: t.Recording}
+	if b.measured {
 		b.db = open(c, t, sqliteSystem())
 	} else {
-		// The very instrument of otelsql: another one of this name would make the metrics page contradict itself.
-		meter := t.Meter.Meter("github.com/XSAM/otelsql", metric.WithInstrumentationVersion(otelsql.Version()))
-		d, err := dbconv.NewClientOperationDuration(meter, metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10))
-		if err != nil {
-			return nil, fmt.Errorf("measure statements: %w", err)
-		}
-		b.db, b.duration = sql.OpenDB(c), d.Inst()
-		b.ok = metric.WithAttributeSet(attribute.NewSet(sqliteSystem(), semconv.DBOperationName(string(otelsql.MethodConnQuery))))
+		b.db = sql.OpenDB(c)
 	}
 	// More at a time than there are processors would only wait for each other.
 	b.db.SetMaxOpenConns(runtime.GOMAXPROCS(0))
@@ -82,11 +106,7 @@ func (b *brief) QueryRowContext(ctx context.Context, query string, args ...any) 
 }
 
 func (b *brief) measure(ctx context.Context, begun time.Time, err error) {
-	switch took := time.Since(begun).Seconds(); {
-	case b.duration == nil:
-	case err == nil:
-		b.duration.Record(ctx, took, b.ok)
-	default:
-		b.duration.Record(ctx, took, b.ok, metric.WithAttributes(semconv.ErrorType(err)))
+	if !b.measured {
+		b.meter.record(ctx, time.Since(begun), b.meter.query, err)
 	}
 }

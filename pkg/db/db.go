@@ -180,10 +180,11 @@ func (d *DB) Close() error {
 	d.mu.Unlock()
 
 	d.inflight.Wait()
+	var errs []error
 	if d.group != nil {
-		d.group.stop()
+		errs = append(errs, d.group.stop())
 	}
-	errs := []error{d.read.Close()}
+	errs = append(errs, d.read.Close())
 	if d.write != d.read {
 		errs = append(errs, d.brief.db.Close(), d.write.Close())
 	}

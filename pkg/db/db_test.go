@@ -216,6 +216,21 @@ func TestTx_SQLiteLostTransaction(t *testing.T) {
 		require.Equal(t, 1, count(t, d))
 		require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return insert(ctx, tx, 2) }))
 	})
+	t.Run("a function that commits by itself is an error and is not run again", func(t *testing.T) {
+		t.Parallel()
+		d := dbtest.Open(t, "sqlite")
+		migrate(t, d)
+		for _, end := range []func(*sql.Tx) error{(*sql.Tx).Commit, (*sql.Tx).Rollback} {
+			runs := 0
+			err := d.Tx(t.Context(), func(_ context.Context, tx *sql.Tx) error { runs++; return end(tx) })
+			require.ErrorIs(t, err, sql.ErrTxDone)
+			require.Equal(t, 1, runs)
+			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				_, err := tx.ExecContext(ctx, "DELETE FROM item")
+				return err
+			}))
+		}
+	})
 	t.Run("a caller that keeps losing it is told that the database is unavailable", func(t *testing.T) {
 		t.Parallel()
 		d := dbtest.Open(t, "sqlite")

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,8 @@ var (
 // function runs on the caller's own goroutine, so that a panic or a failed test stays there.
 type group struct {
 	db      *sql.DB
+	meter   *meter
+	log     *checkpoints
 	queue   chan *job // closed to stop
 	relaxed chan *job // those who need no fsync; never closed
 	done    chan struct{}
@@ -50,19 +53,26 @@ type job struct {
 
 	// A job that is one statement is run by the writer itself, without a savepoint: a statement is undone as a whole.
 	text    string
-	args    []any
+	args    []driver.NamedValue
 	taken   atomic.Bool // by the writer, or by the caller who leaves
 	changed int64
+	took    time.Duration
+
+	end end // statements that the writer runs when the function has returned
 }
 
-func newGroup(db *sql.DB) *group {
-	g := &group{db: db, queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{})}
+func newGroup(ctx context.Context, db *sql.DB, c driver.Connector, m *meter) (*group, error) {
+	log, err := newCheckpoints(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	g := &group{db: db, meter: m, log: log, queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{})}
 	go func() {
 		defer close(g.done)
 		for g.next() {
 		}
 	}()
-	return g
+	return g, nil
 }
 
 // next runs a group of those who need no fsync and one of those who do, or waits for either. It reports false at the end.
@@ -101,7 +111,7 @@ func (g *group) next() bool {
 }
 
 const (
-	dearFlush  = 200 * time.Microsecond // a commit that takes less is not worth waiting for company
+	dearFlush  = 2 * time.Millisecond // a commit that takes less is not worth waiting for company
 	gatherTick = 50 * time.Microsecond
 	gatherMost = 2 * time.Millisecond
 )
@@ -131,9 +141,10 @@ func (g *group) gather() {
 }
 
 // stop ends the writer. No caller may be in tx or enter it.
-func (g *group) stop() {
+func (g *group) stop() error {
 	close(g.queue)
 	<-g.done
+	return g.log.stop()
 }
 
 // tx is the caller's side.
@@ -148,10 +159,14 @@ func (g *group) relax(ctx context.Context, fn func(ctx context.Context, tx *sql.
 
 // exec is the caller's side of a statement.
 func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args []any) (int64, error) {
+	values, err := named(args)
+	if err != nil {
+		return 0, err
+	}
 	g.callers.Add(1)
 	defer g.callers.Add(-1)
 	for range maxReplays {
-		j := &job{ctx: ctx, result: make(chan error, 1), text: text, args: args}
+		j := &job{ctx: ctx, result: make(chan error, 1), text: text, args: values}
 		select {
 		case queue <- j:
 		case <-ctx.Done():
@@ -166,6 +181,7 @@ func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args [
 			}
 			err = <-j.result // the answer is a commit away
 		}
+		g.meter.record(ctx, j.took, g.meter.exec, err)
 		if !errors.Is(err, errLost) {
 			return j.changed, err
 		}
@@ -199,7 +215,11 @@ func (g *group) join(ctx context.Context, queue chan<- *job, fn func(ctx context
 			return err
 		}
 		// Not bounded by ctx: the answer is a commit away, and leaving now would make it uncertain.
-		return <-j.result
+		err := <-j.result
+		for _, l := range j.end.last {
+			g.meter.record(ctx, l.took, g.meter.exec, err)
+		}
+		return err
 	case err := <-j.result:
 		return err
 	case <-ctx.Done():
@@ -210,7 +230,8 @@ func (g *group) join(ctx context.Context, queue chan<- *job, fn func(ctx context
 func (j *job) call(tx *sql.Tx, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	err := errAborted
 	defer func() { j.ran <- err }() // also on panic and Goexit, with errAborted
-	err = fn(context.WithoutCancel(j.ctx), tx)
+	j.end.tx = tx
+	err = fn(context.WithValue(context.WithoutCancel(j.ctx), endKey{}, &j.end), tx)
 	return err
 }
 
@@ -228,13 +249,19 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 		first.result <- fmt.Errorf("set durability: %w", err)
 		return
 	}
+	under, err := bare(conn)
+	if err != nil {
+		g.discard(conn)
+		first.result <- err
+		return
+	}
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		g.discard(conn)
 		first.result <- fmt.Errorf("begin: %w", err)
 		return
 	}
-	members, err := collect(ctx, tx, first, queue)
+	members, err := collect(ctx, writing{tx, under}, first, queue)
 	if err == nil && len(members) > 0 {
 		begun := time.Now()
 		if err = tx.Commit(); err != nil {
@@ -253,11 +280,89 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 	for _, j := range members {
 		j.result <- err
 	}
+	if err == nil {
+		g.log.wrote(under)
+	}
+}
+
+// writing is an open transaction, and its connection as it is: without what database/sql and otelsql do for each statement,
+// which would keep everybody waiting. The writer uses the connection only while no caller's function runs.
+type writing struct {
+	tx    *sql.Tx
+	under *keepingConn
+}
+
+// do runs a statement of the writer's own.
+func (w writing) do(ctx context.Context, text string) error {
+	_, err := w.under.ExecContext(ctx, text, nil)
+	return err
+}
+
+// run runs a statement of a caller.
+func (w writing) run(ctx context.Context, text string, args []driver.NamedValue) (changed int64, took time.Duration, err error) {
+	begun := time.Now()
+	res, err := w.under.ExecContext(ctx, text, args)
+	took = time.Since(begun)
+	if err == nil {
+		changed, err = res.RowsAffected()
+	}
+	return changed, took, err
+}
+
+// last runs the last statements of a caller. It returns the error of the first that is refused, and whether the transaction
+// is gone with it.
+func (w writing) last(ctx context.Context, e *end) (refused error, gone bool) {
+	for i := range e.last {
+		l := &e.last[i]
+		if _, l.took, refused = w.run(ctx, l.text, l.values); refused == nil {
+			continue
+		}
+		if gone = w.ended(ctx); !gone && l.refused != nil {
+			refused = l.refused(refused)
+		}
+		return refused, gone
+	}
+	return nil, false
+}
+
+// ended reports whether the transaction is no longer there: some errors, as that of a full disk, end it. Then another one
+// can begin.
+func (w writing) ended(ctx context.Context) bool { return w.do(ctx, "BEGIN") == nil }
+
+// bare returns the connection below database/sql and otelsql.
+func bare(conn *sql.Conn) (under *keepingConn, err error) {
+	err = conn.Raw(func(c any) error {
+		for {
+			switch inner := c.(type) {
+			case *keepingConn:
+				under = inner
+				return nil
+			case interface{ Raw() driver.Conn }: // otelsql
+				c = inner.Raw()
+			default:
+				return fmt.Errorf("a connection of type %T", c)
+			}
+		}
+	})
+	return under, err
+}
+
+// named converts arguments as database/sql does.
+func named(args []any) ([]driver.NamedValue, error) {
+	out := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		v, err := driver.DefaultParameterConverter.ConvertValue(a)
+		if err != nil {
+			return nil, fmt.Errorf("argument $%d: %w", i+1, err)
+		}
+		out[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return out, nil
 }
 
 // collect runs the callers that wait, one after the other, and returns those whose work is to be committed. An
 // error means that the transaction is lost, with the work of all of them.
-func collect(ctx context.Context, tx *sql.Tx, first *job, queue <-chan *job) ([]*job, error) {
+func collect(ctx context.Context, w writing, first *job, queue <-chan *job) ([]*job, error) {
 	var members []*job
 	begun := time.Now()
 	for j := first; j != nil; {
@@ -265,7 +370,7 @@ func collect(ctx context.Context, tx *sql.Tx, first *job, queue <-chan *job) ([]
 		if j.text != "" {
 			run = statement
 		}
-		ok, err := run(ctx, tx, j)
+		ok, err := run(ctx, w, j)
 		if ok {
 			members = append(members, j)
 		}
@@ -274,30 +379,43 @@ func collect(ctx context.Context, tx *sql.Tx, first *job, queue <-chan *job) ([]
 		}
 		j = nil
 		if len(members) < maxGroup && time.Since(begun) < maxGroupTime {
-			select {
-			case j = <-queue: // nil once the queue is closed
-			default:
-			}
+			j = another(queue)
 		}
 	}
 	return members, nil
 }
 
+// another returns the next caller. If there is none, those who could become one may run first: whoever comes in time saves a
+// commit. It returns nil if nobody did, or once the queue is closed.
+func another(queue <-chan *job) *job {
+	for range 2 {
+		select {
+		case j := <-queue:
+			return j
+		default:
+		}
+		runtime.Gosched()
+	}
+	select {
+	case j := <-queue:
+		return j
+	default:
+		return nil
+	}
+}
+
 // statement runs the statement of one caller. It reports what one does.
-func statement(ctx context.Context, tx *sql.Tx, j *job) (bool, error) {
+func statement(ctx context.Context, w writing, j *job) (bool, error) {
 	if !j.taken.CompareAndSwap(false, true) {
 		return false, nil // the caller has left
 	}
-	res, err := tx.ExecContext(ctx, j.text, j.args...)
-	if err == nil {
-		j.changed, err = res.RowsAffected()
-	}
+	var err error
+	j.changed, j.took, err = w.run(ctx, j.text, j.args)
 	if err == nil {
 		return true, nil
 	}
-	// Some errors, as that of a full disk, end the transaction. Then another one can begin.
-	if _, inside := tx.ExecContext(ctx, "BEGIN"); inside == nil {
-		return true, lost(err)
+	if w.ended(ctx) {
+		return true, w.lost(ctx, err)
 	}
 	j.result <- err
 	return false, nil
@@ -305,39 +423,44 @@ func statement(ctx context.Context, tx *sql.Tx, j *job) (bool, error) {
 
 // one runs one caller behind a savepoint. It reports whether the caller waits for the commit; if not, the caller has
 // its result already.
-func one(ctx context.Context, tx *sql.Tx, j *job) (bool, error) {
-	if _, err := tx.ExecContext(ctx, "SAVEPOINT caller"); err != nil {
-		return true, lost(err)
+func one(ctx context.Context, w writing, j *job) (bool, error) {
+	if err := w.do(ctx, "SAVEPOINT caller"); err != nil {
+		return true, w.lost(ctx, err)
 	}
 	select {
-	case j.grant <- tx:
+	case j.grant <- w.tx:
 	case <-j.ctx.Done():
-		_, err := tx.ExecContext(ctx, "RELEASE caller")
-		return false, lost(err)
+		return false, w.lost(ctx, w.do(ctx, "RELEASE caller"))
 	}
-	if failed := <-j.ran; failed != nil {
-		_, err := tx.ExecContext(ctx, "ROLLBACK TO caller")
+	failed := <-j.ran
+	if failed == nil && len(j.end.last) > 0 {
+		var gone bool
+		if failed, gone = w.last(ctx, &j.end); gone {
+			return true, w.lost(ctx, failed)
+		}
+	}
+	if failed != nil {
+		err := w.do(ctx, "ROLLBACK TO caller")
 		if err == nil {
-			_, err = tx.ExecContext(ctx, "RELEASE caller")
+			err = w.do(ctx, "RELEASE caller")
 		}
 		j.result <- failed
-		return false, lost(err)
+		return false, w.lost(ctx, err)
 	}
 	// Fails if a statement of this caller ended the transaction, by an interrupt, a full disk or on purpose.
-	_, err := tx.ExecContext(ctx, "RELEASE caller")
-	return true, lost(err)
+	return true, w.lost(ctx, w.do(ctx, "RELEASE caller"))
 }
 
-func lost(err error) error {
-	switch {
-	case err == nil:
+// lost is what an error means that ended the transaction.
+func (w writing) lost(ctx context.Context, err error) error {
+	if err == nil {
 		return nil
-	case errors.Is(err, sql.ErrTxDone):
-		// The function committed or rolled back by itself: what remains is unknown, so nobody may be run again.
-		return fmt.Errorf("transaction ended inside its function: %w", err)
-	default:
-		return fmt.Errorf("%w: %w", errLost, err)
 	}
+	if _, done := w.tx.ExecContext(ctx, "SELECT 1"); errors.Is(done, sql.ErrTxDone) {
+		// The function committed or rolled back by itself: what remains is unknown, so nobody may be run again.
+		return fmt.Errorf("transaction ended inside its function: %w", done)
+	}
+	return fmt.Errorf("%w: %w", errLost, err)
 }
 
 // The levels of SQLite's synchronous. With normal a commit is written to the log, which the next full one flushes.

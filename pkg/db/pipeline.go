@@ -6,19 +6,28 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Last runs a statement as the last one of a transaction that Tx has begun with ctx. On PostgreSQL it is sent together
-// with COMMIT, which saves its round trip: its error then is that of Tx, not of Last, and how many rows it changed stays
-// unknown. On SQLite, or with a ctx that is not that of tx, it is executed at once. Either way refused, if not nil,
-// translates its error.
+// Last runs a statement as the last one of a transaction that Tx has begun with ctx, after everything that the function of Tx
+// does itself. On PostgreSQL it is sent together with COMMIT, which saves its round trip; on SQLite the writer runs it, which
+// saves the way through database/sql while others wait. So its error is that of Tx, not of Last, and how many rows it changed
+// stays unknown. With a ctx that is not that of tx it is executed at once. Either way refused, if not nil, translates its error.
 func (d *DB) Last(ctx context.Context, tx *sql.Tx, refused func(error) error, text string, args ...any) error {
 	if e, ok := ctx.Value(endKey{}).(*end); ok && e.tx == tx {
-		e.last = append(e.last, last{text: text, args: args, refused: refused})
+		l := last{text: text, args: args, refused: refused}
+		if d.group != nil {
+			values, err := named(args)
+			if err != nil {
+				return err
+			}
+			l.values = values
+		}
+		e.last = append(e.last, l)
 		return nil
 	}
 	_, err := tx.ExecContext(ctx, text, args...)
@@ -28,11 +37,11 @@ func (d *DB) Last(ctx context.Context, tx *sql.Tx, refused func(error) error, te
 	return err
 }
 
-// end is how a transaction on PostgreSQL will end.
+// end is how a transaction will end.
 type end struct {
 	tx   *sql.Tx
 	last []last
-	err  error // of one of them
+	err  error // of one of them, on PostgreSQL
 }
 
 type endKey struct{}
@@ -42,6 +51,10 @@ type last struct {
 	text    string
 	args    []any
 	refused func(error) error
+
+	// SQLite only.
+	values []driver.NamedValue
+	took   time.Duration
 }
 
 // pgConnector makes connections that save round trips.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/XSAM/otelsql"
 	"go.opentelemetry.io/otel/attribute"
@@ -38,7 +40,6 @@ func openSQLite(ctx context.Context, path string, t *telemetry.Telemetry) (*DB, 
 		}
 		return nil, err
 	}
-	d.group = newGroup(d.write)
 	return d, nil
 }
 
@@ -58,8 +59,9 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 		return err
 	}
 	pragmas := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + sync + ")", "foreign_keys(1)"}
-	// Has an effect on a new file only, and there only before everything else.
-	d.write = open(sqliteConnector(path, "immediate", append([]string{"auto_vacuum(INCREMENTAL)"}, pragmas...)), t, sqliteSystem())
+	// The first has an effect on a new file only, and there only before everything else; the last is done by checkpoints.
+	writer := sqliteConnector(path, "immediate", slices.Concat([]string{"auto_vacuum(INCREMENTAL)"}, pragmas, []string{"wal_autocheckpoint(0)"}))
+	d.write = open(writer, t, sqliteSystem())
 	d.write.SetMaxOpenConns(1)
 	d.write.SetMaxIdleConns(1)
 	if err := d.write.PingContext(ctx); err != nil {
@@ -76,6 +78,9 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 	if d.brief, err = openBrief(readers, t); err != nil {
 		return errors.Join(err, d.read.Close(), d.write.Close())
 	}
+	if d.group, err = newGroup(ctx, d.write, writer, d.brief.meter); err != nil {
+		return errors.Join(err, d.read.Close(), d.brief.db.Close(), d.write.Close())
+	}
 	return nil
 }
 
@@ -83,6 +88,7 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 type connector struct {
 	driver *sqlite.Driver
 	name   string
+	lock   string // that a transaction takes when it begins: "immediate" or "deferred"
 }
 
 func (c connector) Connect(context.Context) (driver.Conn, error) {
@@ -90,7 +96,7 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keep(conn)
+	return keep(conn, "BEGIN "+strings.ToUpper(c.lock))
 }
 
 func (c connector) Driver() driver.Driver { return c.driver }
@@ -98,7 +104,7 @@ func (c connector) Driver() driver.Driver { return c.driver }
 func sqliteConnector(path, lock string, pragmas []string) connector {
 	q := url.Values{"_txlock": {lock}, "_pragma": pragmas}
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
-	return connector{&sqlite.Driver{}, u.String()}
+	return connector{&sqlite.Driver{}, u.String(), lock}
 }
 
 // open wraps a connector with spans and metrics. Spans hold the statement, whose values are parameters, and no

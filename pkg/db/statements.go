@@ -6,8 +6,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"modernc.org/sqlite"
 )
 
 // SQLite compiles a statement each time it is run, which costs more than running a small one. So each connection keeps
@@ -27,6 +30,7 @@ type sqliteConn interface {
 	driver.Pinger
 	driver.SessionResetter
 	driver.Validator
+	sqlite.DBStatus
 }
 
 // sqliteStmt is what a compiled statement of the driver can do.
@@ -41,58 +45,105 @@ type sqliteStmt interface {
 type keepingConn struct {
 	sqliteConn
 
+	begin  string                   // what a transaction begins with
 	kept   map[string]*list.Element // by the caller's text
 	recent *list.List               // of *kept, the last used in front
 }
 
 type kept struct {
 	text string
-	stmt sqliteStmt
+	stmt sqliteStmt // nil: it is not worth to be kept
+	// run is the text as SQLite gets it, and order which of the caller's arguments each of its parameters gets; nil: as they are.
+	run   string
+	order []int
+	args  int // how many order was made for
 }
 
-func keep(c driver.Conn) (driver.Conn, error) {
+// in returns the arguments in the order of the parameters.
+func (k *kept) in(args []driver.NamedValue) []driver.NamedValue {
+	if k.order == nil {
+		return args
+	}
+	out := make([]driver.NamedValue, len(k.order))
+	for i, from := range k.order {
+		out[i] = driver.NamedValue{Ordinal: i + 1, Value: args[from].Value}
+	}
+	return out
+}
+
+// keep wraps a connection. Begin is the statement that its transactions begin with.
+func keep(c driver.Conn, begin string) (driver.Conn, error) {
 	conn, ok := c.(sqliteConn)
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("a connection of type %T lacks something", c), c.Close())
 	}
-	return &keepingConn{sqliteConn: conn, kept: map[string]*list.Element{}, recent: list.New()}, nil
+	return &keepingConn{sqliteConn: conn, begin: begin, kept: map[string]*list.Element{}, recent: list.New()}, nil
 }
 
 // ExecContext implements driver.ExecerContext.
 func (c *keepingConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	if !worthKeeping(text) {
-		return c.sqliteConn.ExecContext(ctx, positional(text, len(args)), args)
-	}
-	s, err := c.take(ctx, text, len(args))
-	if err != nil {
+	k, err := c.take(ctx, text, len(args))
+	switch {
+	case err != nil:
 		return nil, err
+	case k.stmt == nil:
+		return c.sqliteConn.ExecContext(ctx, k.run, k.in(args))
 	}
-	res, err := s.ExecContext(ctx, args)
+	res, err := k.stmt.ExecContext(ctx, k.in(args))
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, k.stmt.Close())
 	}
-	return res, c.give(text, s)
+	return res, c.give(k)
 }
 
 // QueryContext implements driver.QueryerContext.
 func (c *keepingConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	if !worthKeeping(text) {
-		return c.sqliteConn.QueryContext(ctx, positional(text, len(args)), args)
-	}
-	s, err := c.take(ctx, text, len(args))
-	if err != nil {
+	k, err := c.take(ctx, text, len(args))
+	switch {
+	case err != nil:
 		return nil, err
+	case k.stmt == nil:
+		return c.sqliteConn.QueryContext(ctx, k.run, k.in(args))
 	}
-	rows, err := s.QueryContext(ctx, args)
+	rows, err := k.stmt.QueryContext(ctx, k.in(args))
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, k.stmt.Close())
 	}
 	return &keptRows{Rows: rows, done: func(err error) error {
 		if err != nil {
-			return errors.Join(err, s.Close())
+			return errors.Join(err, k.stmt.Close())
 		}
-		return c.give(text, s)
+		return c.give(k)
 	}}, nil
+}
+
+// BeginTx implements driver.ConnBeginTx. A transaction that nobody interrupts begins and ends with kept statements.
+func (c *keepingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if ctx.Done() != nil || opts != (driver.TxOptions{}) {
+		return c.sqliteConn.BeginTx(ctx, opts)
+	}
+	if _, err := c.ExecContext(ctx, c.begin, nil); err != nil {
+		return nil, err
+	}
+	return keptTx{c}, nil
+}
+
+// keptTx is the transaction of a connection.
+type keptTx struct{ c *keepingConn }
+
+// Commit implements driver.Tx. It leaves no transaction open.
+func (t keptTx) Commit() error {
+	_, err := t.c.ExecContext(context.Background(), "COMMIT", nil)
+	if err != nil {
+		_ = t.Rollback() // fails if the transaction has ended already
+	}
+	return err
+}
+
+// Rollback implements driver.Tx.
+func (t keptTx) Rollback() error {
+	_, err := t.c.ExecContext(context.Background(), "ROLLBACK", nil)
+	return err
 }
 
 // Close implements driver.Conn.
@@ -106,13 +157,23 @@ func (c *keepingConn) Close() error {
 	return errors.Join(append(errs, c.sqliteConn.Close())...)
 }
 
-// take returns the statement compiled. It is nobody else's until it is given back or closed.
-func (c *keepingConn) take(ctx context.Context, text string, args int) (sqliteStmt, error) {
+// take returns the statement, compiled if it is worth to be kept. It is nobody else's until it is given back or closed.
+func (c *keepingConn) take(ctx context.Context, text string, args int) (*kept, error) {
 	if e := c.kept[text]; e != nil {
+		k := e.Value.(*kept) //nolint:forcetypeassert // holds nothing else
+		if k.order != nil && k.args != args {
+			return &kept{text: text, run: text}, nil // SQLite says what is wrong
+		}
 		delete(c.kept, text)
-		return c.recent.Remove(e).(*kept).stmt, nil //nolint:forcetypeassert // holds nothing else
+		c.recent.Remove(e)
+		return k, nil
 	}
-	s, err := c.PrepareContext(ctx, positional(text, args))
+	k := &kept{text: text, args: args}
+	k.run, k.order = positional(text, args)
+	if !worthKeeping(text) {
+		return k, nil
+	}
+	s, err := c.PrepareContext(ctx, k.run)
 	if err != nil {
 		return nil, err
 	}
@@ -120,15 +181,16 @@ func (c *keepingConn) take(ctx context.Context, text string, args int) (sqliteSt
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("a statement of type %T lacks something", s), s.Close())
 	}
-	return stmt, nil
+	k.stmt = stmt
+	return k, nil
 }
 
 // give keeps a statement that is no longer in use, in the place of the one that was not used for longest.
-func (c *keepingConn) give(text string, s sqliteStmt) error {
-	if c.kept[text] != nil {
-		return s.Close() // it ran twice at the same time
+func (c *keepingConn) give(k *kept) error {
+	if c.kept[k.text] != nil {
+		return k.stmt.Close() // it ran twice at the same time
 	}
-	c.kept[text] = c.recent.PushFront(&kept{text, s})
+	c.kept[k.text] = c.recent.PushFront(k)
 	if c.recent.Len() <= keptStatements {
 		return nil
 	}
@@ -160,35 +222,36 @@ func worthKeeping(text string) bool {
 	}
 	verb, _, _ := strings.Cut(strings.TrimLeft(text, " \t\r\n"), " ")
 	switch strings.ToUpper(strings.TrimSpace(verb)) {
-	case "SELECT", "INSERT", "UPDATE", "DELETE", "WITH":
+	case "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE":
 		return !strings.Contains(text, ";")
 	}
 	return false
 }
 
-// positional replaces the parameters $1, $2, … by ? if they stand in this order and each once. To SQLite $1 is a name,
-// and it compares the name of each parameter with those of all before it: of a list of 2,000 values that takes longer
-// than to insert them. A text that is not surely understood stays as it is.
-func positional(text string, args int) string {
+// positional replaces the parameters $1, $2, … by ? and returns which argument each of those gets; nil if they stand in
+// their order, each once. To SQLite $1 is a name, and it compares the name of each parameter with those of all before it: of
+// a list of 2,000 values that takes longer than to insert them. And the driver asks for the name of each, and looks for it,
+// whenever it runs the statement. A text that is not surely understood stays as it is.
+func positional(text string, args int) (run string, order []int) {
 	if args == 0 {
-		return text
+		return text, nil
 	}
 	var b strings.Builder
 	b.Grow(len(text))
-	n := 0
+	used := make([]bool, args)
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '?', '`', '[', '@', ':', '#':
-			return text
+			return text, nil
 		case '-', '/':
 			if i+1 < len(text) && (text[i+1] == '-' || text[i+1] == '*') {
-				return text
+				return text, nil
 			}
 			b.WriteByte(c)
 		case '\'', '"':
 			end := strings.IndexByte(text[i+1:], c)
 			if end < 0 {
-				return text
+				return text, nil
 			}
 			b.WriteString(text[i : i+1+end+1])
 			i += end + 1
@@ -197,17 +260,25 @@ func positional(text string, args int) string {
 			for end < len(text) && text[end] >= '0' && text[end] <= '9' {
 				end++
 			}
-			if n++; text[i+1:end] != strconv.Itoa(n) {
-				return text
+			n, err := strconv.Atoi(text[i+1 : end])
+			if err != nil || n < 1 || n > args || text[i+1] == '0' {
+				return text, nil
 			}
+			used[n-1] = true
+			order = append(order, n-1)
 			b.WriteByte('?')
 			i = end - 1
 		default:
 			b.WriteByte(c)
 		}
 	}
-	if n != args {
-		return text
+	if slices.Contains(used, false) {
+		return text, nil
 	}
-	return b.String()
+	for i, n := range order {
+		if i != n {
+			return b.String(), order
+		}
+	}
+	return b.String(), nil
 }

@@ -19,23 +19,27 @@ func TestPositional(t *testing.T) {
 	for _, c := range []struct {
 		name, text, want string
 		args             int
+		order            []int
 	}{
-		{"in order", "SELECT a FROM t WHERE a = $1 AND b IN ($2,$3)", "SELECT a FROM t WHERE a = ? AND b IN (?,?)", 3},
-		{"text is not looked into", "SELECT '$1 ''$2', \"$3\" FROM t WHERE a = $1", "SELECT '$1 ''$2', \"$3\" FROM t WHERE a = ?", 1},
-		{"an operator stays", "SELECT a - 1, a / 2 FROM t WHERE a = $1", "SELECT a - 1, a / 2 FROM t WHERE a = ?", 1},
-		{"twice the same stays", "SELECT $1, $1", "SELECT $1, $1", 1},
-		{"another order stays", "SELECT $2, $1", "SELECT $2, $1", 2},
-		{"a name stays", "SELECT $a", "SELECT $a", 1},
-		{"another number of arguments stays", "SELECT $1", "SELECT $1", 2},
-		{"a comment stays", "SELECT $1 -- $2", "SELECT $1 -- $2", 1},
-		{"a text without an end stays", "SELECT $1, '", "SELECT $1, '", 1},
-		{"a question mark stays", "SELECT $1, ?2", "SELECT $1, ?2", 2},
-		{"more than nine", "SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10", "SELECT ?,?,?,?,?,?,?,?,?,?", 10},
-		{"a leading zero stays", "SELECT $01", "SELECT $01", 1},
+		{"in order", "SELECT a FROM t WHERE a = $1 AND b IN ($2,$3)", "SELECT a FROM t WHERE a = ? AND b IN (?,?)", 3, nil},
+		{"text is not looked into", "SELECT '$1 ''$2', \"$3\" FROM t WHERE a = $1", "SELECT '$1 ''$2', \"$3\" FROM t WHERE a = ?", 1, nil},
+		{"an operator stays", "SELECT a - 1, a / 2 FROM t WHERE a = $1", "SELECT a - 1, a / 2 FROM t WHERE a = ?", 1, nil},
+		{"twice the same", "SELECT $1, $1", "SELECT ?, ?", 1, []int{0, 0}},
+		{"another order", "SELECT $2, $1", "SELECT ?, ?", 2, []int{1, 0}},
+		{"a name stays", "SELECT $a", "SELECT $a", 1, nil},
+		{"an argument that is not used stays", "SELECT $1", "SELECT $1", 2, nil},
+		{"an argument that is not there stays", "SELECT $1, $3", "SELECT $1, $3", 2, nil},
+		{"a comment stays", "SELECT $1 -- $2", "SELECT $1 -- $2", 1, nil},
+		{"a text without an end stays", "SELECT $1, '", "SELECT $1, '", 1, nil},
+		{"a question mark stays", "SELECT $1, ?2", "SELECT $1, ?2", 2, nil},
+		{"more than nine", "SELECT $1,$2,$3,$4,$5,$6,$7,$8,$9,$10", "SELECT ?,?,?,?,?,?,?,?,?,?", 10, nil},
+		{"a leading zero stays", "SELECT $01", "SELECT $01", 1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, c.want, positional(c.text, c.args))
+			run, order := positional(c.text, c.args)
+			require.Equal(t, c.want, run)
+			require.Equal(t, c.order, order)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package idempotent
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ const (
 // combiner lets callers that ask the same kind of question at the same time share a statement, and with it a round trip
 // and a commit. A question is asked at once while less than limit statements run, and those that arrive meanwhile go
 // together with the next. Only where crowded says that company will come is a statement held until pace after the one
-// before. It starts no goroutine: one of the callers asks for the others.
+// before; without crowded it lets those run first who could. It starts no goroutine: one of the callers asks for the others.
 type combiner[Q, A any] struct {
 	limit   int // 0: everybody asks alone
 	pace    time.Duration
@@ -86,6 +87,10 @@ func over(ctx context.Context) bool {
 // hold waits for company where it is likely to come.
 func (c *combiner[Q, A]) hold(ctx context.Context) {
 	if c.crowded == nil {
+		// Whoever is about to ask may run first, and asks along.
+		for n := -1; n != c.waiting() && n < enough; runtime.Gosched() {
+			n = c.waiting()
+		}
 		return
 	}
 	c.mu.Lock()
@@ -105,6 +110,12 @@ func (c *combiner[Q, A]) hold(ctx context.Context) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+func (c *combiner[Q, A]) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue)
 }
 
 // alone asks for one caller.

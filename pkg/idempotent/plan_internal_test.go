@@ -3,12 +3,66 @@ package idempotent
 import (
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 )
+
+// A condition that SQLite checks with a table of its own costs more than to store the record.
+func TestSQLStore_FillsNoTablesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	d := dbtest.Open(t, "sqlite")
+	secret, claim := []byte("0123456789abcdef"), Claim{Scope: Scope{Method: "/m", Key: "k"}, Fingerprint: []byte("f"), Owner: []byte("o"), Lease: time.Minute}
+	digest := claim.Scope.Digest(secret)
+	// As it was made by the release before.
+	var before fstest.MapFS = map[string]*fstest.MapFile{}
+	for _, name := range []string{"00001_idempotency.sql", "00002_operators.sql", "00003_earlier_attempts.sql", "00004_purge.sql"} {
+		text, err := migrations.ReadFile("migrations/" + name)
+		require.NoError(t, err)
+		before[name] = &fstest.MapFile{Data: text}
+	}
+	require.NoError(t, d.Migrate(t.Context(), before, migrationTable))
+	old := &SQLStore{now: time.Now}
+	_, err := d.Exec(t.Context(), strings.ReplaceAll(sqlInsert, "{now}", "CAST($1 AS BIGINT)"), old.claimArgs(digest, claim)...)
+	require.NoError(t, err)
+
+	s, err := NewSQLStore(d, secret, nil)
+	require.NoError(t, err)
+	e, err := s.Show(t.Context(), digest)
+	require.NoError(t, err)
+	require.Equal(t, Claimed, e.State, "what was stored is still there")
+	_, err = d.Exec(t.Context(), "UPDATE idempotency SET state = 'x'")
+	require.ErrorContains(t, err, "CHECK", "and the condition still holds")
+	for name, st := range map[string]struct {
+		text string
+		args int
+	}{"claim": {sqlInsert, 9}, "take over": {sqlTake, 13}, "answer": {sqlComplete, 9}, "effect and answer": {sqlAnswer, 11}} {
+		t.Run(name, func(t *testing.T) {
+			args := make([]any, st.args)
+			for i := range args {
+				args[i] = int64(i)
+			}
+			rows, err := d.Read().QueryContext(t.Context(), "EXPLAIN "+s.sql(st.text), args...)
+			require.NoError(t, err)
+			defer rows.Close()
+			steps := 0
+			for ; rows.Next(); steps++ {
+				row := make([]any, 8)
+				to := make([]any, len(row))
+				for i := range row {
+					to[i] = &row[i]
+				}
+				require.NoError(t, rows.Scan(to...))
+				require.NotEqual(t, "OpenEphemeral", row[1])
+			}
+			require.NoError(t, rows.Err())
+			require.Positive(t, steps)
+		})
+	}
+}
 
 // What runs now and then in a store of millions of records must not read them all while calls wait for the writer.
 func TestSQLStore_ReadsNotEverything(t *testing.T) {

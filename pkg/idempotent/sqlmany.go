@@ -34,13 +34,14 @@ type settled struct {
 
 // together sets up what callers do together. How many statements of a kind run at once is a compromise: with one, each
 // waits for the one before; with many, few callers share one. Reads are over soon, so one at a time. On SQLite those who
-// write share commits anyway (db.Exec).
+// write share commits anyway (db.Exec), and there is no round trip that is worth waiting for.
 func (s *SQLStore) together() {
 	claims, completes := 2, 2
-	if s.db.Engine() != db.PostgreSQL {
-		claims, completes = 0, 0
-	}
 	crowded := func() bool { return s.db.Busy() >= crowd }
+	if s.db.Engine() != db.PostgreSQL {
+		claims, completes, crowded = 0, 0, nil
+		s.met = &met{}
+	}
 	s.reads = combiner[Digest, found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany}
 	s.claims = combiner[claimed, bool]{limit: claims, pace: writePace, crowded: crowded, ask: s.insertMany}
 	s.completes = combiner[settled, bool]{limit: completes, pace: writePace, crowded: crowded, ask: s.completeMany}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -31,6 +32,8 @@ type Options struct {
 	Window  time.Duration
 	// Only names the groups to measure; none means all.
 	Only []string
+	// Match, if set, leaves out comparisons whose name it does not match.
+	Match *regexp.Regexp
 	// Done is called when a group was measured; may be nil.
 	Done func(group string) error
 	// Progress is told what is being done; may be nil.

@@ -20,7 +20,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	o := keybench.Options{
 		Dir: t.TempDir(), Callers: 2, Rounds: 1, Round: time.Millisecond, Expired: 300, Window: 20 * time.Millisecond,
-		Only: []string{keybench.GroupSQLite, keybench.GroupMemory}, Postgres: os.Getenv(dbtest.PostgresEnv), Redis: os.Getenv("SELFSAME_TEST_REDIS"),
+		Only: []string{keybench.GroupSQLite, keybench.GroupMemory}, Postgres: os.Getenv(dbtest.PostgresEnv), Redis: os.Getenv(dbtest.RedisEnv),
 	}
 	wanted := []string{"\n## SQLite", "\n## Memory"}
 	if o.Postgres != "" {

@@ -119,6 +119,9 @@ type side struct {
 
 // compare measures the two in turns. Servers returns the processes whose time counts besides this one.
 func (b *Bench) compare(ctx context.Context, r Ratio, servers func() []int, baseline, subject work) error {
+	if b.o.Match != nil && !b.o.Match.MatchString(r.Name) {
+		return nil
+	}
 	b.progress("%s: %s", r.Group, r.Name)
 	base, subj := &side{do: baseline}, &side{do: subject}
 	for _, s := range []*side{base, subj} { // warm up, and learn how many calls a round needs
