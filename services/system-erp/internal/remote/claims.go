@@ -217,6 +217,9 @@ func (c *claims) tryOne(ctx context.Context, tx *sql.Tx, cl *claim) (fence map[s
 	if err != nil {
 		return nil, nil, err
 	}
+	if len(rows) != len(cl.names) {
+		return nil, nil, nil // its holder removed one between our two statements
+	}
 	for _, r := range rows {
 		if (r.state == stateClaimed || r.state == stateSent) && r.lease > now {
 			return nil, nil, nil

@@ -91,6 +91,9 @@ type Open func(t *testing.T) *World
 type Options struct {
 	// Parallel is true when cases may run side by side.
 	Parallel bool
+	// Shared is true when the cases of a group share a World, which saves making one for each; they then run one after
+	// another.
+	Shared bool
 }
 
 // Run runs the suite.
@@ -105,9 +108,17 @@ func Run(t *testing.T, o Options, open Open) {
 			if o.Parallel {
 				t.Parallel()
 			}
+			var shared *World
+			if o.Shared {
+				shared = open(t)
+			}
 			for name, fn := range group.cases {
 				t.Run(name, func(t *testing.T) {
-					if o.Parallel {
+					switch {
+					case shared != nil:
+						fn(t, shared)
+						return
+					case o.Parallel:
 						t.Parallel()
 					}
 					fn(t, open(t))

@@ -1,0 +1,108 @@
+package remote_test
+
+import (
+	"context"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/retry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clock is a clock that can be moved.
+type clock struct{ ahead chan time.Duration }
+
+func newClock() *clock {
+	c := &clock{ahead: make(chan time.Duration, 1)}
+	c.ahead <- 0
+	return c
+}
+
+func (c *clock) now() time.Time {
+	d := <-c.ahead
+	c.ahead <- d
+	return time.Now().Add(d)
+}
+
+func (c *clock) advance(d time.Duration) { c.ahead <- d + <-c.ahead }
+
+// template has the tables already.
+var template = dbtest.NewTemplate(func(ctx context.Context, d *db.DB) error {
+	_, err := remote.Open(ctx, d, newLedger(), remote.Options{})
+	return err
+})
+
+const (
+	lease  = 2 * time.Minute
+	settle = 10 * time.Minute
+)
+
+func openRemote(t *testing.T, dsn string, sys remote.System, c *clock) (*remote.Store, *db.DB) {
+	t.Helper()
+	d, err := db.Open(t.Context(), dsn, telemetry.Discard())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	s, err := remote.Open(t.Context(), d, sys, remote.Options{
+		Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond},
+	})
+	require.NoError(t, err)
+	return s, d
+}
+
+// world is the in-memory ERP behind the engine.
+func world(engine string) backendtest.Open {
+	return func(t *testing.T) *backendtest.World {
+		t.Helper()
+		ledger := newLedger()
+		dsn, c := template.DSN(t, engine), newClock()
+		// A process that dies cannot reach its database; everything that was open belongs to it.
+		var open []*db.DB
+		start := func() backend.Backend {
+			s, d := openRemote(t, dsn, ledger, c)
+			open = append(open, d)
+			return s
+		}
+		ledger.onDie(func() {
+			for _, d := range open {
+				_ = d.Close()
+			}
+		})
+		large := 2500
+		if testing.Short() {
+			large = 60
+		}
+		return &backendtest.World{
+			Backend: start(), Restart: func(*testing.T) backend.Backend { return start() },
+			Sync: sync, Advance: c.advance, Lease: lease, Settle: settle, Arm: ledger.arm, Outside: desk{ledger},
+			SKUs: []string{"P-1", "P-2"}, Large: large, Prefix: rand.Text()[:8],
+			Bad: []backendtest.Violation{
+				{Name: "long", Customer: &erp.Customer{Phone: "0123456789012345678901234567890123456789"}, Path: "customer.phone", Reason: backend.ReasonTooLong},
+			},
+		}
+	}
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			if engine == "postgres" {
+				dbtest.DSN(t, engine) // skips where there is none
+			}
+			backendtest.Run(t, backendtest.Options{Parallel: true, Shared: testing.Short()}, world(engine))
+		})
+	}
+}

@@ -1,0 +1,371 @@
+package remote_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	gosync "sync"
+	"time"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
+)
+
+func sync(ctx context.Context, b backend.Backend) error { return b.(*remote.Store).Sync(ctx) }
+
+// ledger is an ERP in memory that promises nothing: a second insert is a second record, whatever it carries.
+type ledger struct {
+	mu        gosync.Mutex
+	customers map[string]*entry
+	orders    map[string]*order
+	serial    int
+	fault     backendtest.Fault
+	left      int
+	die       func()
+	// reads counts calls for products; down makes them fail.
+	reads int
+	down  bool
+}
+
+type entry struct {
+	c    erp.Customer
+	tag  int
+	mark string
+}
+
+type order struct {
+	o    erp.Order
+	mark string
+}
+
+func newLedger() *ledger {
+	return &ledger{customers: make(map[string]*entry), orders: make(map[string]*order), serial: 1000, die: func() {}}
+}
+
+func (l *ledger) onDie(fn func()) { l.die = fn }
+
+func (l *ledger) arm(f backendtest.Fault, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault, l.left = f, n
+}
+
+// write runs a write under the armed fault.
+func (l *ledger) write(fn func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := backendtest.Fault(0)
+	if l.left > 0 {
+		l.left--
+		f = l.fault
+	}
+	lost := fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "no answer")
+	switch f {
+	case backendtest.Lock:
+		return fault.New(fault.Conflict, backend.ReasonLocked, "somebody works on it")
+	case backendtest.Drop:
+		return lost
+	}
+	err := fn()
+	switch {
+	case err == nil && f == backendtest.LoseAnswer:
+		return lost
+	case f == backendtest.Die:
+		l.die()
+	}
+	return err
+}
+
+func (l *ledger) next() string { l.serial++; return strconv.Itoa(l.serial) }
+
+func (l *ledger) Kind() string                           { return "ledger" }
+func (l *ledger) Ping(context.Context) error             { return nil }
+func (l *ledger) Contacts() remote.Source[erp.Contact]   { return nil }
+func (l *ledger) Customers() remote.Source[erp.Customer] { return (*party)(l) }
+
+func (l *ledger) Capabilities(context.Context) (backend.Capabilities, error) {
+	return backend.Capabilities{Kind: "ledger", CreateCustomers: true, DeleteCustomers: true, CreateOrders: true, Deliveries: true, Inventory: true}, nil
+}
+
+type party ledger
+
+type snapshot = remote.Snapshot[erp.Customer]
+
+func (e *entry) snapshot() snapshot {
+	c := e.c
+	c.Refs, c.Addresses, c.TaxIDs = slices.Clone(c.Refs), slices.Clone(c.Addresses), slices.Clone(c.TaxIDs)
+	return snapshot{Record: c, Tag: strconv.Itoa(e.tag)}
+}
+
+func (p *party) Fields() []string {
+	return []string{"number", "kind", "name", "email", "phone", "addresses", "tax_ids", "refs"}
+}
+
+func (p *party) Check(_ context.Context, c erp.Customer) error {
+	if len(c.Phone) > 30 {
+		return fault.InvalidField("customer.phone", backend.ReasonTooLong, "at most 30 characters")
+	}
+	return nil
+}
+
+func (p *party) pick(match func(e *entry) bool) []snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []snapshot
+	for _, e := range p.customers {
+		if match(e) {
+			out = append(out, e.snapshot())
+		}
+	}
+	slices.SortFunc(out, func(a, b snapshot) int { return cmp.Compare(a.Record.ID, b.Record.ID) })
+	return out
+}
+
+func (p *party) Find(_ context.Context, keys []remote.Key) ([][]snapshot, error) {
+	out := make([][]snapshot, len(keys))
+	for i, k := range keys {
+		out[i] = p.pick(func(e *entry) bool { return !k.Ref.Zero() && slices.Contains(e.c.Refs, k.Ref) || e.mark == k.Mark })
+	}
+	return out, nil
+}
+
+func (p *party) Read(_ context.Context, ids []string) ([]snapshot, error) {
+	return p.pick(func(e *entry) bool { return slices.Contains(ids, e.c.ID) }), nil
+}
+
+func (p *party) Insert(_ context.Context, drafts []remote.Draft[erp.Customer]) ([]remote.Reply[erp.Customer], error) {
+	out := make([]remote.Reply[erp.Customer], len(drafts))
+	for i, d := range drafts {
+		out[i].Err = (*ledger)(p).write(func() error {
+			id := (*ledger)(p).next()
+			c := d.Record
+			c.Head = erp.Head{ID: id, Refs: c.Refs, Updated: time.Now(), Created: time.Now()}
+			c.Number = cmp.Or(c.Number, id)
+			// What it has no place for is not kept.
+			c.Currency, c.PaymentTerms, c.Extensions, c.Website, c.Language = "", "", nil, "", ""
+			e := &entry{c: c, tag: 1, mark: d.Key.Mark}
+			p.customers[id] = e
+			out[i].Snapshot = e.snapshot()
+			return nil
+		})
+		if out[i].Err != nil {
+			out[i].Snapshot = snapshot{}
+		}
+	}
+	return out, nil
+}
+
+func (p *party) Change(_ context.Context, drafts []remote.Draft[erp.Customer]) ([]remote.Reply[erp.Customer], error) {
+	out := make([]remote.Reply[erp.Customer], len(drafts))
+	for i, d := range drafts {
+		out[i].Err = (*ledger)(p).write(func() error {
+			e := p.customers[d.Record.ID]
+			if e == nil || strconv.Itoa(e.tag) != d.Old.Tag {
+				return fault.New(fault.Conflict, fault.ReasonETagMismatch, "another version")
+			}
+			c := d.Record
+			e.c.Number, e.c.Kind, e.c.Name, e.c.Email, e.c.Phone = c.Number, c.Kind, c.Name, c.Email, c.Phone
+			e.c.Addresses, e.c.TaxIDs, e.c.Refs, e.c.Updated = c.Addresses, c.TaxIDs, c.Refs, time.Now()
+			e.tag++
+			out[i].Snapshot = e.snapshot()
+			return nil
+		})
+		if out[i].Err != nil {
+			out[i].Snapshot = snapshot{}
+		}
+	}
+	return out, nil
+}
+
+func (p *party) Retire(_ context.Context, old snapshot) (s snapshot, err error) {
+	err = (*ledger)(p).write(func() error {
+		e := p.customers[old.Record.ID]
+		e.c.Deleted, e.c.Updated = true, time.Now()
+		e.tag++
+		s = e.snapshot()
+		return nil
+	})
+	return s, err
+}
+
+func (p *party) Changed(_ context.Context, since time.Time, page func([]snapshot) error) error {
+	for chunk := range slices.Chunk(p.pick(func(e *entry) bool { return !e.c.Updated.Before(since) }), 50) {
+		if err := page(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *party) Similar(_ context.Context, c erp.Customer, limit int) ([]snapshot, error) {
+	found := p.pick(func(e *entry) bool { return e.c.Name == c.Name && c.Name != "" })
+	return found[:min(len(found), limit)], nil
+}
+
+func (l *ledger) Products(_ context.Context, skus []string) ([]erp.Product, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reads++
+	if l.down {
+		return nil, fault.New(fault.Unavailable, "", "down")
+	}
+	var out []erp.Product
+	for _, sku := range skus {
+		if sku == "P-1" || sku == "P-2" {
+			price, _ := erp.ParseDecimal("12.50")
+			out = append(out, erp.Product{SKU: sku, Name: "Product " + sku, Unit: erp.Piece, Active: true, Price: erp.Money{Amount: price, Currency: "EUR"}})
+		}
+	}
+	return out, nil
+}
+
+func (l *ledger) ListProducts(ctx context.Context, after string, limit int) ([]erp.Product, error) {
+	all, err := l.Products(ctx, []string{"P-1", "P-2"})
+	all = slices.DeleteFunc(all, func(p erp.Product) bool { return p.SKU <= after })
+	return all[:min(limit, len(all))], err
+}
+
+func (l *ledger) PutProduct(context.Context, erp.Product) error {
+	return backend.Missing("ledger", "write products")
+}
+
+func (l *ledger) Inventory(_ context.Context, skus []string) ([]erp.Stock, error) {
+	if l.isDown() {
+		return nil, fault.New(fault.Unavailable, "", "down")
+	}
+	var out []erp.Stock
+	for _, sku := range skus {
+		out = append(out, erp.Stock{SKU: sku, Site: "1", Unit: erp.Piece, AsOf: time.Now()})
+	}
+	return out, nil
+}
+
+func (l *ledger) isDown() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down
+}
+
+func (l *ledger) SetInventory(context.Context, erp.Stock) error {
+	return backend.Missing("ledger", "set stock")
+}
+
+func (l *ledger) CheckOrder(context.Context, erp.Order) error { return nil }
+
+func (l *ledger) filter(match func(o *order) bool) []erp.Order {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []erp.Order
+	for _, o := range l.orders {
+		if match(o) {
+			c := o.o
+			c.Items = slices.Clone(c.Items)
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b erp.Order) int { return cmp.Or(b.Ordered.Compare(a.Ordered), cmp.Compare(b.ID, a.ID)) })
+	return out
+}
+
+func (l *ledger) FindOrders(_ context.Context, k remote.Key) ([]erp.Order, error) {
+	return l.filter(func(o *order) bool { return o.mark == k.Mark || k.Ref.Value != "" && o.o.ClientRef == k.Ref.Value }), nil
+}
+
+func (l *ledger) InsertOrder(_ context.Context, o erp.Order, k remote.Key) (erp.Order, error) {
+	err := l.write(func() error {
+		o.ID, o.Version, o.Updated = l.next(), 1, time.Now()
+		l.orders[o.ID] = &order{o: o, mark: k.Mark}
+		return nil
+	})
+	if err != nil {
+		return erp.Order{}, err
+	}
+	return o, nil
+}
+
+func (l *ledger) AdvanceOrder(_ context.Context, id string) (erp.Order, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.orders[id]
+	if o == nil {
+		return erp.Order{}, fmt.Errorf("no order %s", id)
+	}
+	if o.o.State == erp.OrderReceived {
+		o.o.State, o.o.Updated = erp.OrderConfirmed, time.Now()
+	}
+	return o.o, nil
+}
+
+func (l *ledger) Orders(_ context.Context, ids []string) ([]erp.Order, error) {
+	return l.filter(func(o *order) bool { return slices.Contains(ids, o.o.ID) }), nil
+}
+
+func (l *ledger) ListOrders(_ context.Context, customers []string, after *store.OrderCursor, limit int) ([]erp.Order, error) {
+	all := l.filter(func(o *order) bool {
+		if !slices.Contains(customers, o.o.CustomerID) {
+			return false
+		}
+		at := o.o.Ordered.UnixMicro()
+		return after == nil || at < after.Ordered || at == after.Ordered && o.o.ID < after.ID
+	})
+	return all[:min(limit, len(all))], nil
+}
+
+func (l *ledger) ChangedOrders(_ context.Context, since time.Time, page func([]erp.Order) error) error {
+	return page(l.filter(func(o *order) bool { return !o.o.Updated.Before(since) }))
+}
+
+func (l *ledger) MoveOrder(context.Context, string, erp.OrderState, erp.Progress, erp.Progress) (erp.Order, error) {
+	return erp.Order{}, backend.Missing("ledger", "move orders")
+}
+
+func (l *ledger) Deliveries(context.Context, string) ([]erp.Delivery, error) { return nil, nil }
+
+// The ledger seen from a desk in the other house.
+
+func (l *ledger) outside(match func(e *entry) bool) []string {
+	var out []string
+	for _, s := range (*party)(l).pick(match) {
+		out = append(out, s.Record.ID)
+	}
+	return out
+}
+
+type desk struct{ *ledger }
+
+func (d desk) Customers(_ context.Context, ref erp.Ref) ([]string, error) {
+	return d.outside(func(e *entry) bool { return slices.Contains(e.c.Refs, ref) }), nil
+}
+
+func (d desk) Orders(_ context.Context, clientRef string) ([]string, error) {
+	var out []string
+	for _, o := range d.filter(func(o *order) bool { return o.o.ClientRef == clientRef }) {
+		out = append(out, o.ID)
+	}
+	return out, nil
+}
+
+func (d desk) Rename(_ context.Context, id, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := d.customers[id]
+	e.c.Name, e.c.Updated = name, time.Now()
+	e.tag++
+	return nil
+}
+
+func (d desk) Make(_ context.Context, name string, ref erp.Ref) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	id := d.next()
+	d.customers[id] = &entry{c: erp.Customer{
+		Head: erp.Head{ID: id, Refs: []erp.Ref{ref}, Created: time.Now(), Updated: time.Now()}, Number: id, Kind: erp.Organization, Name: name,
+	}, tag: 1}
+	return id, nil
+}
