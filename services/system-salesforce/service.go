@@ -205,6 +205,7 @@ func httpClient(cfg Salesforce, tel *telemetry.Telemetry) *http.Client {
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		ForceAttemptHTTP2:     true,
+		DisableCompression:    auth.Loopback(cfg.LoginURL), // to this machine bytes cost less than packing them
 	}
 	return &http.Client{
 		Transport: telemetry.HTTPTransport(tel, transport),

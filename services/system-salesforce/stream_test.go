@@ -22,6 +22,20 @@ import (
 // record that got two outcomes.
 func (s *wideService) load(t *testing.T, header *salesforcev1.UpsertHeader, n int, row func(i int) *salesforcev1.RecordUpsert) (map[string]*salesforcev1.WriteResult, *salesforcev1.UpsertLedger, error) {
 	t.Helper()
+	var all []*salesforcev1.UpsertRecordsRequest
+	for start := 0; start < n; start += 500 {
+		rows := &salesforcev1.UpsertRows{}
+		for i := start; i < min(n, start+500); i++ {
+			rows.Upserts = append(rows.Upserts, row(i))
+		}
+		all = append(all, &salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Rows{Rows: rows}})
+	}
+	return s.send(t, header, all...)
+}
+
+// send is load for messages.
+func (s *wideService) send(t *testing.T, header *salesforcev1.UpsertHeader, all ...*salesforcev1.UpsertRecordsRequest) (map[string]*salesforcev1.WriteResult, *salesforcev1.UpsertLedger, error) {
+	t.Helper()
 	stream, err := s.records.UpsertRecords(t.Context())
 	if err != nil {
 		return nil, nil, err
@@ -32,12 +46,8 @@ func (s *wideService) load(t *testing.T, header *salesforcev1.UpsertHeader, n in
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		for start := 0; start < n; start += 500 {
-			rows := &salesforcev1.UpsertRows{}
-			for i := start; i < min(n, start+500); i++ {
-				rows.Upserts = append(rows.Upserts, row(i))
-			}
-			if stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Rows{Rows: rows}}) != nil {
+		for _, m := range all {
+			if stream.Send(m) != nil {
 				return
 			}
 		}
@@ -147,6 +157,54 @@ func TestStream(t *testing.T) {
 		require.Equal(t, "id", out["Z-1"].GetError().GetField())
 		require.Equal(t, "FIELD_NOT_ANNOUNCED", out["Z-2"].GetError().GetReason())
 		require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, out["Z-3"].GetOutcome())
+	})
+	t.Run("records that come by columns fare as others do", func(t *testing.T) {
+		table := &salesforcev1.UpsertTable{}
+		columns := make([]*salesforcev1.TextColumn, 4)
+		for i := range columns {
+			columns[i] = &salesforcev1.TextColumn{}
+		}
+		for i := range 300 {
+			table.ExternalIds = append(table.ExternalIds, fmt.Sprint("T-", i))
+			columns[0].Values = append(columns[0].Values, "A-1")
+			columns[1].Values = append(columns[1].Values, []string{"Pro", "Gold", "Basic"}[i%3]) // Gold is refused, in the middle of its row
+			columns[2].Values = append(columns[2].Values, fmt.Sprint(i, ".5"))
+			columns[3].Values = append(columns[3].Values, "a note")
+			if i%2 == 1 {
+				columns[2].Kept = append(columns[2].Kept, uint32(i))
+				columns[3].Kept = append(columns[3].Kept, uint32(i))
+			}
+		}
+		table.ExternalIds[3], table.Columns = "", columns
+		out, ledger, err := s.send(t, header(0), &salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Table{Table: table}},
+			&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Rows{Rows: &salesforcev1.UpsertRows{Upserts: []*salesforcev1.RecordUpsert{row(500)}}}})
+		require.NoError(t, err)
+		balanced(t, ledger)
+		require.EqualValues(t, 301, ledger.GetRows())
+		require.EqualValues(t, 101, ledger.GetRefused())
+		require.Equal(t, "EXTERNAL_ID_REQUIRED", out[""].GetError().GetReason())
+		require.Equal(t, "VALUE_NOT_IN_PICKLIST", out["T-1"].GetError().GetReason())
+		for i, price := range map[string]string{"T-2": "2.5", "T-5": "", "T-8": "8.5", "T-299": ""} {
+			got, err := s.records.GetRecord(t.Context(), &salesforcev1.GetRecordRequest{Object: "subscription", Key: &salesforcev1.GetRecordRequest_ExternalId{ExternalId: i}})
+			require.NoError(t, err)
+			require.Equal(t, price, got.GetRecord().GetFields()["price"].GetNumber(), i)
+		}
+	})
+	t.Run("a table that does not fit its header ends the stream", func(t *testing.T) {
+		column := func(kept ...uint32) *salesforcev1.TextColumn {
+			return &salesforcev1.TextColumn{Values: []string{"a", "b"}, Kept: kept}
+		}
+		for name, columns := range map[string][]*salesforcev1.TextColumn{
+			"too few columns":      {column(), column(), column()},
+			"too few values":       {column(), column(), column(), {Values: []string{"a"}}},
+			"places out of order":  {column(), column(), column(), column(1, 0)},
+			"a place of no record": {column(), column(), column(), column(2)},
+		} {
+			_, _, err := s.send(t, header(0), &salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Table{
+				Table: &salesforcev1.UpsertTable{ExternalIds: []string{"U-1", "U-2"}, Columns: columns},
+			}})
+			require.Equal(t, fault.Invalid, fault.KindOf(err), name)
+		}
 	})
 	t.Run("a stream without a header, or for fields that nobody declared, ends", func(t *testing.T) {
 		h := header(0)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/describe"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
@@ -22,7 +23,7 @@ func newWriter(cfg Config, crm *rest.Client, tel *telemetry.Telemetry) (w *write
 		return nil, nil, nil, err
 	}
 	s := cfg.Salesforce
-	jobs, err = bulk.New(bulk.Options{API: crm, Dir: dir, Compress: true, Patience: s.BulkPatience, Meter: tel.Meter, Log: tel.Log})
+	jobs, err = bulk.New(bulk.Options{API: crm, Dir: dir, Compress: !auth.Loopback(s.LoginURL), Patience: s.BulkPatience, Meter: tel.Meter, Log: tel.Log})
 	if err != nil {
 		done()
 		return nil, nil, nil, err

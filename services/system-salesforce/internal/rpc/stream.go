@@ -43,7 +43,10 @@ func (s *records) UpsertRecords(stream upsertStream) error {
 	if p != nil {
 		return fault.InvalidField("header.fields", p.Reason, "%s: %s", p.Field, p.Message)
 	}
-	l := &load{ctx: ctx, server: s.Server, stream: stream, object: o, schema: schema, columns: columns, ledger: &salesforcev1.UpsertLedger{}}
+	l := &load{
+		ctx: ctx, server: s.Server, stream: stream, object: o, schema: schema, fields: header.GetFields(), columns: columns,
+		ledger: &salesforcev1.UpsertLedger{},
+	}
 	transport, err := s.Writer.Stream(ctx, write.Load{Object: o, Columns: columns, Backlog: header.GetBacklog(), Name: header.GetLoadId()}, l.next, l.outcome)
 	if err != nil {
 		// What became of some rows is known; who hears only that the load failed would send them again.
@@ -86,9 +89,11 @@ type load struct {
 	stream  upsertStream
 	object  *mapping.Object
 	schema  *mapping.Schema
+	fields  []string
 	columns []string
 
 	waiting []*salesforcev1.RecordUpsert
+	table   *table // nil until one came
 
 	mu     sync.Mutex
 	ledger *salesforcev1.UpsertLedger
@@ -110,6 +115,9 @@ func (l *load) next() (write.Row, error) {
 			}
 			return write.Row{ExternalID: it.externalID, Fields: it.row, Match: it.match}, nil
 		}
+		if row, ok, err := l.nextInTable(); ok || err != nil {
+			return row, err
+		}
 		m, err := l.stream.Recv()
 		if errors.Is(err, io.EOF) {
 			return write.Row{}, io.EOF
@@ -117,10 +125,16 @@ func (l *load) next() (write.Row, error) {
 		if err != nil {
 			return write.Row{}, err
 		}
-		if m.GetRows() == nil {
+		switch {
+		case m.GetRows() != nil:
+			l.waiting = m.GetRows().GetUpserts()
+		case m.GetTable() != nil:
+			if err := l.begin(m.GetTable()); err != nil {
+				return write.Row{}, err
+			}
+		default:
 			return write.Row{}, fault.InvalidField("rows", fault.ReasonValidationFailed, "only the first message of the stream is a header")
 		}
-		l.waiting = m.GetRows().GetUpserts()
 	}
 }
 

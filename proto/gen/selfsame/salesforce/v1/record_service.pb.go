@@ -1391,6 +1391,117 @@ func (x *UpsertRows) GetUpserts() []*RecordUpsert {
 	return nil
 }
 
+// TextColumn carries the values of one field.
+type TextColumn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One value for each record, as text: "true" and "false", decimal numbers, days and RFC 3339 times for fields that are not text. An empty
+	// one clears the field.
+	Values []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// Places of the records, from 0 in ascending order, that leave the field as it is, whatever stands in values.
+	Kept          []uint32 `protobuf:"varint,2,rep,packed,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TextColumn) Reset() {
+	*x = TextColumn{}
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TextColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TextColumn) ProtoMessage() {}
+
+func (x *TextColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TextColumn.ProtoReflect.Descriptor instead.
+func (*TextColumn) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *TextColumn) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *TextColumn) GetKept() []uint32 {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+// UpsertTable carries some of the records by columns, for a fraction of the work that rows take.
+type UpsertTable struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The external id of each record.
+	ExternalIds []string `protobuf:"bytes,1,rep,name=external_ids,json=externalIds,proto3" json:"external_ids,omitempty"`
+	// One column for each field of the header, in its order.
+	Columns       []*TextColumn `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpsertTable) Reset() {
+	*x = UpsertTable{}
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpsertTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpsertTable) ProtoMessage() {}
+
+func (x *UpsertTable) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpsertTable.ProtoReflect.Descriptor instead.
+func (*UpsertTable) Descriptor() ([]byte, []int) {
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UpsertTable) GetExternalIds() []string {
+	if x != nil {
+		return x.ExternalIds
+	}
+	return nil
+}
+
+func (x *UpsertTable) GetColumns() []*TextColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
 // UpsertRecordsRequest is a message of the caller's stream.
 type UpsertRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1400,6 +1511,7 @@ type UpsertRecordsRequest struct {
 	//
 	//	*UpsertRecordsRequest_Header
 	//	*UpsertRecordsRequest_Rows
+	//	*UpsertRecordsRequest_Table
 	Message       isUpsertRecordsRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1407,7 +1519,7 @@ type UpsertRecordsRequest struct {
 
 func (x *UpsertRecordsRequest) Reset() {
 	*x = UpsertRecordsRequest{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1531,7 @@ func (x *UpsertRecordsRequest) String() string {
 func (*UpsertRecordsRequest) ProtoMessage() {}
 
 func (x *UpsertRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[21]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1544,7 @@ func (x *UpsertRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertRecordsRequest.ProtoReflect.Descriptor instead.
 func (*UpsertRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{21}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpsertRecordsRequest) GetMessage() isUpsertRecordsRequest_Message {
@@ -1460,6 +1572,15 @@ func (x *UpsertRecordsRequest) GetRows() *UpsertRows {
 	return nil
 }
 
+func (x *UpsertRecordsRequest) GetTable() *UpsertTable {
+	if x != nil {
+		if x, ok := x.Message.(*UpsertRecordsRequest_Table); ok {
+			return x.Table
+		}
+	}
+	return nil
+}
+
 type isUpsertRecordsRequest_Message interface {
 	isUpsertRecordsRequest_Message()
 }
@@ -1470,13 +1591,20 @@ type UpsertRecordsRequest_Header struct {
 }
 
 type UpsertRecordsRequest_Rows struct {
-	// Every other message.
+	// Every other message: records one by one,
 	Rows *UpsertRows `protobuf:"bytes,2,opt,name=rows,proto3,oneof"`
+}
+
+type UpsertRecordsRequest_Table struct {
+	// or by columns. A stream may mix both.
+	Table *UpsertTable `protobuf:"bytes,3,opt,name=table,proto3,oneof"`
 }
 
 func (*UpsertRecordsRequest_Header) isUpsertRecordsRequest_Message() {}
 
 func (*UpsertRecordsRequest_Rows) isUpsertRecordsRequest_Message() {}
+
+func (*UpsertRecordsRequest_Table) isUpsertRecordsRequest_Message() {}
 
 // RowOutcome is the outcome of one record of a stream.
 type RowOutcome struct {
@@ -1491,7 +1619,7 @@ type RowOutcome struct {
 
 func (x *RowOutcome) Reset() {
 	*x = RowOutcome{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[22]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1631,7 @@ func (x *RowOutcome) String() string {
 func (*RowOutcome) ProtoMessage() {}
 
 func (x *RowOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[22]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1644,7 @@ func (x *RowOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowOutcome.ProtoReflect.Descriptor instead.
 func (*RowOutcome) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{22}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RowOutcome) GetExternalId() string {
@@ -1556,7 +1684,7 @@ type UpsertLedger struct {
 
 func (x *UpsertLedger) Reset() {
 	*x = UpsertLedger{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[23]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1696,7 @@ func (x *UpsertLedger) String() string {
 func (*UpsertLedger) ProtoMessage() {}
 
 func (x *UpsertLedger) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[23]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1709,7 @@ func (x *UpsertLedger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertLedger.ProtoReflect.Descriptor instead.
 func (*UpsertLedger) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{23}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UpsertLedger) GetRows() int64 {
@@ -1646,7 +1774,7 @@ type UpsertRecordsResponse struct {
 
 func (x *UpsertRecordsResponse) Reset() {
 	*x = UpsertRecordsResponse{}
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[24]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1786,7 @@ func (x *UpsertRecordsResponse) String() string {
 func (*UpsertRecordsResponse) ProtoMessage() {}
 
 func (x *UpsertRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[24]
+	mi := &file_selfsame_salesforce_v1_record_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1799,7 @@ func (x *UpsertRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertRecordsResponse.ProtoReflect.Descriptor instead.
 func (*UpsertRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{24}
+	return file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UpsertRecordsResponse) GetOutcomes() []*RowOutcome {
@@ -1778,10 +1906,19 @@ const file_selfsame_salesforce_v1_record_service_proto_rawDesc = "" +
 	"\n" +
 	"UpsertRows\x12P\n" +
 	"\aupserts\x18\x01 \x03(\v2$.selfsame.salesforce.v1.RecordUpsertB\x10\xbaH\r\x92\x01\n" +
-	"\b\x01\x10\xe8\a\"\x03\xd8\x01\x03R\aupserts\"\xa2\x01\n" +
+	"\b\x01\x10\xe8\a\"\x03\xd8\x01\x03R\aupserts\"R\n" +
+	"\n" +
+	"TextColumn\x12%\n" +
+	"\x06values\x18\x01 \x03(\tB\r\xbaH\x06\x92\x01\x03\x10\xe8\a\x90\xe7\x18\x06R\x06values\x12\x1d\n" +
+	"\x04kept\x18\x02 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04kept\"\x8b\x01\n" +
+	"\vUpsertTable\x123\n" +
+	"\fexternal_ids\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\xe8\a\"\x03\xd8\x01\x03R\vexternalIds\x12G\n" +
+	"\acolumns\x18\x02 \x03(\v2\".selfsame.salesforce.v1.TextColumnB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\acolumns\"\xdf\x01\n" +
 	"\x14UpsertRecordsRequest\x12>\n" +
 	"\x06header\x18\x01 \x01(\v2$.selfsame.salesforce.v1.UpsertHeaderH\x00R\x06header\x128\n" +
-	"\x04rows\x18\x02 \x01(\v2\".selfsame.salesforce.v1.UpsertRowsH\x00R\x04rowsB\x10\n" +
+	"\x04rows\x18\x02 \x01(\v2\".selfsame.salesforce.v1.UpsertRowsH\x00R\x04rows\x12;\n" +
+	"\x05table\x18\x03 \x01(\v2#.selfsame.salesforce.v1.UpsertTableH\x00R\x05tableB\x10\n" +
 	"\amessage\x12\x05\xbaH\x02\b\x01\"j\n" +
 	"\n" +
 	"RowOutcome\x12\x1f\n" +
@@ -1836,7 +1973,7 @@ func file_selfsame_salesforce_v1_record_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_salesforce_v1_record_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_selfsame_salesforce_v1_record_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_selfsame_salesforce_v1_record_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_selfsame_salesforce_v1_record_service_proto_goTypes = []any{
 	(Priority)(0),                      // 0: selfsame.salesforce.v1.Priority
 	(Transport)(0),                     // 1: selfsame.salesforce.v1.Transport
@@ -1861,68 +1998,72 @@ var file_selfsame_salesforce_v1_record_service_proto_goTypes = []any{
 	(*UpsertRecordGraphResponse)(nil),  // 20: selfsame.salesforce.v1.UpsertRecordGraphResponse
 	(*UpsertHeader)(nil),               // 21: selfsame.salesforce.v1.UpsertHeader
 	(*UpsertRows)(nil),                 // 22: selfsame.salesforce.v1.UpsertRows
-	(*UpsertRecordsRequest)(nil),       // 23: selfsame.salesforce.v1.UpsertRecordsRequest
-	(*RowOutcome)(nil),                 // 24: selfsame.salesforce.v1.RowOutcome
-	(*UpsertLedger)(nil),               // 25: selfsame.salesforce.v1.UpsertLedger
-	(*UpsertRecordsResponse)(nil),      // 26: selfsame.salesforce.v1.UpsertRecordsResponse
-	nil,                                // 27: selfsame.salesforce.v1.GraphNode.ReferencesEntry
-	(*ObjectDescription)(nil),          // 28: selfsame.salesforce.v1.ObjectDescription
-	(*Record)(nil),                     // 29: selfsame.salesforce.v1.Record
-	(*timestamppb.Timestamp)(nil),      // 30: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 31: google.protobuf.FieldMask
-	(*WriteResult)(nil),                // 32: selfsame.salesforce.v1.WriteResult
-	(*RecordError)(nil),                // 33: selfsame.salesforce.v1.RecordError
+	(*TextColumn)(nil),                 // 23: selfsame.salesforce.v1.TextColumn
+	(*UpsertTable)(nil),                // 24: selfsame.salesforce.v1.UpsertTable
+	(*UpsertRecordsRequest)(nil),       // 25: selfsame.salesforce.v1.UpsertRecordsRequest
+	(*RowOutcome)(nil),                 // 26: selfsame.salesforce.v1.RowOutcome
+	(*UpsertLedger)(nil),               // 27: selfsame.salesforce.v1.UpsertLedger
+	(*UpsertRecordsResponse)(nil),      // 28: selfsame.salesforce.v1.UpsertRecordsResponse
+	nil,                                // 29: selfsame.salesforce.v1.GraphNode.ReferencesEntry
+	(*ObjectDescription)(nil),          // 30: selfsame.salesforce.v1.ObjectDescription
+	(*Record)(nil),                     // 31: selfsame.salesforce.v1.Record
+	(*timestamppb.Timestamp)(nil),      // 32: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 33: google.protobuf.FieldMask
+	(*WriteResult)(nil),                // 34: selfsame.salesforce.v1.WriteResult
+	(*RecordError)(nil),                // 35: selfsame.salesforce.v1.RecordError
 }
 var file_selfsame_salesforce_v1_record_service_proto_depIdxs = []int32{
-	28, // 0: selfsame.salesforce.v1.ListObjectsResponse.objects:type_name -> selfsame.salesforce.v1.ObjectDescription
-	28, // 1: selfsame.salesforce.v1.DescribeObjectResponse.description:type_name -> selfsame.salesforce.v1.ObjectDescription
-	29, // 2: selfsame.salesforce.v1.GetRecordResponse.record:type_name -> selfsame.salesforce.v1.Record
-	29, // 3: selfsame.salesforce.v1.BatchGetRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
-	30, // 4: selfsame.salesforce.v1.ListRecordsRequest.updated_since:type_name -> google.protobuf.Timestamp
-	30, // 5: selfsame.salesforce.v1.ListRecordsRequest.updated_before:type_name -> google.protobuf.Timestamp
-	29, // 6: selfsame.salesforce.v1.ListRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
-	29, // 7: selfsame.salesforce.v1.RecordUpsert.record:type_name -> selfsame.salesforce.v1.Record
-	31, // 8: selfsame.salesforce.v1.RecordUpsert.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 0: selfsame.salesforce.v1.ListObjectsResponse.objects:type_name -> selfsame.salesforce.v1.ObjectDescription
+	30, // 1: selfsame.salesforce.v1.DescribeObjectResponse.description:type_name -> selfsame.salesforce.v1.ObjectDescription
+	31, // 2: selfsame.salesforce.v1.GetRecordResponse.record:type_name -> selfsame.salesforce.v1.Record
+	31, // 3: selfsame.salesforce.v1.BatchGetRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
+	32, // 4: selfsame.salesforce.v1.ListRecordsRequest.updated_since:type_name -> google.protobuf.Timestamp
+	32, // 5: selfsame.salesforce.v1.ListRecordsRequest.updated_before:type_name -> google.protobuf.Timestamp
+	31, // 6: selfsame.salesforce.v1.ListRecordsResponse.records:type_name -> selfsame.salesforce.v1.Record
+	31, // 7: selfsame.salesforce.v1.RecordUpsert.record:type_name -> selfsame.salesforce.v1.Record
+	33, // 8: selfsame.salesforce.v1.RecordUpsert.update_mask:type_name -> google.protobuf.FieldMask
 	12, // 9: selfsame.salesforce.v1.BatchUpsertRecordsRequest.upserts:type_name -> selfsame.salesforce.v1.RecordUpsert
-	32, // 10: selfsame.salesforce.v1.BatchUpsertRecordsResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
-	33, // 11: selfsame.salesforce.v1.DeleteResult.error:type_name -> selfsame.salesforce.v1.RecordError
+	34, // 10: selfsame.salesforce.v1.BatchUpsertRecordsResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
+	35, // 11: selfsame.salesforce.v1.DeleteResult.error:type_name -> selfsame.salesforce.v1.RecordError
 	16, // 12: selfsame.salesforce.v1.BatchDeleteRecordsResponse.results:type_name -> selfsame.salesforce.v1.DeleteResult
-	29, // 13: selfsame.salesforce.v1.GraphNode.record:type_name -> selfsame.salesforce.v1.Record
-	31, // 14: selfsame.salesforce.v1.GraphNode.update_mask:type_name -> google.protobuf.FieldMask
-	27, // 15: selfsame.salesforce.v1.GraphNode.references:type_name -> selfsame.salesforce.v1.GraphNode.ReferencesEntry
+	31, // 13: selfsame.salesforce.v1.GraphNode.record:type_name -> selfsame.salesforce.v1.Record
+	33, // 14: selfsame.salesforce.v1.GraphNode.update_mask:type_name -> google.protobuf.FieldMask
+	29, // 15: selfsame.salesforce.v1.GraphNode.references:type_name -> selfsame.salesforce.v1.GraphNode.ReferencesEntry
 	18, // 16: selfsame.salesforce.v1.UpsertRecordGraphRequest.nodes:type_name -> selfsame.salesforce.v1.GraphNode
-	32, // 17: selfsame.salesforce.v1.UpsertRecordGraphResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
+	34, // 17: selfsame.salesforce.v1.UpsertRecordGraphResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
 	0,  // 18: selfsame.salesforce.v1.UpsertHeader.priority:type_name -> selfsame.salesforce.v1.Priority
 	12, // 19: selfsame.salesforce.v1.UpsertRows.upserts:type_name -> selfsame.salesforce.v1.RecordUpsert
-	21, // 20: selfsame.salesforce.v1.UpsertRecordsRequest.header:type_name -> selfsame.salesforce.v1.UpsertHeader
-	22, // 21: selfsame.salesforce.v1.UpsertRecordsRequest.rows:type_name -> selfsame.salesforce.v1.UpsertRows
-	32, // 22: selfsame.salesforce.v1.RowOutcome.result:type_name -> selfsame.salesforce.v1.WriteResult
-	1,  // 23: selfsame.salesforce.v1.UpsertLedger.transport:type_name -> selfsame.salesforce.v1.Transport
-	24, // 24: selfsame.salesforce.v1.UpsertRecordsResponse.outcomes:type_name -> selfsame.salesforce.v1.RowOutcome
-	25, // 25: selfsame.salesforce.v1.UpsertRecordsResponse.ledger:type_name -> selfsame.salesforce.v1.UpsertLedger
-	2,  // 26: selfsame.salesforce.v1.RecordService.ListObjects:input_type -> selfsame.salesforce.v1.ListObjectsRequest
-	4,  // 27: selfsame.salesforce.v1.RecordService.DescribeObject:input_type -> selfsame.salesforce.v1.DescribeObjectRequest
-	6,  // 28: selfsame.salesforce.v1.RecordService.GetRecord:input_type -> selfsame.salesforce.v1.GetRecordRequest
-	8,  // 29: selfsame.salesforce.v1.RecordService.BatchGetRecords:input_type -> selfsame.salesforce.v1.BatchGetRecordsRequest
-	10, // 30: selfsame.salesforce.v1.RecordService.ListRecords:input_type -> selfsame.salesforce.v1.ListRecordsRequest
-	13, // 31: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:input_type -> selfsame.salesforce.v1.BatchUpsertRecordsRequest
-	15, // 32: selfsame.salesforce.v1.RecordService.BatchDeleteRecords:input_type -> selfsame.salesforce.v1.BatchDeleteRecordsRequest
-	19, // 33: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:input_type -> selfsame.salesforce.v1.UpsertRecordGraphRequest
-	23, // 34: selfsame.salesforce.v1.RecordService.UpsertRecords:input_type -> selfsame.salesforce.v1.UpsertRecordsRequest
-	3,  // 35: selfsame.salesforce.v1.RecordService.ListObjects:output_type -> selfsame.salesforce.v1.ListObjectsResponse
-	5,  // 36: selfsame.salesforce.v1.RecordService.DescribeObject:output_type -> selfsame.salesforce.v1.DescribeObjectResponse
-	7,  // 37: selfsame.salesforce.v1.RecordService.GetRecord:output_type -> selfsame.salesforce.v1.GetRecordResponse
-	9,  // 38: selfsame.salesforce.v1.RecordService.BatchGetRecords:output_type -> selfsame.salesforce.v1.BatchGetRecordsResponse
-	11, // 39: selfsame.salesforce.v1.RecordService.ListRecords:output_type -> selfsame.salesforce.v1.ListRecordsResponse
-	14, // 40: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:output_type -> selfsame.salesforce.v1.BatchUpsertRecordsResponse
-	17, // 41: selfsame.salesforce.v1.RecordService.BatchDeleteRecords:output_type -> selfsame.salesforce.v1.BatchDeleteRecordsResponse
-	20, // 42: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:output_type -> selfsame.salesforce.v1.UpsertRecordGraphResponse
-	26, // 43: selfsame.salesforce.v1.RecordService.UpsertRecords:output_type -> selfsame.salesforce.v1.UpsertRecordsResponse
-	35, // [35:44] is the sub-list for method output_type
-	26, // [26:35] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	23, // 20: selfsame.salesforce.v1.UpsertTable.columns:type_name -> selfsame.salesforce.v1.TextColumn
+	21, // 21: selfsame.salesforce.v1.UpsertRecordsRequest.header:type_name -> selfsame.salesforce.v1.UpsertHeader
+	22, // 22: selfsame.salesforce.v1.UpsertRecordsRequest.rows:type_name -> selfsame.salesforce.v1.UpsertRows
+	24, // 23: selfsame.salesforce.v1.UpsertRecordsRequest.table:type_name -> selfsame.salesforce.v1.UpsertTable
+	34, // 24: selfsame.salesforce.v1.RowOutcome.result:type_name -> selfsame.salesforce.v1.WriteResult
+	1,  // 25: selfsame.salesforce.v1.UpsertLedger.transport:type_name -> selfsame.salesforce.v1.Transport
+	26, // 26: selfsame.salesforce.v1.UpsertRecordsResponse.outcomes:type_name -> selfsame.salesforce.v1.RowOutcome
+	27, // 27: selfsame.salesforce.v1.UpsertRecordsResponse.ledger:type_name -> selfsame.salesforce.v1.UpsertLedger
+	2,  // 28: selfsame.salesforce.v1.RecordService.ListObjects:input_type -> selfsame.salesforce.v1.ListObjectsRequest
+	4,  // 29: selfsame.salesforce.v1.RecordService.DescribeObject:input_type -> selfsame.salesforce.v1.DescribeObjectRequest
+	6,  // 30: selfsame.salesforce.v1.RecordService.GetRecord:input_type -> selfsame.salesforce.v1.GetRecordRequest
+	8,  // 31: selfsame.salesforce.v1.RecordService.BatchGetRecords:input_type -> selfsame.salesforce.v1.BatchGetRecordsRequest
+	10, // 32: selfsame.salesforce.v1.RecordService.ListRecords:input_type -> selfsame.salesforce.v1.ListRecordsRequest
+	13, // 33: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:input_type -> selfsame.salesforce.v1.BatchUpsertRecordsRequest
+	15, // 34: selfsame.salesforce.v1.RecordService.BatchDeleteRecords:input_type -> selfsame.salesforce.v1.BatchDeleteRecordsRequest
+	19, // 35: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:input_type -> selfsame.salesforce.v1.UpsertRecordGraphRequest
+	25, // 36: selfsame.salesforce.v1.RecordService.UpsertRecords:input_type -> selfsame.salesforce.v1.UpsertRecordsRequest
+	3,  // 37: selfsame.salesforce.v1.RecordService.ListObjects:output_type -> selfsame.salesforce.v1.ListObjectsResponse
+	5,  // 38: selfsame.salesforce.v1.RecordService.DescribeObject:output_type -> selfsame.salesforce.v1.DescribeObjectResponse
+	7,  // 39: selfsame.salesforce.v1.RecordService.GetRecord:output_type -> selfsame.salesforce.v1.GetRecordResponse
+	9,  // 40: selfsame.salesforce.v1.RecordService.BatchGetRecords:output_type -> selfsame.salesforce.v1.BatchGetRecordsResponse
+	11, // 41: selfsame.salesforce.v1.RecordService.ListRecords:output_type -> selfsame.salesforce.v1.ListRecordsResponse
+	14, // 42: selfsame.salesforce.v1.RecordService.BatchUpsertRecords:output_type -> selfsame.salesforce.v1.BatchUpsertRecordsResponse
+	17, // 43: selfsame.salesforce.v1.RecordService.BatchDeleteRecords:output_type -> selfsame.salesforce.v1.BatchDeleteRecordsResponse
+	20, // 44: selfsame.salesforce.v1.RecordService.UpsertRecordGraph:output_type -> selfsame.salesforce.v1.UpsertRecordGraphResponse
+	28, // 45: selfsame.salesforce.v1.RecordService.UpsertRecords:output_type -> selfsame.salesforce.v1.UpsertRecordsResponse
+	37, // [37:46] is the sub-list for method output_type
+	28, // [28:37] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_record_service_proto_init() }
@@ -1936,9 +2077,10 @@ func file_selfsame_salesforce_v1_record_service_proto_init() {
 		(*GetRecordRequest_Id)(nil),
 		(*GetRecordRequest_ExternalId)(nil),
 	}
-	file_selfsame_salesforce_v1_record_service_proto_msgTypes[21].OneofWrappers = []any{
+	file_selfsame_salesforce_v1_record_service_proto_msgTypes[23].OneofWrappers = []any{
 		(*UpsertRecordsRequest_Header)(nil),
 		(*UpsertRecordsRequest_Rows)(nil),
+		(*UpsertRecordsRequest_Table)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1946,7 +2088,7 @@ func file_selfsame_salesforce_v1_record_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_record_service_proto_rawDesc), len(file_selfsame_salesforce_v1_record_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

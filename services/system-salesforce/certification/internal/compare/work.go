@@ -81,9 +81,9 @@ func (a *Adapter) Upserts(ctx context.Context, o *Org, n int) ([]Pass, error) {
 	for pass := range Passes {
 		p, err := timed(ctx, o, func() (int64, error) {
 			head := &salesforcev1.UpsertHeader{Object: "account", Backlog: int64(n), Fields: []string{"name", "phone", "address.city"}}
-			return upsert(ctx, api, head, n, func(i int) (string, map[string]string) {
+			return upsert(ctx, api, head, n, func(i int) (string, []string) {
 				r := accountAt(pass, i)
-				return r.Key, map[string]string{"name": r.Name, "phone": r.Phone, "address.city": r.City}
+				return r.Key, []string{r.Name, r.Phone, r.City}
 			})
 		})
 		if err != nil {
@@ -105,10 +105,9 @@ func (a *Adapter) Leads(ctx context.Context, o *Org, n int) (Pass, error) {
 		head := &salesforcev1.UpsertHeader{
 			Object: "lead", Backlog: int64(n), Fields: []string{"first_name", "last_name", "company", "email", "phone", "address.city"}, LoadId: "a-million-leads",
 		}
-		return upsert(ctx, api, head, n, func(i int) (string, map[string]string) {
-			return fmt.Sprintf("lead-%07d", i), map[string]string{
-				"first_name": "Ada", "last_name": fmt.Sprintf("Lead, number %d", i), "company": fmt.Sprintf("Company %d", i%5000),
-				"email": fmt.Sprintf("lead%d@example.com", i), "phone": fmt.Sprintf("+49 30 %07d", i), "address.city": "Berlin",
+		return upsert(ctx, api, head, n, func(i int) (string, []string) {
+			return fmt.Sprintf("lead-%07d", i), []string{
+				"Ada", fmt.Sprintf("Lead, number %d", i), fmt.Sprintf("Company %d", i%5000), fmt.Sprintf("lead%d@example.com", i), fmt.Sprintf("+49 30 %07d", i), "Berlin",
 			}
 		})
 	})
@@ -119,7 +118,7 @@ const perMessage = 200
 
 // upsert streams n records and returns how many were written. It fails unless every record has exactly one outcome and the ledger of
 // the adapter says the same.
-func upsert(ctx context.Context, api salesforcev1.RecordServiceClient, head *salesforcev1.UpsertHeader, n int, row func(i int) (string, map[string]string)) (int64, error) {
+func upsert(ctx context.Context, api salesforcev1.RecordServiceClient, head *salesforcev1.UpsertHeader, n int, row func(i int) (string, []string)) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := api.UpsertRecords(ctx)
@@ -165,21 +164,23 @@ func upsert(ctx context.Context, api salesforcev1.RecordServiceClient, head *sal
 	return succeeded, nil
 }
 
-func send(stream grpc.BidiStreamingClient[salesforcev1.UpsertRecordsRequest, salesforcev1.UpsertRecordsResponse], head *salesforcev1.UpsertHeader, n int, row func(i int) (string, map[string]string)) error {
+func send(stream grpc.BidiStreamingClient[salesforcev1.UpsertRecordsRequest, salesforcev1.UpsertRecordsResponse], head *salesforcev1.UpsertHeader, n int, row func(i int) (string, []string)) error {
 	if err := stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Header{Header: head}}); err != nil {
 		return fmt.Errorf("send the header: %w", err)
 	}
 	for i := 0; i < n; {
-		rows := &salesforcev1.UpsertRows{}
-		for ; i < n && len(rows.Upserts) < perMessage; i++ {
-			key, values := row(i)
-			r := &salesforcev1.Record{ExternalId: key, Fields: make(map[string]*salesforcev1.FieldValue, len(values))}
-			for name, text := range values {
-				r.Fields[name] = &salesforcev1.FieldValue{Value: &salesforcev1.FieldValue_Text{Text: text}}
-			}
-			rows.Upserts = append(rows.Upserts, &salesforcev1.RecordUpsert{Record: r})
+		table := &salesforcev1.UpsertTable{Columns: make([]*salesforcev1.TextColumn, len(head.GetFields()))}
+		for c := range table.Columns {
+			table.Columns[c] = &salesforcev1.TextColumn{}
 		}
-		if err := stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Rows{Rows: rows}}); err != nil {
+		for ; i < n && len(table.ExternalIds) < perMessage; i++ {
+			key, values := row(i)
+			table.ExternalIds = append(table.ExternalIds, key)
+			for c, text := range values {
+				table.Columns[c].Values = append(table.Columns[c].Values, text)
+			}
+		}
+		if err := stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Table{Table: table}}); err != nil {
 			return fmt.Errorf("send records: %w", err)
 		}
 	}
