@@ -105,11 +105,15 @@ func (d *DB) SkipLocked() string {
 
 // Lock takes the named lock until the transaction ends, waiting for it. On SQLite every transaction already excludes
 // every other, so it does nothing.
+//
+// From then on PostgreSQL plans the statements of the transaction for its tables as they are. A plan kept from when they
+// were empty reads them whole until the next ANALYZE, and lookups of hundreds of rows at once, which is what such a
+// transaction is for, are the ones it is kept for.
 func (d *DB) Lock(ctx context.Context, tx *sql.Tx, name string) error {
 	if d.engine != PostgreSQL {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", lockID(name)); err != nil {
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1), set_config('plan_cache_mode', 'force_custom_plan', true)", lockID(name)); err != nil {
 		return fmt.Errorf("lock %s: %w", name, err)
 	}
 	return nil

@@ -44,6 +44,11 @@ func openPostgres(ctx context.Context, dsn string, t *telemetry.Telemetry) (*DB,
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
+	// Rows are looked up by key, in memory or on disks without heads: the default of 4 makes the planner read a table whole
+	// that is far from small.
+	if cfg.RuntimeParams["random_page_cost"] == "" {
+		cfg.RuntimeParams["random_page_cost"] = "1.1"
+	}
 	db := open(pgConnector{stdlib.GetConnector(*cfg)}, t,
 		attribute.String("db.system.name", "postgresql"), attribute.String("db.namespace", cfg.Database))
 	db.SetMaxOpenConns(pool)

@@ -37,6 +37,7 @@ var ErrNotFound = errors.New("no such row")
 type Store struct {
 	db        *db.DB
 	intercept Intercept // nil but in tests
+	learner   *learner
 }
 
 // Open brings the schema up to date and returns the store. The caller closes d.
@@ -48,15 +49,23 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	if err := d.Migrate(ctx, files, "process_customer_migration"); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{db: d}, nil
+	return &Store{db: d, learner: &learner{}}, nil
 }
 
 // Tx runs fn in one transaction. fn may run more than once; it must call no other system.
 func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	var rows int64
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		c := conn{read: tx, write: tx, intercept: s.intercept}
-		return fn(ctx, &Tx{Reader: Reader{q: c}, db: s.db, tx: c, raw: tx})
+		t := &Tx{Reader: Reader{q: c}, db: s.db, tx: c, raw: tx}
+		err := fn(ctx, t)
+		rows = t.inserted
+		return err
 	})
+	if err == nil {
+		s.learner.note(ctx, s.db, rows)
+	}
+	return err
 }
 
 // Read returns a reader of what is committed.
@@ -77,9 +86,10 @@ type Reader struct{ q conn }
 // Tx reads and writes inside one transaction. It must not be used after the function it was given to.
 type Tx struct {
 	Reader
-	db  *db.DB
-	tx  conn
-	raw *sql.Tx
+	db       *db.DB
+	tx       conn
+	raw      *sql.Tx
+	inserted int64 // rows
 }
 
 // SQL returns the transaction itself, for a package that keeps its own tables in the same database.
@@ -113,6 +123,7 @@ func (t *Tx) insert(ctx context.Context, what, head, tail string, rows [][]any) 
 			return err
 		}
 		rows = rows[n:]
+		t.inserted += int64(n)
 	}
 	return nil
 }
