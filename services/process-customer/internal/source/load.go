@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
@@ -32,9 +32,9 @@ func (s *Salesforce) Load(ctx context.Context, obj golden.Object, writes []Write
 	if err != nil {
 		return nil, fault.FromStatus(err)
 	}
-	header, upserts := loadOf(obj, writes)
+	header, tables := loadOf(obj, writes)
 	var work errgroup.Group
-	work.Go(func() error { return sendLoad(stream, header, upserts) })
+	work.Go(func() error { return sendLoad(stream, header, tables) })
 	results, known, err := takeLoad(stream, writes)
 	cancel()        // ends a sender that nobody listens to
 	_ = work.Wait() // a load that could not be sent is told by what was received
@@ -57,40 +57,52 @@ func missingOutcome(cause error) error {
 	return fault.Wrap(fault.Uncertain, fault.ReasonOutcomeUncertain, cause, "the load ended before it told what became of this record")
 }
 
-// loadOf translates writes into the header and the records of a load.
-func loadOf(obj golden.Object, writes []Write) (*salesforcev1.UpsertHeader, []*salesforcev1.RecordUpsert) {
+// loadOf translates writes into the header of a load and its records, by columns.
+func loadOf(obj golden.Object, writes []Write) (*salesforcev1.UpsertHeader, []*salesforcev1.UpsertTable) {
 	header := &salesforcev1.UpsertHeader{Object: "account", Backlog: int64(len(writes)), Priority: salesforcev1.Priority_PRIORITY_SYNC}
 	paths := pathsOf(salesforceAccount())
 	if obj == golden.Contact {
 		header.Object, paths = "contact", pathsOf(salesforceContact())
+		paths[golden.Parent] = "account_id"
 	}
-	announced := map[string]bool{}
-	upserts := make([]*salesforcev1.RecordUpsert, len(writes))
-	for i, w := range writes {
-		r := &salesforcev1.Record{ExternalId: w.ExternalID, Fields: map[string]*salesforcev1.FieldValue{}}
-		mask := &fieldmaskpb.FieldMask{}
-		set := func(path, value string) {
-			announced[path] = true
-			mask.Paths = append(mask.Paths, path)
-			if value != "" {
-				r.Fields[path] = &salesforcev1.FieldValue{Value: &salesforcev1.FieldValue_Text{Text: value}}
-			}
-		}
+	fields := map[string]string{} // canonical fields by our path
+	for i := range writes {
 		for field, path := range paths {
-			if value, ok := w.Values[field]; ok {
-				set(path, value)
+			if _, ok := loaded(&writes[i], field); ok {
+				fields[path] = field
 			}
 		}
-		if obj == golden.Contact && w.writesParent() {
-			set("account_id", w.ParentID)
+	}
+	header.Fields = slices.Sorted(maps.Keys(fields))
+	var tables []*salesforcev1.UpsertTable
+	for part := range slices.Chunk(writes, loadMessage) {
+		table := &salesforcev1.UpsertTable{ExternalIds: make([]string, len(part))}
+		for i := range part {
+			table.ExternalIds[i] = part[i].ExternalID
 		}
-		upserts[i] = &salesforcev1.RecordUpsert{Record: r, UpdateMask: mask}
+		for _, path := range header.GetFields() {
+			column := &salesforcev1.TextColumn{Values: make([]string, len(part))}
+			for i := range part {
+				value, ok := loaded(&part[i], fields[path])
+				if !ok {
+					column.Kept = append(column.Kept, uint32(i)) //nolint:gosec // below loadMessage
+				}
+				column.Values[i] = value
+			}
+			table.Columns = append(table.Columns, column)
+		}
+		tables = append(tables, table)
 	}
-	for path := range announced {
-		header.Fields = append(header.Fields, path)
+	return header, tables
+}
+
+// loaded returns what a write says about a field.
+func loaded(w *Write, field string) (value string, ok bool) {
+	if field == golden.Parent {
+		return w.ParentID, w.writesParent()
 	}
-	slices.Sort(header.Fields)
-	return header, upserts
+	value, ok = w.Values[field]
+	return value, ok
 }
 
 func pathsOf[M any](slots []slot[M]) map[string]string {
@@ -101,13 +113,12 @@ func pathsOf[M any](slots []slot[M]) map[string]string {
 	return out
 }
 
-func sendLoad(stream loadStream, header *salesforcev1.UpsertHeader, upserts []*salesforcev1.RecordUpsert) error {
+func sendLoad(stream loadStream, header *salesforcev1.UpsertHeader, tables []*salesforcev1.UpsertTable) error {
 	if err := stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Header{Header: header}}); err != nil {
 		return ended(err)
 	}
-	for part := range slices.Chunk(upserts, loadMessage) {
-		rows := &salesforcev1.UpsertRows{Upserts: part}
-		if err := stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Rows{Rows: rows}}); err != nil {
+	for _, table := range tables {
+		if err := stream.Send(&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Table{Table: table}}); err != nil {
 			return ended(err)
 		}
 	}
