@@ -77,6 +77,10 @@ simulate: ## Play SEEDS histories of people, crashes and faults from a fresh see
 load: ## Measure speed and memory of the whole suite, write docs/benchmarks/results.md
 	go run ./suite/cmd/selfsame load $(ARGS)
 
+.PHONY: bench-edge
+bench-edge: ## Measure the mobile API against hand-written handlers and a stock gateway, write docs/benchmarks/results.md
+	go run ./suite/cmd/selfsame load --only edge,replay,overload,fanout $(ARGS)
+
 CONFORMANCE := ./pkg/idempotent/... ./pkg/serve ./services/experience-mobile ./suite ./suite/idempotency
 .PHONY: conformance
 conformance: ## Run every case of idempotency, write which test holds which (needs promtool, PostgreSQL and Redis: see .ci/run)

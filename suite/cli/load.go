@@ -18,6 +18,10 @@ type loadFlags struct {
 	age                                           time.Duration
 	read                                          loadtest.ReadOptions
 	start                                         loadtest.StartOptions
+	edge                                          loadtest.EdgeOptions
+	replay                                        loadtest.ReplayOptions
+	overload                                      loadtest.OverloadOptions
+	fanout                                        loadtest.FanoutOptions
 }
 
 func loadCommand(ctx context.Context, a *App, args []string) error {
@@ -37,7 +41,7 @@ func loadCommand(ctx context.Context, a *App, args []string) error {
 	c.StringVar(&f.dir, "dir", ".selfsame/load", "`directory` for databases, keys and logs; emptied at the start")
 	c.StringVar(&f.out, "out", "docs/benchmarks", "`directory` of the results")
 	c.StringVar(&f.bin, "bin", "", "`directory` with the services' own binaries (make build), for the start measurement")
-	c.StringVar(&f.only, "only", "read,sync,start", "what to measure; the other results stay as they are. Empty: only write the page anew")
+	c.StringVar(&f.only, "only", "read,edge,replay,overload,fanout,sync,start", "what to measure; the other results stay as they are. Empty: only write the page anew")
 	c.StringVar(&f.accounts, "accounts", "10000,100000", "`sizes` of the initial sync")
 	c.DurationVar(&f.age, "age", 6*time.Minute, "how `long` the records of the initial sync are left alone after loading; the change feed looks back five minutes")
 	c.StringVar(&f.profile, "profile", "", "`directory` for processor profiles of the services; what is then measured is not written")
@@ -50,6 +54,9 @@ func loadCommand(ctx context.Context, a *App, args []string) error {
 	c.IntVar(&f.start.Times, "starts", 10, "`number` of starts of each service")
 	c.DurationVar(&f.start.Idle, "idle", 10*time.Second, "how `long` a service is left alone before its memory is read")
 	c.IntVar(&f.start.Accounts, "start-accounts", 1000, "`number` of customers in the store of a service that is started")
+	c.IntVar(&f.edge.Requests, "edge-requests", 6000, "`number` of requests per round and side of the edge's measurements")
+	c.IntVar(&f.edge.Rounds, "edge-rounds", 5, "`number` of rounds of the edge's measurements")
+	c.Float64Var(&f.edge.Ratio, "edge-traces", 0.1, "`share` of the traces that the edge records and exports")
 	rest, err := c.parse(args)
 	if err != nil {
 		return err
@@ -57,7 +64,18 @@ func loadCommand(ctx context.Context, a *App, args []string) error {
 	if len(rest) > 0 {
 		return usagef("unexpected %q", rest[0])
 	}
+	f.ofTheEdge()
 	return a.load(ctx, f)
+}
+
+// ofTheEdge sets what of the edge's measurements is no flag.
+func (f *loadFlags) ofTheEdge() {
+	f.edge.Connections, f.edge.Warmup, f.edge.Profile = 16, max(1, f.edge.Requests/2), f.profile
+	f.replay = loadtest.ReplayOptions{Accounts: 100, Orders: max(1, f.edge.Requests/6), Replays: f.edge.Requests, Rounds: f.edge.Rounds, Connections: 16}
+	f.overload = loadtest.OverloadOptions{Takes: 20 * time.Millisecond, Places: 16, Seconds: 8, Connections: 1000}
+	f.fanout = loadtest.FanoutOptions{
+		Accounts: 100, Takes: 5 * time.Millisecond, Users: 200, Requests: f.edge.Requests, Rounds: f.edge.Rounds, HungRate: 200, HungRequests: max(20, f.edge.Requests/3),
+	}
 }
 
 // load measures what was asked for and writes each result as soon as there is one.
@@ -118,6 +136,14 @@ func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadte
 				return err
 			}
 		}
+	case "edge":
+		return measured(&into.Edge, save)(loadtest.Edge(ctx, o, f.edge))
+	case "replay":
+		return measured(&into.Replay, save)(loadtest.Replay(ctx, o, f.replay))
+	case "overload":
+		return measured(&into.Overload, save)(loadtest.Overload(ctx, o, f.overload))
+	case "fanout":
+		return measured(&into.Fanout, save)(loadtest.Fanout(ctx, o, f.fanout))
 	case "start":
 		r, err := loadtest.Start(ctx, o, f.start)
 		if err != nil {
@@ -141,7 +167,18 @@ func (f loadFlags) measure(ctx context.Context, o loadtest.Options, into *loadte
 			}
 		}
 	default:
-		return usagef("--only knows read, sync and start, not %q", what)
+		return usagef("--only knows read, edge, replay, overload, fanout, sync and start, not %q", what)
 	}
 	return nil
+}
+
+// measured puts a result into its place and saves it.
+func measured[T any](place **T, save func() error) func(*T, error) error {
+	return func(r *T, err error) error {
+		if err != nil {
+			return err
+		}
+		*place = r
+		return save()
+	}
 }

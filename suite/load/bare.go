@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -23,22 +21,38 @@ import (
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 )
 
-// The processes of the baseline.
+// The processes of the baselines, and of what stands around them.
 const (
 	bareHandler = "handler"
 	bareGateway = "gateway"
+	bareLayer   = "layer"
+	barePlain   = "plain"
+	bareStock   = "stock"
+	bareEdge    = "edge"
+	bareSystems = "systems"
+	bareFanout  = "fanout"
 )
 
-// RunBare runs one process of the baseline until ctx or standard input ends. It prints the address it listens on as its
-// first line. The arguments are
+// bareArgs is how many arguments each process takes.
+var bareArgs = map[string]int{bareHandler: 1, bareGateway: 1, bareLayer: 2, barePlain: 1, bareStock: 3, bareEdge: 3, bareSystems: 2, bareFanout: 1}
+
+// RunBare runs one process of a baseline, or one that a baseline stands on, until ctx or standard input ends. It prints the
+// address it listens on as its first line. The arguments are
 //
-//	handler FILE     a gRPC server of MobileService that answers GetCustomer out of the customers in FILE
-//	gateway TARGET   the generated REST gateway in front of it
+//	handler FILE              a gRPC server of MobileService that answers GetCustomer out of the customers in FILE
+//	gateway TARGET            the generated REST gateway in front of it
+//	layer DURATION PLACES     a process layer that makes customers, each in this time, so many at once (0: all)
+//	plain TARGET              a hand-written handler in front of it
+//	stock TARGET RATIO ISSUER the generated gateway in front of it, with the libraries' own middleware
+//	edge TARGET RATIO DIR     experience-mobile in front of it; the second word of the line is its issuer
+//	systems DURATION METHOD   both systems, as far as a customer screen asks them; one method never answers
+//	fanout TARGET             a hand-written screen in front of them
 //
-// Both are what the libraries give without a single option: no deadline, no tracing, no validation, no authentication.
+// All but edge and stock are what the libraries give without a single option: no deadline, no tracing, no validation, no
+// authentication.
 func RunBare(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) != 2 {
-		return errors.New("give handler FILE or gateway TARGET")
+	if len(args) == 0 || bareArgs[args[0]] == 0 || len(args)-1 != bareArgs[args[0]] {
+		return errors.New("give a process and its arguments")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -51,16 +65,35 @@ func RunBare(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if err != nil {
 		return fmt.Errorf("baseline: %w", err)
 	}
-	if _, err := fmt.Fprintln(out, lis.Addr()); err != nil {
+	line := []any{lis.Addr()}
+	var issuer net.Listener
+	if args[0] == bareEdge {
+		if issuer, err = (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+		}
+		line = append(line, issuer.Addr())
+	}
+	if _, err := fmt.Fprintln(out, line...); err != nil {
 		return errors.Join(err, lis.Close())
 	}
-	switch args[0] {
+	switch name, args := args[0], args[1:]; name {
 	case bareHandler:
-		return serveHandler(ctx, lis, args[1])
+		return serveHandler(ctx, lis, args[0])
 	case bareGateway:
-		return serveGateway(ctx, lis, args[1])
+		return serveGateway(ctx, lis, args[0])
+	case bareLayer:
+		return serveLayer(ctx, lis, args)
+	case barePlain:
+		return servePlain(ctx, lis, args)
+	case bareStock:
+		return serveStock(ctx, lis, args)
+	case bareEdge:
+		return serveEdge(ctx, lis, issuer, args)
+	case bareSystems:
+		return serveSystems(ctx, lis, args)
+	default:
+		return serveFanout(ctx, lis, args)
 	}
-	return errors.Join(fmt.Errorf("baseline: there is no %q", args[0]), lis.Close())
 }
 
 // handler answers GetCustomer from memory.
@@ -106,12 +139,7 @@ func serveGateway(ctx context.Context, lis net.Listener, target string) (err err
 	if err := mobilev1.RegisterMobileServiceHandlerClient(ctx, mux, mobilev1.NewMobileServiceClient(conn)); err != nil {
 		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
 	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-	if err := srv.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("baseline: %w", err)
-	}
-	return nil
+	return serveHTTP(ctx, lis, mux)
 }
 
 // child is a started process of the baseline.
@@ -119,7 +147,11 @@ type child struct {
 	cmd  *exec.Cmd
 	in   io.Closer
 	addr string
+	// issuer is where the edge's tokens come from.
+	issuer string
 }
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // launchBare starts a process of the baseline and waits until it listens.
 func launchBare(ctx context.Context, command []string, args ...string) (*child, error) {
@@ -142,7 +174,11 @@ func launchBare(ctx context.Context, command []string, args ...string) (*child, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("baseline: %s did not start: %w", args[0], err), c.stop())
 	}
-	c.addr = strings.TrimSpace(line)
+	words := strings.Fields(line)
+	c.addr = words[0]
+	if len(words) > 1 {
+		c.issuer = "http://" + words[1]
+	}
 	return c, nil
 }
 

@@ -135,6 +135,47 @@ func TestMeasurements(t *testing.T) {
 		}
 		results.Start = r
 	})
+	t.Run("edge", func(t *testing.T) {
+		r, err := load.Edge(t.Context(), options(t), load.EdgeOptions{Requests: 60, Warmup: 40, Rounds: 2, Connections: 4, Ratio: 0.5, Profile: t.TempDir()})
+		require.NoError(t, err)
+		require.Positive(t, r.Saturation)
+		require.Len(t, r.Loads, 2)
+		for _, l := range r.Loads {
+			require.Len(t, l.OverPlains, 2)
+			require.Positive(t, l.Edge.P50)
+			require.InEpsilon(t, l.Plain.Bytes, l.Stock.Bytes, 0.5, "all sides send the same customers")
+			require.InEpsilon(t, l.Plain.Bytes, l.Edge.Bytes, 0.5, "all sides send the same customers")
+		}
+		for i := range r.Loads { // see above: ticks are coarse
+			r.Loads[i].OverPlain, r.Loads[i].OverPlains = 1.25, []float64{1, 1.25}
+			r.Loads[i].StockOver, r.Loads[i].StockOvers = 2, []float64{2, 3}
+		}
+		results.Edge = r
+	})
+	t.Run("replay", func(t *testing.T) {
+		r, err := load.Replay(t.Context(), options(t), load.ReplayOptions{Accounts: 8, Orders: 20, Replays: 40, Rounds: 1, Connections: 4})
+		require.NoError(t, err)
+		require.Len(t, r.Executed.Shares, 4)
+		r.Ratio, r.Ratios = 20, []float64{20}
+		results.Replay = r
+	})
+	t.Run("overload", func(t *testing.T) {
+		r, err := load.Overload(t.Context(), options(t), load.OverloadOptions{Takes: 10 * time.Millisecond, Places: 1, Seconds: 0.2, Connections: 40})
+		require.NoError(t, err)
+		require.Len(t, r.Steps, 6)
+		require.Positive(t, r.Twice.Goodput)
+		results.Overload = r
+	})
+	t.Run("fanout", func(t *testing.T) {
+		r, err := load.Fanout(t.Context(), options(t), load.FanoutOptions{
+			Accounts: 8, Takes: time.Millisecond, Users: 4, Requests: 40, Rounds: 1, HungRate: 100, HungRequests: 30,
+		})
+		require.NoError(t, err)
+		require.Positive(t, r.Selfsame)
+		require.Positive(t, r.Bare)
+		require.GreaterOrEqual(t, r.HungP99, r.HungP50)
+		results.Fanout = r
+	})
 	if t.Failed() {
 		return
 	}
@@ -145,7 +186,8 @@ func TestMeasurements(t *testing.T) {
 	require.Equal(t, results.Page(), again.Page())
 	page, err := os.ReadFile(filepath.Join(dir, "results.md"))
 	require.NoError(t, err)
-	for _, want := range []string{"### 200 requests per second", "### As many requests as 4 connections get answered", "Ratio of processor time: 1.50", "### 8 accounts", "### 24 accounts", "Memory from 8 to 24", "| process-customer |"} {
+	for _, want := range []string{"### 200 requests per second", "### As many requests as 4 connections get answered", "Ratio of processor time: 1.50", "### 8 accounts", "### 24 accounts", "Memory from 8 to 24", "| process-customer |", "Edge over hand-written handler: 1.25",
+		"Executing over repeating: 20.0", "Goodput there over its peak", "While one section never answers"} {
 		require.Contains(t, string(page), want)
 	}
 	host, err := os.Hostname()

@@ -34,6 +34,11 @@ type Results struct {
 	Read  []*ReadResult `json:"read,omitempty"`
 	Sync  []*SyncResult `json:"sync,omitempty"`
 	Start *StartResult  `json:"start,omitempty"`
+	// Edge, Replay, Overload and Fanout are those of the mobile API.
+	Edge     *EdgeResult     `json:"edge,omitempty"`
+	Replay   *ReplayResult   `json:"replay,omitempty"`
+	Overload *OverloadResult `json:"overload,omitempty"`
+	Fanout   *FanoutResult   `json:"fanout,omitempty"`
 }
 
 // names of the two files in the directory of results.
@@ -123,6 +128,18 @@ func (r *Results) Page() string {
 	p.line("Written by `selfsame load`; [how to repeat it, and what is compared](README.md). Ratios are of two numbers of the same run;")
 	p.line("absolute times and sizes hold for the circumstances given and for nothing else.")
 	p.reads(r.Read)
+	if r.Edge != nil {
+		p.edge(r.Edge)
+	}
+	if r.Replay != nil {
+		p.replay(r.Replay)
+	}
+	if r.Overload != nil {
+		p.overload(r.Overload)
+	}
+	if r.Fanout != nil {
+		p.fanout(r.Fanout)
+	}
 	if len(r.Sync) > 0 {
 		p.syncs(r.Sync)
 	}

@@ -107,32 +107,52 @@ func (so StartOptions) service(ctx context.Context, name string, command []strin
 	return out, nil
 }
 
-// once starts a process, waits until it is ready, leaves it alone, and stops it.
-func once(ctx context.Context, command []string, ops string, idle time.Duration) (took time.Duration, m Memory, err error) {
-	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // it is stopped in order, by the signal that an operator sends
-	cmd.Stderr = os.Stderr
+// process is a service that was started.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error // once ended is closed
+	took  time.Duration
+}
+
+// launchService starts a service and waits until it is ready.
+func launchService(ctx context.Context, command []string, ops string) (*process, error) {
+	p := &process{cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{})} //nolint:noctx // it is stopped in order, by the signal that an operator sends
+	p.cmd.Stderr = os.Stderr
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, m, fmt.Errorf("start: %w", err)
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start: %w", err)
 	}
-	ended := make(chan struct{})
-	var result error
-	go func() { defer close(ended); result = cmd.Wait() }()
-	defer func() {
-		if signalErr := cmd.Process.Signal(syscall.SIGTERM); signalErr != nil && !errors.Is(signalErr, os.ErrProcessDone) {
-			err = errors.Join(err, signalErr, cmd.Process.Kill())
-		}
-		<-ended
-		err = errors.Join(err, result)
-	}()
-	if took, err = ready(ctx, ops, began, ended); err != nil {
+	go func() { defer close(p.ended); p.err = p.cmd.Wait() }()
+	var err error
+	if p.took, err = ready(ctx, ops, began, p.ended); err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	return p, nil
+}
+
+// stop ends the service in order and waits.
+func (p *process) stop() error {
+	var err error
+	if signalErr := p.cmd.Process.Signal(syscall.SIGTERM); signalErr != nil && !errors.Is(signalErr, os.ErrProcessDone) {
+		err = errors.Join(signalErr, p.cmd.Process.Kill())
+	}
+	<-p.ended
+	return errors.Join(err, p.err)
+}
+
+// once starts a service, leaves it alone, and stops it.
+func once(ctx context.Context, command []string, ops string, idle time.Duration) (took time.Duration, m Memory, err error) {
+	p, err := launchService(ctx, command, ops)
+	if err != nil {
 		return 0, m, err
 	}
+	defer func() { err = errors.Join(err, p.stop()) }()
 	if !sleepUntil(ctx, time.Now().Add(idle)) {
 		return 0, m, ctx.Err()
 	}
-	m, err = memory(cmd.Process.Pid)
-	return took, m, err
+	m, err = memory(p.cmd.Process.Pid)
+	return p.took, m, err
 }
 
 const (

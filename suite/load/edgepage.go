@@ -1,0 +1,72 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+)
+
+func (p *page) edge(r *EdgeResult) {
+	p.line("\n## The edge")
+	p.circumstances(r.Circumstances)
+	p.line("`POST /v1/customers`, %d rounds of %d requests to each side in turn, %d connections. The edge has every check, key, answer kept and metric", r.Options.Rounds, r.Options.Requests, r.Options.Connections)
+	p.line("of its default configuration, and records and exports %.0f %% of the traces, the stock gateway the same. Only the process in question is counted.\n", 100*r.Options.Ratio)
+	for _, l := range r.Loads {
+		if l.Rate > 0 {
+			p.line("\n### Half of what the edge can do: %.0f requests per second\n", l.Rate)
+		} else {
+			p.line("\n### As many requests as %d connections get answered\n", r.Options.Connections)
+		}
+		p.head("", "hand-written handler", "stock gateway", "edge")
+		p.row("processor time per request", micros(l.Plain.Micros), micros(l.Stock.Micros), micros(l.Edge.Micros))
+		p.row("latency p50", micros(l.Plain.P50), micros(l.Stock.P50), micros(l.Edge.P50))
+		p.row("latency p99", micros(l.Plain.P99), micros(l.Stock.P99), micros(l.Edge.P99))
+		p.line("\n**Edge over hand-written handler: %.2f** (rounds from %.2f to %.2f). Target: at most %.1f: %s.", l.OverPlain, slices.Min(l.OverPlains),
+			slices.Max(l.OverPlains), TargetEdge, met(l.OverPlain <= TargetEdge))
+		p.line("**Stock gateway over edge: %.2f** (rounds from %.2f to %.2f). Target: above %.0f: %s.", l.StockOver, slices.Min(l.StockOvers),
+			slices.Max(l.StockOvers), TargetStock, met(l.StockOver > TargetStock))
+	}
+}
+
+func (p *page) replay(r *ReplayResult) {
+	p.line("\n## Repeating a completed key")
+	p.circumstances(r.Circumstances)
+	p.line("`POST /v1/orders` through all services, %d rounds of %d orders, each then repeated until there are %d requests; each kind at half of the",
+		r.Options.Rounds, r.Options.Orders, r.Options.Replays)
+	p.line("rate at which it can be done. The processor time is that of all four services.\n")
+	p.head("", "executed", "repeated, answered at the edge")
+	p.row("requests per second", fmt.Sprintf("%.0f", r.ExecutedRate), fmt.Sprintf("%.0f", r.ReplayedRate))
+	p.row("processor time per request", micros(r.Executed.Micros), micros(r.Replayed.Micros))
+	p.row("latency p50", micros(r.Executed.P50), micros(r.Replayed.P50))
+	p.row("latency p99", micros(r.Executed.P99), micros(r.Replayed.P99))
+	p.line("\n**Executing over repeating: %.1f** (rounds from %.1f to %.1f). Target: at least %.0f: %s. p99 at half of the load: target at most %s: %s.",
+		r.Ratio, slices.Min(r.Ratios), slices.Max(r.Ratios), TargetReplay, met(r.Ratio >= TargetReplay), micros(TargetReplayP99), met(r.Replayed.P99 <= TargetReplayP99))
+}
+
+func (p *page) overload(r *OverloadResult) {
+	p.line("\n## More than can be done")
+	p.circumstances(r.Circumstances)
+	p.line("A process layer that takes %v for each call and does %d at once, so %.0f in a second; each load for %.0f s, after one of the same.\n",
+		r.Options.Takes, r.Options.Places, float64(r.Options.Places)/r.Options.Takes.Seconds(), r.Options.Seconds)
+	p.head("offered per second", "done per second", "turned away", "p50 of what was done", "p99")
+	for _, s := range append(slices.Clone(r.Steps), r.Twice) {
+		p.row(fmt.Sprintf("%.0f", s.Offered), fmt.Sprintf("%.0f", s.Goodput), fmt.Sprintf("%.0f %%", 100*s.Refused), micros(s.P50), micros(s.P99))
+	}
+	p.line("\nSaturation is the load with the most done, %.0f per second; the last line is twice that. **Goodput there over its peak: %.2f.** Target: at least %.1f: %s.",
+		r.Saturation.Offered, r.Goodput, TargetGoodput, met(r.Goodput >= TargetGoodput))
+	p.line("**p99 of what was accepted over that at saturation: %.2f.** Target: at most %.0f: %s.", r.P99, TargetAccepted, met(r.P99 <= TargetAccepted))
+}
+
+func (p *page) fanout(r *FanoutResult) {
+	p.line("\n## A screen of three sections")
+	p.circumstances(r.Circumstances)
+	p.line("`GET /v1/customers/{id}` through experience-mobile and process-customer, which asks three times at once; each call takes %v. %d users ask again", r.Options.Takes, r.Options.Users)
+	p.line("as soon as they are answered, %d rounds of %d screens.\n", r.Options.Rounds, r.Options.Requests)
+	p.head("", "hand-written handler with an errgroup", "Selfsame")
+	p.row("screens per second", fmt.Sprintf("%.0f", r.Bare), fmt.Sprintf("%.0f", r.Selfsame))
+	p.row("latency p99", micros(r.BareP99), micros(r.SelfsameP99))
+	p.line("\n**Throughput over that of the handler: %.2f** (rounds from %.2f to %.2f). Target: at least %.1f: %s.", r.Ratio, slices.Min(r.Ratios), slices.Max(r.Ratios),
+		TargetFanout, met(r.Ratio >= TargetFanout))
+	late := (r.HungP99 - r.Limit) / 1000
+	p.line("While one section never answers, at %.0f requests per second: p50 %s, **p99 %s**, no errors. Target: at most the section's limit and %.0f ms, %s: %s.",
+		r.Options.HungRate, micros(r.HungP50), micros(r.HungP99), TargetHungMillis, micros(r.Limit+1000*TargetHungMillis), met(late <= TargetHungMillis))
+}

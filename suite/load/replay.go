@@ -1,0 +1,135 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/selfsame-io/selfsame/suite"
+)
+
+// ReplayOptions says how hard [Replay] repeats.
+type ReplayOptions struct {
+	// Accounts is how many customers there are, see [Generate].
+	Accounts int
+	// Orders are placed in each round, Replays are the repetitions of them.
+	Orders, Replays int
+	// Rounds is how often both are measured in turn.
+	Rounds int
+	// Connections is how many are kept open.
+	Connections int
+}
+
+// ReplayResult compares placing an order through the whole suite with repeating the same request, which the edge answers from
+// memory. Processor time is that of all four services.
+type ReplayResult struct {
+	Circumstances
+
+	Options  ReplayOptions `json:"options"`
+	Executed Side          `json:"executed"`
+	Replayed Side          `json:"replayed"`
+	// ExecutedRate and ReplayedRate are half of what each is done in a second without a pause.
+	ExecutedRate float64 `json:"executed_rate"`
+	ReplayedRate float64 `json:"replayed_rate"`
+	// Ratio is the processor time of executing over that of repeating, the median of Ratios.
+	Ratio  float64   `json:"ratio"`
+	Ratios []float64 `json:"ratios"`
+}
+
+// orderSKU is an article of the catalogue that every demo has.
+const orderSKU = "VALVE-15"
+
+// Replay starts the suite with answers kept at the edge and measures both kinds of request in turn.
+func Replay(ctx context.Context, o Options, r ReplayOptions) (_ *ReplayResult, err error) {
+	out := &ReplayResult{Circumstances: begin(), Options: r}
+	run, err := o.start(ctx, "replay", Generate(r.Accounts), func(s *suite.Options) {
+		// The demo keeps nothing at the edge; a deployment does by default.
+		s.Tune = func(c *suite.Configs) { c.ExperienceMobile.Replay.Memory = 32 << 20 }
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, run.stop()) }()
+	o.progress("  waiting for the initial sync")
+	if _, err := run.settled(ctx, o.quiet(), nil); err != nil {
+		return nil, err
+	}
+	st := run.demo.State
+	header := http.Header{"Authorization": {"Bearer " + st.Token}, "Accept": {"application/json"}}
+	customers, err := screens(ctx, st.REST, header, r.Accounts)
+	if err != nil {
+		return nil, err
+	}
+	m := &replaying{o: o, r: r, target: &target{base: st.REST, client: keepAlive(r.Connections)}, header: header}
+	defer m.target.client.CloseIdleConnections()
+	m.target.order = []string{suite.ExperienceMobile, suite.ProcessCustomer, suite.SystemERP, suite.SystemSalesforce}
+	m.target.pids = st.PIDs
+	for _, c := range customers {
+		if c.GetErpNumber() == "" {
+			continue // it does not stand in the ERP yet
+		}
+		body, err := json.Marshal(map[string]any{
+			"customerId": c.GetCustomerId(), "items": []any{map[string]any{"sku": orderSKU, "quantity": "1"}},
+		})
+		if err != nil {
+			return nil, err
+		}
+		m.bodies = append(m.bodies, body)
+	}
+	if len(m.bodies) == 0 {
+		return nil, errors.New("no customer stands in the ERP")
+	}
+	if err := m.measure(ctx, out); err != nil {
+		return nil, err
+	}
+	out.end()
+	return out, nil
+}
+
+// replaying is a measurement under way.
+type replaying struct {
+	o      Options
+	r      ReplayOptions
+	target *target
+	header http.Header
+	bodies [][]byte
+}
+
+// shot places orders. Of two shots with the same keys the second repeats the first.
+func (m *replaying) shot(requests int, rate float64, key func(int) string) shot {
+	keys := min(requests, m.r.Orders)
+	return shot{
+		urls: []string{m.target.base + "/v1/orders"}, header: m.header, requests: requests, rate: rate, connections: m.r.Connections,
+		body: func(i int) []byte { return m.bodies[i%keys%len(m.bodies)] }, key: func(i int) string { return key(i % keys) },
+	}
+}
+
+func (m *replaying) measure(ctx context.Context, out *ReplayResult) error {
+	warm := keysOf("warm")
+	first, err := m.shot(m.r.Orders, 0, warm).fire(ctx, m.target.client)
+	if err != nil {
+		return fmt.Errorf("place orders: %w", err)
+	}
+	again, err := m.shot(m.r.Replays, 0, warm).fire(ctx, m.target.client)
+	if err != nil {
+		return fmt.Errorf("repeat orders: %w", err)
+	}
+	out.ExecutedRate, out.ReplayedRate = first.pace()/2, again.pace()/2
+	placed, repeated := *m.target, *m.target
+	for range m.r.Rounds {
+		key := keysOf("order")
+		if err := placed.round(ctx, m.shot(m.r.Orders, out.ExecutedRate, key)); err != nil {
+			return err
+		}
+		if err := repeated.round(ctx, m.shot(m.r.Replays, out.ReplayedRate, key)); err != nil {
+			return err
+		}
+		last := len(placed.rounds) - 1
+		out.Ratios = append(out.Ratios, placed.rounds[last].micros()/repeated.rounds[last].micros())
+		m.o.progress("  executed %.0f µs, repeated %.0f µs, p99 %v", placed.rounds[last].micros(), repeated.rounds[last].micros(), repeated.rounds[last].hits.p99)
+	}
+	out.Executed, out.Replayed, out.Ratio = placed.side(), repeated.side(), median(out.Ratios)
+	return nil
+}
