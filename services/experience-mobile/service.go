@@ -36,6 +36,9 @@ import (
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/rpc"
 )
 
+// longestKeep bounds how long an answer that was erased below lives on at the edge.
+const longestKeep = 10 * time.Minute
+
 // Name is the name of the service in logs, metrics and to other services.
 const Name = "experience-mobile"
 
@@ -147,7 +150,7 @@ type Replay struct {
 	// Redis keeps answers for all replicas instead.
 	Redis conf.Secret `conf:"redis" help:"redis:// URL of a server that keeps answers for all replicas; empty keeps them in memory"`
 	// Keep is how long.
-	Keep time.Duration `conf:"keep" help:"how long an answer is kept at the edge; below it is kept for days"`
+	Keep time.Duration `conf:"keep" help:"how long an answer is kept at the edge, 10m at most; below it is kept for days"`
 	// Join is how long a request waits for an identical one that is under way here.
 	Join time.Duration `conf:"join" help:"how long a request waits for an identical one that is under way"`
 }
@@ -173,7 +176,7 @@ func DefaultConfig() Config {
 		Auth:     Auth{Audience: "selfsame-mobile", DevIssuerListen: "127.0.0.1:8081", OwnerClaim: "customers"},
 		Budget:   5 * time.Second, MaxBody: 1 << 20,
 		Limits:    Limits{Shed: true},
-		Replay:    Replay{Memory: 32 << 20, Keep: 10 * time.Minute, Join: 500 * time.Millisecond},
+		Replay:    Replay{Memory: 32 << 20, Keep: time.Minute, Join: 500 * time.Millisecond},
 		Streams:   Streams{Poll: 2 * time.Second, Heartbeat: 15 * time.Second, Most: 2000, PerCaller: 10},
 		Telemetry: telemetry.DefaultConfig(),
 	}
@@ -213,8 +216,8 @@ func (c Config) Validate() error {
 	if c.Auth.OwnerRequired && c.Auth.OwnerClaim == "" {
 		bad("auth.owner_required: needs auth.owner_claim")
 	}
-	if c.Replay.Memory < 0 || c.Replay.Keep < 0 || c.Replay.Keep > 24*time.Hour || c.Replay.Join < 0 || c.Replay.Join > c.Budget/2 {
-		bad("replay: memory must not be negative, keep at most 24h, join at most half of the budget")
+	if c.Replay.Memory < 0 || c.Replay.Keep < 0 || c.Replay.Keep > longestKeep || c.Replay.Join < 0 || c.Replay.Join > c.Budget/2 {
+		bad("replay: memory must not be negative, keep at most 10m, join at most half of the budget")
 	}
 	if s := c.Streams; s.Poll < 10*time.Millisecond || s.Heartbeat < time.Second/10 || s.Heartbeat > 15*time.Second || s.Most < 1 || s.PerCaller < 1 {
 		bad("streams: poll must be at least 10ms, heartbeat between 100ms and 15s, most and per_caller at least 1")

@@ -151,7 +151,7 @@ func New(o Options) (http.Handler, error) {
 		e.checkQuery,           // 400 for unknown or malformed parameters
 		e.checkJSON,            // 400 with a pointer for each unknown or malformed field
 		e.replay,               // completed keys are answered here; a herd waits for its first
-		e.shed,                 // 503 before collapse: as many go below as can be done
+		e.shed,                 // 503 before collapse: no more go below than can be done
 		e.strip,                // no header of the client goes further
 	), nil
 }

@@ -71,17 +71,21 @@ type Load struct {
 }
 
 const (
-	// Below leastLimit requests under way nothing is shed; above mostLimit everything is.
-	leastLimit = 100
-	firstLimit = 200
+	// Below leastLimit requests under way below nothing waits; above mostLimit everything does.
+	leastLimit = 32
+	firstLimit = 100
 	mostLimit  = 5000
+	// For each request under way so many may wait, each for so long. Those beyond the first number are turned away more and
+	// more often, those beyond the second always.
+	someWait, mostWait = 3, 5
+	waitFor            = 100 * time.Millisecond
 )
 
 func newShedder(l Load) adaptivelimiter.AdaptiveLimiter[any] {
 	if !l.Shed {
 		return nil
 	}
-	return adaptivelimiter.NewBuilder[any]().WithLimits(leastLimit, mostLimit, firstLimit).Build()
+	return adaptivelimiter.NewBuilder[any]().WithLimits(leastLimit, mostLimit, firstLimit).WithQueueing(someWait, mostWait).Build()
 }
 
 // shedRate turns requests away beyond the total rate, before they cost anything.
@@ -98,15 +102,15 @@ func (e *edge) shedRate(next http.Handler) http.Handler {
 	})
 }
 
-// shed turns requests away when more are under way below than can be done. What is answered here, and a client that
+// shed lets as many requests go below as can be done, has some wait for a moment and turns the others away. What is answered here, and a client that
 // dribbles its body, takes no place. Whoever is turned away did not begin, and may come again.
 func (e *edge) shed(next http.Handler) http.Handler {
 	if e.under == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		permit, ok := e.under.TryAcquirePermit()
-		if !ok {
+		permit, err := e.under.AcquirePermitWithMaxWait(r.Context(), waitFor)
+		if err != nil {
 			e.turnAway(w, r, "concurrency")
 			return
 		}
