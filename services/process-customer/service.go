@@ -140,11 +140,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	view := enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log})
-	eraser := erase.New(erase.Deps{
-		Store: records, Folder: eng.Folder, Systems: eng.Systems, Answers: answers.Erase, Now: time.Now, Telemetry: tel, Marked: eng.Wake, Forget: view.Forget,
-		Also: []func(context.Context, *sql.Tx, golden.ID) error{func(ctx context.Context, tx *sql.Tx, id golden.ID) error { return later.Erase(ctx, tx, string(id)) }},
-	})
-	parity, err := shadow.NewWatch(records.Read, tel)
+	eraser := newEraser(records, eng, answers, view, tel)
+	parity, err := parityLoop(records, tel)
 	if err != nil {
 		return err
 	}
@@ -168,8 +165,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
 		Loops: append(append(loops(eng, records, answers, book, cfg.Store, tel.Log), who.loops...), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run},
-			serve.Loop{Name: "erase", Run: eraser.Run},
-			serve.Loop{Name: "shadow", Run: func(ctx context.Context) error { return parity.Run(ctx, lookEvery) }},
+			serve.Loop{Name: "erase", Run: eraser.Run}, parity,
 			serve.Loop{Name: "later", Run: later.NewWorker(queue, api.Place, time.Now, tel.Log).Run}),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,

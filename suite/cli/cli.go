@@ -75,6 +75,7 @@ func commands() []command {
 		{name: "pause", args: "SYSTEM", short: "stop reading a system, writing to it, or both; survives a restart", run: pauseCommand},
 		{name: "resume", args: "SYSTEM", short: "go on", run: resumeCommand},
 		{name: "throttle", args: "SYSTEM", short: "bound the records written to a system per minute", run: throttleCommand},
+		{name: "erase", args: "customer/ID|contact/ID|list|show|receipt|verify", short: "forget a person, here and in every system, with a receipt", run: eraseCommand},
 		{name: "shadow", args: "start|report|list|stop SYSTEM", short: "note what would be written to a system instead of writing it, and compare", run: shadowCommand},
 		{name: "reconcile", args: "[SYSTEM …]|show|ignore|rules", short: "compare the systems with what is known of them, cheaply, and repair", run: reconcileCommand},
 		{name: "resync", args: "SYSTEM", short: "look at everything of one system again", run: resync},

@@ -85,7 +85,7 @@ func shadowReport(ctx context.Context, a *App, args []string) error {
 func shadowList(ctx context.Context, a *App, args []string) error {
 	c := a.flags("shadow list").withAddr()
 	req := &customerv1.ListShadowWritesRequest{PageSize: 500}
-	c.StringVar(&req.State, "state", "", "only `MATCHED`, WAITING or DIFFERENT")
+	c.StringVar(&req.State, "only", "", "only `MATCHED`, WAITING or DIFFERENT")
 	c.BoolVar(&req.Values, "show-values", false, "print values; they are personal data")
 	limit := c.Int("limit", 500, "print at most `n`")
 	rest, err := c.parse(args)

@@ -27,7 +27,7 @@ type line struct {
 	owes    bool // the feed lost changes and has yet to say so
 	told    map[string]bool
 	absent  map[string]bool // external ids that were looked up and not there
-	expired bool // the feed forgot what it had told
+	expired bool            // the feed forgot what it had told
 }
 
 // straggler is a write that arrives after its caller has given up.

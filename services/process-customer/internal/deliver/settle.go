@@ -106,6 +106,10 @@ func (b *batch) outcomes(ctx context.Context, tx *store.Tx, counts map[string]in
 	byMark := map[*store.Claimed]*settlement{}
 	var order []*settlement
 	for _, it := range b.items {
+		if unit.Golden(it.plan.GoldenID) == nil {
+			counts["erased"]++ // while the call was under way; what it has written is deleted again
+			continue
+		}
 		s := byMark[it.mark]
 		if s == nil {
 			s = &settlement{mark: it.mark}

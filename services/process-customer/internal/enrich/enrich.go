@@ -167,3 +167,10 @@ func (e *Enricher) View(ctx context.Context, id golden.ID, links map[string][]st
 	_ = g.Wait()
 	return v
 }
+
+// Forget drops what is remembered of a customer.
+func (e *Enricher) Forget(id golden.ID) {
+	e.orders.memory.drop(id)
+	e.cases.memory.drop(id)
+	e.warranties.memory.drop(id)
+}

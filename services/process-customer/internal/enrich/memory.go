@@ -53,3 +53,13 @@ func (m *memory[T]) get(id golden.ID) (answer[T], bool) {
 	m.recent.MoveToFront(e)
 	return e.Value.(*remembered[T]).answer, true
 }
+
+// drop forgets the last answer of a customer.
+func (m *memory[T]) drop(id golden.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.entries[id]; e != nil {
+		m.recent.Remove(e)
+		delete(m.entries, id)
+	}
+}

@@ -18,6 +18,7 @@ const (
 	ReasonFieldMastered   = "FIELD_MASTERED"
 	ReasonCustomerDeleted = "CUSTOMER_DELETED"
 	ReasonUnknown         = "CUSTOMER_UNKNOWN"
+	ReasonErased          = "CUSTOMER_ERASED"
 )
 
 // Answer is called inside the transaction with what a call came to, so that its stored answer and its effect are one.
@@ -52,6 +53,13 @@ func (in *Intake) create(ctx context.Context, tx *store.Tx, id golden.ID, change
 	}
 	if before, ok := seen[changeID]; ok {
 		return before, before != id, tx.AddTotals(ctx, "duplicates", map[string]int64{golden.SystemAPI: 1})
+	}
+	tombs, err := tx.Tombs(ctx, []string{store.GoldenKey(id)})
+	if err != nil {
+		return "", false, err
+	}
+	if len(tombs.Erasure) > 0 { // the call that made it comes again
+		return "", false, fault.New(fault.Precondition, ReasonErased, "what the call made was erased")
 	}
 	if err := unit.LoadGoldens(ctx, []golden.ID{id}); err != nil {
 		return "", false, err

@@ -60,6 +60,9 @@ func (in *Intake) step(ctx context.Context, system string, b Batch, force *poiso
 
 // observe folds the new changes of the batch in: customers first, because contacts belong to them.
 func (r *run) observe(ctx context.Context) error {
+	if err := r.erased(ctx); err != nil {
+		return err
+	}
 	fresh, err := r.unseen(ctx)
 	if err != nil {
 		return err

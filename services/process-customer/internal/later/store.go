@@ -176,3 +176,17 @@ func (s *Store) purge(ctx context.Context, before time.Time, limit int) error {
 	}
 	return nil
 }
+
+// ReasonErased means that the customer was erased before the order was placed.
+const ReasonErased = "CUSTOMER_ERASED"
+
+// Erase forgets what is kept of the operations of a customer, in a transaction of the same database. Those that wait are
+// ended; that they were is all that stays.
+func Erase(ctx context.Context, tx *sql.Tx, customer string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE queued_operation SET owner = '', request = $2, response = $2, message = '',
+		reason = $3, done = TRUE, fence = fence + 1 WHERE customer_id = $1`, customer, []byte{}, ReasonErased)
+	if err != nil {
+		return fmt.Errorf("erase operations: %w", err)
+	}
+	return nil
+}

@@ -107,9 +107,11 @@ func (s *screens) since(ctx context.Context, r store.Reader, at progress, size i
 	}
 	var goldens []*store.Golden
 	for _, id := range ids {
-		if g := byID[id]; g != nil {
-			goldens = append(goldens, g)
+		g := byID[id]
+		if g == nil { // it was erased
+			g = &store.Golden{Record: golden.Record{ID: id, Object: golden.Customer, Deleted: true}}
 		}
+		goldens = append(goldens, g)
 	}
 	if len(touched) > 0 {
 		at.Position = touched[len(touched)-1].Position

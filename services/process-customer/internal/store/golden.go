@@ -172,3 +172,16 @@ func (t *Tx) DropKeys(ctx context.Context, keys []Owned) error {
 		return err
 	})
 }
+
+// MergedInto returns the golden records that were merged into one.
+func (r Reader) MergedInto(ctx context.Context, id golden.ID) ([]golden.ID, error) {
+	var out []golden.ID
+	err := r.query(ctx, "read merged golden records", "SELECT id FROM golden WHERE merged_into <> '' AND merged_into = $1 ORDER BY id", []any{string(id)},
+		func(rows *sql.Rows) error {
+			var merged golden.ID
+			err := rows.Scan(&merged)
+			out = append(out, merged)
+			return err
+		})
+	return out, err
+}
