@@ -75,6 +75,37 @@ func TestHiddenRecords(t *testing.T) {
 	o.want(400, "PUT", "/__sandbox__/access", `{"shared":["Nothing"]}`)
 }
 
+func TestHiddenRecordsAreNotWritten(t *testing.T) {
+	t.Parallel()
+	o := setup(t)
+	const unseen = "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
+	id, shown := o.account(`{"Name":"Hidden AG","Selfsame_Id__c":"h-1","ERP_Customer_Number__c":"7"}`), o.account(`{"Name":"Shown AG"}`)
+	o.want(200, "PUT", "/__sandbox__/access", `{"hidden_records":["`+id+`"]}`)
+	row := v62 + "/sobjects/Account/" + id
+	require.Equal(t, unseen, o.want(403, "PATCH", row, `{"Name":"Seen"}`).code())
+	require.Equal(t, unseen, o.want(403, "DELETE", row, "").code())
+	require.Equal(t, unseen, o.want(403, "POST", v62+"/sobjects/Contact", `{"LastName":"L","AccountId":"`+id+`"}`).code())
+	require.Equal(t, "INVALID_FIELD", o.want(400, "POST", v62+"/sobjects/Contact", `{"LastName":"L","Account":{"Selfsame_Id__c":"h-1"}}`).code())
+	require.Equal(t, "DUPLICATE_VALUE", o.want(400, "PATCH", v62+"/sobjects/Account/Selfsame_Id__c/h-1", `{"Name":"Seen"}`).code(), "the value is taken")
+	o.want(201, "PATCH", v62+"/sobjects/Account/ERP_Customer_Number__c/7", `{"Name":"Another"}`)
+	saved := o.want(200, "PATCH", v62+"/composite/sobjects", `{"records":[{"attributes":{"type":"Account"},"Id":"`+id+`","Name":"Seen"},{"attributes":{"type":"Account"},"Id":"`+shown+`","Phone":"1"}]}`).array()
+	require.Equal(t, unseen, saved[0]["errors"].([]any)[0].(map[string]any)["statusCode"])
+	require.Equal(t, true, saved[1]["success"])
+	require.Equal(t, []string{unseen}, o.merge("<Id>"+shown+"</Id>", victims(id))["errors"])
+	require.Equal(t, []string{unseen}, o.merge("<Id>"+id+"</Id>", victims(shown))["errors"])
+
+	job := o.want(200, "POST", v62+"/jobs/ingest", `{"object":"Account","operation":"update"}`).id()
+	o.want(201, "PUT", v62+"/jobs/ingest/"+job+"/batches", "Id,Name\n"+id+",Seen\n", "Content-Type", "text/csv")
+	o.want(200, "PATCH", v62+"/jobs/ingest/"+job, `{"state":"UploadComplete"}`)
+	o.until(v62+"/jobs/ingest/"+job, func(j map[string]any) bool { return j["state"] == "JobComplete" && j["numberRecordsFailed"] == 1.0 })
+
+	o.want(204, "DELETE", "/__sandbox__/access", "")
+	require.Equal(t, "Hidden AG", o.want(200, "GET", row, "").object()["Name"], "nothing was written")
+	o.want(204, "DELETE", row, "")
+	o.want(200, "PUT", "/__sandbox__/access", `{"hidden_records":["`+id+`"]}`)
+	require.Equal(t, []string{unseen}, o.recycle("undelete", id))
+}
+
 func TestPermissionRows(t *testing.T) {
 	t.Parallel()
 	o := setup(t)

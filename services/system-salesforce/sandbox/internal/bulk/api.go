@@ -199,7 +199,7 @@ func (s *Service) newIngest(c Call, body io.Reader) (*job, *Response) {
 	if refusal := decode(body, &in); refusal != nil {
 		return nil, refusal
 	}
-	j := &job{kind: ingestJob, state: open, version: c.Version, user: c.User, client: c.Client, operation: in.Operation, assignment: in.Assignment, data: &blob{limit: maxUpload}}
+	j := &job{kind: ingestJob, state: open, version: c.Version, user: c.User, hidden: c.Hidden, client: c.Client, operation: in.Operation, assignment: in.Assignment, data: &blob{limit: maxUpload}}
 	if in.ContentType != "" && in.ContentType != "CSV" {
 		return nil, problem("InvalidJob", "The only content type supported is CSV")
 	}

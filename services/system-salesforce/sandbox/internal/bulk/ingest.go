@@ -19,6 +19,7 @@ type batch struct {
 	writer
 	origin, user string
 	wishes       store.Wishes
+	hidden       func(id string) bool
 	// span is where the rows lie; next is where those begin that were not
 	// read yet.
 	span span
@@ -110,7 +111,7 @@ func (s *Service) divide(j *job) ([]*batch, trouble) {
 			return nil, j.unreadable(err)
 		}
 		if rows%batchRows == 0 {
-			out = append(out, &batch{writer: w, origin: j.origin(), user: j.user, wishes: j.wishes(), span: span{from: r.start}, next: r.start})
+			out = append(out, &batch{writer: w, origin: j.origin(), user: j.user, wishes: j.wishes(), hidden: j.hidden, span: span{from: r.start}, next: r.start})
 		}
 		out[len(out)-1].span.to = r.end
 	}
@@ -271,7 +272,7 @@ func lockedRow() *store.Error {
 // transact writes the work of a batch and returns what was found locked.
 func (s *Service) transact(b *batch, locks map[string]*batch) (again []record) {
 	twice, first := b.twice(), len(b.done)
-	_ = s.opt.Store.Write(store.Meta{User: b.user, Origin: b.origin, Wishes: b.wishes}, func(tx *store.Tx) error { // failures are in the results
+	_ = s.opt.Store.Write(store.Meta{User: b.user, Origin: b.origin, Wishes: b.wishes, Hidden: b.hidden}, func(tx *store.Tx) error { // failures are in the results
 		for i := range b.work {
 			r := &b.work[i]
 			id, created, err := b.one(tx, r, twice, locks)

@@ -65,6 +65,7 @@ type job struct {
 	assignment string
 	version    string
 	user       string
+	hidden     func(id string) bool // from the user, as it was when the job was made
 	delimiter  string
 	ending     string
 	created    time.Time

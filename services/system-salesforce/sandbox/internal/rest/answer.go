@@ -64,7 +64,7 @@ func refused(err *store.Error) *answer {
 	switch err.Code {
 	case "NOT_FOUND", "ENTITY_IS_DELETED":
 		status = http.StatusNotFound
-	case "INSUFFICIENT_ACCESS_OR_READONLY":
+	case "INSUFFICIENT_ACCESS_OR_READONLY", "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY":
 		status = http.StatusForbidden
 	}
 	d := duplicates(err.Duplicates)

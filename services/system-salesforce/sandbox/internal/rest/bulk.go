@@ -40,7 +40,7 @@ func (s *Server) async(r *http.Request, seg []string) *answer {
 		return asAnswer(bulk.Fault(r, "ExceededQuota", "TotalRequests Limit exceeded."))
 	}
 	c := &call{Server: s, r: r, method: r.Method, version: seg[0], number: n, session: session}
-	return asAnswer(s.opt.Bulk.Async(bulk.Call{Request: r, Method: r.Method, Version: seg[0], User: session.User.ID, Client: c.client()}, seg[1:]))
+	return asAnswer(s.opt.Bulk.Async(bulk.Call{Request: r, Method: r.Method, Version: seg[0], User: session.User.ID, Client: c.client(), Hidden: c.hidden()}, seg[1:]))
 }
 
 // stream writes a body that is not kept.

@@ -118,8 +118,11 @@ func (p accessPlan) seesAll(o *schema.Object) bool {
 // hidden returns what tells the records that the user of the session may not
 // see; nil if there are none.
 func (c *call) hidden() func(id string) bool {
-	p := c.access.get()
-	if len(p.HiddenRecords) == 0 || !p.about(c.session.User.Username) {
+	return c.access.get().hiddenFrom(c.session.User.Username)
+}
+
+func (p accessPlan) hiddenFrom(username string) func(id string) bool {
+	if len(p.HiddenRecords) == 0 || !p.about(username) {
 		return nil
 	}
 	set := make(map[string]bool, len(p.HiddenRecords))

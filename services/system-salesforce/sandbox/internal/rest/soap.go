@@ -160,7 +160,7 @@ func (c *soapCall) meta() store.Meta {
 	if c.client != "" {
 		origin += ";client=" + c.client
 	}
-	return store.Meta{User: c.session.User.ID, Origin: origin}
+	return store.Meta{User: c.session.User.ID, Origin: origin, Hidden: c.access.get().hiddenFrom(c.session.User.Username)}
 }
 
 // undelete brings records back from the bin, each for itself.

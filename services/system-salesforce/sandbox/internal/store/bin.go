@@ -47,6 +47,9 @@ func (tx *Tx) Undelete(id string) *Error {
 	if old == nil || !old.Deleted || old.with != "" {
 		return notInBin("UNDELETE_FAILED")
 	}
+	if !tx.sees(id) {
+		return unseen()
+	}
 	mark := tx.Mark()
 	if err := tx.restore(old, old.ID); err != nil {
 		tx.Rollback(mark)

@@ -23,6 +23,8 @@ func (tx *Tx) Merge(id string, in map[string]any, victims []string) (related []s
 	}
 	o := first.Object
 	switch {
+	case !tx.sees(id):
+		return nil, unseen()
 	case first.Deleted:
 		return nil, refuse("ENTITY_IS_DELETED", "entity is deleted")
 	case !o.Mergeable:

@@ -107,6 +107,8 @@ func (tx *Tx) reference(f *schema.Field, id string) (any, *Error) {
 	switch {
 	case r == nil:
 		return nil, refuse("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", f.Name)
+	case !tx.sees(id):
+		return nil, unseen(f.Name)
 	case r.Deleted:
 		return nil, refuse("ENTITY_IS_DELETED", "entity is deleted", f.Name)
 	}
@@ -148,7 +150,7 @@ func (tx *Tx) foreign(o *schema.Object, ext *schema.Field, raw any) (any, *Error
 	if err != nil {
 		return nil, err
 	}
-	found := tx.Lookup(ext, v)
+	found := slices.DeleteFunc(tx.Lookup(ext, v), func(r *Record) bool { return !tx.sees(r.ID) })
 	switch len(found) {
 	case 1:
 		return found[0].ID, nil
@@ -173,12 +175,20 @@ func (tx *Tx) Upsert(ext *schema.Field, raw any, in map[string]any, updateOnly b
 	}
 	t := tx.s.tables[o]
 	rows := t.found(ext, v)
+	if tx.meta.Hidden != nil {
+		// A record that the user may not see is not found. If the value has to
+		// be unique, making another one is refused.
+		rows = slices.DeleteFunc(slices.Clone(rows), func(row int32) bool { return !tx.sees(t.rows[row].ID) })
+	}
 	switch {
 	case len(rows) == 1:
 		id := t.rows[rows[0]].ID
 		return id, false, nil, tx.Update(o, id, in)
 	case len(rows) > 1:
-		found := tx.Lookup(ext, v)
+		found := make([]*Record, len(rows))
+		for i, row := range rows {
+			found[i] = t.rows[row]
+		}
 		return "", false, found, refuse("DUPLICATE_EXTERNAL_ID", fmt.Sprintf("%s: more than one record found for external id field: %s", ext.Name, ids(found)))
 	case updateOnly:
 		return "", false, nil, refuse("NOT_FOUND", "The requested resource does not exist")

@@ -142,6 +142,9 @@ type Meta struct {
 	// Origin is the change origin that events carry.
 	Origin string
 	Wishes Wishes
+	// Hidden tells the records that the user may not see: they can be neither
+	// found nor referred to nor changed. Nil hides none.
+	Hidden func(id string) bool
 }
 
 // Write runs fn as one transaction: its changes are committed if it returns

@@ -48,6 +48,9 @@ func (tx *Tx) unique(r *Record) *Error {
 	for _, f := range t.unique {
 		for _, row := range t.found(f, r.Get(f)) {
 			if other := t.rows[row]; other.ID != r.ID {
+				if !tx.sees(other.ID) {
+					return refuse("DUPLICATE_VALUE", "duplicate value found: <unknown> duplicates value on record with id: <unknown>")
+				}
 				return refuse("DUPLICATE_VALUE", fmt.Sprintf("duplicate value found: %s duplicates value on record with id: %s", f.Name, other.ID))
 			}
 		}

@@ -185,11 +185,21 @@ func (tx *Tx) orphan(f *schema.Field, child, parent *Record, root string) *Error
 	return nil
 }
 
+// sees reports whether the user may see a record.
+func (tx *Tx) sees(id string) bool { return tx.meta.Hidden == nil || !tx.meta.Hidden(id) }
+
+// unseen refuses what concerns a record that the user may not see.
+func unseen(fields ...string) *Error {
+	return refuse("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "insufficient access rights on cross-reference id", fields...)
+}
+
 func (tx *Tx) live(o *schema.Object, id string) (*Record, *Error) {
 	r := tx.Get(o, id)
 	switch {
 	case r == nil:
 		return nil, refuse("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+	case !tx.sees(id):
+		return nil, unseen()
 	case r.Deleted:
 		return nil, refuse("ENTITY_IS_DELETED", "entity is deleted")
 	}
