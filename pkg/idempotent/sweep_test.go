@@ -23,10 +23,13 @@ import (
 // slowPurge has so many old records, and takes its time.
 type slowPurge struct {
 	idempotent.Store
+	can   idempotent.Capabilities
 	left  int
 	err   error
 	calls []time.Time
 }
+
+func (s *slowPurge) Capabilities() idempotent.Capabilities { return s.can }
 
 func (s *slowPurge) Purge(_ context.Context, limit int) (int, error) {
 	s.calls = append(s.calls, time.Now())
@@ -55,6 +58,17 @@ func TestSweep(t *testing.T) {
 			}
 			first := time.Minute
 			require.Equal(t, []time.Duration{first, first + 500*time.Millisecond, first + time.Second, first + 1100*time.Millisecond + time.Minute}, at)
+		})
+	})
+	t.Run("takes little at a time where one writer keeps the others waiting", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := &slowPurge{left: 120, can: idempotent.Capabilities{Transactional: true}}
+			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+			defer cancel()
+			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil))
+			require.Len(t, s.calls, 3)
+			require.Zero(t, s.left)
 		})
 	})
 	t.Run("goes on after a failure", func(t *testing.T) {

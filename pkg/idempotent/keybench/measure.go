@@ -117,9 +117,12 @@ type side struct {
 	wall, cpu float64
 }
 
+// wanted reports whether the options leave a comparison in.
+func (b *Bench) wanted(name string) bool { return b.o.Match == nil || b.o.Match.MatchString(name) }
+
 // compare measures the two in turns. Servers returns the processes whose time counts besides this one.
 func (b *Bench) compare(ctx context.Context, r Ratio, servers func() []int, baseline, subject work) error {
-	if b.o.Match != nil && !b.o.Match.MatchString(r.Name) {
+	if !b.wanted(r.Name) {
 		return nil
 	}
 	b.progress("%s: %s", r.Group, r.Name)

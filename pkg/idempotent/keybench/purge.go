@@ -55,6 +55,9 @@ const (
 )
 
 func (b *Bench) purgeSQLite(ctx context.Context) (err error) {
+	if !b.wanted("SQLite") {
+		return nil
+	}
 	w, _, end, err := b.sqliteWorld(ctx)
 	if err != nil {
 		return err
@@ -69,6 +72,9 @@ func (b *Bench) purgeSQLite(ctx context.Context) (err error) {
 }
 
 func (b *Bench) purgePostgres(ctx context.Context) (err error) {
+	if !b.wanted("PostgreSQL") {
+		return nil
+	}
 	w, end, err := b.postgresWorld(ctx)
 	if err != nil {
 		return err
