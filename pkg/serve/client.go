@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // client-side health checking works only with it
@@ -40,6 +42,9 @@ type ClientOptions struct {
 	Timeout time.Duration
 	// CallerName is the name this process gives itself where no certificate does.
 	CallerName string
+	// Patience is how long a unary call waits for the connection even if it asks not to (grpc.WaitForReady(false)): a service
+	// that is restarted is back before a person has noticed. Zero does not wait.
+	Patience time.Duration
 }
 
 // Dial returns a connection to target (host:port, or any gRPC target). It does no I/O: a unary call waits for the
@@ -59,11 +64,12 @@ func Dial(target string, o ClientOptions) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
-	unary := append([]grpc.UnaryClientInterceptor{bound(o.Timeout), nameUnary(o.CallerName)}, o.Unary...)
+	unary := append([]grpc.UnaryClientInterceptor{bound(o.Timeout), patient(o.Patience), nameUnary(o.CallerName)}, o.Unary...)
 	conn, err := grpc.NewClient(target,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDisableServiceConfig(), // none from DNS: the contract decides what is repeated
 		grpc.WithDefaultServiceConfig(config),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect(), MinConnectTimeout: 5 * time.Second}),
 		grpc.WithStatsHandler(clientStats(o.Telemetry)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WithChainUnaryInterceptor(append(unary, fault.UnaryClient())...),
@@ -98,6 +104,39 @@ func bound(limit time.Duration) grpc.UnaryClientInterceptor {
 		}
 		defer cancel()
 		return invoke(ctx, method, req, reply, cc, append([]grpc.CallOption{grpc.WaitForReady(true)}, opts...)...)
+	}
+}
+
+// reconnect is how often a service that is away is tried again. gRPC's own waits grow to two minutes: so long a service that is
+// back would not be called. These are few machines on one network, and an attempt costs nothing.
+func reconnect() backoff.Config {
+	return backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond}
+}
+
+// patient makes a call wait for the connection, at most so long.
+func patient(limit time.Duration) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if limit > 0 {
+			await(ctx, cc, limit)
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+}
+
+func await(ctx context.Context, cc *grpc.ClientConn, limit time.Duration) {
+	state := cc.GetState()
+	if state == connectivity.Ready {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for ; state != connectivity.Ready && state != connectivity.Shutdown; state = cc.GetState() {
+		if state == connectivity.Idle {
+			cc.Connect()
+		}
+		if !cc.WaitForStateChange(ctx, state) {
+			return
+		}
 	}
 }
 

@@ -42,6 +42,10 @@ const longestKeep = 10 * time.Minute
 // Name is the name of the service in logs, metrics and to other services.
 const Name = "experience-mobile"
 
+// patience is how long a request waits for the connection to the process layer. What takes longer is told at once, so that a
+// client can say so; a restart does not.
+const patience = time.Second
+
 // Names of the HTTP servers in serve.Addrs.
 const (
 	PublicServer    = "public"
@@ -261,7 +265,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer tokens.Close()
 
 	customers, err := serve.Dial(cfg.Customer.Target, serve.ClientOptions{
-		TLS: cfg.Customer.TLS, Telemetry: tel, CallerName: Name, Timeout: cfg.Budget,
+		TLS: cfg.Customer.TLS, Telemetry: tel, CallerName: Name, Timeout: cfg.Budget, Patience: patience,
 		// Somebody holds the phone: what the edge asks for goes first.
 		Unary: []grpc.UnaryClientInterceptor{idempotent.UnaryClient(), rpc.RetryReads(), priority.UnaryClient(priority.Interactive)},
 	})
