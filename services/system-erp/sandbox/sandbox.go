@@ -110,20 +110,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{}
 	s.clock.base = cfg.Now
-	prices := map[string]*big.Rat{}
-	for _, p := range cfg.Products {
-		if p.Price == "" {
-			continue
-		}
-		price, ok := new(big.Rat).SetString(p.Price)
-		if !ok || price.Sign() < 0 {
-			return nil, fmt.Errorf("sandbox configuration: the price %q of product %s is no amount", p.Price, p.ID)
-		}
-		prices[strings.ToUpper(p.ID)] = price
-	}
 	rows := store.New()
 	laws := business.New(business.Options{
-		Model: model, Now: s.clock.now, Seed: cfg.Seed, ChildStamps: cfg.ChildStamps, ExternalOrders: cfg.ExternalOrders, Prices: prices,
+		Model: model, Now: s.clock.now, Seed: cfg.Seed, ChildStamps: cfg.ChildStamps, ExternalOrders: cfg.ExternalOrders,
 	})
 	trouble := &faults.Faults{}
 	g := gateway.New(gateway.Options{
@@ -204,6 +193,13 @@ func stockUp(model *edm.Model, rows *store.Store, laws *business.Laws, products 
 			}
 			if err := laws.Create(c, n); err != nil {
 				return err
+			}
+			if p.Price != "" {
+				price, ok := new(big.Rat).SetString(p.Price)
+				if !ok || price.Sign() < 0 {
+					return fmt.Errorf("the price %q is no amount", p.Price)
+				}
+				laws.SetPrice(c, n.Row.Text(set, "Product"), price)
 			}
 			if p.Stock == "" {
 				return nil

@@ -57,6 +57,7 @@ type Client struct {
 	session  sessionKeeper
 	requests metric.Int64Counter
 	sent     atomic.Int64
+	clock    atomic.Pointer[time.Time]
 }
 
 // New checks the options and returns a client. It sends nothing.
@@ -88,6 +89,14 @@ func New(o Options) (*Client, error) {
 
 // Requests is how many HTTP requests were sent.
 func (c *Client) Requests() int64 { return c.sent.Load() }
+
+// Clock is the time of SAP's clock at its last answer, in whole seconds; zero before the first.
+func (c *Client) Clock() time.Time {
+	if at := c.clock.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // Close drops idle connections.
 func (c *Client) Close() {
@@ -174,6 +183,9 @@ func (c *Client) once(ctx context.Context, q call, s *session) (reply, error) {
 	}
 	if err != nil {
 		return reply{}, c.failed(ctx, q, err, true)
+	}
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		c.clock.Store(&at)
 	}
 	if s != nil {
 		s.keep(resp)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 )
@@ -85,4 +86,36 @@ func (c *Client) Count(ctx context.Context, service, set, filter string) (int, e
 		return 0, fault.Wrap(fault.Unavailable, ReasonAnswer, err, "SAP's count is no number")
 	}
 	return n, nil
+}
+
+// Page reads the first page of a collection and tells whether the server has more of it.
+func (c *Client) Page(ctx context.Context, service, path string, query url.Values) ([]json.RawMessage, bool, error) {
+	r, err := c.send(ctx, call{method: http.MethodGet, service: service, path: path, query: query})
+	if err != nil {
+		return nil, false, err
+	}
+	a, err := r.answer(false)
+	if err != nil {
+		return nil, false, err
+	}
+	rows, next, err := ParsePage(a.Body)
+	if err != nil {
+		return nil, false, fault.Wrap(fault.Unavailable, ReasonAnswer, err, "SAP's answer is no collection")
+	}
+	return rows, next != "", nil
+}
+
+// Settled reads changes with scan, and again from where it began as long as that took longer than slow by SAP's clock: a
+// record that changed behind the back of a long reading would otherwise be older than what was read last, and be missed.
+func (c *Client) Settled(since time.Time, slow time.Duration, scan func(since time.Time) error) error {
+	for {
+		begun := c.Clock()
+		if err := scan(since); err != nil {
+			return err
+		}
+		if begun.IsZero() || c.Clock().Sub(begun) < slow {
+			return nil
+		}
+		since = begun.Add(-slow)
+	}
 }

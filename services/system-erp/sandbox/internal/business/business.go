@@ -33,8 +33,6 @@ type Options struct {
 	Seed  int64
 	// ChildStamps says that changing only an address, e-mail or tax number moves the stamp of the business partner.
 	ChildStamps bool
-	// Prices are list prices by product, in the currency of the order.
-	Prices map[string]*big.Rat
 	// ExternalOrders says that a caller may give an order its number.
 	ExternalOrders bool
 }
@@ -42,6 +40,8 @@ type Options struct {
 // Laws are the rules of one system. Make it with New; its methods are called inside a change set, one at a time.
 type Laws struct {
 	Options
+	// Prices are list prices by product; SetPrice adds to them.
+	Prices  map[string]*big.Rat
 	numbers map[string]int64
 	rng     *rand.Rand
 	made    map[*edm.Set]created
@@ -63,7 +63,7 @@ type Call struct {
 
 // New returns rules.
 func New(o Options) *Laws {
-	l := &Laws{Options: o, numbers: map[string]int64{}, rng: rand.New(rand.NewPCG(uint64(o.Seed), 0x5a4))} //nolint:gosec // repeatable on purpose
+	l := &Laws{Options: o, numbers: map[string]int64{}, Prices: map[string]*big.Rat{}, rng: rand.New(rand.NewPCG(uint64(o.Seed), 0x5a4))} //nolint:gosec // repeatable on purpose
 	l.made = map[*edm.Set]created{
 		l.set("A_BusinessPartner"): l.partner, l.set("A_BusinessPartnerAddress"): l.address, l.set("A_BusinessPartnerTaxNumber"): l.tax,
 		l.set("A_BusinessPartnerRole"): l.role, l.set("A_Customer"): l.customer, l.set("A_CustomerSalesArea"): l.salesArea,
@@ -196,7 +196,7 @@ func (l *Laws) Delete(c *Call, set *edm.Set, r store.Row) error {
 
 func (l *Laws) drop(c *Call, set *edm.Set, r store.Row) {
 	for _, nav := range set.Navs {
-		if !nav.Prefix || !nav.Many {
+		if !nav.Many || nav.Target.Name == "A_BusinessPartnerContact" {
 			continue
 		}
 		var below []store.Row

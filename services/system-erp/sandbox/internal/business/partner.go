@@ -180,7 +180,7 @@ func (l *Laws) salesArea(_ *Call, n *Node) error {
 	if area != "1010/10/00" && area != "1710/10/00" {
 		return message.Bad("VP/204", "Sales area %s does not exist", strings.ReplaceAll(area, "/", " ")).At("SalesOrganization")
 	}
-	if terms := text("CustomerPaymentTerms"); terms != "" && !strings.Contains(" 0001 0002 0003 0004 NT30 NT60 ", " "+terms+" ") {
+	if terms := text("CustomerPaymentTerms"); terms != "" && !strings.Contains(" 0001 0002 0003 0004 N30 NT30 NT60 ", " "+terms+" ") {
 		return message.Bad("F2/104", "Terms of payment %s are not defined", terms).At("CustomerPaymentTerms")
 	}
 	if text("SalesOrganization") == "1710" {

@@ -47,6 +47,27 @@ func (l *Laws) list(_ *Call, product string) *big.Rat {
 	return new(big.Rat)
 }
 
+// SetPrice states the list price of a product, for ever and everybody, in EUR.
+func (l *Laws) SetPrice(c *Call, product string, price *big.Rat) {
+	l.Prices[product] = price
+	record, validity := l.set("A_SlsPrcgConditionRecord"), l.set("A_SlsPrcgCndnRecdValidity")
+	id := l.number("condition", 1)
+	r, v := make(store.Row, len(record.Props)), make(store.Row, len(validity.Props))
+	for name, value := range map[string]any{
+		"ConditionRecord": id, "ConditionType": "PPR0", "ConditionRateValue": price.FloatString(9), "ConditionRateValueUnit": "EUR", "ConditionQuantity": "1", "ConditionIsDeleted": false,
+	} {
+		put(record, r, name, value)
+	}
+	for name, value := range map[string]any{
+		"ConditionRecord": id, "ConditionType": "PPR0", "ConditionApplication": "V", "SalesOrganization": "1010", "DistributionChannel": "10", "Customer": "",
+		"Material": product, "ConditionValidityStartDate": day(l.Now()), "ConditionValidityEndDate": endless(),
+	} {
+		put(validity, v, name, value)
+	}
+	c.Tx.Put(record, r)
+	c.Tx.Put(validity, v)
+}
+
 // SetStock states what is on hand of a product in unrestricted use.
 func (l *Laws) SetStock(c *Call, product, plant, quantity string) error {
 	set, products := l.set("A_MatlStkInAcctMod"), l.set("A_Product")

@@ -45,9 +45,22 @@ func (s *Server) rows(c *business.Call, p place, o query.Options, limit int) []s
 		}
 		return o.Less != nil || limit < 0 || len(out) < limit
 	}
-	if p.nav != nil {
+	switch {
+	case p.nav != nil:
 		c.Tx.Follow(p.from, p.owner, p.nav, take)
-	} else {
+	case o.Keys != nil:
+		key := &p.set.Props[p.set.Keys()[0]]
+		parts := make([]string, len(o.Keys))
+		for i, v := range o.Keys {
+			parts[i] = store.Part(key, v)
+		}
+		slices.Sort(parts)
+		for _, part := range parts {
+			if r, ok := c.Tx.Get(p.set, part); ok && !take(r) {
+				break
+			}
+		}
+	default:
 		c.Tx.Scan(p.set, "", take)
 	}
 	if o.Less != nil {

@@ -19,24 +19,38 @@ func syntax(format string, args ...any) error {
 	return message.New(http.StatusBadRequest, "005056A509B11EE1B9A8FEC11C21D78E", format, args...)
 }
 
-// Filter compiles a $filter. An empty one chooses everything.
-func Filter(set *edm.Set, text string, lang edm.Language) (Condition, error) {
+// node is a condition. One that says only that a text property has one of some values is a set too: a long chain of "or" costs
+// no more than one comparison then.
+type node struct {
+	holds  Condition
+	at     int
+	values map[string]bool // nil for any other condition
+}
+
+// Filter compiles a $filter. An empty one chooses everything. Values are those of the single key that rows must have one of,
+// nil when that cannot be said.
+func Filter(set *edm.Set, text string, lang edm.Language) (c Condition, values []string, err error) {
 	if strings.TrimSpace(text) == "" {
-		return func(store.Row) bool { return true }, nil
+		return func(store.Row) bool { return true }, nil, nil
 	}
 	tokens, err := lex(text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := &parser{set: set, lang: lang, tokens: tokens}
-	c, err := p.or(0)
+	n, err := p.or(0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if p.at < len(p.tokens) {
-		return nil, syntax("Invalid token %q in the filter", p.tokens[p.at].text)
+		return nil, nil, syntax("Invalid token %q in the filter", p.tokens[p.at].text)
 	}
-	return c, nil
+	if keys := set.Keys(); n.values != nil && len(keys) == 1 && keys[0] == n.at {
+		for v := range n.values {
+			values = append(values, v)
+		}
+	}
+	return n.holds, values, nil
 }
 
 type parser struct {
@@ -65,44 +79,51 @@ func (p *parser) mark(text string) bool {
 	return false
 }
 
-func (p *parser) or(depth int) (Condition, error) {
+func (p *parser) or(depth int) (node, error) {
 	left, err := p.and(depth)
 	for err == nil && p.word("or") {
-		var right Condition
+		var right node
 		a := left
-		if right, err = p.and(depth); err == nil {
-			left = func(r store.Row) bool { return a(r) || right(r) }
+		if right, err = p.and(depth); err != nil {
+			break
 		}
+		if a.values != nil && right.values != nil && a.at == right.at {
+			for v := range right.values {
+				a.values[v] = true
+			}
+			continue // its condition looks into the values
+		}
+		left = node{holds: func(r store.Row) bool { return a.holds(r) || right.holds(r) }}
 	}
 	return left, err
 }
 
-func (p *parser) and(depth int) (Condition, error) {
+func (p *parser) and(depth int) (node, error) {
 	left, err := p.not(depth)
 	for err == nil && p.word("and") {
-		var right Condition
+		var right node
 		a := left
 		if right, err = p.not(depth); err == nil {
-			left = func(r store.Row) bool { return a(r) && right(r) }
+			left = node{holds: func(r store.Row) bool { return a.holds(r) && right.holds(r) }}
 		}
 	}
 	return left, err
 }
 
-func (p *parser) not(depth int) (Condition, error) {
+func (p *parser) not(depth int) (node, error) {
 	if depth > deepest {
-		return nil, syntax("The filter is nested too deeply")
+		return node{}, syntax("The filter is nested too deeply")
 	}
 	if p.word("not") {
-		c, err := p.not(depth + 1)
-		return func(r store.Row) bool { return !c(r) }, err
+		n, err := p.not(depth + 1)
+		return node{holds: func(r store.Row) bool { return !n.holds(r) }}, err
 	}
 	if p.mark("(") {
-		c, err := p.or(depth + 1)
+		n, err := p.or(depth + 1)
 		if err == nil && !p.mark(")") {
 			err = syntax("A bracket is not closed in the filter")
 		}
-		return c, err
+		return n, err
 	}
 	return p.compare()
 }
@@ -116,38 +137,44 @@ type operand struct {
 	constant bool
 }
 
-func (p *parser) compare() (Condition, error) {
+func (p *parser) compare() (node, error) {
 	if p.at < len(p.tokens) && slices.Contains([]string{"substringof", "startswith", "endswith"}, p.tokens[p.at].text) {
-		return p.match()
+		c, err := p.match()
+		return node{holds: c}, err
 	}
 	left, err := p.operand()
 	if err != nil {
-		return nil, err
+		return node{}, err
 	}
 	if p.at >= len(p.tokens) {
-		return nil, syntax("The filter ends in the middle of a comparison")
+		return node{}, syntax("The filter ends in the middle of a comparison")
 	}
 	op := p.tokens[p.at].text
 	p.at++
 	if !slices.Contains([]string{"eq", "ne", "gt", "ge", "lt", "le"}, op) {
-		return nil, syntax("%q is no comparison", op)
+		return node{}, syntax("%q is no comparison", op)
 	}
 	right, err := p.operand()
 	if err != nil {
-		return nil, err
+		return node{}, err
 	}
 	if left.constant && !right.constant {
 		left, right = right, left
 		op = map[string]string{"eq": "eq", "ne": "ne", "gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}[op]
 	}
 	if left.constant || !right.constant {
-		return nil, syntax("A filter compares a property with a literal")
+		return node{}, syntax("A filter compares a property with a literal")
 	}
 	want, err := left.prop.FromLiteral(right.literal, p.lang)
 	if err != nil {
-		return nil, err
+		return node{}, err
 	}
-	return comparison(left, op, want), nil
+	if text, ok := want.(string); ok && op == "eq" && text != "" && left.fold == nil && left.prop.Type == edm.String {
+		n := node{at: left.at, values: map[string]bool{text: true}}
+		n.holds = func(r store.Row) bool { s, _ := r[n.at].(string); return n.values[s] }
+		return n, nil
+	}
+	return node{holds: comparison(left, op, want)}, nil
 }
 
 func comparison(o operand, op string, want any) Condition {

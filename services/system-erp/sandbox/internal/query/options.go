@@ -13,6 +13,8 @@ import (
 // Options are the query options of one request.
 type Options struct {
 	Filter Condition
+	// Keys are the only keys that rows can have, for a set with one key property; nil for any.
+	Keys []string
 	// Less orders rows; nil for the order of the keys.
 	Less      func(a, b store.Row) int
 	Top       int // -1 for none
@@ -43,7 +45,7 @@ func Parse(set *edm.Set, q url.Values, lang edm.Language) (Options, error) {
 		}
 	}
 	var err error
-	if o.Filter, err = Filter(set, q.Get("$filter"), lang); err != nil {
+	if o.Filter, o.Keys, err = Filter(set, q.Get("$filter"), lang); err != nil {
 		return o, err
 	}
 	if o.Less, err = order(set, q.Get("$orderby")); err != nil {

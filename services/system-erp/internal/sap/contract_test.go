@@ -1,0 +1,295 @@
+package sap_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/retry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/sap"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/sap/odata"
+	"github.com/selfsame-io/selfsame/services/system-erp/sandbox"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	lease  = 2 * time.Minute
+	settle = 10 * time.Minute
+)
+
+// clock is a clock that can be moved.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += d
+}
+
+// line is the network between the back end and SAP.
+type line struct {
+	next http.RoundTripper
+
+	mu    sync.Mutex
+	fault backendtest.Fault
+	left  int
+	die   func()
+}
+
+// fires takes one of the armed faults for a write.
+func (l *line) fires() backendtest.Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left == 0 {
+		return 0
+	}
+	l.left--
+	return l.fault
+}
+
+func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	write := r.Method != http.MethodGet && r.Method != http.MethodHead
+	if strings.HasSuffix(r.URL.Path, "$batch") {
+		write = bytes.Contains(body, []byte("\r\nPOST ")) || bytes.Contains(body, []byte("\r\nPATCH ")) || bytes.Contains(body, []byte("\r\nDELETE "))
+	}
+	if !write {
+		return l.next.RoundTrip(r)
+	}
+	switch l.fires() {
+	case backendtest.LoseAnswer:
+		resp, err := l.next.RoundTrip(r)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return nil, errors.Join(errors.New("the answer is lost"), err)
+	case backendtest.Drop:
+		httptrace.ContextClientTrace(r.Context()).WroteHeaders()
+		return nil, errors.New("the request is lost on its way")
+	case backendtest.Die:
+		resp, err := l.next.RoundTrip(r)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.die()
+		return resp, err
+	}
+	return l.next.RoundTrip(r)
+}
+
+// desk is somebody who works in SAP.
+type desk struct{ *odata.Client }
+
+const (
+	partners = "API_BUSINESS_PARTNER"
+	sales    = "API_SALES_ORDER_SRV"
+)
+
+func (d desk) ids(ctx context.Context, service, set, filter, prop string) ([]string, error) {
+	var out []string
+	seen := map[string]bool{}
+	err := d.Pages(ctx, service, set, url.Values{"$filter": {filter}}, func(rows []json.RawMessage) error {
+		for _, row := range rows {
+			var fields map[string]any
+			if err := json.Unmarshal(row, &fields); err != nil {
+				return err
+			}
+			if id, _ := fields[prop].(string); !seen[id] {
+				seen[id] = true
+				out = append(out, id)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Customers counts by name: the suite's names follow from its references, and a mark says nothing to people.
+func (d desk) Customers(ctx context.Context, ref erp.Ref) ([]string, error) {
+	return d.ids(ctx, partners, "A_BusinessPartner", "OrganizationBPName1 eq "+odata.Quote("Customer "+ref.Value), "BusinessPartner")
+}
+
+func (d desk) Orders(ctx context.Context, clientRef string) ([]string, error) {
+	return d.ids(ctx, sales, "A_SalesOrderItem", "PurchaseOrderByCustomer eq "+odata.Quote(clientRef), "SalesOrder")
+}
+
+func (d desk) Rename(ctx context.Context, id, name string) error {
+	_, err := d.Update(ctx, partners, odata.Key("A_BusinessPartner", id), "*", map[string]any{"OrganizationBPName1": name})
+	return err
+}
+
+func (d desk) Make(ctx context.Context, name string, ref erp.Ref) (string, error) {
+	a, err := d.Create(ctx, partners, "A_BusinessPartner", map[string]any{
+		"BusinessPartnerCategory": "2", "OrganizationBPName1": name, "BusinessPartnerIDByExtSystem": ref.Value,
+		"to_BuPaIdentification":  []any{map[string]any{"BPIdentificationType": "SELFSM", "BPIdentificationNumber": ref.System + "/" + ref.Type + "/" + ref.Value}},
+		"to_BusinessPartnerRole": []any{map[string]any{"BusinessPartnerRole": "FLCU01"}},
+		"to_Customer": map[string]any{"to_CustomerSalesArea": []any{
+			map[string]any{"SalesOrganization": "1010", "DistributionChannel": "10", "Division": "00"},
+		}},
+	}, nil)
+	if err != nil {
+		return "", err
+	}
+	var made struct{ BusinessPartner string }
+	err = json.Unmarshal(a.Body, &made)
+	return made.BusinessPartner, err
+}
+
+// template has the tables already.
+var template = dbtest.NewTemplate(func(ctx context.Context, d *db.DB) error {
+	cfg := sap.DefaultConfig()
+	cfg.URL = "http://127.0.0.1:0"
+	sys, err := sap.New(cfg, sap.Deps{})
+	if err != nil {
+		return err
+	}
+	_, err = remote.Open(ctx, d, sys, remote.Options{})
+	return err
+})
+
+// plan sets the faults of the sandbox itself.
+func plan(t *testing.T, base, rules string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, base+"/__sandbox__/faults", strings.NewReader(`{"rules":[`+rules+`]}`))
+	require.NoError(t, err)
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusNoContent, resp.StatusCode)
+}
+
+func serve(t *testing.T, cfg sandbox.Config) string {
+	t.Helper()
+	cfg.Products = append(cfg.Products, sandbox.Product{ID: "P-1", Name: "Pump", Group: "P001", Price: "12.50", Stock: "1000"},
+		sandbox.Product{ID: "P-2", Name: "Valve", Price: "3.333", Stock: "20"})
+	s, err := sandbox.New(cfg)
+	require.NoError(t, err)
+	server := httptest.NewServer(s.Handler())
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// world is a sandbox behind the back end.
+func world(engine string, cfg sandbox.Config) backendtest.Open {
+	return func(t *testing.T) *backendtest.World {
+		t.Helper()
+		base := serve(t, cfg)
+		transport := &http.Transport{}
+		t.Cleanup(transport.CloseIdleConnections)
+		wire := &line{next: transport}
+		dsn, c := template.DSN(t, engine), &clock{}
+		var open []*db.DB
+		wire.die = func() {
+			for _, d := range open {
+				_ = d.Close()
+			}
+			open = nil
+		}
+		sc := sap.DefaultConfig()
+		sc.URL, sc.Client, sc.IdentificationType = base, "100", "SELFSM"
+		sys, err := sap.New(sc, sap.Deps{Transport: wire}) // what a new process reads of SAP is the same
+		require.NoError(t, err)
+		start := func() backend.Backend {
+			d, err := db.Open(t.Context(), dsn, telemetry.Discard())
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = d.Close() })
+			s, err := remote.Open(t.Context(), d, sys, remote.Options{Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond}})
+			require.NoError(t, err)
+			wire.mu.Lock()
+			defer wire.mu.Unlock()
+			open = append(open, d)
+			return s
+		}
+		other, err := odata.New(odata.Options{URL: base, Transport: transport})
+		require.NoError(t, err)
+		large := 2500
+		if testing.Short() {
+			large = 60
+		}
+		return &backendtest.World{
+			Backend: start(), Restart: func(*testing.T) backend.Backend { return start() }, Advance: c.advance, Lease: lease, Settle: settle,
+			Sync: func(ctx context.Context, b backend.Backend) error { return b.(*remote.Store).Sync(ctx) },
+			Arm: func(f backendtest.Fault, n int) {
+				rules := ""
+				if f == backendtest.Lock && n > 0 {
+					rules = fmt.Sprintf(`{"effect":"lock","count":%d}`, n)
+				}
+				plan(t, base, rules)
+				wire.mu.Lock()
+				defer wire.mu.Unlock()
+				if wire.fault, wire.left = f, n; f == backendtest.Lock {
+					wire.left = 0
+				}
+			},
+			Outside: desk{other}, SKUs: []string{"P-1", "P-2"}, Large: large, Prefix: rand.Text()[:6], Bad: bad(),
+		}
+	}
+}
+
+func bad() []backendtest.Violation {
+	long := strings.Repeat("x", 61)
+	with := func(a erp.Address) *erp.Customer { return &erp.Customer{Name: "A", Addresses: []erp.Address{a}} }
+	return []backendtest.Violation{
+		{Name: "a word that fits no line of a name", Customer: &erp.Customer{Name: long}, Path: "customer.name", Reason: backend.ReasonTooLong},
+		{Name: "a long phone number", Customer: &erp.Customer{Name: "A", Phone: "0123456789012345678901234567890"}, Path: "customer.phone", Reason: backend.ReasonTooLong},
+		{Name: "a long street", Customer: with(erp.Address{Street: long, Country: "DE"}), Path: "customer.addresses[0].street", Reason: backend.ReasonTooLong},
+		{Name: "a region that is none", Customer: with(erp.Address{Region: "XX", Country: "DE"}), Path: "customer.addresses[0].region", Reason: backend.ReasonRegion},
+		{Name: "an address without a country", Customer: with(erp.Address{City: "Rom"}), Path: "customer.addresses[0].country", Reason: backend.ReasonCountry},
+		{Name: "a tax number that is none", Customer: &erp.Customer{Name: "A", TaxIDs: []erp.TaxID{{Scheme: "eu_vat", Value: "DE12"}}}, Path: "customer.tax_ids[0].value", Reason: backend.ReasonTaxID},
+		{Name: "a tax scheme without a type", Customer: &erp.Customer{Name: "A", TaxIDs: []erp.TaxID{{Scheme: "moon", Value: "1"}}}, Path: "customer.tax_ids[0].scheme", Reason: backend.ReasonNotMappable},
+		{Name: "a language with a region", Customer: &erp.Customer{Name: "A", Language: "de-AT"}, Path: "customer.language", Reason: backend.ReasonNotMappable},
+	}
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	engines := []string{"sqlite", "postgres"}
+	if testing.Short() {
+		engines = engines[:1] // the other one is proved where the engine lives, in package remote
+	}
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			if engine == "postgres" {
+				dbtest.DSN(t, engine) // skips where there is none
+			}
+			backendtest.Run(t, backendtest.Options{Parallel: true, Shared: testing.Short()}, world(engine, sandbox.Config{}))
+		})
+	}
+}
