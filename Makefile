@@ -160,6 +160,14 @@ openapi-lint: $(OPENAPI_LINT)/node_modules/.package-lock.json ## Lint the publis
 	cd $(OPENAPI_LINT) && npx --no-install spectral lint --ruleset spectral.yaml --fail-severity warn $(CURDIR)/services/experience-mobile/internal/openapi/openapi.json
 	cd $(OPENAPI_LINT) && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --no-install redocly lint --config redocly.yaml $(CURDIR)/services/experience-mobile/internal/openapi/openapi.json
 
+CLIENTS := services/experience-mobile/clients
+$(CLIENTS)/typescript/node_modules/.package-lock.json: $(CLIENTS)/typescript/package-lock.json
+	cd $(CLIENTS)/typescript && npm ci && touch node_modules/.package-lock.json
+
+.PHONY: clients
+clients: $(CLIENTS)/typescript/node_modules/.package-lock.json ## Compile and run the TypeScript client, look at the documentation page (needs Node and Chromium)
+	$(CLIENTS)/check
+
 .PHONY: lint
 lint: $(BIN)/.lint ## golangci-lint, module by module
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yaml ./...); done
