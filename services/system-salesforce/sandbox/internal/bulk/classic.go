@@ -141,7 +141,7 @@ func (b *classicBatch) readCSV(model *schema.Schema, j *job) trouble {
 	}
 	b.run.columns = columns
 	b.run.span, b.run.next = span{head.end, b.data.size}, head.end
-	b.run.stream(b.data, ',', "")
+	b.run.stream(b.data, ',', "", false)
 	return ""
 }
 

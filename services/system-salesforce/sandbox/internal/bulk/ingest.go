@@ -24,8 +24,10 @@ type batch struct {
 	// read yet.
 	span span
 	next int64
-	// read returns up to n more records; none at the end.
-	read func(n int) []record
+	// read returns up to n more records, always as many; none at the end. close
+	// ends the reading.
+	read  func(n int) []record
+	close func()
 
 	// work is what the next step processes: new rows, or rows that were found
 	// locked and are tried again.
@@ -48,6 +50,9 @@ func (s *Service) ingest(ctx context.Context, j *job) {
 	batches, problem := s.divide(j)
 	if problem == "" {
 		problem = s.run(ctx, j, batches, parallelBatches)
+	}
+	for _, b := range batches {
+		b.close()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +124,7 @@ func (s *Service) divide(j *job) ([]*batch, trouble) {
 		return nil, trouble(message)
 	}
 	for _, b := range out {
-		b.stream(j.data, j.delim(), j.ending)
+		b.stream(j.data, j.delim(), j.ending, true)
 	}
 	return out, ""
 }
@@ -134,25 +139,60 @@ func (j *job) unreadable(err error) trouble {
 	return trouble("InvalidBatch : Failed to parse CSV: " + err.Error())
 }
 
-// stream lets the batch read its rows from the data as it needs them.
-func (b *batch) stream(data *blob, delim byte, ending string) {
-	var in *csvReader
-	b.read = func(n int) []record {
+// rows are some records of a batch, and where those after them begin.
+type rows struct {
+	records []record
+	next    int64
+	last    bool
+}
+
+// stream lets the batch read its rows from the data as it needs them. With
+// readAhead those of the next transaction are read while one is under way, and the
+// batch has to be closed.
+func (b *batch) stream(data *blob, delim byte, ending string, readAhead bool) {
+	var in *csvReader // made when the batch has its turn: it has a buffer
+	at := b.span.from
+	some := func(n int) rows {
 		if in == nil {
-			in = newCSV(data.section(b.span.from, b.span.to), b.span.from, delim, ending)
+			in = newCSV(data.section(at, b.span.to), at, delim, ending)
 		}
-		out := make([]record, 0, n)
-		for len(out) < n {
+		out := rows{records: make([]record, 0, n)}
+		for len(out.records) < n {
 			r, err := in.read()
 			if err != nil { // the end: everything else was found before
-				in, b.next = nil, b.span.to
-				b.read = func(int) []record { return nil }
+				in, at, out.last = nil, b.span.to, true
 				break
 			}
-			out = append(out, b.fill(r))
-			b.next = r.end
+			out.records, at = append(out.records, b.fill(r)), r.end
 		}
+		out.next = at
 		return out
+	}
+	var ahead chan rows
+	b.close = func() {
+		if ahead != nil {
+			<-ahead
+		}
+	}
+	b.read = func(n int) []record {
+		var got rows
+		if ahead == nil {
+			got = some(n)
+		} else {
+			got = <-ahead
+		}
+		b.next, ahead = got.next, nil
+		switch {
+		case got.last:
+			b.read = func(int) []record { return nil }
+			return got.records
+		case !readAhead:
+			return got.records
+		}
+		next := make(chan rows, 1)
+		ahead = next
+		go func() { next <- some(n) }()
+		return got.records
 	}
 }
 
