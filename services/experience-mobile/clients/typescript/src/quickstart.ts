@@ -75,7 +75,7 @@ async function writesOnce(): Promise<void> {
     });
   // The customer is on its way to both systems and may change meanwhile: who is too late looks again.
   let tag = "";
-  let changed = await patch('"no such state"', "+49 228 1");
+  let changed = await patch('"old"', "+49 228 1");
   for (let tries = 0; changed.response.status === 412 && tries < 50; tries++) {
     const shown = await api.GET("/v1/customers/{customer_id}", { params: { path } });
     tag = shown.response.headers.get("ETag") ?? "";
