@@ -64,6 +64,7 @@ func (p *page) fanout(r *FanoutResult) {
 	p.head("", "hand-written handler with an errgroup", "Selfsame")
 	p.row("screens per second", fmt.Sprintf("%.0f", r.Bare), fmt.Sprintf("%.0f", r.Selfsame))
 	p.row("latency p99", micros(r.BareP99), micros(r.SelfsameP99))
+	p.line("\nAt most %.1f %% were turned away in a round; they are not counted as screens.", 100*r.Refused)
 	p.line("\n**Throughput over that of the handler: %.2f** (rounds from %.2f to %.2f). Target: at least %.1f: %s.", r.Ratio, slices.Min(r.Ratios), slices.Max(r.Ratios),
 		TargetFanout, met(r.Ratio >= TargetFanout))
 	late := (r.HungP99 - r.Limit) / 1000

@@ -37,6 +37,8 @@ type FanoutResult struct {
 	Selfsame float64   `json:"selfsame"`
 	Ratio    float64   `json:"ratio"`
 	Ratios   []float64 `json:"ratios"`
+	// Refused is the share of our screens that were turned away; they do not count as screens.
+	Refused float64 `json:"refused"`
 	// BareP99 and SelfsameP99 are latencies in microseconds.
 	BareP99     float64 `json:"bare_p99"`
 	SelfsameP99 float64 `json:"selfsame_p99"`
@@ -153,7 +155,7 @@ func (m *fanning) complete(ctx context.Context, hanging string) error {
 }
 
 func (m *fanning) shot(base string, requests, connections int, rate float64) shot {
-	s := shot{header: m.header, requests: requests, connections: connections, rate: rate}
+	s := shot{header: m.header, requests: requests, connections: connections, rate: rate, sheds: rate == 0}
 	for _, p := range m.paths {
 		s.urls = append(s.urls, base+p)
 	}
@@ -178,6 +180,7 @@ func (m *fanning) compare(ctx context.Context, systems string, out *FanoutResult
 				return fmt.Errorf("ask for screens: %w", err)
 			}
 			if round > 0 { // the first warms up
+				out.Refused = max(out.Refused, float64(h.refused)/float64(h.refused+h.done))
 				paces[i], slowest[i] = append(paces[i], h.pace()), append(slowest[i], float64(h.p99.Microseconds()))
 			}
 		}

@@ -72,13 +72,13 @@ type Load struct {
 
 const (
 	// Below leastLimit requests under way below nothing waits; above mostLimit everything does.
-	leastLimit = 32
-	firstLimit = 100
+	leastLimit = 64
+	firstLimit = 256
 	mostLimit  = 5000
 	// For each request under way so many may wait, each for so long. Those beyond the first number are turned away more and
 	// more often, those beyond the second always.
-	someWait, mostWait = 3, 5
-	waitFor            = 100 * time.Millisecond
+	someWait, mostWait = 1, 2
+	waitFor            = 250 * time.Millisecond
 )
 
 func newShedder(l Load) adaptivelimiter.AdaptiveLimiter[any] {
