@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	for _, c := range slices.Concat(keyCases(), scopeCases(), fingerprintCases(), replayCases(), concurrencyCases(),
-		failureCases(), timeCases(), propagationCases(), gatewayCases(), storeCases(), limitCases()) {
+		failureCases(), timeCases(), clockCases(), propagationCases(), gatewayCases(), storeCases(), limitCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(t, w)

@@ -120,7 +120,9 @@ func newBelow(change ...func(*below)) *below {
 	for _, c := range change {
 		c(b)
 	}
-	b.options.Now = b.now
+	if b.options.Now == nil {
+		b.options.Now = b.now
+	}
 	if b.Store == nil {
 		b.Store = idempotent.NewMemoryStore(b.now)
 	}
