@@ -100,6 +100,15 @@ $(CERTIFY)/node/node_modules/.package-lock.json: $(CERTIFY)/node/package-lock.js
 certify: $(CERTIFY)/node/node_modules/.package-lock.json ## Run other people's Salesforce clients against the sandbox, write the table (needs Node)
 	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/certify $(ARGS)
 
+CERTIFY_SAP := services/system-erp/certification/node
+$(CERTIFY_SAP)/node_modules/.package-lock.json: $(CERTIFY_SAP)/package-lock.json
+	cd $(CERTIFY_SAP) && npm ci && touch node_modules/.package-lock.json
+
+.PHONY: certify-sap
+certify-sap: $(CERTIFY_SAP)/node_modules/.package-lock.json ## Run SAP's own JavaScript client against the S/4 sandbox, write the table (needs Node)
+	mkdir -p $(BIN) && go build -o $(BIN)/s4-sandbox ./services/system-erp/cmd/s4-sandbox
+	cd $(CERTIFY_SAP) && node certify.mjs $(BIN)/s4-sandbox $(CURDIR)/docs/reference/sap-clients.md
+
 .PHONY: bench-salesforce
 bench-salesforce: $(CERTIFY)/node/node_modules/.package-lock.json ## Measure system-salesforce against other clients, write docs/benchmarks/salesforce.md (needs Node)
 	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/benchmark $(ARGS)
