@@ -314,12 +314,28 @@ func (w *watch) end() error {
 	return nil
 }
 
-func freeAddr(t *testing.T) string {
+// away is an address at which nobody answers: connections are closed at once. back ends that, and whoever gets the listener answers.
+func away(t *testing.T) (l *net.TCPListener, back func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { _ = l.Close() })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	return l, func() {
+		require.NoError(t, l.SetDeadline(time.Now()))
+		<-done
+		require.NoError(t, l.SetDeadline(time.Time{}))
+	}
 }
 
 func account(externalID, name string) *salesforcev1.AccountUpsert {

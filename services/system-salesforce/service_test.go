@@ -391,8 +391,9 @@ func TestLimit(t *testing.T) {
 func TestStart_SalesforceAway(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, nil)
-	web, bus := freeAddr(t), freeAddr(t)
-	cfg.Salesforce.LoginURL, cfg.Salesforce.PubSubEndpoint = "http://"+web, bus
+	web, webBack := away(t)
+	bus, busBack := away(t)
+	cfg.Salesforce.LoginURL, cfg.Salesforce.PubSubEndpoint = "http://"+web.Addr().String(), bus.Addr().String()
 	s := startService(t, cfg)
 	status := func(health grpc_health_v1.HealthClient) grpc_health_v1.HealthCheckResponse_ServingStatus {
 		resp, err := health.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
@@ -417,7 +418,9 @@ func TestStart_SalesforceAway(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	require.Contains(t, string(text), "salesforce")
 
-	startSandbox(t, func(cfg *sandbox.Config) { cfg.HTTPListen, cfg.PubSubListen = web, bus })
+	webBack()
+	busBack()
+	startSandbox(t, func(cfg *sandbox.Config) { cfg.HTTPListener, cfg.PubSubListener = web, bus })
 	s.waitReady(t)
 	require.Eventually(t, func() bool { return status(s.health) == grpc_health_v1.HealthCheckResponse_SERVING }, waitFor, 50*time.Millisecond)
 	require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, s.upsert(t, account("S-1", "Caught up"))[0].GetOutcome())
