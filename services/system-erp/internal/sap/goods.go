@@ -199,12 +199,12 @@ func exact(r *big.Rat) (erp.Decimal, bool) {
 
 // PutProduct implements remote.Goods: products belong to SAP.
 func (s *System) PutProduct(context.Context, erp.Product) error {
-	return backend.Missing(kind, "write products")
+	return backend.Missing(Kind, "write products")
 }
 
 // SetInventory implements remote.Goods: stock moves by SAP's own documents.
 func (s *System) SetInventory(context.Context, erp.Stock) error {
-	return backend.Missing(kind, "set stock")
+	return backend.Missing(Kind, "set stock")
 }
 
 // stockRow is A_MatlStkInAcctMod.

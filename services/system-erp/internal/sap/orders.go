@@ -351,5 +351,5 @@ func (s *System) ChangedOrders(ctx context.Context, since time.Time, page func([
 
 // MoveOrder implements remote.Sales: the statuses of an order follow from SAP's own documents.
 func (s *System) MoveOrder(context.Context, string, erp.OrderState, erp.Progress, erp.Progress) (erp.Order, error) {
-	return erp.Order{}, backend.Missing(kind, "set the status of an order")
+	return erp.Order{}, backend.Missing(Kind, "set the status of an order")
 }

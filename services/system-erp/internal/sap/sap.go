@@ -36,7 +36,8 @@ const (
 	priceService    = "API_SLSPRICINGCONDITIONRECORD_SRV"
 )
 
-const kind = "sap"
+// Kind is the word for this back end in the configuration, in metrics and in errors.
+const Kind = "sap"
 
 // Deps are what the system works with; all may be zero.
 type Deps struct {
@@ -86,7 +87,7 @@ func (s *System) Close() { s.client.Close() }
 func (s *System) Requests() int64 { return s.client.Requests() }
 
 // Kind implements remote.System.
-func (s *System) Kind() string { return kind }
+func (s *System) Kind() string { return Kind }
 
 // Ping implements remote.System. The first one reads the metadata and refuses a system that lacks what is needed.
 func (s *System) Ping(ctx context.Context) error {
@@ -207,7 +208,7 @@ func (s *System) Capabilities(ctx context.Context) (backend.Capabilities, error)
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
-		Kind: kind, CreateCustomers: f.partner.Sets["A_BusinessPartner"].Creatable, DeleteCustomers: f.partner.Has("A_BusinessPartner", archived),
+		Kind: Kind, CreateCustomers: f.partner.Sets["A_BusinessPartner"].Creatable, DeleteCustomers: f.partner.Has("A_BusinessPartner", archived),
 		CreateOrders: f.order.Sets["A_SalesOrder"].Creatable, Deliveries: true, Inventory: true, MaxOrderLines: 999,
 		MaxLength: map[string]int{
 			"customer.name": 4*f.partner.Field("A_BusinessPartner", "OrganizationBPName1").MaxLength + 3, "order.customer_po": f.order.Field("A_SalesOrder", "PurchaseOrderByCustomer").MaxLength,
@@ -247,5 +248,5 @@ func (s *System) told(err error, field func(property string) string) error {
 	if e.Kind == fault.Invalid && len(out.Fields) == 0 {
 		out.Kind = fault.Precondition
 	}
-	return backend.Native(&out, kind, p.Code, impersonal(p.Message), p.Transaction)
+	return backend.Native(&out, Kind, p.Code, impersonal(p.Message), p.Transaction)
 }
