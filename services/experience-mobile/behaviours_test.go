@@ -372,6 +372,7 @@ func ifMatch(t *testing.T, w *world) {
 	require.Equal(t, 200, send("match-3", current).status)
 	require.Equal(t, 200, send("match-4", "*").status)
 	send("match-5", `"old"`).problem(t, 412, "ETAG_MISMATCH")
+	w.do(t, "PATCH", "/v1/customers/c_match?validateOnly=true", body(`{"phone":"1"}`), with("If-Match", `"old"`)).problem(t, 412, "ETAG_MISMATCH")
 	send("match-6", "W/"+w.do(t, "GET", "/v1/customers/c_match").header.Get("ETag")).problem(t, 412, "ETAG_MISMATCH")
 	for _, bad := range []string{"old", `"`, `""`, `"a", "b"`} {
 		send("match-7", bad).problem(t, 400, "IF_MATCH_INVALID")

@@ -181,6 +181,8 @@ func (f *fakeCustomers) CheckUpdateCustomer(ctx context.Context, req *customerv1
 		return nil, err
 	case in.GetId() == mastered:
 		return nil, fault.New(fault.Precondition, "FIELD_MASTERED", "the field is decided by another system")
+	case notATag(in.GetEtag()):
+		return nil, fault.InvalidField("request.customer.etag", "", "is not one that this service gave out")
 	case in.GetEtag() != "" && in.GetEtag() != c.GetEtag():
 		return nil, fault.New(fault.Conflict, fault.ReasonETagMismatch, "the customer has changed")
 	}
@@ -237,4 +239,9 @@ func (f *fakeCustomers) end(id, reason string) {
 	if o.Reason = reason; reason == "" {
 		o.Order = &customerv1.OrderSummary{Id: "S-" + id, State: "RECEIVED", Version: 1}
 	}
+}
+
+// notATag reports whether a text cannot be a version of the process layer.
+func notATag(tag string) bool {
+	return tag != "" && strings.Trim(tag, "0123456789") != ""
 }

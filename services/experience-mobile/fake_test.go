@@ -300,6 +300,8 @@ func (f *fakeCustomers) UpdateCustomer(ctx context.Context, req *customerv1.Upda
 		return nil, fault.New(fault.Precondition, "FIELD_MASTERED", "the field is decided by another system")
 	case in.GetId() == uncertain:
 		return nil, fault.New(fault.Uncertain, "", "the outcome is not known")
+	case notATag(in.GetEtag()):
+		return nil, fault.InvalidField("customer.etag", "", "is not one that this service gave out")
 	case in.GetEtag() != "" && in.GetEtag() != c.GetEtag():
 		return nil, fault.New(fault.Conflict, fault.ReasonETagMismatch, "the customer has changed")
 	}

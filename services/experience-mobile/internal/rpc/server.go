@@ -187,7 +187,7 @@ func (s *Server) UpdateCustomer(ctx context.Context, req *mobilev1.UpdateCustome
 	if req.GetValidateOnly() {
 		got, err := s.screens.CheckUpdateCustomer(ctx, &customerv1.CheckUpdateCustomerRequest{Request: below}, grpc.WaitForReady(false))
 		if err != nil {
-			return nil, s.withCurrentTag(ctx, req.GetCustomerId(), s.translate(checked(err)))
+			return nil, s.withCurrentTag(ctx, req.GetCustomerId(), s.translate(anotherState(checked(err))))
 		}
 		return &mobilev1.UpdateCustomerResponse{Customer: view.Customer(got.GetResponse().GetCustomer())}, nil
 	}
@@ -195,9 +195,18 @@ func (s *Server) UpdateCustomer(ctx context.Context, req *mobilev1.UpdateCustome
 	got, err := s.customers.UpdateCustomer(idempotent.Child(ctx, "update-customer", principalOf(ctx)), below, note.collect()...)
 	note.pass(ctx, err)
 	if err != nil {
-		return nil, s.withCurrentTag(ctx, req.GetCustomerId(), s.translate(err))
+		return nil, s.withCurrentTag(ctx, req.GetCustomerId(), s.translate(anotherState(err)))
 	}
 	return &mobilev1.UpdateCustomerResponse{Customer: view.Customer(got.GetCustomer())}, nil
+}
+
+// anotherState takes a tag that the process layer never gave out for what it is to a client: not the one of the customer.
+func anotherState(err error) error {
+	e, ok := fault.As(err)
+	if ok && e.Kind == fault.Invalid && len(e.Fields) == 1 && e.Fields[0].Path == "customer.etag" {
+		return fault.New(fault.Conflict, fault.ReasonETagMismatch, "the customer has another state")
+	}
+	return err
 }
 
 // withCurrentTag adds to a mismatch what the tag is now, so that the client can decide without another call. It is a
