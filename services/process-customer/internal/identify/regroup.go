@@ -453,9 +453,9 @@ func (w *work) release(ctx context.Context, m *member) error {
 }
 
 // ask notes which pairs with these units a person has to decide: those that may be one, are not in one group, and about
-// which nobody has said anything.
+// which nobody has said anything; of two groups the most likely pair alone.
 func (w *work) ask(ctx context.Context, members []*member) error {
-	var numbers []int64
+	var numbers, ends []int64
 	for _, m := range members {
 		numbers = append(numbers, m.Number)
 	}
@@ -467,22 +467,40 @@ func (w *work) ask(ctx context.Context, members []*member) error {
 	if err != nil {
 		return err
 	}
-	root := func(n int64) string {
-		if m := w.byNumber[n]; m != nil {
-			return string(m.root)
-		}
-		return strconv.FormatInt(n, 10)
+	for _, e := range edges {
+		ends = append(ends, e.A, e.B)
 	}
-	apart := map[[2]string]bool{}
+	for _, v := range said {
+		ends = append(ends, v.A, v.B)
+	}
+	if err := w.loadNumbers(ctx, distinct(ends)); err != nil {
+		return err
+	}
+	between := func(p store.MatchPair) [2]golden.ID {
+		var a, b golden.ID
+		if m := w.byNumber[p.A]; m != nil {
+			a = m.root
+		}
+		if m := w.byNumber[p.B]; m != nil {
+			b = m.root
+		}
+		return [2]golden.ID{min(a, b), max(a, b)}
+	}
+	settled := map[[2]golden.ID]bool{} // nothing is to be asked about these two groups, or it is being asked
 	for _, v := range said {
 		if !v.Same {
-			apart[[2]string{root(v.A), root(v.B)}], apart[[2]string{root(v.B), root(v.A)}] = true, true
+			settled[between(v.MatchPair)] = true
 		}
 	}
+	slices.SortFunc(edges, func(a, b store.MatchEdge) int {
+		return cmp.Or(cmp.Compare(b.Bits, a.Bits), cmp.Compare(a.A, b.A), cmp.Compare(a.B, b.B))
+	})
 	var put []store.MatchEdge
 	for _, e := range edges {
-		a, b := root(e.A), root(e.B)
-		if asked := a != b && !apart[[2]string{a, b}]; asked != e.Asked {
+		pair := between(e.MatchPair)
+		asked := pair[0] != pair[1] && !settled[pair]
+		settled[pair] = true
+		if asked != e.Asked {
 			e.Asked, e.Since = asked, w.u.Now()
 			put = append(put, e)
 		}
