@@ -3,6 +3,7 @@ package experiencemobile_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
