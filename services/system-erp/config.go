@@ -21,6 +21,8 @@ type Config struct {
 	Telemetry telemetry.Config `conf:"telemetry"`
 	// Store is where records are kept.
 	Store Store `conf:"store"`
+	// Backend is the ERP behind the contract.
+	Backend Backend `conf:"backend"`
 	// Changes is how the feed of changes behaves.
 	Changes Changes `conf:"changes"`
 
@@ -65,6 +67,7 @@ func DefaultConfig() Config {
 		Serve:     s,
 		Telemetry: telemetry.DefaultConfig(),
 		Store:     Store{DSN: "sqlite:erp.db", KeyLease: 30 * time.Second},
+		Backend:   defaultBackend(),
 		Changes:   Changes{Retention: 14 * 24 * time.Hour, Poll: 500 * time.Millisecond, Heartbeat: 20 * time.Second},
 	}
 }
@@ -79,6 +82,7 @@ func (c Config) Validate() error {
 	}
 	add("serve", c.Serve.Validate())
 	add("telemetry", c.Telemetry.Validate())
+	add("backend", c.Backend.Validate())
 	dsn := c.Store.DSN.Reveal()
 	if !strings.HasPrefix(dsn, "sqlite:") && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
 		add("store.dsn", errors.New("want sqlite:FILE or postgres://…"))

@@ -1,5 +1,5 @@
 // Package systemerp is the system layer's service for the ERP: customers, contacts, products, stock, orders and warranties
-// behind selfsame.erp.v1, with an embedded back end that keeps them in its own database.
+// behind selfsame.erp.v1, with a back end chosen by configuration: embedded in its own database, Tryton, or SAP S/4HANA.
 //
 // The invariant: a write and its row in the feed of changes commit together, so that whoever follows WatchChanges misses
 // nothing. The package knows no golden customer and calls nobody.
@@ -19,7 +19,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/changes"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/rpc"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/store/sqlstore"
 )
 
 const (
@@ -49,7 +48,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 	}()
 	var feed *changes.Feed // the store wakes it; both are complete before anything is served
-	records, err := sqlstore.Open(ctx, database, sqlstore.Options{Committed: func() { feed.Wake() }})
+	records, err := openBackend(ctx, cfg.Backend, database, tel, func() { feed.Wake() })
 	if err != nil {
 		return err
 	}
@@ -92,11 +91,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 				Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 			}),
 		},
-		Loops: []serve.Loop{
-			{Name: "changes", Run: feed.Run},
-			{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, purgeKeys, tel.Log) }},
-		},
-		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
+		Loops: append(records.loops,
+			serve.Loop{Name: "changes", Run: feed.Run},
+			serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, purgeKeys, tel.Log) }},
+		),
+		Checks:   append(records.checks, serve.Check{Name: "database", Ready: database.Ping}),
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})
 }
@@ -110,11 +109,11 @@ func shutdown(ctx context.Context, tel *telemetry.Telemetry) {
 }
 
 // openAnswers opens the store of answers to calls with an idempotency key.
-func openAnswers(ctx context.Context, d *db.DB, records *sqlstore.Store, cfg Store) (*idempotent.SQLStore, error) {
+func openAnswers(ctx context.Context, d *db.DB, records opened, cfg Store) (*idempotent.SQLStore, error) {
 	secret := []byte(cfg.KeySecret.Reveal())
 	if len(secret) == 0 {
 		var err error
-		if secret, err = records.Secret(ctx); err != nil {
+		if secret, err = records.secret(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -179,13 +179,8 @@ func (s *Store) Capabilities(ctx context.Context) (backend.Capabilities, error) 
 	return c, nil
 }
 
-// Ready tells whether the other system answers and all of its records have been read once.
-func (s *Store) Ready(ctx context.Context) error {
-	if err := s.sys.Ping(ctx); err != nil {
-		return err
-	}
-	return s.loaded(ctx)
-}
+// Loaded tells whether all of the other system's records have been read once; before that there is no list of them.
+func (s *Store) Loaded(ctx context.Context) error { return s.loaded(ctx) }
 
 // Bounds implements store.Feed.
 func (s *Store) Bounds(ctx context.Context) (store.Bounds, error) { return s.mirror.Bounds(ctx) }

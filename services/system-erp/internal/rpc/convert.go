@@ -61,6 +61,10 @@ func fromOutcome(o erp.Outcome) erpv1.Outcome {
 		return erpv1.Outcome_OUTCOME_UPDATED
 	case erp.Unchanged:
 		return erpv1.Outcome_OUTCOME_UNCHANGED
+	case erp.Matched:
+		return erpv1.Outcome_OUTCOME_MATCHED
+	case erp.AlreadyExists:
+		return erpv1.Outcome_OUTCOME_ALREADY_EXISTS
 	default:
 		return erpv1.Outcome_OUTCOME_REFUSED
 	}

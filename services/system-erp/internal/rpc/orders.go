@@ -87,10 +87,14 @@ func toOrder(m *erpv1.Order) (erp.Order, error) {
 	}
 	o := erp.Order{
 		ClientRef: m.GetClientRef(), CustomerID: m.GetCustomerId(), CustomerPO: m.GetCustomerPo(),
-		Ordered: toTime(m.GetOrderTime()), BlockReason: m.GetBlockReason(),
+		Ordered: toTime(m.GetOrderTime()), BlockReason: m.GetBlockReason(), ShipToID: m.GetShipToId(), BillToID: m.GetBillToId(),
+		PayerID: m.GetPayerId(), Requested: m.GetRequestedDate(), Currency: m.GetCurrency(), Note: m.GetNote(),
 	}
 	for i, it := range m.GetItems() {
 		path := fmt.Sprintf("order.items[%d]", i)
+		if it.GetDeliveredQuantity() != "" {
+			return erp.Order{}, notWritable(path + ".delivered_quantity")
+		}
 		quantity, err := toDecimal(it.GetQuantity(), path+".quantity")
 		if err != nil {
 			return erp.Order{}, err
@@ -101,6 +105,7 @@ func toOrder(m *erpv1.Order) (erp.Order, error) {
 		}
 		o.Items = append(o.Items, erp.Item{
 			Line: it.GetLine(), SKU: it.GetSku(), Quantity: quantity, Unit: it.GetUnit(), Price: price, Name: it.GetName(),
+			Requested: it.GetRequestedDate(),
 		})
 	}
 	return o, nil
@@ -111,10 +116,12 @@ func fromOrder(o erp.Order) *erpv1.Order {
 		Id: o.ID, ClientRef: o.ClientRef, CustomerId: o.CustomerID, CustomerPo: o.CustomerPO, OrderTime: fromTime(o.Ordered),
 		State: erpv1.OrderState(o.State), Fulfilment: erpv1.Progress(o.Fulfilment), Billing: erpv1.Progress(o.Billing),
 		BlockReason: o.BlockReason, Total: fromMoney(o.Total), Version: o.Version, UpdateTime: fromTime(o.Updated),
+		ShipToId: o.ShipToID, BillToId: o.BillToID, PayerId: o.PayerID, RequestedDate: o.Requested, Currency: o.Currency, Note: o.Note,
 	}
 	for _, it := range o.Items {
 		m.Items = append(m.Items, &erpv1.OrderItem{
 			Line: it.Line, Sku: it.SKU, Quantity: it.Quantity.String(), Unit: it.Unit, UnitPrice: fromMoney(it.Price), Name: it.Name,
+			RequestedDate: it.Requested, DeliveredQuantity: it.Delivered.String(),
 		})
 	}
 	return m

@@ -3,6 +3,8 @@ package rpc
 import (
 	"context"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
@@ -60,7 +62,7 @@ func (s *productServer) ListInventory(ctx context.Context, req *erpv1.ListInvent
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.ListInventoryResponse{Inventory: each(found, fromStock)}, nil
+	return &erpv1.ListInventoryResponse{Inventory: each(found, s.fromStock)}, nil
 }
 
 func (s *productServer) SetInventory(ctx context.Context, req *erpv1.SetInventoryRequest) (*erpv1.SetInventoryResponse, error) {
@@ -73,7 +75,7 @@ func (s *productServer) SetInventory(ctx context.Context, req *erpv1.SetInventor
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.SetInventoryResponse{Inventory: fromStock(st)}, nil
+	return &erpv1.SetInventoryResponse{Inventory: s.fromStock(st)}, nil
 }
 
 func (s *productServer) ListWarranties(ctx context.Context, req *erpv1.ListWarrantiesRequest) (*erpv1.ListWarrantiesResponse, error) {
@@ -129,9 +131,9 @@ func fromProduct(p erp.Product) *erpv1.Product {
 	}
 }
 
-func fromStock(s erp.Stock) *erpv1.Inventory {
+func (s *productServer) fromStock(st erp.Stock) *erpv1.Inventory {
 	return &erpv1.Inventory{
-		Sku: s.SKU, Site: s.Site, OnHand: s.OnHand.String(), Reserved: s.Reserved.String(), Available: s.Available.String(),
-		Unit: s.Unit, AsOf: fromTime(s.AsOf),
+		Sku: st.SKU, Site: st.Site, OnHand: st.OnHand.String(), Reserved: st.Reserved.String(), Available: st.Available.String(),
+		Unit: st.Unit, AsOf: fromTime(st.AsOf), Age: durationpb.New(max(0, s.now().Sub(st.AsOf))),
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/page"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/changes"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
@@ -30,7 +31,7 @@ import (
 
 // Deps are what the methods work with; all but Answer and Now are required.
 type Deps struct {
-	Store store.Store
+	Store backend.Backend
 	Feed  *changes.Feed
 	Meter metric.Meter
 	// Answer stores the answer of a call with an idempotency key in the transaction of its effect
@@ -42,7 +43,7 @@ type Deps struct {
 
 // Server serves all services of the contract. Make it with New; it is safe for concurrent use.
 type Server struct {
-	store     store.Store
+	store     backend.Backend
 	feed      *changes.Feed
 	now       func() time.Time
 	answer    func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
@@ -80,6 +81,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	erpv1.RegisterProductServiceServer(r, &productServer{Server: s})
 	erpv1.RegisterOrderServiceServer(r, &orderServer{Server: s})
 	erpv1.RegisterChangeServiceServer(r, &changeServer{Server: s})
+	erpv1.RegisterBackendServiceServer(r, &backendServer{Server: s})
 }
 
 // count adds one written record to the metrics.
@@ -172,8 +174,11 @@ func recordError(err error) *erpv1.RecordError {
 			e.Reason = f.Fields[0].Reason
 		}
 	}
+	e.Metadata = f.Meta
+	// A batch names its records by id or key, so the same write later finds out what became of this one and is safe.
+	e.Uncertain = f.Kind == fault.Uncertain
 	// Another version stays another version until the caller has read it.
-	e.Retryable = fault.Retryable(err) && e.GetReason() != fault.ReasonETagMismatch
+	e.Retryable = (fault.Retryable(err) || e.GetUncertain()) && e.GetReason() != fault.ReasonETagMismatch
 	return e
 }
 

@@ -9,6 +9,7 @@ package backendtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -94,6 +95,8 @@ type Options struct {
 	// Shared is true when the cases of a group share a World, which saves making one for each; they then run one after
 	// another.
 	Shared bool
+	// Only picks cases by name; nil for all. It is for fast tests against an ERP that is slow.
+	Only func(name string) bool
 }
 
 // Run runs the suite.
@@ -108,8 +111,11 @@ func Run(t *testing.T, o Options, open Open) {
 			if o.Parallel {
 				t.Parallel()
 			}
+			if o.Only != nil {
+				maps.DeleteFunc(group.cases, func(name string, _ func(*testing.T, *World)) bool { return !o.Only(name) })
+			}
 			var shared *World
-			if o.Shared {
+			if o.Shared && len(group.cases) > 0 {
 				shared = open(t)
 			}
 			for name, fn := range group.cases {
