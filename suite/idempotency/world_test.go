@@ -301,7 +301,9 @@ func (w *world) fault(t *testing.T, f remote.Fault) (hits func() int) {
 	require.NoError(t, err)
 	return func() int {
 		list, err := w.demo.ERPFaults(t.Context())
-		require.NoError(t, err)
+		if err != nil {
+			return -1 // asked again, perhaps by a goroutine that outlives the test
+		}
 		for _, have := range list {
 			if have.ID == id {
 				return have.Hits
