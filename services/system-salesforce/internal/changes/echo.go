@@ -67,9 +67,12 @@ func (e *Echo) Wrote(id string, fields rest.Record) {
 	if now.Sub(w.at) > echoFor {
 		w.columns = nil
 	}
+	if w.columns == nil {
+		w.columns = make([]string, 0, len(fields))
+	}
 	for c := range fields {
 		if !slices.Contains(w.columns, c) {
-			w.columns = append(slices.Clip(w.columns), c)
+			w.columns = append(w.columns, c)
 		}
 	}
 	w.at = now

@@ -77,7 +77,7 @@ make bench-salesforce ARGS="-only prepare"              # or feed
 ## What is measured
 
 - Each client is a process of its own, and has a new sandbox, also a process, with nothing in it. The rounds begin with another client
-  each time. system-salesforce is driven over gRPC, as process-customer drives it; the time of
+  each time. system-salesforce is driven over gRPC, by columns, as process-customer drives it; the time of
   that is contained.
 - *Work*: the same accounts (external id, name, phone, city), first new, then changed. A client must report every record as written, and
   the org must hold each record once and as it was written last, or there is no result.
@@ -87,8 +87,13 @@ make bench-salesforce ARGS="-only prepare"              # or feed
   collections* has ` + "`salesforce.bulk_from`" + ` above the number of records and ` + "`salesforce.max_concurrent`" + ` 25: more calls, fewer of them one after
   the other.
 - The clients of others are used the way they document: collections of 200, and their helpers for the Bulk API 2.0.
-- *Latency* is added by the sandbox to every answer, 50 ms as a near data centre has it. Without any, which no real org offers, all
-  processes share the cores of one machine, and the processor time of sandbox and client is all that is measured.
+- *Latency* is added by the sandbox to every answer, 50 ms as a near data centre has it: that is the case which resembles an org. Without
+  any, which no org offers, all processes share the cores of one machine, and the processor time of sandbox and client is all that is
+  measured; these numbers stay here because they show what a record costs.
+- With latency the calls that must follow each other are what counts. A job takes five of them whoever makes it: make, upload, close, ask,
+  read the results. At 50 ms that is a quarter of a second for any number of records, which bounds what one client that uses jobs can gain on
+  another: 40,000 records/s for 10,000. Collections take as many turns as the calls that may run at once leave.
+- On the way to this machine itself system-salesforce compresses nothing and asks for nothing compressed; the others do as they do by default.
 - *Processor time* is the least of all rounds, for both passes of a round: that of the client with its start, and that of the sandbox.
 - Memory is the kernel's own account of the process: VmHWM of /proc, which is never less than what was resident at any moment. It holds
   the pages of the program file too. For the large load it is counted from the moment before the first record.
