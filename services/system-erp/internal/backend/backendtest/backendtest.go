@@ -50,7 +50,7 @@ type World struct {
 	Advance func(d time.Duration)
 	// Lease and Settle are how long a dead writer blocks a name and how long a lost write may still arrive.
 	Lease, Settle time.Duration
-	// Arm makes the next n writes that reach the ERP meet a fault; nil where there is nothing in between.
+	// Arm makes the next n writes that reach the ERP meet a fault; nil only with Options.Within.
 	Arm func(f Fault, n int)
 	// Outside is the ERP without the back end.
 	Outside Outside
@@ -95,17 +95,23 @@ type Options struct {
 	// Shared is true when the cases of a group share a World, which saves making one for each; they then run one after
 	// another.
 	Shared bool
+	// Within is true for a back end that is its own ERP: nothing is in between that could be lost.
+	Within bool
 	// Only picks cases by name; nil for all. It is for fast tests against an ERP that is slow.
 	Only func(name string) bool
 }
 
 // Run runs the suite.
 func Run(t *testing.T, o Options, open Open) {
+	lost := faultCases()
+	if o.Within {
+		lost = repeatCases()
+	}
 	for _, group := range []struct {
 		name  string
 		cases map[string]func(t *testing.T, w *World)
 	}{
-		{"customers", customerCases()}, {"orders", orderCases()}, {"lost and late", faultCases()}, {"feed", feedCases()}, {"advice", adviceCases()},
+		{"customers", customerCases()}, {"orders", orderCases()}, {"lost and late", lost}, {"feed", feedCases()}, {"advice", adviceCases()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			if o.Parallel {

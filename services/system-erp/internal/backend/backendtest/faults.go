@@ -10,19 +10,10 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 )
 
-// faultCases exist for a back end with something between it and its ERP; for one without, they are cases of repetition.
+// faultCases are for a back end with something between it and its ERP.
 func faultCases() map[string]func(t *testing.T, w *World) {
-	with := func(fn func(t *testing.T, w *World)) func(t *testing.T, w *World) {
-		return func(t *testing.T, w *World) {
-			if w.Arm == nil {
-				repeats(t, w)
-				return
-			}
-			fn(t, w)
-		}
-	}
 	return map[string]func(t *testing.T, w *World){
-		"a lost answer to a new customer is found again": with(func(t *testing.T, w *World) {
+		"a lost answer to a new customer is found again": func(t *testing.T, w *World) {
 			w.Arm(LoseAnswer, 1)
 			res := one(t, w.Backend, upsert{Key: w.ref("l"), Record: w.company("l")})
 			if res.Err != nil {
@@ -31,8 +22,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			}
 			require.NoError(t, res.Err)
 			w.oneCustomer(t, "l")
-		}),
-		"a lost answer to a new order is found again": with(func(t *testing.T, w *World) {
+		},
+		"a lost answer to a new order is found again": func(t *testing.T, w *World) {
 			asked := w.order(w.customer(t, "lo").ID, "lo")
 			w.Arm(LoseAnswer, 1)
 			o, outcome, err := w.Backend.CreateOrder(t.Context(), asked)
@@ -43,8 +34,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			require.NoError(t, err)
 			require.Contains(t, []erp.Outcome{erp.Created, erp.AlreadyExists}, outcome)
 			w.oneOrder(t, asked.ClientRef, o.ID)
-		}),
-		"50 calls for one order of which answers are lost make one": with(func(t *testing.T, w *World) {
+		},
+		"50 calls for one order of which answers are lost make one": func(t *testing.T, w *World) {
 			asked := w.order(w.customer(t, "l50").ID, "l50")
 			w.Arm(LoseAnswer, 3)
 			together(t, 50, func(int) error {
@@ -58,8 +49,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			o, _, err := w.Backend.CreateOrder(t.Context(), asked)
 			require.NoError(t, err)
 			w.oneOrder(t, asked.ClientRef, o.ID)
-		}),
-		"what did not arrive is uncertain until it cannot arrive any more": with(func(t *testing.T, w *World) {
+		},
+		"what did not arrive is uncertain until it cannot arrive any more": func(t *testing.T, w *World) {
 			asked := w.order(w.customer(t, "dr").ID, "dr")
 			w.Arm(Drop, 1)
 			_, _, err := w.Backend.CreateOrder(t.Context(), asked)
@@ -83,8 +74,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			w.advance(w.Settle + w.Lease)
 			require.NoError(t, one(t, w.Backend, upsert{Key: w.ref("drc"), Record: w.company("drc")}).Err)
 			w.oneCustomer(t, "drc")
-		}),
-		"a lost answer to a change is looked up": with(func(t *testing.T, w *World) {
+		},
+		"a lost answer to a change is looked up": func(t *testing.T, w *World) {
 			c := w.customer(t, "lc")
 			w.Arm(LoseAnswer, 1)
 			changed := w.company("lc")
@@ -95,8 +86,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			again := one(t, w.Backend, upsert{Key: w.ref("lc"), Record: changed, Expected: c.Version})
 			require.NoError(t, again.Err, "the same change again is no conflict")
 			require.Equal(t, erp.Unchanged, again.Outcome)
-		}),
-		"a record somebody works on is tried again, and given back in the end": with(func(t *testing.T, w *World) {
+		},
+		"a record somebody works on is tried again, and given back in the end": func(t *testing.T, w *World) {
 			c := w.customer(t, "lk")
 			w.Arm(Lock, 2)
 			res := one(t, w.Backend, upsert{Record: erp.Customer{Head: erp.Head{ID: c.ID}, Name: w.name("lk2")}})
@@ -112,8 +103,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			require.NoError(t, err)
 			require.Equal(t, erp.Created, outcome, "a lock message leaves nothing uncertain")
 			w.oneOrder(t, asked.ClientRef, o.ID)
-		}),
-		"a process that dies before it could note a customer": with(func(t *testing.T, w *World) {
+		},
+		"a process that dies before it could note a customer": func(t *testing.T, w *World) {
 			w.Arm(Die, 1)
 			res, err := w.Backend.Customers().Upsert(t.Context(), []upsert{{Key: w.ref("die"), Record: w.company("die")}})
 			require.True(t, err != nil || res[0].Err != nil)
@@ -122,8 +113,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			again := one(t, w.Backend, upsert{Key: w.ref("die"), Record: w.company("die")})
 			require.NoError(t, again.Err)
 			w.oneCustomer(t, "die")
-		}),
-		"a process that dies before it could note an order": with(func(t *testing.T, w *World) {
+		},
+		"a process that dies before it could note an order": func(t *testing.T, w *World) {
 			asked := w.order(w.customer(t, "dio").ID, "dio")
 			w.Arm(Die, 1)
 			_, _, err := w.Backend.CreateOrder(t.Context(), asked)
@@ -138,8 +129,8 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			_, outcome, err = w.Backend.CreateOrder(t.Context(), asked)
 			require.NoError(t, err)
 			require.Equal(t, erp.Unchanged, outcome)
-		}),
-		"a database that was lost does not make a second order": with(func(t *testing.T, w *World) {
+		},
+		"a database that was lost does not make a second order": func(t *testing.T, w *World) {
 			asked := w.order(w.customer(t, "db").ID, "db")
 			first, _, err := w.Backend.CreateOrder(t.Context(), asked)
 			require.NoError(t, err)
@@ -147,7 +138,7 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			there, err := w.Outside.Orders(t.Context(), asked.ClientRef)
 			require.NoError(t, err)
 			require.Equal(t, []string{first.ID}, there, "the ERP itself says whose order it is")
-		}),
+		},
 	}
 }
 
@@ -168,7 +159,11 @@ func (w *World) oneOrder(t *testing.T, clientRef, id string) {
 	require.Equal(t, []string{id}, there)
 }
 
-// repeats is what is left of the faults where nothing is in between: a caller who got no answer calls again.
+// repeatCases are what is left of the faults where nothing is in between.
+func repeatCases() map[string]func(t *testing.T, w *World) {
+	return map[string]func(t *testing.T, w *World){"a caller who got no answer calls again": repeats}
+}
+
 func repeats(t *testing.T, w *World) {
 	asked := w.order(w.customer(t, "rep").ID, "rep")
 	for i := range 3 {
