@@ -114,6 +114,22 @@ func (s *Suite) service(name string) *unit {
 	return u
 }
 
+// replicaName is the name of the n-th process-customer, from 2.
+func replicaName(n int) string { return fmt.Sprintf("%s-%d", ProcessCustomer, n) }
+
+// replica is the unit of another process-customer on the same database. Nobody calls it, so any port will do.
+func (s *Suite) replica(n int) *unit {
+	name := replicaName(n)
+	return &unit{name: name, failed: s.fail, launch: func() (running, error) {
+		cfg := s.configs.ProcessCustomer
+		cfg.Serve.Listen, cfg.Serve.Ops = loopback+":0", loopback+":0"
+		if s.o.Processes {
+			return s.spawn(ProcessCustomer, name, cfg)
+		}
+		return runTask(context.Background(), func(ctx context.Context) error { return processcustomer.Run(ctx, cfg) }), nil
+	}}
+}
+
 // run is the service's own Run with its configuration and bound ports.
 func (s *Suite) run(name string, bound map[string]net.Listener) runFunc {
 	return func(ctx context.Context) error {
@@ -159,6 +175,11 @@ func (s *Suite) launchProcess(name string, ports []string) (running, error) {
 	default:
 		cfg = s.configs.ExperienceMobile
 	}
+	return s.spawn(name, name, cfg)
+}
+
+// spawn writes a configuration of a service and starts it as a process of the given name.
+func (s *Suite) spawn(service, name string, cfg any) (running, error) {
 	file := filepath.Join(s.o.Dir, name+".yaml")
 	if err := writeConfig(file, cfg); err != nil {
 		return nil, err
@@ -171,7 +192,7 @@ func (s *Suite) launchProcess(name string, ports []string) (running, error) {
 		}
 		command = []string{self, "service"}
 	}
-	command = append(append([]string{}, command...), name, "--config", file)
+	command = append(append([]string{}, command...), service, "--config", file)
 	return runProcess(command, filepath.Join(s.o.Dir, name+".log"))
 }
 

@@ -64,6 +64,9 @@ type Options struct {
 	SalesforceDown bool
 	// SalesforceCalls is how many calls a day the sandbox allows; zero means as many as a real org, 100,000.
 	SalesforceCalls int
+	// Replicas is how many process-customers run beside the first one, which is the only one that others call. They share its
+	// database, so Tune has to give it PostgreSQL.
+	Replicas int
 	// Tune changes the services' configuration before they start.
 	Tune func(*Configs)
 	// Step is told what was done and how long it took; may be nil.
@@ -250,8 +253,12 @@ func (s *Suite) startAbove(ctx context.Context) error {
 	units := []*unit{
 		s.task("erp-proxy", []string{s.addrs[portProxy]}, func(ctx context.Context) error { return proxy.Run(ctx, lis, nil) }),
 		s.task("control", []string{s.addrs[portControl]}, func(ctx context.Context) error { return s.serveControl(ctx, control) }),
-		s.service(SystemSalesforce), s.service(ProcessCustomer), s.service(ExperienceMobile),
+		s.service(SystemSalesforce), s.service(ProcessCustomer),
 	}
+	for n := range s.o.Replicas {
+		units = append(units, s.replica(n+2))
+	}
+	units = append(units, s.service(ExperienceMobile))
 	for _, u := range units {
 		if err := s.add(ctx, u); err != nil {
 			return err
@@ -352,6 +359,9 @@ var ErrNoService = errors.New("no such service")
 
 func (s *Suite) with(name string, do func(*unit) error) error {
 	services := []string{SystemERP, SystemSalesforce, ProcessCustomer, ExperienceMobile}
+	for n := range s.o.Replicas {
+		services = append(services, replicaName(n+2))
+	}
 	s.mu.Lock()
 	units := slices.Clone(s.units)
 	s.mu.Unlock()

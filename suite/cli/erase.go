@@ -164,10 +164,14 @@ func eraseShow(ctx context.Context, a *App, what string, args []string) error {
 // eraseVerify needs no running suite: the key is in the file. Whether it is the right key is seen by comparing it with the one
 // noted before.
 func eraseVerify(a *App, args []string) error {
-	if len(args) != 1 {
+	rest, err := a.flags("erase verify").parse(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
 		return usagef("give the file of a receipt")
 	}
-	text, err := os.ReadFile(args[0])
+	text, err := os.ReadFile(rest[0])
 	if err != nil {
 		return fmt.Errorf("read receipt: %w", err)
 	}

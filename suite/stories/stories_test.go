@@ -47,8 +47,9 @@ func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 ".",
 		RequireExplicitExec: true,
+		Condition:           condition,
 		Setup: func(env *testscript.Env) error {
-			s := &story{}
+			s := &story{t: t}
 			env.Values[storyKey{}] = s
 			env.Defer(func() {
 				if err := s.stop(); err != nil {
@@ -71,6 +72,7 @@ type storyKey struct{}
 
 // story is the demo of one script.
 type story struct {
+	t     testing.TB // of all stories: what it cleans up outlives each
 	suite *suite.Suite
 	demo  *remote.Demo
 	state string
@@ -147,6 +149,12 @@ func demoVerb(c *call, args []string) error {
 			o.SalesforceDown, wait = true, false
 		default:
 			if rulesOption(c, &o, a) {
+				continue
+			}
+			if ours, err := replicasOption(c, &o, a); ours || err != nil {
+				if err != nil {
+					return err
+				}
 				continue
 			}
 			if ours, err := orgOption(&o, a); ours || err != nil {
