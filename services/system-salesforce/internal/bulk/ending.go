@@ -99,7 +99,7 @@ func (l *load) endPart(ctx context.Context, p *part) (ended bool, err error) {
 func (c *Client) end(ctx context.Context, job string) (jobInfo, error) {
 	for attempt := 1; ; attempt++ {
 		aborted := c.change(ctx, job, stateAborted) // refused when it has ended
-		j, err := c.status(ctx, ingestPath, job)
+		j, err := c.status(ctx, job)
 		switch {
 		case fault.Is(err, fault.NotFound):
 			return jobInfo{ID: job}, nil

@@ -50,10 +50,7 @@ type jobInfo struct {
 // maxAnswer bounds the description of a job, and a page of a list of jobs.
 const maxAnswer = 8 << 20
 
-const (
-	ingestPath = "jobs/ingest"
-	queryPath  = "jobs/query"
-)
+const ingestPath = "jobs/ingest"
 
 // ask makes a call that has a small JSON body or none, and a small JSON answer.
 func (c *Client) ask(ctx context.Context, x rest.Exchange, in, out any) error {
@@ -183,19 +180,19 @@ func (c *Client) change(ctx context.Context, job string, to jobState) error {
 	return c.ask(ctx, rest.Exchange{Method: http.MethodPatch, Path: ingestPath + "/" + job, Write: true}, map[string]jobState{"state": to}, nil)
 }
 
-func (c *Client) status(ctx context.Context, path, job string) (jobInfo, error) {
+func (c *Client) status(ctx context.Context, job string) (jobInfo, error) {
 	var j jobInfo
-	err := c.ask(ctx, rest.Exchange{Method: http.MethodGet, Path: path + "/" + job}, nil, &j)
+	err := c.ask(ctx, rest.Exchange{Method: http.MethodGet, Path: ingestPath + "/" + job}, nil, &j)
 	return j, err
 }
 
 // await asks for a job until it is in a final state. It has so many rows; 0 if that is not known. wake makes it ask at once.
-func (c *Client) await(ctx context.Context, path, job string, rows int64, wake <-chan struct{}) (jobInfo, error) {
+func (c *Client) await(ctx context.Context, job string, rows int64, wake <-chan struct{}) (jobInfo, error) {
 	began := c.o.Now()
 	for polls := 1; ; polls++ {
 		var j jobInfo
 		asked := c.o.Now()
-		err := c.persist(ctx, func() (err error) { j, err = c.status(ctx, path, job); return err })
+		err := c.persist(ctx, func() (err error) { j, err = c.status(ctx, job); return err })
 		if err != nil || j.State.final() {
 			return j, err
 		}

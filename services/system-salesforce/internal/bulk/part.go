@@ -113,7 +113,7 @@ func (l *load) hand(ctx context.Context, p *part) error {
 // look asks for a job that is not as expected. open is what to do if it still waits for its rows.
 func (l *load) look(ctx context.Context, p *part, open func(jobInfo) error) error {
 	var j jobInfo
-	err := l.client.persist(ctx, func() (err error) { j, err = l.client.status(ctx, ingestPath, p.Job); return err })
+	err := l.client.persist(ctx, func() (err error) { j, err = l.client.status(ctx, p.Job); return err })
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return l.back(ctx, p, "the job is gone")
@@ -136,7 +136,7 @@ func (l *load) discard(ctx context.Context, p *part) error {
 		return err
 	}
 	var j jobInfo
-	err = l.client.persist(ctx, func() (err error) { j, err = l.client.status(ctx, ingestPath, p.Job); return err })
+	err = l.client.persist(ctx, func() (err error) { j, err = l.client.status(ctx, p.Job); return err })
 	switch {
 	case fault.Is(err, fault.NotFound), err == nil && j.State == stateAborted:
 		return l.back(ctx, p, "it is not known whether the job has all rows")

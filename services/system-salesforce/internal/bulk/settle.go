@@ -35,7 +35,7 @@ type settlement struct {
 // collect waits for the job to end and settles its rows.
 func (l *load) collect(ctx context.Context, p *part) error {
 	count := l.counting(ctx, p)
-	j, err := l.client.await(ctx, ingestPath, p.Job, int64(p.Rows), l.stop)
+	j, err := l.client.await(ctx, p.Job, int64(p.Rows), l.stop)
 	t := count()
 	if fault.Is(err, fault.NotFound) {
 		// Its rows may be written or not. They have external ids, so they may be sent again.

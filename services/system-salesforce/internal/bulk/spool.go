@@ -115,7 +115,10 @@ func (l *load) prepare(ctx context.Context, next func() (Row, error)) error {
 	}
 	defer out.abandon()
 	out.max = c.o.MaxSpool
-	sum := newDigest(&l.spec)
+	var sum *digest
+	if l.named() {
+		sum = newDigest(&l.spec)
+	}
 	count, narrow, err := l.take(ctx, next, ln, sum, out, dedup, t)
 	if err := errors.Join(err, out.w.Flush()); err != nil {
 		return errors.Join(err, dedup.close())
