@@ -24,8 +24,11 @@ type matchFlags struct {
 }
 
 // matchCommand trains, measures and explains matching on CSV files, without a running suite: match train, evaluate,
-// explain A B, quality.
-func matchCommand(_ context.Context, a *App, args []string) error {
+// explain A B, quality. With a running suite: match review.
+func matchCommand(ctx context.Context, a *App, args []string) error {
+	if len(args) > 0 && args[0] == "review" {
+		return matchReview(ctx, a, args[1:])
+	}
 	c := matchFlags{common: a.flags("match")}
 	c.Func("records", "CSV `file` of records; a second one makes it two sources of which only pairs across are looked at", func(s string) error {
 		c.records = append(c.records, s)
@@ -49,7 +52,7 @@ func matchCommand(_ context.Context, a *App, args []string) error {
 		c.output = "json"
 	}
 	if len(rest) == 0 {
-		return usagef("say train, evaluate, explain A B, or quality")
+		return usagef("say train, evaluate, explain A B, quality, or review")
 	}
 	verb, rest := rest[0], rest[1:]
 	if n := map[string]int{"explain": 2}[verb]; len(rest) != n {
@@ -65,7 +68,7 @@ func matchCommand(_ context.Context, a *App, args []string) error {
 	case "quality":
 		return a.matchQuality(c)
 	}
-	return usagef("%q is none of train, evaluate, explain, quality", verb)
+	return usagef("%q is none of train, evaluate, explain, quality, review", verb)
 }
 
 // need complains about flags that were not given.

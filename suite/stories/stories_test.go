@@ -148,7 +148,7 @@ func demoVerb(c *call, args []string) error {
 		case "salesforce-down":
 			o.SalesforceDown, wait = true, false
 		default:
-			if rulesOption(c, &o, a) {
+			if rulesOption(c, &o, a) || matchOption(&o, a) {
 				continue
 			}
 			if ours, err := replicasOption(c, &o, a); ours || err != nil {
