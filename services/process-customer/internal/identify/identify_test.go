@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // bench is a world in which matching works.
@@ -98,15 +98,15 @@ func other() golden.Values {
 	return golden.Values{golden.Name: "Optik Weitblick AG", golden.Street: "Seestrasse 4", golden.City: "Zug", golden.PostalCode: "6300", golden.Country: "CH", golden.Phone: "+41 41 7001122"}
 }
 
-// both runs a test on both engines; the fast run has PostgreSQL do one of them, because the store's own tests run on it.
+// both runs a test on both engines, the fast run on SQLite alone: the store's own tests run on both.
 func both(t *testing.T, c Config, test func(t *testing.T, b *bench)) {
 	t.Helper()
 	t.Parallel()
-	if testing.Short() && t.Name() != "TestAsk_APersonDecides" {
-		test(t, setup(t, dbtest.Open(t, "sqlite"), c))
+	if testing.Short() {
+		test(t, setup(t, storetest.Schema.Open(t, "sqlite"), c))
 		return
 	}
-	dbtest.Each(t, func(t *testing.T, d *db.DB) { test(t, setup(t, d, c)) })
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) { test(t, setup(t, d, c)) })
 }
 
 func TestAsk_APersonDecides(t *testing.T) {
@@ -405,7 +405,7 @@ func TestJoin_TheOrderOfArrivalDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	seeds, orders, size := 2, 20, 12
 	if testing.Short() {
-		seeds, orders, size = 1, 2, 5
+		seeds, orders, size = 1, 2, 4
 	}
 	for _, engine := range []string{"sqlite", "postgres"} {
 		if engine == "postgres" && testing.Short() {
@@ -420,7 +420,7 @@ func TestJoin_TheOrderOfArrivalDoesNotMatter(t *testing.T) {
 					if engine == "postgres" && order%4 > 0 {
 						continue
 					}
-					b := setup(t, dbtest.Open(t, engine), Config{Mode: Join})
+					b := setup(t, storetest.Schema.Open(t, engine), Config{Mode: Join})
 					got := b.live(people, rand.New(rand.NewPCG(uint64(order), 17))) //nolint:gosec // a test
 					b.Check()
 					if first == nil {
