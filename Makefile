@@ -136,6 +136,7 @@ baseline: $(BIN)/.tools ## Record the contracts of a release, which later change
 	mkdir -p $(BASELINE)
 	$(BIN)/buf build proto --path proto/selfsame -o $(BASELINE)/contracts.binpb
 	cp services/experience-mobile/internal/openapi/openapi.json $(BASELINE)/openapi.json
+	go test -count=1 -run '^TestLastRelease$$' ./services/experience-mobile -record
 
 # --- check ---
 .PHONY: model

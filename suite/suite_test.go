@@ -262,6 +262,7 @@ func TestStart(t *testing.T) {
 				require.ErrorIs(t, s.Kill(ExperienceMobile), errPower)
 				require.NoError(t, s.StopService(ExperienceMobile))
 				require.NoError(t, s.StartService(t.Context(), ExperienceMobile))
+				lastEdge(t, st.GRPC[ProcessCustomer])
 			}
 			require.Equal(t, http.StatusOK, get(t, client, st.REST+"/v1/customers", st.Token), "a token outlives the service")
 			require.ErrorIs(t, s.Kill("control"), ErrNoService)
