@@ -20,7 +20,7 @@ import (
 const reasonNotAnnounced = "FIELD_NOT_ANNOUNCED"
 
 // outcomesInMessage is how many outcomes one message of the stream carries.
-const outcomesInMessage = 200
+const outcomesInMessage = 500
 
 type upsertStream = grpc.BidiStreamingServer[salesforcev1.UpsertRecordsRequest, salesforcev1.UpsertRecordsResponse]
 

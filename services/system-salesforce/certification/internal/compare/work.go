@@ -113,8 +113,8 @@ func (a *Adapter) Leads(ctx context.Context, o *Org, n int) (Pass, error) {
 	})
 }
 
-// perMessage is how many records one message of the stream carries.
-const perMessage = 200
+// perMessage is how many records one message of the stream carries, as those of process-customer do.
+const perMessage = 500
 
 // upsert streams n records and returns how many were written. It fails unless every record has exactly one outcome and the ledger of
 // the adapter says the same.
