@@ -201,8 +201,12 @@ func (f *Feed) session(ctx context.Context) error {
 
 func (f *Feed) read(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if paused, err := f.paused(ctx); err != nil || paused {
-			return errors.Join(err, map[bool]error{true: errPaused}[paused])
+		paused, err := f.paused(ctx)
+		if err != nil {
+			return err
+		}
+		if paused {
+			return errPaused
 		}
 		more, err := f.Step(ctx)
 		if err != nil {
