@@ -323,7 +323,9 @@ func recordSteps(t *testing.T) {
 	}
 	files, err := lastFiles()
 	require.NoError(t, err)
-	steps = slices.DeleteFunc(steps, func(s step) bool { return slices.ContainsFunc(s.Calls, func(c recordedCall) bool { return !knows(files, c) }) })
+	steps = slices.DeleteFunc(steps, func(s step) bool {
+		return slices.ContainsFunc(s.Calls, func(c recordedCall) bool { return !knows(files, c) })
+	})
 	text, err := json.MarshalIndent(steps, "", "  ")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(lastRequests, append(text, '\n'), 0o644)) //nolint:gosec // part of the repository

@@ -260,7 +260,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	tokens := auth.New(auth.Config{
 		Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL,
-		OwnerClaim: cfg.Auth.OwnerClaim, OwnerRequired: cfg.Auth.OwnerRequired,
+		OwnerClaim: cfg.Auth.OwnerClaim, OwnerRequired: cfg.Auth.OwnerRequired, Within: cfg.Budget,
 	})
 	defer tokens.Close()
 

@@ -87,6 +87,8 @@ type Config struct {
 	OwnerClaim string
 	// OwnerRequired restricts a token without the claim to nothing.
 	OwnerRequired bool
+	// Within is how long checking a token may take, the keys included; zero means five seconds.
+	Within time.Duration
 	// Now is the clock for exp and nbf; nil means time.Now.
 	Now func() time.Time
 	// Transport fetches keys; nil means a new transport of its own.
@@ -100,6 +102,7 @@ type Verifier struct {
 	seen     *seen
 	claim    string
 	required bool
+	within   time.Duration
 }
 
 // New returns a verifier. It asks nobody yet.
@@ -109,7 +112,7 @@ func New(c Config) *Verifier {
 	if now == nil {
 		now = time.Now
 	}
-	return &Verifier{keys: keys, seen: newSeen(now), claim: c.OwnerClaim, required: c.OwnerRequired, verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
+	return &Verifier{keys: keys, seen: newSeen(now), claim: c.OwnerClaim, required: c.OwnerRequired, within: cmp.Or(c.Within, fetchTimeout), verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
 		ClientID: c.Audience, SupportedSigningAlgs: []string{oidc.RS256, oidc.ES256}, Now: c.Now,
 	})}
 }
@@ -127,6 +130,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	if p, ok := v.seen.find(token); ok {
 		return p, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, v.within)
+	defer cancel()
 	var fetch fetchOutcome
 	t, err := v.verifier.Verify(context.WithValue(ctx, fetchKey{}, &fetch), token)
 	switch {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
@@ -82,6 +83,10 @@ type edge struct {
 	replays  metric.Int64Counter
 	keys     metric.Int64Counter
 	measure  *measure
+
+	keyLabels keyLabels
+	// hit and miss tell whether there was a kept answer.
+	hit, miss metric.MeasurementOption
 }
 
 // New returns the handler of the public port. Reading the list from top to bottom is what happens to a request.
@@ -94,6 +99,7 @@ func New(o Options) (http.Handler, error) {
 		under:  newShedder(o.Load), places: &places{most: o.Streams.Most, perCaller: o.Streams.PerCaller, byCaller: newTally()},
 		orders: mobilev1.NewMobileServiceClient(o.Service),
 	}
+	e.hit, e.miss = metric.WithAttributeSet(attribute.NewSet(attribute.Bool("selfsame.hit", true))), metric.WithAttributeSet(attribute.NewSet(attribute.Bool("selfsame.hit", false)))
 	e.hub = newHub(o.Streams.Poll, e.readOrder)
 	if o.Load.TotalPerSecond > 0 {
 		e.total = rate.NewLimiter(rate.Limit(o.Load.TotalPerSecond), 2*o.Load.TotalPerSecond)

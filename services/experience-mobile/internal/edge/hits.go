@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -30,9 +31,24 @@ func (e *edge) countKeys(next http.Handler) http.Handler {
 		} else {
 			client = e.clients.label(client)
 		}
-		e.keys.Add(r.Context(), 1, metric.WithAttributes(attribute.String("http.route", c.route.template),
-			attribute.String("selfsame.outcome", keyOutcome(s)), attribute.String("selfsame.client", client)))
+		e.keys.Add(r.Context(), 1, e.keyLabels.of(keyLabel{c.route.template, keyOutcome(s), client}))
 	})
+}
+
+// keyLabel is what the keys of writes are told apart by; all of it is bounded.
+type keyLabel struct{ route, outcome, client string }
+
+// keyLabels are the attributes of each label, made once.
+type keyLabels struct{ sets sync.Map }
+
+func (k *keyLabels) of(l keyLabel) metric.MeasurementOption {
+	if o, ok := k.sets.Load(l); ok {
+		return o.(metric.MeasurementOption) //nolint:forcetypeassert // holds nothing else
+	}
+	o := metric.WithAttributeSet(attribute.NewSet(attribute.String("http.route", l.route), attribute.String("selfsame.outcome", l.outcome),
+		attribute.String("selfsame.client", l.client)))
+	k.sets.Store(l, o)
+	return o
 }
 
 // keyOutcome names what became of a key with the words of the metric of the services below.

@@ -11,9 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/replay"
 )
@@ -90,10 +87,11 @@ func (e *edge) again(w http.ResponseWriter, r *http.Request, slot replay.Slot) b
 		e.log.LogAttrs(r.Context(), slog.LevelWarn, "kept answers cannot be read", slog.String(telemetry.KeyError, err.Error()))
 		ok = false
 	}
-	e.replays.Add(r.Context(), 1, metric.WithAttributes(attribute.Bool("selfsame.hit", ok)))
 	if !ok {
+		e.replays.Add(r.Context(), 1, e.miss)
 		return false
 	}
+	e.replays.Add(r.Context(), 1, e.hit)
 	h := w.Header()
 	for name, v := range kept.Header {
 		h.Set(name, v)
