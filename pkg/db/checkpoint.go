@@ -40,7 +40,7 @@ func newCheckpoints(ctx context.Context, c driver.Connector) (*checkpoints, erro
 		defer close(k.done)
 		for range k.due {
 			// What fails now is done the next time, at the latest by the writer.
-			_, _, _ = checkpoint(k.conn)
+			_, _ = checkpoint(k.conn)
 		}
 	}()
 	return k, nil
@@ -65,21 +65,20 @@ func (k *checkpoints) wrote(under *keepingConn) {
 		return
 	}
 	k.log = k.long - k.long/32 // it is tried again soon, as long as somebody reads what is in the log
-	if pages, _, err := checkpoint(under); err == nil {
+	if pages, err := checkpoint(under); err == nil {
 		k.log = min(k.log, pages) // of a log that has begun anew
 	}
 }
 
-// checkpoint copies what can be copied without waiting for anybody, and returns how many pages the log has and how many of
-// them are copied.
-func checkpoint(c driver.Conn) (log, copied int, err error) {
+// checkpoint copies what can be copied without waiting for anybody, and returns how many pages the log has.
+func checkpoint(c driver.Conn) (pages int, err error) {
 	q, ok := c.(driver.QueryerContext)
 	if !ok {
-		return 0, 0, fmt.Errorf("a connection of type %T", c)
+		return 0, fmt.Errorf("a connection of type %T", c)
 	}
 	rows, err := q.QueryContext(context.Background(), "PRAGMA wal_checkpoint(PASSIVE)", nil)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	row := make([]driver.Value, len(rows.Columns()))
@@ -87,18 +86,17 @@ func checkpoint(c driver.Conn) (log, copied int, err error) {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("a checkpoint that says nothing")
 		}
-		return 0, 0, err
+		return 0, err
 	}
 	if len(row) != 3 {
-		return 0, 0, fmt.Errorf("a checkpoint with %d columns", len(row))
+		return 0, fmt.Errorf("a checkpoint with %d columns", len(row))
 	}
 	busy, _ := row[0].(int64)
-	pages, _ := row[1].(int64)
-	moved, _ := row[2].(int64)
+	all, _ := row[1].(int64)
 	if busy != 0 {
-		return 0, 0, errors.New("somebody else makes a checkpoint")
+		return 0, errors.New("somebody else makes a checkpoint")
 	}
-	return int(pages), int(moved), nil
+	return int(all), nil
 }
 
 // stop ends it. The writer must have ended.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -53,12 +52,12 @@ type Querier interface {
 
 // DB is an open database, safe for concurrent use.
 type DB struct {
-	engine Engine
-	write  *sql.DB // SQLite: one connection; PostgreSQL: the pool
-	read   *sql.DB // SQLite: read-only connections; PostgreSQL: the same pool
-	brief  *brief  // SQLite only: further connections, for statements that are over at once
-	group  *group  // SQLite only
-	remove string  // directory of a private database, removed by Close
+	engine  Engine
+	write   *sql.DB  // SQLite: one connection; PostgreSQL: the pool
+	read    *sql.DB  // SQLite: read-only connections; PostgreSQL: the same pool
+	brief   *brief   // SQLite only: further connections, for statements that are over at once
+	group   *group   // SQLite only
+	private *private // of a private database; nil otherwise
 
 	mu       sync.Mutex
 	closed   bool
@@ -192,9 +191,7 @@ func (d *DB) Close() error {
 	if d.write != d.read {
 		errs = append(errs, d.brief.db.Close(), d.write.Close())
 	}
-	if d.remove != "" {
-		errs = append(errs, os.RemoveAll(d.remove))
-	}
+	errs = append(errs, d.private.remove())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}

@@ -27,18 +27,14 @@ func openSQLite(ctx context.Context, path string, t *telemetry.Telemetry) (*DB, 
 	if path == ":memory:" {
 		// A file in a private directory rather than SQLite's own memory mode: that has no WAL, so readers would
 		// wait for the writer and a test could see deadlocks that production does not have.
-		dir, err := os.MkdirTemp("", "selfsame-db-")
+		dir, err := newPrivate(os.TempDir())
 		if err != nil {
 			return nil, fmt.Errorf("open sqlite: %w", err)
 		}
-		d.remove, path, sync = dir, filepath.Join(dir, "private.db"), "OFF"
+		d.private, path, sync = dir, filepath.Join(dir.path, "private.db"), "OFF"
 	}
 	if err := d.openFiles(ctx, path, sync, t); err != nil {
-		err = fmt.Errorf("open sqlite %s: %w", path, err)
-		if d.remove != "" {
-			err = errors.Join(err, os.RemoveAll(d.remove))
-		}
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("open sqlite %s: %w", path, err), d.private.remove())
 	}
 	return d, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/serve"
@@ -17,7 +18,7 @@ import (
 // A service that is restarted refuses connections for a moment, and gRPC then waits before it tries again.
 func TestDial_WaitsForAServiceThatIsRestarted(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "serve") // t.TempDir is too long for the address of a socket
+	dir, err := os.MkdirTemp("", "serve") //nolint:usetesting // t.TempDir is too long for the address of a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	dial := func(name string, patience time.Duration) *grpc.ClientConn {
@@ -39,7 +40,9 @@ func TestDial_WaitsForAServiceThatIsRestarted(t *testing.T) {
 	t.Run("with patience it reaches a service that is there again", func(t *testing.T) {
 		conn := dial("late", time.Minute)
 		answered := make(chan error, 1)
-		go func() { answered <- call(t.Context(), t, conn, "Write", grpc.WaitForReady(false)) }()
+		go func() {
+			answered <- conn.Invoke(t.Context(), "/servetest.TestService/Write", &emptypb.Empty{}, &emptypb.Empty{}, grpc.WaitForReady(false))
+		}()
 		require.Error(t, call(t.Context(), t, dial("late", 0), "Write", grpc.WaitForReady(false)), "nobody is there yet")
 		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, "late"))
 		require.NoError(t, err)
