@@ -40,11 +40,18 @@ type replica struct {
 // start runs a service on a database until the test ends.
 func start(t *testing.T, dsn string) *replica {
 	t.Helper()
+	return startWith(t, dsn, func(*systemerp.Config) {})
+}
+
+// startWith is start with another configuration.
+func startWith(t *testing.T, dsn string, change func(*systemerp.Config)) *replica {
+	t.Helper()
 	cfg := systemerp.DefaultConfig()
 	cfg.Store.DSN = conf.Secret(dsn)
 	cfg.Serve.Listen, cfg.Serve.Ops = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Telemetry.LogLevel = "error"
 	cfg.Changes.Poll = 20 * time.Millisecond
+	change(&cfg)
 	started := make(chan serve.Addrs, 1)
 	cfg.Started = func(a serve.Addrs) { started <- a }
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
@@ -44,6 +45,14 @@ type Deps struct {
 	Transport http.RoundTripper
 	Meter     metric.Meter
 	Log       *slog.Logger
+}
+
+// Transport is what carries requests to a system best: as many idle connections as there may be requests.
+func Transport(cfg Config) http.RoundTripper {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: cfg.Concurrency, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+		ForceAttemptHTTP2: true,
+	}
 }
 
 // System is one SAP system. Make it with New; it is safe for concurrent use.
