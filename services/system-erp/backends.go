@@ -100,7 +100,7 @@ func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Tele
 	case tryton.Kind:
 		sys, err = tryton.New(cfg.Tryton, telemetry.HTTPTransport(tel, nil))
 	case sapKind:
-		sys, err = sap.New(cfg.SAP, sap.Deps{Transport: telemetry.HTTPTransport(tel, nil), Meter: tel.Meter.Meter(scope), Log: tel.Log})
+		sys, err = sap.New(cfg.SAP, sap.Deps{Transport: telemetry.HTTPTransport(tel, sap.Transport(cfg.SAP)), Meter: tel.Meter.Meter(scope), Log: tel.Log})
 	default:
 		err = fmt.Errorf("no back end is called %q", cfg.Kind)
 	}
