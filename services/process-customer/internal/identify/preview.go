@@ -134,7 +134,7 @@ func (d *Decider) tryGroup(ctx context.Context, r store.Reader, join float64, ed
 			}
 			return d.matcher.Score(x, y)
 		},
-		Less: func(a, b int32) int { return cmp.Compare(a, b) },
+		Less: cmp.Compare[int32],
 		Allowed: func(a, b []int32) bool {
 			for _, x := range a {
 				for _, y := range b {

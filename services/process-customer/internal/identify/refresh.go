@@ -263,7 +263,7 @@ func (x *indexing) score(ctx context.Context) (map[store.MatchPair]float64, erro
 			}
 		}
 	}
-	others, err := x.records(ctx, distinct(need))
+	others, err := x.read(ctx, x.tx.Reader, distinct(need))
 	if err != nil {
 		return nil, err
 	}
@@ -291,11 +291,7 @@ func (x *indexing) score(ctx context.Context) (map[store.MatchPair]float64, erro
 	return found, nil
 }
 
-// records reads prepared records of units. Those that another model has prepared are left out: they wait for this one.
-func (w *work) records(ctx context.Context, numbers []int64) (map[int64]*match.Prepared, error) {
-	return w.Decider.read(ctx, w.tx.Reader, numbers)
-}
-
+// read returns prepared records of units. Those that another model has prepared are left out: they wait for this one.
 func (d *Decider) read(ctx context.Context, r store.Reader, numbers []int64) (map[int64]*match.Prepared, error) {
 	stored, err := r.MatchRecords(ctx, numbers)
 	if err != nil {
