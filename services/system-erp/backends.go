@@ -82,7 +82,6 @@ type opened struct {
 	backend.Backend
 	secret func(ctx context.Context) ([]byte, error)
 	loops  []serve.Loop
-	checks []serve.Check
 }
 
 // openBackend opens the back end the configuration names. A new kind gets its case here, its section in Backend, and nothing
@@ -114,10 +113,9 @@ func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Tele
 	if err != nil {
 		return opened{}, err
 	}
+	// Neither the ERP nor its first complete reading is a condition of readiness: while it is away, what is mirrored can be read,
+	// and until everything has been read only lists are refused (NOT_READY).
 	return opened{
-		Backend: records, secret: records.Secret,
-		loops: []serve.Loop{{Name: "mirror the ERP", Run: records.Run}},
-		// The ERP itself is no condition: what is mirrored can be read while it is away.
-		checks: []serve.Check{{Name: "mirror", Ready: records.Loaded}},
+		Backend: records, secret: records.Secret, loops: []serve.Loop{{Name: "mirror the ERP", Run: records.Run}},
 	}, nil
 }

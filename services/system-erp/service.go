@@ -95,7 +95,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			serve.Loop{Name: "changes", Run: feed.Run},
 			serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, purgeKeys, tel.Log) }},
 		),
-		Checks:   append(records.checks, serve.Check{Name: "database", Ready: database.Ping}),
+		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})
 }

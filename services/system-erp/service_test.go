@@ -33,6 +33,7 @@ type replica struct {
 	products  erpv1.ProductServiceClient
 	orders    erpv1.OrderServiceClient
 	changes   erpv1.ChangeServiceClient
+	backend   erpv1.BackendServiceClient
 	ops       string
 	stop      func() error
 }
@@ -69,7 +70,7 @@ func startWith(t *testing.T, dsn string, change func(*systemerp.Config)) *replic
 	r := &replica{
 		customers: erpv1.NewCustomerServiceClient(conn), contacts: erpv1.NewContactServiceClient(conn),
 		products: erpv1.NewProductServiceClient(conn), orders: erpv1.NewOrderServiceClient(conn),
-		changes: erpv1.NewChangeServiceClient(conn), ops: addrs.Ops,
+		changes: erpv1.NewChangeServiceClient(conn), backend: erpv1.NewBackendServiceClient(conn), ops: addrs.Ops,
 	}
 	stopped := false
 	r.stop = func() error {

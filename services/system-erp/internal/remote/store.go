@@ -179,9 +179,6 @@ func (s *Store) Capabilities(ctx context.Context) (backend.Capabilities, error) 
 	return c, nil
 }
 
-// Loaded tells whether all of the other system's records have been read once; before that there is no list of them.
-func (s *Store) Loaded(ctx context.Context) error { return s.loaded(ctx) }
-
 // Bounds implements store.Feed.
 func (s *Store) Bounds(ctx context.Context) (store.Bounds, error) { return s.mirror.Bounds(ctx) }
 
