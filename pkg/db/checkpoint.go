@@ -19,31 +19,38 @@ const (
 	longLog         = 8000 // pages
 )
 
-// checkpoints copies the log beside the writer.
+// checkpoints copies the log beside the writer, on a connection that is made when it is first due.
 type checkpoints struct {
-	conn driver.Conn
 	due  chan struct{} // closed to stop
-	done chan struct{}
+	done chan error
 
 	// Of the writer only: how many pages were written since it was due, and how long the log is at most.
 	since, log  int
 	every, long int // checkpointPages and longLog
 }
 
-func newCheckpoints(ctx context.Context, c driver.Connector) (*checkpoints, error) {
-	conn, err := c.Connect(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connection for checkpoints: %w", err)
-	}
-	k := &checkpoints{conn: conn, due: make(chan struct{}, 1), done: make(chan struct{}), every: checkpointPages, long: longLog}
-	go func() {
-		defer close(k.done)
-		for range k.due {
-			// What fails now is done the next time, at the latest by the writer.
-			_, _ = checkpoint(k.conn)
+func newCheckpoints(c driver.Connector) *checkpoints {
+	k := &checkpoints{due: make(chan struct{}, 1), done: make(chan error, 1), every: checkpointPages, long: longLog}
+	go func() { k.done <- k.run(c) }()
+	return k
+}
+
+// run makes checkpoints until it is stopped. What fails is done the next time, at the latest by the writer.
+func (k *checkpoints) run(c driver.Connector) (err error) {
+	var conn driver.Conn
+	for range k.due {
+		if conn == nil {
+			if conn, err = c.Connect(context.Background()); err != nil {
+				conn = nil
+				continue
+			}
 		}
-	}()
-	return k, nil
+		_, _ = checkpoint(conn)
+	}
+	if conn == nil {
+		return nil
+	}
+	return conn.Close()
 }
 
 // wrote is told by the writer that it has committed, outside a transaction.
@@ -102,6 +109,5 @@ func checkpoint(c driver.Conn) (pages int, err error) {
 // stop ends it. The writer must have ended.
 func (k *checkpoints) stop() error {
 	close(k.due)
-	<-k.done
-	return k.conn.Close()
+	return <-k.done
 }

@@ -61,18 +61,14 @@ type job struct {
 	end end // statements that the writer runs when the function has returned
 }
 
-func newGroup(ctx context.Context, db *sql.DB, c driver.Connector, m *meter) (*group, error) {
-	log, err := newCheckpoints(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	g := &group{db: db, meter: m, log: log, queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{})}
+func newGroup(db *sql.DB, c driver.Connector, m *meter) *group {
+	g := &group{db: db, meter: m, log: newCheckpoints(c), queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{})}
 	go func() {
 		defer close(g.done)
 		for g.next() {
 		}
 	}()
-	return g, nil
+	return g
 }
 
 // next runs a group of those who need no fsync and one of those who do, or waits for either. It reports false at the end.

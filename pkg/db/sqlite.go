@@ -76,9 +76,7 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 	if d.brief, err = openBrief(readers, t); err != nil {
 		return errors.Join(err, d.read.Close(), d.write.Close())
 	}
-	if d.group, err = newGroup(ctx, d.write, writer, d.brief.meter); err != nil {
-		return errors.Join(err, d.read.Close(), d.brief.db.Close(), d.write.Close())
-	}
+	d.group = newGroup(d.write, writer, d.brief.meter)
 	return nil
 }
 
