@@ -11,8 +11,12 @@ import (
 )
 
 const (
-	// batch is how many golden records are matched by one transaction: it holds the identity lock.
-	batch = 20
+	// batch is how many golden records are matched by one transaction: it holds the identity lock, and on SQLite the only
+	// writer.
+	batch = 5
+	// rest is how long matching rests after each transaction, as a multiple of what that took: it never has more than a
+	// quarter of the writer.
+	rest = 3
 	// patience is how long matching stands aside for a first scan or a backlog of deliveries.
 	patience = 10 * time.Minute
 	// backlog is how many deliveries may wait while matching goes on.
@@ -59,12 +63,18 @@ func (w *Worker) turn(ctx context.Context) error {
 	if busy, err := w.busy(ctx); err != nil || busy {
 		return err
 	}
-	for more := true; more && ctx.Err() == nil; {
-		if more, err = w.Step(ctx); err != nil {
+	for {
+		begun := time.Now()
+		more, err := w.Step(ctx)
+		if err != nil || !more {
 			return err
 		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(rest * time.Since(begun)):
+		}
 	}
-	return nil
 }
 
 // Step matches some of what waits and reports whether there may be more.
