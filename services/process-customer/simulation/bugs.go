@@ -7,6 +7,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
@@ -29,10 +30,12 @@ const (
 	IgnoreGap Bug = "ignore a gap"
 	// AckFirst stores the position of the feed before the effect of the changes.
 	AckFirst Bug = "ack before commit"
+	// BlindCreate repeats the creation of a record without looking whether an earlier attempt has made it.
+	BlindCreate Bug = "repeat a create blindly"
 )
 
 // Bugs returns all of them but None.
-func Bugs() []Bug { return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst} }
+func Bugs() []Bug { return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate} }
 
 // bug is a mistake at one of the seams: between us and a system, between us and the database, or in a statement.
 type bug struct {
@@ -62,6 +65,8 @@ func plant(b Bug) (bug, bool) {
 		return bug{system: func(w *world, s source.System) source.System { return &arrival{System: s, w: w} }}, true
 	case IgnoreGap:
 		return bug{system: func(_ *world, s source.System) source.System { return &heedless{System: s} }}, true
+	case BlindCreate:
+		return bug{system: func(_ *world, s source.System) source.System { return &blind{System: s} }}, true
 	case AckFirst:
 		return bug{store: func(p *process, s engine.Store) engine.Store { return &hasty{Store: s, p: p} }}, true
 	default:
@@ -122,6 +127,14 @@ func (h *heedless) Watch(ctx context.Context, token string, fn func(source.Batch
 		return h.System.Watch(ctx, "", quiet)
 	}
 	return err
+}
+
+// blind is a system that finds nothing by our ids.
+type blind struct{ source.System }
+
+// Find finds nothing, without having looked.
+func (*blind) Find(context.Context, golden.Object, []string) ([]source.Record, error) {
+	return nil, nil
 }
 
 // hasty is a database that stores the position of a feed on its own before everything else.
