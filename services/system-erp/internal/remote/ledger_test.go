@@ -31,6 +31,8 @@ type ledger struct {
 	// reads counts calls for products; down makes them fail.
 	reads int
 	down  bool
+	// stuck makes the next step of orders fail.
+	stuck bool
 }
 
 type entry struct {
@@ -295,6 +297,9 @@ func (l *ledger) AdvanceOrder(_ context.Context, id string) (erp.Order, error) {
 	o := l.orders[id]
 	if o == nil {
 		return erp.Order{}, fmt.Errorf("no order %s", id)
+	}
+	if l.stuck {
+		return erp.Order{}, fault.New(fault.Unavailable, "", "down")
 	}
 	if o.o.State == erp.OrderReceived {
 		o.o.State, o.o.Updated = erp.OrderConfirmed, time.Now()

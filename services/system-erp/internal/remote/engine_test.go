@@ -1,0 +1,187 @@
+package remote_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	gosync "sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
+)
+
+// engine is the in-memory ERP behind the engine, with its clock.
+func engine(t *testing.T) (*remote.Store, *ledger, *clock) {
+	t.Helper()
+	l, c := newLedger(), newClock()
+	s, _ := openRemote(t, template.DSN(t, "sqlite"), l, c)
+	return s, l, c
+}
+
+func (l *ledger) set(fn func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fn()
+}
+
+func TestProducts_AreAskedForOnceAndKept(t *testing.T) {
+	t.Parallel()
+	s, l, c := engine(t)
+	ask := func() error {
+		found, err := s.Products(t.Context(), []string{"P-1", "none"})
+		if err == nil {
+			require.Len(t, found, 1)
+		}
+		return err
+	}
+	var wait gosync.WaitGroup
+	for range 20 {
+		wait.Go(func() { _ = ask() })
+	}
+	wait.Wait()
+	l.set(func() { require.LessOrEqual(t, l.reads, 20) })
+	require.NoError(t, ask())
+	var before int
+	l.set(func() { before = l.reads })
+	require.NoError(t, ask())
+	l.set(func() {
+		require.Equal(t, before, l.reads, "within its time nobody is asked, not even for what does not exist")
+	})
+
+	l.set(func() { l.down = true })
+	c.advance(5 * time.Hour)
+	found, err := s.Products(t.Context(), []string{"P-1"})
+	require.NoError(t, err, "nobody answers: what is known is used")
+	require.Contains(t, found, "P-1")
+	c.advance(48 * time.Hour)
+	_, err = s.Products(t.Context(), []string{"P-1"})
+	require.Equal(t, fault.Unavailable, fault.KindOf(err), "but not for ever")
+	_, err = s.Products(t.Context(), []string{"P-2"})
+	require.Error(t, err, "what was never known is not made up")
+}
+
+func TestInventory_SaysHowOldItIs(t *testing.T) {
+	t.Parallel()
+	s, l, c := engine(t)
+	first, err := s.Inventory(t.Context(), []string{"P-1"})
+	require.NoError(t, err)
+	l.set(func() { l.down = true })
+	c.advance(5 * time.Minute)
+	again, err := s.Inventory(t.Context(), []string{"P-1"})
+	require.NoError(t, err)
+	require.True(t, first[0].AsOf.Equal(again[0].AsOf), "old figures keep their age")
+	c.advance(10 * time.Minute)
+	_, err = s.Inventory(t.Context(), []string{"P-1"})
+	require.Equal(t, fault.Unavailable, fault.KindOf(err))
+}
+
+func TestCreate_KeyedCallIsOneRecordWhateverIsLost(t *testing.T) {
+	t.Parallel()
+	s, l, c := engine(t)
+	ctx := idempotent.WithKey(t.Context(), "key-1")
+	sealed := 0
+	seal := func(_ context.Context, _ *sql.Tx, _ erp.Customer) error { sealed++; return nil }
+	l.arm(backendtest.Drop, 1)
+	_, err := s.Customers().Create(ctx, erp.Customer{Name: "No reference at all"}, seal)
+	require.Equal(t, fault.Uncertain, fault.KindOf(err))
+	require.Zero(t, sealed)
+	c.advance(settle + lease)
+	made, err := s.Customers().Create(ctx, erp.Customer{Name: "No reference at all"}, seal)
+	require.NoError(t, err)
+	require.Equal(t, 1, sealed)
+	// The record is made and the transaction that would note it fails: the next call finds it by its mark.
+	broken := idempotent.WithKey(t.Context(), "key-2")
+	_, err = s.Customers().Create(broken, erp.Customer{Name: "Second"}, func(context.Context, *sql.Tx, erp.Customer) error { return errors.New("disk full") })
+	require.Equal(t, fault.Uncertain, fault.KindOf(err))
+	second, err := s.Customers().Create(broken, erp.Customer{Name: "Second"}, seal)
+	require.NoError(t, err)
+	require.NotEqual(t, made.ID, second.ID)
+	l.set(func() { require.Len(t, l.customers, 2) })
+	require.Equal(t, 2, sealed)
+}
+
+func TestOrder_ThatIsNotAdvancedIsFinishedLater(t *testing.T) {
+	t.Parallel()
+	s, l, c := engine(t)
+	res, err := s.Customers().Upsert(t.Context(), []store.Upsert[erp.Customer]{{Key: erp.Ref{System: "s", Type: "t", Value: "1"}, Record: erp.Customer{Name: "A"}}})
+	require.NoError(t, err)
+	two, err := erp.ParseDecimal("2")
+	require.NoError(t, err)
+	l.set(func() { l.stuck = true })
+	o, outcome, err := s.CreateOrder(t.Context(), erp.Order{ClientRef: "c", CustomerID: res[0].Record.ID, Items: []erp.Item{{SKU: "P-1", Quantity: two}}})
+	require.NoError(t, err, "the order stands, its next step is owed to it")
+	require.Equal(t, []any{erp.Created, erp.OrderReceived}, []any{outcome, o.State})
+	l.set(func() { l.stuck = false })
+	require.NoError(t, s.Settle(t.Context()))
+	now, err := s.Order(t.Context(), o.ID)
+	require.NoError(t, err)
+	require.Equal(t, erp.OrderReceived, now.State, "its writer may still be at it")
+	c.advance(lease + time.Second)
+	require.NoError(t, s.Settle(t.Context()))
+	now, err = s.Order(t.Context(), o.ID)
+	require.NoError(t, err)
+	require.Equal(t, erp.OrderConfirmed, now.State)
+	steps, err := s.History(t.Context(), o.ID)
+	require.NoError(t, err)
+	require.Len(t, steps, 2)
+	l.set(func() { require.Len(t, l.orders, 1) })
+}
+
+func TestCompare_BuriesWhatIsGone(t *testing.T) {
+	t.Parallel()
+	s, l, _ := engine(t)
+	_, err := s.Customers().List(t.Context(), "", 10)
+	require.Equal(t, fault.ReasonNotReady, fault.ReasonOf(err), "before everything was read once there is no list")
+	id, err := desk{l}.Make(t.Context(), "A", erp.Ref{System: "s", Type: "t", Value: "1"})
+	require.NoError(t, err)
+	require.NoError(t, s.Sync(t.Context()))
+	l.set(func() { delete(l.customers, id) })
+	require.NoError(t, s.Sync(t.Context()))
+	list, err := s.Customers().List(t.Context(), "", 10)
+	require.NoError(t, err)
+	require.Len(t, list, 1, "changes do not show what was removed")
+	require.NoError(t, s.Compare(t.Context()))
+	require.NoError(t, s.Sync(t.Context()))
+	list, err = s.Customers().List(t.Context(), "", 10)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	found, err := s.Customers().Get(t.Context(), []string{id})
+	require.NoError(t, err)
+	require.True(t, found[id].Deleted)
+}
+
+func TestClaim_OfADeadProcessEndsWithItsLease(t *testing.T) {
+	t.Parallel()
+	l, c := newLedger(), newClock()
+	dsn := template.DSN(t, "sqlite")
+	s, d := openRemote(t, dsn, l, c)
+	u := store.Upsert[erp.Customer]{Key: erp.Ref{System: "s", Type: "t", Value: "1"}, Record: erp.Customer{Name: "A"}}
+	l.onDie(func() { _ = d.Close() })
+	l.arm(backendtest.Die, 1)
+	res, err := s.Customers().Upsert(t.Context(), []store.Upsert[erp.Customer]{u})
+	require.True(t, err != nil || res[0].Err != nil)
+	again, err := db.Open(t.Context(), dsn, telemetry.Discard())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = again.Close() })
+	next, err := remote.Open(t.Context(), again, l, remote.Options{Now: c.now, Lease: lease, Settle: settle, Wait: time.Nanosecond})
+	require.NoError(t, err)
+	res, err = next.Customers().Upsert(t.Context(), []store.Upsert[erp.Customer]{u})
+	require.NoError(t, err)
+	require.Equal(t, "WRITE_IN_PROGRESS", fault.ReasonOf(res[0].Err), "its lease lasts: it may be alive")
+	c.advance(lease + time.Second)
+	res, err = next.Customers().Upsert(t.Context(), []store.Upsert[erp.Customer]{u})
+	require.NoError(t, err)
+	require.NoError(t, res[0].Err)
+	require.Equal(t, erp.Matched, res[0].Outcome)
+	l.set(func() { require.Len(t, l.customers, 1) })
+}
