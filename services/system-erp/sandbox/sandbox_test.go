@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,7 +58,7 @@ func TestMetadata(t *testing.T) {
 		require.Equal(t, 200, r.status, service)
 		for d := xml.NewDecoder(strings.NewReader(r.text)); ; {
 			_, err := d.Token()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			require.NoError(t, err, service)

@@ -22,8 +22,16 @@ type codes struct {
 // units are ISO code, internal unit, English unit and Rec 20. A piece is C62 in our contract.
 func units() [][4]string {
 	return [][4]string{
-		{"PCE", "ST", "PC", "C62"}, {"EA", "EA", "EA", "EA"}, {"KGM", "KG", "KG", "KGM"}, {"GRM", "G", "G", "GRM"}, {"TNE", "TO", "TO", "TNE"},
-		{"LTR", "L", "L", "LTR"}, {"MTR", "M", "M", "MTR"}, {"CT", "KAR", "CAR", "CT"}, {"PK", "PAK", "PAC", "PK"}, {"PR", "PAA", "PAA", "PR"},
+		{"PCE", "ST", "PC", "C62"},
+		{"EA", "EA", "EA", "EA"},
+		{"KGM", "KG", "KG", "KGM"},
+		{"GRM", "G", "G", "GRM"},
+		{"TNE", "TO", "TO", "TNE"},
+		{"LTR", "L", "L", "LTR"},
+		{"MTR", "M", "M", "MTR"},
+		{"CT", "KAR", "CAR", "CT"},
+		{"PK", "PAK", "PAC", "PK"},
+		{"PR", "PAA", "PAA", "PR"},
 		{"HUR", "STD", "H", "HUR"},
 	}
 }

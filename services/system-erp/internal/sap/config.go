@@ -93,11 +93,20 @@ func (c Config) Validate() error {
 		most       int
 		need       bool
 	}{
-		{"sales_organization", c.SalesOrganization, 4, true}, {"distribution_channel", c.DistributionChannel, 2, true}, {"division", c.Division, 2, true},
-		{"company_code", c.CompanyCode, 4, false}, {"grouping", c.Grouping, 4, false}, {"order_type", c.OrderType, 4, true},
-		{"price_condition", c.PriceCondition, 4, true}, {"note_text", c.NoteText, 4, false}, {"checking_rule", c.CheckingRule, 2, false},
-		{"order_block", c.OrderBlock, 2, true}, {"bill_to_usage", c.BillToUsage, 10, true}, {"ship_to_usage", c.ShipToUsage, 10, true},
-		{"default_country", c.DefaultCountry, 2, false}, {"identification_type", c.IdentificationType, 6, false},
+		{"sales_organization", c.SalesOrganization, 4, true},
+		{"distribution_channel", c.DistributionChannel, 2, true},
+		{"division", c.Division, 2, true},
+		{"company_code", c.CompanyCode, 4, false},
+		{"grouping", c.Grouping, 4, false},
+		{"order_type", c.OrderType, 4, true},
+		{"price_condition", c.PriceCondition, 4, true},
+		{"note_text", c.NoteText, 4, false},
+		{"checking_rule", c.CheckingRule, 2, false},
+		{"order_block", c.OrderBlock, 2, true},
+		{"bill_to_usage", c.BillToUsage, 10, true},
+		{"ship_to_usage", c.ShipToUsage, 10, true},
+		{"default_country", c.DefaultCountry, 2, false},
+		{"identification_type", c.IdentificationType, 6, false},
 	} {
 		if f.need && f.value == "" || len(f.value) > f.most {
 			add(f.key, "want up to %d characters", f.most)

@@ -173,7 +173,6 @@ func (c customers) diffAddresses(ch *changes, p *partner, old, want erp.Customer
 	if !stays && want.Email+want.Phone+want.Website != "" {
 		if keep := c.follower(p, want, main); keep != nil {
 			c.moveTo(ch, p.ID, keep, want)
-			stays = true
 		} else {
 			if len(added) == 0 {
 				added = append(added, c.newPostal(erp.Address{Usage: erp.UsageDefault}))
@@ -222,12 +221,21 @@ func (c customers) diffCommunication(ch *changes, id string, a *postal, old, wan
 		fields                               map[string]any
 		made                                 any
 	}{
-		{"A_AddressEmailAddress", "to_EmailAddress", old.Email, want.Email, mail.Person, mail.Ordinal,
-			map[string]any{"EmailAddress": want.Email}, email{Address: want.Email, Default: true}},
-		{"A_AddressPhoneNumber", "to_PhoneNumber", old.Phone, want.Phone, call.Person, call.Ordinal,
-			map[string]any{"PhoneNumber": want.Phone, "PhoneNumberExtension": ""}, phone{Number: want.Phone, Type: "1", Default: true}},
-		{"A_AddressHomePageURL", "to_URLAddress", old.Website, want.Website, web.Person, web.Ordinal,
-			map[string]any{"WebsiteURL": want.Website}, webURL{URL: want.Website, Default: true}},
+		{
+			"A_AddressEmailAddress", "to_EmailAddress", old.Email, want.Email, mail.Person, mail.Ordinal,
+			map[string]any{"EmailAddress": want.Email},
+			email{Address: want.Email, Default: true},
+		},
+		{
+			"A_AddressPhoneNumber", "to_PhoneNumber", old.Phone, want.Phone, call.Person, call.Ordinal,
+			map[string]any{"PhoneNumber": want.Phone, "PhoneNumberExtension": ""},
+			phone{Number: want.Phone, Type: "1", Default: true},
+		},
+		{
+			"A_AddressHomePageURL", "to_URLAddress", old.Website, want.Website, web.Person, web.Ordinal,
+			map[string]any{"WebsiteURL": want.Website},
+			webURL{URL: want.Website, Default: true},
+		},
 	} {
 		key := odata.Key(f.set, "AddressID", a.ID, "Person", f.person, "OrdinalNumber", f.ordinal)
 		switch {

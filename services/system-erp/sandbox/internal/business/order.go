@@ -99,7 +99,6 @@ func (l *Laws) ownPartners(n *Node) {
 func (l *Laws) orderPartner(c *Call, n *Node) error {
 	id := n.Row.Text(n.Set, "Customer")
 	if id == "" { // a contact person
-		id = n.Row.Text(n.Set, "ContactPerson")
 		return nil
 	}
 	customers := l.set("A_Customer")

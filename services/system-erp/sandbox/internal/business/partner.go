@@ -2,6 +2,7 @@ package business
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/services/system-erp/sandbox/internal/edm"
@@ -84,7 +85,7 @@ func checkPartner(set *edm.Set, r store.Row) error {
 		return message.Bad("R1/139", "Business partner category '%s' does not exist", r.Text(set, "BusinessPartnerCategory")).At("BusinessPartnerCategory")
 	}
 	for _, p := range []string{"Language", "CorrespondenceLanguage"} {
-		if v := r.Text(set, p); v != "" && !strings.Contains(" EN DE FR IT ES NL PL PT JA ZH SV DA FI NO CS HU ", " "+v+" ") {
+		if v := r.Text(set, p); v != "" && !slices.Contains(strings.Fields("EN DE FR IT ES NL PL PT JA ZH SV DA FI NO CS HU"), v) {
 			return message.Bad("R11/401", "Language %s does not exist", v).At(p)
 		}
 	}
@@ -180,7 +181,7 @@ func (l *Laws) salesArea(_ *Call, n *Node) error {
 	if area != "1010/10/00" && area != "1710/10/00" {
 		return message.Bad("VP/204", "Sales area %s does not exist", strings.ReplaceAll(area, "/", " ")).At("SalesOrganization")
 	}
-	if terms := text("CustomerPaymentTerms"); terms != "" && !strings.Contains(" 0001 0002 0003 0004 N30 NT30 NT60 ", " "+terms+" ") {
+	if terms := text("CustomerPaymentTerms"); terms != "" && !slices.Contains([]string{"0001", "0002", "0003", "0004", "N30", "NT30", "NT60"}, terms) {
 		return message.Bad("F2/104", "Terms of payment %s are not defined", terms).At("CustomerPaymentTerms")
 	}
 	if text("SalesOrganization") == "1710" {

@@ -32,16 +32,27 @@ type code struct{ internal, english, german, iso string }
 
 func units() []code {
 	return []code{
-		{"ST", "PC", "ST", "PCE"}, {"EA", "EA", "EA", "EA"}, {"KG", "KG", "KG", "KGM"}, {"G", "G", "G", "GRM"}, {"TO", "TO", "TO", "TNE"},
-		{"L", "L", "L", "LTR"}, {"M", "M", "M", "MTR"}, {"KAR", "CAR", "KAR", "CT"}, {"PAK", "PAC", "PAK", "PK"}, {"PAA", "PAA", "PAA", "PR"},
-		{"STD", "H", "STD", "HUR"}, {"LE", "AU", "LE", "C62"},
+		{"ST", "PC", "ST", "PCE"},
+		{"EA", "EA", "EA", "EA"},
+		{"KG", "KG", "KG", "KGM"},
+		{"G", "G", "G", "GRM"},
+		{"TO", "TO", "TO", "TNE"},
+		{"L", "L", "L", "LTR"},
+		{"M", "M", "M", "MTR"},
+		{"KAR", "CAR", "KAR", "CT"},
+		{"PAK", "PAC", "PAK", "PK"},
+		{"PAA", "PAA", "PAA", "PR"},
+		{"STD", "H", "STD", "HUR"},
+		{"LE", "AU", "LE", "C62"},
 	}
 }
 
 func partners() []code {
 	return []code{
-		{internal: "AG", english: "SP", german: "AG"}, {internal: "WE", english: "SH", german: "WE"},
-		{internal: "RE", english: "BP", german: "RE"}, {internal: "RG", english: "PY", german: "RG"},
+		{internal: "AG", english: "SP", german: "AG"},
+		{internal: "WE", english: "SH", german: "WE"},
+		{internal: "RE", english: "BP", german: "RE"},
+		{internal: "RG", english: "PY", german: "RG"},
 		{internal: "AP", english: "CP", german: "AP"},
 	}
 }

@@ -14,14 +14,13 @@ import (
 
 // place is where an address leads: a set, an entity, or what a navigation leads to.
 type place struct {
-	set    *edm.Set
-	row    store.Row // the entity, nil for a collection
-	keyed  bool      // the address names an entity
-	owner  store.Row // the entity before the last navigation, nil for a whole set
-	from   *edm.Set
-	nav    *edm.Navigation
-	count  bool     // ends in /$count
-	origin []string // sets on the way, for the count of calls
+	set   *edm.Set
+	row   store.Row // the entity, nil for a collection
+	keyed bool      // the address names an entity
+	owner store.Row // the entity before the last navigation, nil for a whole set
+	from  *edm.Set
+	nav   *edm.Navigation
+	count bool // ends in /$count
 }
 
 func notFound(set *edm.Set) error {

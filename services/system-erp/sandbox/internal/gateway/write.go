@@ -177,10 +177,10 @@ func matches(q request, set *edm.Set, row store.Row) error {
 		return nil
 	}
 	given := q.header.Get("If-Match")
-	switch {
-	case given == "":
+	switch given {
+	case "":
 		return message.New(http.StatusPreconditionRequired, "/IWFND/CM_MGW/004", "The server requires that the request is conditional: If-Match is missing")
-	case given == "*":
+	case "*":
 		return nil
 	}
 	for one := range strings.SplitSeq(given, ",") {
