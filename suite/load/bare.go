@@ -33,8 +33,18 @@ const (
 	bareFanout  = "fanout"
 )
 
-// bareArgs is how many arguments each process takes.
-var bareArgs = map[string]int{bareHandler: 1, bareGateway: 1, bareLayer: 2, barePlain: 1, bareStock: 3, bareEdge: 3, bareSystems: 2, bareFanout: 1}
+// bareArgs returns how many arguments a process takes; zero for one that there is not.
+func bareArgs(name string) int {
+	switch name {
+	case bareHandler, bareGateway, barePlain, bareFanout:
+		return 1
+	case bareLayer, bareSystems:
+		return 2
+	case bareStock, bareEdge:
+		return 3
+	}
+	return 0
+}
 
 // RunBare runs one process of a baseline, or one that a baseline stands on, until ctx or standard input ends. It prints the
 // address it listens on as its first line. The arguments are
@@ -51,7 +61,7 @@ var bareArgs = map[string]int{bareHandler: 1, bareGateway: 1, bareLayer: 2, bare
 // All but edge and stock are what the libraries give without a single option: no deadline, no tracing, no validation, no
 // authentication.
 func RunBare(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) == 0 || bareArgs[args[0]] == 0 || len(args)-1 != bareArgs[args[0]] {
+	if len(args) < 2 || bareArgs(args[0]) != len(args)-1 {
 		return errors.New("give a process and its arguments")
 	}
 	ctx, cancel := context.WithCancel(ctx)

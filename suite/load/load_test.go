@@ -186,8 +186,10 @@ func TestMeasurements(t *testing.T) {
 	require.Equal(t, results.Page(), again.Page())
 	page, err := os.ReadFile(filepath.Join(dir, "results.md"))
 	require.NoError(t, err)
-	for _, want := range []string{"### 200 requests per second", "### As many requests as 4 connections get answered", "Ratio of processor time: 1.50", "### 8 accounts", "### 24 accounts", "Memory from 8 to 24", "| process-customer |", "Edge over hand-written handler: 1.25",
-		"Executing over repeating: 20.0", "Goodput there over its peak", "While one section never answers"} {
+	for _, want := range []string{
+		"### 200 requests per second", "### As many requests as 4 connections get answered", "Ratio of processor time: 1.50", "### 8 accounts", "### 24 accounts", "Memory from 8 to 24", "| process-customer |", "Edge over hand-written handler: 1.25",
+		"Executing over repeating: 20.0", "Goodput there over its peak", "While one section never answers",
+	} {
 		require.Contains(t, string(page), want)
 	}
 	host, err := os.Hostname()

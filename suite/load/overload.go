@@ -47,9 +47,6 @@ type OverloadResult struct {
 	P99     float64 `json:"p99"`
 }
 
-// steps are the loads that are tried, as shares of what can be done below.
-var steps = []float64{0.5, 0.7, 0.8, 0.9, 1.0, 1.1}
-
 // Overload asks the edge for more and more.
 func Overload(ctx context.Context, o Options, v OverloadOptions) (_ *OverloadResult, err error) {
 	out := &OverloadResult{Circumstances: begin(), Options: v}
@@ -90,7 +87,7 @@ func Overload(ctx context.Context, o Options, v OverloadOptions) (_ *OverloadRes
 		return got, nil
 	}
 	most := float64(v.Places) / v.Takes.Seconds()
-	for _, share := range steps {
+	for _, share := range []float64{0.5, 0.7, 0.8, 0.9, 1.0, 1.1} { // of what can be done below
 		got, err := offer(share * most)
 		if err != nil {
 			return nil, err
