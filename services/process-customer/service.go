@@ -122,7 +122,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := inForce.Open(ctx, rules); err != nil {
 		return err
 	}
-	if err := errors.Join(observe(tel, records, salesforce, erp), observeRules(tel, records, inForce), observeErasures(tel, records)); err != nil {
+	if err := errors.Join(observe(tel, records, names(eng.Systems)...), observeRules(tel, records, inForce), observeErasures(tel, records)); err != nil {
 		return err
 	}
 	book, err := ledger.NewWatch(records.Read, tel)

@@ -304,7 +304,10 @@ func (d *Desk) part(ctx context.Context, tx *store.Tx, id golden.ID, systems []s
 		return err
 	}
 	unit.Remerge(id, "erasure")
-	return unit.Flush(ctx)
+	if err := unit.Flush(ctx); err != nil {
+		return err
+	}
+	return tx.Settle(ctx, []golden.ID{id}) // nothing is held by the letters that were closed
 }
 
 // Receipt is what an erasure ends with: the document that is signed.

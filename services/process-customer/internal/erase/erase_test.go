@@ -63,7 +63,10 @@ func newPerson(t *testing.T, d *db.DB) *person {
 func (p *person) open(systems []source.System, st erase.Store) {
 	p.desk = erase.New(erase.Deps{
 		Store: st, Folder: p.Folder, Systems: systems, Now: p.Clock.Now, Telemetry: telemetry.Discard(),
-		Answers: func(_ context.Context, subject string) (int, error) { p.erased = append(p.erased, subject); return 2, nil },
+		Answers: func(_ context.Context, subject string) (int, error) {
+			p.erased = append(p.erased, subject)
+			return 2, nil
+		},
 	})
 }
 
@@ -303,6 +306,26 @@ func TestEraseTrouble(t *testing.T) {
 		p.erase()
 		p.finish()
 		require.Equal(t, intake.ReasonErased, fault.ReasonOf(make()))
+	})
+	t.Run("erasing one system leaves nothing parked, and what the other said itself", func(t *testing.T) {
+		p := fresh(t)
+		p.ERP.Edit(golden.Customer, p.erp, golden.Values{golden.Name: "Own word"})
+		p.Settle()
+		p.ERP.Refuse(p.erp, 1, sourcetest.Permanent())
+		p.SF.Edit(golden.Customer, p.sf, golden.Values{golden.Phone: "2"})
+		p.Settle()
+		require.Len(t, p.Dead(), 1)
+		require.Positive(t, p.Line("salesforce").Parked)
+		p.erase("salesforce")
+		p.finish()
+		p.Settle()
+		require.Empty(t, p.Dead())
+		for _, system := range []string{"salesforce", "erp"} {
+			require.Zero(t, p.Line(system).Parked+p.Line(system).Retrying, system)
+			require.True(t, p.Line(system).Balanced())
+		}
+		require.Empty(t, p.SF.Records(golden.Customer))
+		require.Equal(t, "Own word", p.World.Golden(p.ERP, golden.Customer, p.erp).Values[golden.Name])
 	})
 	t.Run("what is not known is not erased", func(t *testing.T) {
 		p := fresh(t)
