@@ -302,6 +302,27 @@ func live(b *bench) map[golden.ID]bool {
 	return out
 }
 
+func TestJoin_AnotherReplicasModelIsLeftAlone(t *testing.T) {
+	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
+		sf, erp := b.SF.Create(golden.Customer, "", acme(0)), b.ERP.Create(golden.Customer, "", acme(1))
+		b.settle()
+		require.Equal(t, b.of(b.SF, sf), b.of(b.ERP, erp))
+		newer := *b.decider
+		newer.digest = "newer"
+		require.NoError(t, newer.Open(t.Context(), b.Store))
+		third := b.SF.Create(golden.Customer, "", acme(0))
+		b.settle()
+		require.NotEqual(t, b.of(b.SF, sf), b.of(b.SF, third), "it waits for the replica that has the model")
+		require.Equal(t, b.of(b.SF, sf), b.of(b.ERP, erp), "and what was joined stays")
+		require.Equal(t, ReasonModelReplaced, fault.ReasonOf(b.desk.Answer(t.Context(), b.of(b.SF, sf), b.of(b.SF, third), true, "")))
+		b.decider = &newer
+		b.open()
+		b.settle()
+		require.Equal(t, b.of(b.SF, sf), b.of(b.SF, third))
+		b.Check()
+	})
+}
+
 // word makes words that have nothing in common.
 func word(n int) string {
 	r := rand.New(rand.NewPCG(uint64(n), 99)) //nolint:gosec // a test

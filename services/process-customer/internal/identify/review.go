@@ -20,6 +20,8 @@ const (
 	ReasonUnknown = "CUSTOMER_UNKNOWN"
 	// ReasonContradiction means that somebody has said the opposite about others of the same groups.
 	ReasonContradiction = "MATCH_CONTRADICTS"
+	// ReasonModelReplaced means that another replica has put another model in force.
+	ReasonModelReplaced = "MODEL_REPLACED"
 	// ReasonMerged means that a person or a system has merged the two: taking that back is another call.
 	ReasonMerged = "MERGED_BY_HAND"
 )
@@ -201,6 +203,11 @@ func (d *Desk) Answer(ctx context.Context, left, right golden.ID, same bool, not
 		a, b, err := w.two(ctx, left, right)
 		if err != nil {
 			return err
+		}
+		if ours, err := w.ours(ctx); err != nil {
+			return err
+		} else if !ours {
+			return fault.New(fault.Unavailable, ReasonModelReplaced, "another replica matches by another model")
 		}
 		touched, err := w.refresh(ctx)
 		if err != nil {

@@ -2,6 +2,7 @@ package identify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,6 +58,10 @@ func (w *work) settle(ctx context.Context, ids []golden.ID, parted []fold.Parted
 	if err := w.load(ctx, ids); err != nil {
 		return err
 	}
+	if ours, err := w.ours(ctx); err != nil || !ours {
+		// Another replica has put another model in force; what people did is noted all the same.
+		return errors.Join(err, w.separate(ctx, parted), w.tx.AddMatchDue(ctx, distinct(ids), w.u.Now()))
+	}
 	touched, err := w.refresh(ctx)
 	if err != nil {
 		return err
@@ -73,6 +78,12 @@ func (w *work) settle(ctx context.Context, ids []golden.ID, parted []fold.Parted
 	w.u.TakeChanged() // joining changes no unit
 	w.u.TakeParted()
 	return nil
+}
+
+// ours reports whether the index is one of the model that this process has.
+func (w *work) ours(ctx context.Context) (bool, error) {
+	model, _, err := w.tx.MatchModel(ctx)
+	return model == w.digest, err
 }
 
 // load finds the units of golden records and of all that they are joined with.

@@ -85,12 +85,17 @@ func (w *Worker) Step(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return err
 		}
+		work := w.decider.begin(tx, u)
+		n = 0
+		if ours, err := work.ours(ctx); err != nil || !ours {
+			return err // another replica has another model and does it
+		}
 		ids, err := tx.TakeMatchDue(ctx, w.decider.now(), batch)
 		n = len(ids)
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := w.decider.begin(tx, u).settle(ctx, ids, nil); err != nil {
+		if err := work.settle(ctx, ids, nil); err != nil {
 			return err
 		}
 		return u.Flush(ctx)

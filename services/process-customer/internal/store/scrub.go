@@ -124,10 +124,23 @@ func (t *Tx) scrubMarks(ctx context.Context, ids []golden.ID) error {
 
 // scrubMatching forgets by what golden records were compared with others.
 func (t *Tx) scrubMatching(ctx context.Context, ids []golden.ID) error {
+	// Blocks have no index by unit: a unit knows its keys.
+	known, err := t.MatchUnits(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var blocks []MatchBlock
+	for _, m := range known {
+		for _, k := range m.Keys {
+			blocks = append(blocks, MatchBlock{Key: k, Unit: m.Number})
+		}
+	}
+	if err := t.DropMatchBlocks(ctx, blocks); err != nil {
+		return err
+	}
 	return chunks(ids, func(ids []golden.ID) error {
 		units := "(SELECT number FROM match_unit WHERE golden_id IN (" + list(0, len(ids)) + "))"
 		for _, s := range []string{
-			"DELETE FROM match_block WHERE unit IN " + units,
 			"DELETE FROM match_edge WHERE a IN " + units + " OR b IN " + units,
 			"DELETE FROM match_verdict WHERE a IN " + units + " OR b IN " + units,
 			"DELETE FROM match_unit WHERE golden_id IN (" + list(0, len(ids)) + ")",
