@@ -113,7 +113,7 @@ func (t *records[R]) base(ctx context.Context, jobs []*job[R]) error {
 	var ups []store.Upsert[R]
 	var list []*job[R]
 	for _, j := range open(jobs) {
-		if j.exists && !(t.schema.Head(&j.base).Deleted) {
+		if j.exists && !t.schema.Head(&j.base).Deleted {
 			ups, list = append(ups, t.write(j.snap, erp.Ref{})), append(list, j)
 		}
 	}
@@ -201,7 +201,7 @@ func (t *records[R]) change(ctx context.Context, m mode, jobs []*job[R]) (again 
 	}
 	call := t.source.Change
 	if m == modeDelete {
-		call = t.retire
+		call = func(ctx context.Context, drafts []Draft[R]) ([]Reply[R], error) { return t.retire(ctx, drafts), nil }
 	}
 	t.send(ctx, jobs, call, func(j *job[R], r Reply[R]) {
 		switch {
@@ -224,7 +224,7 @@ func (t *records[R]) change(ctx context.Context, m mode, jobs []*job[R]) (again 
 	return again
 }
 
-func (t *records[R]) retire(ctx context.Context, drafts []Draft[R]) ([]Reply[R], error) {
+func (t *records[R]) retire(ctx context.Context, drafts []Draft[R]) []Reply[R] {
 	out := make([]Reply[R], len(drafts))
 	for i, d := range drafts {
 		out[i].Snapshot, out[i].Err = t.source.Retire(ctx, d.Old)
@@ -232,7 +232,7 @@ func (t *records[R]) retire(ctx context.Context, drafts []Draft[R]) ([]Reply[R],
 			t.schema.Head(&out[i].Snapshot.Record).Deleted = true
 		}
 	}
-	return out, nil
+	return out
 }
 
 // arrived reads a record whose change was not answered and tells whether it is as it was to be.

@@ -277,7 +277,7 @@ func (c *claims) rows(ctx context.Context, tx *sql.Tx, cl *claim) (map[string]ro
 	if err != nil {
 		return nil, fmt.Errorf("lock names: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // the error of reading is rows.Err
+	defer rows.Close()
 	for rows.Next() {
 		var r row
 		if err := rows.Scan(&r.name, &r.mark, &r.state, &r.owner, &r.fence, &r.lease, &r.sent, &r.record, &r.print); err != nil {

@@ -54,7 +54,7 @@ func (s *Store) steps(ctx context.Context, q db.Querier, id string) ([]erp.Order
 	if err != nil {
 		return nil, fmt.Errorf("read the steps of an order: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // the error of reading is rows.Err
+	defer rows.Close()
 	var out []erp.OrderEvent
 	for rows.Next() {
 		var e erp.OrderEvent
@@ -95,7 +95,7 @@ func (s *Store) Documents(ctx context.Context, from, until time.Time) ([]backend
 	if err != nil {
 		return nil, fmt.Errorf("count documents: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // the error of reading is rows.Err
+	defer rows.Close()
 	var out []backend.DocumentCount
 	for rows.Next() {
 		var c backend.DocumentCount

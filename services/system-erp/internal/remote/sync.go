@@ -276,7 +276,7 @@ func (s *Store) Settle(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list open orders: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // the error of reading is rows.Err
+	defer rows.Close()
 	for rows.Next() {
 		var o open
 		if err := rows.Scan(&o.name, &o.id); err != nil {

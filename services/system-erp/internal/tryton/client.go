@@ -204,7 +204,7 @@ func (c *client) post(ctx context.Context, writes bool, out any, session, method
 	if err != nil {
 		return lost(writes && !notSent(err), err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to the end or given up
+	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -32,7 +33,7 @@ func serveFake(t *testing.T, logins *atomic.Int32, fn func(w http.ResponseWriter
 		_ = json.Unmarshal(body, &call)
 		if call.Method == "common.db.login" {
 			n := logins.Add(1)
-			_ = json.NewEncoder(w).Encode(map[string]any{"id": 1, "result": []any{7, "session" + string(rune('0'+n))}})
+			_ = json.NewEncoder(w).Encode(map[string]any{"id": 1, "result": []any{7, fmt.Sprint("session", n)}})
 			return
 		}
 		fn(w, call.Method, r.Header.Get("Authorization"))

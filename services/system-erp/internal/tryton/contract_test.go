@@ -87,8 +87,10 @@ func (u *unreliable) RoundTrip(req *http.Request) (*http.Response, error) {
 	case backendtest.Drop:
 		return nil, errCut
 	case backendtest.Lock:
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: req,
-			Body: io.NopCloser(bytes.NewReader([]byte(`{"id":1,"error":["could not obtain lock on row in relation",""]}`)))}, nil
+		return &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{}, Request: req,
+			Body: io.NopCloser(bytes.NewReader([]byte(`{"id":1,"error":["could not obtain lock on row in relation",""]}`))),
+		}, nil
 	case backendtest.LoseAnswer, backendtest.Die:
 		resp, err := u.below.RoundTrip(req)
 		if err != nil {
@@ -133,7 +135,7 @@ func (o outside) Rename(ctx context.Context, id, to string) error {
 }
 
 func (o outside) Make(ctx context.Context, of string, ref erp.Ref) (string, error) {
-	ids, err := parties{o.System}.create(ctx, []any{map[string]any{
+	ids, err := parties(o).create(ctx, []any{map[string]any{
 		"name": of, "code": rand.Text(), "identifiers": []any{[]any{"create", []any{map[string]any{"type": nil, "code": refCode(ref)}}}},
 	}})
 	if err != nil {

@@ -206,12 +206,12 @@ func (s *System) Deliveries(ctx context.Context, orderID string) ([]erp.Delivery
 	if err != nil {
 		return nil, err
 	}
-	codes := make(map[int64]string)
 	var all []record
 	for _, list := range moves {
 		all = append(all, list...)
 	}
-	if codes, err = s.codes(ctx, all); err != nil {
+	codes, err := s.codes(ctx, all)
+	if err != nil {
 		return nil, err
 	}
 	shipments, err := s.read(ctx, "stock.shipment.out", sales[0].ids("shipments"), "number", "reference", "state", "effective_date", "create_date", "write_date")

@@ -39,7 +39,6 @@ func New(cfg Config, transport http.RoundTripper) (*System, error) {
 // master is what the server's administrator keeps: it changes rarely and is read again every hour.
 type master struct {
 	at           time.Time
-	release      string
 	company      int64
 	currency     string // of the company
 	currencies   map[string]int64

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -194,7 +193,6 @@ func adviceCases() map[string]func(t *testing.T, w *World) {
 			prices, err := w.Backend.Prices(t.Context(), []string{w.SKUs[0]}, "")
 			require.NoError(t, err)
 			require.NotEmpty(t, prices)
-			var _ backend.Backend = w.Backend
 		},
 	}
 }

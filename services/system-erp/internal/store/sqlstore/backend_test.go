@@ -130,7 +130,10 @@ func TestSales(t *testing.T) {
 				customer, quantity, want string
 				when                     time.Time
 			}{
-				{b, "1", "10.00", at}, {b, "10", "8.00", at}, {a, "1", "7.50", at}, {a, "10", "7.50", at},
+				{b, "1", "10.00", at},
+				{b, "10", "8.00", at},
+				{a, "1", "7.50", at},
+				{a, "10", "7.50", at},
 				{a, "1", "10.00", at.AddDate(1, 0, 0)},
 			} {
 				o, err := s.ValidateOrder(t.Context(), erp.Order{CustomerID: c.customer, Ordered: c.when, Items: []erp.Item{{SKU: "P", Quantity: quantity(t, c.quantity)}}})
