@@ -12,8 +12,8 @@
 // ninety-nine find the first.
 //
 // It decides about customers only; contacts are told apart by exact keys within their customer. A key that more than
-// match.KeyCap units have had at one time finds nobody until the index is built anew, and of more than match.CandidateCap
-// candidates those with the rarest keys count: where that happens, the order of arrival can matter.
+// match.KeyCap units have had at one time finds nobody until the index is built anew, and of more than 32 candidates those
+// with the rarest keys count: where that happens, the order of arrival can matter.
 package identify
 
 import (
@@ -45,8 +45,7 @@ const (
 type Config struct {
 	Mode  string `conf:"mode" help:"off; ask: a person decides what matching finds; join: matching joins what it is sure of"`
 	Model string `conf:"model" help:"model file of selfsame match train; empty for the built-in one"`
-	// Auto is the probability from which records are joined, Review that from which a person is asked; those of the model
-	// when zero. In percent, because configuration has no fractions.
+	// MaxPerSystem bounds what scores join; a person's word does not ask.
 	MaxPerSystem string `conf:"max_per_system" help:"how many records of a customer a system may have when matching joins: erp=1,salesforce=1; empty for any number"`
 	// Brake is how many known customers matching may join or part within an hour.
 	Brake int `conf:"brake" help:"known customers that matching may join or part within an hour, the rest waits; 0 for any number"`
