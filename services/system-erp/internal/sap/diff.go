@@ -48,11 +48,7 @@ func (c customers) diff(p *partner, old, want erp.Customer) odata.Part {
 			head = map[string]any{"LastName": p.LastName}
 		}
 	}
-	tag := ""
-	if p.Metadata != nil {
-		tag = p.Metadata.ETag
-	}
-	first := odata.Op{Method: http.MethodPatch, Path: odata.Key(partnerSet, p.ID), IfMatch: tag, Body: head}
+	first := odata.Op{Method: http.MethodPatch, Path: odata.Key(partnerSet, p.ID), IfMatch: p.etag(), Body: head}
 	return append(odata.Part{first}, ch.ops...)
 }
 

@@ -59,11 +59,17 @@ func (s *System) snapshot(entity json.RawMessage) (remote.Snapshot[erp.Customer]
 	return remote.Snapshot[erp.Customer]{Record: s.customer(p), Tag: p.tag()}, p, nil
 }
 
-func (p *partner) tag() string {
-	tag := ""
-	if p.Metadata != nil {
-		tag = p.Metadata.ETag
+// etag is SAP's own tag. A system without tags asks for any state to be named by a star.
+func (p *partner) etag() string {
+	if p.Metadata == nil || p.Metadata.ETag == "" {
+		return "*"
 	}
+	return p.Metadata.ETag
+}
+
+// tag is SAP's tag and a sum of everything that was read.
+func (p *partner) tag() string {
+	tag := p.etag()
 	plain := *p
 	plain.Metadata = nil
 	text, err := json.Marshal(plain)

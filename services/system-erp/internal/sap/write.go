@@ -282,7 +282,7 @@ func (c customers) Retire(ctx context.Context, old snap) (snap, error) {
 	case found[0].Tag != old.Tag:
 		return snap{}, fault.New(fault.Conflict, fault.ReasonETagMismatch, "the record was changed in SAP meanwhile")
 	}
-	if _, err := c.client.Update(ctx, partnerService, odata.Key(partnerSet, old.Record.ID), raw[0].Metadata.ETag, map[string]any{archived: true}); err != nil {
+	if _, err := c.client.Update(ctx, partnerService, odata.Key(partnerSet, old.Record.ID), raw[0].etag(), map[string]any{archived: true}); err != nil {
 		return snap{}, c.told(err, nil)
 	}
 	w := c.again(ctx, old.Record.ID)
