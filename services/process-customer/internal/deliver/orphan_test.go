@@ -56,6 +56,9 @@ func TestParkedParent(t *testing.T) {
 		require.Len(t, w.ERP.Records(golden.Contact), 2)
 		require.Zero(t, w.Line("salesforce").Parked)
 	})
+	if testing.Short() {
+		return
+	}
 	t.Run("an edit of one that is parked parks it again", func(t *testing.T) {
 		w, _ := refused(t)
 		w.SF.Edit(golden.Contact, w.SF.Records(golden.Contact)[0].Ref.RecordID, golden.Values{golden.Phone: "1"})

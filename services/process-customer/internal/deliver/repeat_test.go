@@ -46,8 +46,11 @@ func TestRepeatedCreate(t *testing.T) {
 		"one record was not certain": func(w *enginetest.World, sys *sourcetest.Fake) { sys.Uncertain(string(only(t, w)), 1) },
 	} {
 		targets := []string{"erp", "salesforce"}
-		if testing.Short() && name != "the answer was lost" {
+		if testing.Short() {
 			targets = targets[:1]
+			if name != "the answer was lost" {
+				continue
+			}
 		}
 		for _, target := range targets {
 			t.Run(name+" of "+target, func(t *testing.T) {
@@ -84,6 +87,9 @@ func TestRepeatedCreate(t *testing.T) {
 		require.NoError(t, w.Deliver(t.Context()))
 		judge(t, w, w.ERP)
 	})
+	if testing.Short() {
+		return
+	}
 	t.Run("what was not made is made, and looked for only then", func(t *testing.T) {
 		w := setup(t)
 		w.ERP.Fail(sourcetest.OpUpsert, sourcetest.Unreachable())

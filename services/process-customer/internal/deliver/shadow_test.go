@@ -87,6 +87,9 @@ func TestShadow(t *testing.T) {
 		w.Settle()
 		require.NotContains(t, parity(t, w), "update email WAITING", "an intention that was taken back is none")
 	})
+	if testing.Short() {
+		return
+	}
 	t.Run("a record that another integration makes is one that would have been created", func(t *testing.T) {
 		w := setup(t)
 		setShadow(t, w, true)
