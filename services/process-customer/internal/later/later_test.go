@@ -2,6 +2,7 @@ package later
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"testing"
 	"time"
@@ -118,6 +119,79 @@ func TestOperations(t *testing.T) {
 		now = now.Add(Keep)
 		require.NoError(t, store.purge(ctx, now.Add(-time.Hour), 100))
 		_, err = store.Get(ctx, "a")
+		require.ErrorIs(t, err, ErrNotFound)
+	})
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
+		ctx := t.Context()
+		now := time.Unix(1_800_000_000, 0).UTC()
+		store, err := Open(ctx, d)
+		require.NoError(t, err)
+		for i, id := range []string{"a", "b", "c", "d"} {
+			_, err := store.Add(ctx, Operation{
+				ID: id, CustomerID: "c_1", Ref: "ref " + id, Created: now.Add(time.Duration(i/2) * time.Second), Due: now, Order: &customerv1.NewOrder{CustomerId: "c_1"},
+			})
+			require.NoError(t, err)
+		}
+		cancel := func(id string) (o Operation, fresh bool, err error) {
+			err = d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+				var err error
+				o, fresh, err = Cancel(ctx, tx, id, now)
+				return err
+			})
+			return o, fresh, err
+		}
+		list := func(done bool) (out []string) {
+			var after Mark
+			for { // in pages of one
+				found, err := store.List(ctx, done, after, 1)
+				require.NoError(t, err)
+				if len(found) == 0 {
+					return out
+				}
+				out, after = append(out, found[0].ID), After(found[0])
+			}
+		}
+		require.Equal(t, []string{"a", "b", "c", "d"}, list(false), "the oldest first, and those of one moment by their ids")
+
+		// What waits is called off once, and never tried again.
+		o, fresh, err := cancel("a")
+		require.NoError(t, err)
+		require.True(t, fresh)
+		require.True(t, o.Done)
+		require.Equal(t, ReasonCanceled, o.Reason)
+		_, fresh, err = cancel("a")
+		require.NoError(t, err, "a second time changes nothing")
+		require.False(t, fresh)
+		require.Equal(t, []string{"b", "c", "d"}, list(false))
+		require.Equal(t, []string{"a", "b", "c", "d"}, list(true))
+
+		// What is being tried is not called off; whoever is late after that changes nothing.
+		claimed, err := store.claim(ctx, now, lease, 10)
+		require.NoError(t, err)
+		require.Len(t, claimed, 3)
+		_, _, err = cancel("b")
+		require.ErrorIs(t, err, ErrTried)
+		now = now.Add(lease)
+		_, fresh, err = cancel("b")
+		require.NoError(t, err)
+		require.True(t, fresh, "whoever tried it is gone")
+		for _, late := range claimed {
+			late.Done, late.Result = true, &customerv1.OrderSummary{Id: "placed " + late.ID}
+			require.NoError(t, store.settle(ctx, late, now))
+		}
+		got, err := store.Get(ctx, "b")
+		require.NoError(t, err)
+		require.Equal(t, ReasonCanceled, got.Reason)
+		require.Nil(t, got.Result)
+
+		// What is over stays as it is.
+		_, _, err = cancel("c")
+		require.ErrorIs(t, err, ErrDone)
+		_, _, err = cancel("nothing")
 		require.ErrorIs(t, err, ErrNotFound)
 	})
 }

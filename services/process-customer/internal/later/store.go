@@ -190,3 +190,56 @@ func Erase(ctx context.Context, tx *sql.Tx, customer string) error {
 	}
 	return nil
 }
+
+// Mark is where a list goes on.
+type Mark struct {
+	Created int64  `json:"c"`
+	ID      string `json:"i"`
+}
+
+// List returns operations after a mark, the oldest first; those that are done only if asked for.
+func (s *Store) List(ctx context.Context, done bool, after Mark, limit int) ([]Operation, error) {
+	found, err := read(ctx, s.db.Read(), "SELECT "+columns+` FROM queued_operation
+		WHERE (NOT done OR $1) AND (created_us > $2 OR (created_us = $2 AND id > $3)) ORDER BY created_us, id LIMIT $4`, done, after.Created, after.ID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list operations: %w", err)
+	}
+	return found, nil
+}
+
+// After is the mark behind an operation.
+func After(o Operation) Mark { return Mark{db.Micros(o.Created), o.ID} }
+
+// ReasonCanceled means that an operator ended the waiting.
+const ReasonCanceled = "OPERATION_CANCELED"
+
+// ErrDone and ErrTried say why an operation cannot be ended: it is over, or somebody is at it now.
+var (
+	ErrDone  = errors.New("the operation is done")
+	ErrTried = errors.New("the operation is being tried")
+)
+
+// Cancel ends an operation that waits, in a transaction of the same database; fresh is false if it was ended so before. Who
+// claims it at the same time loses or wins as a whole.
+func Cancel(ctx context.Context, tx *sql.Tx, id string, now time.Time) (o Operation, fresh bool, err error) {
+	if o, err = one(ctx, tx, id); err != nil {
+		return o, false, err
+	}
+	if o.Done {
+		if o.Reason != ReasonCanceled {
+			err = ErrDone
+		}
+		return o, false, err
+	}
+	ended, err := tx.ExecContext(ctx, `UPDATE queued_operation SET done = TRUE, reason = $1, message = $2, updated_us = $3, fence = fence + 1
+		WHERE id = $4 AND fence = $5 AND NOT done AND lease_until_us <= $3`,
+		ReasonCanceled, "the order was called off before it was placed", db.Micros(now), id, o.Fence)
+	if err != nil {
+		return o, false, fmt.Errorf("cancel operation: %w", err)
+	}
+	if n, err := ended.RowsAffected(); err != nil || n == 0 {
+		return o, false, errors.Join(err, ErrTried)
+	}
+	o, err = one(ctx, tx, id)
+	return o, true, err
+}

@@ -56,6 +56,7 @@ type Cases interface {
 type Queue interface {
 	Add(ctx context.Context, o later.Operation) (later.Operation, error)
 	Get(ctx context.Context, id string) (later.Operation, error)
+	List(ctx context.Context, done bool, after later.Mark, limit int) ([]later.Operation, error)
 }
 
 // Desk settles dead letters.

@@ -1926,7 +1926,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\"selfsame/customer/v1/erasure.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a#selfsame/customer/v1/matching.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/customer/v1/shadow.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\"selfsame/customer/v1/erasure.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a#selfsame/customer/v1/matching.proto\x1a selfsame/customer/v1/queue.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/customer/v1/shadow.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -2083,7 +2083,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\xeb#\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\xe7%\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2104,7 +2104,9 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\fListFindings\x12).selfsame.customer.v1.ListFindingsRequest\x1a*.selfsame.customer.v1.ListFindingsResponse\"\x03\x90\x02\x01\x12~\n" +
 	"\x10CreateIgnoreRule\x12-.selfsame.customer.v1.CreateIgnoreRuleRequest\x1a..selfsame.customer.v1.CreateIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12~\n" +
 	"\x10DeleteIgnoreRule\x12-.selfsame.customer.v1.DeleteIgnoreRuleRequest\x1a..selfsame.customer.v1.DeleteIgnoreRuleResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12s\n" +
-	"\x0fListIgnoreRules\x12,.selfsame.customer.v1.ListIgnoreRulesRequest\x1a-.selfsame.customer.v1.ListIgnoreRulesResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\x0fListIgnoreRules\x12,.selfsame.customer.v1.ListIgnoreRulesRequest\x1a-.selfsame.customer.v1.ListIgnoreRulesResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\x10ListQueuedOrders\x12-.selfsame.customer.v1.ListQueuedOrdersRequest\x1a..selfsame.customer.v1.ListQueuedOrdersResponse\"\x03\x90\x02\x01\x12\x81\x01\n" +
+	"\x11CancelQueuedOrder\x12..selfsame.customer.v1.CancelQueuedOrderRequest\x1a/.selfsame.customer.v1.CancelQueuedOrderResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12c\n" +
 	"\aSetFlow\x12$.selfsame.customer.v1.SetFlowRequest\x1a%.selfsame.customer.v1.SetFlowResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12a\n" +
 	"\tGetShadow\x12&.selfsame.customer.v1.GetShadowRequest\x1a'.selfsame.customer.v1.GetShadowResponse\"\x03\x90\x02\x01\x12v\n" +
 	"\x10ListShadowWrites\x12-.selfsame.customer.v1.ListShadowWritesRequest\x1a..selfsame.customer.v1.ListShadowWritesResponse\"\x03\x90\x02\x01\x12o\n" +
@@ -2184,58 +2186,62 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*CreateIgnoreRuleRequest)(nil),     // 37: selfsame.customer.v1.CreateIgnoreRuleRequest
 	(*DeleteIgnoreRuleRequest)(nil),     // 38: selfsame.customer.v1.DeleteIgnoreRuleRequest
 	(*ListIgnoreRulesRequest)(nil),      // 39: selfsame.customer.v1.ListIgnoreRulesRequest
-	(*SetFlowRequest)(nil),              // 40: selfsame.customer.v1.SetFlowRequest
-	(*GetShadowRequest)(nil),            // 41: selfsame.customer.v1.GetShadowRequest
-	(*ListShadowWritesRequest)(nil),     // 42: selfsame.customer.v1.ListShadowWritesRequest
-	(*EraseRecordRequest)(nil),          // 43: selfsame.customer.v1.EraseRecordRequest
-	(*GetErasureRequest)(nil),           // 44: selfsame.customer.v1.GetErasureRequest
-	(*ListErasuresRequest)(nil),         // 45: selfsame.customer.v1.ListErasuresRequest
-	(*GetRulesRequest)(nil),             // 46: selfsame.customer.v1.GetRulesRequest
-	(*TryRulesRequest)(nil),             // 47: selfsame.customer.v1.TryRulesRequest
-	(*ConfirmRulesRequest)(nil),         // 48: selfsame.customer.v1.ConfirmRulesRequest
-	(*PinFieldRequest)(nil),             // 49: selfsame.customer.v1.PinFieldRequest
-	(*UnpinFieldRequest)(nil),           // 50: selfsame.customer.v1.UnpinFieldRequest
-	(*ListQuestionsRequest)(nil),        // 51: selfsame.customer.v1.ListQuestionsRequest
-	(*AnswerQuestionRequest)(nil),       // 52: selfsame.customer.v1.AnswerQuestionRequest
-	(*MergeRecordsRequest)(nil),         // 53: selfsame.customer.v1.MergeRecordsRequest
-	(*GetMatchingRequest)(nil),          // 54: selfsame.customer.v1.GetMatchingRequest
-	(*ListMatchQuestionsRequest)(nil),   // 55: selfsame.customer.v1.ListMatchQuestionsRequest
-	(*CompareCustomersRequest)(nil),     // 56: selfsame.customer.v1.CompareCustomersRequest
-	(*AnswerMatchesRequest)(nil),        // 57: selfsame.customer.v1.AnswerMatchesRequest
-	(*PreviewMatchingRequest)(nil),      // 58: selfsame.customer.v1.PreviewMatchingRequest
-	(*UnmergeRecordRequest)(nil),        // 59: selfsame.customer.v1.UnmergeRecordRequest
-	(*ListAuditResponse)(nil),           // 60: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),         // 61: selfsame.customer.v1.VerifyAuditResponse
-	(*PreviewDeadLettersResponse)(nil),  // 62: selfsame.customer.v1.PreviewDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil),  // 63: selfsame.customer.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil),  // 64: selfsame.customer.v1.DiscardDeadLettersResponse
-	(*StartReconciliationResponse)(nil), // 65: selfsame.customer.v1.StartReconciliationResponse
-	(*GetReconciliationResponse)(nil),   // 66: selfsame.customer.v1.GetReconciliationResponse
-	(*ListReconciliationsResponse)(nil), // 67: selfsame.customer.v1.ListReconciliationsResponse
-	(*ListFindingsResponse)(nil),        // 68: selfsame.customer.v1.ListFindingsResponse
-	(*CreateIgnoreRuleResponse)(nil),    // 69: selfsame.customer.v1.CreateIgnoreRuleResponse
-	(*DeleteIgnoreRuleResponse)(nil),    // 70: selfsame.customer.v1.DeleteIgnoreRuleResponse
-	(*ListIgnoreRulesResponse)(nil),     // 71: selfsame.customer.v1.ListIgnoreRulesResponse
-	(*SetFlowResponse)(nil),             // 72: selfsame.customer.v1.SetFlowResponse
-	(*GetShadowResponse)(nil),           // 73: selfsame.customer.v1.GetShadowResponse
-	(*ListShadowWritesResponse)(nil),    // 74: selfsame.customer.v1.ListShadowWritesResponse
-	(*EraseRecordResponse)(nil),         // 75: selfsame.customer.v1.EraseRecordResponse
-	(*GetErasureResponse)(nil),          // 76: selfsame.customer.v1.GetErasureResponse
-	(*ListErasuresResponse)(nil),        // 77: selfsame.customer.v1.ListErasuresResponse
-	(*GetRulesResponse)(nil),            // 78: selfsame.customer.v1.GetRulesResponse
-	(*TryRulesResponse)(nil),            // 79: selfsame.customer.v1.TryRulesResponse
-	(*ConfirmRulesResponse)(nil),        // 80: selfsame.customer.v1.ConfirmRulesResponse
-	(*PinFieldResponse)(nil),            // 81: selfsame.customer.v1.PinFieldResponse
-	(*UnpinFieldResponse)(nil),          // 82: selfsame.customer.v1.UnpinFieldResponse
-	(*ListQuestionsResponse)(nil),       // 83: selfsame.customer.v1.ListQuestionsResponse
-	(*AnswerQuestionResponse)(nil),      // 84: selfsame.customer.v1.AnswerQuestionResponse
-	(*MergeRecordsResponse)(nil),        // 85: selfsame.customer.v1.MergeRecordsResponse
-	(*GetMatchingResponse)(nil),         // 86: selfsame.customer.v1.GetMatchingResponse
-	(*ListMatchQuestionsResponse)(nil),  // 87: selfsame.customer.v1.ListMatchQuestionsResponse
-	(*CompareCustomersResponse)(nil),    // 88: selfsame.customer.v1.CompareCustomersResponse
-	(*AnswerMatchesResponse)(nil),       // 89: selfsame.customer.v1.AnswerMatchesResponse
-	(*PreviewMatchingResponse)(nil),     // 90: selfsame.customer.v1.PreviewMatchingResponse
-	(*UnmergeRecordResponse)(nil),       // 91: selfsame.customer.v1.UnmergeRecordResponse
+	(*ListQueuedOrdersRequest)(nil),     // 40: selfsame.customer.v1.ListQueuedOrdersRequest
+	(*CancelQueuedOrderRequest)(nil),    // 41: selfsame.customer.v1.CancelQueuedOrderRequest
+	(*SetFlowRequest)(nil),              // 42: selfsame.customer.v1.SetFlowRequest
+	(*GetShadowRequest)(nil),            // 43: selfsame.customer.v1.GetShadowRequest
+	(*ListShadowWritesRequest)(nil),     // 44: selfsame.customer.v1.ListShadowWritesRequest
+	(*EraseRecordRequest)(nil),          // 45: selfsame.customer.v1.EraseRecordRequest
+	(*GetErasureRequest)(nil),           // 46: selfsame.customer.v1.GetErasureRequest
+	(*ListErasuresRequest)(nil),         // 47: selfsame.customer.v1.ListErasuresRequest
+	(*GetRulesRequest)(nil),             // 48: selfsame.customer.v1.GetRulesRequest
+	(*TryRulesRequest)(nil),             // 49: selfsame.customer.v1.TryRulesRequest
+	(*ConfirmRulesRequest)(nil),         // 50: selfsame.customer.v1.ConfirmRulesRequest
+	(*PinFieldRequest)(nil),             // 51: selfsame.customer.v1.PinFieldRequest
+	(*UnpinFieldRequest)(nil),           // 52: selfsame.customer.v1.UnpinFieldRequest
+	(*ListQuestionsRequest)(nil),        // 53: selfsame.customer.v1.ListQuestionsRequest
+	(*AnswerQuestionRequest)(nil),       // 54: selfsame.customer.v1.AnswerQuestionRequest
+	(*MergeRecordsRequest)(nil),         // 55: selfsame.customer.v1.MergeRecordsRequest
+	(*GetMatchingRequest)(nil),          // 56: selfsame.customer.v1.GetMatchingRequest
+	(*ListMatchQuestionsRequest)(nil),   // 57: selfsame.customer.v1.ListMatchQuestionsRequest
+	(*CompareCustomersRequest)(nil),     // 58: selfsame.customer.v1.CompareCustomersRequest
+	(*AnswerMatchesRequest)(nil),        // 59: selfsame.customer.v1.AnswerMatchesRequest
+	(*PreviewMatchingRequest)(nil),      // 60: selfsame.customer.v1.PreviewMatchingRequest
+	(*UnmergeRecordRequest)(nil),        // 61: selfsame.customer.v1.UnmergeRecordRequest
+	(*ListAuditResponse)(nil),           // 62: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),         // 63: selfsame.customer.v1.VerifyAuditResponse
+	(*PreviewDeadLettersResponse)(nil),  // 64: selfsame.customer.v1.PreviewDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil),  // 65: selfsame.customer.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil),  // 66: selfsame.customer.v1.DiscardDeadLettersResponse
+	(*StartReconciliationResponse)(nil), // 67: selfsame.customer.v1.StartReconciliationResponse
+	(*GetReconciliationResponse)(nil),   // 68: selfsame.customer.v1.GetReconciliationResponse
+	(*ListReconciliationsResponse)(nil), // 69: selfsame.customer.v1.ListReconciliationsResponse
+	(*ListFindingsResponse)(nil),        // 70: selfsame.customer.v1.ListFindingsResponse
+	(*CreateIgnoreRuleResponse)(nil),    // 71: selfsame.customer.v1.CreateIgnoreRuleResponse
+	(*DeleteIgnoreRuleResponse)(nil),    // 72: selfsame.customer.v1.DeleteIgnoreRuleResponse
+	(*ListIgnoreRulesResponse)(nil),     // 73: selfsame.customer.v1.ListIgnoreRulesResponse
+	(*ListQueuedOrdersResponse)(nil),    // 74: selfsame.customer.v1.ListQueuedOrdersResponse
+	(*CancelQueuedOrderResponse)(nil),   // 75: selfsame.customer.v1.CancelQueuedOrderResponse
+	(*SetFlowResponse)(nil),             // 76: selfsame.customer.v1.SetFlowResponse
+	(*GetShadowResponse)(nil),           // 77: selfsame.customer.v1.GetShadowResponse
+	(*ListShadowWritesResponse)(nil),    // 78: selfsame.customer.v1.ListShadowWritesResponse
+	(*EraseRecordResponse)(nil),         // 79: selfsame.customer.v1.EraseRecordResponse
+	(*GetErasureResponse)(nil),          // 80: selfsame.customer.v1.GetErasureResponse
+	(*ListErasuresResponse)(nil),        // 81: selfsame.customer.v1.ListErasuresResponse
+	(*GetRulesResponse)(nil),            // 82: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),            // 83: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),        // 84: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),            // 85: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),          // 86: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),       // 87: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),      // 88: selfsame.customer.v1.AnswerQuestionResponse
+	(*MergeRecordsResponse)(nil),        // 89: selfsame.customer.v1.MergeRecordsResponse
+	(*GetMatchingResponse)(nil),         // 90: selfsame.customer.v1.GetMatchingResponse
+	(*ListMatchQuestionsResponse)(nil),  // 91: selfsame.customer.v1.ListMatchQuestionsResponse
+	(*CompareCustomersResponse)(nil),    // 92: selfsame.customer.v1.CompareCustomersResponse
+	(*AnswerMatchesResponse)(nil),       // 93: selfsame.customer.v1.AnswerMatchesResponse
+	(*PreviewMatchingResponse)(nil),     // 94: selfsame.customer.v1.PreviewMatchingResponse
+	(*UnmergeRecordResponse)(nil),       // 95: selfsame.customer.v1.UnmergeRecordResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
@@ -2282,69 +2288,73 @@ var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
 	37, // 41: selfsame.customer.v1.OperationsService.CreateIgnoreRule:input_type -> selfsame.customer.v1.CreateIgnoreRuleRequest
 	38, // 42: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:input_type -> selfsame.customer.v1.DeleteIgnoreRuleRequest
 	39, // 43: selfsame.customer.v1.OperationsService.ListIgnoreRules:input_type -> selfsame.customer.v1.ListIgnoreRulesRequest
-	40, // 44: selfsame.customer.v1.OperationsService.SetFlow:input_type -> selfsame.customer.v1.SetFlowRequest
-	41, // 45: selfsame.customer.v1.OperationsService.GetShadow:input_type -> selfsame.customer.v1.GetShadowRequest
-	42, // 46: selfsame.customer.v1.OperationsService.ListShadowWrites:input_type -> selfsame.customer.v1.ListShadowWritesRequest
-	43, // 47: selfsame.customer.v1.OperationsService.EraseRecord:input_type -> selfsame.customer.v1.EraseRecordRequest
-	44, // 48: selfsame.customer.v1.OperationsService.GetErasure:input_type -> selfsame.customer.v1.GetErasureRequest
-	45, // 49: selfsame.customer.v1.OperationsService.ListErasures:input_type -> selfsame.customer.v1.ListErasuresRequest
-	22, // 50: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	46, // 51: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
-	47, // 52: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
-	48, // 53: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
-	49, // 54: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
-	50, // 55: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
-	51, // 56: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
-	52, // 57: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
-	53, // 58: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
-	54, // 59: selfsame.customer.v1.OperationsService.GetMatching:input_type -> selfsame.customer.v1.GetMatchingRequest
-	55, // 60: selfsame.customer.v1.OperationsService.ListMatchQuestions:input_type -> selfsame.customer.v1.ListMatchQuestionsRequest
-	56, // 61: selfsame.customer.v1.OperationsService.CompareCustomers:input_type -> selfsame.customer.v1.CompareCustomersRequest
-	57, // 62: selfsame.customer.v1.OperationsService.AnswerMatches:input_type -> selfsame.customer.v1.AnswerMatchesRequest
-	58, // 63: selfsame.customer.v1.OperationsService.PreviewMatching:input_type -> selfsame.customer.v1.PreviewMatchingRequest
-	59, // 64: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
-	3,  // 65: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 66: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 67: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 68: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	60, // 69: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	61, // 70: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 71: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 72: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 73: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	62, // 74: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
-	63, // 75: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
-	64, // 76: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
-	65, // 77: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
-	66, // 78: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
-	67, // 79: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
-	68, // 80: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
-	69, // 81: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
-	70, // 82: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
-	71, // 83: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
-	72, // 84: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
-	73, // 85: selfsame.customer.v1.OperationsService.GetShadow:output_type -> selfsame.customer.v1.GetShadowResponse
-	74, // 86: selfsame.customer.v1.OperationsService.ListShadowWrites:output_type -> selfsame.customer.v1.ListShadowWritesResponse
-	75, // 87: selfsame.customer.v1.OperationsService.EraseRecord:output_type -> selfsame.customer.v1.EraseRecordResponse
-	76, // 88: selfsame.customer.v1.OperationsService.GetErasure:output_type -> selfsame.customer.v1.GetErasureResponse
-	77, // 89: selfsame.customer.v1.OperationsService.ListErasures:output_type -> selfsame.customer.v1.ListErasuresResponse
-	23, // 90: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	78, // 91: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
-	79, // 92: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
-	80, // 93: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
-	81, // 94: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
-	82, // 95: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
-	83, // 96: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
-	84, // 97: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
-	85, // 98: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
-	86, // 99: selfsame.customer.v1.OperationsService.GetMatching:output_type -> selfsame.customer.v1.GetMatchingResponse
-	87, // 100: selfsame.customer.v1.OperationsService.ListMatchQuestions:output_type -> selfsame.customer.v1.ListMatchQuestionsResponse
-	88, // 101: selfsame.customer.v1.OperationsService.CompareCustomers:output_type -> selfsame.customer.v1.CompareCustomersResponse
-	89, // 102: selfsame.customer.v1.OperationsService.AnswerMatches:output_type -> selfsame.customer.v1.AnswerMatchesResponse
-	90, // 103: selfsame.customer.v1.OperationsService.PreviewMatching:output_type -> selfsame.customer.v1.PreviewMatchingResponse
-	91, // 104: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
-	65, // [65:105] is the sub-list for method output_type
-	25, // [25:65] is the sub-list for method input_type
+	40, // 44: selfsame.customer.v1.OperationsService.ListQueuedOrders:input_type -> selfsame.customer.v1.ListQueuedOrdersRequest
+	41, // 45: selfsame.customer.v1.OperationsService.CancelQueuedOrder:input_type -> selfsame.customer.v1.CancelQueuedOrderRequest
+	42, // 46: selfsame.customer.v1.OperationsService.SetFlow:input_type -> selfsame.customer.v1.SetFlowRequest
+	43, // 47: selfsame.customer.v1.OperationsService.GetShadow:input_type -> selfsame.customer.v1.GetShadowRequest
+	44, // 48: selfsame.customer.v1.OperationsService.ListShadowWrites:input_type -> selfsame.customer.v1.ListShadowWritesRequest
+	45, // 49: selfsame.customer.v1.OperationsService.EraseRecord:input_type -> selfsame.customer.v1.EraseRecordRequest
+	46, // 50: selfsame.customer.v1.OperationsService.GetErasure:input_type -> selfsame.customer.v1.GetErasureRequest
+	47, // 51: selfsame.customer.v1.OperationsService.ListErasures:input_type -> selfsame.customer.v1.ListErasuresRequest
+	22, // 52: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	48, // 53: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
+	49, // 54: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
+	50, // 55: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
+	51, // 56: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
+	52, // 57: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
+	53, // 58: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
+	54, // 59: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
+	55, // 60: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
+	56, // 61: selfsame.customer.v1.OperationsService.GetMatching:input_type -> selfsame.customer.v1.GetMatchingRequest
+	57, // 62: selfsame.customer.v1.OperationsService.ListMatchQuestions:input_type -> selfsame.customer.v1.ListMatchQuestionsRequest
+	58, // 63: selfsame.customer.v1.OperationsService.CompareCustomers:input_type -> selfsame.customer.v1.CompareCustomersRequest
+	59, // 64: selfsame.customer.v1.OperationsService.AnswerMatches:input_type -> selfsame.customer.v1.AnswerMatchesRequest
+	60, // 65: selfsame.customer.v1.OperationsService.PreviewMatching:input_type -> selfsame.customer.v1.PreviewMatchingRequest
+	61, // 66: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
+	3,  // 67: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,  // 68: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11, // 69: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14, // 70: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	62, // 71: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	63, // 72: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17, // 73: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19, // 74: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21, // 75: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	64, // 76: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
+	65, // 77: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
+	66, // 78: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
+	67, // 79: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
+	68, // 80: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
+	69, // 81: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
+	70, // 82: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
+	71, // 83: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
+	72, // 84: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
+	73, // 85: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
+	74, // 86: selfsame.customer.v1.OperationsService.ListQueuedOrders:output_type -> selfsame.customer.v1.ListQueuedOrdersResponse
+	75, // 87: selfsame.customer.v1.OperationsService.CancelQueuedOrder:output_type -> selfsame.customer.v1.CancelQueuedOrderResponse
+	76, // 88: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
+	77, // 89: selfsame.customer.v1.OperationsService.GetShadow:output_type -> selfsame.customer.v1.GetShadowResponse
+	78, // 90: selfsame.customer.v1.OperationsService.ListShadowWrites:output_type -> selfsame.customer.v1.ListShadowWritesResponse
+	79, // 91: selfsame.customer.v1.OperationsService.EraseRecord:output_type -> selfsame.customer.v1.EraseRecordResponse
+	80, // 92: selfsame.customer.v1.OperationsService.GetErasure:output_type -> selfsame.customer.v1.GetErasureResponse
+	81, // 93: selfsame.customer.v1.OperationsService.ListErasures:output_type -> selfsame.customer.v1.ListErasuresResponse
+	23, // 94: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	82, // 95: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	83, // 96: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	84, // 97: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	85, // 98: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	86, // 99: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	87, // 100: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	88, // 101: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	89, // 102: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
+	90, // 103: selfsame.customer.v1.OperationsService.GetMatching:output_type -> selfsame.customer.v1.GetMatchingResponse
+	91, // 104: selfsame.customer.v1.OperationsService.ListMatchQuestions:output_type -> selfsame.customer.v1.ListMatchQuestionsResponse
+	92, // 105: selfsame.customer.v1.OperationsService.CompareCustomers:output_type -> selfsame.customer.v1.CompareCustomersResponse
+	93, // 106: selfsame.customer.v1.OperationsService.AnswerMatches:output_type -> selfsame.customer.v1.AnswerMatchesResponse
+	94, // 107: selfsame.customer.v1.OperationsService.PreviewMatching:output_type -> selfsame.customer.v1.PreviewMatchingResponse
+	95, // 108: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
+	67, // [67:109] is the sub-list for method output_type
+	25, // [25:67] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -2360,6 +2370,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 	file_selfsame_customer_v1_erasure_proto_init()
 	file_selfsame_customer_v1_flow_proto_init()
 	file_selfsame_customer_v1_matching_proto_init()
+	file_selfsame_customer_v1_queue_proto_init()
 	file_selfsame_customer_v1_reconciliation_proto_init()
 	file_selfsame_customer_v1_rules_proto_init()
 	file_selfsame_customer_v1_shadow_proto_init()

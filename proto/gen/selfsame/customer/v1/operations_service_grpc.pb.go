@@ -40,6 +40,8 @@ const (
 	OperationsService_CreateIgnoreRule_FullMethodName    = "/selfsame.customer.v1.OperationsService/CreateIgnoreRule"
 	OperationsService_DeleteIgnoreRule_FullMethodName    = "/selfsame.customer.v1.OperationsService/DeleteIgnoreRule"
 	OperationsService_ListIgnoreRules_FullMethodName     = "/selfsame.customer.v1.OperationsService/ListIgnoreRules"
+	OperationsService_ListQueuedOrders_FullMethodName    = "/selfsame.customer.v1.OperationsService/ListQueuedOrders"
+	OperationsService_CancelQueuedOrder_FullMethodName   = "/selfsame.customer.v1.OperationsService/CancelQueuedOrder"
 	OperationsService_SetFlow_FullMethodName             = "/selfsame.customer.v1.OperationsService/SetFlow"
 	OperationsService_GetShadow_FullMethodName           = "/selfsame.customer.v1.OperationsService/GetShadow"
 	OperationsService_ListShadowWrites_FullMethodName    = "/selfsame.customer.v1.OperationsService/ListShadowWrites"
@@ -110,6 +112,11 @@ type OperationsServiceClient interface {
 	DeleteIgnoreRule(ctx context.Context, in *DeleteIgnoreRuleRequest, opts ...grpc.CallOption) (*DeleteIgnoreRuleResponse, error)
 	// ListIgnoreRules returns the rules in force.
 	ListIgnoreRules(ctx context.Context, in *ListIgnoreRulesRequest, opts ...grpc.CallOption) (*ListIgnoreRulesResponse, error)
+	// ListQueuedOrders pages through orders that wait for the ERP.
+	ListQueuedOrders(ctx context.Context, in *ListQueuedOrdersRequest, opts ...grpc.CallOption) (*ListQueuedOrdersResponse, error)
+	// CancelQueuedOrder ends the waiting of an order; its owner learns that it was called off. One that was tried may have
+	// reached the ERP: its reference says. ABORTED while it is being tried, FAILED_PRECONDITION when it is done.
+	CancelQueuedOrder(ctx context.Context, in *CancelQueuedOrderRequest, opts ...grpc.CallOption) (*CancelQueuedOrderResponse, error)
 	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
 	// survives a restart.
 	SetFlow(ctx context.Context, in *SetFlowRequest, opts ...grpc.CallOption) (*SetFlowResponse, error)
@@ -349,6 +356,26 @@ func (c *operationsServiceClient) ListIgnoreRules(ctx context.Context, in *ListI
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListIgnoreRulesResponse)
 	err := c.cc.Invoke(ctx, OperationsService_ListIgnoreRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ListQueuedOrders(ctx context.Context, in *ListQueuedOrdersRequest, opts ...grpc.CallOption) (*ListQueuedOrdersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQueuedOrdersResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListQueuedOrders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) CancelQueuedOrder(ctx context.Context, in *CancelQueuedOrderRequest, opts ...grpc.CallOption) (*CancelQueuedOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelQueuedOrderResponse)
+	err := c.cc.Invoke(ctx, OperationsService_CancelQueuedOrder_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -612,6 +639,11 @@ type OperationsServiceServer interface {
 	DeleteIgnoreRule(context.Context, *DeleteIgnoreRuleRequest) (*DeleteIgnoreRuleResponse, error)
 	// ListIgnoreRules returns the rules in force.
 	ListIgnoreRules(context.Context, *ListIgnoreRulesRequest) (*ListIgnoreRulesResponse, error)
+	// ListQueuedOrders pages through orders that wait for the ERP.
+	ListQueuedOrders(context.Context, *ListQueuedOrdersRequest) (*ListQueuedOrdersResponse, error)
+	// CancelQueuedOrder ends the waiting of an order; its owner learns that it was called off. One that was tried may have
+	// reached the ERP: its reference says. ABORTED while it is being tried, FAILED_PRECONDITION when it is done.
+	CancelQueuedOrder(context.Context, *CancelQueuedOrderRequest) (*CancelQueuedOrderResponse, error)
 	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
 	// survives a restart.
 	SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error)
@@ -723,6 +755,12 @@ func (UnimplementedOperationsServiceServer) DeleteIgnoreRule(context.Context, *D
 }
 func (UnimplementedOperationsServiceServer) ListIgnoreRules(context.Context, *ListIgnoreRulesRequest) (*ListIgnoreRulesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListIgnoreRules not implemented")
+}
+func (UnimplementedOperationsServiceServer) ListQueuedOrders(context.Context, *ListQueuedOrdersRequest) (*ListQueuedOrdersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQueuedOrders not implemented")
+}
+func (UnimplementedOperationsServiceServer) CancelQueuedOrder(context.Context, *CancelQueuedOrderRequest) (*CancelQueuedOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelQueuedOrder not implemented")
 }
 func (UnimplementedOperationsServiceServer) SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetFlow not implemented")
@@ -1146,6 +1184,42 @@ func _OperationsService_ListIgnoreRules_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(OperationsServiceServer).ListIgnoreRules(ctx, req.(*ListIgnoreRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ListQueuedOrders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQueuedOrdersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListQueuedOrders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListQueuedOrders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListQueuedOrders(ctx, req.(*ListQueuedOrdersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_CancelQueuedOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelQueuedOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).CancelQueuedOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_CancelQueuedOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).CancelQueuedOrder(ctx, req.(*CancelQueuedOrderRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1610,6 +1684,14 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListIgnoreRules",
 			Handler:    _OperationsService_ListIgnoreRules_Handler,
+		},
+		{
+			MethodName: "ListQueuedOrders",
+			Handler:    _OperationsService_ListQueuedOrders_Handler,
+		},
+		{
+			MethodName: "CancelQueuedOrder",
+			Handler:    _OperationsService_CancelQueuedOrder_Handler,
 		},
 		{
 			MethodName: "SetFlow",
