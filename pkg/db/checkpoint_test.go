@@ -56,7 +56,7 @@ func TestCheckpoints(t *testing.T) {
 	})
 	t.Run("somebody who reads for long keeps it, and it goes on afterwards", func(t *testing.T) {
 		t.Parallel()
-		d, fill, log := setup(t, 20, 100)
+		d, fill, log := setup(t, 1<<20, 100)
 		fill(1)
 		rows, err := d.read.QueryContext(t.Context(), "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i, (SELECT count(*) FROM t) FROM n")
 		require.NoError(t, err)
