@@ -108,6 +108,29 @@ func (o *salesOrder) clientRef(itemKey bool) string {
 	return ref
 }
 
+// unmistakable is how long a reference must be to be believed in an order that we did not make: a buyer's own number may be
+// like a shorter one by chance.
+const unmistakable = 15
+
+// carries tells whether an order is the one of a reference. values are what our own lines, or headers, may hold for it.
+func (o *salesOrder) carries(values []string, ref string, itemKey bool) bool {
+	ours, like := false, o.PO == ref
+	for _, it := range items(o.Items) {
+		if it.Line == "" {
+			like = like || it.PO == ref
+			continue
+		}
+		ours = true
+		if itemKey && slices.Contains(values, it.PO) {
+			return true
+		}
+	}
+	if ours {
+		return !itemKey && slices.Contains(values, o.PO) // of ours, but with another reference
+	}
+	return like && len(ref) >= unmistakable
+}
+
 func (s *System) order(f *features, entity json.RawMessage) (erp.Order, error) {
 	var o salesOrder
 	if err := json.Unmarshal(entity, &o); err != nil {

@@ -97,8 +97,7 @@ func (s *System) keyOf(f *features, k remote.Key) string {
 	return ref
 }
 
-// FindOrders implements remote.Sales. The lines carry the key; where they cannot, and in orders that others made with our
-// reference as the purchase order number, the header does. A header counts only if no line says otherwise.
+// FindOrders implements remote.Sales. The lines carry the key, where they can; else the header does.
 func (s *System) FindOrders(ctx context.Context, k remote.Key) ([]erp.Order, error) {
 	f, err := s.know(ctx)
 	if err != nil {
@@ -108,43 +107,53 @@ func (s *System) FindOrders(ctx context.Context, k remote.Key) ([]erp.Order, err
 	if values[0] != k.Mark {
 		values = append(values, k.Mark)
 	}
-	filter := anyOf("PurchaseOrderByCustomer", values)
-	var ids []string
+	filters := []string{anyOf("PurchaseOrderByCustomer", values)}
 	if f.itemKey {
-		err := s.client.Pages(ctx, orderService, "A_SalesOrderItem", url.Values{"$filter": {filter}, "$select": {"SalesOrder,SalesOrderItem"}}, func(rows []json.RawMessage) error {
-			for _, row := range rows {
-				var it struct{ SalesOrder string }
-				if err := json.Unmarshal(row, &it); err != nil {
-					return unreadable(err)
-				}
-				ids = append(ids, it.SalesOrder)
-			}
-			return nil
-		})
+		ids, err := s.ordersOfLines(ctx, filters[0])
 		if err != nil {
-			return nil, s.told(err, nil)
+			return nil, err
+		}
+		for chunk := range slices.Chunk(ids, group) {
+			filters = append(filters, anyOf("SalesOrder", chunk))
 		}
 	}
-	slices.Sort(ids)
-	found, err := s.Orders(ctx, slices.Compact(ids))
+	rows, err := s.entities(ctx, orderService, orderSet, f.orderExpand, filters)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.entities(ctx, orderService, orderSet, f.orderExpand, []string{filter})
-	if err != nil {
-		return nil, err
-	}
+	var found []erp.Order
 	for _, row := range rows {
+		var raw salesOrder
+		if err := json.Unmarshal(row, &raw); err != nil {
+			return nil, unreadable(err)
+		}
 		o, err := s.order(f, row)
 		if err != nil {
 			return nil, err
 		}
-		other := o.ClientRef != "" && o.ClientRef != k.Ref.Value // a buyer whose own number is like our reference
-		if !other && !slices.ContainsFunc(found, func(have erp.Order) bool { return have.ID == o.ID }) {
+		if raw.carries(values, k.Ref.Value, f.itemKey) && !slices.ContainsFunc(found, func(have erp.Order) bool { return have.ID == o.ID }) {
 			found = append(found, o)
 		}
 	}
 	return found, nil
+}
+
+// ordersOfLines are the orders whose lines a filter chooses.
+func (s *System) ordersOfLines(ctx context.Context, filter string) ([]string, error) {
+	var ids []string
+	q := url.Values{"$filter": {filter}, "$select": {"SalesOrder,SalesOrderItem"}}
+	err := s.client.Pages(ctx, orderService, "A_SalesOrderItem", q, func(rows []json.RawMessage) error {
+		for _, row := range rows {
+			var it struct{ SalesOrder string }
+			if err := json.Unmarshal(row, &it); err != nil {
+				return unreadable(err)
+			}
+			ids = append(ids, it.SalesOrder)
+		}
+		return nil
+	})
+	slices.Sort(ids)
+	return slices.Compact(ids), s.told(err, nil)
 }
 
 // InsertOrder implements remote.Sales: one deep insert.

@@ -285,6 +285,24 @@ func TestOrders_NumbersOfOurs(t *testing.T) {
 	require.Equal(t, fault.Uncertain, fault.KindOf(err), "SAP itself refuses the second; the first has to be looked up")
 }
 
+// TestFindOrders_OfOthers: an order that somebody made at a desk is ours only if its number can be no accident.
+func TestFindOrders_OfOthers(t *testing.T) {
+	t.Parallel()
+	s := system(t, sandbox.Config{}, nil)
+	buyer := insert(t, s, erp.Customer{Kind: erp.Organization, Name: "Buyer"})
+	for ref, want := range map[string]int{"4711": 0, "0061x00000AbCdEAAV": 1} {
+		_, err := s.client.Create(t.Context(), orderService, orderSet, map[string]any{
+			"SalesOrderType": "OR", "SalesOrganization": "1010", "DistributionChannel": "10", "OrganizationDivision": "00",
+			"SoldToParty": buyer[0].Snapshot.Record.ID, "PurchaseOrderByCustomer": ref,
+			"to_Item": []any{map[string]any{"Material": "P-1", "RequestedQuantity": "1", "PurchaseOrderByCustomer": ref}},
+		}, nil)
+		require.NoError(t, err)
+		found, err := s.FindOrders(t.Context(), remote.Key{Ref: erp.Ref{System: "selfsame", Type: "order", Value: ref}, Mark: key(1).Mark})
+		require.NoError(t, err)
+		require.Len(t, found, want, ref)
+	}
+}
+
 func TestCheckOrder(t *testing.T) {
 	t.Parallel()
 	s := system(t, sandbox.Config{}, nil)
