@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -19,7 +18,7 @@ import (
 func BenchmarkUpsert(b *testing.B) {
 	for _, engine := range []string{"sqlite", "postgres"} {
 		b.Run(engine, func(b *testing.B) {
-			d := dbtest.Open(b, engine)
+			d := template.Open(b, engine)
 			s := open(b, d, Options{})
 			require.NoError(b, d.Tx(b.Context(), func(ctx context.Context, tx *sql.Tx) error {
 				for table, columns := range raw {

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -136,7 +135,7 @@ func TestCrash(t *testing.T) {
 	for name, write := range writes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dbtest.Each(t, func(t *testing.T, d *db.DB) {
+			template.Each(t, func(t *testing.T, d *db.DB) {
 				woken := 0
 				s := open(t, d, Options{Committed: func() { woken++ }})
 				c := prepare(t, s)
@@ -172,7 +171,7 @@ func TestCrash(t *testing.T) {
 // TestCancel ends the caller's context in the middle of a write: it is either done or not done, never half.
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	template.Each(t, func(t *testing.T, d *db.DB) {
 		s := open(t, d, Options{})
 		before := dump(t, d)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -244,7 +243,7 @@ func TestSlowTransaction(t *testing.T) {
 	t.Parallel()
 	t.Run("a transaction that wrote early and commits late comes later in the feed", func(t *testing.T) {
 		t.Parallel()
-		d := dbtest.Open(t, "postgres") // on SQLite a second writer would have to wait
+		d := template.Open(t, "postgres") // on SQLite a second writer would have to wait
 		slow, fast := open(t, d, Options{}), open(t, d, Options{})
 		reached, release := make(chan struct{}), make(chan struct{})
 		slow.wrap = func(q execer) execer {
@@ -261,7 +260,7 @@ func TestSlowTransaction(t *testing.T) {
 	})
 	t.Run("a transaction that holds a position holds back every later one", func(t *testing.T) {
 		t.Parallel()
-		dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		template.Each(t, func(t *testing.T, d *db.DB) {
 			slow, fast := open(t, d, Options{}), open(t, d, Options{})
 			reached, release := make(chan struct{}), make(chan struct{})
 			slow.wrap = func(q execer) execer {
@@ -282,7 +281,7 @@ func TestSlowTransaction(t *testing.T) {
 	})
 	t.Run("a transaction that rolls back leaves no hole", func(t *testing.T) {
 		t.Parallel()
-		dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		template.Each(t, func(t *testing.T, d *db.DB) {
 			s := open(t, d, Options{})
 			require.NoError(t, create(t.Context(), s, "one"))
 			seen := 0
@@ -301,7 +300,7 @@ func TestSlowTransaction(t *testing.T) {
 
 func TestReopen(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	template.Each(t, func(t *testing.T, d *db.DB) {
 		s := open(t, d, Options{})
 		require.NoError(t, create(t.Context(), s, "one"))
 		before := dump(t, d)
@@ -313,7 +312,7 @@ func TestReopen(t *testing.T) {
 
 func TestClockGoesBack(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	template.Each(t, func(t *testing.T, d *db.DB) {
 		now := time.Now()
 		s := open(t, d, Options{Now: func() time.Time { now = now.Add(-time.Hour); return now }})
 		for _, name := range []string{"one", "two", "three"} {
@@ -330,7 +329,7 @@ func TestClockGoesBack(t *testing.T) {
 
 func TestSecret(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	template.Each(t, func(t *testing.T, d *db.DB) {
 		first, err := open(t, d, Options{}).Secret(t.Context())
 		require.NoError(t, err)
 		require.Len(t, first, 32)
@@ -343,7 +342,7 @@ func TestSecret(t *testing.T) {
 // TestSeal shows that a record and what its caller writes beside it exist together or not at all.
 func TestSeal(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	template.Each(t, func(t *testing.T, d *db.DB) {
 		s := open(t, d, Options{})
 		before := dump(t, d)
 		var sealed erp.Customer

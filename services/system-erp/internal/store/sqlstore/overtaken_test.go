@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -43,7 +42,7 @@ func (o overtake) QueryContext(ctx context.Context, query string, args ...any) (
 // never be refused because of it.
 func TestOvertaken(t *testing.T) {
 	t.Parallel()
-	d := dbtest.Open(t, "postgres") // on SQLite nobody can overtake a writer
+	d := template.Open(t, "postgres") // on SQLite nobody can overtake a writer
 	slow, fast := open(t, d, Options{}), open(t, d, Options{})
 	steps := 0
 	for at := 1; ; at++ {

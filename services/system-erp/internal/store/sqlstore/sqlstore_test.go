@@ -7,7 +7,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store/storetest"
 )
@@ -26,7 +25,7 @@ func TestContract(t *testing.T) {
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, func(t *testing.T) store.Store { return open(t, dbtest.Open(t, engine), Options{}) })
+			storetest.Run(t, func(t *testing.T) store.Store { return open(t, template.Open(t, engine), Options{}) })
 		})
 	}
 }
