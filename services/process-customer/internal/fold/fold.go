@@ -133,6 +133,7 @@ type Unit struct {
 	said        map[golden.ID]bool // golden records whose records, or what they say, have changed
 	apart       []Parted
 	prompt      bool
+	adopted     map[golden.Ref]bool // records that a merge brought to their golden record
 }
 
 // Begin starts a unit in a transaction and makes it the only one that decides identities until the transaction ends.
@@ -152,7 +153,7 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
 		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
-		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{},
+		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{}, adopted: map[golden.Ref]bool{},
 	}, nil
 }
 

@@ -70,6 +70,13 @@ func (u *Unit) LoadForPlan(ctx context.Context, system string, ids []golden.ID) 
 	if err := u.LoadGoldens(ctx, parents); err != nil {
 		return err
 	}
+	moved, err := u.tx.MovesTo(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, m := range moved {
+		u.adopted[m.Ref] = true
+	}
 	return u.LoadIntents(ctx, system, ids)
 }
 
@@ -109,7 +116,9 @@ func (u *Unit) Plan(id golden.ID, system string) Planned {
 		}
 		if source.GoldenIDOf(row.ExternalID) != id {
 			p.Write.ExternalID = source.ExternalIDOf(id, "")
-			if taken {
+			// One that a merge brought along never gets the plain id: once the merge is taken back, creating the golden record
+			// there by that id would find it and write over it.
+			if taken || u.adopted[row.Ref] {
 				p.Write.ExternalID = source.ExternalIDOf(id, row.Ref.RecordID)
 			}
 			taken = true

@@ -224,6 +224,8 @@ func TestJoin_OneCustomerInBothSystems(t *testing.T) {
 		b.settle()
 		require.NotEqual(t, b.of(b.SF, sf), b.of(b.ERP, erp))
 		require.Equal(t, "Brauerei Zapfhan GmbH", b.World.Golden(b.ERP, golden.Customer, erp).Values[golden.Name])
+		require.Len(t, b.SF.Records(golden.Customer), 2)
+		require.Len(t, b.ERP.Records(golden.Customer), 2, "each has a record of its own, and none was written over")
 		b.Check()
 		// And back again.
 		b.ERP.Edit(golden.Customer, erp, golden.Values{golden.TaxID: "DE136695976"})

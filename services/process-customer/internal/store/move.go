@@ -32,6 +32,17 @@ func (r Reader) MovesFrom(ctx context.Context, from []golden.ID) ([]Move, error)
 	return out, err
 }
 
+// MovesTo returns what came to golden records by merges.
+func (r Reader) MovesTo(ctx context.Context, to []golden.ID) ([]Move, error) {
+	var out []Move
+	err := chunks(to, func(ids []golden.ID) error {
+		got, err := r.moves(ctx, "to_id IN ("+list(0, len(ids))+") ORDER BY from_id, system, object, record_id", anys(nil, texts(ids)))
+		out = append(out, got...)
+		return err
+	})
+	return out, err
+}
+
 // MovesOf returns where a record went, the last move last.
 func (r Reader) MovesOf(ctx context.Context, ref golden.Ref) ([]Move, error) {
 	return r.moves(ctx, "system = $1 AND object = $2 AND record_id = $3 ORDER BY at_us, from_id", []any{ref.System, string(ref.Object), ref.RecordID})
