@@ -179,10 +179,10 @@ func ledger(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
-		rows = [][]string{{"", "", "", "", "", ""}, {"TARGET", "MARKED", "= DELIVERED", "+ UNNEEDED", "+ PARKED", "+ PENDING", "(COALESCED)"}}
+		rows = [][]string{{"", "", "", "", "", ""}, {"TARGET", "MARKED", "= DELIVERED", "+ UNNEEDED", "+ PARKED", "+ PENDING", "+ SHADOWED", "(COALESCED)"}}
 		for _, x := range l.GetDeliveries() {
 			row := []string{x.GetSystem()}
-			for _, n := range []int64{x.GetMarked(), x.GetDelivered(), x.GetUnneeded(), x.GetParked(), x.GetPending(), x.GetCoalesced()} {
+			for _, n := range []int64{x.GetMarked(), x.GetDelivered(), x.GetUnneeded(), x.GetParked(), x.GetPending(), x.GetShadowed(), x.GetCoalesced()} {
 				row = append(row, number(n))
 			}
 			rows = append(rows, row)
