@@ -49,6 +49,7 @@ func (s *Store) FindCandidates(ctx context.Context, c erp.Customer, limit int) (
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	found := make(map[string]erp.Customer)
+	asked := s.o.Now()
 	add := func(list []Snapshot[erp.Customer]) error {
 		ups := make([]store.Upsert[erp.Customer], 0, len(list))
 		for _, snap := range list {
@@ -56,7 +57,7 @@ func (s *Store) FindCandidates(ctx context.Context, c erp.Customer, limit int) (
 				ups = append(ups, s.customers.write(snap, erp.Ref{}))
 			}
 		}
-		return s.customers.mirrored(ctx, ups, found)
+		return s.customers.mirrored(ctx, ups, asked, found)
 	}
 	for _, ref := range c.Refs {
 		r, err := s.customers.Lookup(ctx, ref)

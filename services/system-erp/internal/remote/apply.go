@@ -51,6 +51,7 @@ func (t *records[R]) find(ctx context.Context, jobs []*job[R]) error {
 	for i, j := range jobs {
 		keys[i] = j.key
 	}
+	asked := t.s.o.Now()
 	found, err := t.source.Find(ctx, keys)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func (t *records[R]) find(ctx context.Context, jobs []*job[R]) error {
 		}
 		j.snap, j.exists, j.found = snap, true, true
 	}
-	return t.base(ctx, jobs)
+	return t.base(ctx, jobs, asked)
 }
 
 // reread reads the records of jobs whose id is known.
@@ -81,6 +82,7 @@ func (t *records[R]) reread(ctx context.Context, jobs []*job[R]) error {
 	for i, j := range jobs {
 		ids[i] = t.id(&j.snap.Record)
 	}
+	asked := t.s.o.Now()
 	snaps, err := t.source.Read(ctx, ids)
 	if err != nil {
 		return err
@@ -105,11 +107,11 @@ func (t *records[R]) reread(ctx context.Context, jobs []*job[R]) error {
 		}
 		j.snap, j.exists = snap, true
 	}
-	return t.base(ctx, jobs)
+	return t.base(ctx, jobs, asked)
 }
 
 // base mirrors what was read, so that merging starts from what the other system has and what is kept beside it.
-func (t *records[R]) base(ctx context.Context, jobs []*job[R]) error {
+func (t *records[R]) base(ctx context.Context, jobs []*job[R], asOf time.Time) error {
 	var ups []store.Upsert[R]
 	var list []*job[R]
 	for _, j := range open(jobs) {
@@ -120,7 +122,7 @@ func (t *records[R]) base(ctx context.Context, jobs []*job[R]) error {
 	if len(ups) == 0 {
 		return nil
 	}
-	results, err := t.put(ctx, ups, nil)
+	results, err := t.put(ctx, ups, asOf, nil)
 	if err != nil {
 		return err
 	}

@@ -185,3 +185,29 @@ func TestClaim_OfADeadProcessEndsWithItsLease(t *testing.T) {
 	require.Equal(t, erp.Matched, res[0].Outcome)
 	l.set(func() { require.Len(t, l.customers, 1) })
 }
+
+func TestSync_NeverTakesBackAWrite(t *testing.T) {
+	t.Parallel()
+	s, l, _ := engine(t)
+	key := erp.Ref{System: "s", Type: "t", Value: "1"}
+	write := func(name string) store.Result[erp.Customer] {
+		res, err := s.Customers().Upsert(t.Context(), []store.Upsert[erp.Customer]{{Key: key, Record: erp.Customer{Name: name}}})
+		require.NoError(t, err)
+		require.NoError(t, res[0].Err)
+		return res[0]
+	}
+	write("old")
+	// The page was read before the write and arrives after it.
+	l.late = func() { l.late = nil; write("new") }
+	require.NoError(t, s.Sync(t.Context()))
+	now, err := s.Customers().Lookup(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, "new", now.Name)
+	list, err := s.Changes(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 2, "created and changed, and no step back")
+	require.NoError(t, s.Sync(t.Context()))
+	b, err := s.Bounds(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 2, b.Newest)
+}

@@ -33,6 +33,8 @@ type ledger struct {
 	down  bool
 	// stuck makes the next step of orders fail.
 	stuck bool
+	// late runs between the reading of a page and its arrival.
+	late func()
 }
 
 type entry struct {
@@ -198,6 +200,9 @@ func (p *party) Retire(_ context.Context, old snapshot) (s snapshot, err error) 
 
 func (p *party) Changed(_ context.Context, since time.Time, page func([]snapshot) error) error {
 	for chunk := range slices.Chunk(p.pick(func(e *entry) bool { return !e.c.Updated.Before(since) }), 50) {
+		if p.late != nil {
+			p.late()
+		}
 		if err := page(chunk); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
@@ -41,8 +42,9 @@ func (t *records[R]) write(snap Snapshot[R], key erp.Ref) store.Upsert[R] {
 	return store.Upsert[R]{Record: snap.Record, Mask: t.mask, Key: key}
 }
 
-// put mirrors what the other system says and returns the records by id as they are here. after may be nil.
-func (t *records[R]) put(ctx context.Context, ups []store.Upsert[R], after sqlstore.After[R]) ([]store.Result[R], error) {
+// put mirrors what the other system said when it was asked, and returns the records as they are here. A copy written since then
+// is newer and stays. After may be nil.
+func (t *records[R]) put(ctx context.Context, ups []store.Upsert[R], asOf time.Time, after sqlstore.After[R]) ([]store.Result[R], error) {
 	if t.before != nil {
 		list := make([]R, len(ups))
 		for i := range ups {
@@ -52,7 +54,7 @@ func (t *records[R]) put(ctx context.Context, ups []store.Upsert[R], after sqlst
 			return nil, err
 		}
 	}
-	return t.Put(ctx, ups, after)
+	return t.Put(ctx, ups, asOf, after)
 }
 
 // Get implements store.Records: the other system is asked, so the answer is as it is there now. What it does not know any
@@ -62,6 +64,7 @@ func (t *records[R]) Get(ctx context.Context, ids []string) (map[string]R, error
 	defer cancel()
 	out := make(map[string]R, len(ids))
 	for chunk := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(ids))), 200) {
+		asked := t.s.o.Now()
 		found, err := t.source.Read(ctx, chunk)
 		if err != nil {
 			return nil, err
@@ -70,7 +73,7 @@ func (t *records[R]) Get(ctx context.Context, ids []string) (map[string]R, error
 		for i, f := range found {
 			ups[i] = t.write(f, erp.Ref{})
 		}
-		if err := t.mirrored(ctx, ups, out); err != nil {
+		if err := t.mirrored(ctx, ups, asked, out); err != nil {
 			return nil, err
 		}
 		var missing []string
@@ -88,11 +91,11 @@ func (t *records[R]) Get(ctx context.Context, ids []string) (map[string]R, error
 
 // mirrored mirrors records and adds them to out. A record that stands in the way of another one in the mirror is an error:
 // two records of the ERP carry what may name one.
-func (t *records[R]) mirrored(ctx context.Context, ups []store.Upsert[R], out map[string]R) error {
+func (t *records[R]) mirrored(ctx context.Context, ups []store.Upsert[R], asOf time.Time, out map[string]R) error {
 	if len(ups) == 0 {
 		return nil
 	}
-	results, err := t.put(ctx, ups, nil)
+	results, err := t.put(ctx, ups, asOf, nil)
 	if err != nil {
 		return err
 	}
@@ -149,6 +152,7 @@ func (t *records[R]) Lookup(ctx context.Context, ref erp.Ref) (R, error) {
 	}
 	ctx, cancel := t.s.bounded(ctx)
 	defer cancel()
+	asked := t.s.o.Now()
 	found, ferr := t.source.Find(ctx, []Key{t.key(ref)})
 	if ferr != nil {
 		return r, ferr
@@ -161,7 +165,7 @@ func (t *records[R]) Lookup(ctx context.Context, ref erp.Ref) (R, error) {
 		return r, ferr
 	}
 	out := make(map[string]R, 1)
-	if err := t.mirrored(ctx, []store.Upsert[R]{t.write(snap, ref)}, out); err != nil {
+	if err := t.mirrored(ctx, []store.Upsert[R]{t.write(snap, ref)}, asked, out); err != nil {
 		return r, err
 	}
 	return out[t.id(&snap.Record)], nil

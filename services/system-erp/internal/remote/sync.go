@@ -121,10 +121,13 @@ func syncOne[R any](ctx context.Context, t *records[R]) error {
 		from = time.Time{}
 	}
 	newest := since
+	asked := now // when the page at hand was asked for
 	err = t.source.Changed(ctx, from, func(page []Snapshot[R]) error {
+		asOf := asked
+		defer func() { asked = t.s.o.Now() }()
 		for len(page) > 0 {
 			n := min(len(page), syncPage)
-			if err := t.mirrorPage(ctx, page[:n]); err != nil {
+			if err := t.mirrorPage(ctx, page[:n], asOf); err != nil {
 				return err
 			}
 			for i := range page[:n] {
@@ -150,7 +153,7 @@ func syncOne[R any](ctx context.Context, t *records[R]) error {
 
 // mirrorPage mirrors records as the other system has them. One that stands in the way of another is left out and reported: it
 // must not stop the rest.
-func (t *records[R]) mirrorPage(ctx context.Context, page []Snapshot[R]) error {
+func (t *records[R]) mirrorPage(ctx context.Context, page []Snapshot[R], asOf time.Time) error {
 	last := make(map[string]int, len(page)) // a page may show a record twice
 	for i := range page {
 		last[t.id(&page[i].Record)] = i
@@ -161,7 +164,7 @@ func (t *records[R]) mirrorPage(ctx context.Context, page []Snapshot[R]) error {
 			ups = append(ups, t.write(snap, erp.Ref{}))
 		}
 	}
-	results, err := t.put(ctx, ups, nil)
+	results, err := t.put(ctx, ups, asOf, nil)
 	if err != nil {
 		return err
 	}
@@ -187,6 +190,7 @@ func (t *records[R]) gone(ctx context.Context) error {
 			ids[i] = t.id(&list[i])
 		}
 		after = ids[len(ids)-1]
+		asked := t.s.o.Now()
 		found, err := t.source.Read(ctx, ids)
 		if err != nil {
 			return err
@@ -203,7 +207,7 @@ func (t *records[R]) gone(ctx context.Context) error {
 			}
 		}
 		if len(ups) > 0 {
-			if _, err := t.Put(ctx, ups, nil); err != nil {
+			if _, err := t.Put(ctx, ups, asked, nil); err != nil {
 				return err
 			}
 		}

@@ -225,7 +225,7 @@ func (t *records[R]) finish(ctx context.Context, jobs []*job[R], seal store.Seal
 	for i, j := range list {
 		ups[i] = j.put(t)
 	}
-	results, err := t.put(ctx, ups, func(ctx context.Context, tx *sql.Tx, results []store.Result[R]) error {
+	results, err := t.put(ctx, ups, time.Time{}, func(ctx context.Context, tx *sql.Tx, results []store.Result[R]) error {
 		for i, j := range list {
 			if results[i].Err != nil {
 				continue

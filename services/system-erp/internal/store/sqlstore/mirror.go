@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
@@ -18,8 +19,9 @@ type Mirror[R any] interface {
 	store.Records[R]
 	// Put brings copies to what the other system says: a record is made under the id it has there, changed in the fields
 	// of its mask (all with a zero mask; references are only ever added), or buried when it is Deleted. A tombstone stays
-	// one: it is answered as it is. Version and Expected are not used.
-	Put(ctx context.Context, batch []store.Upsert[R], after After[R]) ([]store.Result[R], error)
+	// one: it is answered as it is. Expected is not used. AsOf is when the other system was asked: a copy that has been
+	// written since then is newer than what it said and is answered as it is; with a zero time every copy is written.
+	Put(ctx context.Context, batch []store.Upsert[R], asOf time.Time, after After[R]) ([]store.Result[R], error)
 }
 
 // CustomerMirror is for customers that live in another system.
@@ -29,8 +31,14 @@ func (s *Store) CustomerMirror() Mirror[erp.Customer] { return s.customers }
 func (s *Store) ContactMirror() Mirror[erp.Contact] { return s.contacts }
 
 // Put implements Mirror.
-func (t *records[R]) Put(ctx context.Context, batch []store.Upsert[R], after After[R]) ([]store.Result[R], error) {
-	return t.write(ctx, modePut, batch, nil, after)
+func (t *records[R]) Put(ctx context.Context, batch []store.Upsert[R], asOf time.Time, after After[R]) ([]store.Result[R], error) {
+	return t.write(ctx, modePut, batch, nil, put[R]{asOf: asOf, after: after})
+}
+
+// put is what only Put says about a batch.
+type put[R any] struct {
+	asOf  time.Time
+	after After[R]
 }
 
 // put decides about one copy.
@@ -47,7 +55,7 @@ func (p *plan[R]) put(i int, old *R) (*R, store.ChangeKind, error) {
 			rec = s.Bury(rec, p.now)
 		}
 		return &rec, store.ChangeCreated, err
-	case s.Head(old).Deleted:
+	case s.Head(old).Deleted, !p.asOf.IsZero() && s.Head(old).Updated.After(p.asOf):
 		return old, 0, nil
 	case gone:
 		rec := s.Bury(*old, p.now)

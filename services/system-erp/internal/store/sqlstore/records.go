@@ -257,12 +257,12 @@ func (t *records[R]) Delete(ctx context.Context, id string) (store.Result[R], er
 
 // Upsert implements store.Records.
 func (t *records[R]) Upsert(ctx context.Context, batch []store.Upsert[R]) ([]store.Result[R], error) {
-	return t.write(ctx, modeUpsert, batch, nil, nil)
+	return t.write(ctx, modeUpsert, batch, nil, put[R]{})
 }
 
 // one writes a single record and turns a refusal into the call's error.
 func (t *records[R]) one(ctx context.Context, m mode, u store.Upsert[R], seal store.Seal[R]) (store.Result[R], error) {
-	results, err := t.write(ctx, m, []store.Upsert[R]{u}, seal, nil)
+	results, err := t.write(ctx, m, []store.Upsert[R]{u}, seal, put[R]{})
 	if err != nil {
 		return store.Result[R]{}, err
 	}

@@ -35,6 +35,7 @@ type plan[R any] struct {
 	t       *records[R]
 	mode    mode
 	now     time.Time
+	asOf    time.Time // of modePut
 	batch   []store.Upsert[R]
 	targets []string // record meant by each write; empty for none
 	twice   map[string]bool
@@ -48,15 +49,15 @@ type plan[R any] struct {
 }
 
 // write plans and applies a batch in one transaction, again when it lost a race.
-func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R], seal store.Seal[R], after After[R]) ([]store.Result[R], error) {
+func (t *records[R]) write(ctx context.Context, m mode, batch []store.Upsert[R], seal store.Seal[R], o put[R]) ([]store.Result[R], error) {
 	var p *plan[R]
 	err := t.inTx(ctx, func(ctx context.Context, q txn) error {
-		p = &plan[R]{t: t, mode: m, now: t.stamp(), batch: batch}
+		p = &plan[R]{t: t, mode: m, now: t.stamp(), batch: batch, asOf: o.asOf}
 		if err := p.look(ctx, q); err != nil {
 			return err
 		}
 		p.decide()
-		return p.apply(ctx, q, seal, after)
+		return p.apply(ctx, q, seal, o.after)
 	})
 	if err != nil {
 		return nil, err
