@@ -40,7 +40,7 @@ func real(t *testing.T) Config {
 		t.Skip("SELFSAME_TEST_TRYTON is not set: http://127.0.0.1:PORT/DATABASE of a Tryton set up by testdata/setup.py")
 	}
 	cfg := DefaultConfig()
-	cfg.URL, cfg.User, cfg.Password = address, "selfsame", conf.Secret("Tr7-xq9Zk2")
+	cfg.URL, cfg.User, cfg.Password, cfg.Timeout = address, "selfsame", conf.Secret("Tr7-xq9Zk2"), time.Minute
 	return cfg
 }
 
@@ -146,7 +146,8 @@ func (o outside) Make(ctx context.Context, of string, ref erp.Ref) (string, erro
 
 func TestContract(t *testing.T) {
 	cfg := real(t)
-	const lease, settle = 2 * time.Minute, 10 * time.Minute
+	// Long enough for a server that shares a slow machine with all other tests.
+	const lease, settle = 5 * time.Minute, 10 * time.Minute
 	o := backendtest.Options{Shared: true}
 	if testing.Short() {
 		// The whole suite takes a minute of the server's time; make check runs it.
