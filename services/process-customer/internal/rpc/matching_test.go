@@ -56,7 +56,7 @@ func TestMatching_AsksConfirmsAndPreviews(t *testing.T) {
 	require.Equal(t, "96047 Bamberg", list.GetQuestions()[0].GetLeft().GetPlace())
 	p, err := o.PreviewMatching(t.Context(), &customerv1.PreviewMatchingRequest{Samples: 3})
 	require.NoError(t, err)
-	require.EqualValues(t, []int64{1, 1, 2}, []int64{p.GetGroups(), p.GetMerged(), p.GetLargest()})
+	require.Equal(t, []int64{1, 1, 2}, []int64{p.GetGroups(), p.GetMerged(), p.GetLargest()})
 	require.Len(t, p.GetSamples(), 1)
 	require.Len(t, p.GetSamples()[0].GetCustomers(), 2)
 
@@ -79,7 +79,7 @@ func TestMatching_AsksConfirmsAndPreviews(t *testing.T) {
 	st, err := o.GetMatching(t.Context(), &customerv1.GetMatchingRequest{})
 	require.NoError(t, err)
 	require.Equal(t, identify.Ask, st.GetMode())
-	require.EqualValues(t, []int64{2, 0, 1, 1}, []int64{st.GetCustomers(), st.GetAsked(), st.GetJoined(), st.GetConfirmed()})
+	require.Equal(t, []int64{2, 0, 1, 1}, []int64{st.GetCustomers(), st.GetAsked(), st.GetJoined(), st.GetConfirmed()})
 	w.Check()
 }
 
