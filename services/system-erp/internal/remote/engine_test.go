@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
 	gosync "sync"
 	"testing"
 	"time"
@@ -210,4 +211,45 @@ func TestSync_NeverTakesBackAWrite(t *testing.T) {
 	b, err := s.Bounds(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 2, b.Newest)
+}
+
+func TestSync_SeesWhatChangedWhileItRead(t *testing.T) {
+	t.Parallel()
+	s, l, c := engine(t)
+	batch := make([]store.Upsert[erp.Customer], 60)
+	for i := range batch {
+		batch[i] = store.Upsert[erp.Customer]{Key: erp.Ref{System: "s", Type: "t", Value: strconv.Itoa(i)}, Record: erp.Customer{Name: "before"}}
+	}
+	_, err := s.Customers().Upsert(t.Context(), batch)
+	require.NoError(t, err)
+	require.NoError(t, s.Sync(t.Context()))
+	ids := l.outside(func(*entry) bool { return true })
+	edit := func(id, name string, at time.Time) {
+		l.set(func() {
+			e := l.customers[id]
+			e.c.Name, e.c.Updated = name, at
+			e.tag++
+		})
+	}
+	begun := c.now()
+	for _, id := range ids {
+		edit(id, "changed", begun)
+	}
+	// While its first page is on the way one of that page changes, and ten minutes later one of the next.
+	l.late = func() {
+		l.late = nil
+		edit(ids[0], "changed behind the reading", begun.Add(time.Minute))
+		edit(ids[59], "changed ahead of it", begun.Add(10*time.Minute))
+		c.advance(10 * time.Minute)
+	}
+	require.NoError(t, s.Sync(t.Context()))
+	require.NoError(t, s.Sync(t.Context()))
+	list, err := s.Customers().List(t.Context(), "", len(ids)) // of what was read, without asking again
+	require.NoError(t, err)
+	names := map[string]string{}
+	for _, r := range list {
+		names[r.ID] = r.Name
+	}
+	require.Equal(t, "changed behind the reading", names[ids[0]])
+	require.Equal(t, "changed ahead of it", names[ids[59]])
 }

@@ -199,7 +199,12 @@ func (p *party) Retire(_ context.Context, old snapshot) (s snapshot, err error) 
 }
 
 func (p *party) Changed(_ context.Context, since time.Time, page func([]snapshot) error) error {
-	for chunk := range slices.Chunk(p.pick(func(e *entry) bool { return !e.c.Updated.Before(since) }), 50) {
+	var ids []string
+	for _, s := range p.pick(func(e *entry) bool { return !e.c.Updated.Before(since) }) {
+		ids = append(ids, s.Record.ID)
+	}
+	for some := range slices.Chunk(ids, 50) {
+		chunk := p.pick(func(e *entry) bool { return slices.Contains(some, e.c.ID) }) // as it is when this page is asked for
 		if p.late != nil {
 			p.late()
 		}

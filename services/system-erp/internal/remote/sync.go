@@ -148,7 +148,13 @@ func syncOne[R any](ctx context.Context, t *records[R]) error {
 		}
 		compared = now
 	}
-	return t.s.advanceCursor(ctx, t.object, newest, compared)
+	return t.s.advanceCursor(ctx, t.object, t.s.readUntil(newest, now), compared)
+}
+
+// readUntil is the moment of the ERP's clock up to which a reading that began at a moment of ours has seen every change. What
+// changed while it went on may have been on a page that had been read already, so as much as it took is taken off.
+func (s *Store) readUntil(newest, begun time.Time) time.Time {
+	return newest.Add(-s.o.Now().Sub(begun))
 }
 
 // mirrorPage mirrors records as the other system has them. One that stands in the way of another is left out and reported: it
@@ -253,7 +259,7 @@ func (s *Store) syncOrders(ctx context.Context) error {
 		// The history begins with this service: what was before cannot be seen step by step.
 		from = s.o.Now().Add(-s.o.Overlap)
 	}
-	newest := since
+	newest, begun := since, s.o.Now()
 	err = s.sys.ChangedOrders(ctx, from, func(page []erp.Order) error {
 		for _, o := range page {
 			if err := s.step(ctx, o); err != nil {
@@ -268,7 +274,7 @@ func (s *Store) syncOrders(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.advanceCursor(ctx, objectOrder, newest, time.Time{})
+	return s.advanceCursor(ctx, objectOrder, s.readUntil(newest, begun), time.Time{})
 }
 
 // Settle finishes orders that were made and not brought to their last step, up to 100 at a time.
