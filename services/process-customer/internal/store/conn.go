@@ -13,7 +13,9 @@ type Intercept func(ctx context.Context, query string, args []any) (string, []an
 
 // Through returns a store on the same database whose statements go through intercept. It is how tests make any one
 // statement fail, stop a process between two of them, or break what the package promises in order to see it noticed.
-func (s *Store) Through(intercept Intercept) *Store { return &Store{db: s.db, intercept: intercept, learner: s.learner} }
+func (s *Store) Through(intercept Intercept) *Store {
+	return &Store{db: s.db, intercept: intercept, learner: s.learner}
+}
 
 // querier is what runs statements; a transaction executes them, too.
 type querier interface {
