@@ -104,12 +104,15 @@ func sameField(f *schema.Field, a, b store.Change) bool {
 	if a.Kind != store.Update {
 		return va == vb
 	}
+	if f.Sys == schema.SysModified {
+		return va == vb // every update shows it, also one within the second of the update before
+	}
 	oa, ob := a.Old.Get(f), b.Old.Get(f)
 	switch changedA, changedB := oa != va, ob != vb; {
 	case changedA != changedB:
 		return false
 	case !changedA:
-		return f.Sys != schema.SysModified || va == vb
+		return true
 	case va != vb:
 		return false
 	}
