@@ -152,8 +152,12 @@ func syncOne[R any](ctx context.Context, t *records[R]) error {
 }
 
 // readUntil is the moment of the ERP's clock up to which a reading that began at a moment of ours has seen every change. What
-// changed while it went on may have been on a page that had been read already, so as much as it took is taken off.
+// changed while it went on may have been on a page that had been read already, so as much as it took is taken off. Zero stays
+// zero: nothing was there.
 func (s *Store) readUntil(newest, begun time.Time) time.Time {
+	if newest.IsZero() {
+		return newest
+	}
 	return newest.Add(-s.o.Now().Sub(begun))
 }
 
