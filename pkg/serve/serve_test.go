@@ -291,7 +291,7 @@ func TestRun_StopOrder(t *testing.T) {
 		}}},
 	})
 	conn := r.dial(serve.ClientOptions{})
-	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/servetest.TestService/Watch")
+	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/servetest.TestService/Watch", grpc.WaitForReady(true))
 	require.NoError(t, err)
 	require.NoError(t, stream.SendMsg(request(t, "")))
 	require.NoError(t, stream.CloseSend())
@@ -427,12 +427,12 @@ func TestServer_Interceptors(t *testing.T) {
 	defer cancel()
 	require.Equal(t, fault.Timeout, fault.KindOf(call(short, t, conn, "Write")))
 
-	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/servetest.TestService/Watch")
+	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/servetest.TestService/Watch", grpc.WaitForReady(true))
 	require.NoError(t, err)
 	require.NoError(t, stream.SendMsg(request(t, "nobody")))
 	require.NoError(t, stream.CloseSend())
 	require.Equal(t, fault.Invalid, fault.KindOf(stream.RecvMsg(&emptypb.Empty{})), "streams are validated too")
-	stream, err = conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/servetest.TestService/Watch")
+	stream, err = conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/servetest.TestService/Watch", grpc.WaitForReady(true))
 	require.NoError(t, err)
 	require.NoError(t, stream.SendMsg(request(t, "a@example.com")))
 	require.NoError(t, stream.CloseSend())
