@@ -31,7 +31,7 @@ type Layout struct {
 	// publications, have this form.
 	Object *schema.Object
 
-	codec  *avro.Schema
+	codec  *avro.Schema // of platform events, which have no header; nil otherwise
 	body   *avro.Schema // all but the header; nil for platform events
 	fields []field      // field i has schema index i+1; index 0 is the header
 	shown  []bool       // by slot: whether events show the field
@@ -143,7 +143,7 @@ func NewLayout(o *schema.Object) (*Layout, error) {
 // namespace is that of all event schemas.
 const namespace = "com.sforce.eventbus"
 
-// finish sets the schema, its id and its codec.
+// finish sets the schema and its id.
 func (l *Layout) finish(record avroRecord) error {
 	plain, err := json.Marshal(record)
 	if err != nil {
@@ -156,9 +156,6 @@ func (l *Layout) finish(record avroRecord) error {
 		return fmt.Errorf("event schema of %s: %w", l.Name, err)
 	}
 	l.JSON, l.SchemaID = string(full), record.UUID
-	if l.codec, err = avro.Parse(l.JSON); err != nil {
-		return fmt.Errorf("event schema of %s: %w", l.Name, err)
-	}
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"crypto/md5"
 	"fmt"
 
+	"github.com/twmb/avro"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
@@ -23,7 +25,14 @@ func newPlatformLayout(o *schema.Object) (*Layout, error) {
 		}
 		record.Fields = append(record.Fields, nullable(f.Name, doc(f), branches...))
 	}
-	return l, l.finish(record)
+	if err := l.finish(record); err != nil {
+		return nil, err
+	}
+	var err error
+	if l.codec, err = avro.Parse(l.JSON); err != nil {
+		return nil, fmt.Errorf("event schema of %s: %w", l.Name, err)
+	}
+	return l, nil
 }
 
 // encodePlatform makes the payload of a platform event that was created like a
