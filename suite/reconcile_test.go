@@ -126,12 +126,19 @@ func TestReconcileCalls(t *testing.T) {
 		}
 		return err == nil && paused == len(systems)
 	}, time.Minute, 20*time.Millisecond)
-	accounts, err := d.CRM.Query(ctx, "SELECT Id FROM Account ORDER BY Id LIMIT 20")
+	accounts, err := d.CRM.Query(ctx, "SELECT Id, SystemModstamp FROM Account ORDER BY Id LIMIT 20")
 	require.NoError(t, err)
 	page, err := d.ERPCustomers.ListCustomers(ctx, &erpv1.ListCustomersRequest{PageSize: 20})
 	require.NoError(t, err)
 	for i := range 20 {
-		require.NoError(t, d.CRM.Update(ctx, "Account", accounts[i]["Id"].(string), crm.Record{"Phone": fmt.Sprintf("+49 30 %06d", i)}))
+		id := accounts[i]["Id"].(string)
+		require.Eventually(t, func() bool { // a stamp is of a second: what changes twice within one shows no difference
+			if d.CRM.Update(ctx, "Account", id, crm.Record{"Phone": fmt.Sprintf("+49 30 %06d", i)}) != nil {
+				return false
+			}
+			now, err := d.CRM.Query(ctx, "SELECT SystemModstamp FROM Account WHERE Id = '"+id+"'")
+			return err == nil && len(now) == 1 && now[0]["SystemModstamp"] != accounts[i]["SystemModstamp"]
+		}, time.Minute, 100*time.Millisecond)
 		_, err := d.ERPCustomers.BatchUpsertCustomers(ctx, &erpv1.BatchUpsertCustomersRequest{Upserts: []*erpv1.CustomerUpsert{{
 			Customer:   &erpv1.Customer{Id: page.GetCustomers()[i].GetId(), Website: fmt.Sprintf("https://w%d.example", i)},
 			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"website"}},
