@@ -42,7 +42,7 @@ func TestSeeds(t *testing.T) {
 	switch {
 	case n > 0:
 	case testing.Short():
-		n = 5
+		n = 3
 	case racing:
 		n = 200
 	default:

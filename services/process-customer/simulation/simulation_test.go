@@ -17,7 +17,7 @@ func TestDeterminism(t *testing.T) {
 		t.Parallel()
 		seeds := uint64(30)
 		if testing.Short() {
-			seeds = 3
+			seeds = 2
 		}
 		first, err := simulation.NewStage(t.Context())
 		require.NoError(t, err)
