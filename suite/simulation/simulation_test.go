@@ -42,7 +42,7 @@ func TestSeeds(t *testing.T) {
 	switch {
 	case n > 0:
 	case testing.Short():
-		n = 3
+		n = 5
 	case racing:
 		n = 200
 	default:
