@@ -1205,11 +1205,732 @@ func (x *PreviewMatchingResponse) GetSamples() []*MatchGroup {
 	return nil
 }
 
+// GetMatchDriftRequest asks whether the model still describes the customers.
+type GetMatchDriftRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many customers are looked at, the latest; 2000 when zero.
+	Customers     int32 `protobuf:"varint,1,opt,name=customers,proto3" json:"customers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMatchDriftRequest) Reset() {
+	*x = GetMatchDriftRequest{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMatchDriftRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMatchDriftRequest) ProtoMessage() {}
+
+func (x *GetMatchDriftRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMatchDriftRequest.ProtoReflect.Descriptor instead.
+func (*GetMatchDriftRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetMatchDriftRequest) GetCustomers() int32 {
+	if x != nil {
+		return x.Customers
+	}
+	return 0
+}
+
+// GetMatchDriftResponse says whether the model still describes the customers.
+type GetMatchDriftResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ask or join. In mode ask exact keys have joined the plain pairs before they could be counted here.
+	Mode string `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Digest of the model.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// Customers that were looked at.
+	Customers int32 `protobuf:"varint,3,opt,name=customers,proto3" json:"customers,omitempty"`
+	// How many pairs among them are one customer, by the model.
+	Pairs float64 `protobuf:"fixed64,4,opt,name=pairs,proto3" json:"pairs,omitempty"`
+	// What has changed, by comparison.
+	Comparisons []*ComparisonDrift `protobuf:"bytes,5,rep,name=comparisons,proto3" json:"comparisons,omitempty"`
+	// Scores of pairs with one of these customers, and what people have said about any pairs with such scores.
+	Bands         []*ScoreBand `protobuf:"bytes,6,rep,name=bands,proto3" json:"bands,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMatchDriftResponse) Reset() {
+	*x = GetMatchDriftResponse{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMatchDriftResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMatchDriftResponse) ProtoMessage() {}
+
+func (x *GetMatchDriftResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMatchDriftResponse.ProtoReflect.Descriptor instead.
+func (*GetMatchDriftResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetMatchDriftResponse) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *GetMatchDriftResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GetMatchDriftResponse) GetCustomers() int32 {
+	if x != nil {
+		return x.Customers
+	}
+	return 0
+}
+
+func (x *GetMatchDriftResponse) GetPairs() float64 {
+	if x != nil {
+		return x.Pairs
+	}
+	return 0
+}
+
+func (x *GetMatchDriftResponse) GetComparisons() []*ComparisonDrift {
+	if x != nil {
+		return x.Comparisons
+	}
+	return nil
+}
+
+func (x *GetMatchDriftResponse) GetBands() []*ScoreBand {
+	if x != nil {
+		return x.Bands
+	}
+	return nil
+}
+
+// ComparisonDrift says how far one comparison is from what the model has learned.
+type ComparisonDrift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The comparison.
+	Comparison string `protobuf:"bytes,1,opt,name=comparison,proto3" json:"comparison,omitempty"`
+	// Population stability index of the levels among pairs of one customer: below 0.1 is chance, above 0.25 another population.
+	Same float64 `protobuf:"fixed64,2,opt,name=same,proto3" json:"same,omitempty"`
+	// The same among pairs of different customers.
+	Others float64 `protobuf:"fixed64,3,opt,name=others,proto3" json:"others,omitempty"`
+	// The share of records that had a value when the model was learned; negative when it does not say.
+	FilledLearned float64 `protobuf:"fixed64,4,opt,name=filled_learned,json=filledLearned,proto3" json:"filled_learned,omitempty"`
+	// The share that has one now.
+	FilledSeen float64 `protobuf:"fixed64,5,opt,name=filled_seen,json=filledSeen,proto3" json:"filled_seen,omitempty"`
+	// The levels, best first.
+	Levels        []*LevelDrift `protobuf:"bytes,6,rep,name=levels,proto3" json:"levels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComparisonDrift) Reset() {
+	*x = ComparisonDrift{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComparisonDrift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComparisonDrift) ProtoMessage() {}
+
+func (x *ComparisonDrift) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComparisonDrift.ProtoReflect.Descriptor instead.
+func (*ComparisonDrift) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ComparisonDrift) GetComparison() string {
+	if x != nil {
+		return x.Comparison
+	}
+	return ""
+}
+
+func (x *ComparisonDrift) GetSame() float64 {
+	if x != nil {
+		return x.Same
+	}
+	return 0
+}
+
+func (x *ComparisonDrift) GetOthers() float64 {
+	if x != nil {
+		return x.Others
+	}
+	return 0
+}
+
+func (x *ComparisonDrift) GetFilledLearned() float64 {
+	if x != nil {
+		return x.FilledLearned
+	}
+	return 0
+}
+
+func (x *ComparisonDrift) GetFilledSeen() float64 {
+	if x != nil {
+		return x.FilledSeen
+	}
+	return 0
+}
+
+func (x *ComparisonDrift) GetLevels() []*LevelDrift {
+	if x != nil {
+		return x.Levels
+	}
+	return nil
+}
+
+// LevelDrift is how often one level of agreement is seen.
+type LevelDrift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The level.
+	Level string `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	// Its share among pairs of one customer, as learned.
+	SameLearned float64 `protobuf:"fixed64,2,opt,name=same_learned,json=sameLearned,proto3" json:"same_learned,omitempty"`
+	// As seen.
+	SameSeen float64 `protobuf:"fixed64,3,opt,name=same_seen,json=sameSeen,proto3" json:"same_seen,omitempty"`
+	// Its share among pairs of different customers, as learned.
+	OthersLearned float64 `protobuf:"fixed64,4,opt,name=others_learned,json=othersLearned,proto3" json:"others_learned,omitempty"`
+	// As seen.
+	OthersSeen    float64 `protobuf:"fixed64,5,opt,name=others_seen,json=othersSeen,proto3" json:"others_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LevelDrift) Reset() {
+	*x = LevelDrift{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LevelDrift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LevelDrift) ProtoMessage() {}
+
+func (x *LevelDrift) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LevelDrift.ProtoReflect.Descriptor instead.
+func (*LevelDrift) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LevelDrift) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LevelDrift) GetSameLearned() float64 {
+	if x != nil {
+		return x.SameLearned
+	}
+	return 0
+}
+
+func (x *LevelDrift) GetSameSeen() float64 {
+	if x != nil {
+		return x.SameSeen
+	}
+	return 0
+}
+
+func (x *LevelDrift) GetOthersLearned() float64 {
+	if x != nil {
+		return x.OthersLearned
+	}
+	return 0
+}
+
+func (x *LevelDrift) GetOthersSeen() float64 {
+	if x != nil {
+		return x.OthersSeen
+	}
+	return 0
+}
+
+// ScoreBand is a range of probabilities.
+type ScoreBand struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From this probability.
+	From float64 `protobuf:"fixed64,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Below this one.
+	Below float64 `protobuf:"fixed64,2,opt,name=below,proto3" json:"below,omitempty"`
+	// Pairs with one of the customers that were looked at.
+	Pairs int64 `protobuf:"varint,3,opt,name=pairs,proto3" json:"pairs,omitempty"`
+	// Pairs that people have said to be the same.
+	Confirmed int64 `protobuf:"varint,4,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// Pairs that people have said not to be the same.
+	Rejected int64 `protobuf:"varint,5,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	// The share of the decided pairs that should be the same by their probabilities; zero when none is decided.
+	Expected      float64 `protobuf:"fixed64,6,opt,name=expected,proto3" json:"expected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScoreBand) Reset() {
+	*x = ScoreBand{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScoreBand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScoreBand) ProtoMessage() {}
+
+func (x *ScoreBand) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScoreBand.ProtoReflect.Descriptor instead.
+func (*ScoreBand) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ScoreBand) GetFrom() float64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ScoreBand) GetBelow() float64 {
+	if x != nil {
+		return x.Below
+	}
+	return 0
+}
+
+func (x *ScoreBand) GetPairs() int64 {
+	if x != nil {
+		return x.Pairs
+	}
+	return 0
+}
+
+func (x *ScoreBand) GetConfirmed() int64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *ScoreBand) GetRejected() int64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *ScoreBand) GetExpected() float64 {
+	if x != nil {
+		return x.Expected
+	}
+	return 0
+}
+
+// Lead is somebody who may become a customer, or works for one already.
+type Lead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the company.
+	Company string `protobuf:"bytes,1,opt,name=company,proto3" json:"company,omitempty"`
+	// The person's given name.
+	FirstName string `protobuf:"bytes,2,opt,name=first_name,json=firstName,proto3" json:"first_name,omitempty"`
+	// The person's family name.
+	LastName string `protobuf:"bytes,3,opt,name=last_name,json=lastName,proto3" json:"last_name,omitempty"`
+	// E-mail address.
+	Email string `protobuf:"bytes,4,opt,name=email,proto3" json:"email,omitempty"`
+	// Telephone number.
+	Phone string `protobuf:"bytes,5,opt,name=phone,proto3" json:"phone,omitempty"`
+	// Website.
+	Website string `protobuf:"bytes,6,opt,name=website,proto3" json:"website,omitempty"`
+	// The company's address.
+	Address *Address `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
+	// The company's tax number.
+	TaxId         string `protobuf:"bytes,8,opt,name=tax_id,json=taxId,proto3" json:"tax_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lead) Reset() {
+	*x = Lead{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lead) ProtoMessage() {}
+
+func (x *Lead) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lead.ProtoReflect.Descriptor instead.
+func (*Lead) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Lead) GetCompany() string {
+	if x != nil {
+		return x.Company
+	}
+	return ""
+}
+
+func (x *Lead) GetFirstName() string {
+	if x != nil {
+		return x.FirstName
+	}
+	return ""
+}
+
+func (x *Lead) GetLastName() string {
+	if x != nil {
+		return x.LastName
+	}
+	return ""
+}
+
+func (x *Lead) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *Lead) GetPhone() string {
+	if x != nil {
+		return x.Phone
+	}
+	return ""
+}
+
+func (x *Lead) GetWebsite() string {
+	if x != nil {
+		return x.Website
+	}
+	return ""
+}
+
+func (x *Lead) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *Lead) GetTaxId() string {
+	if x != nil {
+		return x.TaxId
+	}
+	return ""
+}
+
+// CheckLeadsRequest carries leads.
+type CheckLeadsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The leads.
+	Leads         []*Lead `protobuf:"bytes,1,rep,name=leads,proto3" json:"leads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckLeadsRequest) Reset() {
+	*x = CheckLeadsRequest{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckLeadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckLeadsRequest) ProtoMessage() {}
+
+func (x *CheckLeadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckLeadsRequest.ProtoReflect.Descriptor instead.
+func (*CheckLeadsRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CheckLeadsRequest) GetLeads() []*Lead {
+	if x != nil {
+		return x.Leads
+	}
+	return nil
+}
+
+// LeadAnswer says whether a lead is about a known customer.
+type LeadAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// EXISTS: the first candidate is it; ASK: a candidate may be it, a person has to say; NEW: nobody like it is known.
+	Answer string `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	// Customers that it may be about, the most likely first; ten at most.
+	Candidates []*LeadCandidate `protobuf:"bytes,2,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	// The contact of the customer that the person is; empty when none or when the customer is not sure.
+	ContactId     string `protobuf:"bytes,3,opt,name=contact_id,json=contactId,proto3" json:"contact_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeadAnswer) Reset() {
+	*x = LeadAnswer{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeadAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeadAnswer) ProtoMessage() {}
+
+func (x *LeadAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeadAnswer.ProtoReflect.Descriptor instead.
+func (*LeadAnswer) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *LeadAnswer) GetAnswer() string {
+	if x != nil {
+		return x.Answer
+	}
+	return ""
+}
+
+func (x *LeadAnswer) GetCandidates() []*LeadCandidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+func (x *LeadAnswer) GetContactId() string {
+	if x != nil {
+		return x.ContactId
+	}
+	return ""
+}
+
+// LeadCandidate is a customer that a lead may be about.
+type LeadCandidate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer.
+	Customer *MatchSide `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// The probability that it is, by the model.
+	Probability   float64 `protobuf:"fixed64,2,opt,name=probability,proto3" json:"probability,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeadCandidate) Reset() {
+	*x = LeadCandidate{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeadCandidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeadCandidate) ProtoMessage() {}
+
+func (x *LeadCandidate) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeadCandidate.ProtoReflect.Descriptor instead.
+func (*LeadCandidate) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *LeadCandidate) GetCustomer() *MatchSide {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *LeadCandidate) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
+// CheckLeadsResponse carries the answers, in the order of the leads.
+type CheckLeadsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answers.
+	Answers       []*LeadAnswer `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckLeadsResponse) Reset() {
+	*x = CheckLeadsResponse{}
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckLeadsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckLeadsResponse) ProtoMessage() {}
+
+func (x *CheckLeadsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_matching_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckLeadsResponse.ProtoReflect.Descriptor instead.
+func (*CheckLeadsResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CheckLeadsResponse) GetAnswers() []*LeadAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
 var File_selfsame_customer_v1_matching_proto protoreflect.FileDescriptor
 
 const file_selfsame_customer_v1_matching_proto_rawDesc = "" +
 	"\n" +
-	"#selfsame/customer/v1/matching.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!selfsame/options/v1/options.proto\"\x14\n" +
+	"#selfsame/customer/v1/matching.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#selfsame/customer/v1/customer.proto\x1a!selfsame/options/v1/options.proto\"\x14\n" +
 	"\x12GetMatchingRequest\"\x9d\x02\n" +
 	"\x13GetMatchingResponse\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
@@ -1297,7 +2018,67 @@ const file_selfsame_customer_v1_matching_proto_rawDesc = "" +
 	"\x06merged\x18\b \x01(\x03R\x06merged\x12\x18\n" +
 	"\alargest\x18\t \x01(\x03R\alargest\x12:\n" +
 	"\asamples\x18\n" +
-	" \x03(\v2 .selfsame.customer.v1.MatchGroupR\asamplesB\xe6\x01\n" +
+	" \x03(\v2 .selfsame.customer.v1.MatchGroupR\asamples\"A\n" +
+	"\x14GetMatchDriftRequest\x12)\n" +
+	"\tcustomers\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00R\tcustomers\"\xf5\x01\n" +
+	"\x15GetMatchDriftResponse\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1c\n" +
+	"\tcustomers\x18\x03 \x01(\x05R\tcustomers\x12\x14\n" +
+	"\x05pairs\x18\x04 \x01(\x01R\x05pairs\x12G\n" +
+	"\vcomparisons\x18\x05 \x03(\v2%.selfsame.customer.v1.ComparisonDriftR\vcomparisons\x125\n" +
+	"\x05bands\x18\x06 \x03(\v2\x1f.selfsame.customer.v1.ScoreBandR\x05bands\"\xdf\x01\n" +
+	"\x0fComparisonDrift\x12\x1e\n" +
+	"\n" +
+	"comparison\x18\x01 \x01(\tR\n" +
+	"comparison\x12\x12\n" +
+	"\x04same\x18\x02 \x01(\x01R\x04same\x12\x16\n" +
+	"\x06others\x18\x03 \x01(\x01R\x06others\x12%\n" +
+	"\x0efilled_learned\x18\x04 \x01(\x01R\rfilledLearned\x12\x1f\n" +
+	"\vfilled_seen\x18\x05 \x01(\x01R\n" +
+	"filledSeen\x128\n" +
+	"\x06levels\x18\x06 \x03(\v2 .selfsame.customer.v1.LevelDriftR\x06levels\"\xaa\x01\n" +
+	"\n" +
+	"LevelDrift\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12!\n" +
+	"\fsame_learned\x18\x02 \x01(\x01R\vsameLearned\x12\x1b\n" +
+	"\tsame_seen\x18\x03 \x01(\x01R\bsameSeen\x12%\n" +
+	"\x0eothers_learned\x18\x04 \x01(\x01R\rothersLearned\x12\x1f\n" +
+	"\vothers_seen\x18\x05 \x01(\x01R\n" +
+	"othersSeen\"\xa1\x01\n" +
+	"\tScoreBand\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x01R\x04from\x12\x14\n" +
+	"\x05below\x18\x02 \x01(\x01R\x05below\x12\x14\n" +
+	"\x05pairs\x18\x03 \x01(\x03R\x05pairs\x12\x1c\n" +
+	"\tconfirmed\x18\x04 \x01(\x03R\tconfirmed\x12\x1a\n" +
+	"\brejected\x18\x05 \x01(\x03R\brejected\x12\x1a\n" +
+	"\bexpected\x18\x06 \x01(\x01R\bexpected\"\xce\x02\n" +
+	"\x04Lead\x12(\n" +
+	"\acompany\x18\x01 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\xff\x01\x90\xe7\x18\x01R\acompany\x12*\n" +
+	"\n" +
+	"first_name\x18\x02 \x01(\tB\v\xbaH\x04r\x02\x18P\x90\xe7\x18\x01R\tfirstName\x12(\n" +
+	"\tlast_name\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18P\x90\xe7\x18\x01R\blastName\x12\"\n" +
+	"\x05email\x18\x04 \x01(\tB\f\xbaH\x05r\x03\x18\xfe\x01\x90\xe7\x18\x02R\x05email\x12!\n" +
+	"\x05phone\x18\x05 \x01(\tB\v\xbaH\x04r\x02\x18(\x90\xe7\x18\x03R\x05phone\x12\"\n" +
+	"\awebsite\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\awebsite\x127\n" +
+	"\aaddress\x18\a \x01(\v2\x1d.selfsame.customer.v1.AddressR\aaddress\x12\"\n" +
+	"\x06tax_id\x18\b \x01(\tB\v\xbaH\x04r\x02\x18 \x90\xe7\x18\x05R\x05taxId\"Q\n" +
+	"\x11CheckLeadsRequest\x12<\n" +
+	"\x05leads\x18\x01 \x03(\v2\x1a.selfsame.customer.v1.LeadB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10dR\x05leads\"\x88\x01\n" +
+	"\n" +
+	"LeadAnswer\x12\x16\n" +
+	"\x06answer\x18\x01 \x01(\tR\x06answer\x12C\n" +
+	"\n" +
+	"candidates\x18\x02 \x03(\v2#.selfsame.customer.v1.LeadCandidateR\n" +
+	"candidates\x12\x1d\n" +
+	"\n" +
+	"contact_id\x18\x03 \x01(\tR\tcontactId\"n\n" +
+	"\rLeadCandidate\x12;\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.MatchSideR\bcustomer\x12 \n" +
+	"\vprobability\x18\x02 \x01(\x01R\vprobability\"P\n" +
+	"\x12CheckLeadsResponse\x12:\n" +
+	"\aanswers\x18\x01 \x03(\v2 .selfsame.customer.v1.LeadAnswerR\aanswersB\xe6\x01\n" +
 	"\x18com.selfsame.customer.v1B\rMatchingProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
 
 var (
@@ -1312,7 +2093,7 @@ func file_selfsame_customer_v1_matching_proto_rawDescGZIP() []byte {
 	return file_selfsame_customer_v1_matching_proto_rawDescData
 }
 
-var file_selfsame_customer_v1_matching_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_selfsame_customer_v1_matching_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_selfsame_customer_v1_matching_proto_goTypes = []any{
 	(*GetMatchingRequest)(nil),         // 0: selfsame.customer.v1.GetMatchingRequest
 	(*GetMatchingResponse)(nil),        // 1: selfsame.customer.v1.GetMatchingResponse
@@ -1331,25 +2112,44 @@ var file_selfsame_customer_v1_matching_proto_goTypes = []any{
 	(*PreviewMatchingRequest)(nil),     // 14: selfsame.customer.v1.PreviewMatchingRequest
 	(*MatchGroup)(nil),                 // 15: selfsame.customer.v1.MatchGroup
 	(*PreviewMatchingResponse)(nil),    // 16: selfsame.customer.v1.PreviewMatchingResponse
-	(*timestamppb.Timestamp)(nil),      // 17: google.protobuf.Timestamp
+	(*GetMatchDriftRequest)(nil),       // 17: selfsame.customer.v1.GetMatchDriftRequest
+	(*GetMatchDriftResponse)(nil),      // 18: selfsame.customer.v1.GetMatchDriftResponse
+	(*ComparisonDrift)(nil),            // 19: selfsame.customer.v1.ComparisonDrift
+	(*LevelDrift)(nil),                 // 20: selfsame.customer.v1.LevelDrift
+	(*ScoreBand)(nil),                  // 21: selfsame.customer.v1.ScoreBand
+	(*Lead)(nil),                       // 22: selfsame.customer.v1.Lead
+	(*CheckLeadsRequest)(nil),          // 23: selfsame.customer.v1.CheckLeadsRequest
+	(*LeadAnswer)(nil),                 // 24: selfsame.customer.v1.LeadAnswer
+	(*LeadCandidate)(nil),              // 25: selfsame.customer.v1.LeadCandidate
+	(*CheckLeadsResponse)(nil),         // 26: selfsame.customer.v1.CheckLeadsResponse
+	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
+	(*Address)(nil),                    // 28: selfsame.customer.v1.Address
 }
 var file_selfsame_customer_v1_matching_proto_depIdxs = []int32{
 	2,  // 0: selfsame.customer.v1.MatchQuestion.left:type_name -> selfsame.customer.v1.MatchSide
 	2,  // 1: selfsame.customer.v1.MatchQuestion.right:type_name -> selfsame.customer.v1.MatchSide
-	17, // 2: selfsame.customer.v1.MatchQuestion.ask_time:type_name -> google.protobuf.Timestamp
+	27, // 2: selfsame.customer.v1.MatchQuestion.ask_time:type_name -> google.protobuf.Timestamp
 	3,  // 3: selfsame.customer.v1.ListMatchQuestionsResponse.questions:type_name -> selfsame.customer.v1.MatchQuestion
 	7,  // 4: selfsame.customer.v1.CompareCustomersResponse.fields:type_name -> selfsame.customer.v1.ComparedField
 	8,  // 5: selfsame.customer.v1.CompareCustomersResponse.evidence:type_name -> selfsame.customer.v1.MatchEvidence
-	17, // 6: selfsame.customer.v1.CompareCustomersResponse.verdict_time:type_name -> google.protobuf.Timestamp
+	27, // 6: selfsame.customer.v1.CompareCustomersResponse.verdict_time:type_name -> google.protobuf.Timestamp
 	10, // 7: selfsame.customer.v1.AnswerMatchesRequest.pairs:type_name -> selfsame.customer.v1.MatchAnswer
 	12, // 8: selfsame.customer.v1.AnswerMatchesResponse.results:type_name -> selfsame.customer.v1.MatchResult
 	2,  // 9: selfsame.customer.v1.MatchGroup.customers:type_name -> selfsame.customer.v1.MatchSide
 	15, // 10: selfsame.customer.v1.PreviewMatchingResponse.samples:type_name -> selfsame.customer.v1.MatchGroup
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	19, // 11: selfsame.customer.v1.GetMatchDriftResponse.comparisons:type_name -> selfsame.customer.v1.ComparisonDrift
+	21, // 12: selfsame.customer.v1.GetMatchDriftResponse.bands:type_name -> selfsame.customer.v1.ScoreBand
+	20, // 13: selfsame.customer.v1.ComparisonDrift.levels:type_name -> selfsame.customer.v1.LevelDrift
+	28, // 14: selfsame.customer.v1.Lead.address:type_name -> selfsame.customer.v1.Address
+	22, // 15: selfsame.customer.v1.CheckLeadsRequest.leads:type_name -> selfsame.customer.v1.Lead
+	25, // 16: selfsame.customer.v1.LeadAnswer.candidates:type_name -> selfsame.customer.v1.LeadCandidate
+	2,  // 17: selfsame.customer.v1.LeadCandidate.customer:type_name -> selfsame.customer.v1.MatchSide
+	24, // 18: selfsame.customer.v1.CheckLeadsResponse.answers:type_name -> selfsame.customer.v1.LeadAnswer
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_matching_proto_init() }
@@ -1357,13 +2157,14 @@ func file_selfsame_customer_v1_matching_proto_init() {
 	if File_selfsame_customer_v1_matching_proto != nil {
 		return
 	}
+	file_selfsame_customer_v1_customer_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_matching_proto_rawDesc), len(file_selfsame_customer_v1_matching_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

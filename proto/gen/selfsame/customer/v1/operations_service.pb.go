@@ -201,7 +201,9 @@ type TargetStatus struct {
 	// Records written since the process started.
 	RecordsWritten int64 `protobuf:"varint,8,opt,name=records_written,json=recordsWritten,proto3" json:"records_written,omitempty"`
 	// When deliveries that wait go on, as far as can be foreseen; absent when they do not wait.
-	ResumeTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=resume_time,json=resumeTime,proto3" json:"resume_time,omitempty"`
+	ResumeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=resume_time,json=resumeTime,proto3" json:"resume_time,omitempty"`
+	// Of the pending records, those whose deletion waits for a person.
+	HeldDeletions int64 `protobuf:"varint,10,opt,name=held_deletions,json=heldDeletions,proto3" json:"held_deletions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +299,13 @@ func (x *TargetStatus) GetResumeTime() *timestamppb.Timestamp {
 		return x.ResumeTime
 	}
 	return nil
+}
+
+func (x *TargetStatus) GetHeldDeletions() int64 {
+	if x != nil {
+		return x.HeldDeletions
+	}
+	return 0
 }
 
 // GetStatusResponse is the state.
@@ -1926,7 +1935,7 @@ var File_selfsame_customer_v1_operations_service_proto protoreflect.FileDescript
 
 const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\n" +
-	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a\"selfsame/customer/v1/erasure.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a#selfsame/customer/v1/matching.proto\x1a selfsame/customer/v1/queue.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/customer/v1/shadow.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
+	"-selfsame/customer/v1/operations_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a%selfsame/customer/v1/deadletter.proto\x1a#selfsame/customer/v1/deletion.proto\x1a\"selfsame/customer/v1/erasure.proto\x1a\x1fselfsame/customer/v1/flow.proto\x1a#selfsame/customer/v1/matching.proto\x1a selfsame/customer/v1/queue.proto\x1a)selfsame/customer/v1/reconciliation.proto\x1a selfsame/customer/v1/rules.proto\x1a!selfsame/customer/v1/shadow.proto\x1a!selfsame/options/v1/options.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\xa1\x03\n" +
 	"\n" +
 	"FeedStatus\x12\x16\n" +
@@ -1939,7 +1948,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x12;\n" +
 	"\vresume_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"resumeTime\x12?\n" +
-	"\rposition_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\fpositionTime\"\xbf\x02\n" +
+	"\rposition_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\fpositionTime\"\xe6\x02\n" +
 	"\fTargetStatus\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x03R\apending\x12\x1a\n" +
@@ -1950,7 +1959,9 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x05calls\x18\a \x01(\x03R\x05calls\x12'\n" +
 	"\x0frecords_written\x18\b \x01(\x03R\x0erecordsWritten\x12;\n" +
 	"\vresume_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"resumeTime\"\xd3\x02\n" +
+	"resumeTime\x12%\n" +
+	"\x0eheld_deletions\x18\n" +
+	" \x01(\x03R\rheldDeletions\"\xd3\x02\n" +
 	"\x11GetStatusResponse\x126\n" +
 	"\x05feeds\x18\x01 \x03(\v2 .selfsame.customer.v1.FeedStatusR\x05feeds\x12<\n" +
 	"\atargets\x18\x02 \x03(\v2\".selfsame.customer.v1.TargetStatusR\atargets\x12\x1c\n" +
@@ -2083,7 +2094,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\rResyncRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\"*\n" +
 	"\x0eResyncResponse\x12\x18\n" +
-	"\astarted\x18\x01 \x01(\bR\astarted2\xe7%\n" +
+	"\astarted\x18\x01 \x01(\bR\astarted2\xb7)\n" +
 	"\x11OperationsService\x12a\n" +
 	"\tGetStatus\x12&.selfsame.customer.v1.GetStatusRequest\x1a'.selfsame.customer.v1.GetStatusResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tGetLedger\x12&.selfsame.customer.v1.GetLedgerRequest\x1a'.selfsame.customer.v1.GetLedgerResponse\"\x03\x90\x02\x01\x12[\n" +
@@ -2107,7 +2118,9 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x0fListIgnoreRules\x12,.selfsame.customer.v1.ListIgnoreRulesRequest\x1a-.selfsame.customer.v1.ListIgnoreRulesResponse\"\x03\x90\x02\x01\x12v\n" +
 	"\x10ListQueuedOrders\x12-.selfsame.customer.v1.ListQueuedOrdersRequest\x1a..selfsame.customer.v1.ListQueuedOrdersResponse\"\x03\x90\x02\x01\x12\x81\x01\n" +
 	"\x11CancelQueuedOrder\x12..selfsame.customer.v1.CancelQueuedOrderRequest\x1a/.selfsame.customer.v1.CancelQueuedOrderResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12c\n" +
-	"\aSetFlow\x12$.selfsame.customer.v1.SetFlowRequest\x1a%.selfsame.customer.v1.SetFlowResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12a\n" +
+	"\aSetFlow\x12$.selfsame.customer.v1.SetFlowRequest\x1a%.selfsame.customer.v1.SetFlowResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12y\n" +
+	"\x11ListHeldDeletions\x12..selfsame.customer.v1.ListHeldDeletionsRequest\x1a/.selfsame.customer.v1.ListHeldDeletionsResponse\"\x03\x90\x02\x01\x12~\n" +
+	"\x10ConfirmDeletions\x12-.selfsame.customer.v1.ConfirmDeletionsRequest\x1a..selfsame.customer.v1.ConfirmDeletionsResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12a\n" +
 	"\tGetShadow\x12&.selfsame.customer.v1.GetShadowRequest\x1a'.selfsame.customer.v1.GetShadowResponse\"\x03\x90\x02\x01\x12v\n" +
 	"\x10ListShadowWrites\x12-.selfsame.customer.v1.ListShadowWritesRequest\x1a..selfsame.customer.v1.ListShadowWritesResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\vEraseRecord\x12(.selfsame.customer.v1.EraseRecordRequest\x1a).selfsame.customer.v1.EraseRecordResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12d\n" +
@@ -2128,7 +2141,10 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x12ListMatchQuestions\x12/.selfsame.customer.v1.ListMatchQuestionsRequest\x1a0.selfsame.customer.v1.ListMatchQuestionsResponse\"\x03\x90\x02\x01\x12v\n" +
 	"\x10CompareCustomers\x12-.selfsame.customer.v1.CompareCustomersRequest\x1a..selfsame.customer.v1.CompareCustomersResponse\"\x03\x90\x02\x01\x12u\n" +
 	"\rAnswerMatches\x12*.selfsame.customer.v1.AnswerMatchesRequest\x1a+.selfsame.customer.v1.AnswerMatchesResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12s\n" +
-	"\x0fPreviewMatching\x12,.selfsame.customer.v1.PreviewMatchingRequest\x1a-.selfsame.customer.v1.PreviewMatchingResponse\"\x03\x90\x02\x01\x12u\n" +
+	"\x0fPreviewMatching\x12,.selfsame.customer.v1.PreviewMatchingRequest\x1a-.selfsame.customer.v1.PreviewMatchingResponse\"\x03\x90\x02\x01\x12m\n" +
+	"\rGetMatchDrift\x12*.selfsame.customer.v1.GetMatchDriftRequest\x1a+.selfsame.customer.v1.GetMatchDriftResponse\"\x03\x90\x02\x01\x12d\n" +
+	"\n" +
+	"CheckLeads\x12'.selfsame.customer.v1.CheckLeadsRequest\x1a(.selfsame.customer.v1.CheckLeadsResponse\"\x03\x90\x02\x01\x12u\n" +
 	"\rUnmergeRecord\x12*.selfsame.customer.v1.UnmergeRecordRequest\x1a+.selfsame.customer.v1.UnmergeRecordResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02B\xef\x01\n" +
 	"\x18com.selfsame.customer.v1B\x16OperationsServiceProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
 
@@ -2189,175 +2205,191 @@ var file_selfsame_customer_v1_operations_service_proto_goTypes = []any{
 	(*ListQueuedOrdersRequest)(nil),     // 40: selfsame.customer.v1.ListQueuedOrdersRequest
 	(*CancelQueuedOrderRequest)(nil),    // 41: selfsame.customer.v1.CancelQueuedOrderRequest
 	(*SetFlowRequest)(nil),              // 42: selfsame.customer.v1.SetFlowRequest
-	(*GetShadowRequest)(nil),            // 43: selfsame.customer.v1.GetShadowRequest
-	(*ListShadowWritesRequest)(nil),     // 44: selfsame.customer.v1.ListShadowWritesRequest
-	(*EraseRecordRequest)(nil),          // 45: selfsame.customer.v1.EraseRecordRequest
-	(*GetErasureRequest)(nil),           // 46: selfsame.customer.v1.GetErasureRequest
-	(*ListErasuresRequest)(nil),         // 47: selfsame.customer.v1.ListErasuresRequest
-	(*GetRulesRequest)(nil),             // 48: selfsame.customer.v1.GetRulesRequest
-	(*TryRulesRequest)(nil),             // 49: selfsame.customer.v1.TryRulesRequest
-	(*ConfirmRulesRequest)(nil),         // 50: selfsame.customer.v1.ConfirmRulesRequest
-	(*PinFieldRequest)(nil),             // 51: selfsame.customer.v1.PinFieldRequest
-	(*UnpinFieldRequest)(nil),           // 52: selfsame.customer.v1.UnpinFieldRequest
-	(*ListQuestionsRequest)(nil),        // 53: selfsame.customer.v1.ListQuestionsRequest
-	(*AnswerQuestionRequest)(nil),       // 54: selfsame.customer.v1.AnswerQuestionRequest
-	(*MergeRecordsRequest)(nil),         // 55: selfsame.customer.v1.MergeRecordsRequest
-	(*GetMatchingRequest)(nil),          // 56: selfsame.customer.v1.GetMatchingRequest
-	(*ListMatchQuestionsRequest)(nil),   // 57: selfsame.customer.v1.ListMatchQuestionsRequest
-	(*CompareCustomersRequest)(nil),     // 58: selfsame.customer.v1.CompareCustomersRequest
-	(*AnswerMatchesRequest)(nil),        // 59: selfsame.customer.v1.AnswerMatchesRequest
-	(*PreviewMatchingRequest)(nil),      // 60: selfsame.customer.v1.PreviewMatchingRequest
-	(*UnmergeRecordRequest)(nil),        // 61: selfsame.customer.v1.UnmergeRecordRequest
-	(*ListAuditResponse)(nil),           // 62: selfsame.customer.v1.ListAuditResponse
-	(*VerifyAuditResponse)(nil),         // 63: selfsame.customer.v1.VerifyAuditResponse
-	(*PreviewDeadLettersResponse)(nil),  // 64: selfsame.customer.v1.PreviewDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil),  // 65: selfsame.customer.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil),  // 66: selfsame.customer.v1.DiscardDeadLettersResponse
-	(*StartReconciliationResponse)(nil), // 67: selfsame.customer.v1.StartReconciliationResponse
-	(*GetReconciliationResponse)(nil),   // 68: selfsame.customer.v1.GetReconciliationResponse
-	(*ListReconciliationsResponse)(nil), // 69: selfsame.customer.v1.ListReconciliationsResponse
-	(*ListFindingsResponse)(nil),        // 70: selfsame.customer.v1.ListFindingsResponse
-	(*CreateIgnoreRuleResponse)(nil),    // 71: selfsame.customer.v1.CreateIgnoreRuleResponse
-	(*DeleteIgnoreRuleResponse)(nil),    // 72: selfsame.customer.v1.DeleteIgnoreRuleResponse
-	(*ListIgnoreRulesResponse)(nil),     // 73: selfsame.customer.v1.ListIgnoreRulesResponse
-	(*ListQueuedOrdersResponse)(nil),    // 74: selfsame.customer.v1.ListQueuedOrdersResponse
-	(*CancelQueuedOrderResponse)(nil),   // 75: selfsame.customer.v1.CancelQueuedOrderResponse
-	(*SetFlowResponse)(nil),             // 76: selfsame.customer.v1.SetFlowResponse
-	(*GetShadowResponse)(nil),           // 77: selfsame.customer.v1.GetShadowResponse
-	(*ListShadowWritesResponse)(nil),    // 78: selfsame.customer.v1.ListShadowWritesResponse
-	(*EraseRecordResponse)(nil),         // 79: selfsame.customer.v1.EraseRecordResponse
-	(*GetErasureResponse)(nil),          // 80: selfsame.customer.v1.GetErasureResponse
-	(*ListErasuresResponse)(nil),        // 81: selfsame.customer.v1.ListErasuresResponse
-	(*GetRulesResponse)(nil),            // 82: selfsame.customer.v1.GetRulesResponse
-	(*TryRulesResponse)(nil),            // 83: selfsame.customer.v1.TryRulesResponse
-	(*ConfirmRulesResponse)(nil),        // 84: selfsame.customer.v1.ConfirmRulesResponse
-	(*PinFieldResponse)(nil),            // 85: selfsame.customer.v1.PinFieldResponse
-	(*UnpinFieldResponse)(nil),          // 86: selfsame.customer.v1.UnpinFieldResponse
-	(*ListQuestionsResponse)(nil),       // 87: selfsame.customer.v1.ListQuestionsResponse
-	(*AnswerQuestionResponse)(nil),      // 88: selfsame.customer.v1.AnswerQuestionResponse
-	(*MergeRecordsResponse)(nil),        // 89: selfsame.customer.v1.MergeRecordsResponse
-	(*GetMatchingResponse)(nil),         // 90: selfsame.customer.v1.GetMatchingResponse
-	(*ListMatchQuestionsResponse)(nil),  // 91: selfsame.customer.v1.ListMatchQuestionsResponse
-	(*CompareCustomersResponse)(nil),    // 92: selfsame.customer.v1.CompareCustomersResponse
-	(*AnswerMatchesResponse)(nil),       // 93: selfsame.customer.v1.AnswerMatchesResponse
-	(*PreviewMatchingResponse)(nil),     // 94: selfsame.customer.v1.PreviewMatchingResponse
-	(*UnmergeRecordResponse)(nil),       // 95: selfsame.customer.v1.UnmergeRecordResponse
+	(*ListHeldDeletionsRequest)(nil),    // 43: selfsame.customer.v1.ListHeldDeletionsRequest
+	(*ConfirmDeletionsRequest)(nil),     // 44: selfsame.customer.v1.ConfirmDeletionsRequest
+	(*GetShadowRequest)(nil),            // 45: selfsame.customer.v1.GetShadowRequest
+	(*ListShadowWritesRequest)(nil),     // 46: selfsame.customer.v1.ListShadowWritesRequest
+	(*EraseRecordRequest)(nil),          // 47: selfsame.customer.v1.EraseRecordRequest
+	(*GetErasureRequest)(nil),           // 48: selfsame.customer.v1.GetErasureRequest
+	(*ListErasuresRequest)(nil),         // 49: selfsame.customer.v1.ListErasuresRequest
+	(*GetRulesRequest)(nil),             // 50: selfsame.customer.v1.GetRulesRequest
+	(*TryRulesRequest)(nil),             // 51: selfsame.customer.v1.TryRulesRequest
+	(*ConfirmRulesRequest)(nil),         // 52: selfsame.customer.v1.ConfirmRulesRequest
+	(*PinFieldRequest)(nil),             // 53: selfsame.customer.v1.PinFieldRequest
+	(*UnpinFieldRequest)(nil),           // 54: selfsame.customer.v1.UnpinFieldRequest
+	(*ListQuestionsRequest)(nil),        // 55: selfsame.customer.v1.ListQuestionsRequest
+	(*AnswerQuestionRequest)(nil),       // 56: selfsame.customer.v1.AnswerQuestionRequest
+	(*MergeRecordsRequest)(nil),         // 57: selfsame.customer.v1.MergeRecordsRequest
+	(*GetMatchingRequest)(nil),          // 58: selfsame.customer.v1.GetMatchingRequest
+	(*ListMatchQuestionsRequest)(nil),   // 59: selfsame.customer.v1.ListMatchQuestionsRequest
+	(*CompareCustomersRequest)(nil),     // 60: selfsame.customer.v1.CompareCustomersRequest
+	(*AnswerMatchesRequest)(nil),        // 61: selfsame.customer.v1.AnswerMatchesRequest
+	(*PreviewMatchingRequest)(nil),      // 62: selfsame.customer.v1.PreviewMatchingRequest
+	(*GetMatchDriftRequest)(nil),        // 63: selfsame.customer.v1.GetMatchDriftRequest
+	(*CheckLeadsRequest)(nil),           // 64: selfsame.customer.v1.CheckLeadsRequest
+	(*UnmergeRecordRequest)(nil),        // 65: selfsame.customer.v1.UnmergeRecordRequest
+	(*ListAuditResponse)(nil),           // 66: selfsame.customer.v1.ListAuditResponse
+	(*VerifyAuditResponse)(nil),         // 67: selfsame.customer.v1.VerifyAuditResponse
+	(*PreviewDeadLettersResponse)(nil),  // 68: selfsame.customer.v1.PreviewDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil),  // 69: selfsame.customer.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil),  // 70: selfsame.customer.v1.DiscardDeadLettersResponse
+	(*StartReconciliationResponse)(nil), // 71: selfsame.customer.v1.StartReconciliationResponse
+	(*GetReconciliationResponse)(nil),   // 72: selfsame.customer.v1.GetReconciliationResponse
+	(*ListReconciliationsResponse)(nil), // 73: selfsame.customer.v1.ListReconciliationsResponse
+	(*ListFindingsResponse)(nil),        // 74: selfsame.customer.v1.ListFindingsResponse
+	(*CreateIgnoreRuleResponse)(nil),    // 75: selfsame.customer.v1.CreateIgnoreRuleResponse
+	(*DeleteIgnoreRuleResponse)(nil),    // 76: selfsame.customer.v1.DeleteIgnoreRuleResponse
+	(*ListIgnoreRulesResponse)(nil),     // 77: selfsame.customer.v1.ListIgnoreRulesResponse
+	(*ListQueuedOrdersResponse)(nil),    // 78: selfsame.customer.v1.ListQueuedOrdersResponse
+	(*CancelQueuedOrderResponse)(nil),   // 79: selfsame.customer.v1.CancelQueuedOrderResponse
+	(*SetFlowResponse)(nil),             // 80: selfsame.customer.v1.SetFlowResponse
+	(*ListHeldDeletionsResponse)(nil),   // 81: selfsame.customer.v1.ListHeldDeletionsResponse
+	(*ConfirmDeletionsResponse)(nil),    // 82: selfsame.customer.v1.ConfirmDeletionsResponse
+	(*GetShadowResponse)(nil),           // 83: selfsame.customer.v1.GetShadowResponse
+	(*ListShadowWritesResponse)(nil),    // 84: selfsame.customer.v1.ListShadowWritesResponse
+	(*EraseRecordResponse)(nil),         // 85: selfsame.customer.v1.EraseRecordResponse
+	(*GetErasureResponse)(nil),          // 86: selfsame.customer.v1.GetErasureResponse
+	(*ListErasuresResponse)(nil),        // 87: selfsame.customer.v1.ListErasuresResponse
+	(*GetRulesResponse)(nil),            // 88: selfsame.customer.v1.GetRulesResponse
+	(*TryRulesResponse)(nil),            // 89: selfsame.customer.v1.TryRulesResponse
+	(*ConfirmRulesResponse)(nil),        // 90: selfsame.customer.v1.ConfirmRulesResponse
+	(*PinFieldResponse)(nil),            // 91: selfsame.customer.v1.PinFieldResponse
+	(*UnpinFieldResponse)(nil),          // 92: selfsame.customer.v1.UnpinFieldResponse
+	(*ListQuestionsResponse)(nil),       // 93: selfsame.customer.v1.ListQuestionsResponse
+	(*AnswerQuestionResponse)(nil),      // 94: selfsame.customer.v1.AnswerQuestionResponse
+	(*MergeRecordsResponse)(nil),        // 95: selfsame.customer.v1.MergeRecordsResponse
+	(*GetMatchingResponse)(nil),         // 96: selfsame.customer.v1.GetMatchingResponse
+	(*ListMatchQuestionsResponse)(nil),  // 97: selfsame.customer.v1.ListMatchQuestionsResponse
+	(*CompareCustomersResponse)(nil),    // 98: selfsame.customer.v1.CompareCustomersResponse
+	(*AnswerMatchesResponse)(nil),       // 99: selfsame.customer.v1.AnswerMatchesResponse
+	(*PreviewMatchingResponse)(nil),     // 100: selfsame.customer.v1.PreviewMatchingResponse
+	(*GetMatchDriftResponse)(nil),       // 101: selfsame.customer.v1.GetMatchDriftResponse
+	(*CheckLeadsResponse)(nil),          // 102: selfsame.customer.v1.CheckLeadsResponse
+	(*UnmergeRecordResponse)(nil),       // 103: selfsame.customer.v1.UnmergeRecordResponse
 }
 var file_selfsame_customer_v1_operations_service_proto_depIdxs = []int32{
-	24, // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
-	24, // 1: selfsame.customer.v1.FeedStatus.last_commit_time:type_name -> google.protobuf.Timestamp
-	24, // 2: selfsame.customer.v1.FeedStatus.resume_time:type_name -> google.protobuf.Timestamp
-	24, // 3: selfsame.customer.v1.FeedStatus.position_time:type_name -> google.protobuf.Timestamp
-	24, // 4: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
-	1,  // 5: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
-	2,  // 6: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
-	25, // 7: selfsame.customer.v1.GetStatusResponse.rules:type_name -> selfsame.customer.v1.RulesStatus
-	26, // 8: selfsame.customer.v1.GetStatusResponse.flows:type_name -> selfsame.customer.v1.Flow
-	5,  // 9: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
-	6,  // 10: selfsame.customer.v1.GetLedgerResponse.deliveries:type_name -> selfsame.customer.v1.DeliveryLine
-	24, // 11: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
-	24, // 12: selfsame.customer.v1.Claim.receive_time:type_name -> google.protobuf.Timestamp
-	24, // 13: selfsame.customer.v1.Claim.effective_time:type_name -> google.protobuf.Timestamp
-	9,  // 14: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
-	9,  // 15: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
-	9,  // 16: selfsame.customer.v1.FieldExplanation.parts:type_name -> selfsame.customer.v1.Claim
-	10, // 17: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
-	24, // 18: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
-	13, // 19: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
-	24, // 20: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
-	24, // 21: selfsame.customer.v1.DeadLetter.settle_time:type_name -> google.protobuf.Timestamp
-	16, // 22: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
-	27, // 23: selfsame.customer.v1.RetryDeadLettersRequest.mode:type_name -> selfsame.customer.v1.RedriveMode
-	16, // 24: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
-	0,  // 25: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
-	4,  // 26: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
-	8,  // 27: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
-	12, // 28: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
-	28, // 29: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
-	29, // 30: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
-	15, // 31: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
-	18, // 32: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
-	20, // 33: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
-	30, // 34: selfsame.customer.v1.OperationsService.PreviewDeadLetters:input_type -> selfsame.customer.v1.PreviewDeadLettersRequest
-	31, // 35: selfsame.customer.v1.OperationsService.RedriveDeadLetters:input_type -> selfsame.customer.v1.RedriveDeadLettersRequest
-	32, // 36: selfsame.customer.v1.OperationsService.DiscardDeadLetters:input_type -> selfsame.customer.v1.DiscardDeadLettersRequest
-	33, // 37: selfsame.customer.v1.OperationsService.StartReconciliation:input_type -> selfsame.customer.v1.StartReconciliationRequest
-	34, // 38: selfsame.customer.v1.OperationsService.GetReconciliation:input_type -> selfsame.customer.v1.GetReconciliationRequest
-	35, // 39: selfsame.customer.v1.OperationsService.ListReconciliations:input_type -> selfsame.customer.v1.ListReconciliationsRequest
-	36, // 40: selfsame.customer.v1.OperationsService.ListFindings:input_type -> selfsame.customer.v1.ListFindingsRequest
-	37, // 41: selfsame.customer.v1.OperationsService.CreateIgnoreRule:input_type -> selfsame.customer.v1.CreateIgnoreRuleRequest
-	38, // 42: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:input_type -> selfsame.customer.v1.DeleteIgnoreRuleRequest
-	39, // 43: selfsame.customer.v1.OperationsService.ListIgnoreRules:input_type -> selfsame.customer.v1.ListIgnoreRulesRequest
-	40, // 44: selfsame.customer.v1.OperationsService.ListQueuedOrders:input_type -> selfsame.customer.v1.ListQueuedOrdersRequest
-	41, // 45: selfsame.customer.v1.OperationsService.CancelQueuedOrder:input_type -> selfsame.customer.v1.CancelQueuedOrderRequest
-	42, // 46: selfsame.customer.v1.OperationsService.SetFlow:input_type -> selfsame.customer.v1.SetFlowRequest
-	43, // 47: selfsame.customer.v1.OperationsService.GetShadow:input_type -> selfsame.customer.v1.GetShadowRequest
-	44, // 48: selfsame.customer.v1.OperationsService.ListShadowWrites:input_type -> selfsame.customer.v1.ListShadowWritesRequest
-	45, // 49: selfsame.customer.v1.OperationsService.EraseRecord:input_type -> selfsame.customer.v1.EraseRecordRequest
-	46, // 50: selfsame.customer.v1.OperationsService.GetErasure:input_type -> selfsame.customer.v1.GetErasureRequest
-	47, // 51: selfsame.customer.v1.OperationsService.ListErasures:input_type -> selfsame.customer.v1.ListErasuresRequest
-	22, // 52: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
-	48, // 53: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
-	49, // 54: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
-	50, // 55: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
-	51, // 56: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
-	52, // 57: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
-	53, // 58: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
-	54, // 59: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
-	55, // 60: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
-	56, // 61: selfsame.customer.v1.OperationsService.GetMatching:input_type -> selfsame.customer.v1.GetMatchingRequest
-	57, // 62: selfsame.customer.v1.OperationsService.ListMatchQuestions:input_type -> selfsame.customer.v1.ListMatchQuestionsRequest
-	58, // 63: selfsame.customer.v1.OperationsService.CompareCustomers:input_type -> selfsame.customer.v1.CompareCustomersRequest
-	59, // 64: selfsame.customer.v1.OperationsService.AnswerMatches:input_type -> selfsame.customer.v1.AnswerMatchesRequest
-	60, // 65: selfsame.customer.v1.OperationsService.PreviewMatching:input_type -> selfsame.customer.v1.PreviewMatchingRequest
-	61, // 66: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
-	3,  // 67: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
-	7,  // 68: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
-	11, // 69: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
-	14, // 70: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
-	62, // 71: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
-	63, // 72: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
-	17, // 73: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
-	19, // 74: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
-	21, // 75: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
-	64, // 76: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
-	65, // 77: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
-	66, // 78: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
-	67, // 79: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
-	68, // 80: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
-	69, // 81: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
-	70, // 82: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
-	71, // 83: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
-	72, // 84: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
-	73, // 85: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
-	74, // 86: selfsame.customer.v1.OperationsService.ListQueuedOrders:output_type -> selfsame.customer.v1.ListQueuedOrdersResponse
-	75, // 87: selfsame.customer.v1.OperationsService.CancelQueuedOrder:output_type -> selfsame.customer.v1.CancelQueuedOrderResponse
-	76, // 88: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
-	77, // 89: selfsame.customer.v1.OperationsService.GetShadow:output_type -> selfsame.customer.v1.GetShadowResponse
-	78, // 90: selfsame.customer.v1.OperationsService.ListShadowWrites:output_type -> selfsame.customer.v1.ListShadowWritesResponse
-	79, // 91: selfsame.customer.v1.OperationsService.EraseRecord:output_type -> selfsame.customer.v1.EraseRecordResponse
-	80, // 92: selfsame.customer.v1.OperationsService.GetErasure:output_type -> selfsame.customer.v1.GetErasureResponse
-	81, // 93: selfsame.customer.v1.OperationsService.ListErasures:output_type -> selfsame.customer.v1.ListErasuresResponse
-	23, // 94: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
-	82, // 95: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
-	83, // 96: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
-	84, // 97: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
-	85, // 98: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
-	86, // 99: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
-	87, // 100: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
-	88, // 101: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
-	89, // 102: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
-	90, // 103: selfsame.customer.v1.OperationsService.GetMatching:output_type -> selfsame.customer.v1.GetMatchingResponse
-	91, // 104: selfsame.customer.v1.OperationsService.ListMatchQuestions:output_type -> selfsame.customer.v1.ListMatchQuestionsResponse
-	92, // 105: selfsame.customer.v1.OperationsService.CompareCustomers:output_type -> selfsame.customer.v1.CompareCustomersResponse
-	93, // 106: selfsame.customer.v1.OperationsService.AnswerMatches:output_type -> selfsame.customer.v1.AnswerMatchesResponse
-	94, // 107: selfsame.customer.v1.OperationsService.PreviewMatching:output_type -> selfsame.customer.v1.PreviewMatchingResponse
-	95, // 108: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
-	67, // [67:109] is the sub-list for method output_type
-	25, // [25:67] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	24,  // 0: selfsame.customer.v1.FeedStatus.last_message_time:type_name -> google.protobuf.Timestamp
+	24,  // 1: selfsame.customer.v1.FeedStatus.last_commit_time:type_name -> google.protobuf.Timestamp
+	24,  // 2: selfsame.customer.v1.FeedStatus.resume_time:type_name -> google.protobuf.Timestamp
+	24,  // 3: selfsame.customer.v1.FeedStatus.position_time:type_name -> google.protobuf.Timestamp
+	24,  // 4: selfsame.customer.v1.TargetStatus.resume_time:type_name -> google.protobuf.Timestamp
+	1,   // 5: selfsame.customer.v1.GetStatusResponse.feeds:type_name -> selfsame.customer.v1.FeedStatus
+	2,   // 6: selfsame.customer.v1.GetStatusResponse.targets:type_name -> selfsame.customer.v1.TargetStatus
+	25,  // 7: selfsame.customer.v1.GetStatusResponse.rules:type_name -> selfsame.customer.v1.RulesStatus
+	26,  // 8: selfsame.customer.v1.GetStatusResponse.flows:type_name -> selfsame.customer.v1.Flow
+	5,   // 9: selfsame.customer.v1.GetLedgerResponse.lines:type_name -> selfsame.customer.v1.LedgerLine
+	6,   // 10: selfsame.customer.v1.GetLedgerResponse.deliveries:type_name -> selfsame.customer.v1.DeliveryLine
+	24,  // 11: selfsame.customer.v1.Claim.event_time:type_name -> google.protobuf.Timestamp
+	24,  // 12: selfsame.customer.v1.Claim.receive_time:type_name -> google.protobuf.Timestamp
+	24,  // 13: selfsame.customer.v1.Claim.effective_time:type_name -> google.protobuf.Timestamp
+	9,   // 14: selfsame.customer.v1.FieldExplanation.winner:type_name -> selfsame.customer.v1.Claim
+	9,   // 15: selfsame.customer.v1.FieldExplanation.losers:type_name -> selfsame.customer.v1.Claim
+	9,   // 16: selfsame.customer.v1.FieldExplanation.parts:type_name -> selfsame.customer.v1.Claim
+	10,  // 17: selfsame.customer.v1.ExplainResponse.fields:type_name -> selfsame.customer.v1.FieldExplanation
+	24,  // 18: selfsame.customer.v1.Event.time:type_name -> google.protobuf.Timestamp
+	13,  // 19: selfsame.customer.v1.ListEventsResponse.events:type_name -> selfsame.customer.v1.Event
+	24,  // 20: selfsame.customer.v1.DeadLetter.park_time:type_name -> google.protobuf.Timestamp
+	24,  // 21: selfsame.customer.v1.DeadLetter.settle_time:type_name -> google.protobuf.Timestamp
+	16,  // 22: selfsame.customer.v1.ListDeadLettersResponse.dead_letters:type_name -> selfsame.customer.v1.DeadLetter
+	27,  // 23: selfsame.customer.v1.RetryDeadLettersRequest.mode:type_name -> selfsame.customer.v1.RedriveMode
+	16,  // 24: selfsame.customer.v1.DiscardDeadLetterResponse.dead_letter:type_name -> selfsame.customer.v1.DeadLetter
+	0,   // 25: selfsame.customer.v1.OperationsService.GetStatus:input_type -> selfsame.customer.v1.GetStatusRequest
+	4,   // 26: selfsame.customer.v1.OperationsService.GetLedger:input_type -> selfsame.customer.v1.GetLedgerRequest
+	8,   // 27: selfsame.customer.v1.OperationsService.Explain:input_type -> selfsame.customer.v1.ExplainRequest
+	12,  // 28: selfsame.customer.v1.OperationsService.ListEvents:input_type -> selfsame.customer.v1.ListEventsRequest
+	28,  // 29: selfsame.customer.v1.OperationsService.ListAudit:input_type -> selfsame.customer.v1.ListAuditRequest
+	29,  // 30: selfsame.customer.v1.OperationsService.VerifyAudit:input_type -> selfsame.customer.v1.VerifyAuditRequest
+	15,  // 31: selfsame.customer.v1.OperationsService.ListDeadLetters:input_type -> selfsame.customer.v1.ListDeadLettersRequest
+	18,  // 32: selfsame.customer.v1.OperationsService.RetryDeadLetters:input_type -> selfsame.customer.v1.RetryDeadLettersRequest
+	20,  // 33: selfsame.customer.v1.OperationsService.DiscardDeadLetter:input_type -> selfsame.customer.v1.DiscardDeadLetterRequest
+	30,  // 34: selfsame.customer.v1.OperationsService.PreviewDeadLetters:input_type -> selfsame.customer.v1.PreviewDeadLettersRequest
+	31,  // 35: selfsame.customer.v1.OperationsService.RedriveDeadLetters:input_type -> selfsame.customer.v1.RedriveDeadLettersRequest
+	32,  // 36: selfsame.customer.v1.OperationsService.DiscardDeadLetters:input_type -> selfsame.customer.v1.DiscardDeadLettersRequest
+	33,  // 37: selfsame.customer.v1.OperationsService.StartReconciliation:input_type -> selfsame.customer.v1.StartReconciliationRequest
+	34,  // 38: selfsame.customer.v1.OperationsService.GetReconciliation:input_type -> selfsame.customer.v1.GetReconciliationRequest
+	35,  // 39: selfsame.customer.v1.OperationsService.ListReconciliations:input_type -> selfsame.customer.v1.ListReconciliationsRequest
+	36,  // 40: selfsame.customer.v1.OperationsService.ListFindings:input_type -> selfsame.customer.v1.ListFindingsRequest
+	37,  // 41: selfsame.customer.v1.OperationsService.CreateIgnoreRule:input_type -> selfsame.customer.v1.CreateIgnoreRuleRequest
+	38,  // 42: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:input_type -> selfsame.customer.v1.DeleteIgnoreRuleRequest
+	39,  // 43: selfsame.customer.v1.OperationsService.ListIgnoreRules:input_type -> selfsame.customer.v1.ListIgnoreRulesRequest
+	40,  // 44: selfsame.customer.v1.OperationsService.ListQueuedOrders:input_type -> selfsame.customer.v1.ListQueuedOrdersRequest
+	41,  // 45: selfsame.customer.v1.OperationsService.CancelQueuedOrder:input_type -> selfsame.customer.v1.CancelQueuedOrderRequest
+	42,  // 46: selfsame.customer.v1.OperationsService.SetFlow:input_type -> selfsame.customer.v1.SetFlowRequest
+	43,  // 47: selfsame.customer.v1.OperationsService.ListHeldDeletions:input_type -> selfsame.customer.v1.ListHeldDeletionsRequest
+	44,  // 48: selfsame.customer.v1.OperationsService.ConfirmDeletions:input_type -> selfsame.customer.v1.ConfirmDeletionsRequest
+	45,  // 49: selfsame.customer.v1.OperationsService.GetShadow:input_type -> selfsame.customer.v1.GetShadowRequest
+	46,  // 50: selfsame.customer.v1.OperationsService.ListShadowWrites:input_type -> selfsame.customer.v1.ListShadowWritesRequest
+	47,  // 51: selfsame.customer.v1.OperationsService.EraseRecord:input_type -> selfsame.customer.v1.EraseRecordRequest
+	48,  // 52: selfsame.customer.v1.OperationsService.GetErasure:input_type -> selfsame.customer.v1.GetErasureRequest
+	49,  // 53: selfsame.customer.v1.OperationsService.ListErasures:input_type -> selfsame.customer.v1.ListErasuresRequest
+	22,  // 54: selfsame.customer.v1.OperationsService.Resync:input_type -> selfsame.customer.v1.ResyncRequest
+	50,  // 55: selfsame.customer.v1.OperationsService.GetRules:input_type -> selfsame.customer.v1.GetRulesRequest
+	51,  // 56: selfsame.customer.v1.OperationsService.TryRules:input_type -> selfsame.customer.v1.TryRulesRequest
+	52,  // 57: selfsame.customer.v1.OperationsService.ConfirmRules:input_type -> selfsame.customer.v1.ConfirmRulesRequest
+	53,  // 58: selfsame.customer.v1.OperationsService.PinField:input_type -> selfsame.customer.v1.PinFieldRequest
+	54,  // 59: selfsame.customer.v1.OperationsService.UnpinField:input_type -> selfsame.customer.v1.UnpinFieldRequest
+	55,  // 60: selfsame.customer.v1.OperationsService.ListQuestions:input_type -> selfsame.customer.v1.ListQuestionsRequest
+	56,  // 61: selfsame.customer.v1.OperationsService.AnswerQuestion:input_type -> selfsame.customer.v1.AnswerQuestionRequest
+	57,  // 62: selfsame.customer.v1.OperationsService.MergeRecords:input_type -> selfsame.customer.v1.MergeRecordsRequest
+	58,  // 63: selfsame.customer.v1.OperationsService.GetMatching:input_type -> selfsame.customer.v1.GetMatchingRequest
+	59,  // 64: selfsame.customer.v1.OperationsService.ListMatchQuestions:input_type -> selfsame.customer.v1.ListMatchQuestionsRequest
+	60,  // 65: selfsame.customer.v1.OperationsService.CompareCustomers:input_type -> selfsame.customer.v1.CompareCustomersRequest
+	61,  // 66: selfsame.customer.v1.OperationsService.AnswerMatches:input_type -> selfsame.customer.v1.AnswerMatchesRequest
+	62,  // 67: selfsame.customer.v1.OperationsService.PreviewMatching:input_type -> selfsame.customer.v1.PreviewMatchingRequest
+	63,  // 68: selfsame.customer.v1.OperationsService.GetMatchDrift:input_type -> selfsame.customer.v1.GetMatchDriftRequest
+	64,  // 69: selfsame.customer.v1.OperationsService.CheckLeads:input_type -> selfsame.customer.v1.CheckLeadsRequest
+	65,  // 70: selfsame.customer.v1.OperationsService.UnmergeRecord:input_type -> selfsame.customer.v1.UnmergeRecordRequest
+	3,   // 71: selfsame.customer.v1.OperationsService.GetStatus:output_type -> selfsame.customer.v1.GetStatusResponse
+	7,   // 72: selfsame.customer.v1.OperationsService.GetLedger:output_type -> selfsame.customer.v1.GetLedgerResponse
+	11,  // 73: selfsame.customer.v1.OperationsService.Explain:output_type -> selfsame.customer.v1.ExplainResponse
+	14,  // 74: selfsame.customer.v1.OperationsService.ListEvents:output_type -> selfsame.customer.v1.ListEventsResponse
+	66,  // 75: selfsame.customer.v1.OperationsService.ListAudit:output_type -> selfsame.customer.v1.ListAuditResponse
+	67,  // 76: selfsame.customer.v1.OperationsService.VerifyAudit:output_type -> selfsame.customer.v1.VerifyAuditResponse
+	17,  // 77: selfsame.customer.v1.OperationsService.ListDeadLetters:output_type -> selfsame.customer.v1.ListDeadLettersResponse
+	19,  // 78: selfsame.customer.v1.OperationsService.RetryDeadLetters:output_type -> selfsame.customer.v1.RetryDeadLettersResponse
+	21,  // 79: selfsame.customer.v1.OperationsService.DiscardDeadLetter:output_type -> selfsame.customer.v1.DiscardDeadLetterResponse
+	68,  // 80: selfsame.customer.v1.OperationsService.PreviewDeadLetters:output_type -> selfsame.customer.v1.PreviewDeadLettersResponse
+	69,  // 81: selfsame.customer.v1.OperationsService.RedriveDeadLetters:output_type -> selfsame.customer.v1.RedriveDeadLettersResponse
+	70,  // 82: selfsame.customer.v1.OperationsService.DiscardDeadLetters:output_type -> selfsame.customer.v1.DiscardDeadLettersResponse
+	71,  // 83: selfsame.customer.v1.OperationsService.StartReconciliation:output_type -> selfsame.customer.v1.StartReconciliationResponse
+	72,  // 84: selfsame.customer.v1.OperationsService.GetReconciliation:output_type -> selfsame.customer.v1.GetReconciliationResponse
+	73,  // 85: selfsame.customer.v1.OperationsService.ListReconciliations:output_type -> selfsame.customer.v1.ListReconciliationsResponse
+	74,  // 86: selfsame.customer.v1.OperationsService.ListFindings:output_type -> selfsame.customer.v1.ListFindingsResponse
+	75,  // 87: selfsame.customer.v1.OperationsService.CreateIgnoreRule:output_type -> selfsame.customer.v1.CreateIgnoreRuleResponse
+	76,  // 88: selfsame.customer.v1.OperationsService.DeleteIgnoreRule:output_type -> selfsame.customer.v1.DeleteIgnoreRuleResponse
+	77,  // 89: selfsame.customer.v1.OperationsService.ListIgnoreRules:output_type -> selfsame.customer.v1.ListIgnoreRulesResponse
+	78,  // 90: selfsame.customer.v1.OperationsService.ListQueuedOrders:output_type -> selfsame.customer.v1.ListQueuedOrdersResponse
+	79,  // 91: selfsame.customer.v1.OperationsService.CancelQueuedOrder:output_type -> selfsame.customer.v1.CancelQueuedOrderResponse
+	80,  // 92: selfsame.customer.v1.OperationsService.SetFlow:output_type -> selfsame.customer.v1.SetFlowResponse
+	81,  // 93: selfsame.customer.v1.OperationsService.ListHeldDeletions:output_type -> selfsame.customer.v1.ListHeldDeletionsResponse
+	82,  // 94: selfsame.customer.v1.OperationsService.ConfirmDeletions:output_type -> selfsame.customer.v1.ConfirmDeletionsResponse
+	83,  // 95: selfsame.customer.v1.OperationsService.GetShadow:output_type -> selfsame.customer.v1.GetShadowResponse
+	84,  // 96: selfsame.customer.v1.OperationsService.ListShadowWrites:output_type -> selfsame.customer.v1.ListShadowWritesResponse
+	85,  // 97: selfsame.customer.v1.OperationsService.EraseRecord:output_type -> selfsame.customer.v1.EraseRecordResponse
+	86,  // 98: selfsame.customer.v1.OperationsService.GetErasure:output_type -> selfsame.customer.v1.GetErasureResponse
+	87,  // 99: selfsame.customer.v1.OperationsService.ListErasures:output_type -> selfsame.customer.v1.ListErasuresResponse
+	23,  // 100: selfsame.customer.v1.OperationsService.Resync:output_type -> selfsame.customer.v1.ResyncResponse
+	88,  // 101: selfsame.customer.v1.OperationsService.GetRules:output_type -> selfsame.customer.v1.GetRulesResponse
+	89,  // 102: selfsame.customer.v1.OperationsService.TryRules:output_type -> selfsame.customer.v1.TryRulesResponse
+	90,  // 103: selfsame.customer.v1.OperationsService.ConfirmRules:output_type -> selfsame.customer.v1.ConfirmRulesResponse
+	91,  // 104: selfsame.customer.v1.OperationsService.PinField:output_type -> selfsame.customer.v1.PinFieldResponse
+	92,  // 105: selfsame.customer.v1.OperationsService.UnpinField:output_type -> selfsame.customer.v1.UnpinFieldResponse
+	93,  // 106: selfsame.customer.v1.OperationsService.ListQuestions:output_type -> selfsame.customer.v1.ListQuestionsResponse
+	94,  // 107: selfsame.customer.v1.OperationsService.AnswerQuestion:output_type -> selfsame.customer.v1.AnswerQuestionResponse
+	95,  // 108: selfsame.customer.v1.OperationsService.MergeRecords:output_type -> selfsame.customer.v1.MergeRecordsResponse
+	96,  // 109: selfsame.customer.v1.OperationsService.GetMatching:output_type -> selfsame.customer.v1.GetMatchingResponse
+	97,  // 110: selfsame.customer.v1.OperationsService.ListMatchQuestions:output_type -> selfsame.customer.v1.ListMatchQuestionsResponse
+	98,  // 111: selfsame.customer.v1.OperationsService.CompareCustomers:output_type -> selfsame.customer.v1.CompareCustomersResponse
+	99,  // 112: selfsame.customer.v1.OperationsService.AnswerMatches:output_type -> selfsame.customer.v1.AnswerMatchesResponse
+	100, // 113: selfsame.customer.v1.OperationsService.PreviewMatching:output_type -> selfsame.customer.v1.PreviewMatchingResponse
+	101, // 114: selfsame.customer.v1.OperationsService.GetMatchDrift:output_type -> selfsame.customer.v1.GetMatchDriftResponse
+	102, // 115: selfsame.customer.v1.OperationsService.CheckLeads:output_type -> selfsame.customer.v1.CheckLeadsResponse
+	103, // 116: selfsame.customer.v1.OperationsService.UnmergeRecord:output_type -> selfsame.customer.v1.UnmergeRecordResponse
+	71,  // [71:117] is the sub-list for method output_type
+	25,  // [25:71] is the sub-list for method input_type
+	25,  // [25:25] is the sub-list for extension type_name
+	25,  // [25:25] is the sub-list for extension extendee
+	0,   // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_operations_service_proto_init() }
@@ -2367,6 +2399,7 @@ func file_selfsame_customer_v1_operations_service_proto_init() {
 	}
 	file_selfsame_customer_v1_audit_proto_init()
 	file_selfsame_customer_v1_deadletter_proto_init()
+	file_selfsame_customer_v1_deletion_proto_init()
 	file_selfsame_customer_v1_erasure_proto_init()
 	file_selfsame_customer_v1_flow_proto_init()
 	file_selfsame_customer_v1_matching_proto_init()

@@ -43,6 +43,8 @@ const (
 	OperationsService_ListQueuedOrders_FullMethodName    = "/selfsame.customer.v1.OperationsService/ListQueuedOrders"
 	OperationsService_CancelQueuedOrder_FullMethodName   = "/selfsame.customer.v1.OperationsService/CancelQueuedOrder"
 	OperationsService_SetFlow_FullMethodName             = "/selfsame.customer.v1.OperationsService/SetFlow"
+	OperationsService_ListHeldDeletions_FullMethodName   = "/selfsame.customer.v1.OperationsService/ListHeldDeletions"
+	OperationsService_ConfirmDeletions_FullMethodName    = "/selfsame.customer.v1.OperationsService/ConfirmDeletions"
 	OperationsService_GetShadow_FullMethodName           = "/selfsame.customer.v1.OperationsService/GetShadow"
 	OperationsService_ListShadowWrites_FullMethodName    = "/selfsame.customer.v1.OperationsService/ListShadowWrites"
 	OperationsService_EraseRecord_FullMethodName         = "/selfsame.customer.v1.OperationsService/EraseRecord"
@@ -62,6 +64,8 @@ const (
 	OperationsService_CompareCustomers_FullMethodName    = "/selfsame.customer.v1.OperationsService/CompareCustomers"
 	OperationsService_AnswerMatches_FullMethodName       = "/selfsame.customer.v1.OperationsService/AnswerMatches"
 	OperationsService_PreviewMatching_FullMethodName     = "/selfsame.customer.v1.OperationsService/PreviewMatching"
+	OperationsService_GetMatchDrift_FullMethodName       = "/selfsame.customer.v1.OperationsService/GetMatchDrift"
+	OperationsService_CheckLeads_FullMethodName          = "/selfsame.customer.v1.OperationsService/CheckLeads"
 	OperationsService_UnmergeRecord_FullMethodName       = "/selfsame.customer.v1.OperationsService/UnmergeRecord"
 )
 
@@ -120,6 +124,11 @@ type OperationsServiceClient interface {
 	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
 	// survives a restart.
 	SetFlow(ctx context.Context, in *SetFlowRequest, opts ...grpc.CallOption) (*SetFlowResponse, error)
+	// ListHeldDeletions pages through deletions that are not carried out before a person confirms them: there were more within an
+	// hour than a person need not be asked about.
+	ListHeldDeletions(ctx context.Context, in *ListHeldDeletionsRequest, opts ...grpc.CallOption) (*ListHeldDeletionsResponse, error)
+	// ConfirmDeletions has held deletions carried out. Confirming again changes nothing.
+	ConfirmDeletions(ctx context.Context, in *ConfirmDeletionsRequest, opts ...grpc.CallOption) (*ConfirmDeletionsResponse, error)
 	// GetShadow compares what would have been written to a system in shadow mode with what the system holds, by field.
 	GetShadow(ctx context.Context, in *GetShadowRequest, opts ...grpc.CallOption) (*GetShadowResponse, error)
 	// ListShadowWrites pages through what would have been written to a system in shadow mode.
@@ -160,6 +169,11 @@ type OperationsServiceClient interface {
 	AnswerMatches(ctx context.Context, in *AnswerMatchesRequest, opts ...grpc.CallOption) (*AnswerMatchesResponse, error)
 	// PreviewMatching says what joining by score would do to the customers that there are. It changes nothing.
 	PreviewMatching(ctx context.Context, in *PreviewMatchingRequest, opts ...grpc.CallOption) (*PreviewMatchingResponse, error)
+	// GetMatchDrift says how far what is seen among the latest customers is from what the model has learned, and how right its
+	// probabilities were where people have decided.
+	GetMatchDrift(ctx context.Context, in *GetMatchDriftRequest, opts ...grpc.CallOption) (*GetMatchDriftResponse, error)
+	// CheckLeads says which known customers leads are about, before they are imported. It changes nothing.
+	CheckLeads(ctx context.Context, in *CheckLeadsRequest, opts ...grpc.CallOption) (*CheckLeadsResponse, error)
 	// UnmergeRecord takes a merge back: both have what they had, and what they would have got meanwhile.
 	UnmergeRecord(ctx context.Context, in *UnmergeRecordRequest, opts ...grpc.CallOption) (*UnmergeRecordResponse, error)
 }
@@ -392,6 +406,26 @@ func (c *operationsServiceClient) SetFlow(ctx context.Context, in *SetFlowReques
 	return out, nil
 }
 
+func (c *operationsServiceClient) ListHeldDeletions(ctx context.Context, in *ListHeldDeletionsRequest, opts ...grpc.CallOption) (*ListHeldDeletionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHeldDeletionsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ListHeldDeletions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ConfirmDeletions(ctx context.Context, in *ConfirmDeletionsRequest, opts ...grpc.CallOption) (*ConfirmDeletionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmDeletionsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ConfirmDeletions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) GetShadow(ctx context.Context, in *GetShadowRequest, opts ...grpc.CallOption) (*GetShadowResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetShadowResponse)
@@ -582,6 +616,26 @@ func (c *operationsServiceClient) PreviewMatching(ctx context.Context, in *Previ
 	return out, nil
 }
 
+func (c *operationsServiceClient) GetMatchDrift(ctx context.Context, in *GetMatchDriftRequest, opts ...grpc.CallOption) (*GetMatchDriftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetMatchDriftResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetMatchDrift_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) CheckLeads(ctx context.Context, in *CheckLeadsRequest, opts ...grpc.CallOption) (*CheckLeadsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckLeadsResponse)
+	err := c.cc.Invoke(ctx, OperationsService_CheckLeads_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) UnmergeRecord(ctx context.Context, in *UnmergeRecordRequest, opts ...grpc.CallOption) (*UnmergeRecordResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UnmergeRecordResponse)
@@ -647,6 +701,11 @@ type OperationsServiceServer interface {
 	// SetFlow pauses, resumes or slows down reading a system or writing to it. It is stored, so it holds for every replica and
 	// survives a restart.
 	SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error)
+	// ListHeldDeletions pages through deletions that are not carried out before a person confirms them: there were more within an
+	// hour than a person need not be asked about.
+	ListHeldDeletions(context.Context, *ListHeldDeletionsRequest) (*ListHeldDeletionsResponse, error)
+	// ConfirmDeletions has held deletions carried out. Confirming again changes nothing.
+	ConfirmDeletions(context.Context, *ConfirmDeletionsRequest) (*ConfirmDeletionsResponse, error)
 	// GetShadow compares what would have been written to a system in shadow mode with what the system holds, by field.
 	GetShadow(context.Context, *GetShadowRequest) (*GetShadowResponse, error)
 	// ListShadowWrites pages through what would have been written to a system in shadow mode.
@@ -687,6 +746,11 @@ type OperationsServiceServer interface {
 	AnswerMatches(context.Context, *AnswerMatchesRequest) (*AnswerMatchesResponse, error)
 	// PreviewMatching says what joining by score would do to the customers that there are. It changes nothing.
 	PreviewMatching(context.Context, *PreviewMatchingRequest) (*PreviewMatchingResponse, error)
+	// GetMatchDrift says how far what is seen among the latest customers is from what the model has learned, and how right its
+	// probabilities were where people have decided.
+	GetMatchDrift(context.Context, *GetMatchDriftRequest) (*GetMatchDriftResponse, error)
+	// CheckLeads says which known customers leads are about, before they are imported. It changes nothing.
+	CheckLeads(context.Context, *CheckLeadsRequest) (*CheckLeadsResponse, error)
 	// UnmergeRecord takes a merge back: both have what they had, and what they would have got meanwhile.
 	UnmergeRecord(context.Context, *UnmergeRecordRequest) (*UnmergeRecordResponse, error)
 	mustEmbedUnimplementedOperationsServiceServer()
@@ -765,6 +829,12 @@ func (UnimplementedOperationsServiceServer) CancelQueuedOrder(context.Context, *
 func (UnimplementedOperationsServiceServer) SetFlow(context.Context, *SetFlowRequest) (*SetFlowResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetFlow not implemented")
 }
+func (UnimplementedOperationsServiceServer) ListHeldDeletions(context.Context, *ListHeldDeletionsRequest) (*ListHeldDeletionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHeldDeletions not implemented")
+}
+func (UnimplementedOperationsServiceServer) ConfirmDeletions(context.Context, *ConfirmDeletionsRequest) (*ConfirmDeletionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmDeletions not implemented")
+}
 func (UnimplementedOperationsServiceServer) GetShadow(context.Context, *GetShadowRequest) (*GetShadowResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetShadow not implemented")
 }
@@ -821,6 +891,12 @@ func (UnimplementedOperationsServiceServer) AnswerMatches(context.Context, *Answ
 }
 func (UnimplementedOperationsServiceServer) PreviewMatching(context.Context, *PreviewMatchingRequest) (*PreviewMatchingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PreviewMatching not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetMatchDrift(context.Context, *GetMatchDriftRequest) (*GetMatchDriftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMatchDrift not implemented")
+}
+func (UnimplementedOperationsServiceServer) CheckLeads(context.Context, *CheckLeadsRequest) (*CheckLeadsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckLeads not implemented")
 }
 func (UnimplementedOperationsServiceServer) UnmergeRecord(context.Context, *UnmergeRecordRequest) (*UnmergeRecordResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UnmergeRecord not implemented")
@@ -1242,6 +1318,42 @@ func _OperationsService_SetFlow_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_ListHeldDeletions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHeldDeletionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ListHeldDeletions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ListHeldDeletions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ListHeldDeletions(ctx, req.(*ListHeldDeletionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ConfirmDeletions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmDeletionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ConfirmDeletions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ConfirmDeletions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ConfirmDeletions(ctx, req.(*ConfirmDeletionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_GetShadow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetShadowRequest)
 	if err := dec(in); err != nil {
@@ -1584,6 +1696,42 @@ func _OperationsService_PreviewMatching_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OperationsService_GetMatchDrift_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMatchDriftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetMatchDrift(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetMatchDrift_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetMatchDrift(ctx, req.(*GetMatchDriftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_CheckLeads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckLeadsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).CheckLeads(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_CheckLeads_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).CheckLeads(ctx, req.(*CheckLeadsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_UnmergeRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UnmergeRecordRequest)
 	if err := dec(in); err != nil {
@@ -1698,6 +1846,14 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _OperationsService_SetFlow_Handler,
 		},
 		{
+			MethodName: "ListHeldDeletions",
+			Handler:    _OperationsService_ListHeldDeletions_Handler,
+		},
+		{
+			MethodName: "ConfirmDeletions",
+			Handler:    _OperationsService_ConfirmDeletions_Handler,
+		},
+		{
 			MethodName: "GetShadow",
 			Handler:    _OperationsService_GetShadow_Handler,
 		},
@@ -1772,6 +1928,14 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PreviewMatching",
 			Handler:    _OperationsService_PreviewMatching_Handler,
+		},
+		{
+			MethodName: "GetMatchDrift",
+			Handler:    _OperationsService_GetMatchDrift_Handler,
+		},
+		{
+			MethodName: "CheckLeads",
+			Handler:    _OperationsService_CheckLeads_Handler,
 		},
 		{
 			MethodName: "UnmergeRecord",
