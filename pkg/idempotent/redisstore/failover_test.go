@@ -23,7 +23,7 @@ func pair(t *testing.T) (primary, replica *server) {
 	require.Eventually(t, func() bool {
 		info, _ := replica.c.Info(t.Context(), "replication").Result()
 		return strings.Contains(info, "master_link_status:up")
-	}, 30*time.Second, 20*time.Millisecond)
+	}, 2*time.Minute, 20*time.Millisecond)
 	return primary, replica
 }
 

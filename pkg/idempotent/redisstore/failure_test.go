@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -30,6 +31,8 @@ type server struct {
 	args []string
 	cmd  *exec.Cmd
 	c    *redis.Client
+	// ended is closed when the process has ended.
+	ended <-chan struct{}
 }
 
 func startServer(t *testing.T, args ...string) *server {
@@ -41,31 +44,58 @@ func startServer(t *testing.T, args ...string) *server {
 		}
 		t.Skip("redis-server is not installed")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &server{t: t, dir: t.TempDir(), addr: l.Addr().String(), args: append([]string{path}, args...)}
-	require.NoError(t, l.Close())
-	s.c = redis.NewClient(&redis.Options{Addr: s.addr, ContextTimeoutEnabled: true})
+	s := &server{t: t, dir: t.TempDir(), args: append([]string{path}, args...)}
 	t.Cleanup(func() { require.NoError(t, s.c.Close()); s.kill() })
-	s.start()
-	return s
+	for range 20 {
+		// Not a port that the system gives away (32768 and up): connections of other tests would take it while the server starts,
+		// or while it is down. That of another server is noticed.
+		s.addr = fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))
+		s.c = redis.NewClient(&redis.Options{Addr: s.addr, ContextTimeoutEnabled: true})
+		if s.start() {
+			return s
+		}
+		require.NoError(t, s.c.Close())
+	}
+	require.Fail(t, "redis-server does not start")
+	return nil
 }
 
-func (s *server) start() {
+// start starts the process and waits until it, and not another one, answers; false when it has ended.
+func (s *server) start() bool {
 	s.t.Helper()
 	_, port, err := net.SplitHostPort(s.addr)
 	require.NoError(s.t, err)
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--repl-diskless-sync-delay", "0"}, s.args[1:]...)
 	s.cmd = exec.Command(s.args[0], args...)
 	require.NoError(s.t, s.cmd.Start())
-	require.Eventually(s.t, func() bool { return s.c.Ping(context.Background()).Err() == nil }, 10*time.Second, 20*time.Millisecond)
+	ended := make(chan struct{})
+	s.ended = ended
+	go func(cmd *exec.Cmd) {
+		defer close(ended)
+		_ = cmd.Wait()
+	}(s.cmd)
+	own := fmt.Sprintf("process_id:%d\r", s.cmd.Process.Pid)
+	up := false
+	require.Eventually(s.t, func() bool {
+		info, _ := s.c.Info(context.Background(), "server").Result()
+		if up = strings.Contains(info, own) && s.c.Ping(context.Background()).Err() == nil; up { // it may read its file first
+			return true
+		}
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	}, time.Minute, 20*time.Millisecond)
+	return up
 }
 
 // kill is kill -9.
 func (s *server) kill() {
-	if s.cmd != nil && s.cmd.ProcessState == nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill() // an error means that it has ended
+		<-s.ended
 	}
 }
 
@@ -199,7 +229,7 @@ func TestStore_SurvivesKillOfTheServerWithAnAppendOnlyFile(t *testing.T) {
 	_, err := st.Begin(t.Context(), claim("0"))
 	require.Error(t, err, "a store that is down refuses")
 	require.NotErrorIs(t, err, idempotent.ErrStale)
-	s.start()
+	require.True(t, s.start())
 	for i := range 50 { // the scripts are gone too: they are loaded again
 		c := claim(fmt.Sprint(i))
 		c.Owner = []byte("somebody else")
@@ -343,7 +373,7 @@ func TestStore_WorksOnAClusterNode(t *testing.T) {
 	require.NoError(t, s.c.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
 	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.addr}, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	require.Eventually(t, func() bool { return c.Set(t.Context(), "probe", 1, 0).Err() == nil }, 10*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return c.Set(t.Context(), "probe", 1, 0).Err() == nil }, time.Minute, 50*time.Millisecond)
 	clock := idempotenttest.NewClock()
 	st, err := redisstore.New(t.Context(), c, secret, redisstore.Options{Now: clock.Now})
 	require.NoError(t, err)
