@@ -221,7 +221,7 @@ func TestSubscribe(t *testing.T) {
 	t.Run("a stream that says nothing is opened again", func(t *testing.T) {
 		t.Parallel()
 		var b *bus
-		b, c, _ := setup(t, 30*time.Millisecond,
+		b, c, _ := setup(t, 300*time.Millisecond,
 			func(_ *eventbus.FetchRequest, s stream) error { <-s.Context().Done(); return nil },
 			func(_ *eventbus.FetchRequest, s stream) error { return s.Send(b.response("r1")) })
 		take(t, c, Position{}, 1)
@@ -351,7 +351,7 @@ func TestTip(t *testing.T) {
 	})
 	t.Run("a stream that ends or says nothing is opened again", func(t *testing.T) {
 		t.Parallel()
-		b, c, _ := setup(t, 50*time.Millisecond,
+		b, c, _ := setup(t, 300*time.Millisecond,
 			failWith(codes.Unavailable, ""),
 			func(_ *eventbus.FetchRequest, s stream) error { <-s.Context().Done(); return nil },
 			func(_ *eventbus.FetchRequest, s stream) error {
@@ -360,7 +360,7 @@ func TestTip(t *testing.T) {
 		tip, err := c.Tip(t.Context(), "/data/AccountChangeEvent")
 		require.NoError(t, err)
 		require.Equal(t, "tip", string(tip.Position.Replay))
-		require.Len(t, b.firsts, 3)
+		require.NotNil(t, b.first(2), "one that fails, one that says nothing, and the one that answers")
 	})
 	t.Run("what waiting does not mend is returned", func(t *testing.T) {
 		t.Parallel()

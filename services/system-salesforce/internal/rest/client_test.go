@@ -230,7 +230,7 @@ func TestUpsert(t *testing.T) {
 		t.Cleanup(server.Close)
 		t.Cleanup(func() { close(block) })
 		c := New(Options{Sessions: &fixedSessions{url: server.URL}, HTTP: server.Client(), APIVersion: "66.0"})
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // of which 300 ms are kept for telling
 		defer cancel()
 		_, err := c.Upsert(ctx, "Account", "Selfsame_Id__c", records(1))
 		require.Equal(t, fault.Uncertain, fault.KindOf(err))
