@@ -150,7 +150,7 @@ func TestProxy(t *testing.T) {
 			_, err := client.UnaryCall(ctx, &grpc_testing.SimpleRequest{})
 			done <- err
 		}()
-		require.Eventually(t, func() bool { return c.commits.Load() == 1 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return c.commits.Load() == 1 }, time.Minute, time.Millisecond)
 		require.Equal(t, 1, p.Faults()[0].Hits)
 		select {
 		case err := <-done:
