@@ -327,7 +327,12 @@ func mobileVerb(c *call, args []string) error {
 			body = []byte(a)
 		}
 	}
-	a, err := c.demo.Mobile(c.ctx, strings.ToUpper(args[0]), args[1], header, body)
+	var a *remote.Answer
+	err := poll(c.ctx, func() (bool, error) { // as a phone does: what is not ready yet is asked again, with the same key
+		var err error
+		a, err = c.demo.Mobile(c.ctx, strings.ToUpper(args[0]), args[1], header, body)
+		return err == nil && a.Status != http.StatusServiceUnavailable, err
+	})
 	if err != nil {
 		return err
 	}
