@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/XSAM/otelsql"
@@ -41,7 +42,7 @@ type meter struct {
 	query, exec metric.MeasurementOption
 }
 
-func newMeter(t *telemetry.Telemetry) (*meter, error) {
+func newMeter(t *telemetry.Telemetry, attrs ...attribute.KeyValue) (*meter, error) {
 	// The very instrument of otelsql: another one of this name would make the metrics page contradict itself.
 	m := t.Meter.Meter("github.com/XSAM/otelsql", metric.WithInstrumentationVersion(otelsql.Version()))
 	d, err := dbconv.NewClientOperationDuration(m, metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10))
@@ -49,7 +50,7 @@ func newMeter(t *telemetry.Telemetry) (*meter, error) {
 		return nil, fmt.Errorf("measure statements: %w", err)
 	}
 	as := func(m otelsql.Method) metric.MeasurementOption {
-		return metric.WithAttributeSet(attribute.NewSet(sqliteSystem(), semconv.DBOperationName(string(m))))
+		return metric.WithAttributeSet(attribute.NewSet(append(slices.Clone(attrs), semconv.DBOperationName(string(m)))...))
 	}
 	return &meter{duration: d.Inst(), query: as(otelsql.MethodConnQuery), exec: as(otelsql.MethodConnExec)}, nil
 }
@@ -65,7 +66,7 @@ func (m *meter) record(ctx context.Context, took time.Duration, as metric.Measur
 // openBrief returns connections for brief statements. They connect when they are first used. Where no spans are recorded
 // they are without otelsql, which measures each statement three times: it, its rows, and the reset of its connection.
 func openBrief(c connector, t *telemetry.Telemetry) (*brief, error) {
-	m, err := newMeter(t)
+	m, err := newMeter(t, sqliteSystem())
 	if err != nil {
 		return nil, err
 	}

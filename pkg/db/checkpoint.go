@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 )
@@ -13,7 +14,8 @@ import (
 // SQLite writes changes to a log first. To copy them into the file from time to time, and to flush that, takes as long as
 // some hundred commits; left to SQLite, one of the commits does it, and everybody waits. So another connection does it
 // beside the writer. The log begins anew when all of it has been copied, which need not happen while much is written:
-// when it has become long the writer copies the rest itself, a small one.
+// when it has become long the writer copies the rest itself, a small one: it waits until one beside it has just ended, if the
+// log does not become twice as long meanwhile.
 const (
 	checkpointPages = 1000 // as SQLite would
 	longLog         = 8000 // pages
@@ -21,8 +23,9 @@ const (
 
 // checkpoints copies the log beside the writer, on a connection that is made when it is first due.
 type checkpoints struct {
-	due  chan struct{} // closed to stop
-	done chan error
+	due   chan struct{} // closed to stop
+	done  chan error
+	ended atomic.Bool // one has ended since the writer asked
 
 	// Of the writer only: how many pages were written since it was due, and how long the log is at most.
 	since, log  int
@@ -46,6 +49,7 @@ func (k *checkpoints) run(c driver.Connector) (err error) {
 			}
 		}
 		_, _ = checkpoint(conn)
+		k.ended.Store(true)
 	}
 	if conn == nil {
 		return nil
@@ -61,6 +65,7 @@ func (k *checkpoints) wrote(under *keepingConn) {
 	}
 	k.since += pages
 	k.log += pages
+	ended := k.ended.Swap(false)
 	if k.since >= k.every {
 		k.since = 0
 		select {
@@ -68,10 +73,10 @@ func (k *checkpoints) wrote(under *keepingConn) {
 		default: // it is due already
 		}
 	}
-	if k.log < k.long {
+	if k.log < k.long || !ended && k.log < 2*k.long {
 		return
 	}
-	k.log = k.long - k.long/32 // it is tried again soon, as long as somebody reads what is in the log
+	k.log -= k.long / 32 // it is tried again soon, as long as somebody reads what is in the log
 	if pages, err := checkpoint(under); err == nil {
 		k.log = min(k.log, pages) // of a log that has begun anew
 	}

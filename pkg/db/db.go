@@ -57,6 +57,7 @@ type DB struct {
 	read    *sql.DB  // SQLite: read-only connections; PostgreSQL: the same pool
 	brief   *brief   // SQLite only: further connections, for statements that are over at once
 	group   *group   // SQLite only
+	meter   *meter   // PostgreSQL only: measures what does not pass otelsql
 	private *private // of a private database; nil otherwise
 
 	mu       sync.Mutex

@@ -2,15 +2,18 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path"
 
 	"github.com/pressly/goose/v3"
 )
 
 // Migrate brings the schema up to date with the *.sql files in the root of fsys (goose format, portable SQL) and
-// notes in table what has been applied. Packages that keep their own tables use their own name for it. Any number of
+// notes in table what has been applied. Files in a folder with the name of the engine (sqlite, postgres) are applied as if they
+// were in the root: what only one engine needs. Packages that keep their own tables use their own name for it. Any number of
 // replicas may call it at once: on PostgreSQL one migrates and the others wait. A file that failed is rolled back
 // and tried again by the next call.
 func (d *DB) Migrate(ctx context.Context, fsys fs.FS, table string) error {
@@ -24,7 +27,7 @@ func (d *DB) Migrate(ctx context.Context, fsys fs.FS, table string) error {
 		dialect = goose.DialectPostgres
 		opts = append(opts, goose.WithSessionLocker(sessionLock{lockID("migrate")}))
 	}
-	p, err := goose.NewProvider(dialect, d.write, fsys, opts...)
+	p, err := goose.NewProvider(dialect, d.write, engineFS{fsys, d.engine}, opts...)
 	if err != nil {
 		return fmt.Errorf("migrate %s: %w", table, err)
 	}
@@ -32,4 +35,32 @@ func (d *DB) Migrate(ctx context.Context, fsys fs.FS, table string) error {
 		return fmt.Errorf("migrate %s: %w", table, err)
 	}
 	return nil
+}
+
+// engineFS is the root of files with those of one engine added.
+type engineFS struct {
+	fs.FS
+	engine Engine
+}
+
+// Open implements fs.FS.
+func (e engineFS) Open(name string) (fs.File, error) {
+	f, err := e.FS.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e.FS.Open(path.Join(e.engine.String(), name))
+	}
+	return f, err
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (e engineFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	all, err := fs.ReadDir(e.FS, name)
+	if err != nil {
+		return nil, err
+	}
+	own, err := fs.ReadDir(e.FS, path.Join(e.engine.String(), name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return append(all, own...), nil
 }

@@ -237,16 +237,10 @@ func (t *pgTx) Rollback() error {
 // putOff hands the last statements of a transaction to its connection, for COMMIT.
 func (e *end) putOff(conn *sql.Conn) error {
 	return conn.Raw(func(c any) error {
-		for {
-			switch inner := c.(type) {
-			case *pgConn:
-				inner.tx.end = e
-				return nil
-			case interface{ Raw() driver.Conn }: // otelsql
-				c = inner.Raw()
-			default:
-				return fmt.Errorf("a connection of type %T", c)
-			}
+		under, err := pgUnder(c)
+		if err == nil {
+			under.tx.end = e
 		}
+		return err
 	})
 }

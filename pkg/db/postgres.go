@@ -49,13 +49,17 @@ func openPostgres(ctx context.Context, dsn string, t *telemetry.Telemetry) (*DB,
 	if cfg.RuntimeParams["random_page_cost"] == "" {
 		cfg.RuntimeParams["random_page_cost"] = "1.1"
 	}
-	db := open(pgConnector{stdlib.GetConnector(*cfg)}, t,
-		attribute.String("db.system.name", "postgresql"), attribute.String("db.namespace", cfg.Database))
+	attrs := []attribute.KeyValue{attribute.String("db.system.name", "postgresql"), attribute.String("db.namespace", cfg.Database)}
+	m, err := newMeter(t, attrs...)
+	if err != nil {
+		return nil, fmt.Errorf("open postgres: %w", err)
+	}
+	db := open(pgConnector{stdlib.GetConnector(*cfg)}, t, attrs...)
 	db.SetMaxOpenConns(pool)
 	db.SetMaxIdleConns(pool)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(30 * time.Minute)
-	d := &DB{engine: PostgreSQL, write: db, read: db}
+	d := &DB{engine: PostgreSQL, write: db, read: db, meter: m}
 	if err := d.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open postgres: %w", err), db.Close())
 	}

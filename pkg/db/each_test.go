@@ -1,0 +1,113 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+)
+
+func TestEach(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		require.NoError(t, d.Migrate(t.Context(), fstest.MapFS{"00001_t.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, body BYTEA, ok BOOLEAN NOT NULL);")}}, "t_migrations"))
+		for i, body := range [][]byte{{1}, nil, {3}} {
+			_, err := d.Exec(t.Context(), "INSERT INTO t (id, name, body, ok) VALUES ($1, $2, $3, $4)", i, "row", body, i == 1)
+			require.NoError(t, err)
+		}
+		type row struct {
+			id   int64
+			name string
+			body []byte
+			ok   bool
+		}
+		read := func(ctx context.Context, each func(row) error) error {
+			var r row
+			return d.Each(ctx, func(s db.Scanner) error {
+				if err := s.Scan(&r.id, &r.name, &r.body, &r.ok); err != nil {
+					return err
+				}
+				return each(r)
+			}, "SELECT id, name, body, ok FROM t WHERE id >= $1 ORDER BY id", 0)
+		}
+		all := func(t *testing.T) (rows []row) {
+			t.Helper()
+			require.NoError(t, read(t.Context(), func(r row) error { rows = append(rows, r); return nil }))
+			return rows
+		}
+		want := []row{{0, "row", []byte{1}, false}, {1, "row", nil, true}, {2, "row", []byte{3}, false}}
+
+		t.Run("reads every row, and the memory of one is not that of the next", func(t *testing.T) {
+			require.Equal(t, want, all(t))
+		})
+		t.Run("ends with the error of the caller, and the connection is as good as before", func(t *testing.T) {
+			enough, seen := errors.New("enough"), 0
+			require.Same(t, enough, read(t.Context(), func(row) error { seen++; return enough }))
+			require.Equal(t, 1, seen)
+			require.Equal(t, want, all(t))
+		})
+		t.Run("a statement that is wrong is an error", func(t *testing.T) {
+			require.Error(t, d.Each(t.Context(), func(db.Scanner) error { return nil }, "SELECT nothing FROM t WHERE id = $1", 0))
+			require.Equal(t, want, all(t))
+		})
+		t.Run("a context that has ended ends it", func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			require.ErrorIs(t, read(ctx, func(row) error { return nil }), context.Canceled)
+			require.Equal(t, want, all(t))
+		})
+	})
+}
+
+func TestEach_AConnectionThatTheServerClosedIsReplaced(t *testing.T) {
+	t.Parallel()
+	dsn := dbtest.DSN(t, "postgres")
+	open := func(dsn string) *db.DB {
+		d, err := db.Open(t.Context(), dsn, nil)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, d.Close()) })
+		return d
+	}
+	other, d := open(dsn), open(dsn+"&pool_max_conns=1")
+	pid := func() (pid int64, err error) {
+		err = d.Each(t.Context(), func(s db.Scanner) error { return s.Scan(&pid) }, "SELECT pg_backend_pid()::bigint WHERE $1 = 0", 0)
+		return pid, err
+	}
+	first, err := pid()
+	require.NoError(t, err)
+	_, err = other.Exec(t.Context(), "SELECT pg_terminate_backend($1)", first)
+	require.NoError(t, err)
+	second, err := pid()
+	if err != nil { // the server said so when the statement had been sent
+		require.Equal(t, fault.Unavailable, fault.KindOf(err))
+		second, err = pid()
+	}
+	require.NoError(t, err)
+	require.NotEqual(t, first, second)
+}
+
+func TestMigrate_WhatOneEngineNeeds(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		require.NoError(t, d.Migrate(t.Context(), fstest.MapFS{
+			"00001_t.sql":          {Data: []byte("-- +goose Up\nCREATE TABLE t (engine TEXT NOT NULL);")},
+			"sqlite/00002_t.sql":   {Data: []byte("-- +goose Up\nINSERT INTO t (engine) VALUES ('sqlite');")},
+			"postgres/00002_t.sql": {Data: []byte("-- +goose Up\nINSERT INTO t (engine) VALUES ('postgres');")},
+			"00003_t.sql":          {Data: []byte("-- +goose Up\nINSERT INTO t (engine) VALUES ('both');")},
+		}, "t_migrations"))
+		var names []string
+		require.NoError(t, d.Each(t.Context(), func(s db.Scanner) error {
+			var name string
+			err := s.Scan(&name)
+			names = append(names, name)
+			return err
+		}, "SELECT engine FROM t WHERE engine <> $1", "nobody"))
+		require.ElementsMatch(t, []string{d.Engine().String(), "both"}, names)
+	})
+}
