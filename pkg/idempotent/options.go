@@ -77,6 +77,10 @@ type Options struct {
 	// Probes are the full methods, declared RECOVERY_PROBE, whose handlers look for the effect of an earlier attempt
 	// before they act when [Recovering] says so. Only these are executed again after an uncertain attempt.
 	Probes []string
+	// Optimistic lets a call of a RECOVERY_TRANSACTIONAL method begin without a look at its key if the store is this process's own
+	// (SQLite) and has not met the key since it was opened. If the key was used before all the same, the transaction is rolled
+	// back and the stored answer returned. Set it only where handlers have no effect outside that transaction.
+	Optimistic bool
 	// Resource names what a response is about ("customers/42"); it is remembered longer than the response.
 	Resource func(resp proto.Message) string
 	// Subject names whom an answer is about, so that Store.Erase finds it; "" for nobody.

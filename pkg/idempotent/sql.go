@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
+
+//go:embed migrations
+var migrations embed.FS
 
 const (
 	migrationTable = "idempotency_migrations"
@@ -66,11 +71,14 @@ func NewSQLStore(d *db.DB, secret []byte, now func() time.Time, opts ...SQLOptio
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var err error
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("idempotency store: %w", err)
+	}
 	if s.durable, err = durability(ctx, d); err != nil {
 		return nil, fmt.Errorf("idempotency store: %w", err)
 	}
-	if err := d.Migrate(ctx, migrationsOf(d.Engine()), migrationTable); err != nil {
+	if err := d.Migrate(ctx, files, migrationTable); err != nil {
 		return nil, fmt.Errorf("idempotency store: %w", err)
 	}
 	switch {
@@ -174,25 +182,18 @@ const (
 	sqlSteps = `SELECT step, result FROM idempotency_steps WHERE k = $1`
 )
 
-type scanner interface{ Scan(dest ...any) error }
+const maxColumns = 16 // with the key and the time
 
-func (r *record) scan(row scanner, more ...any) error {
-	return row.Scan(append(more, &r.fingerprint, &r.state, &r.fence, &r.owner, &r.recoverable, &r.lease, &r.expires,
-		&r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &r.method, &r.claimed, &r.earlier)...)
+// dest appends where the columns go.
+func (r *record) dest(to []any) []any {
+	return append(to, &r.fingerprint, (*string)(&r.state), &r.fence, &r.owner, &r.recoverable, &r.lease, &r.expires,
+		&r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &r.method, &r.claimed, &r.earlier)
 }
 
 func (s *SQLStore) read(ctx context.Context, q db.Querier, d Digest) (r record, now int64, err error) {
-	err = r.scan(tail{q.QueryRowContext(ctx, s.sql(sqlRead), s.at(), d[:]), &now})
+	err = q.QueryRowContext(ctx, s.sql(sqlRead), s.at(), d[:]).Scan(append(r.dest(make([]any, 0, maxColumns)), &now)...)
 	return r, now, err
 }
-
-// tail scans one column more, the last.
-type tail struct {
-	scanner
-	last any
-}
-
-func (t tail) Scan(dest ...any) error { return t.scanner.Scan(append(dest, t.last)...) }
 
 // Begin implements Store. It reads first: a finished call is answered without a lock or a write. On SQLite, where a read costs
 // about as much as the claim, it reads first what it has met before; a key that it has not met is nearly always a new one.

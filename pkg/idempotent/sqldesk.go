@@ -216,7 +216,7 @@ func (s *SQLStore) List(ctx context.Context, f Filter) (Page, error) {
 	for rows.Next() {
 		var k []byte
 		var r record
-		if err := r.scan(rows, &k); err != nil {
+		if err := rows.Scan(r.dest(append(make([]any, 0, maxColumns), &k))...); err != nil {
 			return Page{}, fmt.Errorf("list idempotency records: %w", err)
 		}
 		var d Digest

@@ -3,8 +3,6 @@ package idempotent
 import (
 	"bytes"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,44 +57,35 @@ const (
 func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, error) {
 	out := make([]found, len(digests))
 	if len(digests) == 1 {
-		r, now, err := s.read(ctx, s.db.Brief(), digests[0])
-		if err == nil || errors.Is(err, sql.ErrNoRows) {
-			out[0] = found{r, now, err == nil}
-			return out, nil
-		}
-		return nil, err
+		f := &out[0]
+		err := s.db.Each(ctx, func(row db.Scanner) error {
+			f.ok = true
+			return row.Scan(append(f.dest(make([]any, 0, maxColumns)), &f.now)...)
+		}, s.sql(sqlRead), s.at(), digests[0][:])
+		return out, err
 	}
-	at := make(map[Digest]found, len(digests))
+	var k []byte
+	f := found{ok: true}
+	dest := append(f.dest(append(make([]any, 0, maxColumns), &k)), &f.now)
+	row := func(row db.Scanner) error {
+		if err := row.Scan(dest...); err != nil {
+			return err
+		}
+		for i := range digests { // a key may be asked for more than once
+			if bytes.Equal(digests[i][:], k) {
+				out[i] = f
+			}
+		}
+		return nil
+	}
 	for rest := digests; len(rest) > 0; {
 		text, args, n := s.manyQuery(rest)
-		rows, err := s.db.Brief().QueryContext(ctx, text, args...)
-		if err != nil {
-			return nil, err
-		}
-		if err := scanMany(rows, at); err != nil {
+		if err := s.db.Each(ctx, row, text, args...); err != nil {
 			return nil, err
 		}
 		rest = rest[n:]
 	}
-	for i, d := range digests {
-		out[i] = at[d]
-	}
 	return out, nil
-}
-
-func scanMany(rows *sql.Rows, at map[Digest]found) error {
-	defer rows.Close()
-	for rows.Next() {
-		var k []byte
-		f := found{ok: true}
-		if err := f.scan(tail{rows, &f.now}, &k); err != nil {
-			return err
-		}
-		var d Digest
-		copy(d[:], k)
-		at[d] = f
-	}
-	return rows.Err()
 }
 
 // The time is asked for once: to make it a number costs PostgreSQL as much as to find a record.

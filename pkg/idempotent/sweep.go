@@ -9,15 +9,18 @@ import (
 )
 
 const (
-	sweepBatch  = 1000
-	sweepLittle = 50 // where one writer keeps all the others waiting
-	sweepRest   = 4  // times as long as a batch took
+	sweepBatch  = 100
+	sweepLittle = 50        // where one writer keeps all the others waiting
+	sweepRest   = 20        // times as long as a batch took
+	sweepLate   = time.Hour // after which it does not rest as long
+	sweepBrisk  = 4
 )
 
-// Sweep purges the store every so often until ctx ends, and then returns nil. It works in batches, and rests between them
-// for four times as long as the batch took: a store that has much to forget is not busy with that. On SQLite batches, and
-// rests, are short: whatever a call waits for there is soon over. A failure is logged; the next round does the work. A nil
-// log discards.
+// Sweep purges the store every so often until ctx ends, and then returns nil. It works in batches, small ones, because calls
+// that commit wait until what the purge has written is on the disk too; and it rests between them for twenty times as long as
+// the batch took: a store that has much to forget is not busy with that. Where that is too slow, and there is still more after
+// an hour, it rests for four times as long until there is not. A failure is logged; the next round does the work. A nil log
+// discards.
 func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logger) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -26,6 +29,7 @@ func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logg
 	if can := store.Capabilities(); can.Transactional && !can.Shared {
 		batch = sweepLittle
 	}
+	var since time.Time // when there was first more than a batch
 	for pause := every; ; {
 		t := time.NewTimer(pause)
 		select {
@@ -41,9 +45,16 @@ func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logg
 			log.WarnContext(ctx, "old idempotency keys cannot be removed", slog.String(telemetry.KeyError, err.Error()))
 			pause = every
 		case n < batch:
-			pause = every
+			pause, since = every, time.Time{}
 		default:
-			pause = min(sweepRest*time.Since(begun), every)
+			if since.IsZero() {
+				since = begun
+			}
+			rest := time.Duration(sweepRest)
+			if begun.Sub(since) > sweepLate {
+				rest = sweepBrisk
+			}
+			pause = min(rest*time.Since(begun), every)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func TestSweep(t *testing.T) {
 	t.Run("rests between batches, then waits for the next round", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			s := &slowPurge{left: 2500}
+			s := &slowPurge{left: 250}
 			ctx, cancel := context.WithCancel(t.Context())
 			begun := time.Now()
 			done := make(chan error)
@@ -57,7 +57,25 @@ func TestSweep(t *testing.T) {
 				at = append(at, c.Sub(begun))
 			}
 			first := time.Minute
-			require.Equal(t, []time.Duration{first, first + 500*time.Millisecond, first + time.Second, first + 1100*time.Millisecond + time.Minute}, at)
+			require.Equal(t, []time.Duration{first, first + 2100*time.Millisecond, first + 4200*time.Millisecond, first + 4300*time.Millisecond + time.Minute}, at)
+		})
+	})
+	t.Run("rests less when it is an hour late, until there is no more", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := &slowPurge{left: 200_000}
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
+			defer cancel()
+			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil))
+			require.Zero(t, s.left)
+			pauses := map[time.Duration]int{}
+			for i := range s.calls[1:] {
+				pauses[s.calls[i+1].Sub(s.calls[i])]++
+			}
+			gentle, brisk := 2100*time.Millisecond, 500*time.Millisecond
+			require.Len(t, pauses, 3, "and a minute when there is nothing")
+			require.Equal(t, int(time.Hour/gentle)+1, pauses[gentle])
+			require.Equal(t, 2000-pauses[gentle], pauses[brisk])
 		})
 	})
 	t.Run("takes little at a time where one writer keeps the others waiting", func(t *testing.T) {
@@ -141,7 +159,7 @@ func BenchmarkPurge(b *testing.B) {
 							return
 						}
 						left = n > 0
-						<-time.After(4 * time.Since(round)) // as Sweep rests
+						<-time.After(4 * time.Since(round)) // as Sweep rests when it is late
 					}
 				}()
 			})

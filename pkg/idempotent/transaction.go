@@ -19,6 +19,9 @@ import (
 // claim: its answer is inserted in that transaction, and of two calls with one key the second finds the answer of the
 // first, or loses the insert and with it everything it did.
 type transactional interface {
+	// unmet says, without asking, that a key is nearly surely new, and where its answer belongs. What it takes for new by mistake
+	// costs a transaction that is rolled back.
+	unmet(c Claim) (Digest, bool)
 	// peek reads; Absent if there is nothing, InProgress also for a record that a claim could take.
 	peek(ctx context.Context, c Claim) (Result, error)
 	// insert stores an answer under a key that nobody used. ErrStale if somebody did.
@@ -32,10 +35,16 @@ type transactional interface {
 func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error) {
 	end, release, mayWait := time.Time{}, func() {}, true
 	defer func() { release() }()
-	for {
-		res, err := a.look(ctx)
-		if err != nil {
-			return nil, true, a.storeDown(ctx, err)
+	digest, unmet := Digest{}, false
+	if a.server.Optimistic {
+		digest, unmet = a.server.tx.unmet(a.claim)
+	}
+	for ; ; unmet = false {
+		res := Result{Outcome: Absent, Digest: digest}
+		if !unmet {
+			if res, err = a.look(ctx); err != nil {
+				return nil, true, a.storeDown(ctx, err)
+			}
 		}
 		switch res.Outcome {
 		case Absent:
@@ -48,10 +57,7 @@ func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error)
 		leave, first := a.server.flights.enter(res.Digest)
 		if first {
 			defer leave()
-			a.direct = true
-			a.grant = a.claim.grant(res.Digest, 1, false)
-			resp, err = a.commit(ctx)
-			return resp, true, err
+			return a.commit(ctx, res.Digest)
 		}
 		if end.IsZero() && mayWait {
 			var free func()
@@ -79,13 +85,16 @@ func (a *attempt) look(ctx context.Context) (Result, error) {
 	return res, err
 }
 
-// commit runs the handler, whose transaction holds the answer.
-func (a *attempt) commit(ctx context.Context) (any, error) {
+// commit runs the handler, whose transaction holds the answer. It reports false if it met a claim that is to be respected:
+// then nothing was done.
+func (a *attempt) commit(ctx context.Context, d Digest) (_ any, done bool, _ error) {
+	a.direct = true
+	a.grant = a.claim.grant(d, 1, false)
 	a.note.executing(a.grant)
 	resp, err := a.run(ctx)
 	if err == nil && a.completed.Load() {
 		a.stream.flush(false)
-		return resp, nil
+		return resp, true, nil
 	}
 	afterwards, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -93,28 +102,40 @@ func (a *attempt) commit(ctx context.Context) (any, error) {
 		a.server.Log.ErrorContext(ctx, "handler of a transactional method did not store its answer in its transaction",
 			slog.String(telemetry.KeyMethod, a.method))
 	} else if res, lookErr := a.outcome(afterwards, errors.Is(err, ErrStale)); lookErr == nil && res.Outcome != Absent {
+		if res.Outcome == InProgress || res.Outcome == InDoubt { // a claim, and what we did is rolled back
+			a.direct = false
+			a.completed.Store(false)
+			return nil, false, nil
+		}
 		// Another call was faster, or only the end of our own commit was not heard.
-		return a.reply(afterwards, res)
+		resp, err = a.reply(afterwards, res)
+		return resp, true, err
 	}
+	resp, err = a.settleDirect(afterwards, resp, err)
+	return resp, true, err
+}
+
+// settleDirect ends an attempt without a claim whose transaction holds no answer.
+func (a *attempt) settleDirect(ctx context.Context, resp any, err error) (any, error) {
 	if fateOf(err, a.policy.successOnly) != fateDone {
 		a.note.released() // nothing was committed
 		if errors.Is(err, ErrStale) {
-			return a.reply(afterwards, Result{Outcome: InProgress, Digest: a.grant.Digest, Fence: 1})
+			return a.reply(ctx, Result{Outcome: InProgress, Digest: a.grant.Digest, Fence: 1})
 		}
 		a.stream.flush(true)
 		return nil, err
 	}
 	kept, failed := a.answer(resp, err)
 	if failed == nil {
-		failed = tell(afterwards, func() error { return a.server.tx.insertAlone(afterwards, a.claim, a.grant.Digest, kept) })
+		failed = tell(ctx, func() error { return a.server.tx.insertAlone(ctx, a.claim, a.grant.Digest, kept) })
 	}
 	switch {
 	case errors.Is(failed, ErrStale):
-		res, lookErr := a.look(afterwards)
+		res, lookErr := a.look(ctx)
 		if lookErr != nil {
-			return nil, a.storeDown(afterwards, lookErr)
+			return nil, a.storeDown(ctx, lookErr)
 		}
-		return a.reply(afterwards, res)
+		return a.reply(ctx, res)
 	case failed != nil && err == nil:
 		a.note.outcome = outcomeStoreError
 		return nil, fault.Wrap(fault.Unavailable, ReasonStoreUnavailable, failed,
@@ -147,6 +168,15 @@ func (a *attempt) outcome(ctx context.Context, lost bool) (Result, error) {
 
 const sqlAnswer = `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at, subject)
  VALUES ($2, $3, 'd', 1, $4, TRUE, {now}, {now} + $5, $6, $7, $8, $9, $10, {now}, $11)`
+
+// unmet implements transactional. Nobody but this process stores anything in a SQLite file.
+func (s *SQLStore) unmet(c Claim) (Digest, bool) {
+	if s.met == nil || len(s.secrets) > 1 {
+		return Digest{}, false
+	}
+	d := s.Digest(c.Scope)
+	return d, !s.met.before(d)
+}
 
 func (s *SQLStore) peek(ctx context.Context, c Claim) (Result, error) {
 	for _, secret := range s.secrets {

@@ -22,7 +22,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations
 var migrations embed.FS
 
 // Reasons of this package.

@@ -104,7 +104,7 @@ type caller struct {
 }
 
 func newCaller(store idempotent.Store) *caller {
-	return &caller{keys: newKeys(), ic: idempotent.UnaryServer(store, idempotent.Options{})}
+	return &caller{keys: newKeys(), ic: idempotent.UnaryServer(store, idempotent.Options{Optimistic: true})}
 }
 
 var infos = map[string]*grpc.UnaryServerInfo{

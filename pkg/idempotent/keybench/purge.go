@@ -51,7 +51,7 @@ type Size struct {
 const (
 	purgeRate    = 300
 	purgeWindows = 6
-	sweepEvery   = 10 * time.Millisecond // a full batch follows at once, after its rest
+	sweepEvery   = 250 * time.Millisecond // to the first batch; the others follow after their rest, which is shorter
 )
 
 func (b *Bench) purgeSQLite(ctx context.Context) (err error) {

@@ -1,0 +1,93 @@
+package idempotent_test
+
+import (
+	"context"
+	"database/sql"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+)
+
+// A service that was started again does not know which keys it has met. Without a look it finds out when it commits.
+func TestOptimistic(t *testing.T) {
+	t.Parallel()
+	const key, name = "optimistic-0123456789", "one"
+	setup := func(t *testing.T) (d *db.DB, restarted func() *world, runs *atomic.Int64) {
+		t.Helper()
+		d = dbtest.Open(t, "sqlite")
+		require.NoError(t, d.Migrate(t.Context(), fstest.MapFS{"00001_x.sql": {Data: []byte("-- +goose Up\nCREATE TABLE effect (id TEXT NOT NULL);")}}, "effect_migrations"))
+		runs = &atomic.Int64{}
+		restarted = func() *world {
+			s, err := idempotent.NewSQLStore(d, secret, nil)
+			require.NoError(t, err)
+			w := newWorld(t, s, idempotent.Options{Optimistic: true, Wait: time.Millisecond})
+			w.handle(func(ctx context.Context, req string) (string, error) {
+				runs.Add(1)
+				return "did " + req, d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+					if _, err := tx.ExecContext(ctx, "INSERT INTO effect (id) VALUES ($1)", req); err != nil {
+						return err
+					}
+					return s.CompleteTx(ctx, tx, wrapperspb.String("did "+req))
+				})
+			})
+			return w
+		}
+		require.NoError(t, restarted().call(t.Context(), "Transaction", key, name).err)
+		return d, restarted, runs
+	}
+	effects := func(t *testing.T, d *db.DB) (n int) {
+		t.Helper()
+		require.NoError(t, d.Read().QueryRowContext(t.Context(), "SELECT count(*) FROM effect").Scan(&n))
+		return n
+	}
+	t.Run("a repetition after a restart is rolled back and gets the stored answer", func(t *testing.T) {
+		t.Parallel()
+		d, restarted, runs := setup(t)
+		w := restarted()
+		again := w.call(t.Context(), "Transaction", key, name)
+		replayed(t, again)
+		require.Equal(t, "did "+name, again.text)
+		require.Equal(t, 1, effects(t, d))
+		require.Equal(t, int64(2), runs.Load(), "nobody looked first")
+		replayed(t, w.call(t.Context(), "Transaction", key, name))
+		require.Equal(t, int64(2), runs.Load(), "now the key is known")
+	})
+	t.Run("another request under the key is refused and has no effect", func(t *testing.T) {
+		t.Parallel()
+		d, restarted, _ := setup(t)
+		other := restarted().call(t.Context(), "Transaction", key, "another")
+		require.Equal(t, codes.FailedPrecondition, fault.ToStatus(other.err).Code())
+		require.Equal(t, 1, effects(t, d))
+	})
+	t.Run("a claim that it meets is respected, and taken over when its lease is over", func(t *testing.T) {
+		t.Parallel()
+		d, restarted, _ := setup(t)
+		claimed := func(until time.Time) {
+			_, err := d.Exec(t.Context(), "UPDATE idempotency SET state = 'c', answer = NULL, answer_ok = FALSE, lease_until = $1", until.UnixMicro())
+			require.NoError(t, err)
+			_, err = d.Exec(t.Context(), "DELETE FROM effect")
+			require.NoError(t, err)
+		}
+		claimed(time.Now().Add(time.Hour))
+		waiting := restarted().call(t.Context(), "Transaction", key, name)
+		require.Equal(t, codes.Aborted, fault.ToStatus(waiting.err).Code())
+		require.Zero(t, effects(t, d))
+		claimed(time.Now().Add(-time.Hour))
+		w := restarted()
+		taken := w.call(t.Context(), "Transaction", key, name)
+		require.NoError(t, taken.err)
+		require.Equal(t, idempotent.StatusExecuted, taken.status)
+		require.Equal(t, 1, effects(t, d))
+		replayed(t, w.call(t.Context(), "Transaction", key, name))
+	})
+}
