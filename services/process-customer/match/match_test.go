@@ -65,12 +65,20 @@ var models sync.Map
 
 func learned(t testing.TB, key string, s Schema, records []Record) *Matcher {
 	t.Helper()
-	once, _ := models.LoadOrStore(key, sync.OnceValues(func() (Model, error) { return Train(s, records, TrainOptions{}) }))
+	once, _ := models.LoadOrStore(key, sync.OnceValues(func() (Model, error) { return Train(s, records, options()) }))
 	m, err := once.(func() (Model, error))()
 	require.NoError(t, err)
 	x, err := NewMatcher(m)
 	require.NoError(t, err)
 	return x
+}
+
+// options has fast runs take fewer pairs at random: comparing them is most of what learning from few records takes.
+func options() TrainOptions {
+	if testing.Short() {
+		return TrainOptions{sample: 10_000}
+	}
+	return TrainOptions{}
 }
 
 func trained(t testing.TB, n int) (*Matcher, []Record, map[string]int) {
@@ -110,10 +118,10 @@ func TestTrain_LearnsWithoutLabels(t *testing.T) {
 func TestTrain_DoesNotDependOnTheOrderOfRecords(t *testing.T) {
 	t.Parallel()
 	s, records, _ := people(120)
-	first, err := Train(s, records, TrainOptions{})
+	first, err := Train(s, records, options())
 	require.NoError(t, err)
 	slices.Reverse(records)
-	second, err := Train(s, records, TrainOptions{})
+	second, err := Train(s, records, options())
 	require.NoError(t, err)
 	require.Equal(t, first, second)
 }

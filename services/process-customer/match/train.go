@@ -14,6 +14,8 @@ type TrainOptions struct {
 	Costs Costs
 	// Rules of the model; DefaultRules when nil.
 	Rules *Rules
+	// sample is how many pairs are taken at random; a million when zero, as always but in tests.
+	sample int
 }
 
 // Costs are what wrong decisions cost, each as a multiple of asking a person once.

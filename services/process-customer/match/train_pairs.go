@@ -74,7 +74,7 @@ func (t *trainer) collect() {
 
 // sample estimates u from pairs taken at random.
 func (t *trainer) sample() {
-	const most = 1_000_000
+	most := cmp.Or(t.options.sample, 1_000_000)
 	n := uint64(len(t.records))
 	for i, s := range t.layout.slots {
 		t.u0[i] = make([]float64, len(levelNames[s.how])+1)
