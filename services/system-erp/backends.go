@@ -31,6 +31,8 @@ type Backend struct {
 	// Lease and Settle guard writes of a foreign ERP; zero values mean 2 min and 10 min.
 	Lease  time.Duration `conf:"lease" help:"how long a crashed writer blocks a record of a foreign ERP, 10s to 10m"`
 	Settle time.Duration `conf:"settle" help:"how long a write without an answer may still arrive at a foreign ERP; nothing is sent again before"`
+	// Retention is how long this service remembers writes of a foreign ERP that need no protection any more; zero means 90 d.
+	Retention time.Duration `conf:"retention" help:"how long writes of a foreign ERP are remembered that need no protection any more, 48h or more"`
 	// ProductTTL is how long product master data of a foreign ERP is used without asking again, 1 h to 24 h; zero means 4 h.
 	ProductTTL time.Duration `conf:"product_ttl" help:"how long products of a foreign ERP are used without asking again, 1h to 24h"`
 	// Tryton and SAP say where these are and who we are there.
@@ -42,7 +44,7 @@ type Backend struct {
 func defaultBackend() Backend {
 	return Backend{
 		Kind: sqlstore.Kind, Poll: 15 * time.Second, Overlap: 2 * time.Minute, Compare: 24 * time.Hour, Lease: 2 * time.Minute,
-		Settle: 10 * time.Minute, ProductTTL: 4 * time.Hour, Tryton: tryton.DefaultConfig(), SAP: sap.DefaultConfig(),
+		Settle: 10 * time.Minute, Retention: 90 * 24 * time.Hour, ProductTTL: 4 * time.Hour, Tryton: tryton.DefaultConfig(), SAP: sap.DefaultConfig(),
 	}
 }
 
@@ -59,6 +61,7 @@ func (b Backend) Validate() error {
 	between("compare", b.Compare, time.Minute, 31*24*time.Hour)
 	between("lease", b.Lease, 10*time.Second, 10*time.Minute)
 	between("settle", b.Settle, 10*time.Second, 24*time.Hour)
+	between("retention", b.Retention, 48*time.Hour, 100*365*24*time.Hour) // longer than settle may be
 	between("product_ttl", b.ProductTTL, time.Hour, 24*time.Hour)
 	section := func(name string, err error) {
 		if err != nil {
@@ -82,6 +85,8 @@ type opened struct {
 	backend.Backend
 	secret func(ctx context.Context) ([]byte, error)
 	loops  []serve.Loop
+	// inside says that what a method changes is changed in a transaction of our own database, and nowhere else.
+	inside bool
 }
 
 // openBackend opens the back end the configuration names. A new kind gets its case here, its section in Backend, and nothing
@@ -95,7 +100,7 @@ func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Tele
 		if err != nil {
 			return opened{}, err
 		}
-		return opened{Backend: records, secret: records.Secret}, nil
+		return opened{Backend: records, secret: records.Secret, inside: true}, nil
 	case tryton.Kind:
 		sys, err = tryton.New(cfg.Tryton, telemetry.HTTPTransport(tel, nil))
 	case sapKind:
@@ -108,6 +113,7 @@ func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Tele
 	}
 	records, err := remote.Open(ctx, d, sys, remote.Options{
 		Lease: cfg.Lease, Settle: cfg.Settle, Poll: cfg.Poll, Overlap: cfg.Overlap, Compare: cfg.Compare, ProductTTL: cfg.ProductTTL,
+		Retention: cfg.Retention,
 		Committed: committed, Meter: tel.Meter.Meter(scope), Log: tel.Log,
 	})
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	systemerp "github.com/selfsame-io/selfsame/services/system-erp"
@@ -24,12 +23,14 @@ func TestConfig_OfBackends(t *testing.T) {
 	require.ErrorContains(t, cfg.Validate(), "backend: tryton.url")
 	cfg.Backend.Kind, cfg.Backend.ProductTTL = "embedded", time.Minute
 	require.ErrorContains(t, cfg.Validate(), "product_ttl: want 1h0m0s to 24h0m0s")
+	cfg.Backend.ProductTTL, cfg.Backend.Retention = 0, time.Hour
+	require.ErrorContains(t, cfg.Validate(), "retention: want 48h0m0s", "it outlasts every write that may still arrive")
 }
 
 // TestSales is an order from its dry run to its last delivery, as a caller of the contract sees it.
 func TestSales(t *testing.T) {
 	t.Parallel()
-	r, ctx := start(t, dbtest.DSN(t, "sqlite")), t.Context()
+	r, ctx := start(t, template.DSN(t, "sqlite")), t.Context()
 	euro := func(amount string) *erpv1.Money { return &erpv1.Money{Amount: amount, Currency: "EUR"} }
 	_, err := r.products.BatchUpsertProducts(ctx, &erpv1.BatchUpsertProductsRequest{Products: []*erpv1.Product{{Sku: "pump", Name: "Pump", Active: true, Price: euro("10")}}})
 	require.NoError(t, err)
@@ -110,7 +111,7 @@ func TestTryton(t *testing.T) {
 		}
 		t.Skip("SELFSAME_TEST_TRYTON is not set")
 	}
-	r := startWith(t, dbtest.DSN(t, "sqlite"), func(cfg *systemerp.Config) {
+	r := startWith(t, template.DSN(t, "sqlite"), func(cfg *systemerp.Config) {
 		cfg.Backend.Kind = "tryton"
 		cfg.Backend.Tryton.URL, cfg.Backend.Tryton.User, cfg.Backend.Tryton.Password = address, "selfsame", conf.Secret("Tr7-xq9Zk2")
 	})

@@ -90,7 +90,9 @@ func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 // Documents implements backend.Backend.
 func (s *Store) Documents(ctx context.Context, from, until time.Time) ([]backend.DocumentCount, error) {
-	rows, err := s.db.Read().QueryContext(ctx, `SELECT day, object, COUNT(*), SUM(lines) FROM remote_document WHERE day >= $1 AND day < $2
+	rows, err := s.db.Read().QueryContext(ctx, `SELECT day, object, CAST(SUM(documents) AS BIGINT), CAST(SUM(lines) AS BIGINT) FROM (
+		SELECT day, object, 1 AS documents, lines FROM remote_document WHERE day >= $1 AND day < $2
+		UNION ALL SELECT day, object, documents, lines FROM remote_document_sum WHERE day >= $1 AND day < $2) counted
 		GROUP BY day, object ORDER BY day, object`, db.Micros(day(from)), db.Micros(day(until)))
 	if err != nil {
 		return nil, fmt.Errorf("count documents: %w", err)

@@ -13,8 +13,8 @@ import (
 
 // counters tell operators what happened at the border.
 type counters struct {
-	kind                  string
-	writes, gaps, clashes metric.Int64Counter
+	kind                             string
+	writes, gaps, clashes, forgotten metric.Int64Counter
 }
 
 func newCounters(m metric.Meter, kind string) (c counters, err error) {
@@ -28,6 +28,10 @@ func newCounters(m metric.Meter, kind string) (c counters, err error) {
 	}
 	if c.gaps, err = m.Int64Counter("selfsame.erp.backend.uncertain",
 		metric.WithDescription("Writes whose outcome was not known when the caller was answered.")); err != nil {
+		return c, err
+	}
+	if c.forgotten, err = m.Int64Counter("selfsame.erp.backend.forgotten",
+		metric.WithDescription("Rows about writes of the foreign ERP that were removed after their retention.")); err != nil {
 		return c, err
 	}
 	c.clashes, err = m.Int64Counter("selfsame.erp.backend.unmirrored",
@@ -47,4 +51,10 @@ func (c counters) lost(ctx context.Context, object string) { c.gaps.Add(ctx, 1, 
 
 func (c counters) unmirrored(ctx context.Context, object string) {
 	c.clashes.Add(ctx, 1, c.attrs(object))
+}
+
+func (c counters) forgot(ctx context.Context, object string, n int64) {
+	if n > 0 {
+		c.forgotten.Add(ctx, n, c.attrs(object))
+	}
 }

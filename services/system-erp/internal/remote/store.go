@@ -56,6 +56,8 @@ type Options struct {
 	Poll, Overlap time.Duration
 	// Compare is how often all records are compared: 24 h.
 	Compare time.Duration
+	// Retention is how long is remembered what protects nothing any more (see Forget): 90 d. It must be longer than Settle.
+	Retention time.Duration
 	// ProductTTL is how long a product is used without asking again: 4 h. StaleFor is how long it is still used after that
 	// when the other system does not answer: 24 h.
 	ProductTTL, StaleFor time.Duration
@@ -86,6 +88,7 @@ func (o Options) filled() Options {
 	set(&o.Poll, 15*time.Second)
 	set(&o.Overlap, 2*time.Minute)
 	set(&o.Compare, 24*time.Hour)
+	set(&o.Retention, 90*24*time.Hour)
 	set(&o.ProductTTL, 4*time.Hour)
 	set(&o.StaleFor, 24*time.Hour)
 	set(&o.StockStale, 10*time.Minute)
