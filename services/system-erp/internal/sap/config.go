@@ -1,8 +1,11 @@
 package sap
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -18,6 +21,14 @@ type Config struct {
 	// User and Password log on by Basic authentication.
 	User     string      `conf:"user" help:"communication user"`
 	Password conf.Secret `conf:"password" help:"password of the communication user"`
+	// TokenURL, OAuthClient, OAuthSecret and Scope log on by access tokens of an OAuth client that speaks for itself.
+	TokenURL    string      `conf:"token_url" help:"token endpoint for OAuth client credentials, in the place of user and password"`
+	OAuthClient string      `conf:"oauth_client" help:"id of the OAuth client"`
+	OAuthSecret conf.Secret `conf:"oauth_secret" help:"secret of the OAuth client"`
+	Scope       string      `conf:"scope" help:"scope of the access tokens; empty asks for none"`
+	// Certificate and Key, both PEM, log on by X.509: they are shown when a connection is made.
+	Certificate conf.Secret `conf:"certificate" help:"PEM of the client certificate for X.509 logon, with its chain"`
+	Key         conf.Secret `conf:"key" help:"PEM of the certificate's private key"`
 	// Concurrency is how many requests may be under way, Timeout how long one may take.
 	Concurrency int           `conf:"concurrency" help:"requests at the same time"`
 	Timeout     time.Duration `conf:"timeout" help:"longest request"`
@@ -85,6 +96,7 @@ func (c Config) Validate() error {
 	if !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
 		add("url", "want http:// or https://")
 	}
+	errs = append(errs, c.logon()...)
 	if c.Client != "" && (len(c.Client) != 3 || strings.Trim(c.Client, "0123456789") != "") {
 		add("client", "want three digits")
 	}
@@ -137,4 +149,30 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// logon returns the problems of how we log on: by at most one of user and access tokens, with or without a certificate.
+func (c Config) logon() []error {
+	var errs []error
+	if (c.TokenURL == "") != (c.OAuthClient == "") || (c.TokenURL == "") != (c.OAuthSecret == "") {
+		errs = append(errs, errors.New("token_url: it goes with oauth_client and oauth_secret"))
+	}
+	if u, err := url.Parse(c.TokenURL); c.TokenURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && !local(u)) {
+		errs = append(errs, errors.New("token_url: want https://, or http:// on this machine"))
+	}
+	if c.TokenURL != "" && c.User != "" {
+		errs = append(errs, errors.New("token_url: either access tokens or user and password"))
+	}
+	if c.Certificate == "" && c.Key == "" {
+		return errs
+	}
+	if _, err := tls.X509KeyPair([]byte(c.Certificate.Reveal()), []byte(c.Key.Reveal())); err != nil {
+		errs = append(errs, errors.New("certificate, key: no PEM of a certificate and its private key"))
+	}
+	return errs
+}
+
+func local(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }

@@ -10,6 +10,7 @@ package sap
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -47,12 +48,20 @@ type Deps struct {
 	Log       *slog.Logger
 }
 
-// Transport is what carries requests to a system best: as many idle connections as there may be requests.
-func Transport(cfg Config) http.RoundTripper {
-	return &http.Transport{
+// Transport is what carries requests to a system best: as many idle connections as there may be requests, made with our
+// certificate if there is one.
+func Transport(cfg Config) *http.Transport {
+	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: cfg.Concurrency, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2: true,
 	}
+	if cfg.Certificate != "" {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.X509KeyPair([]byte(cfg.Certificate.Reveal()), []byte(cfg.Key.Reveal()))
+			return &pair, err
+		}}
+	}
+	return t
 }
 
 // System is one SAP system. Make it with New; it is safe for concurrent use.
@@ -73,8 +82,13 @@ func New(cfg Config, d Deps) (*System, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration of the back end sap: %w", err)
 	}
+	var oauth *odata.Credentials
+	if cfg.TokenURL != "" {
+		oauth = &odata.Credentials{TokenURL: cfg.TokenURL, ID: cfg.OAuthClient, Secret: cfg.OAuthSecret.Reveal(), Scope: cfg.Scope}
+	}
 	client, err := odata.New(odata.Options{
-		URL: cfg.URL, SAPClient: cfg.Client, User: cfg.User, Password: cfg.Password.Reveal(), Language: language,
+		OAuth: oauth,
+		URL:   cfg.URL, SAPClient: cfg.Client, User: cfg.User, Password: cfg.Password.Reveal(), Language: language,
 		Concurrency: cfg.Concurrency, Timeout: cfg.Timeout, Transport: d.Transport, Meter: d.Meter,
 	})
 	if err != nil {

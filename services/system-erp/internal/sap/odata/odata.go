@@ -37,6 +37,8 @@ type Options struct {
 	SAPClient string
 	// User and Password log on by Basic authentication; empty sends none.
 	User, Password string
+	// OAuth logs on by access tokens instead; nil does not.
+	OAuth *Credentials
 	// Language is the logon language, always the same one: units and partner functions depend on it. Empty means "en".
 	Language string
 	// Concurrency is how many requests may be under way; zero means 4.
@@ -55,6 +57,7 @@ type Client struct {
 	root     string
 	slots    chan struct{}
 	session  sessionKeeper
+	tokens   *tokens // nil without OAuth
 	requests metric.Int64Counter
 	sent     atomic.Int64
 	clock    atomic.Pointer[time.Time]
@@ -79,6 +82,9 @@ func New(o Options) (*Client, error) {
 		o.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: o.Concurrency, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: o.Timeout}
 	}
 	c := &Client{o: o, root: strings.TrimSuffix(o.URL, "/") + "/sap/opu/odata/sap/", slots: make(chan struct{}, o.Concurrency)}
+	if o.OAuth != nil {
+		c.tokens = newTokens(*o.OAuth, o.Transport)
+	}
 	if o.Meter != nil {
 		if c.requests, err = o.Meter.Int64Counter("selfsame.erp.sap.requests", metric.WithDescription("Requests to SAP, by method and what came of them.")); err != nil {
 			return nil, fmt.Errorf("sap metrics: %w", err)
@@ -155,8 +161,27 @@ func (c *Client) send(ctx context.Context, q call) (reply, error) {
 	return c.once(ctx, q, s)
 }
 
-// once sends a request as it is.
+// once sends a request as it is, with a new access token when SAP takes the old one no more: it executed nothing then.
 func (c *Client) once(ctx context.Context, q call, s *session) (reply, error) {
+	if c.tokens == nil {
+		return c.transfer(ctx, q, s, "")
+	}
+	token, err := c.tokens.get(ctx, "")
+	if err != nil {
+		return reply{}, err
+	}
+	r, err := c.transfer(ctx, q, s, token)
+	if err != nil || r.status != http.StatusUnauthorized {
+		return r, err
+	}
+	if token, err = c.tokens.get(ctx, token); err != nil {
+		return reply{}, err
+	}
+	return c.transfer(ctx, q, s, token)
+}
+
+// transfer sends one HTTP request and reads its answer.
+func (c *Client) transfer(ctx context.Context, q call, s *session, token string) (reply, error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -170,6 +195,9 @@ func (c *Client) once(ctx context.Context, q call, s *session) (reply, error) {
 	req, err := c.request(httptrace.WithClientTrace(ctx, trace), q, s)
 	if err != nil {
 		return reply{}, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	c.sent.Add(1)
 	resp, err := c.o.Transport.RoundTrip(req)
