@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
@@ -42,7 +43,7 @@ func NewLocal(s Service) (*Local, error) {
 	if s.Config.RequestTimeout <= 0 {
 		s.Config.RequestTimeout = DefaultConfig().RequestTimeout
 	}
-	l := &Local{methods: map[string]localMethod{}, chain: chained(unaryChain(s, newValidation()))}
+	l := &Local{methods: map[string]localMethod{}, chain: chained(unaryChain(s))}
 	s.Register(l)
 	return l, nil
 }
@@ -54,8 +55,8 @@ func (l *Local) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	}
 }
 
-// Invoke implements grpc.ClientConnInterface. Messages are copied in both directions. Of the call options it obeys
-// grpc.Header and grpc.Trailer.
+// Invoke implements grpc.ClientConnInterface. What messages hold is handed over in both directions and not copied: after the call the caller
+// does not change what its request holds, nor the handler what its answer holds. Of the call options it obeys grpc.Header and grpc.Trailer.
 func (l *Local) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	m, ok := l.methods[method]
 	if !ok {
@@ -68,10 +69,10 @@ func (l *Local) Invoke(ctx context.Context, method string, args, reply any, opts
 	// What the caller sends arrives, and nothing of it goes further by itself.
 	ctx = metadata.NewOutgoingContext(metadata.NewIncomingContext(ctx, sent), metadata.MD{})
 	answer := &localStream{method: method}
-	resp, err := m.desc.Handler(m.impl, grpc.NewContextWithServerTransportStream(ctx, answer), func(in any) error { return copyMessage(in, args) }, l.chain)
+	resp, err := m.desc.Handler(m.impl, grpc.NewContextWithServerTransportStream(ctx, answer), func(in any) error { return handOver(in, args) }, l.chain)
 	answer.tell(opts)
 	if err == nil {
-		err = copyMessage(reply, resp)
+		err = handOver(reply, resp)
 	}
 	if _, ok := status.FromError(err); !ok {
 		err = status.FromContextError(err).Err()
@@ -84,13 +85,23 @@ func (l *Local) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Cal
 	return nil, status.Error(codes.Unimplemented, "a local connection has no streams")
 }
 
-func copyMessage(to, from any) error {
+// handOver gives an empty message the fields of another of its type.
+func handOver(to, from any) error {
 	dst, ok := to.(proto.Message)
 	src, also := from.(proto.Message)
 	if !ok || !also {
-		return status.Error(codes.Internal, fmt.Sprintf("cannot copy a %T to a %T", from, to))
+		return status.Error(codes.Internal, fmt.Sprintf("cannot make a %T of a %T", to, from))
 	}
-	proto.Merge(dst, src)
+	d, s := dst.ProtoReflect(), src.ProtoReflect()
+	if d.Type() != s.Type() {
+		proto.Merge(dst, src)
+		return nil
+	}
+	s.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		d.Set(f, v)
+		return true
+	})
+	d.SetUnknown(s.GetUnknown())
 	return nil
 }
 

@@ -86,7 +86,7 @@ func callSeries(ctx context.Context, t *testing.T, tel *telemetry.Telemetry) []s
 			}
 		}
 		return n == want
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return slices.Sorted(maps.Keys(found))
 }
 

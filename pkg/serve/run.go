@@ -18,6 +18,9 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
+// maxStreams are the requests under way on one HTTP/2 connection, event streams among them.
+const maxStreams = 100
+
 // runner is one running service.
 type runner struct {
 	s      Service
@@ -100,6 +103,10 @@ func (r *runner) newWeb(ctx context.Context, h HTTP) (*web, error) {
 	}
 	srv := &http.Server{
 		Handler: h.Handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		// A phone that is out of reach says nothing: its connection is asked for a sign of life, and given up when it takes nothing.
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 30 * time.Second,
+		},
 		ErrorLog:    slog.NewLogLogger(r.log.With(slog.String("server", h.Name)).Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}

@@ -268,7 +268,7 @@ func TestRun_StopOrder(t *testing.T) {
 	var events lockedBuffer
 	inCall, finish := make(chan struct{}), make(chan struct{})
 	cfg := serve.DefaultConfig()
-	cfg.DrainDelay = 200 * time.Millisecond
+	cfg.DrainDelay, cfg.StopTimeout = 200*time.Millisecond, time.Minute
 	var r *running
 	r = start(t, serve.Service{
 		Name: "test", Config: cfg,

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -41,15 +40,15 @@ const (
 // newServer builds the gRPC server. From outside to inside: tracing and metrics, recovery, faults, identity,
 // deadline, validation, who may operate, the service's own interceptors, inner recovery (so that those see a panic as an error).
 func (r *runner) newServer() (*grpc.Server, error) {
-	cfg, log, valid := r.s.Config, r.log, newValidation()
+	cfg, log := r.s.Config, r.log
 	ops, s := newOperators(r.s, r.grpcLn.Addr()), r.s
 	s.Unary = append([]grpc.UnaryServerInterceptor{ops.unary}, s.Unary...)
 	stream := append([]grpc.StreamServerInterceptor{
-		outerStream(log), fault.StreamServer(log), identifyStream, ops.stream, r.endWithWork, valid.stream,
+		outerStream(log), fault.StreamServer(log), identifyStream, ops.stream, r.endWithWork, validStream,
 	}, r.s.Stream...)
 	opts := []grpc.ServerOption{
 		grpc.StatsHandler(serverStats(r.s.Telemetry)),
-		grpc.ChainUnaryInterceptor(unaryChain(s, valid)...),
+		grpc.ChainUnaryInterceptor(unaryChain(s)...),
 		grpc.ChainStreamInterceptor(append(stream, innerStream)...),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: cfg.MaxConnectionAge, MaxConnectionAgeGrace: 5 * time.Minute,
@@ -84,10 +83,10 @@ func (r *runner) newServer() (*grpc.Server, error) {
 }
 
 // unaryChain returns what a unary call of s passes through, from outside to inside.
-func unaryChain(s Service, valid *validation) []grpc.UnaryServerInterceptor {
+func unaryChain(s Service) []grpc.UnaryServerInterceptor {
 	log := s.Telemetry.Log
 	chain := append([]grpc.UnaryServerInterceptor{
-		outerUnary(log), fault.UnaryServer(log), identifyUnary, deadline(s.Config.RequestTimeout), valid.unary,
+		outerUnary(log), fault.UnaryServer(log), identifyUnary, deadline(s.Config.RequestTimeout), validUnary,
 	}, s.Unary...)
 	return append(chain, innerUnary)
 }
@@ -212,26 +211,14 @@ func (r *runner) endWithWork(srv any, ss grpc.ServerStream, _ *grpc.StreamServer
 	return err
 }
 
-// validation checks requests against the rules in the contract. The validator is built on first use, off the path to
-// readiness.
-type validation struct {
-	validator func() (protovalidate.Validator, error)
-}
-
-func newValidation() *validation {
-	return &validation{sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() })}
-}
-
-func (v *validation) check(req any) error {
+// validate compares a request with the rules in its contract. The library compiles them on first use, off the path to readiness, and once for all
+// servers of the process.
+func validate(req any) error {
 	msg, ok := req.(proto.Message)
 	if !ok {
 		return nil
 	}
-	validator, err := v.validator()
-	if err != nil {
-		return fmt.Errorf("build validator: %w", err)
-	}
-	err = validator.Validate(msg)
+	err := protovalidate.Validate(msg)
 	if broken, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
 		return violations(broken)
 	}
@@ -253,30 +240,27 @@ func violations(broken *protovalidate.ValidationError) error {
 	return e
 }
 
-func (v *validation) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func validUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if !infrastructure(info.FullMethod) {
-		if err := v.check(req); err != nil {
+		if err := validate(req); err != nil {
 			return nil, err
 		}
 	}
 	return handler(ctx, req)
 }
 
-func (v *validation) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func validStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if infrastructure(info.FullMethod) {
 		return handler(srv, ss)
 	}
-	return handler(srv, validated{ss, v})
+	return handler(srv, validated{ss})
 }
 
-type validated struct {
-	grpc.ServerStream
-	v *validation
-}
+type validated struct{ grpc.ServerStream }
 
 func (s validated) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return s.v.check(m)
+	return validate(m)
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
 	"encoding/pem"
 	"io"
 	"math/big"
@@ -144,6 +145,29 @@ func TestTLS_HTTP(t *testing.T) {
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/2.0", string(body))
+	require.Equal(t, uint32(100), settingsOf(t, r.addrs.HTTP["web"], pool)[3], "streams of a connection (RFC 9113 section 6.5.2)")
+}
+
+// settingsOf returns what an HTTP/2 server says first: its settings, by their numbers.
+func settingsOf(t *testing.T, addr string, roots *x509.CertPool) map[uint16]uint32 {
+	t.Helper()
+	conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}}}).DialContext(t.Context(), "tcp", addr) //nolint:gosec // test
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	_, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+	require.NoError(t, err)
+	head := make([]byte, 9)
+	_, err = io.ReadFull(conn, head)
+	require.NoError(t, err)
+	require.Equal(t, byte(4), head[3], "a frame of settings")
+	settings := make([]byte, int(head[1])<<8|int(head[2]))
+	_, err = io.ReadFull(conn, settings)
+	require.NoError(t, err)
+	out := map[uint16]uint32{}
+	for ; len(settings) >= 6; settings = settings[6:] {
+		out[binary.BigEndian.Uint16(settings)] = binary.BigEndian.Uint32(settings[2:])
+	}
+	return out
 }
 
 func TestTLS_Settings(t *testing.T) {
