@@ -50,8 +50,7 @@ func UnaryClient(opts ...ClientOption) grpc.UnaryClientInterceptor {
 
 func (c *client) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	pol := c.policies.of(method)
-	md, _ := metadata.FromOutgoingContext(ctx)
-	keys := md.Get(Metadata)
+	keys := metadata.ValueFromOutgoingContext(ctx, Metadata)
 	keyed := false
 	switch {
 	case len(keys) == 1:

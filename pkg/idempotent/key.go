@@ -137,16 +137,14 @@ func Child(ctx context.Context, step, item string) context.Context {
 	if !ok {
 		return ctx
 	}
-	ctx = Outgoing(ctx, derive(c.principal, c.key, c.method, step, item))
-	md, _ := metadata.FromOutgoingContext(ctx) // Outgoing copied it
 	if c.root == "" {
 		c.root = rootOf(c)
 	}
-	md.Set(RootMetadata, c.root)
+	pairs := []string{Metadata, derive(c.principal, c.key, c.method, step, item), RootMetadata, c.root}
 	if c.attempt != nil {
-		md.Set(AttemptMetadata, strconv.FormatInt(c.attempt.grant.Fence, 10))
+		pairs = append(pairs, AttemptMetadata, strconv.FormatInt(c.attempt.grant.Fence, 10))
 	}
-	return metadata.NewOutgoingContext(ctx, md)
+	return outgoing(ctx, pairs...)
 }
 
 // RootMetadata and AttemptMetadata accompany the key of a child: what all calls for one intended effect have in common,
@@ -190,8 +188,21 @@ func derive(principal, parent, method, step, item string) string {
 
 // Outgoing returns ctx with key as the key of outgoing calls, instead of any other.
 func Outgoing(ctx context.Context, key string) context.Context {
-	md, _ := metadata.FromOutgoingContext(ctx)
-	md = md.Copy()
-	md.Set(Metadata, key)
+	return outgoing(ctx, Metadata, key)
+}
+
+// outgoing puts pairs of name and value in the place of what is sent under these names. To add is cheap; only to replace takes a copy of everything.
+func outgoing(ctx context.Context, pairs ...string) context.Context {
+	taken := false
+	for i := 0; i < len(pairs); i += 2 {
+		taken = taken || len(metadata.ValueFromOutgoingContext(ctx, pairs[i])) > 0
+	}
+	if !taken {
+		return metadata.AppendToOutgoingContext(ctx, pairs...)
+	}
+	md, _ := metadata.FromOutgoingContext(ctx) // a copy
+	for i := 0; i < len(pairs); i += 2 {
+		md.Set(pairs[i], pairs[i+1])
+	}
 	return metadata.NewOutgoingContext(ctx, md)
 }

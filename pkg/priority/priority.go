@@ -94,7 +94,7 @@ func From(ctx context.Context) Level {
 // Outgoing returns ctx with the metadata for the next process: the stated level, else the given one. Metadata that is there
 // already stays.
 func Outgoing(ctx context.Context, otherwise Level) context.Context {
-	if md, ok := metadata.FromOutgoingContext(ctx); ok && len(md.Get(Key)) > 0 {
+	if len(metadata.ValueFromOutgoingContext(ctx, Key)) > 0 {
 		return ctx
 	}
 	l := Stated(ctx)
