@@ -8,6 +8,7 @@
 package experiencemobile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,8 @@ const longestKeep = 10 * time.Minute
 // Name is the name of the service in logs, metrics and to other services.
 const Name = "experience-mobile"
 
-// patience is how long a request waits for the connection to the process layer. What takes longer is told at once, so that a
-// client can say so; a restart does not.
+// patience is how long a request waits for the connection to the process layer, unless Config says otherwise. What takes
+// longer is told at once, so that a client can say so; a restart does not.
 const patience = time.Second
 
 // Names of the HTTP servers in serve.Addrs.
@@ -95,6 +96,9 @@ type Config struct {
 	Listener          net.Listener `conf:"-"`
 	OpsListener       net.Listener `conf:"-"`
 	DevIssuerListener net.Listener `conf:"-"`
+	// Patience is how long a request waits for the connection to the process layer; zero means a second. Tests are more patient:
+	// what they look at is not how fast a machine connects.
+	Patience time.Duration `conf:"-"`
 	// Started, if set, is called once all ports are served.
 	Started func(serve.Addrs) `conf:"-"`
 	// TelemetryOptions change how telemetry is built, for tests.
@@ -174,6 +178,7 @@ type Streams struct {
 func DefaultConfig() Config {
 	s := serve.DefaultConfig()
 	s.Listen, s.Ops = "127.0.0.1:9401", "127.0.0.1:9402"
+	s.BusyHeap = 64 << 20 // what is kept of answers is not to be looked through again and again
 	return Config{
 		Listen: "127.0.0.1:8080", Serve: s,
 		Customer: Customer{Target: "127.0.0.1:9301"},
@@ -265,7 +270,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer tokens.Close()
 
 	customers, err := serve.Dial(cfg.Customer.Target, serve.ClientOptions{
-		TLS: cfg.Customer.TLS, Telemetry: tel, CallerName: Name, Timeout: cfg.Budget, Patience: patience,
+		TLS: cfg.Customer.TLS, Telemetry: tel, CallerName: Name, Timeout: cfg.Budget, Patience: cmp.Or(cfg.Patience, patience),
 		// Somebody holds the phone: what the edge asks for goes first.
 		Unary: []grpc.UnaryClientInterceptor{idempotent.UnaryClient(), rpc.RetryReads(), priority.UnaryClient(priority.Interactive)},
 	})

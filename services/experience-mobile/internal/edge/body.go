@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
+const jsonType = "application/json"
+
 // mediaType refuses what is not JSON, in either direction.
 func (e *edge) mediaType(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -21,10 +22,10 @@ func (e *edge) mediaType(next http.Handler) http.Handler {
 		switch {
 		case c.route.stream && !accepts(r.Header.Values("Accept"), EventStream):
 			e.refuse(w, r, e.problems.New(problem.NotAcceptable, "This route answers with text/event-stream only."))
-		case !c.route.stream && !accepts(r.Header.Values("Accept"), "application/json"):
+		case !c.route.stream && !accepts(r.Header.Values("Accept"), jsonType):
 			e.refuse(w, r, e.problems.New(problem.NotAcceptable, ""))
 		case c.route.body != nil && !sendsJSON(r):
-			w.Header().Set("Accept", "application/json")
+			w.Header().Set("Accept", jsonType)
 			e.refuse(w, r, e.problems.New(problem.UnsupportedMediaType, ""))
 		default:
 			next.ServeHTTP(w, r)
@@ -36,16 +37,20 @@ func sendsJSON(r *http.Request) bool {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return false
 	}
-	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	said := r.Header.Get("Content-Type")
+	if said == jsonType {
+		return true // as nearly every client has it
+	}
+	t, params, err := mime.ParseMediaType(said)
 	if err != nil || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
 		return false
 	}
-	return t == "application/json" || (t == "application/merge-patch+json" && r.Method == http.MethodPatch)
+	return t == jsonType || (t == "application/merge-patch+json" && r.Method == http.MethodPatch)
 }
 
 // accepts reads Accept as RFC 9110 section 12.5.1: the most specific range that fits decides.
 func accepts(lines []string, offered string) bool {
-	if len(lines) == 0 {
+	if len(lines) == 0 || len(lines) == 1 && lines[0] == offered {
 		return true
 	}
 	kind, _, _ := strings.Cut(offered, "/")
@@ -111,7 +116,7 @@ func (e *edge) readBody(next http.Handler) http.Handler {
 			return
 		}
 		c.body = body
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Body = holdBody(body)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -147,7 +152,7 @@ func (e *edge) headAsGet(next http.Handler) http.Handler {
 func (e *edge) strip(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The copy that deadline made; what stands above it has read what it needs.
-		r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
+		r.Header = http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}}
 		r.RemoteAddr, r.Host = "", ""
 		next.ServeHTTP(w, r)
 	})

@@ -22,7 +22,7 @@ const keyRequestID = "request_id"
 // the goroutine of the request.
 type call struct {
 	id        string         // identify
-	base      string         // identify: scheme and host of the API, as problem types need it; may be empty
+	host      string         // identify: the host that the client called
 	route     *route         // classify; nil for an unknown path
 	allowed   []string       // classify: the methods of the path
 	principal auth.Principal // authenticate
@@ -90,22 +90,22 @@ func (e *edge) identify(next http.Handler) http.Handler {
 			c.id = hex.EncodeToString(raw)
 		}
 		w.Header().Set("X-Request-Id", c.id)
-		c.base = e.base(r)
+		c.host = r.Host
 		next.ServeHTTP(w, r)
 	})
 }
 
 // base returns where the API is: as configured, otherwise as the client calls it. A host that is none gives "".
-func (e *edge) base(r *http.Request) string {
-	if e.o.PublicURL != "" || r.Host == "" || len(r.Host) > 255 || strings.ContainsFunc(r.Host, func(c rune) bool {
+func (e *edge) base(c *call) string {
+	if e.o.PublicURL != "" || c.host == "" || len(c.host) > 255 || strings.ContainsFunc(c.host, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-:[]", c)
 	}) {
 		return e.o.PublicURL
 	}
 	if e.o.Secure {
-		return "https://" + r.Host
+		return "https://" + c.host
 	}
-	return "http://" + r.Host
+	return "http://" + c.host
 }
 
 func safeID(s string) bool {
@@ -132,7 +132,7 @@ func (e *edge) refuse(w http.ResponseWriter, r *http.Request, p problem.Problem)
 	c := callOf(r.Context())
 	p.RequestID = c.id
 	if strings.HasPrefix(p.Type, "/") {
-		p.Type = c.base + p.Type
+		p.Type = e.base(c) + p.Type
 	}
 	if p.Instance == "" {
 		p.Instance = "urn:selfsame:request:" + c.id

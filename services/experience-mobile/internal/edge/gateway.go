@@ -11,7 +11,6 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -56,9 +55,7 @@ func (e *edge) gateway(conn grpc.ClientConnInterface) (http.Handler, error) {
 		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
 			e.refuse(w, r, e.problems.New(problem.RouteNotFound, ""))
 		}),
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
-			MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true},
-		}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newCodec()),
 	)
 	if err := mobilev1.RegisterMobileServiceHandlerClient(context.Background(), mux, mobilev1.NewMobileServiceClient(conn)); err != nil {
 		return nil, fmt.Errorf("edge: register routes: %w", err)

@@ -77,7 +77,9 @@ func prefersAsync(lines []string) bool {
 }
 
 // onlyChecked reports whether the request asks for no effect. A value that is none is refused with the parameters.
-func onlyChecked(r *http.Request) bool { return r.URL.Query().Get("validateOnly") == "true" }
+func onlyChecked(r *http.Request) bool {
+	return r.URL.RawQuery != "" && r.URL.Query().Get("validateOnly") == "true"
+}
 
 // KeyProblem returns why a key that is not in a header is refused; "" if it is not.
 func KeyProblem(key string) string {

@@ -27,12 +27,27 @@ type Replay struct {
 
 // keptAnswer is what is kept of an answer before its body, which follows as it is after a line break.
 type keptAnswer struct {
-	Status int               `json:"s"`
-	Header map[string]string `json:"h"`
+	Status int        `json:"s"`
+	Header keptHeader `json:"h"`
 }
 
-// keptHeaders are those that belong to the answer rather than to the request.
-var keptHeaders = [...]string{"Content-Type", "Cache-Control", "ETag", "Location"} //nolint:gochecknoglobals // a constant that Go has no form for
+// keptHeader are the headers that belong to the answer rather than to the request.
+type keptHeader struct {
+	ContentType  string `json:"Content-Type,omitempty"`
+	CacheControl string `json:"Cache-Control,omitempty"`
+	ETag         string `json:"ETag,omitempty"`
+	Location     string `json:"Location,omitempty"`
+}
+
+func (k keptHeader) copyTo(h http.Header) {
+	for _, line := range [...]struct{ name, value string }{
+		{"Content-Type", k.ContentType}, {"Cache-Control", k.CacheControl}, {"ETag", k.ETag}, {"Location", k.Location},
+	} {
+		if line.value != "" {
+			h.Set(line.name, line.value)
+		}
+	}
+}
 
 // replay answers a completed key without asking below, and lets a herd of identical requests wait for the first of them.
 // Only a success is kept: what failed is decided anew. Whatever goes wrong here, the request goes on as if this were not.
@@ -93,9 +108,7 @@ func (e *edge) again(w http.ResponseWriter, r *http.Request, slot replay.Slot) b
 	}
 	e.replays.Add(r.Context(), 1, e.hit)
 	h := w.Header()
-	for name, v := range kept.Header {
-		h.Set(name, v)
-	}
+	kept.Header.copyTo(h)
 	h.Set("Idempotency-Key", callOf(r.Context()).keyLine)
 	h.Set("Idempotency-Status", "replayed")
 	h.Set("Idempotent-Replayed", "true")
@@ -108,13 +121,8 @@ func (e *edge) keep(ctx context.Context, slot replay.Slot, held *heldWriter) {
 	if held.status != http.StatusOK && held.status != http.StatusCreated {
 		return
 	}
-	kept := keptAnswer{Status: held.status, Header: map[string]string{}}
-	for _, name := range keptHeaders {
-		if v := held.header.Get(name); v != "" {
-			kept.Header[name] = v
-		}
-	}
-	head, err := json.Marshal(kept)
+	h := held.header
+	head, err := json.Marshal(keptAnswer{held.status, keptHeader{h.Get("Content-Type"), h.Get("Cache-Control"), h.Get("ETag"), h.Get("Location")}})
 	if err == nil {
 		text := slices.Concat(head, []byte("\n"), held.body.Bytes())
 		err = e.o.Replay.Store.Put(ctx, slot, text, e.o.Replay.For)

@@ -101,7 +101,7 @@ func (e *edge) deprecate(next http.Handler) http.Handler {
 			h := w.Header()
 			h.Set("Deprecation", "@"+strconv.FormatInt(d.since.Unix(), 10))
 			h.Set("Sunset", d.sunset.UTC().Format(http.TimeFormat))
-			h.Add("Link", "<"+c.base+problem.DocPath+`#deprecated>; rel="deprecation"`)
+			h.Add("Link", "<"+e.base(c)+problem.DocPath+`#deprecated>; rel="deprecation"`)
 			if d.successor != "" {
 				h.Add("Link", "<"+d.successor+`>; rel="successor-version"`)
 			}

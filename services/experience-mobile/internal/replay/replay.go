@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -31,7 +32,8 @@ type Store interface {
 type Slot struct {
 	// Name is what the store sees.
 	Name [sha256.Size]byte
-	seal [sha256.Size]byte
+	// parts are what the name and the seal are digests of.
+	parts []byte
 }
 
 // NewSlot returns the slot that these parts make. They are told apart by length, so none can pretend to be another.
@@ -40,17 +42,19 @@ func NewSlot(parts ...[]byte) Slot {
 	for _, p := range parts {
 		size += len(p) + binary.MaxVarintLen64
 	}
-	all := make([]byte, 1, size+1) // the first byte says what the digest is for
+	all := make([]byte, 1, size+1)
 	for _, p := range parts {
 		all = append(binary.AppendUvarint(all, uint64(len(p))), p...)
 	}
-	var s Slot
-	all[0] = 'n'
-	s.Name = sha256.Sum256(all)
-	all[0] = 's'
-	s.seal = sha256.Sum256(all)
-	return s
+	all[0] = forName
+	return Slot{Name: sha256.Sum256(all), parts: all}
 }
+
+// The first byte of what is digested says what for.
+const (
+	forName = 'n'
+	forSeal = 's'
+)
 
 var errSealed = errors.New("a kept answer is not what was put")
 
@@ -81,8 +85,14 @@ func (s Slot) open(sealed []byte) ([]byte, error) {
 	return value, nil
 }
 
+// box is made of a digest that no store sees; one that keeps answers in this process needs none.
 func (s Slot) box() (cipher.AEAD, error) {
-	block, err := aes.NewCipher(s.seal[:])
+	secret := slices.Clone(s.parts)
+	if len(secret) > 0 {
+		secret[0] = forSeal
+	}
+	seal := sha256.Sum256(secret)
+	block, err := aes.NewCipher(seal[:])
 	if err != nil {
 		return nil, fmt.Errorf("seal answer: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
@@ -147,18 +148,14 @@ func tag(version string, shown *mobilev1.Customer) string {
 	if version == "" {
 		return ""
 	}
-	plain := shown
-	if len(shown.GetSources()) > 0 {
-		clone, ok := proto.Clone(shown).(*mobilev1.Customer)
-		if !ok {
-			return version
-		}
-		for _, s := range clone.GetSources() {
-			s.AsOf = nil
-		}
-		plain = clone
+	asOf := make([]*timestamppb.Timestamp, len(shown.GetSources()))
+	for i, s := range shown.GetSources() {
+		asOf[i], s.AsOf = s.AsOf, nil
 	}
-	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(plain)
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(shown)
+	for i, s := range shown.GetSources() {
+		s.AsOf = asOf[i]
+	}
 	if err != nil {
 		// Only text that is not UTF-8 cannot be written, and then the answer cannot be either.
 		return version
