@@ -89,6 +89,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{
 			rpc.Guard(), idempotent.UnaryServer(answers, idempotent.Options{
 				Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
+				Optimistic: records.inside,
 			}),
 		},
 		Loops: append(records.loops,
