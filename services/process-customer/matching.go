@@ -40,6 +40,9 @@ func openMatching(ctx context.Context, cfg identify.Config, records *store.Store
 	if err := observeMatching(tel, records); err != nil {
 		return nil, err
 	}
+	if err := observeDrift(tel, records, d); err != nil {
+		return nil, err
+	}
 	return &matching{decider: d, identity: d}, nil
 }
 
@@ -98,6 +101,45 @@ func observeMatching(tel *telemetry.Telemetry, records *store.Store) error {
 		o.ObserveInt64(late, n)
 		return nil
 	}, asked, waiting, joined, said, late)
+	if err != nil {
+		return fmt.Errorf("metrics of matching: %w", err)
+	}
+	return nil
+}
+
+// driftEvery is how long the drift of the model is shown before it is measured again.
+const driftEvery = time.Hour
+
+// observeDrift shows how far the latest customers are from what the model has learned.
+func observeDrift(tel *telemetry.Telemetry, records *store.Store, d *identify.Decider) error {
+	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")
+	drift, err := meter.Float64ObservableGauge("selfsame.match.drift", metric.WithUnit("1"),
+		metric.WithDescription("Population stability index of a comparison against the model, among pairs of one customer and of others (selfsame.pairs: same, others); above 0.25 it describes another population."))
+	if err != nil {
+		return fmt.Errorf("metrics of matching: %w", err)
+	}
+	var mu sync.Mutex
+	var measured time.Time
+	var last identify.Drift
+	_, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(measured) >= driftEvery {
+			got, err := d.Drift(ctx, records.Read(), identify.DriftSample)
+			if err != nil {
+				return err
+			}
+			if last = got; got.Customers > 0 {
+				measured = now
+			}
+		}
+		for _, c := range last.Comparisons {
+			name := attribute.String("selfsame.comparison", c.Comparison)
+			o.ObserveFloat64(drift, c.Same, metric.WithAttributes(name, attribute.String("selfsame.pairs", "same")))
+			o.ObserveFloat64(drift, c.Others, metric.WithAttributes(name, attribute.String("selfsame.pairs", "others")))
+		}
+		return nil
+	}, drift)
 	if err != nil {
 		return fmt.Errorf("metrics of matching: %w", err)
 	}

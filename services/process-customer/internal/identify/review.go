@@ -52,6 +52,9 @@ func (d *Desk) Status(ctx context.Context) (Status, error) {
 	return Status{Mode: d.decider.mode, Model: d.decider.digest, Bands: d.decider.Bands(), MatchCounts: counts}, err
 }
 
+// Model returns the mode, and the digest of the model.
+func (d *Desk) Model() (mode, digest string) { return d.decider.mode, d.decider.digest }
+
 // Of returns the open questions about a customer. It runs in the caller's transaction.
 func (d *Desk) Of(ctx context.Context, r store.Reader, id golden.ID) ([]Pair, error) {
 	return d.decider.of(ctx, r, id)

@@ -20,12 +20,15 @@ type Matching interface {
 	Show(ctx context.Context, left, right golden.ID) (identify.Comparison, error)
 	Answer(ctx context.Context, left, right golden.ID, same bool, note string) error
 	Preview(ctx context.Context, limit float64, samples int) (identify.Preview, error)
+	Drift(ctx context.Context, customers int) (identify.Drift, error)
+	Lead(ctx context.Context, l identify.Lead) (identify.Known, error)
+	Model() (mode, digest string)
 }
 
 // matching returns where people decide, or why nobody does.
 func (s *operations) matching() (Matching, error) {
 	if s.d.Matching == nil {
-		return nil, fault.New(fault.Precondition, "MATCHING_OFF", "matching is off: matching.mode")
+		return nil, fault.New(fault.Precondition, "MATCHING_OFF", "matching is off: match.mode")
 	}
 	return s.d.Matching, nil
 }

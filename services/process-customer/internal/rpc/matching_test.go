@@ -80,6 +80,26 @@ func TestMatching_AsksConfirmsAndPreviews(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, identify.Ask, st.GetMode())
 	require.Equal(t, []int64{2, 0, 1, 1}, []int64{st.GetCustomers(), st.GetAsked(), st.GetJoined(), st.GetConfirmed()})
+
+	leads, err := o.CheckLeads(t.Context(), &customerv1.CheckLeadsRequest{Leads: []*customerv1.Lead{
+		{Company: "Optik Weitblick", Email: "anna@weitblick.example"},
+		{Company: "BRAUEREI ZAPFHAHN", LastName: "Hopf", Phone: "0951 2233445", Address: first.GetAddress()},
+	}})
+	require.NoError(t, err)
+	require.Len(t, leads.GetAnswers(), 2)
+	require.Equal(t, []string{"NEW", "EXISTS"}, []string{leads.GetAnswers()[0].GetAnswer(), leads.GetAnswers()[1].GetAnswer()})
+	require.Equal(t, a.GetCustomer().GetId(), leads.GetAnswers()[1].GetCandidates()[0].GetCustomer().GetCustomerId(), "the customer of both records")
+
+	drift, err := o.GetMatchDrift(t.Context(), &customerv1.GetMatchDriftRequest{})
+	require.NoError(t, err)
+	require.Equal(t, int32(2), drift.GetCustomers())
+	require.InDelta(t, 1, drift.GetPairs(), 0.5)
+	require.NotEmpty(t, drift.GetComparisons())
+	var seen, said int64
+	for _, band := range drift.GetBands() {
+		seen, said = seen+band.GetPairs(), said+band.GetConfirmed()
+	}
+	require.Equal(t, []int64{1, 1}, []int64{seen, said})
 	w.Check()
 }
 
@@ -91,6 +111,10 @@ func TestMatching_RefusesWhatMakesNoSense(t *testing.T) {
 	st, err := o.GetMatching(t.Context(), &customerv1.GetMatchingRequest{})
 	require.NoError(t, err)
 	require.Equal(t, identify.Off, st.GetMode())
+	_, err = o.CheckLeads(t.Context(), &customerv1.CheckLeadsRequest{})
+	require.Equal(t, "MATCHING_OFF", fault.ReasonOf(err))
+	_, err = o.GetMatchDrift(t.Context(), &customerv1.GetMatchDriftRequest{})
+	require.Equal(t, "MATCHING_OFF", fault.ReasonOf(err))
 	asking(t, w, api)
 	id, err := golden.DeriveID(golden.Customer, "x")
 	require.NoError(t, err)

@@ -1,0 +1,30 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// EachLastMatchRecord calls fn with the records of the units that came last, the latest first.
+func (r Reader) EachLastMatchRecord(ctx context.Context, limit int, fn func(number int64, record []byte)) error {
+	return r.query(ctx, "read the last match records", "SELECT number, record FROM match_unit WHERE live ORDER BY number DESC LIMIT $1",
+		[]any{limit}, func(rows *sql.Rows) error {
+			var n int64
+			var record []byte
+			err := rows.Scan(&n, &record)
+			fn(n, record)
+			return err
+		})
+}
+
+// EachJudgedPair calls fn with the score of each pair that a person has decided, where it is still kept.
+func (r Reader) EachJudgedPair(ctx context.Context, fn func(bits float64, same bool)) error {
+	return r.query(ctx, "read decided pairs", "SELECT e.bits, v.same FROM match_verdict v JOIN match_edge e ON e.a = v.a AND e.b = v.b", nil,
+		func(rows *sql.Rows) error {
+			var bits float64
+			var same bool
+			err := rows.Scan(&bits, &same)
+			fn(bits, same)
+			return err
+		})
+}
