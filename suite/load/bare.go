@@ -31,12 +31,14 @@ const (
 	bareEdge    = "edge"
 	bareSystems = "systems"
 	bareFanout  = "fanout"
+	bareLower   = "lower"
+	bareUpper   = "upper"
 )
 
 // bareArgs returns how many arguments a process takes; zero for one that there is not.
 func bareArgs(name string) int {
 	switch name {
-	case bareHandler, bareGateway, barePlain, bareFanout:
+	case bareHandler, bareGateway, barePlain, bareFanout, bareLower, bareUpper:
 		return 1
 	case bareLayer, bareSystems:
 		return 2
@@ -57,6 +59,8 @@ func bareArgs(name string) int {
 //	edge TARGET RATIO DIR     experience-mobile in front of it; the second word of the line is its issuer
 //	systems DURATION METHOD   both systems, as far as a customer screen asks them; one method never answers
 //	fanout TARGET             a hand-written screen in front of them
+//	lower TARGET              a hand-written service in front of them that asks the same
+//	upper TARGET              a hand-written screen in front of that
 //
 // All but edge and stock are what the libraries give without a single option: no deadline, no tracing, no validation, no
 // authentication.
@@ -101,6 +105,10 @@ func RunBare(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 		return serveEdge(ctx, lis, issuer, args)
 	case bareSystems:
 		return serveSystems(ctx, lis, args)
+	case bareLower:
+		return serveLower(ctx, lis, args)
+	case bareUpper:
+		return serveUpper(ctx, lis, args)
 	default:
 		return serveFanout(ctx, lis, args)
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -22,9 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
-	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
-	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
 // plainCustomer is a customer as the hand-written handler reads and writes it.
@@ -197,45 +194,4 @@ func serveStock(ctx context.Context, lis net.Listener, args []string) (err error
 	})
 	return serveHTTP(ctx, lis, otelhttp.NewHandler(http.MaxBytesHandler(guarded, 1<<20), "stock",
 		otelhttp.WithTracerProvider(tel.Tracer), otelhttp.WithMeterProvider(tel.Meter), otelhttp.WithPropagators(tel.Propagator)))
-}
-
-// serveFanout serves a screen made by hand: fanout TARGET. It asks three times at once and waits for all.
-func serveFanout(ctx context.Context, lis net.Listener, args []string) (err error) {
-	conn, err := grpc.NewClient(args[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	orders, products, cases := erpv1.NewOrderServiceClient(conn), erpv1.NewProductServiceClient(conn), salesforcev1.NewCaseServiceClient(conn)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/customers/{id}", func(w http.ResponseWriter, r *http.Request) {
-		var out struct {
-			ID         string                          `json:"customerId"`
-			Orders     *erpv1.ListOrdersResponse       `json:"orders"`
-			Warranties *erpv1.ListWarrantiesResponse   `json:"warranties"`
-			Cases      *salesforcev1.ListCasesResponse `json:"cases"`
-		}
-		out.ID = r.PathValue("id")
-		g, ctx := errgroup.WithContext(r.Context())
-		g.Go(func() (err error) {
-			out.Orders, err = orders.ListOrders(ctx, &erpv1.ListOrdersRequest{CustomerIds: []string{out.ID}, PageSize: 20})
-			return err
-		})
-		g.Go(func() (err error) {
-			out.Warranties, err = products.ListWarranties(ctx, &erpv1.ListWarrantiesRequest{CustomerId: out.ID, PageSize: 20})
-			return err
-		})
-		g.Go(func() (err error) {
-			out.Cases, err = cases.ListCases(ctx, &salesforcev1.ListCasesRequest{AccountIds: []string{out.ID}, OpenOnly: true, PageSize: 20})
-			return err
-		})
-		if err := g.Wait(); err != nil {
-			http.Error(w, "failed", http.StatusBadGateway)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		// The client may be gone; there is nobody to tell.
-		_ = json.NewEncoder(w).Encode(out)
-	})
-	return serveHTTP(ctx, lis, mux)
 }

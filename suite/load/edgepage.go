@@ -61,12 +61,15 @@ func (p *page) fanout(r *FanoutResult) {
 	p.circumstances(r.Circumstances)
 	p.line("`GET /v1/customers/{id}` through experience-mobile and process-customer, which asks three times at once; each call takes %v. %d users ask again", r.Options.Takes, r.Options.Users)
 	p.line("as soon as they are answered, %d rounds of %d screens.\n", r.Options.Rounds, r.Options.Requests)
-	p.head("", "hand-written handler with an errgroup", "Selfsame")
-	p.row("screens per second", fmt.Sprintf("%.0f", r.Bare), fmt.Sprintf("%.0f", r.Selfsame))
-	p.row("latency p99", micros(r.BareP99), micros(r.SelfsameP99))
+	p.head("", "hand-written handler with an errgroup", "the same by hand in two services", "Selfsame")
+	p.row("screens per second", fmt.Sprintf("%.0f", r.Bare), fmt.Sprintf("%.0f", r.Layers), fmt.Sprintf("%.0f", r.Selfsame))
+	p.row("latency p99", micros(r.BareP99), micros(r.LayersP99), micros(r.SelfsameP99))
 	p.line("\nAt most %.1f %% were turned away in a round; they are not counted as screens.", 100*r.Refused)
 	p.line("\n**Throughput over that of the handler: %.2f** (rounds from %.2f to %.2f). Target: at least %.1f: %s.", r.Ratio, slices.Min(r.Ratios), slices.Max(r.Ratios),
 		TargetFanout, met(r.Ratio >= TargetFanout))
+	if len(r.LayerRatio) > 0 {
+		p.line("Over that of the two services made by hand: %.2f (rounds from %.2f to %.2f); they have no database either.", r.OverLayers, slices.Min(r.LayerRatio), slices.Max(r.LayerRatio))
+	}
 	late := (r.HungP99 - r.Limit) / 1000
 	p.line("While one section never answers, at %.0f requests per second: p50 %s, **p99 %s**, no errors. Target: at most the section's limit and %.0f ms, %s: %s.",
 		r.Options.HungRate, micros(r.HungP50), micros(r.HungP99), TargetHungMillis, micros(r.Limit+1000*TargetHungMillis), met(late <= TargetHungMillis))

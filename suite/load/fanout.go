@@ -37,10 +37,16 @@ type FanoutResult struct {
 	Selfsame float64   `json:"selfsame"`
 	Ratio    float64   `json:"ratio"`
 	Ratios   []float64 `json:"ratios"`
+	// Layers is that of a screen made by hand in two services, and OverLayers the ratio over it: what is left of the difference is not
+	// that there is one more hop.
+	Layers     float64   `json:"layers"`
+	OverLayers float64   `json:"over_layers"`
+	LayerRatio []float64 `json:"over_layers_rounds"`
 	// Refused is the share of our screens that were turned away; they do not count as screens.
 	Refused float64 `json:"refused"`
-	// BareP99 and SelfsameP99 are latencies in microseconds.
+	// BareP99, LayersP99 and SelfsameP99 are latencies in microseconds.
 	BareP99     float64 `json:"bare_p99"`
+	LayersP99   float64 `json:"layers_p99"`
 	SelfsameP99 float64 `json:"selfsame_p99"`
 	// Limit is the time limit of a section, HungP50 and HungP99 latencies while one hangs, in microseconds. An answer that is
 	// no success ends the measurement, so there are none.
@@ -169,10 +175,18 @@ func (m *fanning) compare(ctx context.Context, systems string, out *FanoutResult
 	if err != nil {
 		return err
 	}
-	sides := []string{"http://" + bare.addr, m.run.demo.State.REST}
+	low, err := b.launch(ctx, bareLower, systems)
+	if err != nil {
+		return err
+	}
+	up, err := b.launch(ctx, bareUpper, low.addr)
+	if err != nil {
+		return err
+	}
+	sides := []string{"http://" + bare.addr, "http://" + up.addr, m.run.demo.State.REST}
 	client := keepAlive(m.f.Users)
 	defer client.CloseIdleConnections()
-	var paces, slowest [2][]float64
+	var paces, slowest [3][]float64
 	for round := range m.f.Rounds + 1 {
 		for i, base := range sides {
 			h, err := m.shot(base, m.f.Requests, m.f.Users, 0).fire(ctx, client)
@@ -185,12 +199,14 @@ func (m *fanning) compare(ctx context.Context, systems string, out *FanoutResult
 			}
 		}
 		if round > 0 {
-			out.Ratios = append(out.Ratios, paces[1][round-1]/paces[0][round-1])
-			m.o.progress("  by hand %.0f screens in a second, ours %.0f", paces[0][round-1], paces[1][round-1])
+			hand, layers, ours := paces[0][round-1], paces[1][round-1], paces[2][round-1]
+			out.Ratios, out.LayerRatio = append(out.Ratios, ours/hand), append(out.LayerRatio, ours/layers)
+			m.o.progress("  by hand %.0f screens in a second, by hand in two services %.0f, ours %.0f", hand, layers, ours)
 		}
 	}
-	out.Bare, out.Selfsame, out.Ratio = median(paces[0]), median(paces[1]), median(out.Ratios)
-	out.BareP99, out.SelfsameP99 = median(slowest[0]), median(slowest[1])
+	out.Bare, out.Layers, out.Selfsame = median(paces[0]), median(paces[1]), median(paces[2])
+	out.Ratio, out.OverLayers = median(out.Ratios), median(out.LayerRatio)
+	out.BareP99, out.LayersP99, out.SelfsameP99 = median(slowest[0]), median(slowest[1]), median(slowest[2])
 	return nil
 }
 
