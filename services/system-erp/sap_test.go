@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	systemerp "github.com/selfsame-io/selfsame/services/system-erp"
@@ -38,7 +37,7 @@ func TestSAP(t *testing.T) {
 	server := httptest.NewServer(s.Handler())
 	t.Cleanup(server.Close)
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
-	r := startWith(t, dbtest.DSN(t, "sqlite"), func(c *systemerp.Config) {
+	r := startWith(t, template.DSN(t, "sqlite"), func(c *systemerp.Config) {
 		c.Backend.Kind, c.Backend.Poll = "sap", time.Second
 		c.Backend.SAP.URL, c.Backend.SAP.Client, c.Backend.SAP.User, c.Backend.SAP.Password = server.URL, "100", "SELFSAME", "secret"
 	})

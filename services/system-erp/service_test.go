@@ -17,14 +17,30 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/keys"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	systemerp "github.com/selfsame-io/selfsame/services/system-erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/store/sqlstore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// template has the tables of a service already; TestKeys_AreForOperators begins with an empty database.
+var template = dbtest.NewTemplate(func(ctx context.Context, d *db.DB) error {
+	if _, err := sqlstore.Open(ctx, d, sqlstore.Options{}); err != nil {
+		return err
+	}
+	if _, err := keys.OpenLog(ctx, d, nil); err != nil {
+		return err
+	}
+	_, err := idempotent.NewSQLStore(d, []byte("any secret of a test will do"), nil)
+	return err
+})
 
 // replica is one running service.
 type replica struct {
@@ -91,7 +107,7 @@ func engines(t *testing.T, fn func(t *testing.T, dsn string)) {
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			fn(t, dbtest.DSN(t, engine))
+			fn(t, template.DSN(t, engine))
 		})
 	}
 }
@@ -184,7 +200,7 @@ func TestCustomers(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	r := start(t, dbtest.DSN(t, "sqlite"))
+	r := start(t, template.DSN(t, "sqlite"))
 	ctx := t.Context()
 	long := strings.Repeat("x", 300)
 	_, err := r.products.BatchUpsertProducts(ctx, &erpv1.BatchUpsertProductsRequest{Products: []*erpv1.Product{
@@ -277,7 +293,7 @@ func TestIdempotencyKey(t *testing.T) {
 
 func TestOrders(t *testing.T) {
 	t.Parallel()
-	r, ctx := start(t, dbtest.DSN(t, "sqlite")), t.Context()
+	r, ctx := start(t, template.DSN(t, "sqlite")), t.Context()
 	_, err := r.products.BatchUpsertProducts(ctx, &erpv1.BatchUpsertProductsRequest{Products: []*erpv1.Product{
 		{Sku: "pump", Name: "Pump", Active: true, Price: &erpv1.Money{Amount: "1299.90", Currency: "EUR"}, WarrantyMonths: 24},
 	}})
@@ -326,7 +342,7 @@ func TestOrders(t *testing.T) {
 
 func TestOps(t *testing.T) {
 	t.Parallel()
-	r := start(t, dbtest.DSN(t, "sqlite"))
+	r := start(t, template.DSN(t, "sqlite"))
 	_, err := upsert(t.Context(), r, "a", "b")
 	require.NoError(t, err)
 	_, err = upsert(t.Context(), r, "a", "c")
