@@ -156,5 +156,8 @@ func (c Config) Validate() error {
 	if c.Deliver.Lease > 0 && c.Deliver.Timeout > 0 && c.Deliver.Lease <= c.Deliver.Timeout {
 		add("deliver.lease", errors.New("must be longer than deliver.timeout"))
 	}
+	if c.Deliver.DeleteBrake < 0 {
+		add("deliver.delete_brake", errors.New("want 0 or more"))
+	}
 	return errors.Join(errs...)
 }

@@ -28,7 +28,9 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		metric.WithUnit("s"), metric.WithDescription("Age of the oldest open dead letter."))
 	position, err5 := meter.Float64ObservableGauge("selfsame.feed.position.age",
 		metric.WithUnit("s"), metric.WithDescription("How far the stored position of a feed lies behind; a system forgets changes after some time."))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	held, err6 := meter.Int64ObservableGauge("selfsame.deletions.held",
+		metric.WithUnit("{record}"), metric.WithDescription("Deletions that are not carried out in a system before a person confirms them; deliver.delete_brake."))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return fmt.Errorf("metrics of the backlog: %w", err)
 	}
 	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -61,6 +63,7 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 			system := attribute.String("selfsame.system", name)
 			b := bySystem[name]
 			o.ObserveInt64(pending, b.Pending, metric.WithAttributes(system))
+			o.ObserveInt64(held, b.Held, metric.WithAttributes(system))
 			o.ObserveFloat64(age, since(b.Oldest), metric.WithAttributes(system))
 			for _, direction := range []string{store.DirectionIntake, store.DirectionDeliver} {
 				o.ObserveInt64(dead, counts[direction][name], metric.WithAttributes(system, attribute.String("selfsame.direction", direction)))
@@ -68,7 +71,7 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		}
 		o.ObserveFloat64(deadAge, since(oldest))
 		return nil
-	}, pending, age, dead, deadAge, position)
+	}, pending, held, age, dead, deadAge, position)
 	if err != nil {
 		return fmt.Errorf("metrics of the backlog: %w", err)
 	}

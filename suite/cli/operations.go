@@ -81,6 +81,9 @@ func status(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
+		if err := a.heldLines(s.GetTargets()); err != nil {
+			return err
+		}
 		if err := a.flowTable(s.GetFlows()); err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package stories
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,4 +24,24 @@ func rulesOption(c *call, o *suite.Options, arg string) bool {
 		cfg.ProcessCustomer.RulesReload = 200 * time.Millisecond
 	}
 	return true
+}
+
+// brakeOption: brake=N is how many deletions are carried out within an hour before a person has to confirm the others.
+func brakeOption(o *suite.Options, arg string) (bool, error) {
+	text, ours := strings.CutPrefix(arg, "brake=")
+	if !ours {
+		return false, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return true, fmt.Errorf("brake: %w", err)
+	}
+	before := o.Tune
+	o.Tune = func(cfg *suite.Configs) {
+		if before != nil {
+			before(cfg)
+		}
+		cfg.ProcessCustomer.Deliver.DeleteBrake = n
+	}
+	return true, nil
 }

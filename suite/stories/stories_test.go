@@ -151,6 +151,12 @@ func demoVerb(c *call, args []string) error {
 			if rulesOption(c, &o, a) || matchOption(&o, a) {
 				continue
 			}
+			if ours, err := brakeOption(&o, a); ours || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			if ours, err := replicasOption(c, &o, a); ours || err != nil {
 				if err != nil {
 					return err

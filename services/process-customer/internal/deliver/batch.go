@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -33,6 +34,7 @@ type batch struct {
 	lease   time.Duration // how long the marks are ours; zero means Config.Lease
 	claimed []store.Claimed
 	items   []*item
+	held    int // deletions that wait for a person from now on
 	// until is when the system is called again, if a whole call failed.
 	until time.Time
 }
@@ -46,8 +48,8 @@ func (b *batch) claim(ctx context.Context) error {
 	if due, err := d.store.Read().Due(ctx, system, b.object, d.now()); err != nil || !due {
 		return err
 	}
-	return d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		b.claimed, b.items = nil, nil
+	err := d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		b.claimed, b.items, b.held = nil, nil, 0
 		now := d.now()
 		// The lock comes first: intake takes it before it touches a mark, too.
 		unit, err := d.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
@@ -82,46 +84,68 @@ func (b *batch) claim(ctx context.Context) error {
 			b.claimed = claimed
 			return b.shadow(ctx, tx, unit, now)
 		}
-		var done []store.Claimed
-		var wait []store.Retry
-		var orphans []orphan
-		writes := 0
-		for i := range claimed {
-			c := &claimed[i]
-			planned := unit.Plan(c.GoldenID, system)
-			switch {
-			case planned.Wait:
-				orphans = append(orphans, orphan{c, planned.Parent})
-			case len(planned.Plans) == 0:
-				done = append(done, *c)
-				if planned.Skip != "" {
-					unit.Note(store.Event{GoldenID: c.GoldenID, Kind: "skipped", System: system, Reason: planned.Skip})
-				}
-			case writes > 0 && writes+len(planned.Plans) > source.MaxWrites:
-				wait = append(wait, store.Retry{Claimed: *c, Due: now}) // the next batch
-			default:
-				for _, p := range planned.Plans {
-					unit.Send(&p)
-					b.items = append(b.items, &item{plan: p, mark: c})
-				}
-				writes += len(planned.Plans)
-			}
-		}
 		b.claimed = claimed
-		parked, err := b.parents(ctx, tx, unit, orphans)
+		held, err := b.brake(ctx, tx, unit, now)
 		if err != nil {
 			return err
 		}
-		for _, o := range orphans {
+		p := b.plan(unit, held, now)
+		parked, err := b.parents(ctx, tx, unit, p.orphans)
+		if err != nil {
+			return err
+		}
+		for _, o := range p.orphans {
 			if !parked[o.mark] {
-				wait = append(wait, store.Retry{Claimed: *o.mark, Due: now.Add(d.cfg.ParentWait), Postponed: true})
+				p.wait = append(p.wait, store.Retry{Claimed: *o.mark, Due: now.Add(d.cfg.ParentWait), Postponed: true})
 			}
 		}
 		if err := unit.Flush(ctx); err != nil {
 			return err
 		}
-		return errors.Join(b.finish(ctx, tx, done, store.Unneeded, now), tx.Again(ctx, system, wait))
+		return errors.Join(b.finish(ctx, tx, p.done, store.Unneeded, now), tx.Again(ctx, system, p.wait))
 	})
+	if err == nil && b.held > 0 {
+		d.log.WarnContext(ctx, "deletions wait for a person", slog.String(telemetry.KeySystem, system), slog.Int(telemetry.KeyCount, b.held))
+	}
+	return err
+}
+
+// planned is what becomes of claimed marks that are not written now.
+type planned struct {
+	done    []store.Claimed
+	wait    []store.Retry
+	orphans []orphan
+}
+
+// plan works out the writes and notes what will be sent.
+func (b *batch) plan(unit *fold.Unit, held map[golden.ID]bool, now time.Time) planned {
+	var out planned
+	system, writes := b.d.System(), 0
+	for i := range b.claimed {
+		c := &b.claimed[i]
+		if held[c.GoldenID] {
+			continue
+		}
+		p := unit.Plan(c.GoldenID, system)
+		switch {
+		case p.Wait:
+			out.orphans = append(out.orphans, orphan{c, p.Parent})
+		case len(p.Plans) == 0:
+			out.done = append(out.done, *c)
+			if p.Skip != "" {
+				unit.Note(store.Event{GoldenID: c.GoldenID, Kind: "skipped", System: system, Reason: p.Skip})
+			}
+		case writes > 0 && writes+len(p.Plans) > source.MaxWrites:
+			out.wait = append(out.wait, store.Retry{Claimed: *c, Due: now}) // the next batch
+		default:
+			for _, w := range p.Plans {
+				unit.Send(&w)
+				b.items = append(b.items, &item{plan: w, mark: c})
+			}
+			writes += len(p.Plans)
+		}
+	}
+	return out
 }
 
 // finish removes marks and settles what waited for them. Dead letters of what was delivered are resolved.

@@ -53,6 +53,9 @@ type Config struct {
 	// MaxInternal is how often a record may fail for a reason nobody classified, or be neither writable nor readable, before it
 	// becomes a dead letter; 5.
 	MaxInternal int `conf:"max_internal" help:"unclassified failures of one record before it becomes a dead letter"`
+	// DeleteBrake is how many records may be deleted in the system within an hour, where rules have a deletion carried out,
+	// before the others wait for a person; 100. Zero is any number.
+	DeleteBrake int `conf:"delete_brake" help:"records that deletions elsewhere may delete in a system within an hour before a person has to confirm the others; 0 for any number"`
 }
 
 // DefaultConfig returns the defaults.
@@ -60,7 +63,7 @@ func DefaultConfig() Config {
 	return Config{
 		BatchSize: source.MaxWrites, Lease: 90 * time.Second, Timeout: time.Minute, Poll: time.Second,
 		RetryMin: time.Second, RetryMax: 15 * time.Minute, ParentWait: 5 * time.Second, MaxInternal: 5,
-		BulkFrom: 2000, BulkSize: 10_000, BulkTimeout: 15 * time.Minute,
+		BulkFrom: 2000, BulkSize: 10_000, BulkTimeout: 15 * time.Minute, DeleteBrake: 100,
 	}
 }
 

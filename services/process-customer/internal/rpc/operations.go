@@ -69,7 +69,7 @@ func (s *operations) targets(ctx context.Context, r store.Reader) ([]*customerv1
 		}
 		for _, b := range backlogs {
 			if b.System == t.System() {
-				m.Pending, m.Retrying = b.Pending, b.Retrying
+				m.Pending, m.Retrying, m.HeldDeletions = b.Pending, b.Retrying, b.Held
 				m.OldestPendingMs = max(0, s.d.Now().Sub(b.Oldest).Milliseconds())
 			}
 		}

@@ -26,6 +26,8 @@ type Claimed struct {
 	// First is when the oldest change that is not delivered yet was marked.
 	First     time.Time
 	Postponed bool
+	// Held is true for a deletion that waits for a person, Confirmed for one that somebody has confirmed.
+	Held, Confirmed bool
 }
 
 // Retry says when a claimed mark is tried again.
@@ -80,12 +82,12 @@ func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, now ti
 			SELECT golden_id FROM pending WHERE system = $1 AND object = $2 AND due_us <= $3 AND lease_until_us <= $3
 			ORDER BY due_us, golden_id LIMIT $5`+t.db.SkipLocked()+`)
 		UPDATE pending SET lease_until_us = $4, fence = fence + 1 WHERE system = $1 AND golden_id IN (SELECT golden_id FROM c)
-		RETURNING golden_id, gen, fence, attempt, first_us, traceparent, postponed`,
+		RETURNING golden_id, gen, fence, attempt, first_us, traceparent, postponed, held_us, confirmed`,
 		[]any{system, string(obj), db.Micros(now), db.Micros(now.Add(lease)), limit}, func(rows *sql.Rows) error {
 			c := Claimed{Mark: Mark{System: system, Object: obj}}
-			var first int64
-			err := rows.Scan(&c.GoldenID, &c.Gen, &c.Fence, &c.Attempt, &first, &c.Traceparent, &c.Postponed)
-			c.First = db.FromMicros(first)
+			var first, held int64
+			err := rows.Scan(&c.GoldenID, &c.Gen, &c.Fence, &c.Attempt, &first, &c.Traceparent, &c.Postponed, &held, &c.Confirmed)
+			c.First, c.Held = db.FromMicros(first), held > 0 && !c.Confirmed
 			out = append(out, c)
 			return err
 		})
@@ -169,8 +171,8 @@ func (r Reader) Marked(ctx context.Context, ids []golden.ID) (map[golden.ID][]st
 // Backlog counts what waits to be written to one system.
 type Backlog struct {
 	System string
-	// Pending counts all marks, Retrying those that failed before.
-	Pending, Retrying int64
+	// Pending counts all marks, Retrying those that failed before, Held the deletions that wait for a person.
+	Pending, Retrying, Held int64
 	// Oldest is when the oldest mark was made; zero when there is none.
 	Oldest time.Time
 }
@@ -178,11 +180,12 @@ type Backlog struct {
 // Backlogs returns the backlog of every system that has one, by name.
 func (r Reader) Backlogs(ctx context.Context) ([]Backlog, error) {
 	var out []Backlog
-	err := r.query(ctx, "count deliveries", `SELECT system, COUNT(*), CAST(COALESCE(SUM(CASE WHEN attempt > 0 OR reason <> '' THEN 1 ELSE 0 END), 0) AS BIGINT),
-		MIN(first_us) FROM pending GROUP BY system ORDER BY system`, nil, func(rows *sql.Rows) error {
+	err := r.query(ctx, "count deliveries", `SELECT system, COUNT(*),
+		CAST(COALESCE(SUM(CASE WHEN (attempt > 0 OR reason <> '') AND NOT (`+waiting+`) THEN 1 ELSE 0 END), 0) AS BIGINT),
+		CAST(COALESCE(SUM(CASE WHEN `+waiting+` THEN 1 ELSE 0 END), 0) AS BIGINT), MIN(first_us) FROM pending GROUP BY system ORDER BY system`, nil, func(rows *sql.Rows) error {
 		var b Backlog
 		var oldest int64
-		err := rows.Scan(&b.System, &b.Pending, &b.Retrying, &oldest)
+		err := rows.Scan(&b.System, &b.Pending, &b.Retrying, &b.Held, &oldest)
 		b.Oldest = db.FromMicros(oldest)
 		out = append(out, b)
 		return err

@@ -19,6 +19,7 @@ func (t *Tx) Scrub(ctx context.Context, ids []golden.ID, refs []golden.Ref, now 
 	for _, step := range []func(context.Context, []golden.ID) error{
 		t.scrubMarks,
 		t.deleteOf("intent", "golden_id"),
+		t.deleteOf("removal", "golden_id"),
 		t.deleteOf("source_record", "golden_id"),
 		t.deleteOf("match_key", "golden_id"),
 		t.scrubMatching,

@@ -63,6 +63,8 @@ type World struct {
 	Deleting bool
 	// Identity decides beyond exact keys from the next Start on; optional.
 	Identity fold.Identity
+	// DeleteBrake is how many deletions are carried out within an hour from the next Start on; any number when zero.
+	DeleteBrake int
 
 	t       T
 	wrap    func(engine.Store) engine.Store
@@ -121,7 +123,7 @@ func (w *World) Start() {
 	e, err := engine.New(engine.Deps{
 		Store: st, Systems: w.systems, Rules: w.Rules, Owner: fmt.Sprintf("test/%d", w.starts), Now: w.Clock.Now,
 		Rand: NewRand(uint64(w.starts)), Telemetry: telemetry.Discard(), //nolint:gosec // a count
-		Deliver: deliver.Config{RetryMin: time.Second, RetryMax: time.Minute}, Identity: w.Identity,
+		Deliver: deliver.Config{RetryMin: time.Second, RetryMax: time.Minute, DeleteBrake: w.DeleteBrake}, Identity: w.Identity,
 	})
 	require.NoError(w.t, err)
 	w.Engine = e
