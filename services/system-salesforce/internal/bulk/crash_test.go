@@ -138,7 +138,7 @@ func TestAJobIsAbortedFromOutside(t *testing.T) {
 			sum, err := c.Upsert(context.Background(), leadSpec("x"), leads(1500), got.sink)
 			ended <- end{sum, err}
 		}()
-		require.Eventually(t, func() bool { return o.processed() == 400 }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return o.processed() == 400 }, time.Minute, 5*time.Millisecond)
 		_, err := c.Upsert(t.Context(), leadSpec("x"), leads(1), got.sink)
 		require.Equal(t, ReasonRunning, fault.ReasonOf(err))
 		o.do("PATCH", "/services/data/v66.0/jobs/ingest/"+o.jobs()[0]["id"].(string), `{"state":"Aborted"}`)

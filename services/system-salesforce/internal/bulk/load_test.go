@@ -82,7 +82,7 @@ func TestUpsert(t *testing.T) {
 		t.Parallel()
 		o := setup(t)
 		var got outcomes
-		c := o.client(t.TempDir(), func(opt *Options) { opt.Poll.Min, opt.Poll.Max = 200*time.Millisecond, time.Second })
+		c := o.client(t.TempDir(), func(opt *Options) { opt.Poll.Min, opt.Poll.Max = 200*time.Millisecond, time.Minute })
 		sum, err := c.Upsert(t.Context(), leadSpec(""), leads(3000), got.sink)
 		require.NoError(t, err)
 		require.Equal(t, Ledger{Rows: 3000, Created: 3000, Jobs: 1, Rounds: 1}, sum)

@@ -75,7 +75,7 @@ func TestLostPosition(t *testing.T) {
 			for step := 1; ; step += stride {
 				c := &consumer{token: base.token, records: maps.Clone(base.records), ids: map[string]string{}}
 				n := 0
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				err := x.watcher.Watch(ctx, c.token, nil, func(r *salesforcev1.WatchChangesResponse) error {
 					if n++; n == step {
 						if stored {

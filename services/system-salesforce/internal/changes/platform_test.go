@@ -36,7 +36,7 @@ func TestWatchEvents(t *testing.T) {
 		}, nil)
 	}
 	follow := func(token string, n int) (events []*salesforcev1.PlatformEvent, last string) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		err := x.watcher.WatchEvents(ctx, "order_placed", token, func(r *salesforcev1.WatchEventsResponse) error {
 			events, last = append(events, r.GetEvents()...), r.GetResumeToken()

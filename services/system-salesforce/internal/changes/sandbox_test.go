@@ -270,7 +270,7 @@ func (x *world) truth(object, column string) map[string]string {
 
 // soon bounds what waits for something that may not come.
 func (x *world) soon() context.Context {
-	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(x.t.Context(), 3*time.Minute)
 	x.t.Cleanup(cancel)
 	return ctx
 }
