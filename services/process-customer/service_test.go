@@ -64,7 +64,7 @@ func start(t *testing.T, file string) (*grpc.ClientConn, serve.Addrs, func()) {
 
 func withKey(t *testing.T, key string) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return metadata.AppendToOutgoingContext(ctx, idempotent.Metadata, key)
 }
@@ -91,7 +91,7 @@ func TestRun(t *testing.T) {
 		require.Eventually(t, func() bool {
 			status, err := operations.GetStatus(t.Context(), &customerv1.GetStatusRequest{})
 			return err == nil && len(status.GetFeeds()) == 2 && status.GetFeeds()[0].GetState() == "FAILING"
-		}, 30*time.Second, 50*time.Millisecond)
+		}, 2*time.Minute, 50*time.Millisecond)
 		page, err := http.Get("http://" + addrs.Ops + "/metrics") //nolint:noctx // a test
 		require.NoError(t, err)
 		text, err := io.ReadAll(page.Body)

@@ -74,7 +74,7 @@ func TestReplicas(t *testing.T) {
 			}
 			return len(w.ERP.Records(golden.Contact)) == 60
 		}
-		require.Eventually(t, quiet, 60*time.Second, 20*time.Millisecond)
+		require.Eventually(t, quiet, 3*time.Minute, 20*time.Millisecond)
 		cancel()
 		require.NoError(t, g.Wait())
 
