@@ -17,6 +17,7 @@
 package identify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,37 +124,23 @@ func New(d Deps) (*Decider, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("matching: %w", err)
 	}
-	model, err := readModel(c.Model)
+	m, err := load(c.Model)
 	if err != nil {
 		return nil, fmt.Errorf("matching: %w", err)
 	}
-	x, err := match.NewMatcher(model)
-	if err != nil {
-		return nil, fmt.Errorf("matching: model: %w", err)
-	}
+	return m.decider(d)
+}
+
+// decider returns what decides by a model as configured.
+func (m model) decider(d Deps) (*Decider, error) {
+	c, bands := d.Config, m.matcher.Model().Bands
 	out := &Decider{
-		mode: c.Mode, matcher: x, brake: c.Brake, every: c.Every, now: d.Now, log: d.Log,
-		low: match.Bits(model.Bands.Review), join: match.Bits(model.Bands.Auto),
+		mode: cmp.Or(c.Mode, Ask), matcher: m.matcher, digest: m.digest, fields: m.fields, brake: c.Brake,
+		every: cmp.Or(c.Every, DefaultConfig().Every), now: d.Now, log: d.Log, low: match.Bits(bands.Review), join: match.Bits(bands.Auto),
 	}
-	if out.mode == "" {
-		out.mode = Ask
-	}
-	if out.every == 0 {
-		out.every = DefaultConfig().Every
-	}
-	if out.digest, err = model.Digest(); err != nil {
-		return nil, err
-	}
-	if out.most, err = parseMost(c.MaxPerSystem); err != nil {
-		return nil, err
-	}
-	for _, f := range model.Schema.Fields {
-		if !golden.HasField(golden.Customer, f.Name) {
-			return nil, fmt.Errorf("matching: model: customers have no field %q", f.Name)
-		}
-		out.fields = append(out.fields, f.Name)
-	}
-	return out, nil
+	var err error
+	out.most, err = parseMost(c.MaxPerSystem)
+	return out, err
 }
 
 // Mode returns the mode.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,9 @@ type bench struct {
 	steward *steward.Desk
 }
 
+// builtinModel reads the built-in model once: that takes longer than most of the tests that need it.
+var builtinModel = sync.OnceValues(func() (model, error) { return load("") })
+
 func setup(t *testing.T, d *db.DB, c Config) *bench {
 	t.Helper()
 	b := &bench{World: enginetest.New(t, d), t: t}
@@ -43,8 +47,9 @@ func setup(t *testing.T, d *db.DB, c Config) *bench {
 // restart starts the engine anew, as another process would, with another configuration.
 func (b *bench) restart(c Config) {
 	b.t.Helper()
-	var err error
-	b.decider, err = New(Deps{Config: c, Now: b.Clock.Now, Log: slog.New(slog.DiscardHandler)})
+	m, err := builtinModel()
+	require.NoError(b.t, err)
+	b.decider, err = m.decider(Deps{Config: c, Now: b.Clock.Now, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(b.t, err)
 	b.open()
 }

@@ -8,11 +8,41 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/match"
 )
 
 //go:embed model.yaml
 var builtin []byte
+
+// model is a model at work.
+type model struct {
+	matcher *match.Matcher
+	digest  string
+	fields  []string // the golden fields that it compares
+}
+
+// load makes a model file ready, the built-in model when there is none.
+func load(path string) (model, error) {
+	text, err := readModel(path)
+	if err != nil {
+		return model{}, err
+	}
+	var m model
+	if m.matcher, err = match.NewMatcher(text); err != nil {
+		return m, fmt.Errorf("model: %w", err)
+	}
+	if m.digest, err = text.Digest(); err != nil {
+		return m, err
+	}
+	for _, f := range text.Schema.Fields {
+		if !golden.HasField(golden.Customer, f.Name) {
+			return m, fmt.Errorf("model: customers have no field %q", f.Name)
+		}
+		m.fields = append(m.fields, f.Name)
+	}
+	return m, nil
+}
 
 // readModel reads a model file, the built-in model when there is none. Unknown keys are errors.
 func readModel(path string) (match.Model, error) {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -167,6 +168,20 @@ func crm(t *testing.T) string {
 	return write(t, "crm.csv", b.String())
 }
 
+// lesson is what was learned of the people of crm: once, because it takes longer than the tests that need it.
+var lesson struct {
+	once  sync.Once
+	model match.Model
+	err   error
+}
+
+func learned(t *testing.T, m Mapping, rs Records) match.Model {
+	t.Helper()
+	lesson.once.Do(func() { lesson.model, lesson.err = Train(m, rs) })
+	require.NoError(t, lesson.err)
+	return lesson.model
+}
+
 func TestEvaluate_CountsWhatIsRightWrongAndMissed(t *testing.T) {
 	t.Parallel()
 	m := mapping(t, persons)
@@ -175,8 +190,7 @@ func TestEvaluate_CountsWhatIsRightWrongAndMissed(t *testing.T) {
 	gold, err := ReadGold(m, rs, "")
 	require.NoError(t, err)
 	require.Len(t, gold, 100)
-	model, err := Train(m, rs)
-	require.NoError(t, err)
+	model := learned(t, m, rs)
 	path := filepath.Join(t.TempDir(), "model.yaml")
 	require.NoError(t, WriteModel(path, model))
 	x, err := ReadModel(path, m)
@@ -231,8 +245,7 @@ func TestReadModel_RefusesWhatDoesNotFit(t *testing.T) {
 	m := mapping(t, persons)
 	rs, err := ReadRecords(m, crm(t))
 	require.NoError(t, err)
-	model, err := Train(m, rs)
-	require.NoError(t, err)
+	model := learned(t, m, rs)
 	path := filepath.Join(t.TempDir(), "model.yaml")
 	require.NoError(t, WriteModel(path, model))
 	b, err := os.ReadFile(path)
@@ -258,8 +271,7 @@ func TestExplain_SaysWhichAndWhyWithoutValues(t *testing.T) {
 	m := mapping(t, persons)
 	rs, err := ReadRecords(m, crm(t))
 	require.NoError(t, err)
-	model, err := Train(m, rs)
-	require.NoError(t, err)
+	model := learned(t, m, rs)
 	x, err := match.NewMatcher(model)
 	require.NoError(t, err)
 	e, err := Explain(x, rs, "a0", "crm/b0")
