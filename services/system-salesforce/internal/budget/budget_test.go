@@ -165,7 +165,7 @@ func TestBegin_StaleFigures(t *testing.T) {
 	var ends []func(rest.CallOutcome)
 	replicas := []*Accountant{b.Accountant, b.replica("b"), b.replica("c")}
 	for i := range 3 * blind {
-		ctx, cancel := context.WithTimeout(at(t, priority.Bulk), time.Millisecond)
+		ctx, cancel := context.WithTimeout(at(t, priority.Bulk), 2*time.Second)
 		end, err := replicas[i%3].Begin(ctx)
 		cancel()
 		if err != nil {
