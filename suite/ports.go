@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 )
 
@@ -30,6 +31,7 @@ const (
 	portPubSub  = "salesforce-pubsub"
 	portControl = "control"
 	portProxy   = "erp-proxy"
+	portS4      = "s4-sandbox" // with Options.SAP only
 	opsSuffix   = "-ops"
 )
 
@@ -56,14 +58,16 @@ func (e *PortError) Unwrap() error { return e.Cause }
 // once and no request ever reaches a stranger who happens to listen there.
 type ports map[string]net.Listener
 
-// bind binds every port. base 0 takes free ones. The error joins a *PortError per port that cannot be used.
-func bind(ctx context.Context, base int) (ports, error) {
-	if base < 0 || base > 65535-len(portNames) {
-		return nil, fmt.Errorf("port base %d is not between 0 and %d", base, 65535-len(portNames))
+// bind binds every port, and those with more names after them. base 0 takes free ones. The error joins a *PortError per port
+// that cannot be used.
+func bind(ctx context.Context, base int, more ...string) (ports, error) {
+	names := slices.Concat(portNames, more)
+	if base < 0 || base > 65535-len(names) {
+		return nil, fmt.Errorf("port base %d is not between 0 and %d", base, 65535-len(names))
 	}
 	p := ports{}
 	var errs []error
-	for i, name := range portNames {
+	for i, name := range names {
 		port, listen := base+i, listenOn
 		if base == 0 {
 			port, listen = 0, listenFree

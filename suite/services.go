@@ -19,10 +19,12 @@ import (
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
 	processcustomer "github.com/selfsame-io/selfsame/services/process-customer"
 	systemerp "github.com/selfsame-io/selfsame/services/system-erp"
+	s4 "github.com/selfsame-io/selfsame/services/system-erp/sandbox"
 	systemsalesforce "github.com/selfsame-io/selfsame/services/system-salesforce"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox"
 	"github.com/selfsame-io/selfsame/suite/crm"
 	"github.com/selfsame-io/selfsame/suite/remote"
+	"github.com/selfsame-io/selfsame/suite/seed"
 )
 
 // Who may log into the sandbox.
@@ -67,6 +69,12 @@ func (s *Suite) configure(key keyPair) (Configs, error) {
 	erp := &c.SystemERP
 	erp.Serve.Listen, erp.Serve.Ops = s.addrs[SystemERP], s.addrs[SystemERP+opsSuffix]
 	erp.Store.DSN, erp.Store.KeySecret = conf.Secret("sqlite:"+filepath.Join(s.o.Dir, "erp.db")), conf.Secret(kept)
+
+	if s.o.SAP {
+		erp.Backend.Kind, erp.Backend.Poll = "sap", time.Second
+		// The references stand in SAP too, and an address without a country is one of this country.
+		erp.Backend.SAP.URL, erp.Backend.SAP.IdentificationType, erp.Backend.SAP.DefaultCountry = "http://"+s.addrs[portS4], "SELFSM", "DE"
+	}
 
 	pc := &c.ProcessCustomer
 	pc.Serve.Listen, pc.Serve.Ops = s.addrs[ProcessCustomer], s.addrs[ProcessCustomer+opsSuffix]
@@ -238,6 +246,19 @@ func (s *Suite) sandbox(key keyPair) (*unit, error) {
 	return s.task("salesforce-sandbox", []string{s.addrs[portSandbox], s.addrs[portPubSub]}, server.Run), nil
 }
 
+// s4 is the unit of the S/4HANA sandbox, with the articles of the catalogue.
+func (s *Suite) s4() (*unit, error) {
+	var articles []s4.Product
+	for _, a := range seed.Articles() {
+		articles = append(articles, s4.Product{ID: a.SKU, Name: a.Name, Price: a.Price, Stock: a.OnHand})
+	}
+	server, err := s4.New(s4.Config{Listener: s.take(portS4), Products: articles})
+	if err != nil {
+		return nil, fmt.Errorf("s/4 sandbox: %w", err)
+	}
+	return s.task("s4-sandbox", []string{s.addrs[portS4]}, server.Run), nil
+}
+
 // newState says where everything listens.
 func (s *Suite) newState() remote.State {
 	st := remote.State{
@@ -247,6 +268,9 @@ func (s *Suite) newState() remote.State {
 		ClientID: clientID, Username: demoUser, KeyFile: s.keyFile(), Integration: integrationID,
 		Control: "http://" + s.addrs[portControl],
 		GRPC:    map[string]string{portProxy: s.addrs[portProxy]}, Ops: map[string]string{},
+	}
+	if s.o.SAP {
+		st.S4 = "http://" + s.addrs[portS4]
 	}
 	st.OpenAPI, st.Docs = st.REST+"/openapi.json", st.REST+"/docs"
 	for _, name := range []string{SystemSalesforce, SystemERP, ProcessCustomer, ExperienceMobile} {

@@ -64,6 +64,8 @@ type Options struct {
 	SalesforceDown bool
 	// SalesforceCalls is how many calls a day the sandbox allows; zero means as many as a real org, 100,000.
 	SalesforceCalls int
+	// SAP puts a sandbox of S/4HANA behind system-erp, in the place of its own database. It knows the articles of package seed.
+	SAP bool
 	// Replicas is how many process-customers run beside the first one, which is the only one that others call. They share its
 	// database, so Tune has to give it PostgreSQL.
 	Replicas int
@@ -112,11 +114,15 @@ func Start(ctx context.Context, o Options) (*Suite, error) {
 func (s *Suite) start(ctx context.Context) error {
 	began := time.Now()
 	var err error
-	if s.ports, err = bind(ctx, s.o.PortBase); err != nil {
+	var more []string
+	if s.o.SAP {
+		more = append(more, portS4)
+	}
+	if s.ports, err = bind(ctx, s.o.PortBase, more...); err != nil {
 		return err
 	}
 	s.addrs = s.ports.addresses()
-	s.step("ports free", fmt.Sprintf("%d, the first is %s", len(portNames), s.addrs[portREST]), &began)
+	s.step("ports free", fmt.Sprintf("%d, the first is %s", len(s.addrs), s.addrs[portREST]), &began)
 	key, err := s.prepare()
 	if err != nil {
 		return err
@@ -228,13 +234,26 @@ func empty(dir string) error {
 
 func (s *Suite) keyFile() string { return filepath.Join(s.o.Dir, "salesforce-key.pem") }
 
-// startBelow starts the two systems: the sandbox and system-erp.
+// startBelow starts the two systems: the sandbox and system-erp, with what is behind it.
 func (s *Suite) startBelow(ctx context.Context, key keyPair) error {
 	sandbox, err := s.sandbox(key)
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.add(ctx, sandbox), s.add(ctx, s.service(SystemERP)))
+	units := []*unit{sandbox}
+	if s.o.SAP {
+		s4, err := s.s4()
+		if err != nil {
+			return err
+		}
+		units = append(units, s4)
+	}
+	for _, u := range append(units, s.service(SystemERP)) {
+		if err := s.add(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // startAbove starts what looks at them.

@@ -25,6 +25,7 @@ func demo(ctx context.Context, a *App, args []string) error {
 	processes := c.Bool("processes", false, "run each service as a process of its own")
 	exit := c.Bool("exit-after-sync", false, "stop after the initial sync; the exit status says whether the systems agree")
 	keep := c.Bool("keep", false, "go on with the databases of the last start; the sandbox starts anew, so what Selfsame had made there counts as deleted")
+	sap := c.Bool("sap", false, "put a sandbox of SAP S/4HANA behind the ERP, in the place of its own database")
 	level := c.String("log-level", "warn", "log `level` of the services")
 	timeout := c.Duration("sync-timeout", 30*time.Minute, "how `long` the initial sync may take")
 	rest, err := c.parse(args)
@@ -43,7 +44,7 @@ func demo(ctx context.Context, a *App, args []string) error {
 		return err
 	}
 	s, err := suite.Start(ctx, suite.Options{
-		Dir: *dir, StateFile: c.state, Data: set, PortBase: *base, Processes: *processes, Keep: *keep, LogLevel: *level,
+		Dir: *dir, StateFile: c.state, Data: set, PortBase: *base, Processes: *processes, Keep: *keep, LogLevel: *level, SAP: *sap,
 		Step: func(name, detail string, took time.Duration) {
 			_ = a.printf("  %-36s %-48s %6d ms\n", name, detail, took.Milliseconds())
 		},
@@ -177,6 +178,9 @@ func block(s remote.State) string {
 	fmt.Fprintf(&b, "  REST API             %s        OpenAPI %s · page %s\n", s.REST, s.OpenAPI, s.Docs)
 	fmt.Fprintf(&b, "  Tokens               %s        development issuer: gives a token to whoever asks\n", s.Issuer)
 	fmt.Fprintf(&b, "  Salesforce sandbox   %s        events %s\n", s.Salesforce, s.PubSub)
+	if s.S4 != "" {
+		fmt.Fprintf(&b, "  S/4HANA sandbox      %s        faults at /__sandbox__/faults\n", s.S4)
+	}
 	fmt.Fprintf(&b, "  gRPC                 system-salesforce %s · system-erp %s · process-customer %s\n",
 		s.GRPC[suite.SystemSalesforce], s.GRPC[suite.SystemERP], s.GRPC[suite.ProcessCustomer])
 	fmt.Fprintf(&b, "  Health and metrics   ")

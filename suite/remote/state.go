@@ -38,6 +38,8 @@ type State struct {
 	// Salesforce is the base URL of the sandbox, PubSub its event endpoint.
 	Salesforce string `json:"salesforce"`
 	PubSub     string `json:"pubsub"`
+	// S4 is the base URL of the S/4HANA sandbox, if there is one behind the ERP.
+	S4 string `json:"s4,omitempty"`
 	// ClientID, Username and KeyFile let in a user of Salesforce who is not Selfsame. Integration is the id of the user
 	// that is.
 	ClientID    string `json:"salesforce_client_id"`

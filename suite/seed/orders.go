@@ -40,8 +40,29 @@ var (
 	subjects = []string{"Delivery is incomplete", "Question about an invoice", "Device does not start", "Change of the delivery address", "Request for a quotation"}
 )
 
-// catalogue writes the products and what is in stock.
+// Article is one article of the catalogue: its list price in EUR, and how many pieces there are at first.
+type Article struct{ SKU, Name, Price, OnHand string }
+
+// Articles is the catalogue, for an ERP that takes none through the contract.
+func Articles() []Article {
+	out := make([]Article, len(products))
+	for i, p := range products {
+		out[i] = Article{SKU: p.sku, Name: p.name, Price: p.price, OnHand: onHand(i)}
+	}
+	return out
+}
+
+func onHand(i int) string { return strconv.Itoa(20 + 7*i) }
+
+// catalogue writes the products and what is in stock. An ERP that takes none through the contract has its own.
 func catalogue(ctx context.Context, conn grpc.ClientConnInterface) error {
+	can, err := erpv1.NewBackendServiceClient(conn).GetCapabilities(ctx, &erpv1.GetCapabilitiesRequest{})
+	if err != nil {
+		return fmt.Errorf("ask what the erp takes: %w", err)
+	}
+	if !can.GetCapabilities().GetWriteProducts() {
+		return nil
+	}
 	client := erpv1.NewProductServiceClient(conn)
 	req := &erpv1.BatchUpsertProductsRequest{}
 	for _, p := range products {
@@ -63,7 +84,7 @@ func catalogue(ctx context.Context, conn grpc.ClientConnInterface) error {
 			return fmt.Errorf("seed product %s: %s %s", products[i].sku, e.GetReason(), e.GetField())
 		}
 		_, err := client.SetInventory(ctx, &erpv1.SetInventoryRequest{Inventory: &erpv1.Inventory{
-			Sku: products[i].sku, Site: "main", OnHand: strconv.Itoa(20 + 7*i), Unit: "C62",
+			Sku: products[i].sku, Site: "main", OnHand: onHand(i), Unit: "C62",
 		}})
 		if err != nil {
 			return fmt.Errorf("seed inventory: %w", err)

@@ -62,7 +62,7 @@ func TestStories(t *testing.T) {
 			"demo": verb(demoVerb), "settle": verb(settleVerb), "verify": verb(verifyVerb), "await": verb(awaitVerb),
 			"sf": verb(sfVerb), "erp": verb(erpVerb), "mobile": verb(mobileVerb), "key": verb(keyVerb), "selection": verb(selectionVerb),
 			"fault": verb(faultVerb), "crash": verb(crashVerb), "shutdown": verb(shutdownVerb), "start": verb(startVerb),
-			"org":      verb(orgVerb),
+			"org": verb(orgVerb), "sap": verb(sapVerb),
 			"selfsame": selfsameVerb, "until": untilVerb,
 		},
 	})
@@ -143,6 +143,8 @@ func demoVerb(c *call, args []string) error {
 			o.Processes = true
 		case "now":
 			wait = false
+		case "sap":
+			o.SAP = true
 		case "erp-down":
 			o.ERPFaults, wait = []faultproxy.Fault{{Kind: faultproxy.Down}}, false
 		case "salesforce-down":
