@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -150,68 +150,91 @@ func speedWrites() []write {
 	}
 }
 
+// perTurn is how many writes one turn of the benchmark has, turns how many turns a round; the first warms up and is not counted.
+const (
+	perTurn = 128
+	turns   = 9
+)
+
 // BenchmarkWrites compares writes with the very statements they consist of, recorded beforehand and sent by as many callers
 // through the same transactions (group commit included) to a database of the same schema. "of_raw" is the rate of ours
 // divided by the rate of the bare statements: what checking, planning, merging and mapping cost.
+//
+// The two take turns of a few milliseconds, and medians over the turns of all rounds are reported: what else the machine does
+// meanwhile slows down single turns of both.
 func BenchmarkWrites(b *testing.B) {
-	const n = 512
 	for _, engine := range []string{"sqlite", "postgres"} {
 		for _, w := range speedWrites() {
 			for _, callers := range []int{1, 8, 64} {
 				b.Run(fmt.Sprintf("%s/%s/callers=%d", engine, w.name, callers), func(b *testing.B) {
-					var ours, bare time.Duration
-					done := 0
+					before, list := record(b, engine, w, perTurn*turns)
+					var ours, bare, ratio []float64
 					for b.Loop() {
 						b.StopTimer()
-						o, r := measure(b, engine, w, n, callers)
-						ours, bare, done = ours+o, bare+r, done+n
+						o, r := measure(b, engine, w, before, list, callers)
+						for i := range o {
+							ours, bare, ratio = append(ours, perTurn/o[i].Seconds()), append(bare, perTurn/r[i].Seconds()), append(ratio, r[i].Seconds()/o[i].Seconds())
+						}
 						b.StartTimer()
 					}
-					b.ReportMetric(float64(done)/ours.Seconds(), "ours/s")
-					b.ReportMetric(float64(done)/bare.Seconds(), "raw/s")
-					b.ReportMetric(bare.Seconds()/ours.Seconds(), "of_raw")
+					b.ReportMetric(median(ours), "ours/s")
+					b.ReportMetric(median(bare), "raw/s")
+					b.ReportMetric(median(ratio), "of_raw")
 				})
 			}
 		}
 	}
 }
 
-// measure records n writes on one database, then times ours on a second and the recorded statements on a third.
-func measure(b *testing.B, engine string, w write, n, callers int) (ours, bare time.Duration) {
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
+}
+
+// record does n writes on a database of its own and returns the statements of each, and before them those of the preparation,
+// which is several transactions.
+func record(b *testing.B, engine string, w write, n int) (before, list [][]statement) {
 	b.Helper()
-	fresh := func() (*Store, *db.DB) {
-		d := template.Open(b, engine)
-		s := open(b, d, Options{})
-		return s, d
-	}
-	recorded, _ := fresh()
+	s := open(b, template.Open(b, engine), Options{})
+	s.wrap = func(e execer) execer { before = append(before, nil); return recorder{e, &before[len(before)-1]} }
+	do := w.start(b, s)
 	var current []statement
-	// The preparation is several transactions, which are replayed one after another as well.
-	var before [][]statement
-	recorded.wrap = func(e execer) execer { before = append(before, nil); return recorder{e, &before[len(before)-1]} }
-	do := w.start(b, recorded)
-	recorded.wrap = func(e execer) execer { current = nil; return recorder{e, &current} }
-	list := make([][]statement, n)
+	s.wrap = func(e execer) execer { current = nil; return recorder{e, &current} }
+	list = make([][]statement, n)
 	for i := range n {
 		require.NoError(b, do(b.Context(), i))
 		list[i] = current
 	}
+	return before, list
+}
 
-	s, _ := fresh()
-	do = w.start(b, s)
-	_, d := fresh()
+// measure times ours on one database and the recorded statements on another, turn by turn, who begins alternating.
+func measure(b *testing.B, engine string, w write, before, list [][]statement, callers int) (ours, bare []time.Duration) {
+	b.Helper()
+	do := w.start(b, open(b, template.Open(b, engine), Options{}))
+	d := template.Open(b, engine)
+	open(b, d, Options{})
 	send := func(st []statement) error {
 		return d.Tx(b.Context(), func(ctx context.Context, tx *sql.Tx) error { return replay(ctx, tx, st) })
 	}
 	for _, st := range before {
 		require.NoError(b, send(st))
 	}
-	// Two halves in opposite order, so that neither profits from a warm machine.
-	half := n / 2
-	ours = spread(b, half, callers, func(i int) error { return do(b.Context(), i) })
-	bare = spread(b, half, callers, func(i int) error { return send(list[i]) })
-	bare += spread(b, n-half, callers, func(i int) error { return send(list[half+i]) })
-	ours += spread(b, n-half, callers, func(i int) error { return do(b.Context(), half+i) })
+	for turn := range turns {
+		from := turn * perTurn
+		var o, r time.Duration
+		both := []func(){
+			func() {
+				o = spread(b, perTurn, callers, func(i int) error { return do(b.Context(), from+i) })
+			},
+			func() { r = spread(b, perTurn, callers, func(i int) error { return send(list[from+i]) }) },
+		}
+		both[turn%2]()
+		both[1-turn%2]()
+		if turn > 0 {
+			ours, bare = append(ours, o), append(bare, r)
+		}
+	}
 	return ours, bare
 }
 
