@@ -72,7 +72,7 @@ func commands() []command {
 		{name: "dead-letters", args: "[list|preview|redrive|retry|discard]", short: "what could not be taken in or delivered, and trying it again", run: deadLetters},
 		{name: "deletions", args: "[list [SYSTEM]|confirm SYSTEM]", short: "deletions that wait for a person because they are too many", run: deletionsCommand},
 		{name: "keys", args: "[list|show|release|expire|erase|log|stats]", short: "idempotency keys: what is open or uncertain, and settling it", run: keysCommand},
-		{name: "match", args: "[train|evaluate|explain|quality|review]", short: "who is the same customer: review questions, or learn and measure on CSV files", run: matchCommand},
+		{name: "match", args: "[train|evaluate|explain|quality|review|drift|leads]", short: "who is the same customer: review questions, check leads, or learn and measure on CSV files", run: matchCommand},
 		{name: "orders", args: "[list|cancel OPERATION]", short: "orders that wait for the ERP, and calling them off", run: ordersCommand},
 		{name: "pause", args: "SYSTEM", short: "stop reading a system, writing to it, or both; survives a restart", run: pauseCommand},
 		{name: "resume", args: "SYSTEM", short: "go on", run: resumeCommand},

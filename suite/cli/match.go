@@ -24,10 +24,11 @@ type matchFlags struct {
 }
 
 // matchCommand trains, measures and explains matching on CSV files, without a running suite: match train, evaluate,
-// explain A B, quality. With a running suite: match review.
+// explain A B, quality. With a running suite: match review, drift, leads FILE.
 func matchCommand(ctx context.Context, a *App, args []string) error {
-	if len(args) > 0 && args[0] == "review" {
-		return matchReview(ctx, a, args[1:])
+	running := map[string]func(context.Context, *App, []string) error{"review": matchReview, "drift": matchDrift, "leads": matchLeads}
+	if len(args) > 0 && running[args[0]] != nil {
+		return running[args[0]](ctx, a, args[1:])
 	}
 	c := matchFlags{common: a.flags("match")}
 	c.Func("records", "CSV `file` of records; a second one makes it two sources of which only pairs across are looked at", func(s string) error {
@@ -52,7 +53,7 @@ func matchCommand(ctx context.Context, a *App, args []string) error {
 		c.output = "json"
 	}
 	if len(rest) == 0 {
-		return usagef("say train, evaluate, explain A B, quality, or review")
+		return usagef("say train, evaluate, explain A B, quality, review, drift, or leads FILE")
 	}
 	verb, rest := rest[0], rest[1:]
 	if n := map[string]int{"explain": 2}[verb]; len(rest) != n {
@@ -68,7 +69,7 @@ func matchCommand(ctx context.Context, a *App, args []string) error {
 	case "quality":
 		return a.matchQuality(c)
 	}
-	return usagef("%q is none of train, evaluate, explain, quality, review", verb)
+	return usagef("%q is none of train, evaluate, explain, quality, review, drift, leads", verb)
 }
 
 // need complains about flags that were not given.

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+)
+
+// importer is a service that knows one company.
+type importer struct {
+	customerv1.UnimplementedOperationsServiceServer
+	asked []*customerv1.CheckLeadsRequest
+}
+
+func (s *importer) CheckLeads(_ context.Context, req *customerv1.CheckLeadsRequest) (*customerv1.CheckLeadsResponse, error) {
+	s.asked = append(s.asked, req)
+	res := &customerv1.CheckLeadsResponse{}
+	for _, l := range req.GetLeads() {
+		a := &customerv1.LeadAnswer{Answer: "NEW"}
+		if l.GetCompany() == "Acme" {
+			a.Answer, a.ContactId = "EXISTS", "p_7"
+			a.Candidates = []*customerv1.LeadCandidate{{Customer: &customerv1.MatchSide{CustomerId: "c_1", Name: "ACME AG"}, Probability: 0.9999}}
+		}
+		res.Answers = append(res.Answers, a)
+	}
+	return res, nil
+}
+
+func (s *importer) GetMatchDrift(context.Context, *customerv1.GetMatchDriftRequest) (*customerv1.GetMatchDriftResponse, error) {
+	return &customerv1.GetMatchDriftResponse{
+		Mode: "ask", Model: "0a1b", Customers: 2000, Pairs: 310.4,
+		Comparisons: []*customerv1.ComparisonDrift{
+			{Comparison: "name", Same: 0.02, FilledLearned: 1, FilledSeen: 1},
+			{Comparison: "phone", Same: 0.31, FilledLearned: -1, FilledSeen: 0.5, Levels: []*customerv1.LevelDrift{{Level: "exact", SameLearned: 0.8, SameSeen: 0.4}}},
+		},
+		Bands: []*customerv1.ScoreBand{{From: 0.5, Below: 0.8, Pairs: 12, Confirmed: 3, Rejected: 1, Expected: 0.7}, {From: 0.8, Below: 1, Pairs: 5}},
+	}, nil
+}
+
+func TestMatchLeads(t *testing.T) {
+	t.Parallel()
+	file := func(t *testing.T, text string) string {
+		t.Helper()
+		name := filepath.Join(t.TempDir(), "leads.csv")
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+		return name
+	}
+	t.Run("says which leads of an export are known", func(t *testing.T) {
+		t.Parallel()
+		s := &importer{}
+		name := file(t, "Id,FirstName,LastName,Company,Email,Country,Rating\n00Q1,Ann,Lee,Acme,ann@acme.example,Germany,Hot\n00Q2,Bo,Ek, Beta ,,Atlantis,\n")
+		code, out, problems := run(t, "match", "leads", name, "--addr", serveOperations(t, s))
+		require.Zero(t, code, problems)
+		require.Regexp(t, `00Q1 +EXISTS +0\.9999 +customer/c_1 +"ACME AG" +p_7`, out)
+		require.Regexp(t, `00Q2 +NEW`, out)
+		require.Contains(t, out, "2 leads: 1 are known customers, 0 may be, 1 are new")
+		got := s.asked[0].GetLeads()
+		require.Equal(t, []string{"Ann", "Lee", "ann@acme.example", "DE"}, []string{got[0].GetFirstName(), got[0].GetLastName(), got[0].GetEmail(), got[0].GetAddress().GetCountry()})
+		require.Equal(t, []string{"Beta", ""}, []string{got[1].GetCompany(), got[1].GetAddress().GetCountry()}, "a country that nobody knows is none")
+	})
+	t.Run("wants a file with companies", func(t *testing.T) {
+		t.Parallel()
+		for _, args := range [][]string{{}, {file(t, "Id,Name\n1,x\n")}, {file(t, "")}, {"nowhere.csv"}} {
+			code, _, _ := run(t, append([]string{"match", "leads"}, args...)...)
+			require.NotZero(t, code, args)
+		}
+	})
+}
+
+func TestMatchDrift_SaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	code, out, problems := run(t, "match", "drift", "--levels", "--addr", serveOperations(t, &importer{}))
+	require.Zero(t, code, problems)
+	require.Regexp(t, `name +0\.020 +0\.000 +100\.0% +100\.0%`, out)
+	require.Regexp(t, `phone +0\.310 +0\.000 +50\.0% +- +learn a new model`, out)
+	require.Regexp(t, `exact +80\.0% → 40\.0%`, out)
+	require.Regexp(t, `0\.5 to 0\.8 +12 +3 +1 +70\.0% +75\.0%`, out)
+	require.Contains(t, out, "compare SAME with an earlier report")
+	code, _, _ = run(t, "match", "drift", "--customers", "0")
+	require.NotZero(t, code)
+}
