@@ -249,7 +249,7 @@ func casesAndStock(t *testing.T, w *world) {
 
 // herd sends a thousand identical requests at once.
 func herd(t *testing.T, _ *world) {
-	w := setup(t, func(c *experiencemobile.Config) { c.Replay.Keep, c.Replay.Join = time.Minute, 10*time.Second })
+	w := setup(t, func(c *experiencemobile.Config) { c.Replay.Keep, c.Replay.Join = 5*time.Minute, 10*time.Second })
 	release := w.fake.hold("Herd GmbH")
 	first := w.begin(t, "Herd GmbH", "herd-1")
 	begun := w.below.begun.Load()

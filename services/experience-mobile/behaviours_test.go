@@ -254,7 +254,7 @@ func inFlight(t *testing.T, w *world) {
 		defer func() { first <- a }()
 		a = send()
 	}()
-	require.Eventually(t, func() bool { return w.fake.started(slowName) }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return w.fake.started(slowName) }, time.Minute, 5*time.Millisecond)
 	a := send()
 	p := a.problem(t, 409, "IDEMPOTENCY_IN_PROGRESS")
 	require.True(t, *p.Retryable)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,9 +32,11 @@ import (
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
 )
 
-// TestMain runs more cases at once than there are processors: most of them wait for something, not for a processor.
+// TestMain runs more cases at once than there are processors: most of them wait for something, not for a processor. The
+// collector runs seldom: what a few hundred small services leave behind is little.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	debug.SetGCPercent(400)
 	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
 		panic(err)
 	}
@@ -220,6 +223,7 @@ func (w *world) serve(t *testing.T, change ...func(*experiencemobile.Config)) {
 	cfg.Customer.Target = w.target
 	cfg.Auth.Issuer = w.idp.url
 	cfg.Budget = 20 * time.Second // what a test waits for when the machine is busy; M37 has its own
+	cfg.Patience = 10 * time.Second
 	cfg.Origins, cfg.PublicURL = []string{origin}, publicURL
 	cfg.Telemetry.LogLevel = "debug"
 	cfg.TelemetryOptions = []telemetry.Option{telemetry.WithLogWriter(w.log)}
