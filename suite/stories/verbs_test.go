@@ -40,7 +40,7 @@ func pairs(args []string) (map[string]string, error) {
 }
 
 // sfVerb: sf create OBJECT Field=value…, sf update OBJECT NAME Field=value…, sf get OBJECT NAME, sf count OBJECT NAME,
-// sf delete OBJECT NAME, sf merge OBJECT NAME OTHER-NAME. NAME is an account's name or a contact's family name; create puts the id into $OBJECT.
+// sf delete OBJECT NAME, sf undelete OBJECT ID, sf merge OBJECT NAME OTHER-NAME. NAME is an account's name or a contact's family name; create puts the id into $OBJECT.
 func sfVerb(c *call, args []string) error {
 	if len(args) < 2 {
 		return errors.New("say what to do with which object")
@@ -64,6 +64,10 @@ func sfVerb(c *call, args []string) error {
 	}
 	if len(rest) == 0 {
 		return errors.New("say which record")
+	}
+	if what == "undelete" {
+		_, err := c.demo.JSON(c.ctx, http.MethodPost, c.demo.State.Salesforce+"/__sandbox__/undelete", map[string]any{"ids": rest}, nil)
+		return err
 	}
 	found, err := c.sfFind(object, rest[0])
 	if err != nil {
