@@ -73,7 +73,7 @@ func (o *org) batchEnds(job, batch string) map[string]string {
 	require.Eventually(o.t, func() bool {
 		_, last = xmlDoc(o.t, o.classic("GET", async+"/"+job+"/batch/"+batch, "application/xml", "").text)
 		return last["state"] == "Completed" || last["state"] == "Failed" || last["state"] == "NotProcessed"
-	}, 30*time.Second, time.Millisecond, "%v", last)
+	}, 2*time.Minute, time.Millisecond, "%v", last)
 	return last
 }
 
@@ -166,7 +166,7 @@ func TestBatchesInXMLAndJSON(t *testing.T) {
 	b = o.classicBatch(job, "application/json", `[{"Id":"`+parent+`","Phone":null,"NumberOfEmployees":7,"attributes":{"type":"Account"}},{"Name":"no id"}]`)
 	require.Eventually(t, func() bool {
 		return o.classic("GET", async+"/"+job+"/batch/"+b, "application/json", "").object()["state"] == "Completed"
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	results := o.classic("GET", async+"/"+job+"/batch/"+b+"/result", "application/json", "").array()
 	require.Equal(t, map[string]any{"success": true, "created": false, "id": parent, "errors": []any{}}, results[0])
 	require.Equal(t, "MISSING_ARGUMENT", results[1]["errors"].([]any)[0].(map[string]any)["statusCode"])
@@ -185,7 +185,7 @@ func TestAnAbortedJobOfTheFirstBulkAPI(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, info := xmlDoc(t, o.classic("GET", async+"/"+job, "application/xml", "").text)
 		return info["numberRecordsProcessed"] == "200"
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.Equal(t, "InvalidBatch", o.classicFault(o.classic("GET", async+"/"+job+"/batch/"+first+"/result", "application/xml", "")))
 	_, info := xmlDoc(t, o.classic("POST", async+"/"+job, "application/xml", `<jobInfo xmlns="http://www.force.com/2009/06/asyncapi/dataload"><state>Aborted</state></jobInfo>`).text)
 	require.Equal(t, "Aborted", info["state"])

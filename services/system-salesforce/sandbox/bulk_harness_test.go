@@ -33,7 +33,7 @@ func (o *org) until(path string, ok func(map[string]any) bool) map[string]any {
 	require.Eventually(o.t, func() bool {
 		last = o.want(http.StatusOK, "GET", path, "").object()
 		return ok(last)
-	}, 30*time.Second, time.Millisecond, "%v", last)
+	}, 2*time.Minute, time.Millisecond, "%v", last)
 	return last
 }
 

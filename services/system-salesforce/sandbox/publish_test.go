@@ -208,7 +208,7 @@ func (f *feed) open(method string) grpc.ClientStream {
 
 func TestPublishStream(t *testing.T) {
 	t.Parallel()
-	o := setup(t, extended(t), func(c *sandbox.Config) { c.Events.PublishSilence = 300 * time.Millisecond })
+	o := setup(t, extended(t), func(c *sandbox.Config) { c.Events.PublishSilence = 2 * time.Second })
 	f := o.feed()
 	id := f.schemaOf(orderTopic)
 	order := func(key string) []byte { return message(1, key, 2, id, 3, avroOrder(5, "005x", key, 2)) }

@@ -32,7 +32,7 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // patience bounds every wait for the server.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // feed is a client of the Pub/Sub API that knows only field numbers.
 type feed struct {
