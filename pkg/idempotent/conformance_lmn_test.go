@@ -368,7 +368,9 @@ func casesN() []conformanceCase {
 			}
 			volatile := idempotent.NewMemoryStore(nil)
 			durable := durableMemory{volatile}
-			require.NoError(t, idempotent.Check(durable, info("Manual", "Probe", "Recoverable", "Optional", "Natural", "Read", "None", "Rich", "Permanent")))
+			require.NoError(t, idempotent.Check(durable, info("Manual", "Probe", "Recoverable", "Optional", "Natural", "Read", "None", "Rich", "Permanent"), method("Probe")))
+			require.ErrorContains(t, idempotent.Check(durable, info("Manual", "Probe")), "Probe: the policy says that its handler looks")
+			require.ErrorContains(t, idempotent.Check(durable, info("Manual"), method("Manual")), "not declared RECOVERY_PROBE")
 			require.ErrorContains(t, idempotent.Check(durable, info("Undeclared")), "no idempotency policy")
 			require.ErrorContains(t, idempotent.Check(durable, info("New")), "contract is not known")
 			require.ErrorContains(t, idempotent.Check(volatile, info("Manual")), "durable")

@@ -75,7 +75,8 @@ type Options struct {
 	// Client names the caller in metrics, where few names are expected; nil means the verified name.
 	Client func(ctx context.Context) string
 	// Probes are the full methods, declared RECOVERY_PROBE, whose handlers look for the effect of an earlier attempt
-	// before they act when [Recovering] says so. Only these are executed again after an uncertain attempt.
+	// before they act when [Recovering] says so. Only these are executed again after an uncertain attempt. Check refuses a method
+	// that is declared so and not listed.
 	Probes []string
 	// Optimistic lets a call of a RECOVERY_TRANSACTIONAL method begin without a look at its key if the store is this process's own
 	// (SQLite) and has not met the key since it was opened. If the key was used before all the same, the transaction is rolled

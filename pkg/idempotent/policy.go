@@ -3,6 +3,7 @@ package idempotent
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -167,16 +168,24 @@ func lint(md protoreflect.MethodDescriptor) error {
 
 // Check compares the contracts of a server with its store, to be called before it serves: with the store, and what
 // (*grpc.Server).GetServiceInfo returns. It refuses what Lint refuses, a policy that demands more than the store gives,
-// and methods that are not in the contracts linked into the binary. gRPC's own services are left out.
-func Check(store Store, services map[string]grpc.ServiceInfo) error {
+// methods that are not in the contracts linked into the binary, and a RECOVERY_PROBE method that is not among probes, the
+// Options.Probes of the server: its contract promises that somebody looks before it is executed again, and nobody would. gRPC's
+// own services are left out.
+func Check(store Store, services map[string]grpc.ServiceInfo, probes ...string) error {
 	can := store.Capabilities()
 	var errs []error
+	for _, method := range probes {
+		if md := descriptorOf(method); md == nil || !readPolicy(md).probe {
+			errs = append(errs, fmt.Errorf("%s: it is said to look for the effect of an earlier attempt, and is not declared RECOVERY_PROBE", method))
+		}
+	}
 	for service, info := range services {
 		if strings.HasPrefix(service, "grpc.") {
 			continue
 		}
 		for _, m := range info.Methods {
-			if err := check(can, descriptorOf("/"+service+"/"+m.Name)); err != nil {
+			method := "/" + service + "/" + m.Name
+			if err := check(can, descriptorOf(method), slices.Contains(probes, method)); err != nil {
 				errs = append(errs, fmt.Errorf("%s.%s: %w", service, m.Name, err))
 			}
 		}
@@ -184,7 +193,7 @@ func Check(store Store, services map[string]grpc.ServiceInfo) error {
 	return errors.Join(errs...)
 }
 
-func check(can Capabilities, md protoreflect.MethodDescriptor) error {
+func check(can Capabilities, md protoreflect.MethodDescriptor, looks bool) error {
 	if md == nil {
 		return errors.New("its contract is not known, so nobody can say what a key means")
 	}
@@ -197,6 +206,8 @@ func check(can Capabilities, md protoreflect.MethodDescriptor) error {
 		return fmt.Errorf("the policy demands a %s store of keys, this one is %s", p.durability, can.Durability)
 	case p.transactional && !can.Transactional:
 		return errors.New("the policy demands a store of keys in the transaction of the effect")
+	case p.probe && !looks:
+		return errors.New("the policy says that its handler looks for the effect of an earlier attempt, and the server knows of none that does")
 	}
 	return nil
 }

@@ -45,10 +45,11 @@ func ParseSecrets(text string) ([][]byte, error) {
 }
 
 // Check compares what a service is about to serve with its store of keys: a method that changes something without a
-// policy, or a policy that demands more than the store gives, is an error. Nothing is served by it.
-func Check(store idempotent.Store, register func(grpc.ServiceRegistrar)) error {
+// policy, or a policy that demands more than the store gives, is an error, and so is a method whose contract says that it looks
+// for the effect of an earlier attempt and that is not among probes. Nothing is served by it.
+func Check(store idempotent.Store, register func(grpc.ServiceRegistrar), probes ...string) error {
 	probe := grpc.NewServer()
 	defer probe.Stop()
 	register(probe)
-	return idempotent.Check(store, probe.GetServiceInfo())
+	return idempotent.Check(store, probe.GetServiceInfo(), probes...)
 }
