@@ -66,7 +66,12 @@ func redact(_ []string, a slog.Attr) slog.Attr {
 // Sensitive reports whether an attribute with this key is kept out of the log. Case and the separators "-",
 // "_" and "." do not matter.
 func Sensitive(key string) bool {
-	k := strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(key))
+	k := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("-_.", r) {
+			return -1
+		}
+		return r
+	}, strings.ToLower(key))
 	switch k {
 	case "name", "firstname", "lastname", "middlename", "fullname", "displayname", "customername", "legalname",
 		"address", "street", "city", "postalcode", "zip", "birthdate", "dateofbirth", "taxid", "vatid", "iban",
