@@ -142,16 +142,17 @@ func (a *Accountant) Begin(ctx context.Context) (func(rest.CallOutcome), error) 
 	}
 	g, err := a.obtain(ctx, level)
 	if err != nil {
-		a.gateway.leave(false, false)
+		a.gateway.leave(false, false, 0)
 		a.metrics.refusal(ctx, level, err)
 		return nil, err
 	}
+	began := a.o.Now()
 	var once sync.Once
 	return func(o rest.CallOutcome) {
 		once.Do(func() {
 			a.metrics.calls(ctx, level, o)
 			urgent := a.end(g, o)
-			a.gateway.leave(o.Crowded, o.Served)
+			a.gateway.leave(o.Crowded, o.Served, a.o.Now().Sub(began))
 			if urgent {
 				a.poke()
 			}
@@ -324,6 +325,15 @@ func (a *Accountant) ends() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.exhaustion
+}
+
+// Spare reports whether so many calls may be made only to be faster: with them less than half of the allowance is used, and at the
+// rate of the last hour it does not end within a day.
+func (a *Accountant) Spare(calls int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.state
+	return s.Limit > 0 && s.ClosedFor == priority.Unset && a.exhaustion.IsZero() && 2*(s.Estimate+calls) < s.Limit
 }
 
 // State returns what this process knows.

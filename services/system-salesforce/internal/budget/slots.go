@@ -3,16 +3,27 @@ package budget
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/priority"
 )
 
+const (
+	// longCalls is how many calls may run at once however long they take: as many longer than 20 s an org allows to everybody together.
+	longCalls = 25
+	// A call shorter than quickCall leaves that far away; after one of slowCall it is near.
+	quickCall = time.Second
+	slowCall  = 5 * time.Second
+)
+
 // gateway bounds how many calls run at once: an org refuses new ones while too many long ones run, whoever made them. When
-// Salesforce says so the bound is halved; every call that is served widens it a little. The most urgent call that waits goes
+// Salesforce says so the bound is halved; every call that is served widens it a little. Above longCalls it goes only while calls are
+// quick, by one for each, and a slow one brings it back. The most urgent call that waits goes
 // first, and less urgent ones may not take every slot.
 type gateway struct {
 	most int
+	long float64 // how many may run however long they take
 
 	mu      sync.Mutex
 	limit   float64
@@ -20,7 +31,10 @@ type gateway struct {
 	waiting [priority.Audit + 1][]chan struct{}
 }
 
-func newGateway(most int) *gateway { return &gateway{most: most, limit: float64(most)} }
+func newGateway(most int) *gateway {
+	long := float64(min(most, longCalls))
+	return &gateway{most: most, long: long, limit: long}
+}
 
 // allowed is how many calls may run for one of a level to start.
 func (g *gateway) allowed(l priority.Level) int {
@@ -77,16 +91,20 @@ func (g *gateway) moreUrgent(l priority.Level) bool {
 	return false
 }
 
-// leave frees a slot and takes in what its call said about the crowd.
-func (g *gateway) leave(crowded, served bool) {
+// leave frees a slot and takes in what its call said about the crowd, and how long it took.
+func (g *gateway) leave(crowded, served bool, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.running--
 	switch {
 	case crowded:
 		g.limit = max(1, g.limit/2)
-	case served:
-		g.limit = min(float64(g.most), g.limit+1/g.limit)
+	case took >= slowCall:
+		g.limit = min(g.limit, g.long)
+	case served && g.limit < g.long:
+		g.limit = min(g.long, g.limit+1/g.limit)
+	case served && took < quickCall:
+		g.limit = min(float64(g.most), g.limit+1)
 	}
 	g.wake()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,12 +36,12 @@ func TestGateway(t *testing.T) {
 				go func() {
 					if g.enter(t.Context(), l) == nil {
 						order <- l
-						g.leave(false, true)
+						g.leave(false, true, 0)
 					}
 				}()
 				synctest.Wait()
 			}
-			g.leave(false, true)
+			g.leave(false, true, 0)
 			for _, l := range priority.Levels() {
 				require.Equal(t, l, <-order)
 			}
@@ -54,7 +55,7 @@ func TestGateway(t *testing.T) {
 		cancel()
 		err := g.enter(ctx, priority.Interactive)
 		require.Equal(t, fault.Timeout, fault.KindOf(err))
-		g.leave(false, true)
+		g.leave(false, true, 0)
 		require.NoError(t, g.enter(t.Context(), priority.Audit))
 		_, running, waiting := g.state()
 		require.Equal(t, 1, running)
@@ -65,17 +66,53 @@ func TestGateway(t *testing.T) {
 		g := newGateway(8)
 		for range 5 {
 			require.NoError(t, g.enter(t.Context(), priority.Interactive))
-			g.leave(true, false)
+			g.leave(true, false, 0)
 		}
 		limit, _, _ := g.state()
 		require.Equal(t, 1, limit, "one call may always run")
 		require.NoError(t, g.enter(t.Context(), priority.Audit))
-		g.leave(false, true)
+		g.leave(false, true, 0)
 		for range 100 {
 			require.NoError(t, g.enter(t.Context(), priority.Sync))
-			g.leave(false, true)
+			g.leave(false, true, 0)
 		}
 		limit, _, _ = g.state()
 		require.Equal(t, 8, limit)
 	})
+	t.Run("more calls than an org allows of long ones run only while they are quick", func(t *testing.T) {
+		t.Parallel()
+		g := newGateway(40)
+		after := func(took time.Duration) int {
+			require.NoError(t, g.enter(t.Context(), priority.Interactive))
+			g.leave(false, true, took)
+			limit, _, _ := g.state()
+			return limit
+		}
+		require.Equal(t, longCalls, after(2*quickCall), "neither quick nor slow")
+		require.Equal(t, longCalls+1, after(quickCall/2))
+		for range 100 {
+			after(quickCall / 2)
+		}
+		require.Equal(t, 40, after(2*quickCall), "never more than there are")
+		require.Equal(t, longCalls, after(slowCall))
+	})
+}
+
+func TestSpare(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_700_000_000, 0)
+	for name, c := range map[string]struct {
+		state State
+		ends  time.Time
+		want  bool
+	}{
+		"nothing is known":                  {State{}, time.Time{}, false},
+		"less than half is used":            {State{Limit: 1000, Estimate: 449}, time.Time{}, true},
+		"half would be used with them":      {State{Limit: 1000, Estimate: 450}, time.Time{}, false},
+		"it ends within a day at this rate": {State{Limit: 1000, Estimate: 1}, now, false},
+		"calls are held back":               {State{Limit: 1000, Estimate: 1, ClosedFor: priority.Bulk}, time.Time{}, false},
+	} {
+		a := &Accountant{state: c.state, exhaustion: c.ends}
+		require.Equal(t, c.want, a.Spare(50), name)
+	}
 }
