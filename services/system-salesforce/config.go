@@ -87,8 +87,8 @@ type Salesforce struct {
 	ClientName string `conf:"client_name" help:"name that marks our writes in change events"`
 	// MappingFile says how records are kept where that differs from the built-in mapping; empty means nowhere.
 	MappingFile string `conf:"mapping_file" help:"YAML file with what differs from the built-in mapping"`
-	// MaxConcurrent is how many REST calls may run at once.
-	MaxConcurrent int `conf:"max_concurrent" help:"REST calls that may run at once"`
+	// MaxConcurrent is how many REST calls may run at once; more than 25 only while they are quick.
+	MaxConcurrent int `conf:"max_concurrent" help:"REST calls that may run at once, more than 25 only while they are quick"`
 	// LimitPause is how long calls are held back after the org's allowance was used up.
 	LimitPause time.Duration `conf:"limit_pause" help:"how long to hold calls back when the API allowance is used up"`
 	// CircuitPause is how long calls are held back after most of the last ones failed.
@@ -97,6 +97,9 @@ type Salesforce struct {
 	DescribeTTL time.Duration `conf:"describe_ttl" help:"how long descriptions of objects are remembered"`
 	// BulkFrom is the number of records of one stream from which they are written by a job of the Bulk API.
 	BulkFrom int `conf:"bulk_from" help:"records of one stream from which a bulk job is run"`
+	// SwiftTo is up to how many announced records of one stream collections are written instead of a job, where calls take so long
+	// that this is faster, and less than half of the allowance is used; 0 for never.
+	SwiftTo int `conf:"swift_to" help:"announced records of one stream up to which collections are written instead of a job where that is faster and less than half of the allowance is used; 0 for never"`
 	// BulkDir is the folder where bulk loads are kept while they run, for this process alone. Empty means one beside the SQLite
 	// database of the service or, with another database, one of this org and client in the machine's temporary folder.
 	BulkDir string `conf:"bulk_dir" help:"folder of running bulk loads, of this process alone; empty means one beside the SQLite database, else a temporary one"`
@@ -117,8 +120,8 @@ func DefaultConfig() Config {
 		Serve:       s, Telemetry: telemetry.DefaultConfig(), Store: Store{DSN: "sqlite:salesforce.db", KeyLease: 30 * time.Second}, Budget: budget.DefaultConfig(),
 		Salesforce: Salesforce{
 			LoginURL: "https://login.salesforce.com", PubSubEndpoint: "api.pubsub.salesforce.com:443", APIVersion: "66.0",
-			ClientName: "selfsame", MaxConcurrent: 8, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
-			DescribeTTL: 30 * time.Minute, BulkFrom: 2000, BulkPatience: time.Hour, Watchdog: 100 * time.Second,
+			ClientName: "selfsame", MaxConcurrent: 64, LimitPause: 5 * time.Minute, CircuitPause: 5 * time.Second,
+			DescribeTTL: 30 * time.Minute, BulkFrom: 2000, SwiftTo: 10000, BulkPatience: time.Hour, Watchdog: 100 * time.Second,
 		},
 	}
 }
@@ -175,7 +178,7 @@ func (c Config) Validate() error {
 	problem(s.Channel != "" && !regexp.MustCompile(`^/data/[A-Za-z0-9_]{1,80}$`).MatchString(s.Channel), "channel: must look like /data/Selfsame__chn")
 	problem(!regexp.MustCompile(`^\d{2,3}\.0$`).MatchString(s.APIVersion), "api_version: must look like 66.0")
 	problem(!regexp.MustCompile(`^[A-Za-z0-9_./-]{1,64}$`).MatchString(s.ClientName), "client_name: 1 to 64 letters, digits and _ . / -")
-	problem(s.MaxConcurrent < 1 || s.MaxConcurrent > 25, "max_concurrent: must be 1 to 25, which is what an org allows for long calls")
+	problem(s.MaxConcurrent < 1 || s.MaxConcurrent > 100, "max_concurrent: must be 1 to 100")
 	problem(s.LimitPause <= 0, "limit_pause: must be positive")
 	if n := len(c.Store.KeySecret.Reveal()); n > 0 && n < 16 {
 		errs = append(errs, errors.New("store.key_secret: want at least 16 bytes"))
@@ -184,6 +187,7 @@ func (c Config) Validate() error {
 	problem(s.CircuitPause <= 0, "circuit_pause: must be positive")
 	problem(s.DescribeTTL <= 0, "describe_ttl: must be positive")
 	problem(s.BulkFrom < 1, "bulk_from: must be positive")
+	problem(s.SwiftTo < 0, "swift_to: must not be negative")
 	problem(s.BulkPatience <= 0, "bulk_patience: must be positive")
 	problem(s.Watchdog <= 0, "watchdog: must be positive")
 	return errors.Join(errs...)

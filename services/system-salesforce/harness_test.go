@@ -161,6 +161,7 @@ func config(t *testing.T, c *crm) systemsalesforce.Config {
 	cfg.Serve.Listen, cfg.Serve.Ops = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Store.DSN = conf.Secret("sqlite:" + filepath.Join(t.TempDir(), "salesforce.db"))
 	cfg.Telemetry.LogLevel = "error"
+	cfg.Salesforce.SwiftTo = 0 // how a load goes is not to depend on how busy the machine is
 	cfg.Salesforce.ClientID, cfg.Salesforce.Username = clientID, sandbox.DefaultUser
 	cfg.Salesforce.PrivateKey, cfg.Salesforce.PubSubPlaintext = conf.Secret(private), true
 	if c != nil {

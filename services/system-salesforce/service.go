@@ -93,7 +93,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	g := newGate(descriptions, m, tel.Log)
-	writer, jobs, done, err := newWriter(cfg, crm, tel)
+	writer, jobs, done, err := newWriter(cfg, crm, accountant, tel)
 	if err != nil {
 		return err
 	}

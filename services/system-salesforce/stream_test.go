@@ -259,6 +259,29 @@ func TestStreamGoesOnAfterACrash(t *testing.T) {
 	require.Equal(t, n-1, c.live("Subscription__c"))
 }
 
+func TestSwiftLoad(t *testing.T) {
+	t.Parallel()
+	c, s := wide(t, func(cfg *systemsalesforce.Config) { cfg.Salesforce.BulkFrom, cfg.Salesforce.SwiftTo = 200, 500 })
+	c.faults(map[string]any{"latency": "10ms"})
+	transport := func(n int) salesforcev1.Transport {
+		_, ledger, err := s.load(t, &salesforcev1.UpsertHeader{Object: "account", Backlog: int64(n), Fields: []string{"name"}}, n, func(i int) *salesforcev1.RecordUpsert {
+			return record(fmt.Sprint("A-", i), values{"name": textValue(fmt.Sprint("Account ", i))})
+		})
+		require.NoError(t, err)
+		balanced(t, ledger)
+		require.Equal(t, n, c.live("Account"))
+		return ledger.GetTransport()
+	}
+	ops := s.operations(t)
+	require.Eventually(t, func() bool { // the allowance has to be known, and the calls to be slow
+		_, err := s.accounts.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{})
+		require.NoError(t, err)
+		b, err := ops.GetBudget(t.Context(), &salesforcev1.GetBudgetRequest{})
+		return err == nil && b.GetLimit() > 0 && transport(400) == salesforcev1.Transport_TRANSPORT_COLLECTIONS
+	}, waitFor, tick, "slow calls side by side")
+	require.Equal(t, salesforcev1.Transport_TRANSPORT_BULK, transport(501))
+}
+
 func TestEveryAccountCallCounts(t *testing.T) {
 	t.Parallel()
 	c, s := wide(t)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
+	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/budget"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/describe"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
@@ -17,7 +18,7 @@ import (
 )
 
 // newWriter returns what writes records, what runs its jobs, and what to call when they are no longer used.
-func newWriter(cfg Config, crm *rest.Client, tel *telemetry.Telemetry) (w *write.Writer, jobs *bulk.Client, done func(), err error) {
+func newWriter(cfg Config, crm *rest.Client, accountant *budget.Accountant, tel *telemetry.Telemetry) (w *write.Writer, jobs *bulk.Client, done func(), err error) {
 	dir, done, err := claimBulkDir(cfg)
 	if err != nil {
 		return nil, nil, nil, err
@@ -28,7 +29,7 @@ func newWriter(cfg Config, crm *rest.Client, tel *telemetry.Telemetry) (w *write
 		done()
 		return nil, nil, nil, err
 	}
-	o := write.Options{CRM: crm, Bulk: jobs, BulkFrom: s.BulkFrom, Meter: tel.Meter, Log: tel.Log}
+	o := write.Options{CRM: crm, Bulk: jobs, BulkFrom: s.BulkFrom, SwiftTo: s.SwiftTo, Trip: crm.Trip, Spare: accountant.Spare, Meter: tel.Meter, Log: tel.Log}
 	o.Together = s.MaxConcurrent - s.MaxConcurrent/4 // the rest is for whoever waits for an answer
 	return write.New(o), jobs, done, nil
 }

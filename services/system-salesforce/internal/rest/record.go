@@ -201,12 +201,7 @@ func (c *Client) write(ctx context.Context, method, path, object string, op Op, 
 	if err != nil {
 		return nil, err
 	}
-	var answer []struct {
-		ID      string        `json:"id"`
-		Success bool          `json:"success"`
-		Created bool          `json:"created"`
-		Errors  []vendorError `json:"errors"`
-	}
+	var answer saved
 	if err := c.call(ctx, request{method: method, path: path, body: body, op: op}, &answer); err != nil {
 		return nil, err
 	}

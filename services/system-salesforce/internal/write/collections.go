@@ -59,6 +59,7 @@ func (f *flights) run() error {
 		if err != nil {
 			return err
 		}
+		row.own = true
 		key := strings.ToLower(row.ExternalID)
 		if len(p.rows) == rest.MaxWrite || p.keys[key] {
 			if !f.send(p) {

@@ -26,6 +26,9 @@ const maxList = 11_000
 func (b *batch) readBack(ctx context.Context, index []int) {
 	columns := map[string]bool{}
 	for _, i := range index {
+		if b.rows[i].own {
+			delete(b.rows[i].Fields, b.object.ExternalID()) // by which the record is found, in whatever case it is written
+		}
 		for c := range b.rows[i].Fields {
 			columns[c] = true
 		}

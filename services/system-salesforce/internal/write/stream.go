@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
@@ -43,7 +44,7 @@ const (
 
 // Stream writes the rows that next returns until io.EOF, and gives sink one outcome for each, named by its external id, in any
 // order, one at a time; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
-// announced or found, if the object allows, and whenever an unfinished load has its name: whoever asks for that must hear of it. The
+// announced or found, if the object allows and collections would not be faster, and whenever an unfinished load has its name: whoever asks for that must hear of it. The
 // transport is returned.
 //
 // Errors: those of next and sink, and of a job that could not be brought to its end; every row without an outcome may be sent
@@ -61,10 +62,32 @@ func (w *Writer) Stream(ctx context.Context, l Load, next func() (Row, error), s
 			return None, err
 		}
 	}
-	if l.Backlog >= int64(w.o.BulkFrom) || len(s.read) >= w.o.BulkFrom {
+	if l.Backlog >= int64(w.o.BulkFrom) && !s.swift() || len(s.read) >= w.o.BulkFrom {
 		return Jobs, s.jobs(ctx)
 	}
 	return Collections, s.collections(ctx)
+}
+
+const (
+	// jobTrips is how many calls of a job follow each other: make, upload, close, ask, read the results.
+	jobTrips = 5
+	// rowCost is how much longer a record takes as JSON of a collection than as a line of a job, here and there: 3 µs as measured
+	// (docs/benchmarks/salesforce.md), and some to be sure.
+	rowCost = 5 * time.Microsecond
+)
+
+// swift reports whether the announced records are written faster by collections than by a job, and may be. A job waits for so many
+// trips, besides its turn in the org; collections go side by side, unless they would lock each other out. A load with a name is to be
+// found after a crash, which takes a job.
+func (s *stream) swift() bool {
+	n := s.load.Backlog
+	if s.load.Name != "" || n > int64(s.w.o.SwiftTo) || s.w.o.Trip == nil || s.w.o.Spare == nil {
+		return false
+	}
+	calls := (n + rest.MaxWrite - 1) / rest.MaxWrite
+	turns := (calls + int64(s.together()) - 1) / int64(s.together())
+	saved := time.Duration(jobTrips-turns) * s.w.o.Trip()
+	return saved > time.Duration(n)*rowCost && s.w.o.Spare(calls)
 }
 
 type stream struct {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -109,6 +110,37 @@ func TestStream(t *testing.T) {
 				require.Len(t, j.rows, c.rows)
 				require.Equal(t, "AccountId", j.spec.Parent)
 			}
+		}
+	})
+	t.Run("what is announced goes by collections where these are faster, the allowance is ample, and nobody is to find it again", func(t *testing.T) {
+		t.Parallel()
+		m, err := mapping.Default()
+		require.NoError(t, err)
+		const slow, fast = 50 * time.Millisecond, time.Millisecond
+		for name, c := range map[string]struct {
+			trip  time.Duration
+			spare int64
+			load  Load
+			want  Transport
+		}{
+			"slow calls":               {slow, 100, Load{Object: m.Account, Backlog: 2000}, Collections},
+			"calls that take no time":  {fast, 100, Load{Object: m.Account, Backlog: 2000}, Jobs},
+			"not known how slow":       {0, 100, Load{Object: m.Account, Backlog: 2000}, Jobs},
+			"more than that":           {slow, 100, Load{Object: m.Account, Backlog: 2001}, Jobs},
+			"nothing announced":        {slow, 100, Load{Object: m.Account}, Jobs},
+			"an allowance that is not": {slow, 9, Load{Object: m.Account, Backlog: 2000}, Jobs},
+			"a load with a name":       {slow, 100, Load{Object: m.Account, Backlog: 2000, Name: "l"}, Jobs},
+			"one call after the other": {slow, 100, Load{Object: m.Contact, Backlog: 2000}, Jobs},
+		} {
+			w := New(Options{
+				CRM: newOrg(), Bulk: &jobs{}, BulkFrom: 10, SwiftTo: 2000, Together: 10,
+				Trip: func() time.Duration { return c.trip }, Spare: func(calls int64) bool { return calls <= c.spare },
+			})
+			got := 0
+			transport, err := w.Stream(t.Context(), c.load, feed(many(11)...), func(string, Outcome) error { got++; return nil })
+			require.NoError(t, err)
+			require.Equal(t, c.want, transport, name)
+			require.Equal(t, 11, got)
 		}
 	})
 	t.Run("an object that the Bulk API does not take goes by collections, whatever the number", func(t *testing.T) {

@@ -56,6 +56,13 @@ type Options struct {
 	Bulk Bulk
 	// BulkFrom is the number of records from which a job is run; 0 means 2,000.
 	BulkFrom int
+	// SwiftTo is up to how many announced records collections are written instead of a job where they are faster and the allowance
+	// is ample; 0 means never. Trip and Spare tell that.
+	SwiftTo int
+	// Trip is how long a call takes at least, as last measured; 0 when that is not known. Nil never knows.
+	Trip func() time.Duration
+	// Spare reports whether so many calls may be made only to be faster. Nil allows none.
+	Spare func(calls int64) bool
 	// Together is how many collections of one load are written at once; 0 means one.
 	Together int
 	// LockRounds is how often records that others hold are sent again; 0 means 3.
@@ -104,6 +111,8 @@ type Row struct {
 	Fields map[string]any
 	// Match is the etag that the record must still have; empty writes in any case.
 	Match string
+
+	own bool // Fields are of nobody else
 }
 
 // Outcome is what became of a row: it was written, or Refused or Failed says why not.
@@ -219,6 +228,10 @@ func (b *batch) results(ctx context.Context, index []int) ([]rest.Result, error)
 
 // record is the row with what names it.
 func (r Row) record(o *mapping.Object) rest.Record {
+	if r.own && r.ID == "" && r.Fields != nil {
+		r.Fields[o.ExternalID()] = r.ExternalID // instead of a copy of each record of a load
+		return r.Fields
+	}
 	out := make(rest.Record, len(r.Fields)+1)
 	for k, v := range r.Fields {
 		out[k] = v

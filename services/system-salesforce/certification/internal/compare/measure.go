@@ -158,7 +158,8 @@ type way struct {
 func ways() []way {
 	return []way{
 		{"system-salesforce", nil},
-		{"system-salesforce, collections", []string{"--salesforce.bulk_from=1000000000", "--salesforce.max_concurrent=25"}},
+		{"system-salesforce, collections", []string{"--salesforce.bulk_from=1000000000"}},
+		{"system-salesforce, jobs", []string{"--salesforce.swift_to=0"}},
 	}
 }
 

@@ -83,9 +83,9 @@ make bench-salesforce ARGS="-only prepare"              # or feed
   the org must hold each record once and as it was written last, or there is no result.
 - *Seconds* run from handing over the first record to the last outcome. Logging in and starting are not contained.
 - *Calls* are counted by the sandbox as an org counts them.
-- *system-salesforce* is its default configuration, which writes so many records by a job; targets are of it. *system-salesforce,
-  collections* has ` + "`salesforce.bulk_from`" + ` above the number of records and ` + "`salesforce.max_concurrent`" + ` 25: more calls, fewer of them one after
-  the other.
+- *system-salesforce* is its default configuration; targets are of it. It writes so many records by a job, or by collections side by side
+  where its calls take so long that these are faster and the allowance is ample. *system-salesforce, collections* always does the one
+  (` + "`salesforce.bulk_from`" + ` above the number of records), *system-salesforce, jobs* the other (` + "`salesforce.swift_to`" + ` 0).
 - The clients of others are used the way they document: collections of 200, and their helpers for the Bulk API 2.0.
 - *Latency* is added by the sandbox to every answer, 50 ms as a near data centre has it: that is the case which resembles an org. Without
   any, which no org offers, all processes share the cores of one machine, and the processor time of sandbox and client is all that is

@@ -32,10 +32,6 @@ func (r Results) targets(b *strings.Builder) {
 			if s, ok := c.best(other.prefix); ok {
 				mid, least, most := ours.Ratio(s)
 				measured := fmt.Sprintf("%.1f times (%.1f to %.1f), %s", mid, least, most, s.Name)
-				if w, ok := c.best(ours.Name); ok {
-					mid, _, _ := w.Ratio(s)
-					measured += fmt.Sprintf("; %.1f times by collections", mid)
-				}
 				row(what+fmt.Sprintf("%d times as fast as %s", timesAsFast, other.text), measured, mid >= timesAsFast)
 			}
 		}
