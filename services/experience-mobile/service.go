@@ -178,7 +178,7 @@ type Streams struct {
 func DefaultConfig() Config {
 	s := serve.DefaultConfig()
 	s.Listen, s.Ops = "127.0.0.1:9401", "127.0.0.1:9402"
-	s.BusyHeap = 64 << 20 // what is kept of answers is not to be looked through again and again
+	s.BusyHeap = 96 << 20 // of which kept answers may be 32: they are not to be looked through again and again
 	return Config{
 		Listen: "127.0.0.1:8080", Serve: s,
 		Customer: Customer{Target: "127.0.0.1:9301"},
