@@ -41,7 +41,7 @@ func (u *Unit) Adopt(ctx context.Context, system string) error {
 	for i, o := range orphans {
 		known[i] = o.GoldenID
 		if u.rows[o.Ref] == nil {
-			u.rows[o.Ref] = o
+			u.know(o)
 		}
 	}
 	if err := u.LoadGoldens(ctx, known); err != nil {
@@ -144,7 +144,7 @@ func (u *Unit) flushGoldens(ctx context.Context) error {
 	want := map[store.Owned]bool{}
 	var add, drop []store.Owned
 	for _, g := range goldens {
-		for _, k := range keysOf(g) {
+		for _, k := range u.keysOf(g) {
 			want[store.Owned{Key: k, GoldenID: g.ID}] = true
 		}
 	}

@@ -134,6 +134,8 @@ type Unit struct {
 	apart       []Parted
 	prompt      bool
 	adopted     map[golden.Ref]bool // records that a merge brought to their golden record
+	mergers     bool                // a record is known that a merge in its system put another one in the place of
+	keys        map[*store.Golden][]store.Key
 }
 
 // Begin starts a unit in a transaction and makes it the only one that decides identities until the transaction ends.
@@ -153,7 +155,7 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
 		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
-		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{}, adopted: map[golden.Ref]bool{},
+		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{}, adopted: map[golden.Ref]bool{}, keys: map[*store.Golden][]store.Key{},
 	}, nil
 }
 
@@ -190,22 +192,15 @@ func (u *Unit) LoadBatch(ctx context.Context, system string, obj golden.Object, 
 			known = append(known, id)
 		}
 	}
-	if err := u.loadRows(ctx, system, obj, ids); err != nil {
+	owners, err := u.loadOwned(ctx, system, obj, ids)
+	if err != nil {
 		return err
 	}
-	if err := u.loadRows(ctx, system, golden.Customer, parents); err != nil {
+	known = append(known, owners...)
+	if owners, err = u.loadOwned(ctx, system, golden.Customer, parents); err != nil {
 		return err
 	}
-	for _, id := range ids {
-		if row := u.rows[golden.Ref{System: system, Object: obj, RecordID: id}]; row != nil {
-			known = append(known, row.GoldenID)
-		}
-	}
-	for _, id := range parents {
-		if row := u.rows[golden.Ref{System: system, Object: golden.Customer, RecordID: id}]; row != nil {
-			known = append(known, row.GoldenID)
-		}
-	}
+	known = append(known, owners...)
 	if err := u.LoadGoldens(ctx, known); err != nil {
 		return err
 	}
@@ -222,6 +217,33 @@ func (u *Unit) LoadBatch(ctx context.Context, system string, obj golden.Object, 
 	return u.LoadIntents(ctx, system, append(known, candidates...))
 }
 
+// loadOwned returns the golden records that records belong to, to be loaded with all their records, and loads those that
+// belong to none. Each record is read once.
+func (u *Unit) loadOwned(ctx context.Context, system string, obj golden.Object, ids []string) ([]golden.ID, error) {
+	var owners []golden.ID
+	var unread, loose []string
+	for _, id := range ids {
+		if row := u.rows[golden.Ref{System: system, Object: obj, RecordID: id}]; row != nil {
+			owners = append(owners, row.GoldenID)
+		} else if id != "" {
+			unread = append(unread, id)
+		}
+	}
+	found, err := u.tx.Known(ctx, system, obj, unread)
+	if err != nil {
+		return nil, err
+	}
+	for id, k := range found {
+		if k.GoldenID == "" || u.goldens[k.GoldenID] != nil { // the records of a loaded one may have been moved by this unit
+			loose = append(loose, id)
+		}
+		owners = append(owners, k.GoldenID)
+	}
+	slices.Sort(loose)
+	slices.Sort(owners)
+	return owners, u.loadRows(ctx, system, obj, loose)
+}
+
 func (u *Unit) loadRows(ctx context.Context, system string, obj golden.Object, ids []string) error {
 	var want []string
 	seen := map[string]bool{}
@@ -233,9 +255,15 @@ func (u *Unit) loadRows(ctx context.Context, system string, obj golden.Object, i
 	}
 	rows, err := u.tx.Sources(ctx, system, obj, want)
 	for _, r := range rows {
-		u.rows[r.Ref] = r
+		u.know(r)
 	}
 	return err
+}
+
+// know adds a record that was read.
+func (u *Unit) know(row *store.Source) {
+	u.rows[row.Ref] = row
+	u.mergers = u.mergers || row.MergedInto != ""
 }
 
 // LoadGoldens loads golden records with all their records, and those that they were merged into; those unknown are left
@@ -265,7 +293,7 @@ func (u *Unit) LoadGoldens(ctx context.Context, ids []golden.ID) error {
 	}
 	for _, r := range rows {
 		if u.rows[r.Ref] == nil {
-			u.rows[r.Ref] = r
+			u.know(r)
 		}
 		u.of[r.GoldenID] = append(u.of[r.GoldenID], u.rows[r.Ref])
 	}
@@ -315,7 +343,8 @@ func (u *Unit) putRow(next *store.Source) {
 		u.of[next.GoldenID] = before
 		u.dirtyRows[next.Ref] = wasDirty
 	})
-	u.rows[next.Ref], u.dirtyRows[next.Ref] = next, true
+	u.know(next)
+	u.dirtyRows[next.Ref] = true
 	if next.GoldenID == "" {
 		return
 	}

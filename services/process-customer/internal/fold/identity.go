@@ -80,7 +80,7 @@ func (u *Unit) candidates(obj golden.Object, values golden.Values) []match.Candi
 	for _, k := range match.Keys(obj, values, golden.ID(values[golden.Parent])) {
 		key := store.Key{Object: obj, Kind: string(k.Kind), Value: k.Value}
 		g := u.goldens[u.owners[key]]
-		if g == nil || g.Deleted || g.MergedInto != "" || !slices.Contains(keysOf(g), key) {
+		if g == nil || g.Deleted || g.MergedInto != "" || !slices.Contains(u.keysOf(g), key) {
 			continue
 		}
 		out = append(out, match.Candidate{ID: g.ID, Values: g.Values, Kind: k.Kind})
@@ -159,13 +159,23 @@ func (u *Unit) safeValues(rec *source.Record) (values golden.Values, err error) 
 
 // addOwners makes a changed golden record known by its keys to the rest of the unit.
 func (u *Unit) addOwners(g *store.Golden) {
-	for _, k := range keysOf(g) {
+	for _, k := range u.keysOf(g) {
 		if _, taken := u.owners[k]; taken {
 			continue
 		}
 		u.owners[k] = g.ID
 		u.undo = append(u.undo, func() { delete(u.owners, k) })
 	}
+}
+
+// keysOf returns what a golden record, which is not changed any more, is recognised by.
+func (u *Unit) keysOf(g *store.Golden) []store.Key {
+	keys, known := u.keys[g]
+	if !known {
+		keys = keysOf(g)
+		u.keys[g] = keys
+	}
+	return keys
 }
 
 // keysOf returns what a golden record is recognised by; nothing once it is deleted, so that a record made anew is new.

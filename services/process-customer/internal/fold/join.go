@@ -233,7 +233,7 @@ func (u *Unit) loadJoins(ctx context.Context, system string, obj golden.Object, 
 	}
 	for _, l := range losers {
 		if u.rows[l.Ref] == nil {
-			u.rows[l.Ref] = l
+			u.know(l)
 		}
 	}
 	for i := range changes {
@@ -266,6 +266,9 @@ func (u *Unit) loadJoins(ctx context.Context, system string, obj golden.Object, 
 
 // heir returns the golden record of a record that was merged into ref in its system before ref was known.
 func (u *Unit) heir(ref golden.Ref) golden.ID {
+	if !u.mergers {
+		return ""
+	}
 	var best *store.Source
 	for _, row := range u.rows {
 		if row.Ref.System == ref.System && row.Ref.Object == ref.Object && row.MergedInto == ref.RecordID && row.GoldenID != "" &&

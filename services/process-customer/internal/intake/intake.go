@@ -249,12 +249,12 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 			parents = append(parents, c.Record.ParentID)
 		}
 	}
-	known := map[golden.Ref]*store.Source{}
+	known := map[golden.Ref]store.Known{}
 	read := in.store.Read()
 	load := func(obj golden.Object, ids []string) error {
-		rows, err := read.Sources(ctx, system, obj, ids)
-		for _, r := range rows {
-			known[r.Ref] = r
+		found, err := read.Known(ctx, system, obj, ids)
+		for id, k := range found {
+			known[golden.Ref{System: system, Object: obj, RecordID: id}] = k
 		}
 		return err
 	}
@@ -270,8 +270,8 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 	seen := map[golden.Ref]bool{}
 	for i := range changes {
 		c := &changes[i]
-		row := known[c.Ref]
-		if row == nil || seen[c.Ref] || c.Overflow {
+		row, found := known[c.Ref]
+		if !found || seen[c.Ref] || c.Overflow {
 			continue
 		}
 		died := c.Deleted && !row.Deleted && (c.Version == 0 || c.Version == row.Version)
@@ -284,7 +284,7 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 	var unknown []string
 	for _, id := range parents {
 		ref := golden.Ref{System: system, Object: golden.Customer, RecordID: id}
-		if known[ref] == nil && !inBatch[id] && !seen[ref] {
+		if _, found := known[ref]; !found && !inBatch[id] && !seen[ref] {
 			seen[ref] = true
 			unknown = append(unknown, id)
 		}

@@ -186,11 +186,11 @@ func (t *Tx) TrimEvents(ctx context.Context, before, now time.Time, limit int) (
 
 // trimKeys removes the keys of subjects that no event is about.
 func (t *Tx) trimKeys(ctx context.Context, subjects []string) error {
-	return chunks(subjects, func(subjects []string) error {
-		_, err := t.exec(ctx, "trim subject keys", `DELETE FROM subject_key WHERE subject IN (`+list(0, len(subjects))+`)
+	return chunks(t.Reader, subjects, func(subjects []string) error {
+		_, err := t.exec(ctx, "trim subject keys", `DELETE FROM subject_key WHERE subject `+t.among(0, len(subjects))+`
 			AND NOT EXISTS (SELECT 1 FROM event e WHERE e.golden_id = subject_key.subject)
 			AND NOT EXISTS (SELECT 1 FROM event e WHERE e.golden_id = '' AND (e.system || '/' || e.record_id = subject_key.subject
-				OR subject_key.subject = 'operations'))`, anys(nil, subjects)...)
+				OR subject_key.subject = 'operations'))`, bound(t.Reader, nil, subjects)...)
 		return err
 	})
 }

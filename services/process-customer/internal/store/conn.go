@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"fmt"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
@@ -28,6 +30,33 @@ type conn struct {
 	read      db.Querier
 	write     querier // nil outside a transaction
 	intercept Intercept
+	arrays    bool  // it takes an array for many values
+	late      *late // nil outside a transaction
+}
+
+// late is a statement that runs while its caller prepares the next one. A transaction runs one statement at a time, so every
+// other one waits for it. Like the transaction it is for one goroutine.
+type late struct {
+	running chan error // nil: none
+	err     error      // of the first that failed: nothing of the transaction will remain
+}
+
+// wait returns once nothing runs any more, with the error of what has failed so far.
+func (l *late) wait() error {
+	if l == nil || l.running == nil {
+		return l.failed()
+	}
+	err := <-l.running
+	l.running = nil
+	l.err = cmp.Or(l.err, err)
+	return l.err
+}
+
+func (l *late) failed() error {
+	if l == nil {
+		return nil
+	}
+	return l.err
 }
 
 func (c conn) before(ctx context.Context, query string, args []any) (string, []any, error) {
@@ -43,6 +72,9 @@ func (c conn) QueryContext(ctx context.Context, query string, args ...any) (*sql
 	if err != nil {
 		return nil, err
 	}
+	if err := c.late.wait(); err != nil {
+		return nil, err
+	}
 	return c.read.QueryContext(ctx, query, args...)
 }
 
@@ -50,6 +82,9 @@ func (c conn) QueryContext(ctx context.Context, query string, args ...any) (*sql
 func (c conn) QueryRowContext(ctx context.Context, query string, args ...any) row {
 	query, args, err := c.before(ctx, query, args)
 	if err != nil {
+		return row{err: err}
+	}
+	if err := c.late.wait(); err != nil {
 		return row{err: err}
 	}
 	return row{row: c.read.QueryRowContext(ctx, query, args...)}
@@ -61,7 +96,35 @@ func (c conn) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	if err != nil {
 		return nil, err
 	}
+	if err := c.late.wait(); err != nil {
+		return nil, err
+	}
 	return c.write.ExecContext(ctx, query, args...)
+}
+
+// behind runs a statement of which nothing matters but that it succeeds. On PostgreSQL, which does it in a process of its own,
+// the caller goes on meanwhile, and an error is that of the next statement or of the transaction.
+func (c conn) behind(ctx context.Context, what, query string, args []any) error {
+	query, args, err := c.before(ctx, query, args)
+	if err == nil {
+		err = c.late.wait()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	run := func() error {
+		if _, err := c.write.ExecContext(ctx, query, args...); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	}
+	if !c.arrays {
+		return run()
+	}
+	running := make(chan error, 1)
+	c.late.running = running
+	go func() { running <- run() }()
+	return nil
 }
 
 // row is a *sql.Row, or why there is none.

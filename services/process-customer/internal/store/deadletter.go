@@ -89,8 +89,8 @@ func (r Reader) ListDeadLetters(ctx context.Context, system string, settled bool
 // OpenLetters returns those of the named dead letters that are open.
 func (r Reader) OpenLetters(ctx context.Context, ids []string) ([]DeadLetter, error) {
 	var out []DeadLetter
-	err := chunks(ids, func(ids []string) error {
-		got, err := r.deads(ctx, "state = 'OPEN' AND id IN ("+list(0, len(ids))+")", anys(nil, ids))
+	err := chunks(r, ids, func(ids []string) error {
+		got, err := r.deads(ctx, "state = 'OPEN' AND id "+r.among(0, len(ids)), bound(r, nil, ids))
 		out = append(out, got...)
 		return err
 	})
@@ -100,9 +100,9 @@ func (r Reader) OpenLetters(ctx context.Context, ids []string) ([]DeadLetter, er
 // OpenIntake returns the open dead letters of records that could not be taken in.
 func (r Reader) OpenIntake(ctx context.Context, system string, ids []string) ([]DeadLetter, error) {
 	var out []DeadLetter
-	err := chunks(ids, func(ids []string) error {
-		got, err := r.deads(ctx, "state = 'OPEN' AND direction = 'intake' AND system = $1 AND record_id IN ("+list(1, len(ids))+")",
-			anys([]any{system}, ids))
+	err := chunks(r, ids, func(ids []string) error {
+		got, err := r.deads(ctx, "state = 'OPEN' AND direction = 'intake' AND system = $1 AND record_id "+r.among(1, len(ids)),
+			bound(r, []any{system}, ids))
 		out = append(out, got...)
 		return err
 	})
@@ -112,9 +112,9 @@ func (r Reader) OpenIntake(ctx context.Context, system string, ids []string) ([]
 // OpenDeliver returns the open dead letters of deliveries to a system, by golden record.
 func (r Reader) OpenDeliver(ctx context.Context, system string, ids []golden.ID) (map[golden.ID]DeadLetter, error) {
 	out := map[golden.ID]DeadLetter{}
-	err := chunks(ids, func(ids []golden.ID) error {
-		got, err := r.deads(ctx, "state = 'OPEN' AND direction = 'deliver' AND system = $1 AND golden_id IN ("+list(1, len(ids))+")",
-			anys([]any{system}, texts(ids)))
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		got, err := r.deads(ctx, "state = 'OPEN' AND direction = 'deliver' AND system = $1 AND golden_id "+r.among(1, len(ids)),
+			bound(r, []any{system}, texts(ids)))
 		for _, d := range got {
 			out[d.GoldenID] = d
 		}
@@ -126,10 +126,10 @@ func (r Reader) OpenDeliver(ctx context.Context, system string, ids []golden.ID)
 // ParkedUnder returns the contacts of customers that are dead letters of a system because their customer was one.
 func (r Reader) ParkedUnder(ctx context.Context, system string, parents []golden.ID) ([]golden.ID, error) {
 	var out []golden.ID
-	err := chunks(parents, func(ids []golden.ID) error {
+	err := chunks(r, parents, func(ids []golden.ID) error {
 		return r.query(ctx, "read contacts of parked customers", `SELECT golden_id FROM dead_letter WHERE state = 'OPEN' AND direction = 'deliver'
-			AND system = $1 AND reason = $2 AND golden_id IN (SELECT id FROM golden WHERE parent_id IN (`+list(2, len(ids))+")) ORDER BY golden_id",
-			anys([]any{system, ReasonParentParked}, texts(ids)), func(rows *sql.Rows) error {
+			AND system = $1 AND reason = $2 AND golden_id IN (SELECT id FROM golden WHERE parent_id `+r.among(2, len(ids))+") ORDER BY golden_id",
+			bound(r, []any{system, ReasonParentParked}, texts(ids)), func(rows *sql.Rows) error {
 				var id golden.ID
 				err := rows.Scan(&id)
 				out = append(out, id)
@@ -190,9 +190,9 @@ func (t *Tx) Park(ctx context.Context, letters []DeadLetter) error {
 // SettleDead moves open dead letters to a settled state and returns those it moved.
 func (t *Tx) SettleDead(ctx context.Context, ids []string, state, note string, now time.Time) ([]string, error) {
 	var moved []string
-	err := chunks(ids, func(ids []string) error {
-		return t.query(ctx, "settle dead letters", "UPDATE dead_letter SET state = $1, note = $2, settled_us = $3 WHERE state = 'OPEN' AND id IN ("+
-			list(3, len(ids))+") RETURNING id", anys([]any{state, note, db.Micros(now)}, ids), func(rows *sql.Rows) error {
+	err := chunks(t.Reader, ids, func(ids []string) error {
+		return t.query(ctx, "settle dead letters", "UPDATE dead_letter SET state = $1, note = $2, settled_us = $3 WHERE state = 'OPEN' AND id "+
+			t.among(3, len(ids))+" RETURNING id", bound(t.Reader, []any{state, note, db.Micros(now)}, ids), func(rows *sql.Rows) error {
 			var id string
 			err := rows.Scan(&id)
 			moved = append(moved, id)

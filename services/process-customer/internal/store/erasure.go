@@ -140,8 +140,8 @@ func (r Reader) Tombs(ctx context.Context, keys []string) (Tombs, error) {
 			hashes = append(hashes, h)
 		}
 	}
-	err = chunks(hashes, func(hashes [][]byte) error {
-		return r.query(ctx, "read tombstones", "SELECT hash, erasure_id FROM tombstone WHERE hash IN ("+list(0, len(hashes))+")", anys(nil, hashes),
+	err = chunks(r, hashes, func(hashes [][]byte) error {
+		return r.query(ctx, "read tombstones", "SELECT hash, erasure_id FROM tombstone WHERE hash "+r.among(0, len(hashes)), bound(r, nil, hashes),
 			func(rows *sql.Rows) error {
 				var hash []byte
 				var id string
@@ -191,8 +191,8 @@ func (r Reader) erasures(ctx context.Context, where string, args []any) ([]Erasu
 		at[out[i].ID] = i
 		ids = append(ids, out[i].ID)
 	}
-	err = chunks(ids, func(ids []string) error {
-		steps, err := r.steps(ctx, "erasure_id IN ("+list(0, len(ids))+") ORDER BY system, object, hash", anys(nil, ids))
+	err = chunks(r, ids, func(ids []string) error {
+		steps, err := r.steps(ctx, "erasure_id "+r.among(0, len(ids))+" ORDER BY system, object, hash", bound(r, nil, ids))
 		for _, s := range steps {
 			e := &out[at[s.ErasureID]]
 			e.Steps = append(e.Steps, s)

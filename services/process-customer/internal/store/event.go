@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,25 +123,38 @@ func (t *Tx) subjectKeys(ctx context.Context, subjects []string) (map[string][]b
 		return nil, err
 	}
 	var rows [][]any
+	fresh := map[string][]byte{}
 	for _, s := range subjects {
-		if keys[s] == nil {
-			rows = append(rows, []any{s, audit.NewKey(), db.Micros(time.Now())})
+		if keys[s] == nil && fresh[s] == nil {
+			fresh[s] = audit.NewKey()
+			rows = append(rows, []any{s, fresh[s], db.Micros(time.Now())})
 		}
 	}
-	if len(rows) == 0 {
-		return keys, nil
+	err = chunks(t.Reader, rows, func(rows [][]any) error {
+		text, args := t.table(0, nil, rows)
+		t.inserted += int64(len(rows))
+		return t.query(ctx, "make subject keys", "INSERT INTO subject_key (subject, key, created_us) "+text+" ON CONFLICT (subject) DO NOTHING RETURNING subject", args,
+			func(rows *sql.Rows) error {
+				var s string
+				err := rows.Scan(&s)
+				keys[s] = fresh[s]
+				delete(fresh, s)
+				return err
+			})
+	})
+	if err != nil || len(fresh) == 0 {
+		return keys, err
 	}
 	// Two that make a key at once end with the one that is stored.
-	if err := t.insert(ctx, "make subject keys", "INSERT INTO subject_key (subject, key, created_us)", "ON CONFLICT (subject) DO NOTHING", rows); err != nil {
-		return nil, err
-	}
-	return t.readKeys(ctx, subjects)
+	stored, err := t.readKeys(ctx, slices.Sorted(maps.Keys(fresh)))
+	maps.Copy(keys, stored)
+	return keys, err
 }
 
 func (r Reader) readKeys(ctx context.Context, subjects []string) (map[string][]byte, error) {
 	out := map[string][]byte{}
-	err := chunks(subjects, func(subjects []string) error {
-		return r.query(ctx, "read subject keys", "SELECT subject, key FROM subject_key WHERE subject IN ("+list(0, len(subjects))+")", anys(nil, subjects),
+	err := chunks(r, subjects, func(subjects []string) error {
+		return r.query(ctx, "read subject keys", "SELECT subject, key FROM subject_key WHERE subject "+r.among(0, len(subjects)), bound(r, nil, subjects),
 			func(rows *sql.Rows) error {
 				var s string
 				var key []byte

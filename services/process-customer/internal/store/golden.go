@@ -52,8 +52,8 @@ func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]
 // Goldens returns golden records by id; those unknown are left out.
 func (r Reader) Goldens(ctx context.Context, ids []golden.ID) ([]*Golden, error) {
 	var out []*Golden
-	err := chunks(ids, func(ids []golden.ID) error {
-		got, err := r.goldens(ctx, "read golden records", "id IN ("+list(0, len(ids))+")", anys(nil, texts(ids)))
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		got, err := r.goldens(ctx, "read golden records", "id "+r.among(0, len(ids)), bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
@@ -121,13 +121,13 @@ type Owned struct {
 // Owners returns who has the keys; free ones are left out.
 func (r Reader) Owners(ctx context.Context, keys []Key) (map[Key]golden.ID, error) {
 	out := make(map[Key]golden.ID, len(keys))
-	err := chunks(keys, func(keys []Key) error {
+	err := chunks(r, keys, func(keys []Key) error {
 		rows := make([][]any, len(keys))
 		for i, k := range keys {
 			rows[i] = []any{string(k.Object), k.Kind, k.Value}
 		}
-		text, args := tuples(0, []string{"TEXT", "TEXT", "TEXT"}, rows)
-		return r.keys(ctx, "(object, kind, value) IN (VALUES "+text+")", args, func(o Owned) { out[o.Key] = o.GoldenID })
+		text, args := r.table(0, []string{"TEXT", "TEXT", "TEXT"}, rows)
+		return r.keys(ctx, "(object, kind, value) IN ("+text+")", args, func(o Owned) { out[o.Key] = o.GoldenID })
 	})
 	return out, err
 }
@@ -135,8 +135,8 @@ func (r Reader) Owners(ctx context.Context, keys []Key) (map[Key]golden.ID, erro
 // KeysOf returns the keys that golden records have.
 func (r Reader) KeysOf(ctx context.Context, ids []golden.ID) ([]Owned, error) {
 	var out []Owned
-	err := chunks(ids, func(ids []golden.ID) error {
-		return r.keys(ctx, "golden_id IN ("+list(0, len(ids))+")", anys(nil, texts(ids)), func(o Owned) { out = append(out, o) })
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		return r.keys(ctx, "golden_id "+r.among(0, len(ids)), bound(r, nil, texts(ids)), func(o Owned) { out = append(out, o) })
 	})
 	return out, err
 }
@@ -162,13 +162,13 @@ func (t *Tx) AddKeys(ctx context.Context, keys []Owned) error {
 
 // DropKeys takes keys away.
 func (t *Tx) DropKeys(ctx context.Context, keys []Owned) error {
-	return chunks(keys, func(keys []Owned) error {
+	return chunks(t.Reader, keys, func(keys []Owned) error {
 		rows := make([][]any, len(keys))
 		for i, k := range keys {
 			rows[i] = []any{string(k.Object), k.Kind, k.Value, string(k.GoldenID)}
 		}
-		text, args := tuples(0, []string{"TEXT", "TEXT", "TEXT", "TEXT"}, rows)
-		_, err := t.exec(ctx, "drop match keys", "DELETE FROM match_key WHERE (object, kind, value, golden_id) IN (VALUES "+text+")", args...)
+		text, args := t.table(0, []string{"TEXT", "TEXT", "TEXT", "TEXT"}, rows)
+		_, err := t.exec(ctx, "drop match keys", "DELETE FROM match_key WHERE (object, kind, value, golden_id) IN ("+text+")", args...)
 		return err
 	})
 }

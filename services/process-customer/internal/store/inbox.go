@@ -41,9 +41,9 @@ type Inbox struct {
 // Seen returns which of the changes of a system have come in before, with the golden record they belong to.
 func (r Reader) Seen(ctx context.Context, system string, ids []string) (map[string]golden.ID, error) {
 	out := map[string]golden.ID{}
-	err := chunks(ids, func(ids []string) error {
-		return r.query(ctx, "read inbox", "SELECT change_id, golden_id FROM inbox WHERE system = $1 AND change_id IN ("+list(1, len(ids))+")",
-			anys([]any{system}, ids), func(rows *sql.Rows) error {
+	err := chunks(r, ids, func(ids []string) error {
+		return r.query(ctx, "read inbox", "SELECT change_id, golden_id FROM inbox WHERE system = $1 AND change_id "+r.among(1, len(ids)),
+			bound(r, []any{system}, ids), func(rows *sql.Rows) error {
 				var id string
 				var g golden.ID
 				err := rows.Scan(&id, &g)
@@ -57,9 +57,9 @@ func (r Reader) Seen(ctx context.Context, system string, ids []string) (map[stri
 // Traces returns the traceparents of changes of a system that are still kept and were traced, by change id.
 func (r Reader) Traces(ctx context.Context, system string, ids []string) (map[string]string, error) {
 	out := map[string]string{}
-	err := chunks(ids, func(ids []string) error {
-		return r.query(ctx, "read traces", "SELECT change_id, traceparent FROM inbox WHERE system = $1 AND traceparent <> '' AND change_id IN ("+
-			list(1, len(ids))+")", anys([]any{system}, ids), func(rows *sql.Rows) error {
+	err := chunks(r, ids, func(ids []string) error {
+		return r.query(ctx, "read traces", "SELECT change_id, traceparent FROM inbox WHERE system = $1 AND traceparent <> '' AND change_id "+
+			r.among(1, len(ids)), bound(r, []any{system}, ids), func(rows *sql.Rows) error {
 			var id, trace string
 			err := rows.Scan(&id, &trace)
 			out[id] = trace
@@ -87,10 +87,10 @@ func (t *Tx) AddInbox(ctx context.Context, changes []Inbox) error {
 // Settle brings the changes of golden records that wait for deliveries to the state that follows from what is left:
 // parked while a dead letter is open, else retrying while a mark exists, else applied.
 func (t *Tx) Settle(ctx context.Context, ids []golden.ID) error {
-	return chunks(ids, func(ids []golden.ID) error {
+	return chunks(t.Reader, ids, func(ids []golden.ID) error {
 		open := map[golden.ID]bool{}
 		err := t.query(ctx, "read open dead letters", `SELECT golden_id FROM dead_letter WHERE state = 'OPEN' AND direction = 'deliver'
-			AND golden_id IN (`+list(0, len(ids))+")", anys(nil, texts(ids)), func(rows *sql.Rows) error {
+			AND golden_id `+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids)), func(rows *sql.Rows) error {
 			var id golden.ID
 			err := rows.Scan(&id)
 			open[id] = true
@@ -127,8 +127,8 @@ func (t *Tx) moveOpen(ctx context.Context, ids []golden.ID, state string) error 
 	if len(ids) == 0 {
 		return nil
 	}
-	_, err := t.exec(ctx, "settle changes", "UPDATE inbox SET state = $1 WHERE state IN ('retrying', 'parked') AND state <> $1 AND golden_id IN ("+
-		list(1, len(ids))+")", anys([]any{state}, texts(ids))...)
+	_, err := t.exec(ctx, "settle changes", "UPDATE inbox SET state = $1 WHERE state IN ('retrying', 'parked') AND state <> $1 AND golden_id "+
+		t.among(1, len(ids)), bound(t.Reader, []any{state}, texts(ids))...)
 	return err
 }
 

@@ -64,9 +64,9 @@ func (r Reader) MatchEdges(ctx context.Context, units []int64) ([]MatchEdge, err
 			out = append(out, e)
 		}
 	}
-	err := chunks(units, func(units []int64) error {
+	err := chunks(r, units, func(units []int64) error {
 		for _, end := range []string{"a", "b"} {
-			if err := r.matchEdges(ctx, end+" IN ("+list(0, len(units))+")", anys(nil, units), add); err != nil {
+			if err := r.matchEdges(ctx, end+" "+r.among(0, len(units)), bound(r, nil, units), add); err != nil {
 				return err
 			}
 		}
@@ -105,13 +105,13 @@ func (t *Tx) PutMatchEdges(ctx context.Context, edges []MatchEdge) error {
 
 // DropMatchEdges removes edges.
 func (t *Tx) DropMatchEdges(ctx context.Context, pairs []MatchPair) error {
-	return chunks(pairs, func(pairs []MatchPair) error {
+	return chunks(t.Reader, pairs, func(pairs []MatchPair) error {
 		rows := make([][]any, len(pairs))
 		for i, p := range pairs {
 			rows[i] = []any{p.A, p.B}
 		}
-		text, args := tuples(0, []string{"BIGINT", "BIGINT"}, rows)
-		_, err := t.exec(ctx, "drop match edges", "DELETE FROM match_edge WHERE (a, b) IN (VALUES "+text+")", args...)
+		text, args := t.table(0, []string{"BIGINT", "BIGINT"}, rows)
+		_, err := t.exec(ctx, "drop match edges", "DELETE FROM match_edge WHERE (a, b) IN ("+text+")", args...)
 		return err
 	})
 }
@@ -120,10 +120,10 @@ func (t *Tx) DropMatchEdges(ctx context.Context, pairs []MatchPair) error {
 func (r Reader) MatchVerdicts(ctx context.Context, units []int64) ([]MatchVerdict, error) {
 	var out []MatchVerdict
 	seen := map[MatchPair]bool{}
-	err := chunks(units, func(units []int64) error {
+	err := chunks(r, units, func(units []int64) error {
 		for _, end := range []string{"a", "b"} {
-			err := r.query(ctx, "read match verdicts", "SELECT a, b, same, actor, note, at_us FROM match_verdict WHERE "+end+" IN ("+list(0, len(units))+")",
-				anys(nil, units), func(rows *sql.Rows) error {
+			err := r.query(ctx, "read match verdicts", "SELECT a, b, same, actor, note, at_us FROM match_verdict WHERE "+end+" "+r.among(0, len(units)),
+				bound(r, nil, units), func(rows *sql.Rows) error {
 					var v MatchVerdict
 					var at int64
 					err := rows.Scan(&v.A, &v.B, &v.Same, &v.Actor, &v.Note, &at)

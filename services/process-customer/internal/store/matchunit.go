@@ -65,8 +65,8 @@ func (r Reader) matchUnits(ctx context.Context, where string, args []any) ([]Mat
 // MatchUnits returns the units of golden records; those that have none are left out.
 func (r Reader) MatchUnits(ctx context.Context, ids []golden.ID) ([]MatchUnit, error) {
 	var out []MatchUnit
-	err := chunks(ids, func(ids []golden.ID) error {
-		got, err := r.matchUnits(ctx, "golden_id IN ("+list(0, len(ids))+")", anys(nil, texts(ids)))
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		got, err := r.matchUnits(ctx, "golden_id "+r.among(0, len(ids)), bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
@@ -76,8 +76,8 @@ func (r Reader) MatchUnits(ctx context.Context, ids []golden.ID) ([]MatchUnit, e
 // MatchUnitsByNumber returns units; those unknown are left out.
 func (r Reader) MatchUnitsByNumber(ctx context.Context, numbers []int64) ([]MatchUnit, error) {
 	var out []MatchUnit
-	err := chunks(numbers, func(numbers []int64) error {
-		got, err := r.matchUnits(ctx, "number IN ("+list(0, len(numbers))+")", anys(nil, numbers))
+	err := chunks(r, numbers, func(numbers []int64) error {
+		got, err := r.matchUnits(ctx, "number "+r.among(0, len(numbers)), bound(r, nil, numbers))
 		out = append(out, got...)
 		return err
 	})
@@ -87,9 +87,9 @@ func (r Reader) MatchUnitsByNumber(ctx context.Context, numbers []int64) ([]Matc
 // MatchRecords returns the records of units by number, and nothing else of them: it is what a lookup reads.
 func (r Reader) MatchRecords(ctx context.Context, numbers []int64) (map[int64][]byte, error) {
 	out := make(map[int64][]byte, len(numbers))
-	err := chunks(numbers, func(numbers []int64) error {
-		return r.query(ctx, "read match records", "SELECT number, record FROM match_unit WHERE number IN ("+list(0, len(numbers))+")",
-			anys(nil, numbers), func(rows *sql.Rows) error {
+	err := chunks(r, numbers, func(numbers []int64) error {
+		return r.query(ctx, "read match records", "SELECT number, record FROM match_unit WHERE number "+r.among(0, len(numbers)),
+			bound(r, nil, numbers), func(rows *sql.Rows) error {
 				var n int64
 				var record []byte
 				err := rows.Scan(&n, &record)
@@ -103,9 +103,9 @@ func (r Reader) MatchRecords(ctx context.Context, numbers []int64) (map[int64][]
 // MatchBuckets returns who has each key. Keys that too many have return nobody.
 func (r Reader) MatchBuckets(ctx context.Context, keys []int64) (map[int64][]int64, error) {
 	out := make(map[int64][]int64, len(keys))
-	err := chunks(keys, func(keys []int64) error {
-		return r.query(ctx, "read match blocks", "SELECT key, unit FROM match_block WHERE key IN ("+list(0, len(keys))+")",
-			anys(nil, keys), func(rows *sql.Rows) error {
+	err := chunks(r, keys, func(keys []int64) error {
+		return r.query(ctx, "read match blocks", "SELECT key, unit FROM match_block WHERE key "+r.among(0, len(keys)),
+			bound(r, nil, keys), func(rows *sql.Rows) error {
 				var k, n int64
 				err := rows.Scan(&k, &n)
 				out[k] = append(out[k], n)
@@ -118,9 +118,9 @@ func (r Reader) MatchBuckets(ctx context.Context, keys []int64) (map[int64][]int
 // MatchCommon returns which of the keys too many have.
 func (r Reader) MatchCommon(ctx context.Context, keys []int64) (map[int64]bool, error) {
 	out := map[int64]bool{}
-	err := chunks(keys, func(keys []int64) error {
-		return r.query(ctx, "read common match keys", "SELECT key FROM match_common WHERE key IN ("+list(0, len(keys))+")",
-			anys(nil, keys), func(rows *sql.Rows) error {
+	err := chunks(r, keys, func(keys []int64) error {
+		return r.query(ctx, "read common match keys", "SELECT key FROM match_common WHERE key "+r.among(0, len(keys)),
+			bound(r, nil, keys), func(rows *sql.Rows) error {
 				var k int64
 				err := rows.Scan(&k)
 				out[k] = true
@@ -170,13 +170,13 @@ func (t *Tx) AddMatchBlocks(ctx context.Context, blocks []MatchBlock) error {
 
 // DropMatchBlocks has units no longer found by keys.
 func (t *Tx) DropMatchBlocks(ctx context.Context, blocks []MatchBlock) error {
-	return chunks(blocks, func(blocks []MatchBlock) error {
+	return chunks(t.Reader, blocks, func(blocks []MatchBlock) error {
 		rows := make([][]any, len(blocks))
 		for i, b := range blocks {
 			rows[i] = []any{b.Key, b.Unit}
 		}
-		text, args := tuples(0, []string{"BIGINT", "BIGINT"}, rows)
-		_, err := t.exec(ctx, "drop match blocks", "DELETE FROM match_block WHERE (key, unit) IN (VALUES "+text+")", args...)
+		text, args := t.table(0, []string{"BIGINT", "BIGINT"}, rows)
+		_, err := t.exec(ctx, "drop match blocks", "DELETE FROM match_block WHERE (key, unit) IN ("+text+")", args...)
 		return err
 	})
 }
@@ -190,8 +190,8 @@ func (t *Tx) RetireMatchKeys(ctx context.Context, keys []int64) error {
 	if err := t.insert(ctx, "write common match keys", "INSERT INTO match_common (key)", "ON CONFLICT (key) DO NOTHING", rows); err != nil {
 		return err
 	}
-	return chunks(keys, func(keys []int64) error {
-		_, err := t.exec(ctx, "drop match keys that too many have", "DELETE FROM match_block WHERE key IN ("+list(0, len(keys))+")", anys(nil, keys)...)
+	return chunks(t.Reader, keys, func(keys []int64) error {
+		_, err := t.exec(ctx, "drop match keys that too many have", "DELETE FROM match_block WHERE key "+t.among(0, len(keys)), bound(t.Reader, nil, keys)...)
 		return err
 	})
 }
@@ -233,8 +233,8 @@ func (r Reader) MatchWaits(ctx context.Context, now time.Time) (waits bool, err 
 
 // DropMatchDue notes that golden records were matched.
 func (t *Tx) DropMatchDue(ctx context.Context, ids []golden.ID) error {
-	return chunks(ids, func(ids []golden.ID) error {
-		_, err := t.exec(ctx, "note what was matched", "DELETE FROM match_due WHERE golden_id IN ("+list(0, len(ids))+")", anys(nil, texts(ids))...)
+	return chunks(t.Reader, ids, func(ids []golden.ID) error {
+		_, err := t.exec(ctx, "note what was matched", "DELETE FROM match_due WHERE golden_id "+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids))...)
 		return err
 	})
 }
@@ -280,9 +280,9 @@ func (t *Tx) MatchAgain(ctx context.Context, obj golden.Object, model, mode stri
 // MergedBelow returns the golden records that were merged into others, with what each was merged into.
 func (r Reader) MergedBelow(ctx context.Context, ids []golden.ID) (map[golden.ID]golden.ID, error) {
 	out := map[golden.ID]golden.ID{}
-	err := chunks(ids, func(ids []golden.ID) error {
-		return r.query(ctx, "read what was merged", "SELECT id, merged_into FROM golden WHERE merged_into <> '' AND merged_into IN ("+list(0, len(ids))+")",
-			anys(nil, texts(ids)), func(rows *sql.Rows) error {
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		return r.query(ctx, "read what was merged", "SELECT id, merged_into FROM golden WHERE merged_into <> '' AND merged_into "+r.among(0, len(ids)),
+			bound(r, nil, texts(ids)), func(rows *sql.Rows) error {
 				var id, into golden.ID
 				err := rows.Scan(&id, &into)
 				out[id] = into

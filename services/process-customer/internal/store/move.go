@@ -24,8 +24,8 @@ func (r Reader) Moves(ctx context.Context, from golden.ID) ([]Move, error) {
 // MovesFrom is Moves of several golden records.
 func (r Reader) MovesFrom(ctx context.Context, from []golden.ID) ([]Move, error) {
 	var out []Move
-	err := chunks(from, func(ids []golden.ID) error {
-		got, err := r.moves(ctx, "from_id IN ("+list(0, len(ids))+") ORDER BY from_id, system, object, record_id", anys(nil, texts(ids)))
+	err := chunks(r, from, func(ids []golden.ID) error {
+		got, err := r.moves(ctx, "from_id "+r.among(0, len(ids))+" ORDER BY from_id, system, object, record_id", bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
@@ -35,8 +35,8 @@ func (r Reader) MovesFrom(ctx context.Context, from []golden.ID) ([]Move, error)
 // MovesTo returns what came to golden records by merges.
 func (r Reader) MovesTo(ctx context.Context, to []golden.ID) ([]Move, error) {
 	var out []Move
-	err := chunks(to, func(ids []golden.ID) error {
-		got, err := r.moves(ctx, "to_id IN ("+list(0, len(ids))+") ORDER BY from_id, system, object, record_id", anys(nil, texts(ids)))
+	err := chunks(r, to, func(ids []golden.ID) error {
+		got, err := r.moves(ctx, "to_id "+r.among(0, len(ids))+" ORDER BY from_id, system, object, record_id", bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
@@ -79,9 +79,9 @@ func (t *Tx) DropMoves(ctx context.Context, from golden.ID) error {
 
 // DropMovesOf forgets that golden records had a record, once it belongs to one that was merged into them.
 func (t *Tx) DropMovesOf(ctx context.Context, from []golden.ID, ref golden.Ref) error {
-	return chunks(from, func(ids []golden.ID) error {
-		_, err := t.exec(ctx, "drop moves of a record", "DELETE FROM identity_move WHERE system = $1 AND object = $2 AND record_id = $3 AND from_id IN ("+
-			list(3, len(ids))+")", anys([]any{ref.System, string(ref.Object), ref.RecordID}, texts(ids))...)
+	return chunks(t.Reader, from, func(ids []golden.ID) error {
+		_, err := t.exec(ctx, "drop moves of a record", "DELETE FROM identity_move WHERE system = $1 AND object = $2 AND record_id = $3 AND from_id "+
+			t.among(3, len(ids)), bound(t.Reader, []any{ref.System, string(ref.Object), ref.RecordID}, texts(ids))...)
 		return err
 	})
 }

@@ -50,9 +50,9 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 		rows[i] = []any{m.System, string(m.GoldenID), string(m.Object), 1, us, 0, us, 0, 0, "", m.Traceparent, false}
 	}
 	fresh, coalesced := map[string]int64{}, map[string]int64{}
-	err := chunks(rows, func(rows [][]any) error {
-		text, args := tuples(0, nil, rows)
-		return t.query(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+") VALUES "+text+
+	err := chunks(t.Reader, rows, func(rows [][]any) error {
+		text, args := t.table(0, nil, rows)
+		return t.query(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+") "+text+
 			` ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
 			traceparent = CASE WHEN pending.traceparent <> '' AND pending.lease_until_us <= excluded.due_us THEN pending.traceparent ELSE excluded.traceparent END,
 			due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END
@@ -98,14 +98,14 @@ func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, now ti
 // marked again become due for everyone. It returns the golden records whose mark is gone.
 func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed, outcome Outcome) ([]golden.ID, error) {
 	var gone []golden.ID
-	err := chunks(claimed, func(claimed []Claimed) error {
+	err := chunks(t.Reader, claimed, func(claimed []Claimed) error {
 		rows := make([][]any, len(claimed))
 		for i, c := range claimed {
 			rows[i] = []any{string(c.GoldenID), c.Gen, c.Fence}
 		}
-		text, args := tuples(1, []string{"TEXT", "BIGINT", "BIGINT"}, rows)
+		text, args := t.table(1, []string{"TEXT", "BIGINT", "BIGINT"}, rows)
 		args = append([]any{system}, args...)
-		err := t.query(ctx, "finish deliveries", "DELETE FROM pending WHERE system = $1 AND (golden_id, gen, fence) IN (VALUES "+text+
+		err := t.query(ctx, "finish deliveries", "DELETE FROM pending WHERE system = $1 AND (golden_id, gen, fence) IN ("+text+
 			") RETURNING golden_id", args, func(rows *sql.Rows) error {
 			var id golden.ID
 			err := rows.Scan(&id)
@@ -116,7 +116,7 @@ func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed, outcome
 			return err
 		}
 		_, err = t.exec(ctx, "free deliveries marked again", `UPDATE pending SET lease_until_us = 0, attempt = 0, reason = ''
-			FROM (VALUES `+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column3`, args...)
+			FROM (`+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column3`, args...)
 		return err
 	})
 	if err != nil {
@@ -128,15 +128,15 @@ func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed, outcome
 // Again gives claimed marks of one system back, each with the time of its next attempt. Marks that another process
 // has claimed meanwhile are left alone.
 func (t *Tx) Again(ctx context.Context, system string, retries []Retry) error {
-	return chunks(retries, func(retries []Retry) error {
+	return chunks(t.Reader, retries, func(retries []Retry) error {
 		rows := make([][]any, len(retries))
 		for i, r := range retries {
 			rows[i] = []any{string(r.GoldenID), r.Fence, db.Micros(r.Due), r.Attempt, r.Reason, r.Postponed}
 		}
-		text, args := tuples(1, []string{"TEXT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BOOLEAN"}, rows)
+		text, args := t.table(1, []string{"TEXT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BOOLEAN"}, rows)
 		_, err := t.exec(ctx, "give deliveries back", `UPDATE pending SET lease_until_us = 0, due_us = v.column3, attempt = v.column4,
 			reason = v.column5, postponed = v.column6
-			FROM (VALUES `+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column2`,
+			FROM (`+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column2`,
 			append([]any{system}, args...)...)
 		return err
 	})
@@ -144,10 +144,10 @@ func (t *Tx) Again(ctx context.Context, system string, retries []Retry) error {
 
 // Wake makes deliveries due that wait for these parents in a system.
 func (t *Tx) Wake(ctx context.Context, system string, parents []golden.ID, now time.Time) error {
-	return chunks(parents, func(ids []golden.ID) error {
+	return chunks(t.Reader, parents, func(ids []golden.ID) error {
 		_, err := t.exec(ctx, "wake contacts", `UPDATE pending SET due_us = $2, postponed = FALSE WHERE system = $1 AND postponed
-			AND golden_id IN (SELECT id FROM golden WHERE parent_id IN (`+list(2, len(ids))+"))",
-			anys([]any{system, db.Micros(now)}, texts(ids))...)
+			AND golden_id IN (SELECT id FROM golden WHERE parent_id `+t.among(2, len(ids))+")",
+			bound(t.Reader, []any{system, db.Micros(now)}, texts(ids))...)
 		return err
 	})
 }
@@ -155,9 +155,9 @@ func (t *Tx) Wake(ctx context.Context, system string, parents []golden.ID, now t
 // Marked returns the systems that wait to be written, by golden record.
 func (r Reader) Marked(ctx context.Context, ids []golden.ID) (map[golden.ID][]string, error) {
 	out := map[golden.ID][]string{}
-	err := chunks(ids, func(ids []golden.ID) error {
-		return r.query(ctx, "read marks", "SELECT golden_id, system FROM pending WHERE golden_id IN ("+list(0, len(ids))+") ORDER BY system",
-			anys(nil, texts(ids)), func(rows *sql.Rows) error {
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		return r.query(ctx, "read marks", "SELECT golden_id, system FROM pending WHERE golden_id "+r.among(0, len(ids))+" ORDER BY system",
+			bound(r, nil, texts(ids)), func(rows *sql.Rows) error {
 				var id golden.ID
 				var system string
 				err := rows.Scan(&id, &system)

@@ -50,8 +50,8 @@ func (r Reader) questions(ctx context.Context, where string, args []any) ([]Ques
 // QuestionsOf returns the questions about golden records, answered ones included.
 func (r Reader) QuestionsOf(ctx context.Context, ids []golden.ID) ([]Question, error) {
 	var out []Question
-	err := chunks(ids, func(ids []golden.ID) error {
-		got, err := r.questions(ctx, "golden_id IN ("+list(0, len(ids))+") ORDER BY system, object, record_id, field", anys(nil, texts(ids)))
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		got, err := r.questions(ctx, "golden_id "+r.among(0, len(ids))+" ORDER BY system, object, record_id, field", bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})

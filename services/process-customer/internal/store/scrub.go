@@ -28,7 +28,7 @@ func (t *Tx) Scrub(ctx context.Context, ids []golden.ID, refs []golden.Ref, now 
 		t.deleteOf("identity_move", "to_id"),
 		t.deleteOf("golden", "id"),
 		func(ctx context.Context, ids []golden.ID) error {
-			return t.scrubInbox(ctx, "golden_id IN ("+list(0, len(ids))+")", anys(nil, texts(ids)))
+			return t.scrubInbox(ctx, "golden_id "+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids)))
 		},
 	} {
 		if err := step(ctx, ids); err != nil {
@@ -54,8 +54,8 @@ func (t *Tx) ScrubWords(ctx context.Context, ids []golden.ID, now time.Time) err
 			return err
 		}
 	}
-	return chunks(ids, func(ids []golden.ID) error {
-		return t.closeLetters(ctx, now, "golden_id IN ("+list(2, len(ids))+")", texts(ids))
+	return chunks(t.Reader, ids, func(ids []golden.ID) error {
+		return t.closeLetters(ctx, "golden_id "+t.among(2, len(ids)), bound(t.Reader, []any{db.Micros(now), noteErased}, texts(ids)))
 	})
 }
 
@@ -75,7 +75,8 @@ func (t *Tx) ScrubRecords(ctx context.Context, refs []golden.Ref, now time.Time)
 		if err := t.scrubInbox(ctx, where, args); err != nil {
 			return err
 		}
-		if err := t.closeLetters(ctx, now, "system = $3 AND object = $4 AND record_id = $5", []string{ref.System, string(ref.Object), ref.RecordID}); err != nil {
+		letters := append([]any{db.Micros(now), noteErased}, args...)
+		if err := t.closeLetters(ctx, "system = $3 AND object = $4 AND record_id = $5", letters); err != nil {
 			return err
 		}
 		if _, err := t.exec(ctx, "destroy keys", "DELETE FROM subject_key WHERE subject = $1", subject("", ref.System, ref.RecordID)); err != nil {
@@ -99,8 +100,8 @@ func (t *Tx) ScrubSystem(ctx context.Context, id golden.ID, system string) error
 
 func (t *Tx) deleteOf(table, column string) func(context.Context, []golden.ID) error {
 	return func(ctx context.Context, ids []golden.ID) error {
-		return chunks(ids, func(ids []golden.ID) error {
-			_, err := t.exec(ctx, "erase from "+table, "DELETE FROM "+table+" WHERE "+column+" IN ("+list(0, len(ids))+")", anys(nil, texts(ids))...)
+		return chunks(t.Reader, ids, func(ids []golden.ID) error {
+			_, err := t.exec(ctx, "erase from "+table, "DELETE FROM "+table+" WHERE "+column+" "+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids))...)
 			return err
 		})
 	}
@@ -108,8 +109,8 @@ func (t *Tx) deleteOf(table, column string) func(context.Context, []golden.ID) e
 
 func (t *Tx) scrubMarks(ctx context.Context, ids []golden.ID) error {
 	gone := map[string]int64{}
-	err := chunks(ids, func(ids []golden.ID) error {
-		return t.query(ctx, "erase marks", "DELETE FROM pending WHERE golden_id IN ("+list(0, len(ids))+") RETURNING system", anys(nil, texts(ids)),
+	err := chunks(t.Reader, ids, func(ids []golden.ID) error {
+		return t.query(ctx, "erase marks", "DELETE FROM pending WHERE golden_id "+t.among(0, len(ids))+" RETURNING system", bound(t.Reader, nil, texts(ids)),
 			func(rows *sql.Rows) error {
 				var system string
 				err := rows.Scan(&system)
@@ -139,15 +140,15 @@ func (t *Tx) scrubMatching(ctx context.Context, ids []golden.ID) error {
 	if err := t.DropMatchBlocks(ctx, blocks); err != nil {
 		return err
 	}
-	return chunks(ids, func(ids []golden.ID) error {
-		units := "(SELECT number FROM match_unit WHERE golden_id IN (" + list(0, len(ids)) + "))"
+	return chunks(t.Reader, ids, func(ids []golden.ID) error {
+		units := "(SELECT number FROM match_unit WHERE golden_id " + t.among(0, len(ids)) + ")"
 		for _, s := range []string{
 			"DELETE FROM match_edge WHERE a IN " + units + " OR b IN " + units,
 			"DELETE FROM match_verdict WHERE a IN " + units + " OR b IN " + units,
-			"DELETE FROM match_unit WHERE golden_id IN (" + list(0, len(ids)) + ")",
-			"DELETE FROM match_due WHERE golden_id IN (" + list(0, len(ids)) + ")",
+			"DELETE FROM match_unit WHERE golden_id " + t.among(0, len(ids)),
+			"DELETE FROM match_due WHERE golden_id " + t.among(0, len(ids)),
 		} {
-			if _, err := t.exec(ctx, "erase from matching", s, anys(nil, texts(ids))...); err != nil {
+			if _, err := t.exec(ctx, "erase from matching", s, bound(t.Reader, nil, texts(ids))...); err != nil {
 				return err
 			}
 		}
@@ -184,10 +185,10 @@ func (t *Tx) scrubInbox(ctx context.Context, where string, args []any) error {
 	return nil
 }
 
-// closeLetters closes dead letters and leaves nothing in them but that they were.
-func (t *Tx) closeLetters(ctx context.Context, now time.Time, where string, args []string) error {
+// closeLetters closes dead letters and leaves nothing in them but that they were. The arguments begin with the time and why.
+func (t *Tx) closeLetters(ctx context.Context, where string, args []any) error {
 	_, err := t.exec(ctx, "erase dead letters", `UPDATE dead_letter SET state = CASE WHEN state = 'OPEN' THEN 'DISCARDED' ELSE state END,
 		settled_us = CASE WHEN state = 'OPEN' THEN $1 ELSE settled_us END, note = $2, message = '', field = '', record_id = '', change_id = '' WHERE `+where,
-		anys([]any{db.Micros(now), noteErased}, args)...)
+		args...)
 	return err
 }

@@ -95,9 +95,9 @@ func (r Reader) Selected(ctx context.Context, token string, now time.Time, limit
 
 // Deselect notes that letters of a selection have been dealt with.
 func (t *Tx) Deselect(ctx context.Context, token string, ids []string) error {
-	return chunks(ids, func(ids []string) error {
-		_, err := t.exec(ctx, "note progress of selection", "UPDATE selection_letter SET done = TRUE WHERE token = $1 AND letter_id IN ("+
-			list(1, len(ids))+")", anys([]any{token}, ids)...)
+	return chunks(t.Reader, ids, func(ids []string) error {
+		_, err := t.exec(ctx, "note progress of selection", "UPDATE selection_letter SET done = TRUE WHERE token = $1 AND letter_id "+
+			t.among(1, len(ids)), bound(t.Reader, []any{token}, ids)...)
 		return err
 	})
 }
@@ -115,8 +115,8 @@ func (t *Tx) TrimSelections(ctx context.Context, now time.Time, limit int) (int,
 	if err != nil {
 		return 0, err
 	}
-	return len(tokens), chunks(tokens, func(tokens []string) error {
-		_, err := t.exec(ctx, "trim selections", "DELETE FROM selection_letter WHERE token IN ("+list(0, len(tokens))+")", anys(nil, tokens)...)
+	return len(tokens), chunks(t.Reader, tokens, func(tokens []string) error {
+		_, err := t.exec(ctx, "trim selections", "DELETE FROM selection_letter WHERE token "+t.among(0, len(tokens)), bound(t.Reader, nil, tokens)...)
 		return err
 	})
 }

@@ -97,8 +97,8 @@ func (r Reader) ShadowWrites(ctx context.Context, system string, after ShadowWri
 // ShadowOf returns what was noted about golden records and a system.
 func (r Reader) ShadowOf(ctx context.Context, system string, ids []golden.ID) ([]ShadowWrite, error) {
 	var out []ShadowWrite
-	err := chunks(ids, func(ids []golden.ID) error {
-		got, err := r.shadowWrites(ctx, "system = $1 AND golden_id IN ("+list(1, len(ids))+") ORDER BY golden_id, record_id, field", anys([]any{system}, texts(ids)))
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		got, err := r.shadowWrites(ctx, "system = $1 AND golden_id "+r.among(1, len(ids))+" ORDER BY golden_id, record_id, field", bound(r, []any{system}, texts(ids)))
 		out = append(out, got...)
 		return err
 	})

@@ -83,9 +83,8 @@ func (r Reader) Shown(ctx context.Context, id golden.ID) (*Shown, error) {
 // LinksOf returns the records of golden records, tombstones included, ordered by system and record id.
 func (r Reader) LinksOf(ctx context.Context, ids []golden.ID) (map[golden.ID][]Link, error) {
 	out := make(map[golden.ID][]Link, len(ids))
-	err := chunks(ids, func(ids []golden.ID) error {
-		return r.query(ctx, "read links", "SELECT golden_id, system, object, record_id, deleted FROM source_record WHERE golden_id IN ("+list(0, len(ids))+
-			")", anys(nil, texts(ids)), func(rows *sql.Rows) error {
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		return r.query(ctx, "read links", "SELECT golden_id, system, object, record_id, deleted FROM source_record WHERE golden_id "+r.among(0, len(ids)), bound(r, nil, texts(ids)), func(rows *sql.Rows) error {
 			var id golden.ID
 			var l Link
 			err := rows.Scan(&id, &l.Ref.System, &l.Ref.Object, &l.Ref.RecordID, &l.Deleted)

@@ -106,11 +106,34 @@ func (r Reader) sources(ctx context.Context, what, where string, args []any) ([]
 // Sources returns the records of a system with these ids; those unknown are left out.
 func (r Reader) Sources(ctx context.Context, system string, obj golden.Object, ids []string) ([]*Source, error) {
 	var out []*Source
-	err := chunks(ids, func(ids []string) error {
-		got, err := r.sources(ctx, "read source records", "system = $1 AND object = $2 AND record_id IN ("+list(2, len(ids))+")",
-			anys([]any{system, string(obj)}, ids))
+	err := chunks(r, ids, func(ids []string) error {
+		got, err := r.sources(ctx, "read source records", "system = $1 AND object = $2 AND record_id "+r.among(2, len(ids)),
+			bound(r, []any{system, string(obj)}, ids))
 		out = append(out, got...)
 		return err
+	})
+	return out, err
+}
+
+// Known is as little of a record as tells what has to be looked at.
+type Known struct {
+	GoldenID golden.ID
+	Version  int64
+	Deleted  bool
+}
+
+// Known returns what is known of the records of a system by id; those unknown are left out.
+func (r Reader) Known(ctx context.Context, system string, obj golden.Object, ids []string) (map[string]Known, error) {
+	out := make(map[string]Known, len(ids))
+	err := chunks(r, ids, func(ids []string) error {
+		return r.query(ctx, "look for source records", "SELECT record_id, golden_id, version, deleted FROM source_record WHERE system = $1 AND object = $2 AND record_id "+
+			r.among(2, len(ids)), bound(r, []any{system, string(obj)}, ids), func(rows *sql.Rows) error {
+			var id string
+			var k Known
+			err := rows.Scan(&id, &k.GoldenID, &k.Version, &k.Deleted)
+			out[id] = k
+			return err
+		})
 	})
 	return out, err
 }
@@ -118,9 +141,9 @@ func (r Reader) Sources(ctx context.Context, system string, obj golden.Object, i
 // SourcesOf returns all records, tombstones included, of golden records, ordered by system and record id.
 func (r Reader) SourcesOf(ctx context.Context, ids []golden.ID) ([]*Source, error) {
 	var out []*Source
-	err := chunks(ids, func(ids []golden.ID) error {
-		got, err := r.sources(ctx, "read records of golden records", "golden_id IN ("+list(0, len(ids))+") ORDER BY system, object, record_id",
-			anys(nil, texts(ids)))
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		got, err := r.sources(ctx, "read records of golden records", "golden_id "+r.among(0, len(ids))+" ORDER BY system, object, record_id",
+			bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
@@ -130,9 +153,9 @@ func (r Reader) SourcesOf(ctx context.Context, ids []golden.ID) ([]*Source, erro
 // Orphans returns contacts of a system whose customer was unknown until now and has one of these record ids.
 func (r Reader) Orphans(ctx context.Context, system string, parents []string) ([]*Source, error) {
 	var out []*Source
-	err := chunks(parents, func(ids []string) error {
-		got, err := r.sources(ctx, "read orphans", "system = $1 AND parent_id IN ("+list(1, len(ids))+") AND parent_open",
-			anys([]any{system}, ids))
+	err := chunks(r, parents, func(ids []string) error {
+		got, err := r.sources(ctx, "read orphans", "system = $1 AND parent_id "+r.among(1, len(ids))+" AND parent_open",
+			bound(r, []any{system}, ids))
 		out = append(out, got...)
 		return err
 	})
@@ -142,9 +165,8 @@ func (r Reader) Orphans(ctx context.Context, system string, parents []string) ([
 // LosersTo returns the records of a system that a merge there put one of these records in the place of.
 func (r Reader) LosersTo(ctx context.Context, system string, obj golden.Object, ids []string) ([]*Source, error) {
 	var out []*Source
-	err := chunks(ids, func(ids []string) error {
-		got, err := r.sources(ctx, "read merged records", "system = $1 AND object = $2 AND merged_into <> '' AND merged_into IN ("+list(2, len(ids))+
-			") ORDER BY record_id", anys([]any{system, string(obj)}, ids))
+	err := chunks(r, ids, func(ids []string) error {
+		got, err := r.sources(ctx, "read merged records", "system = $1 AND object = $2 AND merged_into <> '' AND merged_into "+r.among(2, len(ids))+" ORDER BY record_id", bound(r, []any{system, string(obj)}, ids))
 		out = append(out, got...)
 		return err
 	})
@@ -182,9 +204,9 @@ func (t *Tx) PutSources(ctx context.Context, records []*Source) error {
 
 // Meet notes that the scan epoch has met records which are otherwise unchanged.
 func (t *Tx) Meet(ctx context.Context, system string, obj golden.Object, epoch int64, ids []string) error {
-	return chunks(ids, func(ids []string) error {
-		_, err := t.exec(ctx, "note scanned records", "UPDATE source_record SET scan_epoch = $1 WHERE system = $2 AND object = $3 AND record_id IN ("+
-			list(3, len(ids))+")", anys([]any{epoch, system, string(obj)}, ids)...)
+	return chunks(t.Reader, ids, func(ids []string) error {
+		_, err := t.exec(ctx, "note scanned records", "UPDATE source_record SET scan_epoch = $1 WHERE system = $2 AND object = $3 AND record_id "+
+			t.among(3, len(ids)), bound(t.Reader, []any{epoch, system, string(obj)}, ids)...)
 		return err
 	})
 }
@@ -265,9 +287,9 @@ func (i *Intent) read(text string) error {
 // Intents returns the intents of golden records towards one system.
 func (r Reader) Intents(ctx context.Context, system string, ids []golden.ID) ([]Intent, error) {
 	var out []Intent
-	err := chunks(ids, func(ids []golden.ID) error {
-		return r.query(ctx, "read intents", "SELECT system, golden_id, record_id, sent, at_us FROM intent WHERE system = $1 AND golden_id IN ("+
-			list(1, len(ids))+")", anys([]any{system}, texts(ids)), func(rows *sql.Rows) error {
+	err := chunks(r, ids, func(ids []golden.ID) error {
+		return r.query(ctx, "read intents", "SELECT system, golden_id, record_id, sent, at_us FROM intent WHERE system = $1 AND golden_id "+
+			r.among(1, len(ids)), bound(r, []any{system}, texts(ids)), func(rows *sql.Rows) error {
 			var i Intent
 			var sent string
 			var at int64
@@ -301,13 +323,13 @@ func (t *Tx) PutIntents(ctx context.Context, intents []Intent) error {
 
 // DropIntents removes intents by their key.
 func (t *Tx) DropIntents(ctx context.Context, intents []Intent) error {
-	return chunks(intents, func(intents []Intent) error {
+	return chunks(t.Reader, intents, func(intents []Intent) error {
 		rows := make([][]any, len(intents))
 		for i, in := range intents {
 			rows[i] = []any{in.System, string(in.GoldenID), in.RecordID}
 		}
-		text, args := tuples(0, []string{"TEXT", "TEXT", "TEXT"}, rows)
-		_, err := t.exec(ctx, "drop intents", "DELETE FROM intent WHERE (system, golden_id, record_id) IN (VALUES "+text+")", args...)
+		text, args := t.table(0, []string{"TEXT", "TEXT", "TEXT"}, rows)
+		_, err := t.exec(ctx, "drop intents", "DELETE FROM intent WHERE (system, golden_id, record_id) IN ("+text+")", args...)
 		return err
 	})
 }

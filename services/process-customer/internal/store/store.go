@@ -11,6 +11,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -18,8 +19,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strconv"
-	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
@@ -49,6 +48,9 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	if err := d.Migrate(ctx, files, "process_customer_migration"); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := leaveRoom(ctx, d); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	return &Store{db: d, learner: &learner{}}, nil
 }
 
@@ -56,11 +58,13 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	var rows int64
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		c := conn{read: tx, write: tx, intercept: s.intercept}
+		l := &late{}
+		defer func() { _ = l.wait() }() // also after a panic
+		c := conn{read: tx, write: tx, intercept: s.intercept, arrays: s.arrays(), late: l}
 		t := &Tx{Reader: Reader{q: c}, db: s.db, tx: c, raw: tx}
 		err := fn(ctx, t)
 		rows = t.inserted
-		return err
+		return cmp.Or(err, l.wait())
 	})
 	if err == nil {
 		s.learner.note(ctx, s.db, rows)
@@ -69,16 +73,23 @@ func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 }
 
 // Read returns a reader of what is committed.
-func (s *Store) Read() Reader { return Reader{q: conn{read: s.db.Read(), intercept: s.intercept}} }
+func (s *Store) Read() Reader {
+	return Reader{q: conn{read: s.db.Read(), intercept: s.intercept, arrays: s.arrays()}}
+}
 
 // Brief returns the same for a read that is over at once; see [db.DB.Brief].
-func (s *Store) Brief() Reader { return Reader{q: conn{read: s.db.Brief(), intercept: s.intercept}} }
+func (s *Store) Brief() Reader {
+	return Reader{q: conn{read: s.db.Brief(), intercept: s.intercept, arrays: s.arrays()}}
+}
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
 // Single reports whether this process is the only one that can use the database.
 func (s *Store) Single() bool { return s.db.Engine() == db.SQLite }
+
+// arrays reports whether the database takes arrays.
+func (s *Store) arrays() bool { return s.db.Engine() == db.PostgreSQL }
 
 // Reader reads rows. The zero value is not usable.
 type Reader struct{ q conn }
@@ -93,11 +104,14 @@ type Tx struct {
 }
 
 // SQL returns the transaction itself, for a package that keeps its own tables in the same database.
-func (t *Tx) SQL() *sql.Tx { return t.raw }
+func (t *Tx) SQL() *sql.Tx {
+	_ = t.tx.late.wait() // an error is that of the transaction, too
+	return t.raw
+}
 
 // LockIdentity makes this transaction the only one that decides which record belongs to which golden record, until it
 // ends. Take it before reading anything the decision depends on.
-func (t *Tx) LockIdentity(ctx context.Context) error { return t.db.Lock(ctx, t.raw, "identity") }
+func (t *Tx) LockIdentity(ctx context.Context) error { return t.db.Lock(ctx, t.SQL(), "identity") }
 
 func (t *Tx) exec(ctx context.Context, what, query string, args ...any) (int64, error) {
 	res, err := t.tx.ExecContext(ctx, query, args...)
@@ -109,63 +123,6 @@ func (t *Tx) exec(ctx context.Context, what, query string, args ...any) (int64, 
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}
 	return n, nil
-}
-
-// maxRows bounds the rows of one statement, so that its parameters stay below the limits of both engines.
-const maxRows = 200
-
-// insert writes rows with statements of up to maxRows rows: head VALUES (…), (…) tail.
-func (t *Tx) insert(ctx context.Context, what, head, tail string, rows [][]any) error {
-	for len(rows) > 0 {
-		n := min(len(rows), maxRows)
-		text, args := tuples(0, nil, rows[:n])
-		if _, err := t.exec(ctx, what, head+" VALUES "+text+" "+tail, args...); err != nil {
-			return err
-		}
-		rows = rows[n:]
-		t.inserted += int64(n)
-	}
-	return nil
-}
-
-// tuples renders rows as ($1,$2),($3,$4) with numbers after skip. Casts, if any, type the first row: PostgreSQL gives
-// parameters of a free-standing VALUES list the type text otherwise.
-func tuples(skip int, casts []string, rows [][]any) (string, []any) {
-	var b strings.Builder
-	args := make([]any, 0, len(rows)*len(rows[0]))
-	n := skip
-	for i, row := range rows {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('(')
-		for j, v := range row {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			n++
-			if i == 0 && casts != nil {
-				b.WriteString("CAST($" + strconv.Itoa(n) + " AS " + casts[j] + ")")
-			} else {
-				b.WriteString("$" + strconv.Itoa(n))
-			}
-			args = append(args, v)
-		}
-		b.WriteByte(')')
-	}
-	return b.String(), args
-}
-
-// list renders n parameters as $k,$k+1,… with numbers after skip.
-func list(skip, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString("$" + strconv.Itoa(skip+i+1))
-	}
-	return b.String()
 }
 
 // query runs a statement and calls scan for each row.
@@ -184,28 +141,6 @@ func (r Reader) query(ctx context.Context, what, text string, args []any, scan f
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// chunks calls fn with the ids in runs of at most maxRows.
-func chunks[T any](ids []T, fn func([]T) error) error {
-	for len(ids) > 0 {
-		n := min(len(ids), maxRows)
-		if err := fn(ids[:n]); err != nil {
-			return err
-		}
-		ids = ids[n:]
-	}
-	return nil
-}
-
-// anys puts fixed arguments before ids.
-func anys[T any](fixed []any, ids []T) []any {
-	out := make([]any, 0, len(fixed)+len(ids))
-	out = append(out, fixed...)
-	for _, id := range ids {
-		out = append(out, id)
-	}
-	return out
 }
 
 // Secret returns a secret of 32 bytes that this database keeps, made by the first caller.

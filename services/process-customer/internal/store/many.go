@@ -1,0 +1,202 @@
+package store
+
+import (
+	"context"
+	"strconv"
+	"strings"
+)
+
+// Statements are about many rows at once, and the engines differ in what that costs. SQLite gets one parameter per value.
+// PostgreSQL reads and plans every statement of a transaction as it is given, which for thousands of parameters takes longer
+// than what they are for: it gets one array per column, so that a statement is the same short text for any number of rows.
+
+const (
+	// maxRows bounds the rows of one statement on SQLite, so that their values stay below its limit.
+	maxRows = 200
+	// maxArray bounds them on PostgreSQL, so that one statement needs no more memory than a batch.
+	maxArray = 5000
+)
+
+// most returns how many rows one statement may be about.
+func (r Reader) most() int {
+	if r.q.arrays {
+		return maxArray
+	}
+	return maxRows
+}
+
+// chunks calls fn with the ids in runs that one statement may be about.
+func chunks[T any](r Reader, ids []T, fn func([]T) error) error {
+	for len(ids) > 0 {
+		n := min(len(ids), r.most())
+		if err := fn(ids[:n]); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// among renders the condition that a column is one of n values, whose parameters follow skip others: see bound.
+func (r Reader) among(skip, n int) string {
+	if r.q.arrays {
+		return "= ANY($" + strconv.Itoa(skip+1) + ")"
+	}
+	var b strings.Builder
+	b.WriteString("IN (")
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("$" + strconv.Itoa(skip+i+1))
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+// bound returns the arguments of a statement with a condition of among: the fixed ones and the values.
+func bound[T any](r Reader, fixed []any, values []T) []any {
+	out := make([]any, 0, len(fixed)+len(values))
+	out = append(out, fixed...)
+	if r.q.arrays {
+		return append(out, values)
+	}
+	for _, v := range values {
+		out = append(out, v)
+	}
+	return out
+}
+
+// insert writes rows: head, where they come from, tail. Rows of one statement must differ in what tail calls a conflict. The
+// caller may go on before they are written (see behind); it must not change what they hold.
+func (t *Tx) insert(ctx context.Context, what, head, tail string, rows [][]any) error {
+	for len(rows) > 0 {
+		n := min(len(rows), t.most())
+		text, args := t.table(0, nil, rows[:n])
+		if err := t.tx.behind(ctx, what, head+" "+text+" "+tail, args); err != nil {
+			return err
+		}
+		rows = rows[n:]
+		t.inserted += int64(n)
+	}
+	return nil
+}
+
+// table renders rows as a query that returns them, with columns column1, column2 and so on, and its arguments, whose numbers
+// follow skip others. Casts, if any, are the types of the columns: INSERT knows them, nobody else does.
+func (r Reader) table(skip int, casts []string, rows [][]any) (string, []any) {
+	if r.q.arrays {
+		return arrays(skip, rows)
+	}
+	var b strings.Builder
+	args := make([]any, 0, len(rows)*len(rows[0]))
+	b.WriteString("VALUES ")
+	n := skip
+	for i, row := range rows {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('(')
+		for j, v := range row {
+			if j > 0 {
+				b.WriteByte(',')
+			}
+			n++
+			if i == 0 && casts != nil {
+				b.WriteString("CAST($" + strconv.Itoa(n) + " AS " + casts[j] + ")")
+			} else {
+				b.WriteString("$" + strconv.Itoa(n))
+			}
+			args = append(args, v)
+		}
+		b.WriteByte(')')
+	}
+	return b.String(), args
+}
+
+// arrays renders rows as arrays of their columns. The type of a column is that of its value in the first row.
+func arrays(skip int, rows [][]any) (string, []any) {
+	var params, names strings.Builder
+	args := make([]any, len(rows[0]))
+	for j := range args {
+		array, kind := column(rows, j)
+		if j > 0 {
+			params.WriteByte(',')
+			names.WriteByte(',')
+		}
+		args[j] = array
+		params.WriteString("$" + strconv.Itoa(skip+j+1) + "::" + kind + "[]")
+		names.WriteString("column" + strconv.Itoa(j+1))
+	}
+	return "SELECT * FROM unnest(" + params.String() + ") AS many (" + names.String() + ")", args
+}
+
+// column returns the values of a column as an array, and their type. What no column of ours holds is left to the driver, which
+// knows how to send it or says so.
+func column(rows [][]any, j int) (array any, kind string) {
+	var ok bool
+	switch rows[0][j].(type) {
+	case string:
+		array, ok = values[string](rows, j)
+		kind = "TEXT"
+	case int, int64:
+		array, ok = numbers(rows, j)
+		kind = "BIGINT"
+	case bool:
+		array, ok = values[bool](rows, j)
+		kind = "BOOLEAN"
+	case []byte, nil: // nothing else may be missing
+		array, ok = blobs(rows, j)
+		kind = "BYTEA"
+	case float64:
+		array, ok = values[float64](rows, j)
+		kind = "DOUBLE PRECISION"
+	default:
+		kind = "TEXT"
+	}
+	if !ok {
+		array, _ = values[any](rows, j)
+	}
+	return array, kind
+}
+
+// values returns the values of a column; false when one is of another type.
+func values[T any](rows [][]any, j int) ([]T, bool) {
+	out := make([]T, len(rows))
+	for i, row := range rows {
+		var ok bool
+		if out[i], ok = row[j].(T); !ok {
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+func numbers(rows [][]any, j int) ([]int64, bool) {
+	out := make([]int64, len(rows))
+	for i, row := range rows {
+		switch v := row[j].(type) {
+		case int:
+			out[i] = int64(v)
+		case int64:
+			out[i] = v
+		default:
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+func blobs(rows [][]any, j int) ([][]byte, bool) {
+	out := make([][]byte, len(rows))
+	for i, row := range rows {
+		switch v := row[j].(type) {
+		case []byte:
+			out[i] = v
+		case nil:
+		default:
+			return nil, false
+		}
+	}
+	return out, true
+}
