@@ -3,8 +3,6 @@ package processcustomer
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -39,15 +37,11 @@ func parityLoop(records *store.Store, tel *telemetry.Telemetry) (serve.Loop, err
 
 // observeErasures shows how erasures get on. They have to be done within a legal time, so their age is what counts.
 func observeErasures(tel *telemetry.Telemetry, records *store.Store) error {
-	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")
-	open, err1 := meter.Int64ObservableGauge("selfsame.erasure.open", metric.WithUnit("{erasure}"), metric.WithDescription("Erasures that are not done."))
-	refused, err2 := meter.Int64ObservableGauge("selfsame.erasure.refused", metric.WithUnit("{record}"),
-		metric.WithDescription("Records that a system refuses to delete: a person has to help."))
-	age, err3 := meter.Float64ObservableGauge("selfsame.erasure.oldest.age", metric.WithUnit("s"), metric.WithDescription("Age of the oldest erasure that is not done."))
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return fmt.Errorf("metrics of erasures: %w", err)
-	}
-	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+	g := newGauges(tel, "erasures")
+	open := g.count("selfsame.erasure.open", "{erasure}", "Erasures that are not done.")
+	refused := g.count("selfsame.erasure.refused", "{record}", "Records that a system refuses to delete: a person has to help.")
+	age := g.level("selfsame.erasure.oldest.age", "s", "Age of the oldest erasure that is not done.")
+	return g.read(func(ctx context.Context, o metric.Observer) error {
 		n, stuck, oldest, err := records.Read().OpenErasures(ctx)
 		if err != nil {
 			return err
@@ -56,9 +50,5 @@ func observeErasures(tel *telemetry.Telemetry, records *store.Store) error {
 		o.ObserveInt64(refused, stuck)
 		o.ObserveFloat64(age, since(oldest))
 		return nil
-	}, open, refused, age)
-	if err != nil {
-		return fmt.Errorf("metrics of erasures: %w", err)
-	}
-	return nil
+	})
 }

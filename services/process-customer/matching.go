@@ -2,8 +2,6 @@ package processcustomer
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -60,24 +58,17 @@ const matchCountEvery = 10 * time.Minute
 
 // observeMatching shows how matching stands as metrics.
 func observeMatching(tel *telemetry.Telemetry, records *store.Store) error {
-	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")
-	asked, err1 := meter.Int64ObservableGauge("selfsame.match.asked",
-		metric.WithUnit("{pair}"), metric.WithDescription("Pairs of customers that a person is asked about."))
-	waiting, err2 := meter.Int64ObservableGauge("selfsame.match.waiting",
-		metric.WithUnit("{customer}"), metric.WithDescription("Customers that have changed and wait to be matched."))
-	joined, err3 := meter.Int64ObservableGauge("selfsame.match.joined",
-		metric.WithUnit("{customer}"), metric.WithDescription("Customers that are merged into others by scores or confirmations."))
-	said, err4 := meter.Int64ObservableGauge("selfsame.match.verdicts",
-		metric.WithUnit("{pair}"), metric.WithDescription("Pairs that people have decided, by what they said (selfsame.outcome: same, different)."))
-	late, err5 := meter.Int64ObservableGauge("selfsame.match.late",
-		metric.WithUnit("{customer}"), metric.WithDescription("Known customers that matching has joined or parted on its own within the hour; match.brake bounds them."))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		return fmt.Errorf("metrics of matching: %w", err)
-	}
+	g := newGauges(tel, "matching")
+	asked := g.count("selfsame.match.asked", "{pair}", "Pairs of customers that a person is asked about.")
+	waiting := g.count("selfsame.match.waiting", "{customer}", "Customers that have changed and wait to be matched.")
+	joined := g.count("selfsame.match.joined", "{customer}", "Customers that are merged into others by scores or confirmations.")
+	said := g.count("selfsame.match.verdicts", "{pair}", "Pairs that people have decided, by what they said (selfsame.outcome: same, different).")
+	late := g.count("selfsame.match.late", "{customer}",
+		"Known customers that matching has joined or parted on its own within the hour; match.brake bounds them.")
 	var mu sync.Mutex
 	var counted time.Time
 	var counts store.MatchCounts
-	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+	return g.read(func(ctx context.Context, o metric.Observer) error {
 		mu.Lock()
 		defer mu.Unlock()
 		now := time.Now()
@@ -100,11 +91,7 @@ func observeMatching(tel *telemetry.Telemetry, records *store.Store) error {
 		o.ObserveInt64(said, counts.Different, metric.WithAttributes(attribute.String("selfsame.outcome", "different")))
 		o.ObserveInt64(late, n)
 		return nil
-	}, asked, waiting, joined, said, late)
-	if err != nil {
-		return fmt.Errorf("metrics of matching: %w", err)
-	}
-	return nil
+	})
 }
 
 // driftEvery is how long the drift of the model is shown before it is measured again.
@@ -112,16 +99,13 @@ const driftEvery = time.Hour
 
 // observeDrift shows how far the latest customers are from what the model has learned.
 func observeDrift(tel *telemetry.Telemetry, records *store.Store, d *identify.Decider) error {
-	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")
-	drift, err := meter.Float64ObservableGauge("selfsame.match.drift", metric.WithUnit("1"),
-		metric.WithDescription("Population stability index of a comparison against the model, among pairs of one customer and of others (selfsame.pairs: same, others); above 0.25 it describes another population."))
-	if err != nil {
-		return fmt.Errorf("metrics of matching: %w", err)
-	}
+	g := newGauges(tel, "matching")
+	drift := g.level("selfsame.match.drift", "1",
+		"Population stability index of a comparison against the model, among pairs of one customer and of others (selfsame.pairs: same, others); above 0.25 it describes another population.")
 	var mu sync.Mutex
 	var measured time.Time
 	var last identify.Drift
-	_, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+	return g.read(func(ctx context.Context, o metric.Observer) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if now := time.Now(); now.Sub(measured) >= driftEvery {
@@ -139,9 +123,5 @@ func observeDrift(tel *telemetry.Telemetry, records *store.Store, d *identify.De
 			o.ObserveFloat64(drift, c.Others, metric.WithAttributes(name, attribute.String("selfsame.pairs", "others")))
 		}
 		return nil
-	}, drift)
-	if err != nil {
-		return fmt.Errorf("metrics of matching: %w", err)
-	}
-	return nil
+	})
 }

@@ -2,8 +2,6 @@ package processcustomer
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -17,23 +15,16 @@ import (
 // the same numbers: take the maximum, not the sum. A system without a backlog shows zero: an alert about a series that is
 // absent would never fire.
 func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) error {
-	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")
-	pending, err1 := meter.Int64ObservableGauge("selfsame.sync.pending",
-		metric.WithUnit("{record}"), metric.WithDescription("Records that wait to be written."))
-	age, err2 := meter.Float64ObservableGauge("selfsame.sync.oldest_pending.age",
-		metric.WithUnit("s"), metric.WithDescription("Age of the oldest record that waits."))
-	dead, err3 := meter.Int64ObservableGauge("selfsame.dead_letter.count",
-		metric.WithUnit("{record}"), metric.WithDescription("Open dead letters."))
-	deadAge, err4 := meter.Float64ObservableGauge("selfsame.dead_letter.oldest.age",
-		metric.WithUnit("s"), metric.WithDescription("Age of the oldest open dead letter."))
-	position, err5 := meter.Float64ObservableGauge("selfsame.feed.position.age",
-		metric.WithUnit("s"), metric.WithDescription("How far the stored position of a feed lies behind; a system forgets changes after some time."))
-	held, err6 := meter.Int64ObservableGauge("selfsame.deletions.held",
-		metric.WithUnit("{record}"), metric.WithDescription("Deletions that are not carried out in a system before a person confirms them; deliver.delete_brake."))
-	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
-		return fmt.Errorf("metrics of the backlog: %w", err)
-	}
-	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+	g := newGauges(tel, "the backlog")
+	pending := g.count("selfsame.sync.pending", "{record}", "Records that wait to be written.")
+	age := g.level("selfsame.sync.oldest_pending.age", "s", "Age of the oldest record that waits.")
+	dead := g.count("selfsame.dead_letter.count", "{record}", "Open dead letters.")
+	deadAge := g.level("selfsame.dead_letter.oldest.age", "s", "Age of the oldest open dead letter.")
+	position := g.level("selfsame.feed.position.age", "s",
+		"How far the stored position of a feed lies behind; a system forgets changes after some time.")
+	held := g.count("selfsame.deletions.held", "{record}",
+		"Deletions that are not carried out in a system before a person confirms them; deliver.delete_brake.")
+	return g.read(func(ctx context.Context, o metric.Observer) error {
 		backlogs, err := records.Read().Backlogs(ctx)
 		if err != nil {
 			return err
@@ -71,11 +62,7 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		}
 		o.ObserveFloat64(deadAge, since(oldest))
 		return nil
-	}, pending, held, age, dead, deadAge, position)
-	if err != nil {
-		return fmt.Errorf("metrics of the backlog: %w", err)
-	}
-	return nil
+	})
 }
 
 // since returns the seconds since t; 0 for the zero time.

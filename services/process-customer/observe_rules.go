@@ -3,7 +3,6 @@ package processcustomer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"go.opentelemetry.io/otel/metric"
 
@@ -14,21 +13,13 @@ import (
 
 // observeRules shows the state of the survivorship rules as metrics. Mistakes are those of this process's file.
 func observeRules(tel *telemetry.Telemetry, records *store.Store, book *rulebook.Book) error {
-	meter := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")
-	version, err1 := meter.Int64ObservableGauge("selfsame.rules.version",
-		metric.WithDescription("Version of the survivorship rules in force."))
-	invalid, err2 := meter.Int64ObservableGauge("selfsame.rules.invalid",
-		metric.WithDescription("1 while the rule file of this process has mistakes or cannot be read: the rules in force stay."))
-	waiting, err3 := meter.Int64ObservableGauge("selfsame.rules.waiting",
-		metric.WithDescription("1 while rules wait for a person to confirm them."))
-	applying, err4 := meter.Int64ObservableGauge("selfsame.rules.applying",
-		metric.WithDescription("1 while golden records are decided again after a change of the rules."))
-	questions, err5 := meter.Int64ObservableGauge("selfsame.questions.open",
-		metric.WithUnit("{question}"), metric.WithDescription("Overruled edits that a person is asked about."))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		return fmt.Errorf("metrics of the rules: %w", err)
-	}
-	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+	g := newGauges(tel, "the rules")
+	version := g.count("selfsame.rules.version", "", "Version of the survivorship rules in force.")
+	invalid := g.count("selfsame.rules.invalid", "", "1 while the rule file of this process has mistakes or cannot be read: the rules in force stay.")
+	waiting := g.count("selfsame.rules.waiting", "", "1 while rules wait for a person to confirm them.")
+	applying := g.count("selfsame.rules.applying", "", "1 while golden records are decided again after a change of the rules.")
+	questions := g.count("selfsame.questions.open", "{question}", "Overruled edits that a person is asked about.")
+	return g.read(func(ctx context.Context, o metric.Observer) error {
 		r := records.Read()
 		active, err := r.Rules(ctx, store.RulesActive)
 		if err != nil {
@@ -48,11 +39,7 @@ func observeRules(tel *telemetry.Telemetry, records *store.Store, book *rulebook
 		o.ObserveInt64(applying, one(!active.Done))
 		o.ObserveInt64(questions, asked)
 		return nil
-	}, version, invalid, waiting, applying, questions)
-	if err != nil {
-		return fmt.Errorf("metrics of the rules: %w", err)
-	}
-	return nil
+	})
 }
 
 func one(b bool) int64 {
