@@ -7,6 +7,9 @@ import (
 	"io"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
@@ -42,6 +45,18 @@ const (
 	Jobs
 )
 
+// String returns the word of metrics.
+func (t Transport) String() string {
+	switch t {
+	case Collections:
+		return "collections"
+	case Jobs:
+		return "jobs"
+	case None:
+	}
+	return "none"
+}
+
 // Stream writes the rows that next returns until io.EOF, and gives sink one outcome for each, named by its external id, in any
 // order, one at a time; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
 // announced or found, if the object allows and collections would not be faster, and whenever an unfinished load has its name: whoever asks for that must hear of it. The
@@ -51,21 +66,35 @@ const (
 // again.
 func (w *Writer) Stream(ctx context.Context, l Load, next func() (Row, error), sink func(key string, o Outcome) error) (Transport, error) {
 	s := &stream{w: w, load: l, next: next, sink: sink}
-	if w.o.Bulk == nil || !l.Object.Bulk {
-		return Collections, s.collections(ctx)
+	t, err := s.choose()
+	if err != nil {
+		return None, err
 	}
-	if w.o.Bulk.Kept(l.Name) {
-		return Jobs, s.jobs(ctx)
+	w.loads.Add(ctx, 1, metric.WithAttributes(attribute.String("selfsame.object", l.Object.Name), attribute.String("selfsame.transport", t.String())))
+	if t == Jobs {
+		return t, s.jobs(ctx)
 	}
-	if l.Backlog == 0 {
+	return t, s.collections(ctx)
+}
+
+// choose reads as far as it takes to know how the load goes.
+func (s *stream) choose() (Transport, error) {
+	o := s.w.o
+	if o.Bulk == nil || !s.load.Object.Bulk {
+		return Collections, nil
+	}
+	if o.Bulk.Kept(s.load.Name) {
+		return Jobs, nil
+	}
+	if s.load.Backlog == 0 {
 		if err := s.ahead(); err != nil {
 			return None, err
 		}
 	}
-	if l.Backlog >= int64(w.o.BulkFrom) && !s.swift() || len(s.read) >= w.o.BulkFrom {
-		return Jobs, s.jobs(ctx)
+	if s.load.Backlog >= int64(o.BulkFrom) && !s.swift() || len(s.read) >= o.BulkFrom {
+		return Jobs, nil
 	}
-	return Collections, s.collections(ctx)
+	return Collections, nil
 }
 
 const (

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
@@ -56,6 +58,21 @@ type leaving struct{}
 
 func (leaving) Exchange(context.Context, rest.Exchange) (*http.Response, error) {
 	return nil, fault.New(fault.Canceled, fault.ReasonCanceled, "the call was cancelled")
+}
+
+// begun is the way of the one stream that was counted.
+func begun(t *testing.T, m metricdata.ResourceMetrics) string {
+	t.Helper()
+	for _, scope := range m.ScopeMetrics {
+		for _, metric := range scope.Metrics {
+			if sum, ok := metric.Data.(metricdata.Sum[int64]); ok && metric.Name == "selfsame.salesforce.loads" {
+				require.Len(t, sum.DataPoints, 1)
+				way, _ := sum.DataPoints[0].Attributes.Value("selfsame.transport")
+				return way.AsString()
+			}
+		}
+	}
+	return ""
 }
 
 func TestStream(t *testing.T) {
@@ -132,8 +149,9 @@ func TestStream(t *testing.T) {
 			"a load with a name":       {slow, 100, Load{Object: m.Account, Backlog: 2000, Name: "l"}, Jobs},
 			"one call after the other": {slow, 100, Load{Object: m.Contact, Backlog: 2000}, Jobs},
 		} {
+			reader := sdk.NewManualReader()
 			w := New(Options{
-				CRM: newOrg(), Bulk: &jobs{}, BulkFrom: 10, SwiftTo: 2000, Together: 10,
+				CRM: newOrg(), Bulk: &jobs{}, BulkFrom: 10, SwiftTo: 2000, Together: 10, Meter: sdk.NewMeterProvider(sdk.WithReader(reader)),
 				Trip: func() time.Duration { return c.trip }, Spare: func(calls int64) bool { return calls <= c.spare },
 			})
 			got := 0
@@ -141,6 +159,9 @@ func TestStream(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, c.want, transport, name)
 			require.Equal(t, 11, got)
+			var m metricdata.ResourceMetrics
+			require.NoError(t, reader.Collect(t.Context(), &m))
+			require.Equal(t, c.want.String(), begun(t, m), name)
 		}
 	})
 	t.Run("an object that the Bulk API does not take goes by collections, whatever the number", func(t *testing.T) {

@@ -77,6 +77,7 @@ type Options struct {
 type Writer struct {
 	o       Options
 	locks   metric.Int64Counter
+	loads   metric.Int64Counter
 	settled metric.Int64Counter
 }
 
@@ -99,6 +100,7 @@ func New(o Options) *Writer {
 	meter := o.Meter.Meter("github.com/selfsame-io/selfsame/services/system-salesforce/internal/write")
 	// An instrument that cannot be made is a no-op.
 	w.locks, _ = meter.Int64Counter("selfsame.salesforce.lock.retries", metric.WithDescription("records sent again because others held them"))
+	w.loads, _ = meter.Int64Counter("selfsame.salesforce.loads", metric.WithDescription("streams of records begun, by the way they go"))
 	w.settled, _ = meter.Int64Counter("selfsame.salesforce.uncertain", metric.WithDescription("records whose write got no answer, by what reading back showed"))
 	return w
 }
