@@ -166,8 +166,15 @@ func (t *Tx) AddMatchRegroups(ctx context.Context, done []MatchRegroup) error {
 	for i, d := range done {
 		rows[i] = []any{first + int64(i), db.Micros(d.At), string(d.GoldenID), string(d.Into), d.Parted, d.Late}
 	}
-	return t.insert(ctx, "write what was regrouped", "INSERT INTO match_regroup (number, at_us, golden_id, into_id, parted, late)", "", rows)
+	if err := t.insert(ctx, "write what was regrouped", "INSERT INTO match_regroup (number, at_us, golden_id, into_id, parted, late)", "", rows); err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, "trim what was regrouped", "DELETE FROM match_regroup WHERE at_us < $1", db.Micros(done[0].At.Add(-keepRegroups)))
+	return err
 }
+
+// keepRegroups is how long it is kept what matching did: the brake asks for an hour of it, and the audit trail has it all.
+const keepRegroups = 7 * 24 * time.Hour
 
 // LateRegroups counts what matching has joined and parted since then that was known before.
 func (r Reader) LateRegroups(ctx context.Context, since time.Time) (n int64, err error) {

@@ -133,6 +133,13 @@ func matchPairs(t *testing.T, s *store.Store, first int64) {
 	require.False(t, said[0].Same)
 	require.Equal(t, "second", said[0].Note)
 
+	judged := map[float64]bool{}
+	require.NoError(t, r.EachJudgedPair(t.Context(), func(bits float64, same bool) { judged[bits] = same }))
+	require.Equal(t, map[float64]bool{asked[0].Bits: false}, judged)
+	var latest []int64
+	require.NoError(t, r.EachLastMatchRecord(t.Context(), 10, func(n int64, _ []byte) { latest = append(latest, n) }))
+	require.Equal(t, []int64{first + 1, first}, latest, "the latest first, and only what can be found")
+
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 		return tx.AddMatchRegroups(ctx, []store.MatchRegroup{{At: at(100), Late: true}, {At: at(100)}, {At: at(50), Late: true}})
 	})
