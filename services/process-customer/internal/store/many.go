@@ -13,8 +13,8 @@ import (
 const (
 	// maxRows bounds the rows of one statement on SQLite, so that their values stay below its limit.
 	maxRows = 200
-	// maxArray bounds them on PostgreSQL, so that one statement needs no more memory than a batch.
-	maxArray = 5000
+	// maxArray bounds them on PostgreSQL, so that one statement needs no more memory than a batch of changes.
+	maxArray = 1000
 )
 
 // most returns how many rows one statement may be about.
@@ -155,7 +155,11 @@ func column(rows [][]any, j int) (array any, kind string) {
 		kind = "TEXT"
 	}
 	if !ok {
-		array, _ = values[any](rows, j)
+		mixed := make([]any, len(rows))
+		for i, row := range rows {
+			mixed[i] = row[j]
+		}
+		array = mixed
 	}
 	return array, kind
 }
