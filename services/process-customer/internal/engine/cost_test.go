@@ -104,16 +104,39 @@ func snapshots(from, n int, round int64) []source.Change {
 	return out
 }
 
-// take takes changes in and returns how long that took.
-func takeIn(t *testing.T, w *enginetest.World, from, n int, round int64) time.Duration {
+// crowd are customers of the ERP, and the ids that their records carry once they are known.
+type crowd struct {
+	w   *enginetest.World
+	ids []string
+}
+
+// take takes changes in and returns how long that took. Known records carry our id, as after the first delivery.
+func (c *crowd) take(t testing.TB, from, n int, round int64) time.Duration {
 	t.Helper()
 	var took time.Duration
 	for done := 0; done < n; done += perBatch {
 		changes := snapshots(from+done, min(perBatch, n-done), round)
+		for i := range changes {
+			if who := from + done + i; who < len(c.ids) {
+				changes[i].Record.ExternalID = c.ids[who]
+			}
+		}
 		begun := time.Now()
-		_, err := w.Intake.Take(t.Context(), "erp", intake.Batch{Changes: changes})
+		_, err := c.w.Intake.Take(t.Context(), "erp", intake.Batch{Changes: changes})
 		took += time.Since(begun)
 		require.NoError(t, err)
+		if from+done < len(c.ids) {
+			continue
+		}
+		names := make([]string, len(changes))
+		for i := range changes {
+			names[i] = changes[i].Ref.RecordID
+		}
+		known, err := c.w.Store.Read().Known(t.Context(), "erp", golden.Customer, names)
+		require.NoError(t, err)
+		for _, name := range names {
+			c.ids = append(c.ids, source.ExternalIDOf(known[name].GoldenID, ""))
+		}
 	}
 	return took
 }
@@ -122,40 +145,69 @@ func takeIn(t *testing.T, w *enginetest.World, from, n int, round int64) time.Du
 func TestCost(t *testing.T) {
 	small, large, sample := 100, 200, 100
 	if *page != "" {
-		small, large, sample = *grown/10, *grown, *grown/20
+		small, large, sample = min(*grown/10, 10_000), *grown, min(*grown/20, 10_000)
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "# What the convergence costs\n\nWritten by `make bench-convergence` on %d cores, %s. Ratios are of the same run; see [how](README.md#the-convergence).\n\n", runtime.GOMAXPROCS(0), runtime.Version())
-	fmt.Fprintf(&out, "| engine | new customers/s | edits/s at %d | edits/s at %d | cost per edit, large : small | rows of the same batches inserted without us | ours : raw |\n|---|---|---|---|---|---|---|\n", small, large)
+	fmt.Fprintf(&out, "| engine | edits/s at %d | edits/s at %d | cost per edit, large : small | processor time per edit, ours + server | rows of the same edits, without us | ours : raw | new customers/s | their rows, without us | ours : raw |\n|---|---|---|---|---|---|---|---|---|---|\n", small, large)
 	for _, name := range []string{"sqlite", "postgres"} {
 		t.Run(name, func(t *testing.T) { out.WriteString(measure(t, name, small, large, sample)) })
 	}
 	if *page == "" {
 		return
 	}
-	b := burst(t, 1000)
-	fmt.Fprintf(&out, "\n%d edits in a burst to 1,000 customers: %d records written to Salesforce in %d calls.\n", b.edits, b.writes, b.calls)
+	t.Run("burst", func(t *testing.T) {
+		b := burst(t, 1000)
+		fmt.Fprintf(&out, "\n%d edits in a burst to 1,000 customers: %d records written to Salesforce in %d calls.\n", b.edits, b.writes, b.calls)
+	})
+	t.Run("visible", func(t *testing.T) {
+		for _, name := range []string{"sqlite", "postgres"} {
+			took := visible(t, name, 1000, 3000, 10*time.Millisecond)
+			at := func(share float64) float64 {
+				return float64(took[int(share*float64(len(took)-1))].Microseconds()) / 1000
+			}
+			fmt.Fprintf(&out, "\nOn %s, %d edits at 100 a second, one at a time, were in the other system after %.0f ms (p50), %.0f ms (p99), %.0f ms (the slowest).\n",
+				name, len(took), at(0.5), at(0.99), at(1))
+		}
+	})
 	require.NoError(t, os.WriteFile(*page, []byte(out.String()), 0o600))
 }
 
 // measure returns the row of one database.
 func measure(t *testing.T, name string, small, large, sample int) string {
 	t.Helper()
-	w := enginetest.New(t, storetest.Schema.Open(t, name))
+	d := storetest.Schema.Open(t, name)
+	w := enginetest.New(t, d)
 	rec := &recorder{Store: w.Store}
 	w.Wrap(func(engine.Store) engine.Store { return rec.through(w.Store) }, nil)
 	w.Start()
-	fresh := takeIn(t, w, 0, small, 1)
-	rows := rec.statements
+	sample = min(sample, small)
+	c := &crowd{w: w}
+	fresh := c.take(t, 0, small, 1)
+	created := rec.take()
+	few := c.take(t, 0, sample, 2)
+	edited := rec.take()
 	w.Wrap(nil, nil)
 	w.Start()
-	few := takeIn(t, w, 0, sample, 2)
-	takeIn(t, w, small, large-small, 1)
-	many := takeIn(t, w, large/2, sample, 2)
-	raw := replay(t, storetest.Schema.Open(t, name), rows, max(1, small/perBatch))
+	c.take(t, small, large-small, 1)
+	ours, theirs := cpu(t, d)
+	many := c.take(t, large/2, sample, 2)
+	oursAfter, theirsAfter := cpu(t, d)
+	raw := storetest.Schema.Open(t, name)
+	rawCreated := replay(t, raw, created, max(1, small/perBatch))
+	rawEdited := replay(t, raw, edited, max(1, sample/perBatch))
 	perSecond := func(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
-	return fmt.Sprintf("| %s | %.0f | %.0f | %.0f | %.2f | %.0f changes/s | %.2f |\n", name, perSecond(small, fresh), perSecond(sample, few), perSecond(sample, many),
-		many.Seconds()/few.Seconds(), perSecond(small, raw), raw.Seconds()/fresh.Seconds())
+	each := func(d time.Duration) int64 { return (d / time.Duration(sample)).Microseconds() }
+	return fmt.Sprintf("| %s | %.0f | %.0f | %.2f | %d + %d µs | %.0f changes/s | %.2f | %.0f | %.0f changes/s | %.2f |\n", name,
+		perSecond(sample, few), perSecond(sample, many), many.Seconds()/few.Seconds(), each(oursAfter-ours), each(theirsAfter-theirs),
+		perSecond(sample, rawEdited), rawEdited.Seconds()/few.Seconds(), perSecond(small, fresh), perSecond(small, rawCreated), rawCreated.Seconds()/fresh.Seconds())
+}
+
+// take returns what was recorded and begins anew.
+func (r *recorder) take() []statement {
+	out := r.statements
+	r.statements = nil
+	return out
 }
 
 // through returns the store with every statement recorded.
