@@ -472,7 +472,7 @@ func TestBrief(t *testing.T) {
 		d := dbtest.Open(t, "sqlite")
 		migrate(t, d)
 		var held []*sql.Rows
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		for {
 			rows, err := d.Read().QueryContext(ctx, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n")

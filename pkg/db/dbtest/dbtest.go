@@ -84,7 +84,7 @@ func schema(t testing.TB) string {
 	require.NoError(t, err)
 	name := "t_" + strings.ToLower(rand.Text()[:16])
 	run := func(statement string) {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		admin, err := sql.Open("pgx", base)
 		require.NoError(t, err)
@@ -96,6 +96,7 @@ func schema(t testing.TB) string {
 	t.Cleanup(func() { run("DROP SCHEMA " + name + " CASCADE") })
 	q := u.Query()
 	q.Set("search_path", name)
+	q.Set("connect_timeout", "60") // a server that works for many tests at once is slow to let the next one in
 	u.RawQuery = q.Encode()
 	return u.String()
 }
