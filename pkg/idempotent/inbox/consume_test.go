@@ -161,7 +161,7 @@ func runSQS(w *world, q *sqsQueue, process inbox.Process, edit func(*inbox.SQS))
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	require.Eventually(w.t, func() bool { return q.left() == 0 }, 30*time.Second, 5*time.Millisecond)
+	require.Eventually(w.t, func() bool { return q.left() == 0 }, 2*time.Minute, 5*time.Millisecond)
 	cancel()
 	require.NoError(w.t, <-done)
 }
@@ -198,12 +198,14 @@ func TestSQS_ADeduplicationIDHoldsLongerThanFiveMinutes(t *testing.T) {
 
 func TestSQS_ALongHandlerKeepsItsMessage(t *testing.T) {
 	each(t, func(w *world) {
-		q := &sqsQueue{visibility: 60 * time.Millisecond}
+		// Longer than a machine stands still; the queue is asked every second, so whoever does not keep the message sees it again.
+		const visibility = 1500 * time.Millisecond
+		q := &sqsQueue{visibility: visibility}
 		q.send("slow", nil, nil)
 		var runs atomic.Int64
 		runSQS(w, q, func(ctx context.Context, m inbox.Message) (inbox.Verdict, error) {
 			runs.Add(1)
-			t := time.NewTimer(200 * time.Millisecond)
+			t := time.NewTimer(2 * visibility)
 			defer t.Stop()
 			select {
 			case <-ctx.Done():
@@ -211,7 +213,7 @@ func TestSQS_ALongHandlerKeepsItsMessage(t *testing.T) {
 			case <-t.C:
 			}
 			return w.process(ctx, m)
-		}, func(c *inbox.SQS) { c.Visibility = 60 * time.Millisecond })
+		}, func(c *inbox.SQS) { c.Visibility = visibility })
 		require.Equal(w.t, int64(1), runs.Load(), "not delivered to anybody else meanwhile")
 	})
 }
