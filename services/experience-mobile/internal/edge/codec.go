@@ -39,7 +39,7 @@ func (c *codec) NewDecoder(r io.Reader) runtime.Decoder {
 		if m, ok := messageAt(v); ok {
 			return c.UnmarshalOptions.Unmarshal(body, m)
 		}
-		return c.JSONPb.Unmarshal(body, v)
+		return c.Unmarshal(body, v)
 	})
 }
 
