@@ -123,13 +123,15 @@ SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers. The program mak
 - **SQLite, group-committed inserts**: one goroutine with one connection and statements compiled once inserts what has arrived, up to 256
   rows, in one transaction, commits it and tells all; WAL, synchronous=FULL, the same file system. It is written for this comparison and
   protects nobody from anybody's error. A target of 0.7 says that at least 0.7 times as many calls as inserts are answered each second.
-  The row is the one described above; a call whose effect and answer are one transaction is compared with two rows in one.
+  The row is the one described above; a call whose effect and answer are one transaction is compared with two rows in one. Such a
+  call does not look for its key first if the process has not met it (Options.Optimistic), as system-erp does with its own store.
 - A MANUAL call has to have its claim on the disk before its effect may begin, and its answer after: two commits, whatever they
   cost. It is therefore compared twice: with one insert, and with an insert and an update in a commit each.
 - **Replay**: a call with a key that is done, out of as many as there are callers; against calls with a new key.
 - **Purge**: calls with new keys at a fixed rate, each due at its moment whatever became of those before it; its latency counts from
-  there. Windows with and without idempotent.Sweep take turns. Tombstones are kept for a microsecond here, so that answers go the
-  whole way. After the windows the rest is purged without a pause.
+  there. Windows with and without idempotent.Sweep take turns, which rests between its batches as it does in a service for the first
+  hour. Tombstones are kept for a microsecond here, so that answers go the whole way. After the windows the rest is purged
+  without a pause.
 - A load average well above zero before a measurement means that others were at work: such a result is to be repeated.
 `
 
