@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -83,6 +84,11 @@ func TestEach_AConnectionThatTheServerClosedIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	_, err = other.Exec(t.Context(), "SELECT pg_terminate_backend($1)", first)
 	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		var left int
+		err := other.Read().QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", first).Scan(&left)
+		return err == nil && left == 0
+	}, time.Minute, 10*time.Millisecond, "it has only been told to end")
 	second, err := pid()
 	if err != nil { // the server said so when the statement had been sent
 		require.Equal(t, fault.Unavailable, fault.KindOf(err))
