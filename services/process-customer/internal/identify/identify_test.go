@@ -264,6 +264,10 @@ func TestJoin_ASystemMayHaveOneRecordOfEach(t *testing.T) {
 		require.NotEqual(t, b.of(b.ERP, first), b.of(b.ERP, second))
 		require.Equal(t, b.of(b.ERP, first), b.of(b.SF, sf), "the copy that we made in the ERP does not count")
 		require.NotEmpty(t, b.asked(), "a person may know better")
+		p, err := b.desk.Preview(t.Context(), 0, 5)
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 1, 2}, []int{p.Groups, p.Vanish, p.Largest}, "what would be joined is what is")
+		require.Positive(t, p.Refused)
 		b.Check()
 	})
 }

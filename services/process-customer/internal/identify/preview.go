@@ -22,8 +22,8 @@ type Preview struct {
 	Pairs, Asked int
 	// Groups of two or more would be made; Vanish are the customers that would go into others by it.
 	Groups, Vanish int
-	// Largest is the size of the largest group, Refused how many pairs would not be joined because of a veto, a verdict, or
-	// what others of their groups say.
+	// Largest is the size of the largest group, Refused how many pairs would not be joined because of a veto, a verdict,
+	// what others of their groups say, or how many records a system may have.
 	Largest, Refused int
 	// Samples are the largest groups.
 	Samples [][]golden.ID
@@ -125,8 +125,19 @@ func (d *Decider) tryGroup(ctx context.Context, r store.Reader, join float64, ed
 			apart[[2]int32{a, b}] = true
 		}
 	}
+	systems := map[int64]string{}
+	if len(d.most) > 0 {
+		units, err := r.MatchUnitsByNumber(ctx, numbers)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, m := range units {
+			systems[m.Number] = m.Systems
+		}
+	}
 	got := match.Cluster(len(numbers), list, match.Joining{
 		Limit: join,
+		Fits:  func(a, b []int32) bool { return d.few(func(n int32) string { return systems[numbers[n]] }, a, b) },
 		Pair: func(a, b int32) match.Score {
 			x, y := records[numbers[a]], records[numbers[b]]
 			if x == nil || y == nil {

@@ -258,7 +258,7 @@ func (w *work) groups(c *component) ([][]int32, error) {
 			}
 			return true
 		},
-		Fits: func(a, b []int32) bool { return w.few(c, a, b) },
+		Fits: func(a, b []int32) bool { return w.few(func(n int32) string { return c.members[n].Systems }, a, b) },
 	})
 	in := make([]bool, len(c.members))
 	for _, g := range groups {
@@ -275,20 +275,20 @@ func (w *work) groups(c *component) ([][]int32, error) {
 }
 
 // few reports whether two groups together have no more records of a system than there may be.
-func (w *work) few(c *component, a, b []int32) bool {
-	if len(w.most) == 0 {
+func (d *Decider) few(systems func(n int32) string, a, b []int32) bool {
+	if len(d.most) == 0 {
 		return true
 	}
 	count := map[string]int{}
 	for _, n := range append(slices.Clone(a), b...) {
-		for part := range strings.SplitSeq(c.members[n].Systems, ",") {
+		for part := range strings.SplitSeq(systems(n), ",") {
 			system, number, _ := strings.Cut(part, "=")
 			if k, err := strconv.Atoi(number); err == nil {
 				count[system] += k
 			}
 		}
 	}
-	for system, most := range w.most {
+	for system, most := range d.most {
 		if count[system] > most {
 			return false
 		}
