@@ -88,10 +88,10 @@ func (r *recorder) keep(_ context.Context, query string, args []any) (string, []
 	return query, args, nil
 }
 
-func snapshots(from, n int, round int64) []source.Change {
-	out := make([]source.Change, n)
-	for i := range out {
-		who := from + i
+// snapshots returns what the ERP says about customers in a round.
+func snapshots(customers []int, round int64) []source.Change {
+	out := make([]source.Change, len(customers))
+	for i, who := range customers {
 		ref := golden.Ref{System: "erp", Object: golden.Customer, RecordID: fmt.Sprintf("BP%09d", who)}
 		at := time.Date(2026, 3, 1, 12, 0, int(round), 0, time.UTC)
 		out[i] = source.Change{ID: fmt.Sprintf("c-%d-%d", who, round), Ref: ref, Version: round, CommitTime: at, Record: &source.Record{
@@ -108,30 +108,24 @@ func snapshots(from, n int, round int64) []source.Change {
 type crowd struct {
 	w   *enginetest.World
 	ids []string
+	at  int // edits so far
 }
 
-// take takes changes in and returns how long that took. Known records carry our id, as after the first delivery.
-func (c *crowd) take(t testing.TB, from, n int, round int64) time.Duration {
+// grow has customers come in that nobody has seen, until there are n, and returns how long that took.
+func (c *crowd) grow(t testing.TB, n int) time.Duration {
 	t.Helper()
 	var took time.Duration
-	for done := 0; done < n; done += perBatch {
-		changes := snapshots(from+done, min(perBatch, n-done), round)
+	for len(c.ids) < n {
+		var customers []int
+		var names []string
+		for who := len(c.ids); who < min(n, len(c.ids)+perBatch); who++ {
+			customers = append(customers, who)
+		}
+		changes := snapshots(customers, 1)
 		for i := range changes {
-			if who := from + done + i; who < len(c.ids) {
-				changes[i].Record.ExternalID = c.ids[who]
-			}
+			names = append(names, changes[i].Ref.RecordID)
 		}
-		begun := time.Now()
-		_, err := c.w.Intake.Take(t.Context(), "erp", intake.Batch{Changes: changes})
-		took += time.Since(begun)
-		require.NoError(t, err)
-		if from+done < len(c.ids) {
-			continue
-		}
-		names := make([]string, len(changes))
-		for i := range changes {
-			names[i] = changes[i].Ref.RecordID
-		}
+		took += c.take(t, changes)
 		known, err := c.w.Store.Read().Known(t.Context(), "erp", golden.Customer, names)
 		require.NoError(t, err)
 		for _, name := range names {
@@ -139,6 +133,34 @@ func (c *crowd) take(t testing.TB, from, n int, round int64) time.Duration {
 		}
 	}
 	return took
+}
+
+// edit has n customers, spread over all, edited in a round, and returns how long that took. Their records carry our id, as after
+// the first delivery.
+func (c *crowd) edit(t testing.TB, n int, round int64) time.Duration {
+	t.Helper()
+	const stride = 7919 // a prime
+	var took time.Duration
+	for end := c.at + n; c.at < end; {
+		var customers []int
+		for ; c.at < end && len(customers) < perBatch; c.at++ {
+			customers = append(customers, c.at*stride%len(c.ids))
+		}
+		changes := snapshots(customers, round)
+		for i, who := range customers {
+			changes[i].Record.ExternalID = c.ids[who]
+		}
+		took += c.take(t, changes)
+	}
+	return took
+}
+
+func (c *crowd) take(t testing.TB, changes []source.Change) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	_, err := c.w.Intake.Take(t.Context(), "erp", intake.Batch{Changes: changes})
+	require.NoError(t, err)
+	return time.Since(begun)
 }
 
 // TestCost measures when it is told where to write; otherwise it only shows that it can.
@@ -183,15 +205,15 @@ func measure(t *testing.T, name string, small, large, sample int) string {
 	w.Start()
 	sample = min(sample, small)
 	c := &crowd{w: w}
-	fresh := c.take(t, 0, small, 1)
+	fresh := c.grow(t, small)
 	created := rec.take()
-	few := c.take(t, 0, sample, 2)
+	few := c.edit(t, sample, 2)
 	edited := rec.take()
 	w.Wrap(nil, nil)
 	w.Start()
-	c.take(t, small, large-small, 1)
+	c.grow(t, large)
 	ours, theirs := cpu(t, d)
-	many := c.take(t, large/2, sample, 2)
+	many := c.edit(t, sample, 3)
 	oursAfter, theirsAfter := cpu(t, d)
 	raw := storetest.Schema.Open(t, name)
 	rawCreated := replay(t, raw, created, max(1, small/perBatch))

@@ -75,16 +75,16 @@ func BenchmarkFirstSync(b *testing.B) {
 
 // BenchmarkEdits takes in edits of customers that are known, a batch at a time.
 func BenchmarkEdits(b *testing.B) {
-	const customers = 4000
+	const customers = 10 * perBatch
 	for _, engine := range []string{"sqlite", "postgres"} {
 		b.Run(engine, func(b *testing.B) {
 			w := enginetest.New(b, storetest.Schema.Open(b, engine))
 			c := &crowd{w: w}
-			c.take(b, 0, customers, 1)
+			c.grow(b, customers)
 			n := 0
 			for b.Loop() {
-				c.take(b, n*perBatch%customers, perBatch, int64(2+n*perBatch/customers))
 				n++
+				c.edit(b, perBatch, int64(1+n))
 			}
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n*perBatch), "µs/change")
 		})
