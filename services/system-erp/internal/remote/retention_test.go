@@ -112,10 +112,10 @@ func TestForget_NamesThatNobodyWritesUnder(t *testing.T) {
 		}
 		h.arm(backendtest.Drop, 1)
 		require.Equal(t, fault.Uncertain, fault.KindOf(write()))
-		h.clock.advance(settle - time.Minute)
+		h.advance(settle - time.Minute)
 		require.NoError(t, h.Forget(t.Context()))
 		require.Equal(t, fault.Uncertain, fault.KindOf(write()), "what was sent may still arrive: that is not forgotten")
-		h.clock.advance(old)
+		h.advance(old)
 		require.NoError(t, h.Forget(t.Context()))
 		require.Zero(t, h.count(t, "remote_write"))
 		require.NoError(t, write())
@@ -128,7 +128,7 @@ func TestForget_KeepsTheCountsOfDocuments(t *testing.T) {
 	onBothEngines(t, func(t *testing.T, h house) {
 		begun := h.now()
 		h.buyer(t)
-		h.clock.advance(old)
+		h.advance(old)
 		res, err := h.Store.Customers().Upsert(t.Context(), []store.Upsert[erp.Customer]{{Key: erp.Ref{System: "s", Type: "t", Value: "2"}, Record: erp.Customer{Name: "B"}}})
 		require.NoError(t, err)
 		require.NoError(t, res[0].Err)

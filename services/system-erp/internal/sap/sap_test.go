@@ -180,7 +180,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	rounds := 60
 	if testing.Short() {
-		rounds = 5
+		rounds = 3
 	}
 	plain := func(c erp.Customer) erp.Customer {
 		c.Head, c.Number = erp.Head{}, ""
@@ -338,15 +338,15 @@ func TestRefusals(t *testing.T) {
 // TestRequests is the promise about traffic: a thousand customers are looked for and made in at most 40 requests.
 func TestRequests(t *testing.T) {
 	t.Parallel()
-	n := 1000
+	n, most := 1000, 200
 	if testing.Short() {
-		n = 200
+		n, most = 100, 100
 	}
 	s := system(t, sandbox.Config{}, nil)
 	require.NoError(t, s.Ping(t.Context()))
 	before := s.Requests()
-	for from := 0; from < n; from += 200 {
-		keys, drafts := make([]remote.Key, 200), make([]draft, 200)
+	for from := 0; from < n; from += most {
+		keys, drafts := make([]remote.Key, most), make([]draft, most)
 		for i := range keys {
 			keys[i] = key(from + i)
 			drafts[i] = draft{Key: keys[i], Record: erp.Customer{
@@ -355,7 +355,7 @@ func TestRequests(t *testing.T) {
 		}
 		found, err := s.Customers().Find(t.Context(), keys)
 		require.NoError(t, err)
-		require.Len(t, found, 200)
+		require.Len(t, found, most)
 		out, err := s.Customers().Insert(t.Context(), drafts)
 		require.NoError(t, err)
 		for _, w := range out {

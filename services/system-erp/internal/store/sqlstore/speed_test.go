@@ -270,7 +270,7 @@ func TestFeed_FewCalls(t *testing.T) {
 	t.Parallel()
 	total := 10_000
 	if testing.Short() {
-		total = 600
+		total = 200
 	}
 	s := open(t, template.Open(t, "sqlite"), Options{})
 	for from := 0; from < total; from += 200 {
