@@ -68,11 +68,6 @@ func (b *batch) claim(ctx context.Context) error {
 		if err != nil || len(claimed) == 0 {
 			return err
 		}
-		if !control.Shadow {
-			if err := tx.Spend(ctx, control, now, len(claimed)); err != nil {
-				return err
-			}
-		}
 		ids := make([]golden.ID, len(claimed))
 		for i := range claimed {
 			ids[i] = claimed[i].GoldenID
@@ -87,6 +82,9 @@ func (b *batch) claim(ctx context.Context) error {
 		b.claimed = claimed
 		held, err := b.brake(ctx, tx, unit, now)
 		if err != nil {
+			return err
+		}
+		if err := tx.Spend(ctx, control, now, len(claimed)-len(held)); err != nil {
 			return err
 		}
 		p := b.plan(unit, held, now)

@@ -138,6 +138,21 @@ func TestBrake(t *testing.T) {
 		}
 		require.Len(t, waiting(t, w), 1)
 	})
+	t.Run("what is held takes nothing of a throttle's allowance", func(t *testing.T) {
+		w, customers := braked(t)
+		edited := w.Golden(w.ERP, golden.Customer, customers[4]).ID
+		for _, id := range customers[:4] {
+			w.ERP.Delete(golden.Customer, id)
+		}
+		require.NoError(t, w.Read(t.Context()))
+		w.ERP.Edit(golden.Customer, customers[4], golden.Values{golden.Phone: "5"})
+		require.NoError(t, w.Store.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			return tx.SetControl(ctx, store.Control{System: "salesforce", Direction: store.DirectionDeliver, PerMinute: 48}) // four within five seconds
+		}))
+		require.NoError(t, w.Turn(t.Context()))
+		require.Len(t, waiting(t, w), 4)
+		require.Equal(t, "5", w.Twin(edited, w.SF).Values[golden.Phone])
+	})
 	t.Run("the contacts of customers that are gone go with them", func(t *testing.T) {
 		w, customers := braked(t)
 		for _, id := range customers[:3] {
