@@ -37,6 +37,9 @@ func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error)
 	defer func() { release() }()
 	digest, unmet := Digest{}, false
 	if a.server.Optimistic {
+		if ctx.Err() != nil {
+			return nil, true, a.storeDown(ctx, ctx.Err()) // nobody asks the store, so nobody else notices
+		}
 		digest, unmet = a.server.tx.unmet(a.claim)
 	}
 	for ; ; unmet = false {

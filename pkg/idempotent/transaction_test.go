@@ -69,6 +69,15 @@ func TestOptimistic(t *testing.T) {
 		require.Equal(t, codes.FailedPrecondition, fault.ToStatus(other.err).Code())
 		require.Equal(t, 1, effects(t, d))
 	})
+	t.Run("a caller who has left is not served", func(t *testing.T) {
+		t.Parallel()
+		_, restarted, runs := setup(t)
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		left := restarted().call(ctx, "Transaction", "optimistic-left-0123", "left")
+		require.Equal(t, codes.Canceled, fault.ToStatus(left.err).Code())
+		require.Equal(t, int64(1), runs.Load())
+	})
 	t.Run("a claim that it meets is respected, and taken over when its lease is over", func(t *testing.T) {
 		t.Parallel()
 		d, restarted, _ := setup(t)
