@@ -25,7 +25,8 @@ type Config struct {
 	Telemetry telemetry.Config `conf:"telemetry"`
 	// Store is where records are kept.
 	Store Store `conf:"store"`
-	// Salesforce and ERP say how the system services are reached.
+	// Salesforce and ERP say how the system services are reached. The keys are the names of the systems, as the rule file and the
+	// API have them; who converges is told by name only, and knows no vendor.
 	Salesforce System `conf:"salesforce"`
 	ERP        System `conf:"erp"`
 	// RulesFile replaces the built-in survivorship rules.
