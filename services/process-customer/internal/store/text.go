@@ -2,10 +2,10 @@ package store
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -16,24 +16,38 @@ import (
 // shapes directly. Text in any other layout is read by encoding/json.
 
 func appendText(b []byte, s string) []byte {
+	plain, ascii := true, true
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
-			quoted, err := json.Marshal(s)
-			if err != nil { // a string always has a JSON form
-				return append(b, '"', '"')
-			}
-			return append(b, quoted...)
+		c := s[i]
+		plain = plain && c >= 0x20 && c != '"' && c != '\\'
+		ascii = ascii && c < utf8.RuneSelf
+	}
+	if !plain || (!ascii && !utf8.ValidString(s)) {
+		quoted, err := json.Marshal(s)
+		if err != nil { // a string always has a JSON form
+			return append(b, '"', '"')
 		}
+		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
 }
 
+// sorted appends the keys of a map in their order.
+func sorted[V any](names []string, m map[string]V) []string {
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 func valuesText(v golden.Values) string {
 	b := make([]byte, 0, 32*len(v)+2)
 	b = append(b, '{')
-	for i, field := range slices.Sorted(maps.Keys(v)) {
+	var few [16]string
+	for i, field := range sorted(few[:0], v) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -69,7 +83,8 @@ type claimText struct {
 func claimsText(claims map[string][]golden.Claim) string {
 	b := make([]byte, 0, 96*len(claims)+2)
 	b = append(b, '{')
-	for i, field := range slices.Sorted(maps.Keys(claims)) {
+	var few [16]string
+	for i, field := range sorted(few[:0], claims) {
 		if i > 0 {
 			b = append(b, ',')
 		}
