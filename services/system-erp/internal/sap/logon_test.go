@@ -38,6 +38,12 @@ func (g *gate) revoke() {
 	g.token = "revoked"
 }
 
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.issued
+}
+
 func (g *gate) handler(sap http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /oauth/token", func(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +86,7 @@ func TestOAuth(t *testing.T) {
 	require.NoError(t, sys.Ping(t.Context()))
 	first := insert(t, sys, erp.Customer{Kind: erp.Organization, Name: "A"})
 	require.NoError(t, first[0].Err)
-	require.Equal(t, 1, g.issued, "one token for all requests")
+	require.Equal(t, 1, g.count(), "one token for all requests")
 
 	g.revoke()
 	out, err := sys.Customers().Insert(t.Context(), []draft{{Key: key(2), Record: erp.Customer{Kind: erp.Organization, Name: "B"}}})
