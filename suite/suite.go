@@ -153,7 +153,35 @@ func (s *Suite) start(ctx context.Context) error {
 	s.mu.Lock()
 	s.state.Token = token
 	s.mu.Unlock()
+	if err := s.reached(ctx); err != nil {
+		return err
+	}
 	return s.save()
+}
+
+// reached waits until the edge has reached the service below it, for a minute at most: until then it answers 503, and whoever
+// starts a demo wants to use it.
+func (s *Suite) reached(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for within.Err() == nil {
+		req, err := http.NewRequestWithContext(within, http.MethodGet, s.state.REST+"/v1/customers?pageSize=1", nil)
+		if err != nil {
+			return fmt.Errorf("ask the mobile API: %w", err)
+		}
+		req.Header.Set("Authorization", "Bearer "+s.state.Token)
+		if res, err := s.http.Do(req); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode != http.StatusServiceUnavailable {
+				return nil
+			}
+		}
+		select {
+		case <-within.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return ctx.Err()
 }
 
 func (s *Suite) step(name, detail string, began *time.Time) {
@@ -404,7 +432,10 @@ func (s *Suite) Stop() error {
 		errs = append(errs, s.ports.close())
 		s.http.CloseIdleConnections()
 		if s.lock != nil {
-			errs = append(errs, os.Remove(s.lock.Name()), s.lock.Close())
+			if err := os.Remove(s.lock.Name()); !errors.Is(err, fs.ErrNotExist) { // somebody may have tidied up
+				errs = append(errs, err)
+			}
+			errs = append(errs, s.lock.Close())
 		}
 		if s.o.StateFile != "" && s.state.Instance != "" {
 			if have, err := remote.Load(s.o.StateFile); err == nil && have.Instance == s.state.Instance {

@@ -123,6 +123,9 @@ func serveSystems(ctx context.Context, lis net.Listener, args []string) error {
 	return srv.Serve(lis)
 }
 
+// startPatience is how long the first request waits for the connection to what stands below; later ones find it there.
+const startPatience = 10 * time.Second
+
 // serveEdge serves experience-mobile as it is in production, but for a development issuer: edge TARGET RATIO PROFILE.
 // Target is the process layer and collector of traces, ratio the share of them that is recorded; "none" exports none.
 // With a profile directory, a processor profile is written there at the end.
@@ -130,7 +133,7 @@ func serveEdge(ctx context.Context, lis, issuer net.Listener, args []string) (er
 	cfg := experiencemobile.DefaultConfig()
 	cfg.HTTPListener, cfg.DevIssuerListener = lis, issuer
 	cfg.Auth.DevIssuer, cfg.Auth.Audience = true, edgeAudience
-	cfg.Customer.Target, cfg.Serve.Ops = args[0], ""
+	cfg.Customer.Target, cfg.Serve.Ops, cfg.Patience = args[0], "", startPatience
 	cfg.Telemetry.LogLevel = "error"
 	if cfg.Listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 		return errors.Join(fmt.Errorf("edge: %w", err), lis.Close(), issuer.Close())

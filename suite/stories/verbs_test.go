@@ -364,7 +364,12 @@ func mobileVerb(c *call, args []string) error {
 }
 
 func (c *call) mobileFind(name string) error {
-	a, err := c.demo.Mobile(c.ctx, http.MethodGet, "/v1/customers?namePrefix="+url.QueryEscape(name), nil, nil)
+	var a *remote.Answer
+	err := poll(c.ctx, func() (bool, error) {
+		var err error
+		a, err = c.demo.Mobile(c.ctx, http.MethodGet, "/v1/customers?namePrefix="+url.QueryEscape(name), nil, nil)
+		return err == nil && a.Status != http.StatusServiceUnavailable, err
+	})
 	if err != nil {
 		return err
 	}
