@@ -38,6 +38,7 @@ type person struct {
 	id      golden.ID
 	sf, erp string
 	erased  []string // whose stored answers were erased
+	answers error    // why they cannot be
 	dumps   func() string
 }
 
@@ -63,8 +64,10 @@ func (p *person) open(systems []source.System, st erase.Store) {
 	p.desk = erase.New(erase.Deps{
 		Store: st, Folder: p.Folder, Systems: systems, Now: p.Clock.Now, Telemetry: telemetry.Discard(),
 		Answers: func(_ context.Context, subject string) (int, error) {
-			p.erased = append(p.erased, subject)
-			return 2, nil
+			if p.answers == nil {
+				p.erased = append(p.erased, subject)
+			}
+			return 2, p.answers
 		},
 	})
 }
@@ -251,6 +254,26 @@ func TestEraseTrouble(t *testing.T) {
 		require.Len(t, p.ERP.Records(golden.Customer), 1, "the first customer stays")
 		require.NotContains(t, p.dumps(), secretWord+" second")
 		require.Equal(t, store.Erased, p.state().State)
+	})
+	run("an erasure in one system does not wait for stored answers that another cannot reach", true, func(t *testing.T) {
+		p := fresh(t)
+		first := p.id
+		p.erase()
+		p.Clock.Advance(time.Second)
+		id := p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Second", golden.Email: "b@b.example"})
+		p.Settle()
+		p.id = p.World.Golden(p.SF, golden.Customer, id).ID
+		p.erase("salesforce")
+		p.answers = errors.New("not reached")
+		require.Eventually(t, func() bool {
+			_, err := p.desk.Round(t.Context())
+			return errors.Is(err, p.answers) && p.state().State == store.Erased
+		}, time.Minute, time.Millisecond)
+		p.id, p.answers = first, nil
+		require.Equal(t, store.Erasing, p.state().State)
+		p.finish()
+		require.Equal(t, store.Erased, p.state().State)
+		require.Equal(t, []string{string(first)}, p.erased)
 	})
 	run("a system that is down is waited for, and one that refuses is said", false, func(t *testing.T) {
 		p := fresh(t)

@@ -196,20 +196,31 @@ func (d *Desk) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var unanswered error // what keeps the answers may be down: erasures that need nothing of it end all the same
 	for _, e := range done {
 		if !e.Answered && len(e.Systems) == 0 {
-			n, err := d.d.Answers(ctx, string(e.GoldenID))
-			if err != nil {
-				return fmt.Errorf("erase stored answers: %w", err)
+			if unanswered == nil {
+				unanswered = d.answers(ctx, e)
 			}
-			err = d.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.AnswersErased(ctx, e.ID, int64(n)) })
-			if err != nil {
-				return fmt.Errorf("erase stored answers: %w", err)
+			if unanswered != nil {
+				continue
 			}
 		}
 		if err := d.end(ctx, e.ID); err != nil {
 			return err
 		}
+	}
+	return unanswered
+}
+
+// answers erases what is kept of answers about the record.
+func (d *Desk) answers(ctx context.Context, e store.Erasure) error {
+	n, err := d.d.Answers(ctx, string(e.GoldenID))
+	if err == nil {
+		err = d.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.AnswersErased(ctx, e.ID, int64(n)) })
+	}
+	if err != nil {
+		return fmt.Errorf("erase stored answers: %w", err)
 	}
 	return nil
 }
