@@ -155,6 +155,16 @@ func (c *crowd) edit(t testing.TB, n int, round int64) time.Duration {
 	return took
 }
 
+// editing is edit with the processor time that an edit took.
+func (c *crowd) editing(t *testing.T, d *db.DB, n int, round int64) (took time.Duration, processor string) {
+	t.Helper()
+	ours, servers := cpu(t, d)
+	took = c.edit(t, n, round)
+	oursAfter, serversAfter := cpu(t, d)
+	each := func(d time.Duration) int64 { return (d / time.Duration(n)).Microseconds() }
+	return took, fmt.Sprintf("%d + %d µs", each(oursAfter-ours), each(serversAfter-servers))
+}
+
 func (c *crowd) take(t testing.TB, changes []source.Change) time.Duration {
 	t.Helper()
 	begun := time.Now()
@@ -171,7 +181,7 @@ func TestCost(t *testing.T) {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "# What the convergence costs\n\nWritten by `make bench-convergence` on %d cores, %s. Ratios are of the same run; see [how](README.md#the-convergence).\n\n", runtime.GOMAXPROCS(0), runtime.Version())
-	fmt.Fprintf(&out, "| engine | edits/s at %d | edits/s at %d | cost per edit, large : small | processor time per edit, ours + server | rows of the same edits, without us | ours : raw | new customers/s | their rows, without us | ours : raw |\n|---|---|---|---|---|---|---|---|---|---|\n", small, large)
+	fmt.Fprintf(&out, "| engine | edits/s at %d | edits/s at %d | cost per edit, large : small | processor time per edit, ours + server, at %d | at %d | rows of the same edits, without us | ours : raw | new customers/s | their rows, without us | ours : raw |\n|---|---|---|---|---|---|---|---|---|---|---|\n", small, large, small, large)
 	for _, name := range []string{"sqlite", "postgres"} {
 		t.Run(name, func(t *testing.T) { out.WriteString(measure(t, name, small, large, sample)) })
 	}
@@ -198,7 +208,7 @@ func TestCost(t *testing.T) {
 // measure returns the row of one database.
 func measure(t *testing.T, name string, small, large, sample int) string {
 	t.Helper()
-	d := storetest.Schema.Open(t, name)
+	d := known(t, name)
 	w := enginetest.New(t, d)
 	rec := &recorder{Store: w.Store}
 	w.Wrap(func(engine.Store) engine.Store { return rec.through(w.Store) }, nil)
@@ -207,21 +217,18 @@ func measure(t *testing.T, name string, small, large, sample int) string {
 	c := &crowd{w: w}
 	fresh := c.grow(t, small)
 	created := rec.take()
-	few := c.edit(t, sample, 2)
+	few, fewCPU := c.editing(t, d, sample, 2)
 	edited := rec.take()
 	w.Wrap(nil, nil)
 	w.Start()
 	c.grow(t, large)
-	ours, theirs := cpu(t, d)
-	many := c.edit(t, sample, 3)
-	oursAfter, theirsAfter := cpu(t, d)
+	many, manyCPU := c.editing(t, d, sample, 3)
 	raw := storetest.Schema.Open(t, name)
 	rawCreated := replay(t, raw, created, max(1, small/perBatch))
 	rawEdited := replay(t, raw, edited, max(1, sample/perBatch))
 	perSecond := func(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
-	each := func(d time.Duration) int64 { return (d / time.Duration(sample)).Microseconds() }
-	return fmt.Sprintf("| %s | %.0f | %.0f | %.2f | %d + %d µs | %.0f changes/s | %.2f | %.0f | %.0f changes/s | %.2f |\n", name,
-		perSecond(sample, few), perSecond(sample, many), many.Seconds()/few.Seconds(), each(oursAfter-ours), each(theirsAfter-theirs),
+	return fmt.Sprintf("| %s | %.0f | %.0f | %.2f | %s | %s | %.0f changes/s | %.2f | %.0f | %.0f changes/s | %.2f |\n", name,
+		perSecond(sample, few), perSecond(sample, many), many.Seconds()/few.Seconds(), fewCPU, manyCPU,
 		perSecond(sample, rawEdited), rawEdited.Seconds()/few.Seconds(), perSecond(small, fresh), perSecond(small, rawCreated), rawCreated.Seconds()/fresh.Seconds())
 }
 

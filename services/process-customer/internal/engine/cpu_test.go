@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -13,7 +14,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
+
+// known opens an empty database by connections of our own, which cpu finds among those of others.
+func known(t *testing.T, name string) *db.DB {
+	t.Helper()
+	dsn := storetest.Schema.DSN(t, name)
+	if name == "postgres" {
+		u, err := url.Parse(dsn)
+		require.NoError(t, err)
+		q := u.Query()
+		q.Set("application_name", ourName())
+		u.RawQuery = q.Encode()
+		dsn = u.String()
+	}
+	d, err := db.Open(t.Context(), dsn, telemetry.Discard())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
+}
+
+func ourName() string { return fmt.Sprintf("cost-%d", os.Getpid()) }
 
 // cpu returns the processor time that this process and the servers of its connections have had. It is zero where there is no
 // /proc, and for a server on another machine.
@@ -25,7 +48,7 @@ func cpu(t *testing.T, d *db.DB) (ours, servers time.Duration) {
 	}
 	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
 		servers = 0
-		rows, err := tx.QueryContext(ctx, "SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+		rows, err := tx.QueryContext(ctx, "SELECT pid FROM pg_stat_activity WHERE application_name = $1", ourName())
 		if err != nil {
 			return fmt.Errorf("list servers: %w", err)
 		}
