@@ -10,7 +10,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -48,7 +47,6 @@ type Server struct {
 	now       func() time.Time
 	answer    func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
 	records   metric.Int64Counter
-	validator func() (protovalidate.Validator, error)
 	customers *erp.Schema[erp.Customer]
 	contacts  *erp.Schema[erp.Contact]
 }
@@ -68,8 +66,6 @@ func New(d Deps) (*Server, error) {
 	}
 	return &Server{
 		store: d.Store, feed: d.Feed, now: d.Now, answer: d.Answer, records: records,
-		// Built on first use: it is slow, and a service should not wait for it to become ready.
-		validator: sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() }),
 		customers: erp.Customers(), contacts: erp.Contacts(),
 	}, nil
 }
@@ -187,11 +183,7 @@ func (s *Server) valid(m proto.Message) error {
 	if path := badText(m.ProtoReflect(), ""); path != "" {
 		return textFault(path)
 	}
-	v, err := s.validator()
-	if err != nil {
-		return fmt.Errorf("build validator: %w", err)
-	}
-	err = v.Validate(m)
+	err := protovalidate.Validate(m) // the rules are compiled once for a process
 	if broken, ok := errors.AsType[*protovalidate.ValidationError](err); ok && len(broken.Violations) > 0 {
 		first := broken.Violations[0].Proto
 		return fault.InvalidField(protovalidate.FieldPathString(first.GetField()), "", "%s", first.GetMessage())
