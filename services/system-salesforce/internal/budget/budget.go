@@ -336,6 +336,10 @@ func (a *Accountant) Spare(calls int64) bool {
 	return s.Limit > 0 && s.ClosedFor == priority.Unset && a.exhaustion.IsZero() && 2*(s.Estimate+calls) < s.Limit
 }
 
+// Room is how many calls one load of a level may have on their way: three quarters of the slots that there are for it now, but at least
+// one. The rest is for whoever waits for an answer.
+func (a *Accountant) Room(level priority.Level) int { return a.gateway.room(level) }
+
 // State returns what this process knows.
 func (a *Accountant) State() State {
 	a.mu.Lock()

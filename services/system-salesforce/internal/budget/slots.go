@@ -18,8 +18,8 @@ const (
 )
 
 // gateway bounds how many calls run at once: an org refuses new ones while too many long ones run, whoever made them. When
-// Salesforce says so the bound is halved; every call that is served widens it a little. Above longCalls it goes only while calls are
-// quick, by one for each, and a slow one brings it back. The most urgent call that waits goes
+// Salesforce says so the bound is halved, from longCalls if it was above; every call that is served widens it a little. Above longCalls it
+// goes only while calls are quick, by one for each, and a slow one brings it back. The most urgent call that waits goes
 // first, and less urgent ones may not take every slot.
 type gateway struct {
 	most int
@@ -49,6 +49,13 @@ func (g *gateway) allowed(l priority.Level) int {
 		n--
 	}
 	return max(1, n)
+}
+
+// room is what one load of a level may take of them.
+func (g *gateway) room(l priority.Level) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(1, g.allowed(l)*3/4)
 }
 
 // enter waits for a slot. leave must follow.
@@ -98,7 +105,7 @@ func (g *gateway) leave(crowded, served bool, took time.Duration) {
 	g.running--
 	switch {
 	case crowded:
-		g.limit = max(1, g.limit/2)
+		g.limit = max(1, min(g.limit, g.long)/2)
 	case took >= slowCall:
 		g.limit = min(g.limit, g.long)
 	case served && g.limit < g.long:

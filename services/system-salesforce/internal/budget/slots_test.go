@@ -96,6 +96,42 @@ func TestGateway(t *testing.T) {
 		require.Equal(t, 40, after(2*quickCall), "never more than there are")
 		require.Equal(t, longCalls, after(slowCall))
 	})
+	t.Run("a crowded org allows fewer than of long calls, however many quick ones there were, and for some time", func(t *testing.T) {
+		t.Parallel()
+		g := newGateway(64)
+		after := func(crowded bool) int {
+			require.NoError(t, g.enter(t.Context(), priority.Interactive))
+			g.leave(crowded, !crowded, quickCall/2)
+			limit, _, _ := g.state()
+			return limit
+		}
+		for range 64 {
+			after(false)
+		}
+		require.Equal(t, 64, after(false))
+		require.Equal(t, longCalls/2, after(true))
+		for range 13 {
+			require.Less(t, after(false), longCalls)
+		}
+	})
+	t.Run("a load has room for three quarters of what its level may take, now", func(t *testing.T) {
+		t.Parallel()
+		g := newGateway(64)
+		a := &Accountant{gateway: g}
+		require.Equal(t, []int{18, 18, 9, 4}, []int{a.Room(priority.Interactive), a.Room(priority.Sync), a.Room(priority.Bulk), a.Room(priority.Audit)})
+		for range 64 {
+			require.NoError(t, g.enter(t.Context(), priority.Interactive))
+			g.leave(false, true, quickCall/2)
+		}
+		require.Equal(t, []int{48, 47, 24, 12}, []int{a.Room(priority.Interactive), a.Room(priority.Sync), a.Room(priority.Bulk), a.Room(priority.Audit)})
+		for range 10 {
+			require.NoError(t, g.enter(t.Context(), priority.Interactive))
+			g.leave(true, false, 0)
+		}
+		for _, l := range priority.Levels() {
+			require.Equal(t, 1, a.Room(l), l)
+		}
+	})
 }
 
 func TestSpare(t *testing.T) {
