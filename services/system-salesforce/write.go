@@ -1,6 +1,7 @@
 package systemsalesforce
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/auth"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/budget"
@@ -30,7 +32,7 @@ func newWriter(cfg Config, crm *rest.Client, accountant *budget.Accountant, tel 
 		return nil, nil, nil, err
 	}
 	o := write.Options{CRM: crm, Bulk: jobs, BulkFrom: s.BulkFrom, SwiftTo: s.SwiftTo, Trip: crm.Trip, Spare: accountant.Spare, Meter: tel.Meter, Log: tel.Log}
-	o.Together = s.MaxConcurrent - s.MaxConcurrent/4 // the rest is for whoever waits for an answer
+	o.Together = func(ctx context.Context) int { return accountant.Room(priority.From(ctx)) }
 	return write.New(o), jobs, done, nil
 }
 

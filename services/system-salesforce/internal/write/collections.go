@@ -16,17 +16,18 @@ import (
 // a parent go one batch after the other, for those of one parent would lock each other out. A record that comes again ends the batch
 // before, and waits for it, so that the later values stay.
 func (s *stream) collections(ctx context.Context) error {
-	f := &flights{stream: s, ctx: ctx, keys: map[string]bool{}, slots: make(chan struct{}, s.together())}
+	f := &flights{stream: s, ctx: ctx, keys: map[string]bool{}}
+	f.landed.L = &f.mu
 	err := f.run()
 	return errors.Join(err, f.group.Wait())
 }
 
-// together is how many batches may be on their way at once.
-func (s *stream) together() int {
+// together is how many batches may be on their way now.
+func (s *stream) together(ctx context.Context) int {
 	if s.load.Object.Parent() != "" {
 		return 1
 	}
-	return s.w.o.Together
+	return max(1, s.w.o.Together(ctx))
 }
 
 // parcel is what one call carries; no key comes twice.
@@ -40,11 +41,12 @@ type flights struct {
 	*stream
 	ctx   context.Context //nolint:containedctx // of the one call of collections
 	group errgroup.Group
-	slots chan struct{}
 
 	telling sync.Mutex // held while sink is called
 	mu      sync.Mutex
-	keys    map[string]bool // of records whose calls have not been answered
+	landed  sync.Cond // a call was told
+	flying  int
+	keys    map[string]bool // of records whose calls have not been told
 	failed  bool            // the sink did: nothing more is sent
 }
 
@@ -72,42 +74,30 @@ func (f *flights) run() error {
 	}
 }
 
-// send lets a parcel go as soon as there is room, and none of its records is on its way. It reports whether more may be sent.
+// send lets a parcel go as soon as there is room, and none of its records is on its way. It reports whether more may be sent. It waits
+// only for calls that are on their way, each of which ends, at the latest with the context.
 func (f *flights) send(p parcel) bool {
 	if len(p.rows) == 0 {
 		return true
 	}
-	taken := 1
-	f.slots <- struct{}{}
-	if f.crosses(p) {
-		for ; taken < cap(f.slots); taken++ { // until all others are answered
-			f.slots <- struct{}{}
-		}
-	}
 	f.mu.Lock()
-	failed := f.failed
+	defer f.mu.Unlock()
+	for !f.failed && f.flying > 0 && (f.flying >= f.together(f.ctx) || f.crosses(p)) {
+		f.landed.Wait()
+	}
+	if f.failed {
+		return false
+	}
+	f.flying++
 	for key := range p.keys {
 		f.keys[key] = true
 	}
-	f.mu.Unlock()
-	for ; taken > 1; taken-- {
-		<-f.slots
-	}
-	if failed {
-		<-f.slots
-		return false
-	}
-	f.group.Go(func() error {
-		defer func() { <-f.slots }()
-		return f.call(p)
-	})
+	f.group.Go(func() error { return f.call(p) })
 	return true
 }
 
-// crosses reports whether a record of the parcel is on its way already.
+// crosses reports whether a record of the parcel is on its way already. f.mu must be held.
 func (f *flights) crosses(p parcel) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	for key := range p.keys {
 		if f.keys[key] {
 			return true
@@ -118,15 +108,23 @@ func (f *flights) crosses(p parcel) bool {
 
 // call writes a parcel and tells what became of it. An error is the sink's.
 func (f *flights) call(p parcel) error {
-	outcomes := f.w.Batch(f.ctx, f.load.Object, p.rows)
-	err := f.tell(p, outcomes)
+	told := false
+	defer func() { f.land(p, told) }()
+	err := f.tell(p, f.w.Batch(f.ctx, f.load.Object, p.rows))
+	told = err == nil
+	return err
+}
+
+// land makes room for the next parcel.
+func (f *flights) land(p parcel, told bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.flying--
 	for key := range p.keys {
 		delete(f.keys, key)
 	}
-	f.failed = f.failed || err != nil
-	return err
+	f.failed = f.failed || !told
+	f.landed.Signal() // only one sends
 }
 
 func (f *flights) tell(p parcel, outcomes []Outcome) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/mapping"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
@@ -73,6 +74,14 @@ func (f *far) leave(field string, records []rest.Record) []rest.Result {
 	return out
 }
 
+// hung is an org that never answers.
+type hung struct{ CRM }
+
+func (hung) Upsert(ctx context.Context, _, _ string, _ []rest.Record) ([]rest.Result, error) {
+	<-ctx.Done()
+	return nil, fault.Wrap(fault.Canceled, fault.ReasonCanceled, ctx.Err(), "the call was cancelled")
+}
+
 func newFar() *far { return &far{busy: map[string]bool{}, last: map[string]any{}} }
 
 func account(t *testing.T) *mapping.Object {
@@ -92,6 +101,9 @@ func accounts(n int) []Row {
 	return out
 }
 
+// sides is a gateway that never changes.
+func sides(n int) func(context.Context) int { return func(context.Context) int { return n } }
+
 func given(rows ...Row) func() (Row, error) {
 	return func() (Row, error) {
 		if len(rows) == 0 {
@@ -110,7 +122,7 @@ func TestCollectionsAtTheSameTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o, began := newFar(), time.Now()
 			told := map[string]int{}
-			transport, err := New(Options{CRM: o, Together: 4}).Stream(t.Context(), Load{Object: account(t), Backlog: 1900}, given(accounts(1900)...), func(key string, out Outcome) error {
+			transport, err := New(Options{CRM: o, Together: sides(4)}).Stream(t.Context(), Load{Object: account(t), Backlog: 1900}, given(accounts(1900)...), func(key string, out Outcome) error {
 				require.True(t, out.Written())
 				told[key]++ // one at a time, or the race detector says so
 				return nil
@@ -126,6 +138,52 @@ func TestCollectionsAtTheSameTime(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a load widens and narrows with what may be at the time, and one call may always be", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			o, began := newFar(), time.Now()
+			// A call is sent when there is room, which is found out when another one has been told.
+			room := func(context.Context) int {
+				return []int{2, 2, 5, 5, 1, 1, 0, 0, 0, 3}[min(9, int(time.Since(began)/time.Second))]
+			}
+			var most []int
+			told := func(string, Outcome) error {
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				if second := int(time.Since(began) / time.Second); len(most) < second {
+					most = append(most, o.calls)
+				}
+				return nil
+			}
+			_, err := New(Options{CRM: o, Together: room}).Stream(t.Context(), Load{Object: account(t)}, given(accounts(24*rest.MaxWrite)...), told)
+			require.NoError(t, err)
+			require.Equal(t, []int{2, 4, 9, 14, 15, 16, 17, 18, 19, 22, 24}, most, "calls begun when those of each second were answered")
+			require.Equal(t, 5, o.most)
+		})
+	})
+	t.Run("a load whose caller leaves while it waits for room ends", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, leave := context.WithCancel(t.Context())
+			n := 0
+			hanging := hung{CRM: newFar()}
+			time.AfterFunc(time.Minute, leave)
+			rows := given(accounts(5 * rest.MaxWrite)...)
+			next := func() (Row, error) {
+				if err := ctx.Err(); err != nil {
+					return Row{}, err // as a stream does
+				}
+				return rows()
+			}
+			_, err := New(Options{CRM: hanging, Together: sides(2)}).Stream(ctx, Load{Object: account(t)}, next, func(_ string, out Outcome) error {
+				require.Error(t, out.Failed)
+				n++
+				return nil
+			})
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, 3*rest.MaxWrite, n, "two calls that were on their way, and the one that waited")
+		})
+	})
 	t.Run("records that belong to a parent go one call after the other", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
@@ -134,7 +192,7 @@ func TestCollectionsAtTheSameTime(t *testing.T) {
 			for i := range contacts {
 				contacts[i] = row(fmt.Sprint("C-", i), "")
 			}
-			_, err := New(Options{CRM: o, Together: 4}).Stream(t.Context(), Load{Object: contact(t)}, given(contacts...), func(string, Outcome) error { return nil })
+			_, err := New(Options{CRM: o, Together: sides(4)}).Stream(t.Context(), Load{Object: contact(t)}, given(contacts...), func(string, Outcome) error { return nil })
 			require.NoError(t, err)
 			require.Equal(t, 1, o.most)
 			require.Equal(t, 5, o.calls)
@@ -149,7 +207,7 @@ func TestCollectionsAtTheSameTime(t *testing.T) {
 			rows = append(rows, accounts(300)[:5]...)
 			rows[602].Fields = map[string]any{"Name": "third"}
 			n := 0
-			_, err := New(Options{CRM: o, Together: 8}).Stream(t.Context(), Load{Object: account(t)}, given(rows...), func(string, Outcome) error { n++; return nil })
+			_, err := New(Options{CRM: o, Together: sides(8)}).Stream(t.Context(), Load{Object: account(t)}, given(rows...), func(string, Outcome) error { n++; return nil })
 			require.NoError(t, err)
 			require.Empty(t, o.clash)
 			require.Equal(t, 607, n)
@@ -160,7 +218,7 @@ func TestCollectionsAtTheSameTime(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			o, deaf := newFar(), errors.New("the caller is gone")
-			_, err := New(Options{CRM: o, Together: 3}).Stream(t.Context(), Load{Object: account(t)}, given(accounts(4000)...), func(string, Outcome) error { return deaf })
+			_, err := New(Options{CRM: o, Together: sides(3)}).Stream(t.Context(), Load{Object: account(t)}, given(accounts(4000)...), func(string, Outcome) error { return deaf })
 			require.ErrorIs(t, err, deaf)
 			require.Zero(t, o.running)
 			require.Less(t, o.calls, 8)
@@ -171,7 +229,7 @@ func TestCollectionsAtTheSameTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o, cut := newFar(), errors.New("the stream is cut")
 			next, i, n := given(accounts(1000)...), 0, 0
-			_, err := New(Options{CRM: o, Together: 3}).Stream(t.Context(), Load{Object: account(t)}, func() (Row, error) {
+			_, err := New(Options{CRM: o, Together: sides(3)}).Stream(t.Context(), Load{Object: account(t)}, func() (Row, error) {
 				if i++; i > 650 {
 					return Row{}, cut
 				}

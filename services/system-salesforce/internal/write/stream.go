@@ -58,15 +58,18 @@ func (t Transport) String() string {
 }
 
 // Stream writes the rows that next returns until io.EOF, and gives sink one outcome for each, named by its external id, in any
-// order, one at a time; sink may be called while next is. It holds a few thousand rows at most. The load goes by a job from BulkFrom records,
+// order, one at a time; sink may be called while next is. The load goes by a job from BulkFrom records,
 // announced or found, if the object allows and collections would not be faster, and whenever an unfinished load has its name: whoever asks for that must hear of it. The
 // transport is returned.
+//
+// In memory are up to BulkFrom rows that are read to find out how many come; by collections those of the calls that are on their way,
+// at most 200 in each of Options.Together, and of the next one; by a job what package bulk keeps.
 //
 // Errors: those of next and sink, and of a job that could not be brought to its end; every row without an outcome may be sent
 // again.
 func (w *Writer) Stream(ctx context.Context, l Load, next func() (Row, error), sink func(key string, o Outcome) error) (Transport, error) {
 	s := &stream{w: w, load: l, next: next, sink: sink}
-	t, err := s.choose()
+	t, err := s.choose(ctx)
 	if err != nil {
 		return None, err
 	}
@@ -78,7 +81,7 @@ func (w *Writer) Stream(ctx context.Context, l Load, next func() (Row, error), s
 }
 
 // choose reads as far as it takes to know how the load goes.
-func (s *stream) choose() (Transport, error) {
+func (s *stream) choose(ctx context.Context) (Transport, error) {
 	o := s.w.o
 	if o.Bulk == nil || !s.load.Object.Bulk {
 		return Collections, nil
@@ -91,7 +94,7 @@ func (s *stream) choose() (Transport, error) {
 			return None, err
 		}
 	}
-	if s.load.Backlog >= int64(o.BulkFrom) && !s.swift() || len(s.read) >= o.BulkFrom {
+	if s.load.Backlog >= int64(o.BulkFrom) && !s.swift(ctx) || len(s.read) >= o.BulkFrom {
 		return Jobs, nil
 	}
 	return Collections, nil
@@ -100,21 +103,22 @@ func (s *stream) choose() (Transport, error) {
 const (
 	// jobTrips is how many calls of a job follow each other: make, upload, close, ask, read the results.
 	jobTrips = 5
-	// rowCost is how much longer a record takes as JSON of a collection than as a line of a job, here and there: 3 µs as measured
-	// (docs/benchmarks/salesforce.md), and some to be sure.
+	// rowCost is about how much longer a record takes as JSON of a collection than as a line of a job, here and in the org. It is an
+	// estimate, and only chooses between two ways that are both correct.
 	rowCost = 5 * time.Microsecond
 )
 
 // swift reports whether the announced records are written faster by collections than by a job, and may be. A job waits for so many
 // trips, besides its turn in the org; collections go side by side, unless they would lock each other out. A load with a name is to be
 // found after a crash, which takes a job.
-func (s *stream) swift() bool {
+func (s *stream) swift(ctx context.Context) bool {
 	n := s.load.Backlog
 	if s.load.Name != "" || n > int64(s.w.o.SwiftTo) || s.w.o.Trip == nil || s.w.o.Spare == nil {
 		return false
 	}
 	calls := (n + rest.MaxWrite - 1) / rest.MaxWrite
-	turns := (calls + int64(s.together()) - 1) / int64(s.together())
+	together := int64(s.together(ctx))
+	turns := (calls + together - 1) / together
 	saved := time.Duration(jobTrips-turns) * s.w.o.Trip()
 	return saved > time.Duration(n)*rowCost && s.w.o.Spare(calls)
 }

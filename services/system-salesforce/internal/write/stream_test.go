@@ -139,19 +139,22 @@ func TestStream(t *testing.T) {
 			spare int64
 			load  Load
 			want  Transport
+			room  int
 		}{
-			"slow calls":               {slow, 100, Load{Object: m.Account, Backlog: 2000}, Collections},
-			"calls that take no time":  {fast, 100, Load{Object: m.Account, Backlog: 2000}, Jobs},
-			"not known how slow":       {0, 100, Load{Object: m.Account, Backlog: 2000}, Jobs},
-			"more than that":           {slow, 100, Load{Object: m.Account, Backlog: 2001}, Jobs},
-			"nothing announced":        {slow, 100, Load{Object: m.Account}, Jobs},
-			"an allowance that is not": {slow, 9, Load{Object: m.Account, Backlog: 2000}, Jobs},
-			"a load with a name":       {slow, 100, Load{Object: m.Account, Backlog: 2000, Name: "l"}, Jobs},
-			"one call after the other": {slow, 100, Load{Object: m.Contact, Backlog: 2000}, Jobs},
+			"slow calls":               {slow, 100, Load{Object: m.Account, Backlog: 2000}, Collections, 10},
+			"calls that take no time":  {fast, 100, Load{Object: m.Account, Backlog: 2000}, Jobs, 10},
+			"not known how slow":       {0, 100, Load{Object: m.Account, Backlog: 2000}, Jobs, 10},
+			"more than that":           {slow, 100, Load{Object: m.Account, Backlog: 2001}, Jobs, 10},
+			"nothing announced":        {slow, 100, Load{Object: m.Account}, Jobs, 10},
+			"an allowance that is not": {slow, 9, Load{Object: m.Account, Backlog: 2000}, Jobs, 10},
+			"a load with a name":       {slow, 100, Load{Object: m.Account, Backlog: 2000, Name: "l"}, Jobs, 10},
+			"one call after the other": {slow, 100, Load{Object: m.Contact, Backlog: 2000}, Jobs, 10},
+			"little room for calls":    {slow, 100, Load{Object: m.Account, Backlog: 2000}, Jobs, 2},
+			"some room for calls":      {slow, 100, Load{Object: m.Account, Backlog: 2000}, Collections, 3},
 		} {
 			reader := sdk.NewManualReader()
 			w := New(Options{
-				CRM: newOrg(), Bulk: &jobs{}, BulkFrom: 10, SwiftTo: 2000, Together: 10, Meter: sdk.NewMeterProvider(sdk.WithReader(reader)),
+				CRM: newOrg(), Bulk: &jobs{}, BulkFrom: 10, SwiftTo: 2000, Together: sides(c.room), Meter: sdk.NewMeterProvider(sdk.WithReader(reader)),
 				Trip: func() time.Duration { return c.trip }, Spare: func(calls int64) bool { return calls <= c.spare },
 			})
 			got := 0

@@ -63,8 +63,9 @@ type Options struct {
 	Trip func() time.Duration
 	// Spare reports whether so many calls may be made only to be faster. Nil allows none.
 	Spare func(calls int64) bool
-	// Together is how many collections of one load are written at once; 0 means one.
-	Together int
+	// Together is how many collections one load may write at once, now and at the priority of ctx; it is asked before each, holds no
+	// caller up, and calls nothing of the Writer. Less than one means one, and so does nil.
+	Together func(ctx context.Context) int
 	// LockRounds is how often records that others hold are sent again; 0 means 3.
 	LockRounds int
 	// Meter counts; nil counts nothing.
@@ -86,7 +87,9 @@ func New(o Options) *Writer {
 	if o.BulkFrom <= 0 {
 		o.BulkFrom = 2000
 	}
-	o.Together = max(o.Together, 1)
+	if o.Together == nil {
+		o.Together = func(context.Context) int { return 1 }
+	}
 	if o.LockRounds <= 0 {
 		o.LockRounds = 3
 	}
