@@ -31,8 +31,9 @@ type Backend struct {
 	// Lease and Settle guard writes of a foreign ERP; zero values mean 2 min and 10 min.
 	Lease  time.Duration `conf:"lease" help:"how long a crashed writer blocks a record of a foreign ERP, 10s to 10m"`
 	Settle time.Duration `conf:"settle" help:"how long a write without an answer may still arrive at a foreign ERP; nothing is sent again before"`
-	// Retention is how long this service remembers writes of a foreign ERP that need no protection any more; zero means 90 d.
-	Retention time.Duration `conf:"retention" help:"how long writes of a foreign ERP are remembered that need no protection any more, 48h or more"`
+	// Retention is how long this service remembers names of writes of customers and contacts that were never answered, and
+	// each document by itself; zero means 90 d. Names of orders stay.
+	Retention time.Duration `conf:"retention" help:"how long writes of customers and contacts without an answer are remembered, and documents one by one, 48h or more; orders for ever"`
 	// ProductTTL is how long product master data of a foreign ERP is used without asking again, 1 h to 24 h; zero means 4 h.
 	ProductTTL time.Duration `conf:"product_ttl" help:"how long products of a foreign ERP are used without asking again, 1h to 24h"`
 	// Tryton and SAP say where these are and who we are there.
@@ -122,6 +123,7 @@ func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Tele
 	// Neither the ERP nor its first complete reading is a condition of readiness: while it is away, what is mirrored can be read,
 	// and until everything has been read only lists are refused (NOT_READY).
 	return opened{
-		Backend: records, secret: records.Secret, loops: []serve.Loop{{Name: "mirror the ERP", Run: records.Run}},
+		Backend: records, secret: records.Secret,
+		loops: []serve.Loop{{Name: "mirror the ERP", Run: records.Run}, {Name: "forget old writes", Run: records.Sweep}},
 	}, nil
 }

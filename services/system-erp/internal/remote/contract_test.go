@@ -49,14 +49,16 @@ const (
 	settle = 10 * time.Minute
 )
 
-func openRemote(t *testing.T, dsn string, sys remote.System, c *clock) (*remote.Store, *db.DB) {
+func openRemote(t *testing.T, dsn string, sys remote.System, c *clock, change ...func(*remote.Options)) (*remote.Store, *db.DB) {
 	t.Helper()
 	d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = d.Close() })
-	s, err := remote.Open(t.Context(), d, sys, remote.Options{
-		Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond},
-	})
+	o := remote.Options{Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond}}
+	for _, f := range change {
+		f(&o)
+	}
+	s, err := remote.Open(t.Context(), d, sys, o)
 	require.NoError(t, err)
 	return s, d
 }

@@ -5,176 +5,159 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 )
 
-const (
-	// forgetEvery is how often old rows are looked for.
-	forgetEvery = time.Hour
-	// forgetBatch bounds how many orders one request asks the other system for.
-	forgetBatch = 100
-)
+// forgetRest is how long it rests between batches.
+const forgetRest = 200 * time.Millisecond
 
-// Forget removes what is older than the retention and protects nothing any more:
-//   - names under which nothing was sent, or something so long ago that the other system finished it or never will: the next
-//     write looks for its record before it makes one, with or without the row;
-//   - the client references of orders, but only when the other system itself still finds the order by what it carries. One that
-//     was removed or renamed there is known by our row alone, so the row stays.
-//
-// An order that still owes steps is never forgotten, a name whose claim may be held neither. Documents are summed up by day:
-// the counts stay. It is safe to run it in several processes at once.
-func (s *Store) Forget(ctx context.Context) error {
-	before := s.o.Now().Add(-s.o.Retention)
-	return errors.Join(s.forgetNames(ctx, before), s.forgetOrders(ctx, before), s.sumDocuments(ctx, before))
-}
-
-// forgetNames removes the names of writes that crashed or were never answered.
-func (s *Store) forgetNames(ctx context.Context, before time.Time) error {
-	var n int64
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `DELETE FROM remote_write WHERE state IN ($1, $2, $3, $4) AND updated < $5 AND sent < $5 AND lease < $5`,
-			int64(stateFree), int64(stateClaimed), int64(stateSent), int64(stateUncertain), db.Micros(before))
-		if err != nil {
-			return err
+// Sweep forgets what is too old, batch by batch with a rest between them, every so often until ctx ends, and then returns nil.
+// A failure is logged; the next round does the work.
+func (s *Store) Sweep(ctx context.Context) error {
+	for wait := s.o.Forget; sleep(ctx, wait); {
+		more, err := s.Forget(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.o.Log.WarnContext(ctx, "what is too old cannot be forgotten", "error", err)
 		}
-		n, err = res.RowsAffected()
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("forget names: %w", err)
+		wait = s.o.Forget
+		if more && err == nil {
+			wait = forgetRest
+		}
 	}
-	s.counters.forgot(ctx, "write", n)
 	return nil
 }
 
-// forgetOrders removes the names of orders that the other system finds by itself. What it does not find is looked at again
-// after another retention.
-func (s *Store) forgetOrders(ctx context.Context, before time.Time) error {
-	for {
-		list, err := s.oldOrders(ctx, before)
-		if err != nil || len(list) == 0 {
+// Forget removes a batch of what is older than the retention and protects nothing any more, and tells whether there may be
+// more of it:
+//   - names of customers and contacts under which nothing was sent, or something so long ago that the other system finished it
+//     or never will: the next write looks for its record before it makes one, with or without the row;
+//   - documents, which are summed up by day: the counts stay.
+//
+// Names of orders are kept for ever. Such a row alone knows which content a client reference stands for, that the order's
+// steps were taken and must not be taken again, and that an order which arrives late is one of ours.
+//
+// It asks the other system nothing, and is safe to run in several processes at once.
+func (s *Store) Forget(ctx context.Context) (more bool, err error) {
+	before := s.o.Now().Add(-s.o.Retention)
+	names, err := s.forgetNames(ctx, before)
+	documents, derr := s.sumDocuments(ctx, before)
+	return names == s.o.ForgetBatch || documents == s.o.ForgetBatch, errors.Join(err, derr)
+}
+
+// chosen are the keys of the rows that a batch removes, by kind of record.
+type chosen map[erp.Object][]any
+
+func (c chosen) add(object erp.Object, key string) { c[object] = append(c[object], key) }
+
+// remove deletes the rows of a table that were chosen. All of them must be there still.
+func (c chosen) remove(ctx context.Context, tx *sql.Tx, table, key string) error {
+	for object, keys := range c {
+		marks := make([]string, len(keys))
+		for i := range keys {
+			marks[i] = "$" + strconv.Itoa(i+2)
+		}
+		res, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE object = $1 AND "+key+" IN ("+strings.Join(marks, ",")+")",
+			append([]any{int64(object)}, keys...)...)
+		if err != nil {
 			return err
 		}
-		found, err := s.carried(ctx, list)
-		if err != nil {
-			return fmt.Errorf("look for old orders: %w", err)
+		if n, err := res.RowsAffected(); err != nil {
+			return err
+		} else if n != int64(len(keys)) {
+			return fmt.Errorf("%d of %d rows of %s were there", n, len(keys), table)
 		}
-		var n int64
-		err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			n = 0
-			now := db.Micros(s.o.Now())
-			for i, r := range list {
-				// Who claimed the name meanwhile has raised its fencing number.
-				text, args := "UPDATE remote_write SET updated = $1 WHERE object = $2 AND name = $3 AND fence = $4 AND state = $5", []any{now}
-				if found[i] {
-					text, args = "DELETE FROM remote_write WHERE object = $1 AND name = $2 AND fence = $3 AND state = $4", nil
-				}
-				res, err := tx.ExecContext(ctx, text, append(args, int64(objectOrder), r.name, r.fence, int64(stateDone))...)
-				if err != nil {
-					return err
-				}
-				if gone, err := res.RowsAffected(); err != nil {
-					return err
-				} else if found[i] {
-					n += gone
-				}
+	}
+	return nil
+}
+
+// forgetNames removes a batch of the names of writes that crashed or were never answered, and tells how many.
+func (s *Store) forgetNames(ctx context.Context, before time.Time) (n int, err error) {
+	// Names that somebody claims at this moment are not old, and nobody waits for us.
+	lock := ""
+	if s.db.Engine() == db.PostgreSQL {
+		lock = " FOR UPDATE SKIP LOCKED"
+	}
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		n = 0
+		rows, err := tx.QueryContext(ctx, `SELECT object, name FROM remote_write WHERE state IN ($1, $2, $3, $4) AND object <> $5
+			AND updated < $6 AND sent < $6 AND lease < $6 LIMIT $7`+lock,
+			int64(stateFree), int64(stateClaimed), int64(stateSent), int64(stateUncertain), int64(objectOrder), db.Micros(before), s.o.ForgetBatch)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		old := make(chosen)
+		for ; rows.Next(); n++ {
+			var object erp.Object
+			var name string
+			if err := rows.Scan(&object, &name); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("forget orders: %w", err)
+			old.add(object, name)
 		}
-		s.counters.forgot(ctx, "write", n)
-	}
-}
-
-// oldOrders are names of orders without steps to do that nobody asked for since a moment.
-func (s *Store) oldOrders(ctx context.Context, before time.Time) ([]row, error) {
-	rows, err := s.db.Read().QueryContext(ctx, `SELECT name, mark, fence, record_id FROM remote_write
-		WHERE state = $1 AND updated < $2 AND lease < $2 AND object = $3 ORDER BY updated, name LIMIT $4`,
-		int64(stateDone), db.Micros(before), int64(objectOrder), forgetBatch)
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		return old.remove(ctx, tx, "remote_write", "name")
+	})
 	if err != nil {
-		return nil, fmt.Errorf("list old orders: %w", err)
+		return 0, fmt.Errorf("forget names: %w", err)
 	}
-	defer rows.Close()
-	var list []row
-	for rows.Next() {
-		var r row
-		if err := rows.Scan(&r.name, &r.mark, &r.fence, &r.record); err != nil {
-			return nil, fmt.Errorf("list old orders: %w", err)
-		}
-		list = append(list, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list old orders: %w", err)
-	}
-	return list, nil
+	s.counters.forgot(ctx, "write", int64(n))
+	return n, nil
 }
 
-// carried tells for each name whether the search that comes before every order would find its order.
-func (s *Store) carried(ctx context.Context, list []row) ([]bool, error) {
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	ids := make([]string, len(list))
-	for i, r := range list {
-		ids[i] = r.record
-	}
-	slices.Sort(ids)
-	orders, err := s.sys.Orders(ctx, slices.Compact(ids))
-	if err != nil {
-		return nil, err
-	}
-	references := make(map[string]string, len(orders))
-	for _, o := range orders {
-		references[o.ID] = o.ClientRef
-	}
-	out := make([]bool, len(list))
-	for i, r := range list {
-		reference, there := references[r.record]
-		if !there {
-			continue
-		}
-		if out[i] = hashed("client_ref", reference) == r.name; out[i] {
-			continue
-		}
-		// Its reference did not fit there, or it had none: it carries the mark.
-		marked, err := s.sys.FindOrders(ctx, Key{Mark: r.mark})
-		if err != nil {
-			return nil, err
-		}
-		out[i] = slices.ContainsFunc(marked, func(o erp.Order) bool { return o.ID == r.record })
-	}
-	return out, nil
+// total is what the documents of one kind and day add up to.
+type total struct {
+	object erp.Object
+	day    int64
 }
 
-// sumDocuments replaces the documents of old days by their sums.
-func (s *Store) sumDocuments(ctx context.Context, before time.Time) error {
-	var n int64
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+// sumDocuments adds a batch of the documents of old days to the sums of their days, removes them, and tells how many.
+func (s *Store) sumDocuments(ctx context.Context, before time.Time) (n int, err error) {
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		n = 0
+		// Who else sums up would choose the same rows.
 		if err := s.db.Lock(ctx, tx, "erp/documents"); err != nil {
 			return err
 		}
-		until := db.Micros(day(before))
-		if _, err := tx.ExecContext(ctx, `INSERT INTO remote_document_sum (object, day, documents, lines)
-			SELECT object, day, COUNT(*), SUM(lines) FROM remote_document WHERE day < $1 GROUP BY object, day
-			ON CONFLICT (object, day) DO UPDATE SET documents = remote_document_sum.documents + excluded.documents,
-			lines = remote_document_sum.lines + excluded.lines`, until); err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, "DELETE FROM remote_document WHERE day < $1", until)
+		rows, err := tx.QueryContext(ctx, "SELECT object, record_id, day, lines FROM remote_document WHERE day < $1 ORDER BY day LIMIT $2",
+			db.Micros(day(before)), s.o.ForgetBatch)
 		if err != nil {
 			return err
 		}
-		n, err = res.RowsAffected()
-		return err
+		defer rows.Close()
+		old, sums := make(chosen), make(map[total][2]int64)
+		for ; rows.Next(); n++ {
+			var of total
+			var id string
+			var lines int64
+			if err := rows.Scan(&of.object, &id, &of.day, &lines); err != nil {
+				return err
+			}
+			old.add(of.object, id)
+			sums[of] = [2]int64{sums[of][0] + 1, sums[of][1] + lines}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		for of, sum := range sums {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO remote_document_sum (object, day, documents, lines) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (object, day) DO UPDATE SET documents = remote_document_sum.documents + excluded.documents,
+				lines = remote_document_sum.lines + excluded.lines`, int64(of.object), of.day, sum[0], sum[1]); err != nil {
+				return err
+			}
+		}
+		return old.remove(ctx, tx, "remote_document", "record_id")
 	})
 	if err != nil {
-		return fmt.Errorf("sum up documents: %w", err)
+		return 0, fmt.Errorf("sum up documents: %w", err)
 	}
-	s.counters.forgot(ctx, "document", n)
-	return nil
+	s.counters.forgot(ctx, "document", int64(n))
+	return n, nil
 }

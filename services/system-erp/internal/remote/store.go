@@ -56,8 +56,11 @@ type Options struct {
 	Poll, Overlap time.Duration
 	// Compare is how often all records are compared: 24 h.
 	Compare time.Duration
-	// Retention is how long is remembered what protects nothing any more (see Forget): 90 d. It must be longer than Settle.
-	Retention time.Duration
+	// Retention is how long is remembered what protects nothing any more (see [Store.Forget]): 90 d. It must be longer than
+	// Settle. Forget is how often what is older is looked for, and after how long the first time: 1 h.
+	Retention, Forget time.Duration
+	// ForgetBatch bounds how many rows of a table one transaction removes, and so how long writers wait for it: 500.
+	ForgetBatch int
 	// ProductTTL is how long a product is used without asking again: 4 h. StaleFor is how long it is still used after that
 	// when the other system does not answer: 24 h.
 	ProductTTL, StaleFor time.Duration
@@ -89,9 +92,13 @@ func (o Options) filled() Options {
 	set(&o.Overlap, 2*time.Minute)
 	set(&o.Compare, 24*time.Hour)
 	set(&o.Retention, 90*24*time.Hour)
+	set(&o.Forget, time.Hour)
 	set(&o.ProductTTL, 4*time.Hour)
 	set(&o.StaleFor, 24*time.Hour)
 	set(&o.StockStale, 10*time.Minute)
+	if o.ForgetBatch <= 0 {
+		o.ForgetBatch = 500
+	}
 	if o.LockedTries <= 0 {
 		o.LockedTries = 5
 	}
@@ -107,7 +114,7 @@ func (o Options) filled() Options {
 	return o
 }
 
-// Store is the back end. Make it with Open; it does not own the database. Run keeps it up to date.
+// Store is the back end. Make it with Open; it does not own the database. Run keeps it up to date, Sweep small.
 type Store struct {
 	sys       System
 	o         Options

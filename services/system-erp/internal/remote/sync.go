@@ -16,22 +16,16 @@ import (
 // syncPage bounds how many records are mirrored in one transaction.
 const syncPage = 200
 
-// Run keeps the mirror up to date, finishes what was left and forgets what is too old, until ctx ends.
+// Run keeps the mirror up to date and finishes what was left, until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.o.Poll)
 	defer tick.Stop()
-	for forgot := (time.Time{}); ; {
+	for {
 		if err := s.Sync(ctx); err != nil && ctx.Err() == nil {
 			s.o.Log.WarnContext(ctx, "changes of the ERP cannot be read", "error", err)
 		}
 		if err := s.Settle(ctx); err != nil && ctx.Err() == nil {
 			s.o.Log.WarnContext(ctx, "open orders cannot be finished", "error", err)
-		}
-		if now := s.o.Now(); now.Sub(forgot) >= forgetEvery {
-			forgot = now
-			if err := s.Forget(ctx); err != nil && ctx.Err() == nil {
-				s.o.Log.WarnContext(ctx, "what is too old cannot be forgotten", "error", err)
-			}
 		}
 		select {
 		case <-ctx.Done():

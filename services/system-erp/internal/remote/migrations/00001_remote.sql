@@ -1,6 +1,7 @@
 -- +goose Up
 -- A name that is being written under: a reference, a number, a client reference. It serialises the writers of one record
--- across processes and remembers that something was sent whose answer is not known. Times are microseconds.
+-- across processes and remembers that something was sent whose answer is not known. The row of an order stays for ever: it
+-- alone knows which content its client reference stands for. Times are microseconds.
 CREATE TABLE remote_write (
     object      BIGINT NOT NULL,
     name        TEXT   NOT NULL, -- hash
