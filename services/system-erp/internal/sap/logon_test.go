@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,7 +81,8 @@ func TestOAuth(t *testing.T) {
 	t.Cleanup(server.Close)
 	cfg := DefaultConfig()
 	cfg.URL, cfg.TokenURL, cfg.OAuthClient, cfg.OAuthSecret = server.URL, server.URL+"/oauth/token", "client", "s&cret"
-	sys, err := New(cfg, Deps{})
+	var later atomic.Int64
+	sys, err := New(cfg, Deps{Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }})
 	require.NoError(t, err)
 	t.Cleanup(sys.Close)
 	require.NoError(t, sys.Ping(t.Context()))
@@ -88,6 +90,7 @@ func TestOAuth(t *testing.T) {
 	require.NoError(t, first[0].Err)
 	require.Equal(t, 1, g.count(), "one token for all requests")
 
+	later.Add(int64(time.Minute))
 	g.revoke()
 	out, err := sys.Customers().Insert(t.Context(), []draft{{Key: key(2), Record: erp.Customer{Kind: erp.Organization, Name: "B"}}})
 	require.NoError(t, err)
@@ -96,6 +99,7 @@ func TestOAuth(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 
+	later.Add(int64(time.Minute))
 	g.mu.Lock()
 	g.closed, g.token = true, "revoked"
 	g.mu.Unlock()

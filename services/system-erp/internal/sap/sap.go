@@ -46,6 +46,8 @@ type Deps struct {
 	Transport http.RoundTripper
 	Meter     metric.Meter
 	Log       *slog.Logger
+	// Now is the clock by which access tokens age; time.Now when nil.
+	Now func() time.Time
 }
 
 // Transport is what carries requests to a system best: as many idle connections as there may be requests, made with our
@@ -89,7 +91,7 @@ func New(cfg Config, d Deps) (*System, error) {
 	client, err := odata.New(odata.Options{
 		OAuth: oauth,
 		URL:   cfg.URL, SAPClient: cfg.Client, User: cfg.User, Password: cfg.Password.Reveal(), Language: language,
-		Concurrency: cfg.Concurrency, Timeout: cfg.Timeout, Transport: d.Transport, Meter: d.Meter,
+		Concurrency: cfg.Concurrency, Timeout: cfg.Timeout, Transport: d.Transport, Meter: d.Meter, Now: d.Now,
 	})
 	if err != nil {
 		return nil, err

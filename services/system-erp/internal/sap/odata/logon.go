@@ -25,7 +25,8 @@ const (
 	maxToken     = 64 << 10
 	// tokenMargin is how long before its end a token is not used any more.
 	tokenMargin = 30 * time.Second
-	// tokenPause is how long after a refusal nobody asks again: the server counts failures.
+	// tokenPause is how long nobody asks again after a failure, or when SAP refuses what has just been given out: servers count
+	// failures and tokens, and one that hangs would stop every caller in turn.
 	tokenPause = 5 * time.Second
 )
 
@@ -39,15 +40,18 @@ type tokens struct {
 	mu      sync.Mutex
 	current string
 	until   time.Time
-	refusal error
-	asked   time.Time
+	refusal error     // why the last asking failed; nil when it did not
+	asked   time.Time // when the last asking ended
 }
 
-func newTokens(c Credentials, next http.RoundTripper) *tokens {
-	return &tokens{c: c, next: next, now: time.Now, once: make(chan struct{}, 1)}
+func newTokens(c Credentials, next http.RoundTripper, now func() time.Time) *tokens {
+	return &tokens{c: c, next: next, now: now, once: make(chan struct{}, 1)}
 }
 
-// get returns a token that is not the refused one.
+// errFresh means that a new token would be refused like the one before.
+var errFresh = fault.New(fault.Unavailable, ReasonLogon, "SAP refuses an access token that is new").WithRetryAfter(tokenPause)
+
+// get returns a token that is not the refused one. Why there is none is answered to all callers for a while.
 func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 	select {
 	case t.once <- struct{}{}:
@@ -59,6 +63,9 @@ func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 	current, now := t.current, t.now()
 	usable := current != "" && current != refused && now.Before(t.until)
 	refusal, pausing := t.refusal, now.Before(t.asked.Add(tokenPause))
+	if refusal == nil && refused != "" && refused == current {
+		refusal = errFresh
+	}
 	t.mu.Unlock()
 	switch {
 	case usable:
@@ -69,9 +76,9 @@ func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 	token, lasts, err := t.ask(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.current, t.until, t.asked, t.refusal = token, now.Add(lasts), now, nil
-	if fault.ReasonOf(err) == ReasonLogon {
-		t.refusal = err
+	t.current, t.until = token, now.Add(lasts)
+	if err == nil || ctx.Err() == nil { // of a caller who left it says nothing about the server
+		t.asked, t.refusal = t.now(), err
 	}
 	return token, err
 }
@@ -93,7 +100,7 @@ func (t *tokens) ask(ctx context.Context) (token string, lasts time.Duration, er
 	req.SetBasicAuth(url.QueryEscape(t.c.ID), url.QueryEscape(t.c.Secret))
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
-		return "", 0, fault.Wrap(fault.Unavailable, ReasonUnreachable, err, "SAP's token endpoint cannot be reached; nothing was sent")
+		return "", 0, fault.Wrap(fault.Unavailable, ReasonUnreachable, err, "SAP's token endpoint cannot be reached; nothing was sent").WithRetryAfter(tokenPause)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxToken))

@@ -47,6 +47,8 @@ type Options struct {
 	Timeout time.Duration
 	// Transport carries requests; nil means a transport of its own.
 	Transport http.RoundTripper
+	// Now is the clock by which access tokens age; time.Now when nil.
+	Now func() time.Time
 	// Meter counts requests; nil counts nothing.
 	Meter metric.Meter
 }
@@ -78,12 +80,15 @@ func New(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.Transport == nil {
 		o.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: o.Concurrency, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: o.Timeout}
 	}
 	c := &Client{o: o, root: strings.TrimSuffix(o.URL, "/") + "/sap/opu/odata/sap/", slots: make(chan struct{}, o.Concurrency)}
 	if o.OAuth != nil {
-		c.tokens = newTokens(*o.OAuth, o.Transport)
+		c.tokens = newTokens(*o.OAuth, o.Transport, o.Now)
 	}
 	if o.Meter != nil {
 		if c.requests, err = o.Meter.Int64Counter("selfsame.erp.sap.requests", metric.WithDescription("Requests to SAP, by method and what came of them.")); err != nil {
