@@ -208,6 +208,13 @@ func tell(ctx context.Context, say func() error) error {
 	}
 }
 
+// unread is the answer while the store does not say what became of the key.
+func (a *attempt) unread(err error) error {
+	a.note.outcome = outcomeStoreError
+	return fault.Wrap(fault.Unavailable, ReasonStoreUnavailable, err,
+		"the outcome could not be read; repeat the call with the same key").WithRetryAfter(time.Second)
+}
+
 // stale answers for an attempt that no longer holds its claim: with what is stored, never with its own result.
 func (a *attempt) stale(ctx context.Context) (any, error) {
 	res, err := a.server.store.Look(ctx, a.grant)
@@ -215,9 +222,7 @@ func (a *attempt) stale(ctx context.Context) (any, error) {
 	case errors.Is(err, ErrStale): // purged meanwhile
 		res = Result{Outcome: InDoubt, Digest: a.grant.Digest, Fence: a.grant.Fence}
 	case err != nil:
-		a.note.outcome = outcomeStoreError
-		return nil, fault.Wrap(fault.Unavailable, ReasonStoreUnavailable, err,
-			"the outcome could not be read; repeat the call with the same key").WithRetryAfter(time.Second)
+		return nil, a.unread(err)
 	}
 	// With our fence it is our own answer that is stored, and only the store's reply was lost.
 	a.note.own = res.Outcome == Replay && res.Fence == a.grant.Fence

@@ -60,7 +60,7 @@ func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error)
 		leave, first := a.server.flights.enter(res.Digest)
 		if first {
 			defer leave()
-			return a.commit(ctx, res.Digest)
+			return a.commit(ctx, res.Digest, unmet)
 		}
 		if end.IsZero() && mayWait {
 			var free func()
@@ -89,8 +89,9 @@ func (a *attempt) look(ctx context.Context) (Result, error) {
 }
 
 // commit runs the handler, whose transaction holds the answer. It reports false if it met a claim that is to be respected:
-// then nothing was done.
-func (a *attempt) commit(ctx context.Context, d Digest) (_ any, done bool, _ error) {
+// then nothing was done. Unmet says that nobody looked before: then a refusal of the handler may be of what the key did earlier, and
+// is no answer until somebody has looked.
+func (a *attempt) commit(ctx context.Context, d Digest, unmet bool) (_ any, done bool, _ error) {
 	a.direct = true
 	a.grant = a.claim.grant(d, 1, false)
 	a.note.executing(a.grant)
@@ -104,15 +105,21 @@ func (a *attempt) commit(ctx context.Context, d Digest) (_ any, done bool, _ err
 	if err == nil {
 		a.server.Log.ErrorContext(ctx, "handler of a transactional method did not store its answer in its transaction",
 			slog.String(telemetry.KeyMethod, a.method))
-	} else if res, lookErr := a.outcome(afterwards, errors.Is(err, ErrStale)); lookErr == nil && res.Outcome != Absent {
-		if res.Outcome == InProgress || res.Outcome == InDoubt { // a claim, and what we did is rolled back
+	} else {
+		res, lookErr := a.outcome(afterwards, errors.Is(err, ErrStale))
+		switch {
+		case lookErr != nil && unmet:
+			return nil, true, a.unread(lookErr)
+		case lookErr != nil || res.Outcome == Absent:
+		case res.Outcome == InProgress || res.Outcome == InDoubt: // a claim, and what we did is rolled back
 			a.direct = false
 			a.completed.Store(false)
 			return nil, false, nil
+		default:
+			// Another call was faster, or only the end of our own commit was not heard.
+			resp, err = a.reply(afterwards, res)
+			return resp, true, err
 		}
-		// Another call was faster, or only the end of our own commit was not heard.
-		resp, err = a.reply(afterwards, res)
-		return resp, true, err
 	}
 	resp, err = a.settleDirect(afterwards, resp, err)
 	return resp, true, err

@@ -78,6 +78,33 @@ func TestOptimistic(t *testing.T) {
 		require.Equal(t, codes.Canceled, fault.ToStatus(left.err).Code())
 		require.Equal(t, int64(1), runs.Load())
 	})
+	t.Run("a refusal is no answer while nobody can look whether the key was answered before", func(t *testing.T) {
+		t.Parallel()
+		d, restarted, _ := setup(t)
+		w := restarted()
+		rename := func(from, to string) {
+			_, err := d.Exec(context.WithoutCancel(t.Context()), "ALTER TABLE "+from+" RENAME TO "+to)
+			require.NoError(t, err)
+		}
+		exists := fault.New(fault.AlreadyExists, fault.ReasonAlreadyExists, "there is one")
+		w.handle(func(context.Context, string) (string, error) {
+			rename("idempotency", "away") // what comes next cannot read it
+			return "", exists
+		})
+		refused := w.call(t.Context(), "Transaction", key, name)
+		require.Equal(t, fault.Unavailable, fault.KindOf(refused.err))
+		require.Equal(t, idempotent.ReasonStoreUnavailable, fault.ReasonOf(refused.err))
+		rename("away", "idempotency")
+		again := w.call(t.Context(), "Transaction", key, name)
+		replayed(t, again)
+		require.Equal(t, "did "+name, again.text)
+		require.Equal(t, 1, effects(t, d))
+
+		// A key that was not answered before gets the refusal.
+		w.handle(func(context.Context, string) (string, error) { return "", exists })
+		other := w.call(t.Context(), "Transaction", "optimistic-other-012", "other")
+		require.Equal(t, fault.AlreadyExists, fault.KindOf(other.err))
+	})
 	t.Run("a claim that it meets is respected, and taken over when its lease is over", func(t *testing.T) {
 		t.Parallel()
 		d, restarted, _ := setup(t)
