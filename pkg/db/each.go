@@ -35,9 +35,7 @@ func (d *DB) Each(ctx context.Context, row func(Scanner) error, text string, arg
 		return outside(rows.Err())
 	}
 	for try := 1; ; try++ {
-		begun := time.Now()
 		dead, err := d.pgEach(ctx, row, text, args)
-		d.meter.record(ctx, time.Since(begun), d.meter.query, err)
 		if !dead || try == eachTries || ctx.Err() != nil {
 			return outside(err)
 		}
@@ -57,10 +55,12 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 		if err != nil {
 			return err
 		}
+		begun := time.Now() // the wait for the connection is not the statement's
 		rows, err := under.Conn().Query(ctx, text, args...)
 		if err == nil {
 			failed, err = scanEach(rows, row)
 		}
+		d.meter.record(ctx, time.Since(begun), d.meter.query, err)
 		if dead = err != nil && pgconn.SafeToRetry(err); dead {
 			return driver.ErrBadConn // it is thrown away
 		}

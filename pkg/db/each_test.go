@@ -3,6 +3,8 @@ package db_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
 func TestEach(t *testing.T) {
@@ -96,6 +99,61 @@ func TestEach_AConnectionThatTheServerClosedIsReplaced(t *testing.T) {
 	}
 	require.NoError(t, err)
 	require.NotEqual(t, first, second)
+}
+
+func TestEach_OnlyTheStatementIsMeasured(t *testing.T) {
+	t.Parallel()
+	dsn := dbtest.DSN(t, "postgres")
+	tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{LogLevel: "error"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tel.Shutdown(context.WithoutCancel(t.Context()))) })
+	d, err := db.Open(t.Context(), dsn+"&pool_max_conns=1", tel)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	// measured is how many statements were, and how many of them failed.
+	measured := func() (all, failed int) {
+		for line := range strings.Lines(scrape(t, tel)) {
+			if !strings.HasPrefix(line, `db_client_operation_duration_seconds_count{db_operation_name="sql.conn.query",`) {
+				continue
+			}
+			var n int
+			_, err := fmt.Sscan(line[strings.LastIndexByte(strings.TrimSpace(line), ' '):], &n)
+			require.NoError(t, err)
+			all += n
+			if strings.Contains(line, "error_type=") {
+				failed += n
+			}
+		}
+		return all, failed
+	}
+	each := func(ctx context.Context, text string, row func(db.Scanner) error) error {
+		return d.Each(ctx, row, text, 1)
+	}
+	before, failed := measured()
+	require.Zero(t, failed)
+	const good = "SELECT 1 WHERE $1 = 1"
+	require.NoError(t, each(t.Context(), good, func(db.Scanner) error { return nil }))
+	enough := errors.New("enough")
+	require.Same(t, enough, each(t.Context(), good, func(db.Scanner) error { return enough }))
+	all, failed := measured()
+	require.Equal(t, before+2, all)
+	require.Zero(t, failed, "what the caller makes of a row is no failure of the statement")
+	require.Error(t, each(t.Context(), "SELECT nothing WHERE $1 = 1", func(db.Scanner) error { return nil }))
+	all, failed = measured()
+	require.Equal(t, before+3, all)
+	require.Equal(t, 1, failed)
+
+	busy, err := d.Read().QueryContext(t.Context(), "SELECT 1")
+	require.NoError(t, err)
+	defer busy.Close()
+	before, _ = measured()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, each(ctx, good, func(db.Scanner) error { return nil }), context.DeadlineExceeded)
+	all, failed = measured()
+	require.Equal(t, before, all, "there was no connection for it")
+	require.Equal(t, 1, failed)
+	require.NoError(t, busy.Err())
 }
 
 func TestMigrate_WhatOneEngineNeeds(t *testing.T) {
