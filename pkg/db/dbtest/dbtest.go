@@ -100,3 +100,21 @@ func schema(t testing.TB) string {
 	u.RawQuery = q.Encode()
 	return u.String()
 }
+
+// Steps returns the names of the steps that SQLite takes for a statement, which is not run; there is at least one.
+func Steps(t testing.TB, d *db.DB, text string, args ...any) []string {
+	t.Helper()
+	rows, err := d.Read().QueryContext(t.Context(), "EXPLAIN "+text, args...)
+	require.NoError(t, err)
+	defer rows.Close()
+	var steps []string
+	for rows.Next() {
+		var step string
+		var other [7]any
+		require.NoError(t, rows.Scan(&other[0], &step, &other[1], &other[2], &other[3], &other[4], &other[5], &other[6]))
+		steps = append(steps, step)
+	}
+	require.NoError(t, rows.Err())
+	require.NotEmpty(t, steps)
+	return steps
+}
