@@ -16,7 +16,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -42,19 +41,26 @@ func NewSlot(parts ...[]byte) Slot {
 	for _, p := range parts {
 		size += len(p) + binary.MaxVarintLen64
 	}
-	all := make([]byte, 1, size+1)
+	all := make([]byte, 0, size)
 	for _, p := range parts {
 		all = append(binary.AppendUvarint(all, uint64(len(p))), p...)
 	}
-	all[0] = forName
-	return Slot{Name: sha256.Sum256(all), parts: all}
+	return Slot{Name: digest(forName, all), parts: all}
 }
 
-// The first byte of what is digested says what for.
+// What a digest is for.
 const (
 	forName = 'n'
 	forSeal = 's'
 )
+
+func digest(kind byte, parts []byte) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	h.Write([]byte{kind})
+	h.Write(parts)
+	h.Sum(sum[:0])
+	return sum
+}
 
 var errSealed = errors.New("a kept answer is not what was put")
 
@@ -87,11 +93,7 @@ func (s Slot) open(sealed []byte) ([]byte, error) {
 
 // box is made of a digest that no store sees; one that keeps answers in this process needs none.
 func (s Slot) box() (cipher.AEAD, error) {
-	secret := slices.Clone(s.parts)
-	if len(secret) > 0 {
-		secret[0] = forSeal
-	}
-	seal := sha256.Sum256(secret)
+	seal := digest(forSeal, s.parts)
 	block, err := aes.NewCipher(seal[:])
 	if err != nil {
 		return nil, fmt.Errorf("seal answer: %w", err)

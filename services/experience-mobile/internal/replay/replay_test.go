@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"encoding/hex"
 	"strconv"
 	"testing"
 	"time"
@@ -42,6 +43,19 @@ func TestSlots(t *testing.T) {
 	require.ErrorIs(t, err, errSealed)
 	_, err = slot("a").open([]byte("x"))
 	require.ErrorIs(t, err, errSealed)
+}
+
+// Replicas of two releases share one Redis, so neither the name nor the seal may change by themselves.
+func TestSlots_AreThoseOfTheReleaseBefore(t *testing.T) {
+	t.Parallel()
+	s := slot("a", "b")
+	require.Equal(t, "ec243ad860ad0b7021942713859306c6a07668404a3024ac718d79258b67199a", hex.EncodeToString(s.Name[:]))
+	const nonce, sealed = "000000000000000000000000", "c6d10ee8580e45efd6fba82f9fc7def28b5795c1a7ba"
+	kept, err := hex.DecodeString(nonce + sealed)
+	require.NoError(t, err)
+	value, err := s.open(kept)
+	require.NoError(t, err)
+	require.Equal(t, "answer", string(value))
 }
 
 func TestMemory(t *testing.T) {
