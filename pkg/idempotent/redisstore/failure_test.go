@@ -45,7 +45,12 @@ func startServer(t *testing.T, args ...string) *server {
 		t.Skip("redis-server is not installed")
 	}
 	s := &server{t: t, dir: t.TempDir(), args: append([]string{path}, args...)}
-	t.Cleanup(func() { require.NoError(t, s.c.Close()); s.kill() })
+	t.Cleanup(func() {
+		if s.c != nil {
+			_ = s.c.Close() // it may be closed already
+		}
+		s.kill()
+	})
 	for range 20 {
 		// Not a port that the system gives away (32768 and up): connections of other tests would take it while the server starts,
 		// or while it is down. That of another server is noticed.
@@ -66,15 +71,14 @@ func (s *server) start() bool {
 	_, port, err := net.SplitHostPort(s.addr)
 	require.NoError(s.t, err)
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--repl-diskless-sync-delay", "0"}, s.args[1:]...)
-	s.cmd = exec.Command(s.args[0], args...)
-	require.NoError(s.t, s.cmd.Start())
-	ended := make(chan struct{})
-	s.ended = ended
-	go func(cmd *exec.Cmd) {
+	cmd, ended := exec.Command(s.args[0], args...), make(chan struct{})
+	require.NoError(s.t, cmd.Start())
+	s.cmd, s.ended = cmd, ended
+	go func() {
 		defer close(ended)
 		_ = cmd.Wait()
-	}(s.cmd)
-	own := fmt.Sprintf("process_id:%d\r", s.cmd.Process.Pid)
+	}()
+	own := fmt.Sprintf("process_id:%d\r", cmd.Process.Pid)
 	up := false
 	require.Eventually(s.t, func() bool {
 		info, _ := s.c.Info(context.Background(), "server").Result()
@@ -91,12 +95,13 @@ func (s *server) start() bool {
 	return up
 }
 
-// kill is kill -9.
+// kill is kill -9. It does nothing when nothing was started.
 func (s *server) kill() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill() // an error means that it has ended
-		<-s.ended
+	if s.cmd == nil {
+		return
 	}
+	_ = s.cmd.Process.Kill() // an error means that it has ended
+	<-s.ended
 }
 
 func (s *server) store(o redisstore.Options) *redisstore.Store {
