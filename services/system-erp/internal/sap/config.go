@@ -4,12 +4,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 )
 
 // Config says which SAP system, and where in it customers and orders belong. Start from DefaultConfig.
@@ -157,7 +157,7 @@ func (c Config) logon() []error {
 	if (c.TokenURL == "") != (c.OAuthClient == "") || (c.TokenURL == "") != (c.OAuthSecret == "") {
 		errs = append(errs, errors.New("token_url: it goes with oauth_client and oauth_secret"))
 	}
-	if u, err := url.Parse(c.TokenURL); c.TokenURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && !local(u)) {
+	if u, err := url.Parse(c.TokenURL); c.TokenURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !backend.Loopback(u.Hostname()))) {
 		errs = append(errs, errors.New("token_url: want https://, or http:// on this machine"))
 	}
 	if c.TokenURL != "" && c.User != "" {
@@ -170,9 +170,4 @@ func (c Config) logon() []error {
 		errs = append(errs, errors.New("certificate, key: no PEM of a certificate and its private key"))
 	}
 	return errs
-}
-
-func local(u *url.URL) bool {
-	ip := net.ParseIP(u.Hostname())
-	return u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }

@@ -169,6 +169,7 @@ func TestConfig_Logon(t *testing.T) {
 		"a token endpoint without a client":   {func(c *Config) { c.TokenURL = "https://a.example/token" }, "token_url"},
 		"a client without a token endpoint":   {func(c *Config) { c.OAuthClient = "x" }, "token_url"},
 		"a secret sent in the clear":          {func(c *Config) { c.TokenURL, c.OAuthClient, c.OAuthSecret = "http://a.example/token", "x", "y" }, "token_url"},
+		"a token endpoint of another kind":    {func(c *Config) { c.TokenURL, c.OAuthClient, c.OAuthSecret = "ftp://127.0.0.1/token", "x", "y" }, "token_url"},
 		"two ways to log on":                  {func(c *Config) { c.TokenURL, c.OAuthClient, c.OAuthSecret, c.User = "https://a.example", "x", "y", "z" }, "token_url"},
 		"a certificate without a key":         {func(c *Config) { c.Certificate = conf.Secret(certificate) }, "certificate"},
 		"a key that is not the certificate's": {func(c *Config) { c.Certificate, c.Key = conf.Secret(certificate), "x" }, "certificate"},

@@ -59,7 +59,7 @@ func (c Config) Validate() error {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") == "" {
 		errs = append(errs, errors.New("url: want https://HOST/DATABASE"))
-	} else if u.Scheme == "http" && !local(u.Hostname()) {
+	} else if u.Scheme == "http" && !backend.Loopback(u.Hostname()) {
 		errs = append(errs, errors.New("url: http sends the password in the clear; want https unless the server is on this machine"))
 	}
 	if c.User == "" || c.Password == "" {
@@ -72,11 +72,6 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("timeout: want at most 1m"))
 	}
 	return errors.Join(errs...)
-}
-
-func local(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // client calls methods of the server.

@@ -147,10 +147,15 @@ func TestConfig(t *testing.T) {
 	good := DefaultConfig()
 	good.URL, good.User, good.Password = "https://erp.example.com/company", "me", "secret"
 	require.NoError(t, good.Validate())
-	for _, address := range []string{"", "erp.example.com/db", "https://erp.example.com/", "http://erp.example.com/db"} {
+	for _, address := range []string{"", "erp.example.com/db", "https://erp.example.com/", "http://erp.example.com/db", "http://localhost.example.com/db", "http://192.0.2.1/db"} {
 		bad := good
 		bad.URL = address
 		require.Error(t, bad.Validate(), address)
+	}
+	for _, address := range []string{"http://localhost:8000/db", "http://127.0.0.1/db", "http://[::1]:8000/db"} {
+		here := good
+		here.URL = address
+		require.NoError(t, here.Validate(), "nobody listens on the way to %s", address)
 	}
 }
 
