@@ -219,11 +219,11 @@ func TestForget_OneBatchAtATime(t *testing.T) {
 	t.Parallel()
 	onBothEngines(t, func(t *testing.T, h house) {
 		counts := h.stock(t)
-		for i, left := range [][]int{{h.batch + 3, 1}, {3, 0}, {0, 0}, {0, 0}} {
+		for i, want := range [][]int{{h.batch + 3, 1}, {3, 0}, {0, 0}, {0, 0}} {
 			more, err := h.Forget(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, i < 2, more)
-			require.Equal(t, left, []int{h.count(t, "remote_document"), h.count(t, "remote_write")})
+			require.Equal(t, want, []int{h.count(t, "remote_document"), h.count(t, "remote_write")})
 			require.Equal(t, counts, h.documents(t), "what is half summed up counts as before")
 		}
 	})
