@@ -62,7 +62,7 @@ func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 		t := &Tx{Reader: Reader{q: c}, db: s.db, tx: c, raw: tx}
 		err := fn(ctx, t)
 		rows = t.inserted
-		return cmp.Or(err, l.wait())
+		return cmp.Or(l.wait(), err) // what failed first is the cause of what followed
 	})
 	if err == nil {
 		s.learner.note(ctx, s.db, rows)

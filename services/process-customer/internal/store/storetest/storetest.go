@@ -77,8 +77,13 @@ func rollback(t *testing.T, s *store.Store) {
 
 	// A statement may still run when its caller has gone on: nobody overlooks that it fails.
 	key := store.Key{Object: golden.Customer, Kind: "rollback", Value: "1"}
-	for _, after := range []func(ctx context.Context, tx *store.Tx) error{
+	letter := store.DeadLetter{ID: "rollback"}
+	for i, after := range []func(ctx context.Context, tx *store.Tx) error{
 		func(context.Context, *store.Tx) error { return nil },
+		func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.SQL().ExecContext(ctx, "UPDATE sequence SET value = value WHERE name = 'rollback'")
+			return err
+		},
 		func(ctx context.Context, tx *store.Tx) error {
 			return tx.AddKeys(ctx, []store.Owned{{Key: key, GoldenID: newID(t, golden.Customer)}})
 		},
@@ -88,16 +93,9 @@ func rollback(t *testing.T, s *store.Store) {
 		},
 	} {
 		err := s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
-			m := store.MatchRegroup{At: at(0), GoldenID: newID(t, golden.Customer)}
-			if err := tx.AddMatchRegroups(ctx, []store.MatchRegroup{m}); err != nil {
-				return err
-			}
-			if _, err := tx.SQL().ExecContext(ctx, "UPDATE sequence SET value = value - 1 WHERE name = 'match_regroup'"); err != nil {
-				return err
-			}
-			return errors.Join(tx.AddMatchRegroups(ctx, []store.MatchRegroup{m}), after(ctx, tx))
+			return errors.Join(tx.Select(ctx, "rollback", []store.DeadLetter{letter, letter}, at(0), at(10)), after(ctx, tx))
 		})
-		require.True(t, db.IsUnique(err), "%v", err)
+		require.True(t, db.IsUnique(err), "%d: %v", i, err)
 		owners, err := s.Read().Owners(t.Context(), []store.Key{key})
 		require.NoError(t, err)
 		require.Empty(t, owners)
