@@ -31,13 +31,20 @@ func (b *batch) brake(ctx context.Context, tx *store.Tx, unit *fold.Unit, now ti
 		return nil, nil
 	}
 	var unasked []store.Claimed
-	var ids []golden.ID
-	for _, c := range b.claimed {
+	var ids, back []golden.ID
+	for i, c := range b.claimed {
 		g := unit.Golden(c.GoldenID)
+		if g != nil && !g.Deleted && (c.Held || c.Confirmed) { // it was undeleted
+			back = append(back, c.GoldenID)
+			b.claimed[i].Held, b.claimed[i].Confirmed = false, false
+		}
 		if g == nil || !g.Deleted || c.Confirmed || follows(unit, g, system) || len(unit.Plan(c.GoldenID, system).Plans) == 0 {
 			continue
 		}
 		unasked, ids = append(unasked, c), append(ids, c.GoldenID)
+	}
+	if err := tx.Release(ctx, system, back); err != nil {
+		return nil, err
 	}
 	if len(unasked) == 0 {
 		return nil, nil
@@ -47,11 +54,8 @@ func (b *batch) brake(ctx context.Context, tx *store.Tx, unit *fold.Unit, now ti
 		return nil, err
 	}
 	if !holds {
-		n, err := tx.NoteRemovals(ctx, system, ids, now, brakeWindow)
-		if err != nil || n <= int64(limit) {
-			return nil, err
-		}
-		if err := tx.DropRemovals(ctx, system, now); err != nil {
+		few, err := tx.NoteRemovals(ctx, system, ids, limit, now, brakeWindow)
+		if err != nil || few {
 			return nil, err
 		}
 	}

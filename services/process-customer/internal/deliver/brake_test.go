@@ -132,6 +132,30 @@ func TestBrake(t *testing.T) {
 		require.Len(t, w.SF.Records(golden.Customer), 5)
 		require.Zero(t, w.SF.Calls(sourcetest.OpRemove))
 	})
+	t.Run("what was undeleted while the target was down is a deletion no more", func(t *testing.T) {
+		w, customers := braked(t)
+		for _, id := range customers {
+			w.ERP.Delete(golden.Customer, id)
+		}
+		hour(t, w)
+		require.Len(t, waiting(t, w), 5)
+		for i, id := range customers {
+			w.ERP.Undelete(golden.Customer, id)
+			w.ERP.Edit(golden.Customer, id, golden.Values{golden.Phone: fmt.Sprint(i)})
+		}
+		require.NoError(t, w.Read(t.Context()))
+		w.SF.SetDown(sourcetest.Unreachable())
+		for range 2 {
+			require.NoError(t, w.Deliver(t.Context()))
+			w.Clock.Advance(61 * time.Minute)
+		}
+		require.Empty(t, waiting(t, w))
+		w.SF.SetDown(nil)
+		w.ERP.Delete(golden.Customer, customers[0])
+		w.Settle()
+		require.Empty(t, waiting(t, w))
+		require.Len(t, w.SF.Records(golden.Customer), 4)
+	})
 	t.Run("a few at a time are carried out unasked, more within an hour are not", func(t *testing.T) {
 		w, customers := braked(t)
 		for i, id := range customers[:4] {

@@ -124,7 +124,7 @@ func (w *Worker) busy(ctx context.Context) (bool, error) {
 		}
 		var n int64
 		for _, b := range waiting {
-			n += b.Pending
+			n += b.Pending - b.Held
 		}
 		busy = n > backlog
 	}

@@ -115,7 +115,7 @@ func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed, outcome
 		if err != nil {
 			return err
 		}
-		_, err = t.exec(ctx, "free deliveries marked again", `UPDATE pending SET lease_until_us = 0, attempt = 0, reason = ''
+		_, err = t.exec(ctx, "free deliveries marked again", `UPDATE pending SET lease_until_us = 0, attempt = 0, reason = '', held_us = 0, confirmed = FALSE
 			FROM (`+text+`) AS v WHERE pending.system = $1 AND pending.golden_id = v.column1 AND pending.fence = v.column3`, args...)
 		return err
 	})
@@ -173,7 +173,7 @@ type Backlog struct {
 	System string
 	// Pending counts all marks, Retrying those that failed before, Held the deletions that wait for a person.
 	Pending, Retrying, Held int64
-	// Oldest is when the oldest mark was made; zero when there is none.
+	// Oldest is when the oldest mark was made that does not wait for a person; zero when there is none.
 	Oldest time.Time
 }
 
@@ -182,11 +182,13 @@ func (r Reader) Backlogs(ctx context.Context) ([]Backlog, error) {
 	var out []Backlog
 	err := r.query(ctx, "count deliveries", `SELECT system, COUNT(*),
 		CAST(COALESCE(SUM(CASE WHEN (attempt > 0 OR reason <> '') AND NOT (`+waiting+`) THEN 1 ELSE 0 END), 0) AS BIGINT),
-		CAST(COALESCE(SUM(CASE WHEN `+waiting+` THEN 1 ELSE 0 END), 0) AS BIGINT), MIN(first_us) FROM pending GROUP BY system ORDER BY system`, nil, func(rows *sql.Rows) error {
+		CAST(COALESCE(SUM(CASE WHEN `+waiting+` THEN 1 ELSE 0 END), 0) AS BIGINT), MIN(CASE WHEN NOT (`+waiting+`) THEN first_us END) FROM pending GROUP BY system ORDER BY system`, nil, func(rows *sql.Rows) error {
 		var b Backlog
-		var oldest int64
+		var oldest sql.NullInt64
 		err := rows.Scan(&b.System, &b.Pending, &b.Retrying, &b.Held, &oldest)
-		b.Oldest = db.FromMicros(oldest)
+		if oldest.Valid {
+			b.Oldest = db.FromMicros(oldest.Int64)
+		}
 		out = append(out, b)
 		return err
 	})

@@ -24,14 +24,31 @@ const waiting = "held_us > 0 AND NOT confirmed"
 // due, because the record may have been undeleted meanwhile.
 func (t *Tx) Hold(ctx context.Context, system string, claimed []Claimed, reason string, now, due time.Time) error {
 	back := make([]Retry, len(claimed))
+	var fresh []string
 	for i, c := range claimed {
 		back[i] = Retry{Claimed: c, Due: due, Reason: reason}
+		if !c.Held {
+			fresh = append(fresh, string(c.GoldenID))
+		}
 	}
 	if err := t.Again(ctx, system, back); err != nil {
 		return err
 	}
-	_, err := t.exec(ctx, "hold deletions", "UPDATE pending SET held_us = $3 WHERE system = $1 AND reason = $2 AND held_us = 0", system, reason, db.Micros(now))
-	return err
+	return chunks(t.Reader, fresh, func(ids []string) error {
+		_, err := t.exec(ctx, "hold deletions", "UPDATE pending SET held_us = $3 WHERE system = $1 AND reason = $2 AND held_us = 0 AND golden_id "+t.among(3, len(ids)),
+			bound(t.Reader, []any{system, reason, db.Micros(now)}, ids)...)
+		return err
+	})
+}
+
+// Release forgets what was held or confirmed of marks of one system that are no deletions any more: the next deletion of these
+// records is asked about anew.
+func (t *Tx) Release(ctx context.Context, system string, ids []golden.ID) error {
+	return chunks(t.Reader, texts(ids), func(ids []string) error {
+		_, err := t.exec(ctx, "release deletions", "UPDATE pending SET held_us = 0, confirmed = FALSE WHERE system = $1 AND golden_id "+t.among(1, len(ids)),
+			bound(t.Reader, []any{system}, ids)...)
+		return err
+	})
 }
 
 // Confirm lets the deletions of one system be carried out that were held at or before a time, and returns how many these
@@ -73,25 +90,29 @@ func (r Reader) Held(ctx context.Context, system string, after Held, limit int) 
 	return out, err
 }
 
-// NoteRemovals notes that records are about to be deleted in a system of which nobody was asked, and returns how many there
-// are within the window that ends now, these included. A record counts once.
-func (t *Tx) NoteRemovals(ctx context.Context, system string, ids []golden.ID, now time.Time, window time.Duration) (n int64, err error) {
+// NoteRemovals notes that records are about to be deleted in a system of which nobody was asked. It reports false, and notes
+// nothing, if these were more than the limit within the window that ends now. A record counts once.
+func (t *Tx) NoteRemovals(ctx context.Context, system string, ids []golden.ID, limit int, now time.Time, window time.Duration) (bool, error) {
 	if _, err := t.exec(ctx, "forget deletions", "DELETE FROM removal WHERE system = $1 AND at_us < $2", system, db.Micros(now.Add(-window))); err != nil {
-		return 0, err
+		return false, err
+	}
+	all := map[golden.ID]bool{}
+	err := t.query(ctx, "count deletions", "SELECT golden_id FROM removal WHERE system = $1", []any{system}, func(rows *sql.Rows) error {
+		var id golden.ID
+		err := rows.Scan(&id)
+		all[id] = true
+		return err
+	})
+	if err != nil {
+		return false, err
 	}
 	rows := make([][]any, len(ids))
 	for i, id := range ids {
 		rows[i] = []any{system, string(id), db.Micros(now)}
+		all[id] = true
 	}
-	if err := t.insert(ctx, "note deletions", "INSERT INTO removal (system, golden_id, at_us)", "ON CONFLICT (system, golden_id) DO UPDATE SET at_us = excluded.at_us", rows); err != nil {
-		return 0, err
+	if len(all) > limit {
+		return false, nil
 	}
-	err = t.query(ctx, "count deletions", "SELECT COUNT(*) FROM removal WHERE system = $1", []any{system}, func(rows *sql.Rows) error { return rows.Scan(&n) })
-	return n, err
-}
-
-// DropRemovals forgets what was noted at a time: it is not deleted, after all.
-func (t *Tx) DropRemovals(ctx context.Context, system string, at time.Time) error {
-	_, err := t.exec(ctx, "forget deletions", "DELETE FROM removal WHERE system = $1 AND at_us = $2", system, db.Micros(at))
-	return err
+	return true, t.insert(ctx, "note deletions", "INSERT INTO removal (system, golden_id, at_us)", "ON CONFLICT (system, golden_id) DO UPDATE SET at_us = excluded.at_us", rows)
 }
