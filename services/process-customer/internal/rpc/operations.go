@@ -34,7 +34,7 @@ func (s *operations) GetStatus(ctx context.Context, _ *customerv1.GetStatusReque
 	}
 	for _, f := range feeds {
 		resp.Feeds = append(resp.Feeds, &customerv1.FeedStatus{
-			System: f.System, State: f.State, Scanned: f.Complete, ScannedRecords: f.Scanned, LastMessageTime: stamp(f.LastMessage),
+			System: f.System, State: feedState(f), Scanned: f.Complete, ScannedRecords: f.Scanned, LastMessageTime: stamp(f.LastMessage),
 			LastCommitTime: stamp(f.LastCommit), Reason: f.Reason, ResumeTime: stamp(f.Resume), PositionTime: stamp(f.Position),
 		})
 	}
@@ -70,13 +70,23 @@ func (s *operations) targets(ctx context.Context, r store.Reader) ([]*customerv1
 		for _, b := range backlogs {
 			if b.System == t.System() {
 				m.Pending, m.Retrying, m.HeldDeletions = b.Pending, b.Retrying, b.Held
-				m.OldestPendingMs = max(0, s.d.Now().Sub(b.Oldest).Milliseconds())
+				if !b.Oldest.IsZero() {
+					m.OldestPendingMs = max(0, s.d.Now().Sub(b.Oldest).Milliseconds())
+				}
 			}
 		}
 		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b *customerv1.TargetStatus) int { return strings.Compare(a.GetSystem(), b.GetSystem()) })
 	return out, nil
+}
+
+// feedState is what an operator is told: a feed that was told to begin again does not say that it is up to date until it has.
+func feedState(f store.Feed) string {
+	if f.State == store.FeedLive && f.Scan == store.ScanNeeded {
+		return store.FeedScanning
+	}
+	return f.State
 }
 
 func (s *operations) GetLedger(ctx context.Context, _ *customerv1.GetLedgerRequest) (*customerv1.GetLedgerResponse, error) {
