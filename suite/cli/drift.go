@@ -49,7 +49,7 @@ func (a *App) drift(d *customerv1.GetMatchDriftResponse, levels bool) error {
 			learned = percent(x.GetFilledLearned())
 		}
 		rows = append(rows, []string{
-			x.GetComparison(), fmt.Sprintf("%.3f", x.GetSame()), fmt.Sprintf("%.3f", x.GetOthers()), percent(x.GetFilledSeen()), learned, advice(x),
+			x.GetComparison(), fmt.Sprintf("%.3f", x.GetSame()), fmt.Sprintf("%.3f", x.GetOthers()), percent(x.GetFilledSeen()), learned, advice(x, d.GetMode()),
 		})
 		for _, l := range x.GetLevels() {
 			if levels {
@@ -79,9 +79,14 @@ func (a *App) drift(d *customerv1.GetMatchDriftResponse, levels bool) error {
 
 func percent(share float64) string { return fmt.Sprintf("%.1f%%", 100*share) }
 
-// advice says what drift asks for.
-func advice(x *customerv1.ComparisonDrift) string {
-	switch worst := max(x.GetSame(), x.GetOthers()); {
+// advice says what drift asks for. Where exact keys have joined the easy pairs, those that are the same cannot be compared with
+// zero.
+func advice(x *customerv1.ComparisonDrift, mode string) string {
+	worst := x.GetOthers()
+	if mode == "join" {
+		worst = max(worst, x.GetSame())
+	}
+	switch {
 	case worst > driftLearn:
 		return "learn a new model"
 	case worst > driftLook:

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 
+	"buf.build/go/protovalidate"
+
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/match/normal"
 )
@@ -62,6 +64,7 @@ func matchLeads(ctx context.Context, a *App, args []string) error {
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
 		var all []checkedLead
+		failed := func(err error) error { return errors.Join(a.leads(c.output, all), err) } // what is known is said all the same
 		for len(leads) > 0 {
 			n := min(len(leads), leadBatch)
 			req := &customerv1.CheckLeadsRequest{}
@@ -70,10 +73,10 @@ func matchLeads(ctx context.Context, a *App, args []string) error {
 			}
 			res, err := o.CheckLeads(ctx, req)
 			if err != nil {
-				return fmt.Errorf("leads %s to %s: %w", leads[0].id, leads[n-1].id, err)
+				return failed(fmt.Errorf("leads %s to %s: %w", leads[0].id, leads[n-1].id, err))
 			}
 			if len(res.GetAnswers()) != n {
-				return fmt.Errorf("%d answers about %d leads", len(res.GetAnswers()), n)
+				return failed(fmt.Errorf("%d answers about %d leads", len(res.GetAnswers()), n))
 			}
 			for i, answer := range res.GetAnswers() {
 				all = append(all, checkedLead{leads[i].id, answer})
@@ -133,9 +136,13 @@ func readLeads(name string) ([]lead, error) {
 		return nil, usagef("%s has no column Company", name)
 	}
 	var out []lead
+	var bad []string
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
+			if len(bad) > 0 {
+				return nil, usagef("%s: rows that cannot be checked:\n%s", name, strings.Join(bad, "\n"))
+			}
 			return out, nil
 		}
 		if err != nil {
@@ -150,6 +157,9 @@ func readLeads(name string) ([]lead, error) {
 		}
 		if id >= 0 {
 			l.id = row[id]
+		}
+		if err := protovalidate.Validate(l.Lead); err != nil { // one bad row would have all answers of its batch refused
+			bad = append(bad, fmt.Sprintf("line %d: %v", line, err))
 		}
 		out = append(out, l)
 	}

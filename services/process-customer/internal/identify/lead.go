@@ -40,7 +40,8 @@ type Likely struct {
 // maxLikely bounds the candidates of one lead.
 const maxLikely = 10
 
-// Lead says which customer a lead is about, as a create in mode join would find it. It changes nothing, in any mode.
+// Lead says which customer a lead is about, by the scores of a create; the e-mail address may be the person's, and of two customers
+// that are sure a person has to say. It changes nothing, in any mode.
 func (d *Desk) Lead(ctx context.Context, l Lead) (Known, error) {
 	r := d.store.Read()
 	out, err := d.decider.known(ctx, r, l.Company)
