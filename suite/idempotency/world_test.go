@@ -109,6 +109,7 @@ type intent struct {
 	key, path string
 	body      []byte
 	name      string // of the customer, or the purchase order number
+	token     string // of another user than that of the demo
 }
 
 // newIntent makes one with a key of its own. A body without a name gets a purchase order number.
@@ -143,15 +144,15 @@ type answer struct {
 	body     []byte
 }
 
-// send sends an intent once, as the demo's user unless a token is given.
-func (w *world) send(ctx context.Context, in intent, token ...string) (answer, error) {
+// send sends an intent once.
+func (w *world) send(ctx context.Context, in intent) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.demo.State.REST+in.path, bytes.NewReader(in.body))
 	if err != nil {
 		return answer{}, err
 	}
 	bearer := w.demo.State.Token
-	if len(token) > 0 {
-		bearer = token[0]
+	if in.token != "" {
+		bearer = in.token
 	}
 	req.Header = http.Header{"Authorization": {"Bearer " + bearer}, "Content-Type": {"application/json"}, "Idempotency-Key": {in.key}}
 	resp, err := w.http.Do(req)
