@@ -62,6 +62,7 @@ func FuzzDates(f *testing.F) {
 
 func FuzzAnswers(f *testing.F) {
 	f.Add(400, []byte(`{"error":{"code":"A/1","message":{"value":"x"},"innererror":{"transactionid":"1","errordetails":[{"target":"/A/B"}]}}}`))
+	f.Add(400, []byte(`{"error":{"code":"400","message":"x","innererror":{"errordetails":[{"message":{"value":"y"}}]}}}`))
 	f.Add(200, []byte(`{"d":{"results":[{"a":1}],"__next":"http://x/y?$skiptoken=1"}}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		p := ParseProblem(status, body)

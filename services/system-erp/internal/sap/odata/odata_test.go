@@ -347,3 +347,35 @@ func TestSapMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "warning", a.Note.Severity)
 }
+
+// TestParseProblem holds that a part of an error in another form takes nothing from the rest of it.
+func TestParseProblem(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		body    string
+		details []Message
+	}{
+		"as the gateway writes it": {
+			`{"error":{"code":"R1/402","message":{"lang":"en","value":"No"},"innererror":{"errordetails":[{"code":"A/1","message":"Why","target":"/A/B","severity":"error"}]}}}`,
+			[]Message{{Code: "A/1", Message: "Why", Target: "/A/B", Severity: "error"}},
+		},
+		"as the adapter of CAP writes it": {
+			`{"error":{"message":{"lang":"en","value":"No"},"code":"R1/402","severity":"error","target":"/#TRANSIENT#","innererror":{"errordetails":[{"message":{"lang":"en","value":"Why"},"code":"400","severity":"error","target":"/#TRANSIENT#"}]}}}`,
+			[]Message{{Code: "400", Message: "Why", Target: "/#TRANSIENT#", Severity: "error"}},
+		},
+		"a text without its language":    {`{"error":{"code":"R1/402","message":"No"}}`, nil},
+		"details of a form of their own": {`{"error":{"code":"R1/402","message":{"value":"No"},"innererror":"a dump"}}`, nil},
+		"one detail that is no detail":   {`{"error":{"code":"R1/402","message":{"value":"No"},"innererror":{"errordetails":["x"]}}}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := ParseProblem(http.StatusBadRequest, []byte(c.body))
+			require.Equal(t, []string{"R1/402", "No"}, []string{p.Code, p.Message})
+			require.Equal(t, c.details, p.Details)
+		})
+	}
+	p := ParseProblem(http.StatusBadRequest, []byte(`{"error":{"code":"x","innererror":{"errordetails":["x"],"transactionid":"T1"}}}`))
+	require.Equal(t, "T1", p.Transaction, "what an operator looks for")
+	lock := ParseProblem(http.StatusBadRequest, []byte(`{"error":{"code":"x","message":{"value":"No"},"innererror":{"errordetails":[{"severity":"error","message":{"value":"Partner 1 is currently being processed by user X"}}]}}}`))
+	require.True(t, lock.Locked())
+}

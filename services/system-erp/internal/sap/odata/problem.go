@@ -49,6 +49,22 @@ type Message struct {
 	Severity string `json:"severity"`
 }
 
+// phrase is a text, alone or with its language: gateways write both, and SAP's adapter for its newer servers writes the second
+// where they write the first.
+type phrase string
+
+// UnmarshalJSON reads "…", {"lang": …, "value": …} and null.
+func (p *phrase) UnmarshalJSON(b []byte) error {
+	var in struct {
+		Value string `json:"value"`
+	}
+	if err := json.Unmarshal(b, &in); err == nil {
+		*p = phrase(in.Value)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(p))
+}
+
 // Error holds no message: it may name people.
 func (p *Problem) Error() string {
 	return "SAP answered " + strconv.Itoa(p.Status) + " " + p.Code + " (transaction " + p.Transaction + ")"
@@ -75,20 +91,30 @@ func ParseProblem(status int, body []byte) *Problem {
 	p := &Problem{Status: status}
 	var in struct {
 		Error struct {
-			Code    string `json:"code"`
-			Message struct {
-				Value string `json:"value"`
-			} `json:"message"`
-			Inner struct {
-				Transaction string    `json:"transactionid"`
-				Details     []Message `json:"errordetails"`
-			} `json:"innererror"`
+			Code    string          `json:"code"`
+			Message phrase          `json:"message"`
+			Inner   json.RawMessage `json:"innererror"`
 		} `json:"error"`
 	}
 	if json.Unmarshal(body, &in) != nil {
 		return p
 	}
-	p.Code, p.Message, p.Transaction, p.Details = in.Error.Code, in.Error.Message.Value, in.Error.Inner.Transaction, in.Error.Inner.Details
+	p.Code, p.Message = in.Error.Code, string(in.Error.Message)
+	var inner struct {
+		Transaction string `json:"transactionid"`
+		Details     []struct {
+			Message
+			Text phrase `json:"message"`
+		} `json:"errordetails"`
+	}
+	err := json.Unmarshal(in.Error.Inner, &inner)
+	if p.Transaction = inner.Transaction; err != nil { // details in another form take nothing from what is above
+		return p
+	}
+	for _, d := range inner.Details {
+		d.Message.Message = string(d.Text)
+		p.Details = append(p.Details, d.Message)
+	}
 	return p
 }
 
