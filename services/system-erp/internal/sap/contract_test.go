@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/retry"
@@ -205,56 +206,89 @@ func serve(t *testing.T, cfg sandbox.Config) string {
 	return server.URL
 }
 
+// peer is a system behind the back end.
+type peer struct {
+	base, user, password string
+	// lock makes the next n writes meet somebody who works on the record; nil where nobody can.
+	lock func(t *testing.T, n int)
+	// large is how many records are many.
+	large int
+}
+
 // world is a sandbox behind the back end.
 func world(engine string, cfg sandbox.Config) backendtest.Open {
 	return func(t *testing.T) *backendtest.World {
 		t.Helper()
 		base := serve(t, cfg)
-		transport := &http.Transport{}
-		t.Cleanup(transport.CloseIdleConnections)
-		wire := &line{next: transport}
-		dsn, c := template.DSN(t, engine), &clock{}
-		var open []*db.DB
-		wire.die = func() {
-			for _, d := range open {
-				_ = d.Close()
+		return peer{base: base, large: 2500, lock: func(t *testing.T, n int) {
+			t.Helper()
+			rules := ""
+			if n > 0 {
+				rules = fmt.Sprintf(`{"effect":"lock","count":%d}`, n)
 			}
-			open = nil
+			plan(t, base, rules)
+		}}.world(t, engine)
+	}
+}
+
+// config is the back end's configuration for the peer.
+func (p peer) config() sap.Config {
+	c := sap.DefaultConfig()
+	c.URL, c.Client, c.IdentificationType = p.base, "100", "SELFSM"
+	c.User, c.Password = p.user, conf.Secret(p.password)
+	return c
+}
+
+// desk is somebody who works in the peer.
+func (p peer) desk(t *testing.T, transport http.RoundTripper) desk {
+	t.Helper()
+	c, err := odata.New(odata.Options{URL: p.base, User: p.user, Password: p.password, Transport: transport})
+	require.NoError(t, err)
+	return desk{c}
+}
+
+func (p peer) world(t *testing.T, engine string) *backendtest.World {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	wire := &line{next: transport}
+	dsn, c := template.DSN(t, engine), &clock{}
+	var open []*db.DB
+	wire.die = func() {
+		for _, d := range open {
+			_ = d.Close()
 		}
-		sc := sap.DefaultConfig()
-		sc.URL, sc.Client, sc.IdentificationType = base, "100", "SELFSM"
-		sys, err := sap.New(sc, sap.Deps{Transport: wire}) // what a new process reads of SAP is the same
+		open = nil
+	}
+	sys, err := sap.New(p.config(), sap.Deps{Transport: wire}) // what a new process reads of SAP is the same
+	require.NoError(t, err)
+	start := func() backend.Backend {
+		d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 		require.NoError(t, err)
-		start := func() backend.Backend {
-			d, err := db.Open(t.Context(), dsn, telemetry.Discard())
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = d.Close() })
-			s, err := remote.Open(t.Context(), d, sys, remote.Options{Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond}})
-			require.NoError(t, err)
+		t.Cleanup(func() { _ = d.Close() })
+		s, err := remote.Open(t.Context(), d, sys, remote.Options{Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond}})
+		require.NoError(t, err)
+		wire.mu.Lock()
+		defer wire.mu.Unlock()
+		open = append(open, d)
+		return s
+	}
+	return &backendtest.World{
+		Backend: start(), Restart: func(*testing.T) backend.Backend { return start() }, Advance: c.advance, Lease: lease, Settle: settle,
+		Sync: func(ctx context.Context, b backend.Backend) error { return b.(*remote.Store).Sync(ctx) },
+		Arm: func(f backendtest.Fault, n int) {
+			locks := 0
+			if f == backendtest.Lock {
+				locks, n = n, 0
+			}
+			if p.lock != nil {
+				p.lock(t, locks)
+			}
 			wire.mu.Lock()
 			defer wire.mu.Unlock()
-			open = append(open, d)
-			return s
-		}
-		other, err := odata.New(odata.Options{URL: base, Transport: transport})
-		require.NoError(t, err)
-		return &backendtest.World{
-			Backend: start(), Restart: func(*testing.T) backend.Backend { return start() }, Advance: c.advance, Lease: lease, Settle: settle,
-			Sync: func(ctx context.Context, b backend.Backend) error { return b.(*remote.Store).Sync(ctx) },
-			Arm: func(f backendtest.Fault, n int) {
-				rules := ""
-				if f == backendtest.Lock && n > 0 {
-					rules = fmt.Sprintf(`{"effect":"lock","count":%d}`, n)
-				}
-				plan(t, base, rules)
-				wire.mu.Lock()
-				defer wire.mu.Unlock()
-				if wire.fault, wire.left = f, n; f == backendtest.Lock {
-					wire.left = 0
-				}
-			},
-			Outside: desk{other}, SKUs: []string{"P-1", "P-2"}, Large: 2500, Prefix: rand.Text()[:6], Bad: bad(),
-		}
+			wire.fault, wire.left = f, n
+		},
+		Outside: p.desk(t, transport), SKUs: []string{"P-1", "P-2"}, Large: p.large, Prefix: rand.Text()[:6], Bad: bad(),
 	}
 }
 
