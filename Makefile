@@ -112,6 +112,13 @@ certify-sap: $(CERTIFY_SAP)/node_modules/.package-lock.json ## Run SAP's own Jav
 	mkdir -p $(BIN) && go build -o $(BIN)/s4-sandbox ./services/system-erp/cmd/s4-sandbox
 	cd $(CERTIFY_SAP) && node certify.mjs $(BIN)/s4-sandbox $(CURDIR)/docs/reference/sap-clients.md
 
+CERTIFY_CAP := services/system-erp/certification/cap
+.PHONY: certify-cap
+certify-cap: ## Run SAP's own server code against the SAP back end, write the table (needs Node, and SAP's licence accepted)
+	@$(CERTIFY_CAP)/install
+	mkdir -p $(BIN) && go build -o $(BIN)/s4-sandbox ./services/system-erp/cmd/s4-sandbox
+	node $(CERTIFY_CAP)/certify.mjs $(BIN)/s4-sandbox $(CURDIR)/docs/reference/sap-cap.md $(ARGS)
+
 .PHONY: bench-salesforce
 bench-salesforce: $(CERTIFY)/node/node_modules/.package-lock.json ## Measure system-salesforce against other clients, write docs/benchmarks/salesforce.md (needs Node)
 	cd $(CERTIFY) && GOWORK=off GONOSUMDB='github.com/developerforce/*' go run ./cmd/benchmark $(ARGS)
