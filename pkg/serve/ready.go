@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type readiness struct {
 	mu       sync.Mutex
 	draining bool
 	ready    bool
+	late     bool // the last look had no answer in time
 	services []string
 	report   map[string]string // check name → "ok" or why not
 }
@@ -64,24 +66,42 @@ func (r *readiness) watch(ctx context.Context) {
 	}
 }
 
+// poll looks once. A check that is refused ends readiness at once; one that has no answer in time does so the second time in a
+// row, because a machine that stands still for a second says nothing about what is asked.
 func (r *readiness) poll(ctx context.Context) bool {
-	report, ready := make(map[string]string, len(r.checks)), true
+	report, ready, late := make(map[string]string, len(r.checks)), true, false
 	for _, c := range r.checks {
 		report[c.Name] = "ok"
 		if err := check(ctx, c); err != nil {
-			report[c.Name], ready = err.Error(), false
+			report[c.Name] = err.Error()
+			if errors.Is(err, errLate) {
+				late = true
+			} else {
+				ready = false
+			}
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report, r.ready = report, ready
+	if late && (r.late || !r.ready) {
+		ready = false
+	}
+	r.report, r.ready, r.late = report, ready, late
 	r.publish()
 	return ready
 }
 
+// errLate is the error of a check that had no answer in time.
+var errLate = errors.New("no answer in time")
+
 func check(ctx context.Context, c Check) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
+	defer func() {
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", errLate, err)
+		}
+	}()
 	defer func() {
 		if recover() != nil {
 			err = errors.New("the check panicked")
