@@ -159,11 +159,12 @@ func (s *Suite) start(ctx context.Context) error {
 	return s.save()
 }
 
-// reached waits until the edge has reached the service below it, for a minute at most: until then it answers 503, and whoever
-// starts a demo wants to use it.
+// reached waits until the edge serves, for a minute at most: until it has reached the service below it answers 503, and whoever
+// starts a demo wants to use it. What does not serve by then is said, and left running to be looked at.
 func (s *Suite) reached(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	began := time.Now()
 	for within.Err() == nil {
 		req, err := http.NewRequestWithContext(within, http.MethodGet, s.state.REST+"/v1/customers?pageSize=1", nil)
 		if err != nil {
@@ -172,7 +173,7 @@ func (s *Suite) reached(ctx context.Context) error {
 		req.Header.Set("Authorization", "Bearer "+s.state.Token)
 		if res, err := s.http.Do(req); err == nil {
 			_ = res.Body.Close()
-			if res.StatusCode != http.StatusServiceUnavailable {
+			if res.StatusCode == http.StatusOK {
 				return nil
 			}
 		}
@@ -180,6 +181,9 @@ func (s *Suite) reached(ctx context.Context) error {
 		case <-within.Done():
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+	if ctx.Err() == nil {
+		s.step("mobile API", "does not serve yet: see the logs", &began)
 	}
 	return ctx.Err()
 }

@@ -87,7 +87,6 @@ func TestMeasurements(t *testing.T) {
 		require.Len(t, r.Ratios, 3)
 		require.Len(t, r.Bare.Shares, 2)
 		require.Len(t, r.Selfsame.Shares, 2)
-		require.GreaterOrEqual(t, r.Selfsame.Micros, 0.0, "so few requests may not take a tick of the clock of processor time")
 		require.Positive(t, r.Bare.P50)
 		require.GreaterOrEqual(t, r.Selfsame.P99, r.Selfsame.P50)
 		require.InEpsilon(t, r.Bare.Bytes, r.Selfsame.Bytes, 0.2, "both sides send the same customers")
