@@ -113,7 +113,7 @@ func TestEach_OnlyTheStatementIsMeasured(t *testing.T) {
 	// measured is how many statements were, and how many of them failed.
 	measured := func() (all, failed int) {
 		for line := range strings.Lines(scrape(t, tel)) {
-			if !strings.HasPrefix(line, `db_client_operation_duration_seconds_count{db_operation_name="sql.conn.query",`) {
+			if !strings.HasPrefix(line, "db_client_operation_duration_seconds_count{") || !strings.Contains(line, `db_operation_name="sql.conn.query"`) {
 				continue
 			}
 			var n int
