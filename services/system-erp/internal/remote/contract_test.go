@@ -68,10 +68,10 @@ func world(engine string) backendtest.Open {
 	return func(t *testing.T) *backendtest.World {
 		t.Helper()
 		ledger := newLedger()
-		dsn, c := template.DSN(t, engine), newClock()
+		own, c := template.DSN(t, engine), newClock()
 		// A process that dies cannot reach its database; everything that was open belongs to it.
 		var open []*db.DB
-		start := func() backend.Backend {
+		start := func(dsn string) backend.Backend {
 			s, d := openRemote(t, dsn, ledger, c)
 			open = append(open, d)
 			return s
@@ -86,7 +86,8 @@ func world(engine string) backendtest.Open {
 			large = 60
 		}
 		return &backendtest.World{
-			Backend: start(), Restart: func(*testing.T) backend.Backend { return start() },
+			Backend: start(own), Restart: func(*testing.T) backend.Backend { return start(own) },
+			Lost: func(t *testing.T) backend.Backend { return start(template.DSN(t, engine)) },
 			Sync: sync, Advance: c.advance, Lease: lease, Settle: settle, Arm: ledger.arm, Outside: desk{ledger},
 			SKUs: []string{"P-1", "P-2"}, Large: large, Prefix: rand.Text()[:8],
 			Bad: []backendtest.Violation{

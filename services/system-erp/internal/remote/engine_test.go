@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"strconv"
 	gosync "sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,12 +47,25 @@ func TestProducts_AreAskedForOnceAndKept(t *testing.T) {
 		}
 		return err
 	}
+	const callers = 20
+	held := make(chan struct{})
+	release := gosync.OnceFunc(func() { close(held) })
+	defer release()
+	l.held = held
+	var asking atomic.Int32
 	var wait gosync.WaitGroup
-	for range 20 {
-		wait.Go(func() { _ = ask() })
+	for range callers {
+		wait.Go(func() { asking.Add(1); _ = ask() })
 	}
+	reads := func() (n int) { l.set(func() { n = l.reads }); return n }
+	require.Eventually(t, func() bool { return asking.Load() == callers && reads() > 0 }, time.Minute, time.Millisecond)
+	for range 1000 { // the others have time to ask as well, if they would
+		runtime.Gosched()
+	}
+	require.Equal(t, 1, reads(), "one asks for all who ask meanwhile")
+	release()
 	wait.Wait()
-	l.set(func() { require.LessOrEqual(t, l.reads, 20) })
+	l.set(func() { l.held = nil })
 	require.NoError(t, ask())
 	var before int
 	l.set(func() { before = l.reads })

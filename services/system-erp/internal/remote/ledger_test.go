@@ -31,6 +31,8 @@ type ledger struct {
 	// reads counts calls for products; down makes them fail.
 	reads int
 	down  bool
+	// held, if any, holds answers about products back until it is closed.
+	held chan struct{}
 	// stuck makes the next step of orders fail.
 	stuck bool
 	// late runs between the reading of a page and its arrival.
@@ -222,8 +224,14 @@ func (p *party) Similar(_ context.Context, c erp.Customer, limit int) ([]snapsho
 
 func (l *ledger) Products(_ context.Context, skus []string) ([]erp.Product, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.reads++
+	held := l.held
+	l.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.down {
 		return nil, fault.New(fault.Unavailable, "", "down")
 	}

@@ -252,7 +252,7 @@ func (p peer) world(t *testing.T, engine string) *backendtest.World {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	wire := &line{next: transport}
-	dsn, c := template.DSN(t, engine), &clock{}
+	own, c := template.DSN(t, engine), &clock{}
 	var open []*db.DB
 	wire.die = func() {
 		for _, d := range open {
@@ -262,7 +262,7 @@ func (p peer) world(t *testing.T, engine string) *backendtest.World {
 	}
 	sys, err := sap.New(p.config(), sap.Deps{Transport: wire}) // what a new process reads of SAP is the same
 	require.NoError(t, err)
-	start := func() backend.Backend {
+	start := func(dsn string) backend.Backend {
 		d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = d.Close() })
@@ -274,7 +274,8 @@ func (p peer) world(t *testing.T, engine string) *backendtest.World {
 		return s
 	}
 	return &backendtest.World{
-		Backend: start(), Restart: func(*testing.T) backend.Backend { return start() }, Advance: c.advance, Lease: lease, Settle: settle,
+		Backend: start(own), Restart: func(*testing.T) backend.Backend { return start(own) }, Advance: c.advance, Lease: lease, Settle: settle,
+		Lost: func(t *testing.T) backend.Backend { return start(template.DSN(t, engine)) },
 		Sync: func(ctx context.Context, b backend.Backend) error { return b.(*remote.Store).Sync(ctx) },
 		Arm: func(f backendtest.Fault, n int) {
 			locks := 0

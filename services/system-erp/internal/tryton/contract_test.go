@@ -160,7 +160,7 @@ func TestContract(t *testing.T) {
 		transport := &http.Transport{}
 		t.Cleanup(transport.CloseIdleConnections)
 		wire := &unreliable{below: transport}
-		dsn := dbtest.DSN(t, "sqlite")
+		own := dbtest.DSN(t, "sqlite")
 		var ahead time.Duration
 		var mu sync.Mutex
 		now := func() time.Time {
@@ -169,7 +169,7 @@ func TestContract(t *testing.T) {
 			return time.Now().Add(ahead)
 		}
 		var open []*db.DB
-		start := func() backend.Backend {
+		start := func(dsn string) backend.Backend {
 			d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = d.Close() })
@@ -190,7 +190,8 @@ func TestContract(t *testing.T) {
 		sys, err := New(cfg, transport)
 		require.NoError(t, err)
 		return &backendtest.World{
-			Backend: start(), Restart: func(*testing.T) backend.Backend { return start() },
+			Backend: start(own), Restart: func(*testing.T) backend.Backend { return start(own) },
+			Lost: func(t *testing.T) backend.Backend { return start(dbtest.DSN(t, "sqlite")) },
 			Sync: func(ctx context.Context, b backend.Backend) error { return b.(*remote.Store).Sync(ctx) },
 			Advance: func(d time.Duration) {
 				mu.Lock()

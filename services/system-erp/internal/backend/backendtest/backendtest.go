@@ -44,6 +44,8 @@ type World struct {
 	Backend backend.Backend
 	// Restart returns the back end of a new process on the same database and the same ERP.
 	Restart func(t *testing.T) backend.Backend
+	// Lost returns the back end of a new process on an empty database and the same ERP; nil only with Options.Within.
+	Lost func(t *testing.T) backend.Backend
 	// Sync brings mirror and feed up to date with the ERP; nil where they always are.
 	Sync func(ctx context.Context, b backend.Backend) error
 	// Advance moves the back end's clock; nil where it keeps no leases.
