@@ -54,7 +54,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),$(RACE_FAST))
 .PHONY: test
 test: ## Fast tests of every module (race detector on where there is a C compiler)
 	@test -n "$(RACE)" || echo 'no C compiler found: testing without the race detector'
-	go test $(RACE) -short -vet=off -shuffle=on -timeout 10m -p 3 $(PKG)
+	go test $(RACE) -short -vet=off -shuffle=on -timeout 10m -p 4 $(PKG)
 
 .PHONY: test-full
 test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers to test with
