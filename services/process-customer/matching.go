@@ -103,7 +103,7 @@ func observeDrift(tel *telemetry.Telemetry, records *store.Store, d *identify.De
 	drift := g.level("selfsame.match.drift", "1",
 		"Population stability index of a comparison against the model, among pairs of one customer and of others (selfsame.pairs: same, others); above 0.25 it describes another population.")
 	var mu sync.Mutex
-	var measured time.Time
+	measured := time.Now() // reading customers has no place in a start
 	var last identify.Drift
 	return g.read(func(ctx context.Context, o metric.Observer) error {
 		mu.Lock()
