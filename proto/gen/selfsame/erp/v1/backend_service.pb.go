@@ -153,7 +153,11 @@ type Capabilities struct {
 	// Units of measure it knows; any when empty.
 	Units []string `protobuf:"bytes,20,rep,name=units,proto3" json:"units,omitempty"`
 	// Currencies it knows; any when empty.
-	Currencies    []string `protobuf:"bytes,21,rep,name=currencies,proto3" json:"currencies,omitempty"`
+	Currencies []string `protobuf:"bytes,21,rep,name=currencies,proto3" json:"currencies,omitempty"`
+	// Customers can be merged by MergeCustomers.
+	MergeCustomers bool `protobuf:"varint,22,opt,name=merge_customers,json=mergeCustomers,proto3" json:"merge_customers,omitempty"`
+	// What the ERP lacks of what could be used, in its own words: services, sets, fields. What needs them is refused.
+	Missing       []string `protobuf:"bytes,23,rep,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -331,6 +335,20 @@ func (x *Capabilities) GetUnits() []string {
 func (x *Capabilities) GetCurrencies() []string {
 	if x != nil {
 		return x.Currencies
+	}
+	return nil
+}
+
+func (x *Capabilities) GetMergeCustomers() bool {
+	if x != nil {
+		return x.MergeCustomers
+	}
+	return false
+}
+
+func (x *Capabilities) GetMissing() []string {
+	if x != nil {
+		return x.Missing
 	}
 	return nil
 }
@@ -516,7 +534,7 @@ const file_selfsame_erp_v1_backend_service_proto_rawDesc = "" +
 	"%selfsame/erp/v1/backend_service.proto\x12\x0fselfsame.erp.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x18\n" +
 	"\x16GetCapabilitiesRequest\"\\\n" +
 	"\x17GetCapabilitiesResponse\x12A\n" +
-	"\fcapabilities\x18\x01 \x01(\v2\x1d.selfsame.erp.v1.CapabilitiesR\fcapabilities\"\xfc\x06\n" +
+	"\fcapabilities\x18\x01 \x01(\v2\x1d.selfsame.erp.v1.CapabilitiesR\fcapabilities\"\xbf\a\n" +
 	"\fCapabilities\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12)\n" +
@@ -546,7 +564,9 @@ const file_selfsame_erp_v1_backend_service_proto_rawDesc = "" +
 	"\x05units\x18\x14 \x03(\tR\x05units\x12\x1e\n" +
 	"\n" +
 	"currencies\x18\x15 \x03(\tR\n" +
-	"currencies\x1a<\n" +
+	"currencies\x12'\n" +
+	"\x0fmerge_customers\x18\x16 \x01(\bR\x0emergeCustomers\x12\x18\n" +
+	"\amissing\x18\x17 \x03(\tR\amissing\x1a<\n" +
 	"\x0eMaxLengthEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x8b\x01\n" +

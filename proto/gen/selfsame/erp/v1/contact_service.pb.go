@@ -471,7 +471,9 @@ func (x *CreateContactRequest) GetContact() *Contact {
 type CreateContactResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The contact.
-	Contact       *Contact `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
+	Contact *Contact `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
+	// Created; a call repeated with its idempotency key is answered as the first one was.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -511,6 +513,13 @@ func (x *CreateContactResponse) GetContact() *Contact {
 		return x.Contact
 	}
 	return nil
+}
+
+func (x *CreateContactResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
 }
 
 // UpdateContactRequest carries changed fields.
@@ -682,7 +691,9 @@ func (x *DeleteContactRequest) GetId() string {
 type DeleteContactResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The tombstone.
-	Contact       *Contact `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
+	Contact *Contact `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
+	// Updated when this call deleted the contact, unchanged when it was deleted before.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -722,6 +733,13 @@ func (x *DeleteContactResponse) GetContact() *Contact {
 		return x.Contact
 	}
 	return nil
+}
+
+func (x *DeleteContactResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
 }
 
 // ContactUpsert is one record of a batch.
@@ -982,9 +1000,10 @@ const file_selfsame_erp_v1_contact_service_proto_rawDesc = "" +
 	"\x15LookupContactResponse\x122\n" +
 	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactR\acontact\"R\n" +
 	"\x14CreateContactRequest\x12:\n" +
-	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactB\x06\xbaH\x03\xc8\x01\x01R\acontact\"K\n" +
+	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactB\x06\xbaH\x03\xc8\x01\x01R\acontact\"\x7f\n" +
 	"\x15CreateContactResponse\x122\n" +
-	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactR\acontact\"\xcb\x01\n" +
+	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactR\acontact\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"\xcb\x01\n" +
 	"\x14UpdateContactRequest\x12:\n" +
 	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactB\x06\xbaH\x03\xc8\x01\x01R\acontact\x12C\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\n" +
@@ -994,9 +1013,10 @@ const file_selfsame_erp_v1_contact_service_proto_rawDesc = "" +
 	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactR\acontact\x122\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"1\n" +
 	"\x14DeleteContactRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"K\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x7f\n" +
 	"\x15DeleteContactResponse\x122\n" +
-	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactR\acontact\"\xea\x01\n" +
+	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactR\acontact\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"\xea\x01\n" +
 	"\rContactUpsert\x12:\n" +
 	"\acontact\x18\x01 \x01(\v2\x18.selfsame.erp.v1.ContactB\x06\xbaH\x03\xc8\x01\x01R\acontact\x12,\n" +
 	"\x03key\x18\x02 \x01(\v2\x1a.selfsame.erp.v1.ReferenceR\x03key\x12;\n" +
@@ -1058,8 +1078,8 @@ var file_selfsame_erp_v1_contact_service_proto_goTypes = []any{
 	(*BatchUpsertContactsResponse)(nil), // 17: selfsame.erp.v1.BatchUpsertContactsResponse
 	(*Contact)(nil),                     // 18: selfsame.erp.v1.Contact
 	(*Reference)(nil),                   // 19: selfsame.erp.v1.Reference
-	(*fieldmaskpb.FieldMask)(nil),       // 20: google.protobuf.FieldMask
-	(Outcome)(0),                        // 21: selfsame.erp.v1.Outcome
+	(Outcome)(0),                        // 20: selfsame.erp.v1.Outcome
+	(*fieldmaskpb.FieldMask)(nil),       // 21: google.protobuf.FieldMask
 	(*RecordError)(nil),                 // 22: selfsame.erp.v1.RecordError
 }
 var file_selfsame_erp_v1_contact_service_proto_depIdxs = []int32{
@@ -1070,40 +1090,42 @@ var file_selfsame_erp_v1_contact_service_proto_depIdxs = []int32{
 	18, // 4: selfsame.erp.v1.LookupContactResponse.contact:type_name -> selfsame.erp.v1.Contact
 	18, // 5: selfsame.erp.v1.CreateContactRequest.contact:type_name -> selfsame.erp.v1.Contact
 	18, // 6: selfsame.erp.v1.CreateContactResponse.contact:type_name -> selfsame.erp.v1.Contact
-	18, // 7: selfsame.erp.v1.UpdateContactRequest.contact:type_name -> selfsame.erp.v1.Contact
-	20, // 8: selfsame.erp.v1.UpdateContactRequest.update_mask:type_name -> google.protobuf.FieldMask
-	18, // 9: selfsame.erp.v1.UpdateContactResponse.contact:type_name -> selfsame.erp.v1.Contact
-	21, // 10: selfsame.erp.v1.UpdateContactResponse.outcome:type_name -> selfsame.erp.v1.Outcome
-	18, // 11: selfsame.erp.v1.DeleteContactResponse.contact:type_name -> selfsame.erp.v1.Contact
-	18, // 12: selfsame.erp.v1.ContactUpsert.contact:type_name -> selfsame.erp.v1.Contact
-	19, // 13: selfsame.erp.v1.ContactUpsert.key:type_name -> selfsame.erp.v1.Reference
-	20, // 14: selfsame.erp.v1.ContactUpsert.update_mask:type_name -> google.protobuf.FieldMask
-	14, // 15: selfsame.erp.v1.BatchUpsertContactsRequest.upserts:type_name -> selfsame.erp.v1.ContactUpsert
-	21, // 16: selfsame.erp.v1.ContactUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
-	18, // 17: selfsame.erp.v1.ContactUpsertResult.contact:type_name -> selfsame.erp.v1.Contact
-	22, // 18: selfsame.erp.v1.ContactUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
-	16, // 19: selfsame.erp.v1.BatchUpsertContactsResponse.results:type_name -> selfsame.erp.v1.ContactUpsertResult
-	0,  // 20: selfsame.erp.v1.ContactService.GetContact:input_type -> selfsame.erp.v1.GetContactRequest
-	2,  // 21: selfsame.erp.v1.ContactService.BatchGetContacts:input_type -> selfsame.erp.v1.BatchGetContactsRequest
-	4,  // 22: selfsame.erp.v1.ContactService.ListContacts:input_type -> selfsame.erp.v1.ListContactsRequest
-	6,  // 23: selfsame.erp.v1.ContactService.LookupContact:input_type -> selfsame.erp.v1.LookupContactRequest
-	8,  // 24: selfsame.erp.v1.ContactService.CreateContact:input_type -> selfsame.erp.v1.CreateContactRequest
-	10, // 25: selfsame.erp.v1.ContactService.UpdateContact:input_type -> selfsame.erp.v1.UpdateContactRequest
-	12, // 26: selfsame.erp.v1.ContactService.DeleteContact:input_type -> selfsame.erp.v1.DeleteContactRequest
-	15, // 27: selfsame.erp.v1.ContactService.BatchUpsertContacts:input_type -> selfsame.erp.v1.BatchUpsertContactsRequest
-	1,  // 28: selfsame.erp.v1.ContactService.GetContact:output_type -> selfsame.erp.v1.GetContactResponse
-	3,  // 29: selfsame.erp.v1.ContactService.BatchGetContacts:output_type -> selfsame.erp.v1.BatchGetContactsResponse
-	5,  // 30: selfsame.erp.v1.ContactService.ListContacts:output_type -> selfsame.erp.v1.ListContactsResponse
-	7,  // 31: selfsame.erp.v1.ContactService.LookupContact:output_type -> selfsame.erp.v1.LookupContactResponse
-	9,  // 32: selfsame.erp.v1.ContactService.CreateContact:output_type -> selfsame.erp.v1.CreateContactResponse
-	11, // 33: selfsame.erp.v1.ContactService.UpdateContact:output_type -> selfsame.erp.v1.UpdateContactResponse
-	13, // 34: selfsame.erp.v1.ContactService.DeleteContact:output_type -> selfsame.erp.v1.DeleteContactResponse
-	17, // 35: selfsame.erp.v1.ContactService.BatchUpsertContacts:output_type -> selfsame.erp.v1.BatchUpsertContactsResponse
-	28, // [28:36] is the sub-list for method output_type
-	20, // [20:28] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	20, // 7: selfsame.erp.v1.CreateContactResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	18, // 8: selfsame.erp.v1.UpdateContactRequest.contact:type_name -> selfsame.erp.v1.Contact
+	21, // 9: selfsame.erp.v1.UpdateContactRequest.update_mask:type_name -> google.protobuf.FieldMask
+	18, // 10: selfsame.erp.v1.UpdateContactResponse.contact:type_name -> selfsame.erp.v1.Contact
+	20, // 11: selfsame.erp.v1.UpdateContactResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	18, // 12: selfsame.erp.v1.DeleteContactResponse.contact:type_name -> selfsame.erp.v1.Contact
+	20, // 13: selfsame.erp.v1.DeleteContactResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	18, // 14: selfsame.erp.v1.ContactUpsert.contact:type_name -> selfsame.erp.v1.Contact
+	19, // 15: selfsame.erp.v1.ContactUpsert.key:type_name -> selfsame.erp.v1.Reference
+	21, // 16: selfsame.erp.v1.ContactUpsert.update_mask:type_name -> google.protobuf.FieldMask
+	14, // 17: selfsame.erp.v1.BatchUpsertContactsRequest.upserts:type_name -> selfsame.erp.v1.ContactUpsert
+	20, // 18: selfsame.erp.v1.ContactUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
+	18, // 19: selfsame.erp.v1.ContactUpsertResult.contact:type_name -> selfsame.erp.v1.Contact
+	22, // 20: selfsame.erp.v1.ContactUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
+	16, // 21: selfsame.erp.v1.BatchUpsertContactsResponse.results:type_name -> selfsame.erp.v1.ContactUpsertResult
+	0,  // 22: selfsame.erp.v1.ContactService.GetContact:input_type -> selfsame.erp.v1.GetContactRequest
+	2,  // 23: selfsame.erp.v1.ContactService.BatchGetContacts:input_type -> selfsame.erp.v1.BatchGetContactsRequest
+	4,  // 24: selfsame.erp.v1.ContactService.ListContacts:input_type -> selfsame.erp.v1.ListContactsRequest
+	6,  // 25: selfsame.erp.v1.ContactService.LookupContact:input_type -> selfsame.erp.v1.LookupContactRequest
+	8,  // 26: selfsame.erp.v1.ContactService.CreateContact:input_type -> selfsame.erp.v1.CreateContactRequest
+	10, // 27: selfsame.erp.v1.ContactService.UpdateContact:input_type -> selfsame.erp.v1.UpdateContactRequest
+	12, // 28: selfsame.erp.v1.ContactService.DeleteContact:input_type -> selfsame.erp.v1.DeleteContactRequest
+	15, // 29: selfsame.erp.v1.ContactService.BatchUpsertContacts:input_type -> selfsame.erp.v1.BatchUpsertContactsRequest
+	1,  // 30: selfsame.erp.v1.ContactService.GetContact:output_type -> selfsame.erp.v1.GetContactResponse
+	3,  // 31: selfsame.erp.v1.ContactService.BatchGetContacts:output_type -> selfsame.erp.v1.BatchGetContactsResponse
+	5,  // 32: selfsame.erp.v1.ContactService.ListContacts:output_type -> selfsame.erp.v1.ListContactsResponse
+	7,  // 33: selfsame.erp.v1.ContactService.LookupContact:output_type -> selfsame.erp.v1.LookupContactResponse
+	9,  // 34: selfsame.erp.v1.ContactService.CreateContact:output_type -> selfsame.erp.v1.CreateContactResponse
+	11, // 35: selfsame.erp.v1.ContactService.UpdateContact:output_type -> selfsame.erp.v1.UpdateContactResponse
+	13, // 36: selfsame.erp.v1.ContactService.DeleteContact:output_type -> selfsame.erp.v1.DeleteContactResponse
+	17, // 37: selfsame.erp.v1.ContactService.BatchUpsertContacts:output_type -> selfsame.erp.v1.BatchUpsertContactsResponse
+	30, // [30:38] is the sub-list for method output_type
+	22, // [22:30] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_contact_service_proto_init() }

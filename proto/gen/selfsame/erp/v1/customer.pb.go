@@ -455,7 +455,10 @@ type Customer struct {
 	// True for a tombstone.
 	Deleted bool `protobuf:"varint,18,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// Codes of the back end that have no canonical field; never dropped.
-	Extensions    map[string]string `protobuf:"bytes,19,rep,name=extensions,proto3" json:"extensions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Extensions map[string]string `protobuf:"bytes,19,rep,name=extensions,proto3" json:"extensions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The customer that a merge put in this one's place; set only with `deleted`, by the ERP. Empty when the customer was not
+	// merged, or the back end does not say.
+	MergedInto    string `protobuf:"bytes,20,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -621,6 +624,13 @@ func (x *Customer) GetExtensions() map[string]string {
 		return x.Extensions
 	}
 	return nil
+}
+
+func (x *Customer) GetMergedInto() string {
+	if x != nil {
+		return x.MergedInto
+	}
+	return ""
 }
 
 // Contact is a person who works for a customer.
@@ -908,7 +918,7 @@ const file_selfsame_erp_v1_customer_proto_rawDesc = "" +
 	"\vpostal_code\x18\x04 \x01(\tB\v\xbaH\x04r\x02\x18\x14\x90\xe7\x18\x04R\n" +
 	"postalCode\x12#\n" +
 	"\x06region\x18\x05 \x01(\tB\v\xbaH\x04r\x02\x18P\x90\xe7\x18\x04R\x06region\x12.\n" +
-	"\acountry\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f2\r^([A-Z]{2})?$R\acountry\"\xa3\a\n" +
+	"\acountry\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f2\r^([A-Z]{2})?$R\acountry\"\xcd\a\n" +
 	"\bCustomer\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x02id\x12\x1f\n" +
 	"\x06number\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18(R\x06number\x128\n" +
@@ -935,7 +945,9 @@ const file_selfsame_erp_v1_customer_proto_rawDesc = "" +
 	"\adeleted\x18\x12 \x01(\bR\adeleted\x12I\n" +
 	"\n" +
 	"extensions\x18\x13 \x03(\v2).selfsame.erp.v1.Customer.ExtensionsEntryR\n" +
-	"extensions\x1a=\n" +
+	"extensions\x12(\n" +
+	"\vmerged_into\x18\x14 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"mergedInto\x1a=\n" +
 	"\x0fExtensionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe4\x04\n" +

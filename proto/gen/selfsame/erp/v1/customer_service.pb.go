@@ -471,7 +471,9 @@ func (x *CreateCustomerRequest) GetCustomer() *Customer {
 type CreateCustomerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The customer.
-	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// Created; a call repeated with its idempotency key is answered as the first one was.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -511,6 +513,13 @@ func (x *CreateCustomerResponse) GetCustomer() *Customer {
 		return x.Customer
 	}
 	return nil
+}
+
+func (x *CreateCustomerResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
 }
 
 // UpdateCustomerRequest carries changed fields.
@@ -682,7 +691,9 @@ func (x *DeleteCustomerRequest) GetId() string {
 type DeleteCustomerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The tombstone.
-	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// Updated when this call deleted the customer, unchanged when it was deleted before.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -724,6 +735,123 @@ func (x *DeleteCustomerResponse) GetCustomer() *Customer {
 	return nil
 }
 
+func (x *DeleteCustomerResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+// MergeCustomersRequest names a duplicate and who takes its place.
+type MergeCustomersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the customer that goes.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The id of the customer that stays.
+	Into          string `protobuf:"bytes,2,opt,name=into,proto3" json:"into,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeCustomersRequest) Reset() {
+	*x = MergeCustomersRequest{}
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeCustomersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeCustomersRequest) ProtoMessage() {}
+
+func (x *MergeCustomersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeCustomersRequest.ProtoReflect.Descriptor instead.
+func (*MergeCustomersRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MergeCustomersRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MergeCustomersRequest) GetInto() string {
+	if x != nil {
+		return x.Into
+	}
+	return ""
+}
+
+// MergeCustomersResponse carries what the merge left.
+type MergeCustomersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tombstone of the duplicate.
+	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	// What the call did: updated, or unchanged when the two were one already.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeCustomersResponse) Reset() {
+	*x = MergeCustomersResponse{}
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeCustomersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeCustomersResponse) ProtoMessage() {}
+
+func (x *MergeCustomersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeCustomersResponse.ProtoReflect.Descriptor instead.
+func (*MergeCustomersResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *MergeCustomersResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+func (x *MergeCustomersResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
 // CustomerUpsert is one record of a batch.
 type CustomerUpsert struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -742,7 +870,7 @@ type CustomerUpsert struct {
 
 func (x *CustomerUpsert) Reset() {
 	*x = CustomerUpsert{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[14]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +882,7 @@ func (x *CustomerUpsert) String() string {
 func (*CustomerUpsert) ProtoMessage() {}
 
 func (x *CustomerUpsert) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[14]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +895,7 @@ func (x *CustomerUpsert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerUpsert.ProtoReflect.Descriptor instead.
 func (*CustomerUpsert) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{14}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CustomerUpsert) GetCustomer() *Customer {
@@ -809,7 +937,7 @@ type BatchUpsertCustomersRequest struct {
 
 func (x *BatchUpsertCustomersRequest) Reset() {
 	*x = BatchUpsertCustomersRequest{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[15]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +949,7 @@ func (x *BatchUpsertCustomersRequest) String() string {
 func (*BatchUpsertCustomersRequest) ProtoMessage() {}
 
 func (x *BatchUpsertCustomersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[15]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +962,7 @@ func (x *BatchUpsertCustomersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpsertCustomersRequest.ProtoReflect.Descriptor instead.
 func (*BatchUpsertCustomersRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{15}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BatchUpsertCustomersRequest) GetUpserts() []*CustomerUpsert {
@@ -859,7 +987,7 @@ type CustomerUpsertResult struct {
 
 func (x *CustomerUpsertResult) Reset() {
 	*x = CustomerUpsertResult{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[16]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +999,7 @@ func (x *CustomerUpsertResult) String() string {
 func (*CustomerUpsertResult) ProtoMessage() {}
 
 func (x *CustomerUpsertResult) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[16]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +1012,7 @@ func (x *CustomerUpsertResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerUpsertResult.ProtoReflect.Descriptor instead.
 func (*CustomerUpsertResult) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{16}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CustomerUpsertResult) GetOutcome() Outcome {
@@ -919,7 +1047,7 @@ type BatchUpsertCustomersResponse struct {
 
 func (x *BatchUpsertCustomersResponse) Reset() {
 	*x = BatchUpsertCustomersResponse{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[17]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1059,7 @@ func (x *BatchUpsertCustomersResponse) String() string {
 func (*BatchUpsertCustomersResponse) ProtoMessage() {}
 
 func (x *BatchUpsertCustomersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[17]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1072,7 @@ func (x *BatchUpsertCustomersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchUpsertCustomersResponse.ProtoReflect.Descriptor instead.
 func (*BatchUpsertCustomersResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{17}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BatchUpsertCustomersResponse) GetResults() []*CustomerUpsertResult {
@@ -965,7 +1093,7 @@ type ValidateCustomerRequest struct {
 
 func (x *ValidateCustomerRequest) Reset() {
 	*x = ValidateCustomerRequest{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[18]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1105,7 @@ func (x *ValidateCustomerRequest) String() string {
 func (*ValidateCustomerRequest) ProtoMessage() {}
 
 func (x *ValidateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[18]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1118,7 @@ func (x *ValidateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*ValidateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{18}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ValidateCustomerRequest) GetUpsert() *CustomerUpsert {
@@ -1011,7 +1139,7 @@ type ValidateCustomerResponse struct {
 
 func (x *ValidateCustomerResponse) Reset() {
 	*x = ValidateCustomerResponse{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[19]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1151,7 @@ func (x *ValidateCustomerResponse) String() string {
 func (*ValidateCustomerResponse) ProtoMessage() {}
 
 func (x *ValidateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[19]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1164,7 @@ func (x *ValidateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*ValidateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{19}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ValidateCustomerResponse) GetResult() *CustomerUpsertResult {
@@ -1059,7 +1187,7 @@ type FindCandidatesRequest struct {
 
 func (x *FindCandidatesRequest) Reset() {
 	*x = FindCandidatesRequest{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[20]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1199,7 @@ func (x *FindCandidatesRequest) String() string {
 func (*FindCandidatesRequest) ProtoMessage() {}
 
 func (x *FindCandidatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[20]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1212,7 @@ func (x *FindCandidatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCandidatesRequest.ProtoReflect.Descriptor instead.
 func (*FindCandidatesRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{20}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FindCandidatesRequest) GetCustomer() *Customer {
@@ -1116,7 +1244,7 @@ type CustomerCandidate struct {
 
 func (x *CustomerCandidate) Reset() {
 	*x = CustomerCandidate{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[21]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1256,7 @@ func (x *CustomerCandidate) String() string {
 func (*CustomerCandidate) ProtoMessage() {}
 
 func (x *CustomerCandidate) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[21]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1269,7 @@ func (x *CustomerCandidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomerCandidate.ProtoReflect.Descriptor instead.
 func (*CustomerCandidate) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{21}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CustomerCandidate) GetCustomer() *Customer {
@@ -1176,7 +1304,7 @@ type FindCandidatesResponse struct {
 
 func (x *FindCandidatesResponse) Reset() {
 	*x = FindCandidatesResponse{}
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[22]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1316,7 @@ func (x *FindCandidatesResponse) String() string {
 func (*FindCandidatesResponse) ProtoMessage() {}
 
 func (x *FindCandidatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[22]
+	mi := &file_selfsame_erp_v1_customer_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1329,7 @@ func (x *FindCandidatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCandidatesResponse.ProtoReflect.Descriptor instead.
 func (*FindCandidatesResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{22}
+	return file_selfsame_erp_v1_customer_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FindCandidatesResponse) GetCandidates() []*CustomerCandidate {
@@ -1239,9 +1367,10 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\x16LookupCustomerResponse\x125\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\"V\n" +
 	"\x15CreateCustomerRequest\x12=\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\"O\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\"\x83\x01\n" +
 	"\x16CreateCustomerResponse\x125\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\"\xcf\x01\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"\xcf\x01\n" +
 	"\x15UpdateCustomerRequest\x12=\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12C\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\n" +
@@ -1251,9 +1380,16 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\x122\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"2\n" +
 	"\x15DeleteCustomerRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"O\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x83\x01\n" +
 	"\x16DeleteCustomerResponse\x125\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\"\xee\x01\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"Q\n" +
+	"\x15MergeCustomersRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x1d\n" +
+	"\x04into\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04into\"\x83\x01\n" +
+	"\x16MergeCustomersResponse\x125\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerR\bcustomer\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"\xee\x01\n" +
 	"\x0eCustomerUpsert\x12=\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x19.selfsame.erp.v1.CustomerB\x06\xbaH\x03\xc8\x01\x01R\bcustomer\x12,\n" +
 	"\x03key\x18\x02 \x01(\v2\x1a.selfsame.erp.v1.ReferenceR\x03key\x12;\n" +
@@ -1283,7 +1419,7 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\x16FindCandidatesResponse\x12B\n" +
 	"\n" +
 	"candidates\x18\x01 \x03(\v2\".selfsame.erp.v1.CustomerCandidateR\n" +
-	"candidates2\xd7\b\n" +
+	"candidates2\xc7\t\n" +
 	"\x0fCustomerService\x12]\n" +
 	"\vGetCustomer\x12#.selfsame.erp.v1.GetCustomerRequest\x1a$.selfsame.erp.v1.GetCustomerResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x11BatchGetCustomers\x12).selfsame.erp.v1.BatchGetCustomersRequest\x1a*.selfsame.erp.v1.BatchGetCustomersResponse\"\x03\x90\x02\x01\x12c\n" +
@@ -1291,7 +1427,8 @@ const file_selfsame_erp_v1_customer_service_proto_rawDesc = "" +
 	"\x0eLookupCustomer\x12&.selfsame.erp.v1.LookupCustomerRequest\x1a'.selfsame.erp.v1.LookupCustomerResponse\"\x03\x90\x02\x01\x12n\n" +
 	"\x0eCreateCustomer\x12&.selfsame.erp.v1.CreateCustomerRequest\x1a'.selfsame.erp.v1.CreateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x01\x10\x04\x90\x02\x00\x12n\n" +
 	"\x0eUpdateCustomer\x12&.selfsame.erp.v1.UpdateCustomerRequest\x1a'.selfsame.erp.v1.UpdateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12n\n" +
-	"\x0eDeleteCustomer\x12&.selfsame.erp.v1.DeleteCustomerRequest\x1a'.selfsame.erp.v1.DeleteCustomerResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x80\x01\n" +
+	"\x0eDeleteCustomer\x12&.selfsame.erp.v1.DeleteCustomerRequest\x1a'.selfsame.erp.v1.DeleteCustomerResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12n\n" +
+	"\x0eMergeCustomers\x12&.selfsame.erp.v1.MergeCustomersRequest\x1a'.selfsame.erp.v1.MergeCustomersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12\x80\x01\n" +
 	"\x14BatchUpsertCustomers\x12,.selfsame.erp.v1.BatchUpsertCustomersRequest\x1a-.selfsame.erp.v1.BatchUpsertCustomersResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12l\n" +
 	"\x10ValidateCustomer\x12(.selfsame.erp.v1.ValidateCustomerRequest\x1a).selfsame.erp.v1.ValidateCustomerResponse\"\x03\x90\x02\x01\x12f\n" +
 	"\x0eFindCandidates\x12&.selfsame.erp.v1.FindCandidatesRequest\x1a'.selfsame.erp.v1.FindCandidatesResponse\"\x03\x90\x02\x01B\xca\x01\n" +
@@ -1309,7 +1446,7 @@ func file_selfsame_erp_v1_customer_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_erp_v1_customer_service_proto_rawDescData
 }
 
-var file_selfsame_erp_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_selfsame_erp_v1_customer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_selfsame_erp_v1_customer_service_proto_goTypes = []any{
 	(*GetCustomerRequest)(nil),           // 0: selfsame.erp.v1.GetCustomerRequest
 	(*GetCustomerResponse)(nil),          // 1: selfsame.erp.v1.GetCustomerResponse
@@ -1325,72 +1462,80 @@ var file_selfsame_erp_v1_customer_service_proto_goTypes = []any{
 	(*UpdateCustomerResponse)(nil),       // 11: selfsame.erp.v1.UpdateCustomerResponse
 	(*DeleteCustomerRequest)(nil),        // 12: selfsame.erp.v1.DeleteCustomerRequest
 	(*DeleteCustomerResponse)(nil),       // 13: selfsame.erp.v1.DeleteCustomerResponse
-	(*CustomerUpsert)(nil),               // 14: selfsame.erp.v1.CustomerUpsert
-	(*BatchUpsertCustomersRequest)(nil),  // 15: selfsame.erp.v1.BatchUpsertCustomersRequest
-	(*CustomerUpsertResult)(nil),         // 16: selfsame.erp.v1.CustomerUpsertResult
-	(*BatchUpsertCustomersResponse)(nil), // 17: selfsame.erp.v1.BatchUpsertCustomersResponse
-	(*ValidateCustomerRequest)(nil),      // 18: selfsame.erp.v1.ValidateCustomerRequest
-	(*ValidateCustomerResponse)(nil),     // 19: selfsame.erp.v1.ValidateCustomerResponse
-	(*FindCandidatesRequest)(nil),        // 20: selfsame.erp.v1.FindCandidatesRequest
-	(*CustomerCandidate)(nil),            // 21: selfsame.erp.v1.CustomerCandidate
-	(*FindCandidatesResponse)(nil),       // 22: selfsame.erp.v1.FindCandidatesResponse
-	(*Customer)(nil),                     // 23: selfsame.erp.v1.Customer
-	(*Reference)(nil),                    // 24: selfsame.erp.v1.Reference
-	(*fieldmaskpb.FieldMask)(nil),        // 25: google.protobuf.FieldMask
-	(Outcome)(0),                         // 26: selfsame.erp.v1.Outcome
-	(*RecordError)(nil),                  // 27: selfsame.erp.v1.RecordError
+	(*MergeCustomersRequest)(nil),        // 14: selfsame.erp.v1.MergeCustomersRequest
+	(*MergeCustomersResponse)(nil),       // 15: selfsame.erp.v1.MergeCustomersResponse
+	(*CustomerUpsert)(nil),               // 16: selfsame.erp.v1.CustomerUpsert
+	(*BatchUpsertCustomersRequest)(nil),  // 17: selfsame.erp.v1.BatchUpsertCustomersRequest
+	(*CustomerUpsertResult)(nil),         // 18: selfsame.erp.v1.CustomerUpsertResult
+	(*BatchUpsertCustomersResponse)(nil), // 19: selfsame.erp.v1.BatchUpsertCustomersResponse
+	(*ValidateCustomerRequest)(nil),      // 20: selfsame.erp.v1.ValidateCustomerRequest
+	(*ValidateCustomerResponse)(nil),     // 21: selfsame.erp.v1.ValidateCustomerResponse
+	(*FindCandidatesRequest)(nil),        // 22: selfsame.erp.v1.FindCandidatesRequest
+	(*CustomerCandidate)(nil),            // 23: selfsame.erp.v1.CustomerCandidate
+	(*FindCandidatesResponse)(nil),       // 24: selfsame.erp.v1.FindCandidatesResponse
+	(*Customer)(nil),                     // 25: selfsame.erp.v1.Customer
+	(*Reference)(nil),                    // 26: selfsame.erp.v1.Reference
+	(Outcome)(0),                         // 27: selfsame.erp.v1.Outcome
+	(*fieldmaskpb.FieldMask)(nil),        // 28: google.protobuf.FieldMask
+	(*RecordError)(nil),                  // 29: selfsame.erp.v1.RecordError
 }
 var file_selfsame_erp_v1_customer_service_proto_depIdxs = []int32{
-	23, // 0: selfsame.erp.v1.GetCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	23, // 1: selfsame.erp.v1.BatchGetCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
-	23, // 2: selfsame.erp.v1.ListCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
-	24, // 3: selfsame.erp.v1.LookupCustomerRequest.ref:type_name -> selfsame.erp.v1.Reference
-	23, // 4: selfsame.erp.v1.LookupCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	23, // 5: selfsame.erp.v1.CreateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
-	23, // 6: selfsame.erp.v1.CreateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	23, // 7: selfsame.erp.v1.UpdateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
-	25, // 8: selfsame.erp.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	23, // 9: selfsame.erp.v1.UpdateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	26, // 10: selfsame.erp.v1.UpdateCustomerResponse.outcome:type_name -> selfsame.erp.v1.Outcome
-	23, // 11: selfsame.erp.v1.DeleteCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
-	23, // 12: selfsame.erp.v1.CustomerUpsert.customer:type_name -> selfsame.erp.v1.Customer
-	24, // 13: selfsame.erp.v1.CustomerUpsert.key:type_name -> selfsame.erp.v1.Reference
-	25, // 14: selfsame.erp.v1.CustomerUpsert.update_mask:type_name -> google.protobuf.FieldMask
-	14, // 15: selfsame.erp.v1.BatchUpsertCustomersRequest.upserts:type_name -> selfsame.erp.v1.CustomerUpsert
-	26, // 16: selfsame.erp.v1.CustomerUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
-	23, // 17: selfsame.erp.v1.CustomerUpsertResult.customer:type_name -> selfsame.erp.v1.Customer
-	27, // 18: selfsame.erp.v1.CustomerUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
-	16, // 19: selfsame.erp.v1.BatchUpsertCustomersResponse.results:type_name -> selfsame.erp.v1.CustomerUpsertResult
-	14, // 20: selfsame.erp.v1.ValidateCustomerRequest.upsert:type_name -> selfsame.erp.v1.CustomerUpsert
-	16, // 21: selfsame.erp.v1.ValidateCustomerResponse.result:type_name -> selfsame.erp.v1.CustomerUpsertResult
-	23, // 22: selfsame.erp.v1.FindCandidatesRequest.customer:type_name -> selfsame.erp.v1.Customer
-	23, // 23: selfsame.erp.v1.CustomerCandidate.customer:type_name -> selfsame.erp.v1.Customer
-	21, // 24: selfsame.erp.v1.FindCandidatesResponse.candidates:type_name -> selfsame.erp.v1.CustomerCandidate
-	0,  // 25: selfsame.erp.v1.CustomerService.GetCustomer:input_type -> selfsame.erp.v1.GetCustomerRequest
-	2,  // 26: selfsame.erp.v1.CustomerService.BatchGetCustomers:input_type -> selfsame.erp.v1.BatchGetCustomersRequest
-	4,  // 27: selfsame.erp.v1.CustomerService.ListCustomers:input_type -> selfsame.erp.v1.ListCustomersRequest
-	6,  // 28: selfsame.erp.v1.CustomerService.LookupCustomer:input_type -> selfsame.erp.v1.LookupCustomerRequest
-	8,  // 29: selfsame.erp.v1.CustomerService.CreateCustomer:input_type -> selfsame.erp.v1.CreateCustomerRequest
-	10, // 30: selfsame.erp.v1.CustomerService.UpdateCustomer:input_type -> selfsame.erp.v1.UpdateCustomerRequest
-	12, // 31: selfsame.erp.v1.CustomerService.DeleteCustomer:input_type -> selfsame.erp.v1.DeleteCustomerRequest
-	15, // 32: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:input_type -> selfsame.erp.v1.BatchUpsertCustomersRequest
-	18, // 33: selfsame.erp.v1.CustomerService.ValidateCustomer:input_type -> selfsame.erp.v1.ValidateCustomerRequest
-	20, // 34: selfsame.erp.v1.CustomerService.FindCandidates:input_type -> selfsame.erp.v1.FindCandidatesRequest
-	1,  // 35: selfsame.erp.v1.CustomerService.GetCustomer:output_type -> selfsame.erp.v1.GetCustomerResponse
-	3,  // 36: selfsame.erp.v1.CustomerService.BatchGetCustomers:output_type -> selfsame.erp.v1.BatchGetCustomersResponse
-	5,  // 37: selfsame.erp.v1.CustomerService.ListCustomers:output_type -> selfsame.erp.v1.ListCustomersResponse
-	7,  // 38: selfsame.erp.v1.CustomerService.LookupCustomer:output_type -> selfsame.erp.v1.LookupCustomerResponse
-	9,  // 39: selfsame.erp.v1.CustomerService.CreateCustomer:output_type -> selfsame.erp.v1.CreateCustomerResponse
-	11, // 40: selfsame.erp.v1.CustomerService.UpdateCustomer:output_type -> selfsame.erp.v1.UpdateCustomerResponse
-	13, // 41: selfsame.erp.v1.CustomerService.DeleteCustomer:output_type -> selfsame.erp.v1.DeleteCustomerResponse
-	17, // 42: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:output_type -> selfsame.erp.v1.BatchUpsertCustomersResponse
-	19, // 43: selfsame.erp.v1.CustomerService.ValidateCustomer:output_type -> selfsame.erp.v1.ValidateCustomerResponse
-	22, // 44: selfsame.erp.v1.CustomerService.FindCandidates:output_type -> selfsame.erp.v1.FindCandidatesResponse
-	35, // [35:45] is the sub-list for method output_type
-	25, // [25:35] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	25, // 0: selfsame.erp.v1.GetCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	25, // 1: selfsame.erp.v1.BatchGetCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
+	25, // 2: selfsame.erp.v1.ListCustomersResponse.customers:type_name -> selfsame.erp.v1.Customer
+	26, // 3: selfsame.erp.v1.LookupCustomerRequest.ref:type_name -> selfsame.erp.v1.Reference
+	25, // 4: selfsame.erp.v1.LookupCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	25, // 5: selfsame.erp.v1.CreateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
+	25, // 6: selfsame.erp.v1.CreateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	27, // 7: selfsame.erp.v1.CreateCustomerResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 8: selfsame.erp.v1.UpdateCustomerRequest.customer:type_name -> selfsame.erp.v1.Customer
+	28, // 9: selfsame.erp.v1.UpdateCustomerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	25, // 10: selfsame.erp.v1.UpdateCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	27, // 11: selfsame.erp.v1.UpdateCustomerResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 12: selfsame.erp.v1.DeleteCustomerResponse.customer:type_name -> selfsame.erp.v1.Customer
+	27, // 13: selfsame.erp.v1.DeleteCustomerResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 14: selfsame.erp.v1.MergeCustomersResponse.customer:type_name -> selfsame.erp.v1.Customer
+	27, // 15: selfsame.erp.v1.MergeCustomersResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 16: selfsame.erp.v1.CustomerUpsert.customer:type_name -> selfsame.erp.v1.Customer
+	26, // 17: selfsame.erp.v1.CustomerUpsert.key:type_name -> selfsame.erp.v1.Reference
+	28, // 18: selfsame.erp.v1.CustomerUpsert.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 19: selfsame.erp.v1.BatchUpsertCustomersRequest.upserts:type_name -> selfsame.erp.v1.CustomerUpsert
+	27, // 20: selfsame.erp.v1.CustomerUpsertResult.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 21: selfsame.erp.v1.CustomerUpsertResult.customer:type_name -> selfsame.erp.v1.Customer
+	29, // 22: selfsame.erp.v1.CustomerUpsertResult.error:type_name -> selfsame.erp.v1.RecordError
+	18, // 23: selfsame.erp.v1.BatchUpsertCustomersResponse.results:type_name -> selfsame.erp.v1.CustomerUpsertResult
+	16, // 24: selfsame.erp.v1.ValidateCustomerRequest.upsert:type_name -> selfsame.erp.v1.CustomerUpsert
+	18, // 25: selfsame.erp.v1.ValidateCustomerResponse.result:type_name -> selfsame.erp.v1.CustomerUpsertResult
+	25, // 26: selfsame.erp.v1.FindCandidatesRequest.customer:type_name -> selfsame.erp.v1.Customer
+	25, // 27: selfsame.erp.v1.CustomerCandidate.customer:type_name -> selfsame.erp.v1.Customer
+	23, // 28: selfsame.erp.v1.FindCandidatesResponse.candidates:type_name -> selfsame.erp.v1.CustomerCandidate
+	0,  // 29: selfsame.erp.v1.CustomerService.GetCustomer:input_type -> selfsame.erp.v1.GetCustomerRequest
+	2,  // 30: selfsame.erp.v1.CustomerService.BatchGetCustomers:input_type -> selfsame.erp.v1.BatchGetCustomersRequest
+	4,  // 31: selfsame.erp.v1.CustomerService.ListCustomers:input_type -> selfsame.erp.v1.ListCustomersRequest
+	6,  // 32: selfsame.erp.v1.CustomerService.LookupCustomer:input_type -> selfsame.erp.v1.LookupCustomerRequest
+	8,  // 33: selfsame.erp.v1.CustomerService.CreateCustomer:input_type -> selfsame.erp.v1.CreateCustomerRequest
+	10, // 34: selfsame.erp.v1.CustomerService.UpdateCustomer:input_type -> selfsame.erp.v1.UpdateCustomerRequest
+	12, // 35: selfsame.erp.v1.CustomerService.DeleteCustomer:input_type -> selfsame.erp.v1.DeleteCustomerRequest
+	14, // 36: selfsame.erp.v1.CustomerService.MergeCustomers:input_type -> selfsame.erp.v1.MergeCustomersRequest
+	17, // 37: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:input_type -> selfsame.erp.v1.BatchUpsertCustomersRequest
+	20, // 38: selfsame.erp.v1.CustomerService.ValidateCustomer:input_type -> selfsame.erp.v1.ValidateCustomerRequest
+	22, // 39: selfsame.erp.v1.CustomerService.FindCandidates:input_type -> selfsame.erp.v1.FindCandidatesRequest
+	1,  // 40: selfsame.erp.v1.CustomerService.GetCustomer:output_type -> selfsame.erp.v1.GetCustomerResponse
+	3,  // 41: selfsame.erp.v1.CustomerService.BatchGetCustomers:output_type -> selfsame.erp.v1.BatchGetCustomersResponse
+	5,  // 42: selfsame.erp.v1.CustomerService.ListCustomers:output_type -> selfsame.erp.v1.ListCustomersResponse
+	7,  // 43: selfsame.erp.v1.CustomerService.LookupCustomer:output_type -> selfsame.erp.v1.LookupCustomerResponse
+	9,  // 44: selfsame.erp.v1.CustomerService.CreateCustomer:output_type -> selfsame.erp.v1.CreateCustomerResponse
+	11, // 45: selfsame.erp.v1.CustomerService.UpdateCustomer:output_type -> selfsame.erp.v1.UpdateCustomerResponse
+	13, // 46: selfsame.erp.v1.CustomerService.DeleteCustomer:output_type -> selfsame.erp.v1.DeleteCustomerResponse
+	15, // 47: selfsame.erp.v1.CustomerService.MergeCustomers:output_type -> selfsame.erp.v1.MergeCustomersResponse
+	19, // 48: selfsame.erp.v1.CustomerService.BatchUpsertCustomers:output_type -> selfsame.erp.v1.BatchUpsertCustomersResponse
+	21, // 49: selfsame.erp.v1.CustomerService.ValidateCustomer:output_type -> selfsame.erp.v1.ValidateCustomerResponse
+	24, // 50: selfsame.erp.v1.CustomerService.FindCandidates:output_type -> selfsame.erp.v1.FindCandidatesResponse
+	40, // [40:51] is the sub-list for method output_type
+	29, // [29:40] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_customer_service_proto_init() }
@@ -1405,7 +1550,7 @@ func file_selfsame_erp_v1_customer_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_erp_v1_customer_service_proto_rawDesc), len(file_selfsame_erp_v1_customer_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	CustomerService_CreateCustomer_FullMethodName       = "/selfsame.erp.v1.CustomerService/CreateCustomer"
 	CustomerService_UpdateCustomer_FullMethodName       = "/selfsame.erp.v1.CustomerService/UpdateCustomer"
 	CustomerService_DeleteCustomer_FullMethodName       = "/selfsame.erp.v1.CustomerService/DeleteCustomer"
+	CustomerService_MergeCustomers_FullMethodName       = "/selfsame.erp.v1.CustomerService/MergeCustomers"
 	CustomerService_BatchUpsertCustomers_FullMethodName = "/selfsame.erp.v1.CustomerService/BatchUpsertCustomers"
 	CustomerService_ValidateCustomer_FullMethodName     = "/selfsame.erp.v1.CustomerService/ValidateCustomer"
 	CustomerService_FindCandidates_FullMethodName       = "/selfsame.erp.v1.CustomerService/FindCandidates"
@@ -54,6 +55,11 @@ type CustomerServiceClient interface {
 	UpdateCustomer(ctx context.Context, in *UpdateCustomerRequest, opts ...grpc.CallOption) (*UpdateCustomerResponse, error)
 	// DeleteCustomer leaves a tombstone. Deleting a deleted customer changes nothing.
 	DeleteCustomer(ctx context.Context, in *DeleteCustomerRequest, opts ...grpc.CallOption) (*DeleteCustomerResponse, error)
+	// MergeCustomers puts one customer in the place of a duplicate of it: contacts, orders and warranties of the duplicate become
+	// the survivor's, and of the duplicate a tombstone stays that names the survivor (`merged_into`). The survivor's own fields
+	// stay as they are. Merging again into the same one changes nothing. UNIMPLEMENTED with CAPABILITY_MISSING where
+	// duplicates are merged in the ERP itself; the feed tells those merges as far as the ERP says them.
+	MergeCustomers(ctx context.Context, in *MergeCustomersRequest, opts ...grpc.CallOption) (*MergeCustomersResponse, error)
 	// BatchUpsertCustomers writes up to 200 customers, each found by its id or else by its key reference and created when
 	// neither finds one. Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
 	BatchUpsertCustomers(ctx context.Context, in *BatchUpsertCustomersRequest, opts ...grpc.CallOption) (*BatchUpsertCustomersResponse, error)
@@ -141,6 +147,16 @@ func (c *customerServiceClient) DeleteCustomer(ctx context.Context, in *DeleteCu
 	return out, nil
 }
 
+func (c *customerServiceClient) MergeCustomers(ctx context.Context, in *MergeCustomersRequest, opts ...grpc.CallOption) (*MergeCustomersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MergeCustomersResponse)
+	err := c.cc.Invoke(ctx, CustomerService_MergeCustomers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *customerServiceClient) BatchUpsertCustomers(ctx context.Context, in *BatchUpsertCustomersRequest, opts ...grpc.CallOption) (*BatchUpsertCustomersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(BatchUpsertCustomersResponse)
@@ -192,6 +208,11 @@ type CustomerServiceServer interface {
 	UpdateCustomer(context.Context, *UpdateCustomerRequest) (*UpdateCustomerResponse, error)
 	// DeleteCustomer leaves a tombstone. Deleting a deleted customer changes nothing.
 	DeleteCustomer(context.Context, *DeleteCustomerRequest) (*DeleteCustomerResponse, error)
+	// MergeCustomers puts one customer in the place of a duplicate of it: contacts, orders and warranties of the duplicate become
+	// the survivor's, and of the duplicate a tombstone stays that names the survivor (`merged_into`). The survivor's own fields
+	// stay as they are. Merging again into the same one changes nothing. UNIMPLEMENTED with CAPABILITY_MISSING where
+	// duplicates are merged in the ERP itself; the feed tells those merges as far as the ERP says them.
+	MergeCustomers(context.Context, *MergeCustomersRequest) (*MergeCustomersResponse, error)
 	// BatchUpsertCustomers writes up to 200 customers, each found by its id or else by its key reference and created when
 	// neither finds one. Every record has an outcome of its own, in the order sent; one refused record does not stop the others.
 	BatchUpsertCustomers(context.Context, *BatchUpsertCustomersRequest) (*BatchUpsertCustomersResponse, error)
@@ -229,6 +250,9 @@ func (UnimplementedCustomerServiceServer) UpdateCustomer(context.Context, *Updat
 }
 func (UnimplementedCustomerServiceServer) DeleteCustomer(context.Context, *DeleteCustomerRequest) (*DeleteCustomerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteCustomer not implemented")
+}
+func (UnimplementedCustomerServiceServer) MergeCustomers(context.Context, *MergeCustomersRequest) (*MergeCustomersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MergeCustomers not implemented")
 }
 func (UnimplementedCustomerServiceServer) BatchUpsertCustomers(context.Context, *BatchUpsertCustomersRequest) (*BatchUpsertCustomersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchUpsertCustomers not implemented")
@@ -386,6 +410,24 @@ func _CustomerService_DeleteCustomer_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CustomerService_MergeCustomers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MergeCustomersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CustomerServiceServer).MergeCustomers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CustomerService_MergeCustomers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CustomerServiceServer).MergeCustomers(ctx, req.(*MergeCustomersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CustomerService_BatchUpsertCustomers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BatchUpsertCustomersRequest)
 	if err := dec(in); err != nil {
@@ -474,6 +516,10 @@ var CustomerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteCustomer",
 			Handler:    _CustomerService_DeleteCustomer_Handler,
+		},
+		{
+			MethodName: "MergeCustomers",
+			Handler:    _CustomerService_MergeCustomers_Handler,
 		},
 		{
 			MethodName: "BatchUpsertCustomers",

@@ -907,7 +907,9 @@ func (x *SetOrderStatusRequest) GetBilling() Progress {
 type SetOrderStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The order.
-	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// Updated; unchanged when the facets were so already.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -947,6 +949,13 @@ func (x *SetOrderStatusResponse) GetOrder() *Order {
 		return x.Order
 	}
 	return nil
+}
+
+func (x *SetOrderStatusResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
 }
 
 // ValidateOrderRequest carries an order that is not to be placed.
@@ -1695,9 +1704,10 @@ const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"\n" +
 	"fulfilment\x18\x03 \x01(\x0e2\x19.selfsame.erp.v1.ProgressB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
 	"fulfilment\x12=\n" +
-	"\abilling\x18\x04 \x01(\x0e2\x19.selfsame.erp.v1.ProgressB\b\xbaH\x05\x82\x01\x02\x10\x01R\abilling\"F\n" +
+	"\abilling\x18\x04 \x01(\x0e2\x19.selfsame.erp.v1.ProgressB\b\xbaH\x05\x82\x01\x02\x10\x01R\abilling\"z\n" +
 	"\x16SetOrderStatusResponse\x12,\n" +
-	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order\"L\n" +
+	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"L\n" +
 	"\x14ValidateOrderRequest\x124\n" +
 	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\"E\n" +
 	"\x15ValidateOrderResponse\x12,\n" +
@@ -1836,43 +1846,44 @@ var file_selfsame_erp_v1_order_service_proto_depIdxs = []int32{
 	1,  // 14: selfsame.erp.v1.SetOrderStatusRequest.fulfilment:type_name -> selfsame.erp.v1.Progress
 	1,  // 15: selfsame.erp.v1.SetOrderStatusRequest.billing:type_name -> selfsame.erp.v1.Progress
 	4,  // 16: selfsame.erp.v1.SetOrderStatusResponse.order:type_name -> selfsame.erp.v1.Order
-	4,  // 17: selfsame.erp.v1.ValidateOrderRequest.order:type_name -> selfsame.erp.v1.Order
-	4,  // 18: selfsame.erp.v1.ValidateOrderResponse.order:type_name -> selfsame.erp.v1.Order
-	2,  // 19: selfsame.erp.v1.Delivery.state:type_name -> selfsame.erp.v1.DeliveryState
-	25, // 20: selfsame.erp.v1.Delivery.ship_time:type_name -> google.protobuf.Timestamp
-	15, // 21: selfsame.erp.v1.Delivery.items:type_name -> selfsame.erp.v1.DeliveryItem
-	25, // 22: selfsame.erp.v1.Delivery.update_time:type_name -> google.protobuf.Timestamp
-	16, // 23: selfsame.erp.v1.ListDeliveriesResponse.deliveries:type_name -> selfsame.erp.v1.Delivery
-	16, // 24: selfsame.erp.v1.RecordDeliveryRequest.delivery:type_name -> selfsame.erp.v1.Delivery
-	16, // 25: selfsame.erp.v1.RecordDeliveryResponse.delivery:type_name -> selfsame.erp.v1.Delivery
-	4,  // 26: selfsame.erp.v1.RecordDeliveryResponse.order:type_name -> selfsame.erp.v1.Order
-	26, // 27: selfsame.erp.v1.RecordDeliveryResponse.outcome:type_name -> selfsame.erp.v1.Outcome
-	25, // 28: selfsame.erp.v1.OrderEvent.event_time:type_name -> google.protobuf.Timestamp
-	0,  // 29: selfsame.erp.v1.OrderEvent.state:type_name -> selfsame.erp.v1.OrderState
-	1,  // 30: selfsame.erp.v1.OrderEvent.fulfilment:type_name -> selfsame.erp.v1.Progress
-	1,  // 31: selfsame.erp.v1.OrderEvent.billing:type_name -> selfsame.erp.v1.Progress
-	21, // 32: selfsame.erp.v1.ListOrderEventsResponse.events:type_name -> selfsame.erp.v1.OrderEvent
-	5,  // 33: selfsame.erp.v1.OrderService.GetOrder:input_type -> selfsame.erp.v1.GetOrderRequest
-	7,  // 34: selfsame.erp.v1.OrderService.ListOrders:input_type -> selfsame.erp.v1.ListOrdersRequest
-	9,  // 35: selfsame.erp.v1.OrderService.CreateOrder:input_type -> selfsame.erp.v1.CreateOrderRequest
-	13, // 36: selfsame.erp.v1.OrderService.ValidateOrder:input_type -> selfsame.erp.v1.ValidateOrderRequest
-	17, // 37: selfsame.erp.v1.OrderService.ListDeliveries:input_type -> selfsame.erp.v1.ListDeliveriesRequest
-	19, // 38: selfsame.erp.v1.OrderService.RecordDelivery:input_type -> selfsame.erp.v1.RecordDeliveryRequest
-	22, // 39: selfsame.erp.v1.OrderService.ListOrderEvents:input_type -> selfsame.erp.v1.ListOrderEventsRequest
-	11, // 40: selfsame.erp.v1.OrderService.SetOrderStatus:input_type -> selfsame.erp.v1.SetOrderStatusRequest
-	6,  // 41: selfsame.erp.v1.OrderService.GetOrder:output_type -> selfsame.erp.v1.GetOrderResponse
-	8,  // 42: selfsame.erp.v1.OrderService.ListOrders:output_type -> selfsame.erp.v1.ListOrdersResponse
-	10, // 43: selfsame.erp.v1.OrderService.CreateOrder:output_type -> selfsame.erp.v1.CreateOrderResponse
-	14, // 44: selfsame.erp.v1.OrderService.ValidateOrder:output_type -> selfsame.erp.v1.ValidateOrderResponse
-	18, // 45: selfsame.erp.v1.OrderService.ListDeliveries:output_type -> selfsame.erp.v1.ListDeliveriesResponse
-	20, // 46: selfsame.erp.v1.OrderService.RecordDelivery:output_type -> selfsame.erp.v1.RecordDeliveryResponse
-	23, // 47: selfsame.erp.v1.OrderService.ListOrderEvents:output_type -> selfsame.erp.v1.ListOrderEventsResponse
-	12, // 48: selfsame.erp.v1.OrderService.SetOrderStatus:output_type -> selfsame.erp.v1.SetOrderStatusResponse
-	41, // [41:49] is the sub-list for method output_type
-	33, // [33:41] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	26, // 17: selfsame.erp.v1.SetOrderStatusResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	4,  // 18: selfsame.erp.v1.ValidateOrderRequest.order:type_name -> selfsame.erp.v1.Order
+	4,  // 19: selfsame.erp.v1.ValidateOrderResponse.order:type_name -> selfsame.erp.v1.Order
+	2,  // 20: selfsame.erp.v1.Delivery.state:type_name -> selfsame.erp.v1.DeliveryState
+	25, // 21: selfsame.erp.v1.Delivery.ship_time:type_name -> google.protobuf.Timestamp
+	15, // 22: selfsame.erp.v1.Delivery.items:type_name -> selfsame.erp.v1.DeliveryItem
+	25, // 23: selfsame.erp.v1.Delivery.update_time:type_name -> google.protobuf.Timestamp
+	16, // 24: selfsame.erp.v1.ListDeliveriesResponse.deliveries:type_name -> selfsame.erp.v1.Delivery
+	16, // 25: selfsame.erp.v1.RecordDeliveryRequest.delivery:type_name -> selfsame.erp.v1.Delivery
+	16, // 26: selfsame.erp.v1.RecordDeliveryResponse.delivery:type_name -> selfsame.erp.v1.Delivery
+	4,  // 27: selfsame.erp.v1.RecordDeliveryResponse.order:type_name -> selfsame.erp.v1.Order
+	26, // 28: selfsame.erp.v1.RecordDeliveryResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 29: selfsame.erp.v1.OrderEvent.event_time:type_name -> google.protobuf.Timestamp
+	0,  // 30: selfsame.erp.v1.OrderEvent.state:type_name -> selfsame.erp.v1.OrderState
+	1,  // 31: selfsame.erp.v1.OrderEvent.fulfilment:type_name -> selfsame.erp.v1.Progress
+	1,  // 32: selfsame.erp.v1.OrderEvent.billing:type_name -> selfsame.erp.v1.Progress
+	21, // 33: selfsame.erp.v1.ListOrderEventsResponse.events:type_name -> selfsame.erp.v1.OrderEvent
+	5,  // 34: selfsame.erp.v1.OrderService.GetOrder:input_type -> selfsame.erp.v1.GetOrderRequest
+	7,  // 35: selfsame.erp.v1.OrderService.ListOrders:input_type -> selfsame.erp.v1.ListOrdersRequest
+	9,  // 36: selfsame.erp.v1.OrderService.CreateOrder:input_type -> selfsame.erp.v1.CreateOrderRequest
+	13, // 37: selfsame.erp.v1.OrderService.ValidateOrder:input_type -> selfsame.erp.v1.ValidateOrderRequest
+	17, // 38: selfsame.erp.v1.OrderService.ListDeliveries:input_type -> selfsame.erp.v1.ListDeliveriesRequest
+	19, // 39: selfsame.erp.v1.OrderService.RecordDelivery:input_type -> selfsame.erp.v1.RecordDeliveryRequest
+	22, // 40: selfsame.erp.v1.OrderService.ListOrderEvents:input_type -> selfsame.erp.v1.ListOrderEventsRequest
+	11, // 41: selfsame.erp.v1.OrderService.SetOrderStatus:input_type -> selfsame.erp.v1.SetOrderStatusRequest
+	6,  // 42: selfsame.erp.v1.OrderService.GetOrder:output_type -> selfsame.erp.v1.GetOrderResponse
+	8,  // 43: selfsame.erp.v1.OrderService.ListOrders:output_type -> selfsame.erp.v1.ListOrdersResponse
+	10, // 44: selfsame.erp.v1.OrderService.CreateOrder:output_type -> selfsame.erp.v1.CreateOrderResponse
+	14, // 45: selfsame.erp.v1.OrderService.ValidateOrder:output_type -> selfsame.erp.v1.ValidateOrderResponse
+	18, // 46: selfsame.erp.v1.OrderService.ListDeliveries:output_type -> selfsame.erp.v1.ListDeliveriesResponse
+	20, // 47: selfsame.erp.v1.OrderService.RecordDelivery:output_type -> selfsame.erp.v1.RecordDeliveryResponse
+	23, // 48: selfsame.erp.v1.OrderService.ListOrderEvents:output_type -> selfsame.erp.v1.ListOrderEventsResponse
+	12, // 49: selfsame.erp.v1.OrderService.SetOrderStatus:output_type -> selfsame.erp.v1.SetOrderStatusResponse
+	42, // [42:50] is the sub-list for method output_type
+	34, // [34:42] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_order_service_proto_init() }

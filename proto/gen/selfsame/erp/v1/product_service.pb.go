@@ -893,7 +893,9 @@ func (x *SetInventoryRequest) GetInventory() *Inventory {
 type SetInventoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The stock.
-	Inventory     *Inventory `protobuf:"bytes,1,opt,name=inventory,proto3" json:"inventory,omitempty"`
+	Inventory *Inventory `protobuf:"bytes,1,opt,name=inventory,proto3" json:"inventory,omitempty"`
+	// Created for the first statement of a product at a site, updated, or unchanged when so much was on hand already.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -933,6 +935,13 @@ func (x *SetInventoryResponse) GetInventory() *Inventory {
 		return x.Inventory
 	}
 	return nil
+}
+
+func (x *SetInventoryResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
 }
 
 // Warranty covers one piece with a serial number.
@@ -1213,7 +1222,9 @@ func (x *UpsertWarrantyRequest) GetWarranty() *Warranty {
 type UpsertWarrantyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The warranty.
-	Warranty      *Warranty `protobuf:"bytes,1,opt,name=warranty,proto3" json:"warranty,omitempty"`
+	Warranty *Warranty `protobuf:"bytes,1,opt,name=warranty,proto3" json:"warranty,omitempty"`
+	// What the call did.
+	Outcome       Outcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=selfsame.erp.v1.Outcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1253,6 +1264,13 @@ func (x *UpsertWarrantyResponse) GetWarranty() *Warranty {
 		return x.Warranty
 	}
 	return nil
+}
+
+func (x *UpsertWarrantyResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
 }
 
 // Price is what one unit of a product costs, for everybody or for one customer, from a quantity and a day on.
@@ -1497,7 +1515,9 @@ func (x *BatchUpsertPricesRequest) GetPrices() []*Price {
 type BatchUpsertPricesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many were new or changed.
-	Changed       int32 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	Changed int32 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	// What happened to each price, in order.
+	Outcomes      []Outcome `protobuf:"varint,2,rep,packed,name=outcomes,proto3,enum=selfsame.erp.v1.Outcome" json:"outcomes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1537,6 +1557,13 @@ func (x *BatchUpsertPricesResponse) GetChanged() int32 {
 		return x.Changed
 	}
 	return 0
+}
+
+func (x *BatchUpsertPricesResponse) GetOutcomes() []Outcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
 }
 
 var File_selfsame_erp_v1_product_service_proto protoreflect.FileDescriptor
@@ -1601,9 +1628,10 @@ const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"\x15ListInventoryResponse\x128\n" +
 	"\tinventory\x18\x01 \x03(\v2\x1a.selfsame.erp.v1.InventoryR\tinventory\"W\n" +
 	"\x13SetInventoryRequest\x12@\n" +
-	"\tinventory\x18\x01 \x01(\v2\x1a.selfsame.erp.v1.InventoryB\x06\xbaH\x03\xc8\x01\x01R\tinventory\"P\n" +
+	"\tinventory\x18\x01 \x01(\v2\x1a.selfsame.erp.v1.InventoryB\x06\xbaH\x03\xc8\x01\x01R\tinventory\"\x84\x01\n" +
 	"\x14SetInventoryResponse\x128\n" +
-	"\tinventory\x18\x01 \x01(\v2\x1a.selfsame.erp.v1.InventoryR\tinventory\"\x81\x03\n" +
+	"\tinventory\x18\x01 \x01(\v2\x1a.selfsame.erp.v1.InventoryR\tinventory\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"\x81\x03\n" +
 	"\bWarranty\x12.\n" +
 	"\rserial_number\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\fserialNumber\x12\x1b\n" +
 	"\x03sku\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12*\n" +
@@ -1628,9 +1656,10 @@ const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"warranties\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"V\n" +
 	"\x15UpsertWarrantyRequest\x12=\n" +
-	"\bwarranty\x18\x01 \x01(\v2\x19.selfsame.erp.v1.WarrantyB\x06\xbaH\x03\xc8\x01\x01R\bwarranty\"O\n" +
+	"\bwarranty\x18\x01 \x01(\v2\x19.selfsame.erp.v1.WarrantyB\x06\xbaH\x03\xc8\x01\x01R\bwarranty\"\x83\x01\n" +
 	"\x16UpsertWarrantyResponse\x125\n" +
-	"\bwarranty\x18\x01 \x01(\v2\x19.selfsame.erp.v1.WarrantyR\bwarranty\"\xe2\x02\n" +
+	"\bwarranty\x18\x01 \x01(\v2\x19.selfsame.erp.v1.WarrantyR\bwarranty\x122\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"\xe2\x02\n" +
 	"\x05Price\x12\x1b\n" +
 	"\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03sku\x12(\n" +
 	"\vcustomer_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
@@ -1648,9 +1677,10 @@ const file_selfsame_erp_v1_product_service_proto_rawDesc = "" +
 	"\x12ListPricesResponse\x12.\n" +
 	"\x06prices\x18\x01 \x03(\v2\x16.selfsame.erp.v1.PriceR\x06prices\"W\n" +
 	"\x18BatchUpsertPricesRequest\x12;\n" +
-	"\x06prices\x18\x01 \x03(\v2\x16.selfsame.erp.v1.PriceB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\x06prices\"5\n" +
+	"\x06prices\x18\x01 \x03(\v2\x16.selfsame.erp.v1.PriceB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\x06prices\"k\n" +
 	"\x19BatchUpsertPricesResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\x05R\achanged*\x87\x01\n" +
+	"\achanged\x18\x01 \x01(\x05R\achanged\x124\n" +
+	"\boutcomes\x18\x02 \x03(\x0e2\x18.selfsame.erp.v1.OutcomeR\boutcomes*\x87\x01\n" +
 	"\x0eWarrantyStatus\x12\x1f\n" +
 	"\x1bWARRANTY_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17WARRANTY_STATUS_PENDING\x10\x01\x12\x1a\n" +
@@ -1730,38 +1760,41 @@ var file_selfsame_erp_v1_product_service_proto_depIdxs = []int32{
 	10, // 11: selfsame.erp.v1.ListInventoryResponse.inventory:type_name -> selfsame.erp.v1.Inventory
 	10, // 12: selfsame.erp.v1.SetInventoryRequest.inventory:type_name -> selfsame.erp.v1.Inventory
 	10, // 13: selfsame.erp.v1.SetInventoryResponse.inventory:type_name -> selfsame.erp.v1.Inventory
-	25, // 14: selfsame.erp.v1.Warranty.start_time:type_name -> google.protobuf.Timestamp
-	25, // 15: selfsame.erp.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
-	0,  // 16: selfsame.erp.v1.Warranty.status:type_name -> selfsame.erp.v1.WarrantyStatus
-	15, // 17: selfsame.erp.v1.ListWarrantiesResponse.warranties:type_name -> selfsame.erp.v1.Warranty
-	15, // 18: selfsame.erp.v1.UpsertWarrantyRequest.warranty:type_name -> selfsame.erp.v1.Warranty
-	15, // 19: selfsame.erp.v1.UpsertWarrantyResponse.warranty:type_name -> selfsame.erp.v1.Warranty
-	1,  // 20: selfsame.erp.v1.Price.amount:type_name -> selfsame.erp.v1.Money
-	20, // 21: selfsame.erp.v1.ListPricesResponse.prices:type_name -> selfsame.erp.v1.Price
-	20, // 22: selfsame.erp.v1.BatchUpsertPricesRequest.prices:type_name -> selfsame.erp.v1.Price
-	3,  // 23: selfsame.erp.v1.ProductService.GetProduct:input_type -> selfsame.erp.v1.GetProductRequest
-	5,  // 24: selfsame.erp.v1.ProductService.ListProducts:input_type -> selfsame.erp.v1.ListProductsRequest
-	7,  // 25: selfsame.erp.v1.ProductService.BatchUpsertProducts:input_type -> selfsame.erp.v1.BatchUpsertProductsRequest
-	21, // 26: selfsame.erp.v1.ProductService.ListPrices:input_type -> selfsame.erp.v1.ListPricesRequest
-	23, // 27: selfsame.erp.v1.ProductService.BatchUpsertPrices:input_type -> selfsame.erp.v1.BatchUpsertPricesRequest
-	11, // 28: selfsame.erp.v1.ProductService.ListInventory:input_type -> selfsame.erp.v1.ListInventoryRequest
-	13, // 29: selfsame.erp.v1.ProductService.SetInventory:input_type -> selfsame.erp.v1.SetInventoryRequest
-	16, // 30: selfsame.erp.v1.ProductService.ListWarranties:input_type -> selfsame.erp.v1.ListWarrantiesRequest
-	18, // 31: selfsame.erp.v1.ProductService.UpsertWarranty:input_type -> selfsame.erp.v1.UpsertWarrantyRequest
-	4,  // 32: selfsame.erp.v1.ProductService.GetProduct:output_type -> selfsame.erp.v1.GetProductResponse
-	6,  // 33: selfsame.erp.v1.ProductService.ListProducts:output_type -> selfsame.erp.v1.ListProductsResponse
-	9,  // 34: selfsame.erp.v1.ProductService.BatchUpsertProducts:output_type -> selfsame.erp.v1.BatchUpsertProductsResponse
-	22, // 35: selfsame.erp.v1.ProductService.ListPrices:output_type -> selfsame.erp.v1.ListPricesResponse
-	24, // 36: selfsame.erp.v1.ProductService.BatchUpsertPrices:output_type -> selfsame.erp.v1.BatchUpsertPricesResponse
-	12, // 37: selfsame.erp.v1.ProductService.ListInventory:output_type -> selfsame.erp.v1.ListInventoryResponse
-	14, // 38: selfsame.erp.v1.ProductService.SetInventory:output_type -> selfsame.erp.v1.SetInventoryResponse
-	17, // 39: selfsame.erp.v1.ProductService.ListWarranties:output_type -> selfsame.erp.v1.ListWarrantiesResponse
-	19, // 40: selfsame.erp.v1.ProductService.UpsertWarranty:output_type -> selfsame.erp.v1.UpsertWarrantyResponse
-	32, // [32:41] is the sub-list for method output_type
-	23, // [23:32] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	26, // 14: selfsame.erp.v1.SetInventoryResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	25, // 15: selfsame.erp.v1.Warranty.start_time:type_name -> google.protobuf.Timestamp
+	25, // 16: selfsame.erp.v1.Warranty.end_time:type_name -> google.protobuf.Timestamp
+	0,  // 17: selfsame.erp.v1.Warranty.status:type_name -> selfsame.erp.v1.WarrantyStatus
+	15, // 18: selfsame.erp.v1.ListWarrantiesResponse.warranties:type_name -> selfsame.erp.v1.Warranty
+	15, // 19: selfsame.erp.v1.UpsertWarrantyRequest.warranty:type_name -> selfsame.erp.v1.Warranty
+	15, // 20: selfsame.erp.v1.UpsertWarrantyResponse.warranty:type_name -> selfsame.erp.v1.Warranty
+	26, // 21: selfsame.erp.v1.UpsertWarrantyResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	1,  // 22: selfsame.erp.v1.Price.amount:type_name -> selfsame.erp.v1.Money
+	20, // 23: selfsame.erp.v1.ListPricesResponse.prices:type_name -> selfsame.erp.v1.Price
+	20, // 24: selfsame.erp.v1.BatchUpsertPricesRequest.prices:type_name -> selfsame.erp.v1.Price
+	26, // 25: selfsame.erp.v1.BatchUpsertPricesResponse.outcomes:type_name -> selfsame.erp.v1.Outcome
+	3,  // 26: selfsame.erp.v1.ProductService.GetProduct:input_type -> selfsame.erp.v1.GetProductRequest
+	5,  // 27: selfsame.erp.v1.ProductService.ListProducts:input_type -> selfsame.erp.v1.ListProductsRequest
+	7,  // 28: selfsame.erp.v1.ProductService.BatchUpsertProducts:input_type -> selfsame.erp.v1.BatchUpsertProductsRequest
+	21, // 29: selfsame.erp.v1.ProductService.ListPrices:input_type -> selfsame.erp.v1.ListPricesRequest
+	23, // 30: selfsame.erp.v1.ProductService.BatchUpsertPrices:input_type -> selfsame.erp.v1.BatchUpsertPricesRequest
+	11, // 31: selfsame.erp.v1.ProductService.ListInventory:input_type -> selfsame.erp.v1.ListInventoryRequest
+	13, // 32: selfsame.erp.v1.ProductService.SetInventory:input_type -> selfsame.erp.v1.SetInventoryRequest
+	16, // 33: selfsame.erp.v1.ProductService.ListWarranties:input_type -> selfsame.erp.v1.ListWarrantiesRequest
+	18, // 34: selfsame.erp.v1.ProductService.UpsertWarranty:input_type -> selfsame.erp.v1.UpsertWarrantyRequest
+	4,  // 35: selfsame.erp.v1.ProductService.GetProduct:output_type -> selfsame.erp.v1.GetProductResponse
+	6,  // 36: selfsame.erp.v1.ProductService.ListProducts:output_type -> selfsame.erp.v1.ListProductsResponse
+	9,  // 37: selfsame.erp.v1.ProductService.BatchUpsertProducts:output_type -> selfsame.erp.v1.BatchUpsertProductsResponse
+	22, // 38: selfsame.erp.v1.ProductService.ListPrices:output_type -> selfsame.erp.v1.ListPricesResponse
+	24, // 39: selfsame.erp.v1.ProductService.BatchUpsertPrices:output_type -> selfsame.erp.v1.BatchUpsertPricesResponse
+	12, // 40: selfsame.erp.v1.ProductService.ListInventory:output_type -> selfsame.erp.v1.ListInventoryResponse
+	14, // 41: selfsame.erp.v1.ProductService.SetInventory:output_type -> selfsame.erp.v1.SetInventoryResponse
+	17, // 42: selfsame.erp.v1.ProductService.ListWarranties:output_type -> selfsame.erp.v1.ListWarrantiesResponse
+	19, // 43: selfsame.erp.v1.ProductService.UpsertWarranty:output_type -> selfsame.erp.v1.UpsertWarrantyResponse
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_product_service_proto_init() }
