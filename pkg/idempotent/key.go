@@ -165,7 +165,7 @@ func (s *server) root(ctx context.Context) string {
 }
 
 func rootOf(c call) string {
-	sum := sha256.Sum256([]byte("idem/root/v1\x00" + c.principal + "\x00" + c.key))
+	sum := sha256.Sum256([]byte("idem-root/v1\x00" + c.principal + "\x00" + c.key))
 	return hex.EncodeToString(sum[:8])
 }
 
