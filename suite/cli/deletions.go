@@ -54,15 +54,13 @@ func deletionsCommand(ctx context.Context, a *App, args []string) error {
 
 func (a *App) listDeletions(ctx context.Context, o customerv1.OperationsServiceClient, c *common, system string) error {
 	out := &customerv1.ListHeldDeletionsResponse{}
-	for token := ""; ; {
-		got, err := o.ListHeldDeletions(ctx, &customerv1.ListHeldDeletionsRequest{System: system, PageSize: 1000, PageToken: token})
-		if err != nil {
-			return err
-		}
+	err := pages(func(token string) (*customerv1.ListHeldDeletionsResponse, error) {
+		return o.ListHeldDeletions(ctx, &customerv1.ListHeldDeletionsRequest{System: system, PageSize: 1000, PageToken: token})
+	}, func(got *customerv1.ListHeldDeletionsResponse) {
 		out.Deletions = append(out.Deletions, got.GetDeletions()...)
-		if token = got.GetNextPageToken(); token == "" {
-			break
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if c.output == "json" {
 		return a.json(out)

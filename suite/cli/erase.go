@@ -110,15 +110,12 @@ func eraseList(ctx context.Context, a *App, args []string) error {
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
 		all := &customerv1.ListErasuresResponse{}
-		for {
-			res, err := o.ListErasures(ctx, req)
-			if err != nil {
-				return err
-			}
-			all.Erasures = append(all.Erasures, res.GetErasures()...)
-			if req.PageToken = res.GetNextPageToken(); req.GetPageToken() == "" {
-				break
-			}
+		err := pages(func(token string) (*customerv1.ListErasuresResponse, error) {
+			req.PageToken = token
+			return o.ListErasures(ctx, req)
+		}, func(res *customerv1.ListErasuresResponse) { all.Erasures = append(all.Erasures, res.GetErasures()...) })
+		if err != nil {
+			return err
 		}
 		if c.output == "json" {
 			return a.json(all)

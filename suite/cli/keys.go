@@ -147,15 +147,12 @@ func (a *App) listKeys(ctx context.Context, k idempotencyv1.KeysServiceClient, c
 		req.ClaimedBefore = timestamppb.New(time.Now().Add(-*c.older))
 	}
 	all := &idempotencyv1.ListKeysResponse{}
-	for {
-		got, err := k.ListKeys(ctx, req)
-		if err != nil {
-			return err
-		}
-		all.Keys = append(all.Keys, got.GetKeys()...)
-		if req.PageToken = got.GetNextPageToken(); req.GetPageToken() == "" {
-			break
-		}
+	err := pages(func(token string) (*idempotencyv1.ListKeysResponse, error) {
+		req.PageToken = token
+		return k.ListKeys(ctx, req)
+	}, func(got *idempotencyv1.ListKeysResponse) { all.Keys = append(all.Keys, got.GetKeys()...) })
+	if err != nil {
+		return err
 	}
 	if c.output == "json" {
 		return a.json(all)

@@ -129,15 +129,11 @@ func events(ctx context.Context, a *App, args []string) error {
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
 		all := &customerv1.ListEventsResponse{}
-		for token := ""; ; {
-			res, err := o.ListEvents(ctx, &customerv1.ListEventsRequest{Id: bare(rest[0]), PageSize: 1000, PageToken: token})
-			if err != nil {
-				return err
-			}
-			all.Events = append(all.Events, res.GetEvents()...)
-			if token = res.GetNextPageToken(); token == "" {
-				break
-			}
+		err := pages(func(token string) (*customerv1.ListEventsResponse, error) {
+			return o.ListEvents(ctx, &customerv1.ListEventsRequest{Id: bare(rest[0]), PageSize: 1000, PageToken: token})
+		}, func(res *customerv1.ListEventsResponse) { all.Events = append(all.Events, res.GetEvents()...) })
+		if err != nil {
+			return err
 		}
 		if c.output == "json" {
 			return a.json(all)
@@ -260,15 +256,13 @@ func deadLetters(ctx context.Context, a *App, args []string) error {
 
 func (a *App) listDeadLetters(ctx context.Context, o customerv1.OperationsServiceClient, output, system string, settled bool) error {
 	all := &customerv1.ListDeadLettersResponse{}
-	for token := ""; ; {
-		res, err := o.ListDeadLetters(ctx, &customerv1.ListDeadLettersRequest{PageSize: 500, PageToken: token, System: system, IncludeSettled: settled})
-		if err != nil {
-			return err
-		}
+	err := pages(func(token string) (*customerv1.ListDeadLettersResponse, error) {
+		return o.ListDeadLetters(ctx, &customerv1.ListDeadLettersRequest{PageSize: 500, PageToken: token, System: system, IncludeSettled: settled})
+	}, func(res *customerv1.ListDeadLettersResponse) {
 		all.DeadLetters = append(all.DeadLetters, res.GetDeadLetters()...)
-		if token = res.GetNextPageToken(); token == "" {
-			break
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if output == "json" {
 		return a.json(all)

@@ -51,15 +51,11 @@ func ordersCommand(ctx context.Context, a *App, args []string) error {
 
 func (a *App) listOrders(ctx context.Context, o customerv1.OperationsServiceClient, c *common, all bool) error {
 	out := &customerv1.ListQueuedOrdersResponse{}
-	for token := ""; ; {
-		got, err := o.ListQueuedOrders(ctx, &customerv1.ListQueuedOrdersRequest{PageSize: 500, PageToken: token, Done: all})
-		if err != nil {
-			return err
-		}
-		out.Orders = append(out.Orders, got.GetOrders()...)
-		if token = got.GetNextPageToken(); token == "" {
-			break
-		}
+	err := pages(func(token string) (*customerv1.ListQueuedOrdersResponse, error) {
+		return o.ListQueuedOrders(ctx, &customerv1.ListQueuedOrdersRequest{PageSize: 500, PageToken: token, Done: all})
+	}, func(got *customerv1.ListQueuedOrdersResponse) { out.Orders = append(out.Orders, got.GetOrders()...) })
+	if err != nil {
+		return err
 	}
 	if c.output == "json" {
 		return a.json(out)

@@ -304,15 +304,13 @@ func questionsList(ctx context.Context, a *App, args []string) error {
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
 		all := &customerv1.ListQuestionsResponse{}
-		for token := ""; ; {
-			res, err := o.ListQuestions(ctx, &customerv1.ListQuestionsRequest{PageSize: 500, PageToken: token})
-			if err != nil {
-				return err
-			}
+		err := pages(func(token string) (*customerv1.ListQuestionsResponse, error) {
+			return o.ListQuestions(ctx, &customerv1.ListQuestionsRequest{PageSize: 500, PageToken: token})
+		}, func(res *customerv1.ListQuestionsResponse) {
 			all.Questions = append(all.Questions, res.GetQuestions()...)
-			if token = res.GetNextPageToken(); token == "" {
-				break
-			}
+		})
+		if err != nil {
+			return err
 		}
 		if c.output == "json" {
 			return a.json(all)
