@@ -331,12 +331,7 @@ func mobileVerb(c *call, args []string) error {
 			body = []byte(a)
 		}
 	}
-	var a *remote.Answer
-	err := poll(c.ctx, func() (bool, error) { // as a phone does: what is not ready yet is asked again, with the same key
-		var err error
-		a, err = c.demo.Mobile(c.ctx, strings.ToUpper(args[0]), args[1], header, body)
-		return err == nil && a.Status != http.StatusServiceUnavailable, err
-	})
+	a, err := c.phone(strings.ToUpper(args[0]), args[1], header, body)
 	if err != nil {
 		return err
 	}
@@ -363,13 +358,18 @@ func mobileVerb(c *call, args []string) error {
 	return nil
 }
 
-func (c *call) mobileFind(name string) error {
-	var a *remote.Answer
-	err := poll(c.ctx, func() (bool, error) {
+// phone sends a request as a phone does: what is not ready yet is asked again, with the same key.
+func (c *call) phone(method, path string, header http.Header, body []byte) (a *remote.Answer, err error) {
+	err = poll(c.ctx, func() (bool, error) {
 		var err error
-		a, err = c.demo.Mobile(c.ctx, http.MethodGet, "/v1/customers?namePrefix="+url.QueryEscape(name), nil, nil)
+		a, err = c.demo.Mobile(c.ctx, method, path, header, body)
 		return err == nil && a.Status != http.StatusServiceUnavailable, err
 	})
+	return a, err
+}
+
+func (c *call) mobileFind(name string) error {
+	a, err := c.phone(http.MethodGet, "/v1/customers?namePrefix="+url.QueryEscape(name), nil, nil)
 	if err != nil {
 		return err
 	}
