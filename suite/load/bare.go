@@ -147,10 +147,19 @@ func serveHandler(ctx context.Context, lis net.Listener, file string) error {
 	return srv.Serve(lis)
 }
 
-func serveGateway(ctx context.Context, lis net.Listener, target string) (err error) {
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+// dialed returns a connection to target; without one it closes lis, on which nobody will serve.
+func dialed(target string, lis net.Listener, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
-		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+		return nil, errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+	}
+	return conn, nil
+}
+
+func serveGateway(ctx context.Context, lis net.Listener, target string) (err error) {
+	conn, err := dialed(target, lis)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	mux := runtime.NewServeMux()

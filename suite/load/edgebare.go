@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -49,9 +48,9 @@ type plainAddress struct {
 // servePlain serves what one writes by hand in an hour: plain TARGET. It decodes the JSON, makes the call and encodes the
 // answer; it asks nobody who they are, bounds nothing and remembers nothing.
 func servePlain(ctx context.Context, lis net.Listener, args []string) (err error) {
-	conn, err := grpc.NewClient(args[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := dialed(args[0], lis)
 	if err != nil {
-		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	customers := customerv1.NewCustomerServiceClient(conn)
@@ -152,10 +151,10 @@ func serveStock(ctx context.Context, lis net.Listener, args []string) (err error
 		return errors.Join(err, lis.Close())
 	}
 	defer func() { err = errors.Join(err, tel.Shutdown(context.WithoutCancel(ctx))) }()
-	conn, err := grpc.NewClient(args[0], grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStatsHandler(otelgrpc.NewClientHandler(
+	conn, err := dialed(args[0], lis, grpc.WithStatsHandler(otelgrpc.NewClientHandler(
 		otelgrpc.WithTracerProvider(tel.Tracer), otelgrpc.WithMeterProvider(tel.Meter), otelgrpc.WithPropagators(tel.Propagator))))
 	if err != nil {
-		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	rules, err := protovalidate.New()

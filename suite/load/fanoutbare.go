@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -60,9 +58,9 @@ func (a asking) all(ctx context.Context, id string) (out sections, err error) {
 
 // serveFanout serves a screen made by hand: fanout TARGET. It asks the systems itself.
 func serveFanout(ctx context.Context, lis net.Listener, args []string) (err error) {
-	conn, err := grpc.NewClient(args[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := dialed(args[0], lis)
 	if err != nil {
-		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ask := newAsking(conn)
@@ -87,9 +85,9 @@ func serveScreen(ctx context.Context, lis net.Listener, ask func(ctx context.Con
 
 // serveUpper serves a screen made by hand over a service of its own: upper TARGET.
 func serveUpper(ctx context.Context, lis net.Listener, args []string) (err error) {
-	conn, err := grpc.NewClient(args[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := dialed(args[0], lis)
 	if err != nil {
-		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	customers := customerv1.NewCustomerServiceClient(conn)
@@ -114,9 +112,9 @@ func (l *lower) GetCustomerView(ctx context.Context, req *customerv1.GetCustomer
 
 // serveLower serves it: lower TARGET.
 func serveLower(ctx context.Context, lis net.Listener, args []string) (err error) {
-	conn, err := grpc.NewClient(args[0], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := dialed(args[0], lis)
 	if err != nil {
-		return errors.Join(fmt.Errorf("baseline: %w", err), lis.Close())
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	srv := grpc.NewServer()

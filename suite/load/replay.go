@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/selfsame-io/selfsame/suite"
 )
@@ -62,7 +63,7 @@ func Replay(ctx context.Context, o Options, r ReplayOptions) (_ *ReplayResult, e
 	if err != nil {
 		return nil, err
 	}
-	m := &replaying{o: o, r: r, target: &target{base: st.REST, client: keepAlive(r.Connections)}, header: header}
+	m := &replaying{o: o, r: r, run: run, target: &target{base: st.REST, client: keepAlive(r.Connections)}, header: header}
 	defer m.target.client.CloseIdleConnections()
 	m.target.order = []string{suite.ExperienceMobile, suite.ProcessCustomer, suite.SystemERP, suite.SystemSalesforce}
 	m.target.pids = st.PIDs
@@ -92,6 +93,7 @@ func Replay(ctx context.Context, o Options, r ReplayOptions) (_ *ReplayResult, e
 type replaying struct {
 	o      Options
 	r      ReplayOptions
+	run    *running
 	target *target
 	header http.Header
 	bodies [][]byte
@@ -106,11 +108,20 @@ func (m *replaying) shot(requests int, rate float64, key func(int) string) shot 
 	}
 }
 
+// rest waits until what the orders caused behind their answers is done: it is no part of repeating them.
+func (m *replaying) rest(ctx context.Context) error {
+	_, err := m.run.settled(ctx, min(m.o.quiet(), time.Second), nil)
+	return err
+}
+
 func (m *replaying) measure(ctx context.Context, out *ReplayResult) error {
 	warm := keysOf("warm")
 	first, err := m.shot(m.r.Orders, 0, warm).fire(ctx, m.target.client)
 	if err != nil {
 		return fmt.Errorf("place orders: %w", err)
+	}
+	if err := m.rest(ctx); err != nil {
+		return err
 	}
 	again, err := m.shot(m.r.Replays, 0, warm).fire(ctx, m.target.client)
 	if err != nil {
@@ -121,6 +132,9 @@ func (m *replaying) measure(ctx context.Context, out *ReplayResult) error {
 	for range m.r.Rounds {
 		key := keysOf("order")
 		if err := placed.round(ctx, m.shot(m.r.Orders, out.ExecutedRate, key)); err != nil {
+			return err
+		}
+		if err := m.rest(ctx); err != nil {
 			return err
 		}
 		if err := repeated.round(ctx, m.shot(m.r.Replays, out.ReplayedRate, key)); err != nil {
