@@ -26,6 +26,7 @@ const (
 	bareHandler = "handler"
 	bareGateway = "gateway"
 	bareLayer   = "layer"
+	bareMemory  = "memory"
 	barePlain   = "plain"
 	bareStock   = "stock"
 	bareEdge    = "edge"
@@ -38,7 +39,7 @@ const (
 // bareArgs returns how many arguments a process takes; zero for one that there is not.
 func bareArgs(name string) int {
 	switch name {
-	case bareHandler, bareGateway, barePlain, bareFanout, bareLower, bareUpper:
+	case bareHandler, bareGateway, bareMemory, barePlain, bareFanout, bareLower, bareUpper:
 		return 1
 	case bareLayer, bareSystems:
 		return 2
@@ -54,6 +55,7 @@ func bareArgs(name string) int {
 //	handler FILE              a gRPC server of MobileService that answers GetCustomer out of the customers in FILE
 //	gateway TARGET            the generated REST gateway in front of it
 //	layer DURATION PLACES     a process layer that makes customers, each in this time, so many at once (0: all)
+//	memory BYTES              a hand-written handler that answers so many bytes, always the same
 //	plain TARGET              a hand-written handler in front of it
 //	stock TARGET RATIO ISSUER the generated gateway in front of it, with the libraries' own middleware
 //	edge TARGET RATIO DIR     experience-mobile in front of it; the second word of the line is its issuer
@@ -97,6 +99,8 @@ func RunBare(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 		return serveGateway(ctx, lis, args[0])
 	case bareLayer:
 		return serveLayer(ctx, lis, args)
+	case bareMemory:
+		return serveMemory(ctx, lis, args[0])
 	case barePlain:
 		return servePlain(ctx, lis, args)
 	case bareStock:

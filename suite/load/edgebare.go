@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -84,6 +87,25 @@ func servePlain(ctx context.Context, lis net.Listener, args []string) (err error
 		_ = json.NewEncoder(w).Encode(out)
 	})
 	return serveHTTP(ctx, lis, mux)
+}
+
+// serveMemory reads requests and answers them at once, with the same bytes: memory BYTES.
+func serveMemory(ctx context.Context, lis net.Listener, bytes string) error {
+	n, err := strconv.Atoi(bytes)
+	if err != nil || n < 2 {
+		return errors.Join(errors.New("baseline: an answer has at least two bytes"), lis.Close())
+	}
+	answer := []byte("{" + strings.Repeat(" ", n-2) + "}")
+	return serveHTTP(ctx, lis, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			http.Error(w, "malformed", http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		// The client may be gone; there is nobody to tell.
+		_, _ = w.Write(answer)
+	}))
 }
 
 // stock is MobileService behind a stock gateway.

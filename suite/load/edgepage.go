@@ -33,11 +33,11 @@ func (p *page) replay(r *ReplayResult) {
 	p.line("`POST /v1/orders` through all services, %d rounds of %d orders, each then repeated until there are %d requests; each kind at half of the",
 		r.Options.Rounds, r.Options.Orders, r.Options.Replays)
 	p.line("rate at which it can be done. The processor time is that of all four services.\n")
-	p.head("", "executed", "repeated, answered at the edge")
-	p.row("requests per second", fmt.Sprintf("%.0f", r.ExecutedRate), fmt.Sprintf("%.0f", r.ReplayedRate))
-	p.row("processor time per request", micros(r.Executed.Micros), micros(r.Replayed.Micros))
-	p.row("latency p50", micros(r.Executed.P50), micros(r.Replayed.P50))
-	p.row("latency p99", micros(r.Executed.P99), micros(r.Replayed.P99))
+	p.head("", "executed", "repeated, answered at the edge", "a handler that answers as many bytes, always the same")
+	p.row("requests per second", fmt.Sprintf("%.0f", r.ExecutedRate), fmt.Sprintf("%.0f", r.ReplayedRate), fmt.Sprintf("%.0f", r.ReplayedRate))
+	p.row("processor time per request", micros(r.Executed.Micros), micros(r.Replayed.Micros), micros(r.Memory.Micros))
+	p.row("latency p50", micros(r.Executed.P50), micros(r.Replayed.P50), micros(r.Memory.P50))
+	p.row("latency p99", micros(r.Executed.P99), micros(r.Replayed.P99), micros(r.Memory.P99))
 	p.line("\n**Executing over repeating: %.1f** (rounds from %.1f to %.1f). Target: at least %.0f: %s. p99 at half of the load: target at most %s: %s.",
 		r.Ratio, slices.Min(r.Ratios), slices.Max(r.Ratios), TargetReplay, met(r.Ratio >= TargetReplay), micros(TargetReplayP99), met(r.Replayed.P99 <= TargetReplayP99))
 }

@@ -155,6 +155,7 @@ func TestMeasurements(t *testing.T) {
 		r, err := load.Replay(t.Context(), options(t), load.ReplayOptions{Accounts: 8, Orders: 20, Replays: 40, Rounds: 1, Connections: 4})
 		require.NoError(t, err)
 		require.Len(t, r.Executed.Shares, 4)
+		require.InEpsilon(t, r.Replayed.Bytes, r.Memory.Bytes, 0.1, "both send as many bytes")
 		r.Ratio, r.Ratios = 20, []float64{20}
 		results.Replay = r
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/selfsame-io/selfsame/suite"
@@ -24,13 +25,15 @@ type ReplayOptions struct {
 }
 
 // ReplayResult compares placing an order through the whole suite with repeating the same request, which the edge answers from
-// memory. Processor time is that of all four services.
+// memory. Processor time is that of all four services. Memory is a hand-written handler that answers as many bytes without
+// looking at the request, at the rate of the repetitions: what the machine and the load's own process take is in both.
 type ReplayResult struct {
 	Circumstances
 
 	Options  ReplayOptions `json:"options"`
 	Executed Side          `json:"executed"`
 	Replayed Side          `json:"replayed"`
+	Memory   Side          `json:"memory"`
 	// ExecutedRate and ReplayedRate are half of what each is done in a second without a pause.
 	ExecutedRate float64 `json:"executed_rate"`
 	ReplayedRate float64 `json:"replayed_rate"`
@@ -114,7 +117,7 @@ func (m *replaying) rest(ctx context.Context) error {
 	return err
 }
 
-func (m *replaying) measure(ctx context.Context, out *ReplayResult) error {
+func (m *replaying) measure(ctx context.Context, out *ReplayResult) (err error) {
 	warm := keysOf("warm")
 	first, err := m.shot(m.r.Orders, 0, warm).fire(ctx, m.target.client)
 	if err != nil {
@@ -128,7 +131,14 @@ func (m *replaying) measure(ctx context.Context, out *ReplayResult) error {
 		return fmt.Errorf("repeat orders: %w", err)
 	}
 	out.ExecutedRate, out.ReplayedRate = first.pace()/2, again.pace()/2
-	placed, repeated := *m.target, *m.target
+	b := &bench{o: m.o}
+	defer func() { err = errors.Join(err, b.stop()) }()
+	memory, err := b.launch(ctx, bareMemory, strconv.FormatInt(max(again.bytes/int64(m.r.Replays), 2), 10))
+	if err != nil {
+		return err
+	}
+	placed, repeated, bare := *m.target, *m.target, sideOf("handler", memory)
+	bare.client = m.target.client
 	for range m.r.Rounds {
 		key := keysOf("order")
 		if err := placed.round(ctx, m.shot(m.r.Orders, out.ExecutedRate, key)); err != nil {
@@ -140,10 +150,16 @@ func (m *replaying) measure(ctx context.Context, out *ReplayResult) error {
 		if err := repeated.round(ctx, m.shot(m.r.Replays, out.ReplayedRate, key)); err != nil {
 			return err
 		}
+		same := m.shot(m.r.Replays, out.ReplayedRate, key)
+		same.urls = []string{bare.base}
+		if err := bare.round(ctx, same); err != nil {
+			return err
+		}
 		last := len(placed.rounds) - 1
 		out.Ratios = append(out.Ratios, placed.rounds[last].micros()/repeated.rounds[last].micros())
-		m.o.progress("  executed %.0f µs, repeated %.0f µs, p99 %v", placed.rounds[last].micros(), repeated.rounds[last].micros(), repeated.rounds[last].hits.p99)
+		m.o.progress("  executed %.0f µs, repeated %.0f µs, p99 %v, that of a handler %v", placed.rounds[last].micros(), repeated.rounds[last].micros(),
+			repeated.rounds[last].hits.p99, bare.rounds[last].hits.p99)
 	}
-	out.Executed, out.Replayed, out.Ratio = placed.side(), repeated.side(), median(out.Ratios)
+	out.Executed, out.Replayed, out.Memory, out.Ratio = placed.side(), repeated.side(), bare.side(), median(out.Ratios)
 	return nil
 }
