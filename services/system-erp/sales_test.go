@@ -44,9 +44,13 @@ func TestSales(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, buyer, found.GetCandidates()[0].GetCustomer().GetId())
 
-	changed, err := r.products.BatchUpsertPrices(ctx, &erpv1.BatchUpsertPricesRequest{Prices: []*erpv1.Price{{Sku: "pump", CustomerId: buyer, MinQuantity: "2", Amount: euro("9")}}})
-	require.NoError(t, err)
-	require.EqualValues(t, 1, changed.GetChanged())
+	nine := &erpv1.BatchUpsertPricesRequest{Prices: []*erpv1.Price{{Sku: "pump", CustomerId: buyer, MinQuantity: "2", Amount: euro("9")}}}
+	for i, outcome := range []erpv1.Outcome{erpv1.Outcome_OUTCOME_CREATED, erpv1.Outcome_OUTCOME_UNCHANGED} {
+		changed, err := r.products.BatchUpsertPrices(ctx, nine)
+		require.NoError(t, err)
+		require.EqualValues(t, 1-i, changed.GetChanged())
+		require.Equal(t, []erpv1.Outcome{outcome}, changed.GetOutcomes())
+	}
 	prices, err := r.products.ListPrices(ctx, &erpv1.ListPricesRequest{Skus: []string{"pump"}, CustomerId: buyer})
 	require.NoError(t, err)
 	require.Equal(t, []string{"9.00", "10.00"}, []string{prices.GetPrices()[0].GetAmount().GetAmount(), prices.GetPrices()[1].GetAmount().GetAmount()})

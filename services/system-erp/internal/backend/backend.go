@@ -125,9 +125,8 @@ type Pricing interface {
 	// Prices returns the prices of products for everybody and for one customer (none when empty), the list price included:
 	// by SKU, then best first as BestPrice chooses.
 	Prices(ctx context.Context, skus []string, customerID string) ([]erp.Price, error)
-	// UpsertPrices writes prices, all or none, and returns how many were new or changed; Missing where the ERP prices by
-	// itself.
-	UpsertPrices(ctx context.Context, prices []erp.Price) (int, error)
+	// UpsertPrices writes prices, all or none, and tells what happened to each; Missing where the ERP prices by itself.
+	UpsertPrices(ctx context.Context, prices []erp.Price) ([]erp.Outcome, error)
 }
 
 // DocumentCount is what was created on one UTC day.

@@ -96,6 +96,12 @@ type Warranty struct {
 	Terms                            string
 }
 
+// Same tells whether w and o say the same.
+func (w Warranty) Same(o Warranty) bool {
+	return w.Serial == o.Serial && w.SKU == o.SKU && w.CustomerID == o.CustomerID && w.OrderID == o.OrderID && w.Terms == o.Terms &&
+		w.Start.Equal(o.Start) && w.End.Equal(o.End)
+}
+
 // Status is the state of the warranty at a moment.
 func (w Warranty) Status(at time.Time) WarrantyStatus {
 	switch {

@@ -97,8 +97,8 @@ func (s *Store) Prices(ctx context.Context, skus []string, _ string) ([]erp.Pric
 }
 
 // UpsertPrices implements store.Prices.
-func (s *Store) UpsertPrices(context.Context, []erp.Price) (int, error) {
-	return 0, backend.Missing(s.sys.Kind(), "write prices")
+func (s *Store) UpsertPrices(context.Context, []erp.Price) ([]erp.Outcome, error) {
+	return nil, backend.Missing(s.sys.Kind(), "write prices")
 }
 
 // RecordDelivery implements store.Deliveries.

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -215,18 +217,11 @@ func (s *Store) UpsertProducts(ctx context.Context, products []erp.Product) ([]s
 }
 
 func (s *Store) putProduct(ctx context.Context, p erp.Product) (erp.Outcome, erp.Product, error) {
-	cl, unlock, err := s.claims.take(ctx, objectProduct, hashed("sku", p.SKU))
+	giveBack, err := s.alone(ctx, objectProduct, hashed("sku", p.SKU))
 	if err != nil {
 		return erp.Refused, p, err
 	}
-	defer unlock()
-	defer func() {
-		nctx, cancel := s.noting(ctx)
-		defer cancel()
-		if derr := s.claims.move(nctx, stateFree, "", nil, cl); derr != nil {
-			s.o.Log.WarnContext(ctx, "a claim could not be given back", "object", "product", "error", derr)
-		}
-	}()
+	defer giveBack()
 	before, err := s.sys.Products(ctx, []string{p.SKU})
 	if err != nil {
 		return erp.Refused, p, err
@@ -251,6 +246,22 @@ func (s *Store) putProduct(ctx context.Context, p erp.Product) (erp.Outcome, erp
 	return erp.Created, after[0], nil
 }
 
+// alone waits until nobody else writes under a name that nothing is remembered of, and returns what lets the next one in.
+func (s *Store) alone(ctx context.Context, object erp.Object, name string) (giveBack func(), err error) {
+	cl, unlock, err := s.claims.take(ctx, object, name)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		defer unlock()
+		nctx, cancel := s.noting(ctx)
+		defer cancel()
+		if derr := s.claims.move(nctx, stateFree, "", nil, cl); derr != nil {
+			s.o.Log.WarnContext(ctx, "a claim could not be given back", "object", objectName(object), "error", derr)
+		}
+	}, nil
+}
+
 // Inventory implements store.Catalog.
 func (s *Store) Inventory(ctx context.Context, skus []string) ([]erp.Stock, error) {
 	ctx, cancel := s.bounded(ctx)
@@ -259,22 +270,52 @@ func (s *Store) Inventory(ctx context.Context, skus []string) ([]erp.Stock, erro
 }
 
 // SetInventory implements store.Catalog.
-func (s *Store) SetInventory(ctx context.Context, st erp.Stock) (erp.Stock, error) {
+func (s *Store) SetInventory(ctx context.Context, st erp.Stock) (erp.Stock, erp.Outcome, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	if err := s.sys.SetInventory(ctx, st); err != nil {
-		return erp.Stock{}, err
+	if c, err := s.Capabilities(ctx); err != nil || !c.SetInventory {
+		if err == nil {
+			err = backend.Missing(s.sys.Kind(), "set stock")
+		}
+		return erp.Stock{}, erp.Refused, err
 	}
-	all, err := s.goods.inventory(ctx, []string{st.SKU})
+	giveBack, err := s.alone(ctx, objectProduct, hashed("stock", st.SKU, st.Site))
 	if err != nil {
-		return erp.Stock{}, err
+		return erp.Stock{}, erp.Refused, err
 	}
+	defer giveBack()
+	before, known, err := s.stockAt(ctx, st)
+	if err != nil {
+		return erp.Stock{}, erp.Refused, err
+	}
+	if known && before.OnHand.Cmp(st.OnHand) == 0 {
+		return before, erp.Unchanged, nil
+	}
+	if err := s.sys.SetInventory(ctx, st); err != nil {
+		return erp.Stock{}, erp.Refused, err
+	}
+	after, there, err := s.stockAt(ctx, st)
+	if err == nil && !there {
+		err = errors.New("stock of a site is missing")
+	}
+	if err != nil {
+		return erp.Stock{}, erp.Refused, err
+	}
+	if known {
+		return after, erp.Updated, nil
+	}
+	return after, erp.Created, nil
+}
+
+// stockAt asks the other system for the stock of a product at a site.
+func (s *Store) stockAt(ctx context.Context, st erp.Stock) (have erp.Stock, known bool, err error) {
+	all, err := s.sys.Inventory(ctx, []string{st.SKU})
 	for _, have := range all {
-		if have.Site == st.Site {
-			return have, nil
+		if have.Site == st.Site && err == nil {
+			return have, true, nil
 		}
 	}
-	return erp.Stock{}, fmt.Errorf("stock of a site is missing")
+	return erp.Stock{}, false, err
 }
 
 // ListWarranties implements store.Catalog: warranties are ours, kept in the mirror.
@@ -284,20 +325,20 @@ func (s *Store) ListWarranties(ctx context.Context, customerID string, after *st
 
 // UpsertWarranty implements store.Catalog. What it names is brought into the mirror first. The order of a warranty is in the
 // other system and cannot be checked by the database; it is refused rather than kept unchecked.
-func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, error) {
+func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, erp.Outcome, error) {
 	if w.OrderID != "" {
-		return w, fault.InvalidField("warranty.order_id", "FIELD_NOT_SUPPORTED", "warranties of this back end name no order")
+		return w, erp.Refused, fault.InvalidField("warranty.order_id", "FIELD_NOT_SUPPORTED", "warranties of this back end name no order")
 	}
 	if _, err := s.customers.Get(ctx, []string{w.CustomerID}); err != nil {
-		return w, err
+		return w, erp.Refused, err
 	}
 	found, err := s.Products(ctx, []string{w.SKU})
 	if err != nil {
-		return w, err
+		return w, erp.Refused, err
 	}
 	if p, ok := found[w.SKU]; ok {
 		if _, err := s.mirror.UpsertProducts(ctx, []erp.Product{p}); err != nil {
-			return w, err
+			return w, erp.Refused, err
 		}
 	}
 	return s.mirror.UpsertWarranty(ctx, w)

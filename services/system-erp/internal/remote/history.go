@@ -116,6 +116,8 @@ func objectName(o erp.Object) string {
 	switch o {
 	case objectOrder:
 		return "order"
+	case objectProduct:
+		return "product"
 	case erp.ObjectContact:
 		return "contact"
 	default:

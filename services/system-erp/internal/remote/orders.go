@@ -56,17 +56,28 @@ func (s *Store) ListOrders(ctx context.Context, customerIDs []string, after *sto
 }
 
 // MoveOrder implements store.Orders.
-func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, error) {
-	if _, err := s.Order(ctx, id); err != nil {
-		return erp.Order{}, err
-	}
+func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, erp.Outcome, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
+	// Two who move one order at once do so one after the other, so that each is told what its own call did.
+	giveBack, err := s.alone(ctx, objectOrder, hashed("move", id))
+	if err != nil {
+		return erp.Order{}, erp.Refused, err
+	}
+	defer giveBack()
+	before, err := s.Order(ctx, id)
+	if err != nil {
+		return erp.Order{}, erp.Refused, err
+	}
 	o, err := s.sys.MoveOrder(ctx, id, state, fulfilment, billing)
 	if err != nil {
-		return erp.Order{}, err
+		return erp.Order{}, erp.Refused, err
 	}
-	return o, s.step(ctx, o)
+	outcome := erp.Updated
+	if before.Event().SameStep(o.Event()) {
+		outcome = erp.Unchanged
+	}
+	return o, outcome, s.step(ctx, o)
 }
 
 // Deliveries implements backend.Fulfilment.

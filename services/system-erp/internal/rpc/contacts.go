@@ -59,7 +59,7 @@ func (s *contactServer) CreateContact(ctx context.Context, req *erpv1.CreateCont
 	}
 	var resp *erpv1.CreateContactResponse
 	_, err := s.store.Contacts().Create(ctx, toContact(req.GetContact()), func(ctx context.Context, tx *sql.Tx, c erp.Contact) error {
-		resp = &erpv1.CreateContactResponse{Contact: fromContact(c)}
+		resp = &erpv1.CreateContactResponse{Contact: fromContact(c), Outcome: fromOutcome(erp.Created)}
 		return s.answer(ctx, tx, resp)
 	})
 	s.counted(ctx, "contact", created(err), err)
@@ -93,7 +93,7 @@ func (s *contactServer) DeleteContact(ctx context.Context, req *erpv1.DeleteCont
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.DeleteContactResponse{Contact: fromContact(res.Record)}, nil
+	return &erpv1.DeleteContactResponse{Contact: fromContact(res.Record), Outcome: fromOutcome(res.Outcome)}, nil
 }
 
 func (s *contactServer) BatchUpsertContacts(ctx context.Context, req *erpv1.BatchUpsertContactsRequest) (*erpv1.BatchUpsertContactsResponse, error) {

@@ -59,7 +59,7 @@ func (s *customerServer) CreateCustomer(ctx context.Context, req *erpv1.CreateCu
 	}
 	var resp *erpv1.CreateCustomerResponse
 	_, err := s.store.Customers().Create(ctx, toCustomer(req.GetCustomer()), func(ctx context.Context, tx *sql.Tx, c erp.Customer) error {
-		resp = &erpv1.CreateCustomerResponse{Customer: fromCustomer(c)}
+		resp = &erpv1.CreateCustomerResponse{Customer: fromCustomer(c), Outcome: fromOutcome(erp.Created)}
 		return s.answer(ctx, tx, resp)
 	})
 	s.counted(ctx, "customer", created(err), err)
@@ -93,7 +93,7 @@ func (s *customerServer) DeleteCustomer(ctx context.Context, req *erpv1.DeleteCu
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.DeleteCustomerResponse{Customer: fromCustomer(res.Record)}, nil
+	return &erpv1.DeleteCustomerResponse{Customer: fromCustomer(res.Record), Outcome: fromOutcome(res.Outcome)}, nil
 }
 
 func (s *customerServer) BatchUpsertCustomers(ctx context.Context, req *erpv1.BatchUpsertCustomersRequest) (*erpv1.BatchUpsertCustomersResponse, error) {

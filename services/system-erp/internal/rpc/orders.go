@@ -59,12 +59,13 @@ func (s *orderServer) CreateOrder(ctx context.Context, req *erpv1.CreateOrderReq
 }
 
 func (s *orderServer) SetOrderStatus(ctx context.Context, req *erpv1.SetOrderStatusRequest) (*erpv1.SetOrderStatusResponse, error) {
-	o, err := s.store.MoveOrder(ctx, req.GetId(), erp.OrderState(req.GetState()), //nolint:gosec // validated enums
+	o, outcome, err := s.store.MoveOrder(ctx, req.GetId(), erp.OrderState(req.GetState()), //nolint:gosec // validated enums
 		erp.Progress(req.GetFulfilment()), erp.Progress(req.GetBilling())) //nolint:gosec // validated enums
+	s.counted(ctx, "order", outcome, err)
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.SetOrderStatusResponse{Order: fromOrder(o)}, nil
+	return &erpv1.SetOrderStatusResponse{Order: fromOrder(o), Outcome: fromOutcome(outcome)}, nil
 }
 
 // toOrder reads a new order and refuses what the ERP assigns.

@@ -71,11 +71,12 @@ func (s *productServer) SetInventory(ctx context.Context, req *erpv1.SetInventor
 	if err != nil {
 		return nil, err
 	}
-	st, err := s.store.SetInventory(ctx, erp.Stock{SKU: m.GetSku(), Site: m.GetSite(), OnHand: onHand, Unit: m.GetUnit()})
+	st, outcome, err := s.store.SetInventory(ctx, erp.Stock{SKU: m.GetSku(), Site: m.GetSite(), OnHand: onHand, Unit: m.GetUnit()})
+	s.counted(ctx, "inventory", outcome, err)
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.SetInventoryResponse{Inventory: s.fromStock(st)}, nil
+	return &erpv1.SetInventoryResponse{Inventory: s.fromStock(st), Outcome: fromOutcome(outcome)}, nil
 }
 
 func (s *productServer) ListWarranties(ctx context.Context, req *erpv1.ListWarrantiesRequest) (*erpv1.ListWarrantiesResponse, error) {
@@ -97,14 +98,15 @@ func (s *productServer) ListWarranties(ctx context.Context, req *erpv1.ListWarra
 
 func (s *productServer) UpsertWarranty(ctx context.Context, req *erpv1.UpsertWarrantyRequest) (*erpv1.UpsertWarrantyResponse, error) {
 	m := req.GetWarranty()
-	w, err := s.store.UpsertWarranty(ctx, erp.Warranty{
+	w, outcome, err := s.store.UpsertWarranty(ctx, erp.Warranty{
 		Serial: m.GetSerialNumber(), SKU: m.GetSku(), CustomerID: m.GetCustomerId(), OrderID: m.GetOrderId(),
 		Start: toTime(m.GetStartTime()), End: toTime(m.GetEndTime()), Terms: m.GetTerms(),
 	})
+	s.counted(ctx, "warranty", outcome, err)
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.UpsertWarrantyResponse{Warranty: s.fromWarranty(w)}, nil
+	return &erpv1.UpsertWarrantyResponse{Warranty: s.fromWarranty(w), Outcome: fromOutcome(outcome)}, nil
 }
 
 func (s *productServer) fromWarranty(w erp.Warranty) *erpv1.Warranty {

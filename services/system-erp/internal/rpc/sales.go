@@ -119,9 +119,16 @@ func (s *productServer) BatchUpsertPrices(ctx context.Context, req *erpv1.BatchU
 			}
 		}
 	}
-	changed, err := s.store.UpsertPrices(ctx, list)
+	outcomes, err := s.store.UpsertPrices(ctx, list)
 	if err != nil {
 		return nil, err
 	}
-	return &erpv1.BatchUpsertPricesResponse{Changed: int32(changed)}, nil //nolint:gosec // at most 200
+	resp := &erpv1.BatchUpsertPricesResponse{Outcomes: each(outcomes, fromOutcome)}
+	for _, o := range outcomes {
+		s.count(ctx, "price", o)
+		if o != erp.Unchanged {
+			resp.Changed++
+		}
+	}
+	return resp, nil
 }

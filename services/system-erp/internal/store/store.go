@@ -96,12 +96,13 @@ type Catalog interface {
 	UpsertProducts(ctx context.Context, products []erp.Product) ([]Result[erp.Product], error)
 	// Inventory returns the stock of products by SKU and site with what open orders reserve.
 	Inventory(ctx context.Context, skus []string) ([]erp.Stock, error)
-	// SetInventory states what is on hand. An unknown product is refused with the field inventory.sku.
-	SetInventory(ctx context.Context, s erp.Stock) (erp.Stock, error)
+	// SetInventory states what is on hand; Unchanged when it was so. An unknown product is refused with the field inventory.sku.
+	SetInventory(ctx context.Context, s erp.Stock) (erp.Stock, erp.Outcome, error)
 	// ListWarranties returns up to limit warranties of a customer after a cursor, newest first.
 	ListWarranties(ctx context.Context, customerID string, after *WarrantyCursor, limit int) ([]erp.Warranty, error)
-	// UpsertWarranty writes a warranty by serial number. Unknown product, customer or order are refused with the field.
-	UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, error)
+	// UpsertWarranty writes a warranty by serial number; Unchanged when it was so. Unknown product, customer or order are refused
+	// with the field.
+	UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, erp.Outcome, error)
 }
 
 // WarrantyCursor is the place after one warranty in the order of ListWarranties.
@@ -119,8 +120,8 @@ type Orders interface {
 	// CreateOrder places an order, or returns the one that has the client reference already if it asked for the same
 	// (Unchanged) and CLIENT_REF_REUSED if not. Unknown customers and products are refused with the field.
 	CreateOrder(ctx context.Context, o erp.Order) (erp.Order, erp.Outcome, error)
-	// MoveOrder sets facets; a zero facet stays.
-	MoveOrder(ctx context.Context, id string, state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, error)
+	// MoveOrder sets facets; a zero facet stays. Unchanged when they were so.
+	MoveOrder(ctx context.Context, id string, state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, erp.Outcome, error)
 }
 
 // OrderCursor is the place after one order in the order of ListOrders.

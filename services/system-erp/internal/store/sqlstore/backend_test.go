@@ -115,15 +115,18 @@ func TestSales(t *testing.T) {
 			})
 			require.NoError(t, err)
 			a, b := made[0].Record.ID, made[1].Record.ID
-			changed, err := s.UpsertPrices(t.Context(), []erp.Price{
+			outcomes, err := s.UpsertPrices(t.Context(), []erp.Price{
 				{SKU: "P", MinQuantity: quantity(t, "10"), Amount: euro("8")},
 				{SKU: "P", CustomerID: a, Amount: euro("7.5"), From: "2026-01-01", Until: "2026-12-31"},
 			})
 			require.NoError(t, err)
-			require.Equal(t, 2, changed)
-			changed, err = s.UpsertPrices(t.Context(), []erp.Price{{SKU: "P", MinQuantity: quantity(t, "10"), Amount: euro("8")}})
+			require.Equal(t, []erp.Outcome{erp.Created, erp.Created}, outcomes)
+			outcomes, err = s.UpsertPrices(t.Context(), []erp.Price{
+				{SKU: "Q", Amount: euro("1")}, {SKU: "P", MinQuantity: quantity(t, "10"), Amount: euro("8")},
+				{SKU: "P", CustomerID: a, Amount: euro("7.5"), From: "2026-01-01", Until: "2026-12-30"},
+			})
 			require.NoError(t, err)
-			require.Zero(t, changed, "what is so already is no change")
+			require.Equal(t, []erp.Outcome{erp.Created, erp.Unchanged, erp.Updated}, outcomes, "each price has its own")
 
 			at := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 			for _, c := range []struct {
@@ -143,7 +146,7 @@ func TestSales(t *testing.T) {
 
 			o, _, err := s.CreateOrder(t.Context(), erp.Order{CustomerID: b, Items: []erp.Item{{SKU: "P", Quantity: quantity(t, "5")}, {SKU: "Q", Quantity: quantity(t, "2")}}})
 			require.NoError(t, err)
-			_, err = s.SetInventory(t.Context(), erp.Stock{SKU: "P", Site: "1", OnHand: quantity(t, "20")})
+			_, _, err = s.SetInventory(t.Context(), erp.Stock{SKU: "P", Site: "1", OnHand: quantity(t, "20")})
 			require.NoError(t, err)
 			ship := func(id, q string, line int32, state erp.DeliveryState) (erp.Order, erp.Outcome, error) {
 				_, after, outcome, err := s.RecordDelivery(t.Context(), erp.Delivery{ID: id, OrderID: o.ID, State: state, Items: []erp.DeliveryItem{{Line: line, Quantity: quantity(t, q)}}})

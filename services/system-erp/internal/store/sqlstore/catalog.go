@@ -218,7 +218,8 @@ func (s *Store) reserved(ctx context.Context, skus []string) (map[string]erp.Dec
 }
 
 // SetInventory implements store.Catalog.
-func (s *Store) SetInventory(ctx context.Context, st erp.Stock) (erp.Stock, error) {
+func (s *Store) SetInventory(ctx context.Context, st erp.Stock) (erp.Stock, erp.Outcome, error) {
+	outcome := erp.Refused
 	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		known, err := products(ctx, q, []string{st.SKU}, "")
 		if err != nil {
@@ -231,22 +232,49 @@ func (s *Store) SetInventory(ctx context.Context, st erp.Stock) (erp.Stock, erro
 		if st.Unit != "" && st.Unit != p.Unit {
 			return fault.InvalidField("inventory.unit", "UNIT_MISMATCH", "the product is kept in another unit")
 		}
-		_, err = insert(ctx, q, "inventory", []string{"sku", "site", "on_hand", "updated"},
-			" ON CONFLICT (sku, site) DO UPDATE SET on_hand = excluded.on_hand, updated = excluded.updated",
-			[][]any{{st.SKU, st.Site, st.OnHand.String(), db.Micros(s.stamp())}})
+		outcome, err = s.state(ctx, q, st)
 		return err
 	})
 	if err != nil {
-		return erp.Stock{}, err
+		return erp.Stock{}, erp.Refused, err
 	}
 	all, err := s.Inventory(ctx, []string{st.SKU})
 	if err != nil {
-		return erp.Stock{}, err
+		return erp.Stock{}, erp.Refused, err
 	}
 	for _, have := range all {
 		if have.Site == st.Site {
-			return have, nil
+			return have, outcome, nil
 		}
 	}
-	return erp.Stock{}, fmt.Errorf("stock of a site is missing")
+	return erp.Stock{}, erp.Refused, fmt.Errorf("stock of a site is missing")
+}
+
+// state writes what is on hand of a product at a site when it is not so already.
+func (s *Store) state(ctx context.Context, q txn, st erp.Stock) (erp.Outcome, error) {
+	var have erp.Decimal
+	known := false
+	err := each(ctx, q, func(scan func(...any) error) error {
+		known = true
+		return scan(decimal{to: &have})
+	}, "SELECT on_hand FROM inventory WHERE sku = $1 AND site = $2"+s.lockRows(), st.SKU, st.Site)
+	if err != nil {
+		return erp.Refused, fmt.Errorf("read stock: %w", err)
+	}
+	switch {
+	case known && have.Cmp(st.OnHand) == 0:
+		return erp.Unchanged, nil
+	case known:
+		if _, err := q.ExecContext(ctx, "UPDATE inventory SET on_hand = $1, updated = $2 WHERE sku = $3 AND site = $4", st.OnHand.String(),
+			db.Micros(s.stamp()), st.SKU, st.Site); err != nil {
+			return erp.Refused, fmt.Errorf("write stock: %w", err)
+		}
+		return erp.Updated, nil
+	}
+	n, err := insert(ctx, q, "inventory", []string{"sku", "site", "on_hand", "updated"}, " ON CONFLICT (sku, site) DO NOTHING",
+		[][]any{{st.SKU, st.Site, st.OnHand.String(), db.Micros(s.stamp())}})
+	if err == nil && n != 1 {
+		err = errRace
+	}
+	return erp.Created, err
 }

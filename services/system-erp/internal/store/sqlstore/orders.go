@@ -233,8 +233,9 @@ func saveOrder(ctx context.Context, q txn, o erp.Order, print []byte) error {
 }
 
 // MoveOrder implements store.Orders.
-func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, error) {
+func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, erp.Outcome, error) {
 	var result erp.Order
+	outcome := erp.Refused
 	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		found, err := loadOrders(ctx, q, "WHERE id = $1"+s.lockRows(), id)
 		if err != nil {
@@ -246,19 +247,19 @@ func (s *Store) MoveOrder(ctx context.Context, id string, state erp.OrderState, 
 		o := found[0].Order
 		changed, err := o.Move(state, fulfilment, billing)
 		if err != nil || !changed {
-			result = o
+			result, outcome = o, erp.Unchanged
 			return err
 		}
 		if o, err = s.saveMove(ctx, q, o); err != nil {
 			return err
 		}
-		result = o
+		result, outcome = o, erp.Updated
 		return nil
 	})
 	if err != nil {
-		return erp.Order{}, err
+		return erp.Order{}, erp.Refused, err
 	}
-	return result, nil
+	return result, outcome, nil
 }
 
 // saveMove writes the facets of an order that has moved, as a new version and a new step.

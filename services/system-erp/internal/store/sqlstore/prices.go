@@ -12,6 +12,15 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 )
 
+const priceColumns = "sku, customer_id, currency, min_quantity, valid_from, valid_until, amount"
+
+func scanPrice(scan func(...any) error) (erp.Price, error) {
+	var p erp.Price
+	err := scan(&p.SKU, &p.CustomerID, &p.Amount.Currency, decimal{to: &p.MinQuantity, micro: true}, &p.From, &p.Until,
+		decimal{to: &p.Amount.Amount})
+	return p, err
+}
+
 // prices reads the prices of products for everybody and for one customer, best first.
 func prices(ctx context.Context, q querier, skus []string, customerID string) (map[string][]erp.Price, error) {
 	out := make(map[string][]erp.Price)
@@ -20,15 +29,10 @@ func prices(ctx context.Context, q querier, skus []string, customerID string) (m
 	}
 	list, args := in(skus)
 	err := each(ctx, q, func(scan func(...any) error) error {
-		var p erp.Price
-		if err := scan(&p.SKU, &p.CustomerID, &p.Amount.Currency, decimal{to: &p.MinQuantity, micro: true}, &p.From, &p.Until,
-			decimal{to: &p.Amount.Amount}); err != nil {
-			return err
-		}
+		p, err := scanPrice(scan)
 		out[p.SKU] = append(out[p.SKU], p)
-		return nil
-	}, fmt.Sprintf(`SELECT sku, customer_id, currency, min_quantity, valid_from, valid_until, amount FROM price
-		WHERE sku IN %s AND customer_id IN ('', $%d)`, list, len(args)+1), append(args, customerID)...)
+		return err
+	}, fmt.Sprintf(`SELECT `+priceColumns+` FROM price WHERE sku IN %s AND customer_id IN ('', $%d)`, list, len(args)+1), append(args, customerID)...)
 	if err != nil {
 		return nil, fmt.Errorf("read prices: %w", err)
 	}
@@ -89,17 +93,17 @@ func (s *Store) Prices(ctx context.Context, skus []string, customerID string) ([
 }
 
 // UpsertPrices implements backend.Pricing.
-func (s *Store) UpsertPrices(ctx context.Context, list []erp.Price) (int, error) {
+func (s *Store) UpsertPrices(ctx context.Context, list []erp.Price) ([]erp.Outcome, error) {
 	var skus, customers []string
 	seen := make(map[string]bool, len(list))
 	for i, p := range list {
 		path := fmt.Sprintf("prices[%d]", i)
 		if err := p.Check(path); err != nil {
-			return 0, err
+			return nil, err
 		}
-		key := strings.Join([]string{p.SKU, p.CustomerID, p.Amount.Currency, p.MinQuantity.String(), p.From}, "\x00")
+		key := priceKey(p)
 		if seen[key] {
-			return 0, fault.InvalidField(path, erp.ReasonDuplicate, "the request names the same price twice")
+			return nil, fault.InvalidField(path, erp.ReasonDuplicate, "the request names the same price twice")
 		}
 		seen[key] = true
 		skus = append(skus, p.SKU)
@@ -107,7 +111,7 @@ func (s *Store) UpsertPrices(ctx context.Context, list []erp.Price) (int, error)
 			customers = append(customers, p.CustomerID)
 		}
 	}
-	changed := 0
+	outcomes := make([]erp.Outcome, len(list))
 	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		known, err := products(ctx, q, slices.Compact(slices.Sorted(slices.Values(skus))), "")
 		if err != nil {
@@ -117,8 +121,12 @@ func (s *Store) UpsertPrices(ctx context.Context, list []erp.Price) (int, error)
 		if err != nil {
 			return err
 		}
+		before, err := s.pricesOf(ctx, q, skus, customers)
+		if err != nil {
+			return err
+		}
 		now := db.Micros(s.stamp())
-		rows := make([][]any, 0, len(list))
+		var fresh, changed [][]any
 		for i, p := range list {
 			if _, ok := known[p.SKU]; !ok {
 				return fault.InvalidField(fmt.Sprintf("prices[%d].sku", i), erp.ReasonUnknownRecord, "no product has this SKU")
@@ -126,15 +134,74 @@ func (s *Store) UpsertPrices(ctx context.Context, list []erp.Price) (int, error)
 			if deleted, ok := states[p.CustomerID]; p.CustomerID != "" && (!ok || deleted) {
 				return fault.InvalidField(fmt.Sprintf("prices[%d].customer_id", i), erp.ReasonUnknownRecord, "no customer has this id")
 			}
-			rows = append(rows, []any{
+			row := []any{
 				p.SKU, p.CustomerID, p.Amount.Currency, p.MinQuantity.Micro().Int64(), p.From, p.Until, p.Amount.Amount.String(), now,
-			})
+			}
+			switch old, ok := before[priceKey(p)]; {
+			case !ok:
+				outcomes[i], fresh = erp.Created, append(fresh, row)
+			case old.Until == p.Until && old.Amount.Equal(p.Amount):
+				outcomes[i] = erp.Unchanged
+			default:
+				outcomes[i], changed = erp.Updated, append(changed, row)
+			}
 		}
-		changed, err = insert(ctx, q, "price", []string{"sku", "customer_id", "currency", "min_quantity", "valid_from", "valid_until", "amount", "updated"},
-			` ON CONFLICT (sku, customer_id, currency, min_quantity, valid_from) DO UPDATE SET valid_until = excluded.valid_until,
-			amount = excluded.amount, updated = excluded.updated
-			WHERE price.valid_until <> excluded.valid_until OR price.amount <> excluded.amount`, rows)
-		return err
+		return savePrices(ctx, q, fresh, changed)
 	})
-	return changed, err
+	if err != nil {
+		return nil, err
+	}
+	return outcomes, nil
+}
+
+// priceKey is what identifies a price.
+func priceKey(p erp.Price) string {
+	return strings.Join([]string{p.SKU, p.CustomerID, p.Amount.Currency, p.MinQuantity.String(), p.From}, "\x00")
+}
+
+// pricesOf reads and locks the prices of products for everybody and for some customers.
+func (s *Store) pricesOf(ctx context.Context, q txn, skus, customers []string) (map[string]erp.Price, error) {
+	out := make(map[string]erp.Price)
+	list, args := in(slices.Compact(slices.Sorted(slices.Values(skus))))
+	buyers := slices.Compact(slices.Sorted(slices.Values(append([]string{""}, customers...))))
+	marks := make([]string, len(buyers))
+	for i, id := range buyers {
+		args = append(args, id)
+		marks[i] = fmt.Sprintf("$%d", len(args))
+	}
+	// The order of the key makes concurrent writers lock rows in one order.
+	err := each(ctx, q, func(scan func(...any) error) error {
+		p, err := scanPrice(scan)
+		out[priceKey(p)] = p
+		return err
+	}, "SELECT "+priceColumns+" FROM price WHERE sku IN "+list+" AND customer_id IN ("+strings.Join(marks, ",")+
+		") ORDER BY sku, customer_id, currency, min_quantity, valid_from"+s.lockRows(), args...)
+	if err != nil {
+		return nil, fmt.Errorf("read prices: %w", err)
+	}
+	return out, nil
+}
+
+// savePrices writes new prices and, over the rows that are locked, changed ones. A new one that is there already was written by
+// somebody faster.
+func savePrices(ctx context.Context, q txn, fresh, changed [][]any) error {
+	columns := strings.Split(priceColumns+", updated", ", ")
+	const conflict = " ON CONFLICT (sku, customer_id, currency, min_quantity, valid_from) DO "
+	for _, part := range []struct {
+		clause string
+		rows   [][]any
+	}{
+		{conflict + "NOTHING", fresh},
+		{conflict + "UPDATE SET valid_until = excluded.valid_until, amount = excluded.amount, updated = excluded.updated", changed},
+	} {
+		slices.SortFunc(part.rows, func(a, b []any) int { return strings.Compare(fmt.Sprint(a[:5]...), fmt.Sprint(b[:5]...)) })
+		n, err := insert(ctx, q, "price", columns, part.clause, part.rows)
+		if err != nil {
+			return err
+		}
+		if n != len(part.rows) {
+			return errRace
+		}
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -10,9 +11,17 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
 
+const warrantyColumns = "serial, sku, customer_id, order_id, starts, ends, terms"
+
+func scanWarranty(scan func(...any) error) (erp.Warranty, error) {
+	var w erp.Warranty
+	err := scan(&w.Serial, &w.SKU, &w.CustomerID, optional{&w.OrderID}, moment{&w.Start}, moment{&w.End}, &w.Terms)
+	return w, err
+}
+
 // ListWarranties implements store.Catalog.
 func (s *Store) ListWarranties(ctx context.Context, customerID string, after *store.WarrantyCursor, limit int) ([]erp.Warranty, error) {
-	query := "SELECT serial, sku, customer_id, order_id, starts, ends, terms FROM warranty WHERE customer_id = $1"
+	query := "SELECT " + warrantyColumns + " FROM warranty WHERE customer_id = $1"
 	args := []any{customerID, limit}
 	if after != nil {
 		query += " AND (starts, serial) < ($3, $4)"
@@ -20,8 +29,7 @@ func (s *Store) ListWarranties(ctx context.Context, customerID string, after *st
 	}
 	var out []erp.Warranty
 	err := each(ctx, s.db.Read(), func(scan func(...any) error) error {
-		var w erp.Warranty
-		err := scan(&w.Serial, &w.SKU, &w.CustomerID, optional{&w.OrderID}, moment{&w.Start}, moment{&w.End}, &w.Terms)
+		w, err := scanWarranty(scan)
 		out = append(out, w)
 		return err
 	}, query+" ORDER BY starts DESC, serial DESC LIMIT $2", args...)
@@ -32,22 +40,46 @@ func (s *Store) ListWarranties(ctx context.Context, customerID string, after *st
 }
 
 // UpsertWarranty implements store.Catalog.
-func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, error) {
+func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, erp.Outcome, error) {
 	w.Start, w.End = db.FromMicros(db.Micros(w.Start)), db.FromMicros(db.Micros(w.End))
 	if !w.Start.Before(w.End) {
-		return erp.Warranty{}, fault.InvalidField("warranty.end_time", fault.ReasonValidationFailed, "a warranty ends after it starts")
+		return erp.Warranty{}, erp.Refused, fault.InvalidField("warranty.end_time", fault.ReasonValidationFailed, "a warranty ends after it starts")
 	}
+	outcome := erp.Refused
 	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
 		if err := checkWarranty(ctx, q, w); err != nil {
 			return err
 		}
-		_, err := insert(ctx, q, "warranty", []string{"serial", "sku", "customer_id", "order_id", "starts", "ends", "terms"},
-			` ON CONFLICT (serial) DO UPDATE SET sku = excluded.sku, customer_id = excluded.customer_id,
-			order_id = excluded.order_id, starts = excluded.starts, ends = excluded.ends, terms = excluded.terms`,
+		var before []erp.Warranty
+		if err := each(ctx, q, func(scan func(...any) error) error {
+			have, err := scanWarranty(scan)
+			before = append(before, have)
+			return err
+		}, "SELECT "+warrantyColumns+" FROM warranty WHERE serial = $1"+s.lockRows(), w.Serial); err != nil {
+			return fmt.Errorf("read a warranty: %w", err)
+		}
+		clause := " ON CONFLICT (serial) DO NOTHING"
+		outcome = erp.Created
+		if len(before) > 0 {
+			if w.Same(before[0]) {
+				outcome = erp.Unchanged
+				return nil
+			}
+			outcome = erp.Updated
+			clause = ` ON CONFLICT (serial) DO UPDATE SET sku = excluded.sku, customer_id = excluded.customer_id,
+				order_id = excluded.order_id, starts = excluded.starts, ends = excluded.ends, terms = excluded.terms`
+		}
+		n, err := insert(ctx, q, "warranty", strings.Split(warrantyColumns, ", "), clause,
 			[][]any{{w.Serial, w.SKU, w.CustomerID, null(w.OrderID), db.Micros(w.Start), db.Micros(w.End), w.Terms}})
+		if err == nil && n != 1 {
+			err = errRace
+		}
 		return err
 	})
-	return w, err
+	if err != nil {
+		return erp.Warranty{}, erp.Refused, err
+	}
+	return w, outcome, nil
 }
 
 func checkWarranty(ctx context.Context, q txn, w erp.Warranty) error {

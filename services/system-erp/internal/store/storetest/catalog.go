@@ -74,8 +74,14 @@ func catalog(t *testing.T, open Open) {
 		"stock of open orders is reserved exactly": func(t *testing.T, s store.Store) {
 			o := anOrder(t, s)
 			for site, have := range map[string]string{"s1": "2.000001", "s2": "1"} {
-				_, err := s.SetInventory(t.Context(), erp.Stock{SKU: "pump", Site: site, OnHand: dec(t, have)})
-				require.NoError(t, err)
+				for _, step := range []struct {
+					onHand string
+					want   erp.Outcome
+				}{{"9", erp.Created}, {have, erp.Updated}, {have, erp.Unchanged}} {
+					st, outcome, err := s.SetInventory(t.Context(), erp.Stock{SKU: "pump", Site: site, OnHand: dec(t, step.onHand)})
+					require.NoError(t, err)
+					require.Equal(t, []any{step.want, step.onHand}, []any{outcome, st.OnHand.String()})
+				}
 			}
 			o.Items[0].Quantity = dec(t, "2.1")
 			placed, _, err := s.CreateOrder(t.Context(), o)
@@ -93,13 +99,13 @@ func catalog(t *testing.T, open Open) {
 				return out
 			}
 			require.Equal(t, []string{"pumps1 2.000001 2.000001 0", "pumps2 1 0.299999 0.700001"}, figures())
-			_, err = s.MoveOrder(t.Context(), placed.ID, erp.OrderCancelled, 0, 0)
+			_, _, err = s.MoveOrder(t.Context(), placed.ID, erp.OrderCancelled, 0, 0)
 			require.NoError(t, err)
 			require.Equal(t, []string{"pumps1 2.000001 0.2 1.800001", "pumps2 1 0 1"}, figures())
 		},
 		"the largest quantities add up": func(t *testing.T, s store.Store) {
 			o := anOrder(t, s)
-			_, err := s.SetInventory(t.Context(), erp.Stock{SKU: "pump", Site: "s", OnHand: dec(t, "999999999999999.999999")})
+			_, _, err := s.SetInventory(t.Context(), erp.Stock{SKU: "pump", Site: "s", OnHand: dec(t, "999999999999999.999999")})
 			require.NoError(t, err)
 			o.Items[0].Quantity, o.Items[0].Price = dec(t, "999999999999.999999"), euro(t, "1")
 			for i := range 12 {
@@ -112,10 +118,10 @@ func catalog(t *testing.T, open Open) {
 			require.Equal(t, "11999999999999.999988", list[0].Reserved.String())
 		},
 		"stock of unknown products is refused": func(t *testing.T, s store.Store) {
-			_, err := s.SetInventory(t.Context(), erp.Stock{SKU: "none", Site: "s"})
+			_, _, err := s.SetInventory(t.Context(), erp.Stock{SKU: "none", Site: "s"})
 			refused(t, err, fault.Invalid, erp.ReasonUnknownRecord, "inventory.sku")
 			makeProducts(t, s, erp.Product{SKU: "a", Name: "A"})
-			_, err = s.SetInventory(t.Context(), erp.Stock{SKU: "a", Site: "s", Unit: "KGM"})
+			_, _, err = s.SetInventory(t.Context(), erp.Stock{SKU: "a", Site: "s", Unit: "KGM"})
 			refused(t, err, fault.Invalid, "UNIT_MISMATCH", "inventory.unit")
 		},
 		"warranties are listed newest first": func(t *testing.T, s store.Store) {
@@ -128,9 +134,15 @@ func catalog(t *testing.T, open Open) {
 				if i >= 3 {
 					w.Start = w.Start.Add(time.Microsecond)
 				}
-				for range 2 { // the second write changes nothing
-					got, err := s.UpsertWarranty(t.Context(), w)
+				first := w
+				first.Terms = "before"
+				for _, step := range []struct {
+					w    erp.Warranty
+					want erp.Outcome
+				}{{first, erp.Created}, {w, erp.Updated}, {w, erp.Unchanged}} {
+					got, outcome, err := s.UpsertWarranty(t.Context(), step.w)
 					require.NoError(t, err)
+					require.Equal(t, step.want, outcome)
 					require.True(t, got.Start.Equal(w.Start))
 				}
 			}
@@ -159,11 +171,11 @@ func catalog(t *testing.T, open Open) {
 			} {
 				w := good
 				change(&w)
-				_, err := s.UpsertWarranty(t.Context(), w)
+				_, _, err := s.UpsertWarranty(t.Context(), w)
 				refused(t, err, fault.Invalid, erp.ReasonUnknownRecord, path)
 			}
 			good.End = good.Start
-			_, err := s.UpsertWarranty(t.Context(), good)
+			_, _, err := s.UpsertWarranty(t.Context(), good)
 			refused(t, err, fault.Invalid, fault.ReasonValidationFailed, "warranty.end_time")
 		},
 	})
