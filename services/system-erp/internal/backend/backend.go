@@ -78,6 +78,7 @@ type Backend interface {
 	store.Store
 	Advice
 	Fulfilment
+	Merging
 	Pricing
 
 	// Capabilities tells what this back end does; it may ask the ERP once and remembers the answer.
@@ -159,4 +160,6 @@ type Capabilities struct {
 	MaxLength     map[string]int
 	// Units and Currencies are those the back end knows; empty when it takes any.
 	Units, Currencies []string
+	// MergeCustomers tells whether customers can be merged from here.
+	MergeCustomers bool
 }

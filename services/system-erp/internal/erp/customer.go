@@ -55,6 +55,8 @@ type Customer struct {
 	OrderBlock bool
 	// Extensions are codes without a canonical field. A write without a mask adds to them, a masked one replaces them.
 	Extensions map[string]string
+	// MergedInto is the id of the customer that a merge put in this one's place; only a tombstone has one.
+	MergedInto string
 }
 
 // Limits of extensions, which the contract leaves to the back end.
@@ -89,6 +91,7 @@ func Customers() *Schema[Customer] {
 		bury: func(c *Customer) {
 			*c = Customer{Head: c.Head, Number: c.Number, Kind: c.Kind}
 		},
+		heir: func(c *Customer) *string { return &c.MergedInto },
 	}
 }
 

@@ -56,6 +56,8 @@ type Schema[R any] struct {
 	tidy   func(*R)
 	check  func(*R) error
 	bury   func(*R)
+	// heir is where a tombstone names the record in its place; nil for kinds that are never merged.
+	heir func(*R) *string
 }
 
 // Name is the name of the message field that carries R, the first part of every field path: "customer".
@@ -113,6 +115,9 @@ func (s *Schema[R]) New(in R, key Ref, id string, now time.Time) (R, error) {
 	out := in
 	h := s.head(&out)
 	*h = Head{ID: id, Refs: withKey(s.head(&in).Refs, key), Version: 1, Created: now, Updated: now}
+	if s.heir != nil {
+		*s.heir(&out) = ""
+	}
 	s.tidy(&out)
 	return out, s.checked(&out)
 }
@@ -159,6 +164,24 @@ func (s *Schema[R]) Bury(old R, now time.Time) R {
 		h.Updated = now
 	}
 	return old
+}
+
+// Heir returns the id of the record that a merge put in r's place; empty when there is none.
+func (s *Schema[R]) Heir(r *R) string {
+	if s.heir == nil {
+		return ""
+	}
+	return *s.heir(r)
+}
+
+// Replace returns the tombstone of old that names the record in its place; with no name, or for a kind that is never merged,
+// it is the same as Bury.
+func (s *Schema[R]) Replace(old R, by string, now time.Time) R {
+	out := s.Bury(old, now)
+	if s.heir != nil {
+		*s.heir(&out) = by
+	}
+	return out
 }
 
 func (s *Schema[R]) same(a, b *R) bool {

@@ -47,7 +47,8 @@ type Key struct {
 // Snapshot is a record as the ERP has it now.
 type Snapshot[R any] struct {
 	// Record has its ID, its references as far as the ERP keeps them, Created and Updated if the ERP has them. Deleted is
-	// set when the record is archived, deactivated or marked for deletion. Version is not used.
+	// set when the record is archived, deactivated or marked for deletion, and MergedInto with it when the ERP says which
+	// record took its place. Version is not used.
 	Record R
 	// Tag identifies this state of the record for a conditional write: an ETag, a time stamp.
 	Tag string

@@ -144,7 +144,7 @@ func fromCustomer(c erp.Customer) *erpv1.Customer {
 		Id: c.ID, Number: c.Number, Refs: each(c.Refs, fromRef), Kind: erpv1.CustomerKind(c.Kind), Name: c.Name,
 		Email: c.Email, Phone: c.Phone, Website: c.Website, Language: c.Language, Currency: c.Currency,
 		PaymentTerms: c.PaymentTerms, OrderBlock: c.OrderBlock, Version: c.Version, CreateTime: fromTime(c.Created),
-		UpdateTime: fromTime(c.Updated), Deleted: c.Deleted, Extensions: maps.Clone(c.Extensions),
+		UpdateTime: fromTime(c.Updated), Deleted: c.Deleted, Extensions: maps.Clone(c.Extensions), MergedInto: c.MergedInto,
 	}
 	for _, t := range c.TaxIDs {
 		m.TaxIds = append(m.TaxIds, &erpv1.TaxId{Scheme: t.Scheme, Value: t.Value})

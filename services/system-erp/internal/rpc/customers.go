@@ -57,6 +57,9 @@ func (s *customerServer) CreateCustomer(ctx context.Context, req *erpv1.CreateCu
 	if err := assigned("customer", req.GetCustomer()); err != nil {
 		return nil, err
 	}
+	if req.GetCustomer().GetMergedInto() != "" {
+		return nil, notWritable("customer.merged_into")
+	}
 	var resp *erpv1.CreateCustomerResponse
 	_, err := s.store.Customers().Create(ctx, toCustomer(req.GetCustomer()), func(ctx context.Context, tx *sql.Tx, c erp.Customer) error {
 		resp = &erpv1.CreateCustomerResponse{Customer: fromCustomer(c), Outcome: fromOutcome(erp.Created)}
@@ -96,6 +99,15 @@ func (s *customerServer) DeleteCustomer(ctx context.Context, req *erpv1.DeleteCu
 	return &erpv1.DeleteCustomerResponse{Customer: fromCustomer(res.Record), Outcome: fromOutcome(res.Outcome)}, nil
 }
 
+func (s *customerServer) MergeCustomers(ctx context.Context, req *erpv1.MergeCustomersRequest) (*erpv1.MergeCustomersResponse, error) {
+	res, err := s.store.MergeCustomers(ctx, req.GetId(), req.GetInto())
+	s.counted(ctx, "customer", res.Outcome, err)
+	if err != nil {
+		return nil, err
+	}
+	return &erpv1.MergeCustomersResponse{Customer: fromCustomer(res.Record), Outcome: fromOutcome(res.Outcome)}, nil
+}
+
 func (s *customerServer) BatchUpsertCustomers(ctx context.Context, req *erpv1.BatchUpsertCustomersRequest) (*erpv1.BatchUpsertCustomersResponse, error) {
 	results, err := batch(ctx, s.Server, "customer", req.GetUpserts(), s.upsert, s.store.Customers().Upsert)
 	if err != nil {
@@ -113,6 +125,9 @@ func (s *customerServer) upsert(u *erpv1.CustomerUpsert) (store.Upsert[erp.Custo
 	out := store.Upsert[erp.Customer]{Record: toCustomer(u.GetCustomer()), Key: toRef(u.GetKey()), Expected: u.GetExpectedVersion()}
 	if u.GetCustomer().GetDeleted() {
 		return out, notWritable("customer.deleted")
+	}
+	if u.GetCustomer().GetMergedInto() != "" {
+		return out, notWritable("customer.merged_into")
 	}
 	var err error
 	out.Mask, err = maskOf(s.customers, u.GetUpdateMask(), false)

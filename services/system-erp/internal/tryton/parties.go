@@ -136,7 +136,7 @@ func (p parties) load(ctx context.Context, ids []int64) (map[int64]*party, error
 		return nil, err
 	}
 	out := make(map[int64]*party, len(ids))
-	list, err := p.read(ctx, "party.party", ids, "name", "code", "active", "addresses", "contact_mechanisms", "identifiers",
+	list, err := p.read(ctx, "party.party", ids, "name", "code", "active", "replaced_by", "addresses", "contact_mechanisms", "identifiers",
 		"_timestamp", "create_date", "write_date")
 	if err != nil {
 		return nil, err
@@ -210,6 +210,9 @@ func (s *System) snapshot(o *party) snapshot {
 		Head:   erp.Head{ID: name(o.id("id")), Created: o.time("create_date"), Updated: o.changed(), Deleted: !o.flag("active")},
 		Number: o.str("code"), Name: o.str("name"),
 		Email: o.mechanism("email").str("value"), Phone: o.mechanism("phone").str("value"), Website: o.mechanism("website").str("value"),
+	}
+	if by := o.id("replaced_by"); by != 0 && c.Deleted {
+		c.MergedInto = name(by) // the wizard "Replace" has put that party in its place
 	}
 	tag := []string{o.str("_timestamp")}
 	for _, list := range [][]record{o.addresses, o.mechanisms, o.identifiers} {

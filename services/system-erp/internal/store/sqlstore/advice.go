@@ -21,7 +21,7 @@ func (s *Store) Capabilities(context.Context) (backend.Capabilities, error) {
 	return backend.Capabilities{
 		Kind: Kind, CreateCustomers: true, DeleteCustomers: true, WriteContacts: true, WriteProducts: true, SetInventory: true,
 		CreateOrders: true, SetOrderStatus: true, WriteDeliveries: true, WriteWarranties: true, Deliveries: true, Inventory: true,
-		DeepValidation: true, UniqueKeys: true, NativeFeed: true, MaxOrderLines: 200,
+		DeepValidation: true, UniqueKeys: true, NativeFeed: true, MaxOrderLines: 200, MergeCustomers: true,
 	}, nil
 }
 

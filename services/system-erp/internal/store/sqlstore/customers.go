@@ -17,12 +17,13 @@ func customerTable() table[erp.Customer] {
 		name:   "customer",
 		columns: []string{
 			"id", "number", "kind", "name", "email", "phone", "website", "language", "currency", "payment_terms",
-			"order_block", "extensions", "version", "created", "updated", "deleted",
+			"order_block", "extensions", "version", "created", "updated", "deleted", "merged_into",
 		},
 		values: func(c *erp.Customer) []any {
 			return []any{
 				c.ID, c.Number, int64(c.Kind), c.Name, c.Email, c.Phone, c.Website, c.Language, c.Currency, c.PaymentTerms,
 				c.OrderBlock, encodeExtensions(c.Extensions), c.Version, db.Micros(c.Created), db.Micros(c.Updated), c.Deleted,
+				c.MergedInto,
 			}
 		},
 		targets: func(c *erp.Customer) []any {
@@ -33,7 +34,7 @@ func customerTable() table[erp.Customer] {
 				&c.Version,
 				moment{&c.Created},
 				moment{&c.Updated},
-				&c.Deleted,
+				&c.Deleted, &c.MergedInto,
 			}
 		},
 		load:   loadCustomerParts,

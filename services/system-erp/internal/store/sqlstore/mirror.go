@@ -18,7 +18,8 @@ type After[R any] func(ctx context.Context, tx *sql.Tx, results []store.Result[R
 type Mirror[R any] interface {
 	store.Records[R]
 	// Put brings copies to what the other system says: a record is made under the id it has there, changed in the fields
-	// of its mask (all with a zero mask; references are only ever added), or buried when it is Deleted. A tombstone stays
+	// of its mask (all with a zero mask; references are only ever added), or buried when it is Deleted, with the name of the
+	// record in its place if it was merged. A tombstone stays
 	// one: it is answered as it is. Expected is not used. AsOf is when the other system was asked: a copy that has been
 	// written since then is newer than what it said and is answered as it is; with a zero time every copy is written.
 	Put(ctx context.Context, batch []store.Upsert[R], asOf time.Time, after After[R]) ([]store.Result[R], error)
@@ -44,7 +45,7 @@ type put[R any] struct {
 // put decides about one copy.
 func (p *plan[R]) put(i int, old *R) (*R, store.ChangeKind, error) {
 	u, s := &p.batch[i], p.t.table.schema
-	gone := s.Head(&u.Record).Deleted
+	gone, heir := s.Head(&u.Record).Deleted, s.Heir(&u.Record)
 	switch {
 	case old == nil:
 		rec, err := s.New(u.Record, u.Key, s.Head(&u.Record).ID, p.now)
@@ -52,13 +53,16 @@ func (p *plan[R]) put(i int, old *R) (*R, store.ChangeKind, error) {
 			err = p.conflict(nil, &rec, u.Key)
 		}
 		if err == nil && gone {
-			rec = s.Bury(rec, p.now)
+			rec = s.Replace(rec, heir, p.now)
 		}
 		return &rec, store.ChangeCreated, err
+	case s.Head(old).Deleted && gone && heir != "" && s.Heir(old) == "":
+		rec := s.Replace(*old, heir, p.now) // that it was a merge is known later than that it is gone
+		return &rec, store.ChangeDeleted, nil
 	case s.Head(old).Deleted, !p.asOf.IsZero() && s.Head(old).Updated.After(p.asOf):
 		return old, 0, nil
 	case gone:
-		rec := s.Bury(*old, p.now)
+		rec := s.Replace(*old, heir, p.now)
 		return &rec, store.ChangeDeleted, nil
 	}
 	rec, differs, err := s.Merge(*old, u.Record, u.Mask, u.Key, p.now)

@@ -134,7 +134,11 @@ func (s *Store) CreateOrder(ctx context.Context, asked erp.Order) (erp.Order, er
 
 // place checks what the order refers to and completes it.
 func (s *Store) place(ctx context.Context, q querier, o erp.Order) (erp.Order, error) {
-	if err := mayOrder(ctx, q, o); err != nil {
+	lock := ""
+	if _, writes := q.(txn); writes { // a dry run refers to nobody
+		lock = s.keepRows()
+	}
+	if err := mayOrder(ctx, q, o, lock); err != nil {
 		return o, err
 	}
 	skus := make([]string, len(o.Items))
@@ -163,8 +167,8 @@ func (s *Store) place(ctx context.Context, q querier, o erp.Order) (erp.Order, e
 	return o, nil
 }
 
-// mayOrder refuses customers that are not there or may not order.
-func mayOrder(ctx context.Context, q querier, o erp.Order) error {
+// mayOrder refuses customers that are not there or may not order; lock is keepRows.
+func mayOrder(ctx context.Context, q querier, o erp.Order, lock string) error {
 	type state struct{ deleted, blocked bool }
 	named := [...]struct{ path, id string }{
 		{"order.customer_id", o.CustomerID}, {"order.ship_to_id", o.ShipToID}, {"order.bill_to_id", o.BillToID}, {"order.payer_id", o.PayerID},
@@ -183,7 +187,7 @@ func mayOrder(ctx context.Context, q querier, o erp.Order) error {
 		err := scan(&id, &st.deleted, &st.blocked)
 		known[id] = st
 		return err
-	}, "SELECT id, deleted, order_block FROM customer WHERE id IN "+list, args...)
+	}, "SELECT id, deleted, order_block FROM customer WHERE id IN "+list+" ORDER BY id"+lock, args...)
 	if err != nil {
 		return fmt.Errorf("look up customers: %w", err)
 	}

@@ -175,6 +175,15 @@ func (s *Store) lockRows() string {
 	return ""
 }
 
+// keepRows is the clause that keeps customers from being merged away until the end of the transaction, which is about to
+// refer to them: the lock that a foreign key takes, only earlier. It holds up nobody but a merge.
+func (s *Store) keepRows() string {
+	if s.db.Engine() == db.PostgreSQL {
+		return " FOR KEY SHARE"
+	}
+	return ""
+}
+
 // newID returns an id that sorts by the time of its making: 48 bits of milliseconds, 80 random bits.
 func newID(now time.Time) string {
 	var b [16]byte

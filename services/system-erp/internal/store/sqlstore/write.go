@@ -93,7 +93,7 @@ func (p *plan[R]) look(ctx context.Context, q txn) (err error) {
 	if p.numbers, err = t.numberOwners(ctx, q, numbers); err != nil {
 		return err
 	}
-	if p.parents, err = customerStates(ctx, q, parents); err != nil {
+	if p.parents, err = t.keptCustomers(ctx, q, parents); err != nil {
 		return err
 	}
 	slices.SortFunc(refs, erp.Ref.Compare)
@@ -352,6 +352,10 @@ func (t *records[R]) numberOwners(ctx context.Context, q querier, numbers []stri
 
 // customerStates tells which of the customers exist and whether they were deleted.
 func customerStates(ctx context.Context, q querier, ids []string) (map[string]bool, error) {
+	return statesOf(ctx, q, ids, "")
+}
+
+func statesOf(ctx context.Context, q querier, ids []string, lock string) (map[string]bool, error) {
 	states := make(map[string]bool)
 	if len(ids) == 0 {
 		return states, nil
@@ -364,7 +368,7 @@ func customerStates(ctx context.Context, q querier, ids []string) (map[string]bo
 		err := scan(&id, &deleted)
 		states[id] = deleted
 		return err
-	}, "SELECT id, deleted FROM customer WHERE id IN "+list, args...)
+	}, "SELECT id, deleted FROM customer WHERE id IN "+list+" ORDER BY id"+lock, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look up customers: %w", err)
 	}
