@@ -156,7 +156,7 @@ func (s *Server) build() error {
 	s.pubsub = pubsub.New(pubsub.Options{
 		Sessions: sessions, Bus: s.bus, Schema: model, Layouts: capture.Layouts, Managed: subscriptions, Faults: trouble, KeepAlive: cfg.KeepAlive,
 		PublishSilence: cfg.Events.PublishSilence, MaxClients: cfg.Events.MaxClients, MaxEventBytes: cfg.Events.MaxBytes,
-		DeliveryLimit: cfg.Events.DeliveryLimit, Down: trouble.Down, Now: cfg.Now, Log: cfg.Log,
+		DeliveryLimit: cfg.Events.DeliveryLimit, Rights: s.rest.TopicRights, Down: trouble.Down, Now: cfg.Now, Log: cfg.Log,
 	})
 	control := console.New(console.Options{
 		Schema: model, Store: data, Sessions: sessions, Bus: s.bus, Capture: capture, Managed: subscriptions, Faults: trouble,

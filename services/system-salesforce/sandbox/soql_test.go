@@ -276,7 +276,7 @@ func TestStatementsAgainstTheRulesAreRefused(t *testing.T) {
 		"SELECT Name n FROM Account":                                                                  "MALFORMED_QUERY: only aggregate expressions use field aliasing",
 		"SELECT Industry FROM Account GROUP BY Industry HAVING Id IN (SELECT AccountId FROM Contact)": "MALFORMED_QUERY: Semi-joins are only supported in WHERE clauses",
 		// the rest
-		"SELECT TYPEOF Owner WHEN User THEN Id END FROM Account":                  "MALFORMED_QUERY: TYPEOF is not supported here",
+		"SELECT TYPEOF Owner WHEN User THEN Id END FROM Account":                  "MALFORMED_QUERY: TYPEOF cannot be used with 'Owner'",
 		"SELECT Id FROM Account ALL ROWS":                                         "MALFORMED_QUERY: ALL ROWS not allowed in this context",
 		"SELECT Id FROM Account OFFSET 2001":                                      "NUMBER_OUTSIDE_VALID_RANGE: Maximum SOQL offset allowed is 2000",
 		"SELECT FIELDS(CUSTOM) FROM Account LIMIT 201":                            "MALFORMED_QUERY: The SOQL FIELDS function must have a LIMIT of at most 200",

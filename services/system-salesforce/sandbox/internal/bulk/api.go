@@ -25,6 +25,8 @@ type Call struct {
 	Client string
 	// Hidden tells the records that the user may not see; nil hides none.
 	Hidden func(id string) bool
+	// Fields are the rights of the user; nil means all of them.
+	Fields schema.Rights
 }
 
 // Response is an answer. Stream is nil, or writes the body instead of Body.
@@ -196,7 +198,7 @@ func (s *Service) newIngest(c Call, body io.Reader) (*job, *Response) {
 	if refusal := decode(body, &in); refusal != nil {
 		return nil, refusal
 	}
-	j := &job{kind: ingestJob, state: open, version: c.Version, user: c.User, hidden: c.Hidden, client: c.Client, operation: in.Operation, assignment: in.Assignment, data: &blob{limit: maxUpload}}
+	j := &job{kind: ingestJob, state: open, version: c.Version, user: c.User, hidden: c.Hidden, fields: c.Fields, client: c.Client, operation: in.Operation, assignment: in.Assignment, data: &blob{limit: maxUpload}}
 	if in.ContentType != "" && in.ContentType != "CSV" {
 		return nil, problem("InvalidJob", "The only content type supported is CSV")
 	}

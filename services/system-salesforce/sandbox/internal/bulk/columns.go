@@ -21,13 +21,13 @@ type column struct {
 }
 
 // headings checks the first record of a file. The message is empty if it is
-// usable.
-func headings(s *schema.Schema, o *schema.Object, operation string, names []string) (out []column, message string) {
+// usable. A field that the user may not see does not exist.
+func headings(s *schema.Schema, o *schema.Object, operation string, names []string, rights schema.Rights) (out []column, message string) {
 	seen := map[*schema.Field]bool{}
 	for _, name := range names {
 		c := heading(s, o, name)
 		switch {
-		case c.field == nil:
+		case c.field == nil || !rights.Sees(c.field):
 			return nil, "InvalidBatch : Field name not found : " + name
 		case seen[c.field]:
 			return nil, "InvalidBatch : Duplicate field name in the header : " + name

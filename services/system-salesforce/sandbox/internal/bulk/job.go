@@ -66,6 +66,7 @@ type job struct {
 	version    string
 	user       string
 	hidden     func(id string) bool // from the user, as it was when the job was made
+	fields     schema.Rights
 	delimiter  string
 	ending     string
 	created    time.Time

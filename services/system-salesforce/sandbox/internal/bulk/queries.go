@@ -65,7 +65,7 @@ func (s *Service) createQuery(c Call) *Response {
 	if refusal := j.shape(in.Delimiter, in.Ending); refusal != nil {
 		return refusal
 	}
-	plan, fail := query.CompileAs(s.opt.Schema, in.Query, query.Options{Now: s.opt.Now(), Hidden: c.Hidden})
+	plan, fail := query.CompileAs(s.opt.Schema, in.Query, query.Options{Now: s.opt.Now(), Version: major(c.Version), Hidden: c.Hidden, Fields: c.Fields, User: c.User})
 	if fail != nil {
 		return refuse(http.StatusBadRequest, fail.Code, fail.Message)
 	}
@@ -192,34 +192,21 @@ func (j *job) line(b []byte, v store.View, r *store.Record, columns []query.Colu
 			b = append(b, j.delim())
 		}
 		b = append(b, '"')
-		if at := along(v, r, c.Path); at != nil {
-			b = value(b, at, c.Field)
-		}
-		b = append(b, '"')
+		b = append(value(b, c.Value(v, r), c.Field), '"')
 	}
 	return append(b, j.eol()...)
 }
 
-// along follows the relationships of a path; nil if one leads nowhere.
-func along(v store.View, r *store.Record, path string) *store.Record {
-	for r != nil {
-		name, rest, ok := strings.Cut(path, ".")
-		if !ok {
-			return r
-		}
-		f := r.Object.Relationship(name)
-		if f == nil {
-			return nil
-		}
-		id, _ := r.Get(f).(string)
-		r, path = v.Any(id), rest
-	}
-	return nil
+// major is the number of a version such as 62.0; 0, which means the newest, if
+// it is none.
+func major(version string) int {
+	n, _ := strconv.Atoi(strings.TrimSuffix(version, ".0"))
+	return n
 }
 
 // value appends a value without its quotes; null is nothing.
-func value(b []byte, r *store.Record, f *schema.Field) []byte {
-	switch x := r.Get(f).(type) {
+func value(b []byte, of any, f *schema.Field) []byte {
+	switch x := of.(type) {
 	case string:
 		for i := range len(x) {
 			if x[i] == '"' {

@@ -59,8 +59,8 @@ type refusal struct {
 	code, message string
 }
 
-// target checks what a request is for.
-func (s *Server) target(r publishRequest) (*topic, *refusal) {
+// target checks what a request is for, and whether the session may do it.
+func (s *Server) target(token string, r publishRequest) (*topic, *refusal) {
 	t := s.byTopic[r.topic]
 	switch {
 	case r.topic == "":
@@ -71,6 +71,9 @@ func (s *Server) target(r publishRequest) (*topic, *refusal) {
 		return nil, &refusal{codes.PermissionDenied, codePublish, "Events cannot be published to the topic " + r.topic + "."}
 	case len(r.events) == 0:
 		return nil, &refusal{codes.InvalidArgument, codePublish, "A publish request needs at least one event."}
+	}
+	if may, _ := s.may(token, t); !may {
+		return nil, &refusal{codes.PermissionDenied, codeAccess, "The user may not publish to the topic " + r.topic + "."}
 	}
 	return t, nil
 }
@@ -118,14 +121,15 @@ func (s *Server) acceptable(t *topic, e producerEvent) error {
 
 func (s *Server) publish(ctx context.Context, in []byte) ([]byte, error) {
 	id := newRPCID()
-	if err := s.admit(ctx, id); err != nil {
+	token, err := s.admit(ctx, id)
+	if err != nil {
 		return nil, err
 	}
 	r, err := decodePublish(in)
 	if err != nil {
 		return nil, unaryFailure(ctx, codes.InvalidArgument, "", id, "The request could not be read.")
 	}
-	t, bad := s.target(r)
+	t, bad := s.target(token, r)
 	if bad != nil {
 		return nil, unaryFailure(ctx, bad.status, bad.code, id, bad.message)
 	}
@@ -206,7 +210,7 @@ func (p *publishing) serve(b []byte) *refusal {
 	if r.topic == "" {
 		r.topic = p.topic
 	}
-	t, bad := s.target(r)
+	t, bad := s.target(p.token, r)
 	if bad != nil {
 		return bad
 	}

@@ -42,11 +42,12 @@ const (
 	codeReplayEmpty = "sfdc.platform.eventbus.grpc.subscription.fetch.replayid.validation.failed"
 	codeRequested   = "sfdc.platform.eventbus.grpc.subscription.fetch.requested.events.invalid"
 	codeTopic       = "sfdc.platform.eventbus.grpc.topic.notfound"
+	codeAccess      = "sfdc.platform.eventbus.grpc.topic.access.denied"
 	codeSchema      = "sfdc.platform.eventbus.grpc.schema.notfound"
 	codeClosed      = ""
 )
 
-// Options configures a server. All fields but DeliveryLimit are needed.
+// Options configures a server. All fields but DeliveryLimit and Rights are needed.
 type Options struct {
 	Sessions *auth.Sessions
 	Bus      *event.Bus
@@ -65,6 +66,9 @@ type Options struct {
 	// DeliveryLimit is how many events a rolling day delivers; 0 means that
 	// they are only counted.
 	DeliveryLimit int
+	// Rights tells whether a user may publish and subscribe to a topic; nil
+	// lets everybody do both.
+	Rights func(username, topic string) (publish, subscribe bool)
 	// Down reports whether everything is unavailable.
 	Down func() bool
 	Now  func() time.Time
@@ -219,15 +223,26 @@ func (s *Server) token(ctx context.Context) (string, bool) {
 	return token, true
 }
 
-// admit checks a unary call.
-func (s *Server) admit(ctx context.Context, rpcID string) error {
+// admit checks a unary call and returns its session token.
+func (s *Server) admit(ctx context.Context, rpcID string) (string, error) {
 	if s.opt.Down() {
-		return unaryFailure(ctx, codes.Unavailable, codeUnavailable, rpcID, "The service is unavailable.")
+		return "", unaryFailure(ctx, codes.Unavailable, codeUnavailable, rpcID, "The service is unavailable.")
 	}
-	if _, ok := s.token(ctx); !ok {
-		return unaryFailure(ctx, codes.Unauthenticated, codeAuth, rpcID, authMessage)
+	token, ok := s.token(ctx)
+	if !ok {
+		return "", unaryFailure(ctx, codes.Unauthenticated, codeAuth, rpcID, authMessage)
 	}
-	return nil
+	return token, nil
+}
+
+// may tells what the user of a session may do with a topic.
+func (s *Server) may(token string, t *topic) (publish, subscribe bool) {
+	publish, subscribe = true, true
+	if s.opt.Rights != nil {
+		session, _ := s.opt.Sessions.Check(token)
+		publish, subscribe = s.opt.Rights(session.User.Username, t.name)
+	}
+	return publish && t.publishable(), subscribe
 }
 
 func unavailable() *refusal {

@@ -117,6 +117,9 @@ func (s *subscription) choose(name string) error {
 	if s.topic = s.server.byTopic[name]; s.topic == nil {
 		return s.fail(&refusal{codes.NotFound, codeTopic, "The topic does not exist: " + name + "."})
 	}
+	if _, may := s.server.may(s.token, s.topic); !may {
+		return s.fail(&refusal{codes.PermissionDenied, codeAccess, "The user may not subscribe to the topic " + name + "."})
+	}
 	if s.fires(faults.Refuse) {
 		return s.fail(unavailable())
 	}

@@ -43,7 +43,8 @@ func topics(layouts map[*schema.Object]*event.Layout, s *schema.Schema) map[stri
 
 func (s *Server) getTopic(ctx context.Context, in []byte) ([]byte, error) {
 	id := newRPCID()
-	if err := s.admit(ctx, id); err != nil {
+	token, err := s.admit(ctx, id)
+	if err != nil {
 		return nil, err
 	}
 	name, err := decodeName(in)
@@ -59,10 +60,13 @@ func (s *Server) getTopic(ctx context.Context, in []byte) ([]byte, error) {
 	}
 	b := putString(nil, 1, name)
 	b = putString(b, 2, s.opt.Sessions.Org())
-	if t.publishable() {
+	publish, subscribe := s.may(token, t)
+	if publish {
 		b = putVarint(b, 3, 1)
 	}
-	b = putVarint(b, 4, 1) // everything can be subscribed to
+	if subscribe {
+		b = putVarint(b, 4, 1)
+	}
 	if t.layout != nil {
 		b = putString(b, 5, t.layout.SchemaID)
 	}
@@ -71,7 +75,7 @@ func (s *Server) getTopic(ctx context.Context, in []byte) ([]byte, error) {
 
 func (s *Server) getSchema(ctx context.Context, in []byte) ([]byte, error) {
 	id := newRPCID()
-	if err := s.admit(ctx, id); err != nil {
+	if _, err := s.admit(ctx, id); err != nil {
 		return nil, err
 	}
 	name, err := decodeName(in)

@@ -28,6 +28,10 @@ func (o *output) bulk(refuse func(string) *store.Error) *store.Error {
 		switch {
 		case i.child != nil:
 			return refuse("Aggregate Relationships not supported in Bulk Query")
+		case i.types != nil:
+			return refuse("TYPEOF not supported in Bulk Query")
+		case i.show != nil && !i.show.ref.named:
+			return refuse("Functions not supported in Bulk Query")
 		case i.into != nil:
 			if err := i.into.bulk(refuse); err != nil {
 				return err

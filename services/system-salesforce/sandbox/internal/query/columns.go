@@ -11,32 +11,27 @@ type Column struct {
 	Path    string
 	Field   *schema.Field
 	parents []*schema.Field
+	named   bool
 }
 
-// Holder returns the record that has the column's field: the row itself, one of
-// its parents, or nil if a parent is missing.
-func (c Column) Holder(v store.View, r *store.Record) *store.Record {
-	for _, p := range c.parents {
-		if r = Parent(v, r, p); r == nil {
-			return nil
-		}
-	}
-	return r
+// Value returns the column's value for a row; nil if it or a parent is missing.
+func (c Column) Value(v store.View, r *store.Record) any {
+	return reference{c.parents, c.Field, c.named}.of(v, r)
 }
 
-// Columns returns the selected fields, without child subqueries, in the order
-// of the answer. An aggregate query has none.
+// Columns returns the selected fields, without child subqueries, functions and
+// TYPEOF, in the order of the answer. An aggregate query has none.
 func (p *Plan) Columns() []Column { return p.out.columns("", nil) }
 
 func (o *output) columns(prefix string, parents []*schema.Field) []Column {
 	var out []Column
 	for _, i := range o.items {
 		switch {
-		case i.child != nil:
+		case i.child != nil || i.types != nil || i.show != nil && !i.show.ref.named:
 		case i.into != nil:
 			out = append(out, i.into.columns(prefix+i.field.Relationship+".", append(parents[:len(parents):len(parents)], i.field))...)
 		default:
-			out = append(out, Column{prefix + i.field.Name, i.field, parents})
+			out = append(out, Column{prefix + i.field.Name, i.field, parents, i.show != nil})
 		}
 	}
 	return out
@@ -58,8 +53,10 @@ type Selected struct {
 	Field   *schema.Field
 	// Aggregate is set for functions and for children.
 	Aggregate bool
-	// Number is set for a function whose value is a number.
+	// Number is set for a function whose value is a number, Text for one whose
+	// value is a text.
 	Number bool
+	Text   bool
 	// ForeignKey is the field behind a parent.
 	ForeignKey string
 	Join       []Selected
@@ -80,8 +77,12 @@ func (p *Plan) Describe() Description {
 func (o *output) describe() []Selected {
 	out := []Selected{}
 	for _, i := range o.items {
-		s := Selected{Name: i.field.Name, Display: i.field.Name}
+		s := Selected{Name: i.name(), Display: i.name()}
 		switch {
+		case i.types != nil:
+			s.ForeignKey = i.field.Name
+		case i.show != nil:
+			s.Display, s.Text = i.show.text, true
 		case i.child != nil:
 			s = Selected{Name: i.field.ChildRelationship, Display: i.field.ChildRelationship, Aggregate: true, Join: i.child.out.describe()}
 		case i.into != nil:
@@ -98,10 +99,11 @@ func (g *grouping) describe() []Selected {
 	out := []Selected{}
 	for _, c := range g.cells {
 		s := Selected{Name: c.name, Display: c.text}
-		if c.slot < len(g.keys) {
+		switch {
+		case c.slot < len(g.keys) && g.keys[c.slot].fn == "":
 			s.Field = g.field(c.slot)
-		} else {
-			s.Aggregate, s.Number = true, g.field(c.slot).Type.Number()
+		default:
+			s.Aggregate, s.Number, s.Text = true, g.field(c.slot).Type.Number() && !c.localized, c.localized
 		}
 		out = append(out, s)
 	}

@@ -31,6 +31,8 @@ const (
 
 // The API versions in which something came.
 const (
+	scopeVersion  = 32
+	typeofVersion = 46
 	fieldsVersion = 51
 	nestedVersion = 58
 	newestVersion = 1000
@@ -73,6 +75,10 @@ type Options struct {
 	Version int
 	// Hidden reports whether the user may not see a record; nil hides none.
 	Hidden func(id string) bool
+	// Fields are the rights of the user; nil means all of them.
+	Fields schema.Rights
+	// User is the id of the user, whose records are "mine".
+	User string
 }
 
 // Compile reads and checks a statement of the newest version.
@@ -171,16 +177,42 @@ func (c *compiler) plan(p *Plan) *store.Error {
 			return err
 		}
 	}
+	if err := c.scope(p); err != nil {
+		return err
+	}
 	if !aggregates {
 		return c.orders(p)
 	}
 	return nil
 }
 
+// scope narrows the rows to those of the user, if they are asked for.
+func (c *compiler) scope(p *Plan) *store.Error {
+	switch {
+	case c.q.Scope == "" || c.q.Scope == "everything":
+		return nil
+	case c.opt.Version < scopeVersion:
+		return c.at(c.q.ScopePos, "MALFORMED_QUERY", "USING SCOPE needs version %d.0", scopeVersion)
+	case c.q.Scope == "mine":
+		for _, f := range c.object.Fields {
+			if f.Owner {
+				mine := &test{reference{field: f}, check{op: "=", values: []any{c.opt.User}}}
+				if p.where == nil {
+					p.where = mine
+				} else {
+					p.where = all[*store.Record]{p.where, mine}
+				}
+				return nil
+			}
+		}
+	}
+	return c.at(c.q.ScopePos, "INVALID_QUERY_SCOPE", "the scope '%s' is not supported for %s", c.q.Scope, c.object.Name)
+}
+
 // aggregates reports whether the answer consists of groups.
 func (c *compiler) aggregates() bool {
 	for _, i := range c.q.Items {
-		if i.Func != "" && i.Func != "FIELDS" {
+		if soql.Aggregate(i.Func) || soql.Aggregate(i.Inner) || i.Func == soql.Grouping {
 			return true
 		}
 	}

@@ -85,13 +85,24 @@ func conditions[T any](terms []soql.Expr, leaf func(soql.Compare) (node[T], *sto
 // semi-joins.
 func (c *compiler) leaf(top map[int]bool) func(soql.Compare) (node[*store.Record], *store.Error) {
 	return func(e soql.Compare) (node[*store.Record], *store.Error) {
+		var ref reference
+		var err *store.Error
 		switch {
+		case e.Func != "" && e.Sub != nil:
+			return nil, c.at(e.Pos, "MALFORMED_QUERY", "Semi join sub-selects can only query id fields, cannot use: '%s'", e.Func)
+		case soql.DateFunction(e.Func):
+			return c.derived(e)
+		case e.Func == soql.ToLabel:
+			ref, err = c.label(e.Term)
+		case e.Func == soql.ConvertCurrency || e.Func == soql.Format:
+			return nil, c.at(e.Pos, "MALFORMED_QUERY", "the function %s is not allowed in WHERE", e.Func)
 		case e.Func != "":
 			return nil, c.at(e.Pos, "MALFORMED_QUERY", "the aggregate function %s is not allowed in WHERE", e.Func)
 		case e.Sub != nil:
 			return c.join(e, top)
+		default:
+			ref, err = c.resolve(e.Path)
 		}
-		ref, err := c.resolve(e.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +110,16 @@ func (c *compiler) leaf(top map[int]bool) func(soql.Compare) (node[*store.Record
 		t.check, err = c.check(ref.field, e)
 		return t, err
 	}
+}
+
+func (c *compiler) derived(e soql.Compare) (node[*store.Record], *store.Error) {
+	op, err := c.operand(e.Term)
+	if err != nil {
+		return nil, err
+	}
+	d := &derived{operand: op}
+	d.check, err = c.check(op.result, e)
+	return d, err
 }
 
 // check prepares the comparison of a field's values with literals.

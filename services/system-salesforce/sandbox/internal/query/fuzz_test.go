@@ -45,6 +45,10 @@ func FuzzCompile(f *testing.F) {
 	for _, seed := range []string{
 		"SELECT COUNT() FROM Contact WHERE Account.Parent.Name = null", "SELECT FIELDS(ALL) FROM Account LIMIT 5", "SELECT Id, BillingAddress, Owner.Name FROM Account WHERE CreatedDate IN (TODAY, null)",
 		"SELECT Id FROM Account a, a.Parent p, p.Parent q WHERE q.Name > ''", "SELECT COUNT_DISTINCT(Account.OwnerId) FROM Contact", "SELECT Id FROM Opportunity WHERE CloseDate < NEXT_N_FISCAL_QUARTERS:9999",
+		"SELECT CALENDAR_YEAR(convertTimezone(CreatedDate)) y, Industry, GROUPING(Industry), FORMAT(MAX(AnnualRevenue)) FROM Account GROUP BY CUBE(CALENDAR_YEAR(convertTimezone(CreatedDate)), Industry) HAVING GROUPING(Industry) = 1 ORDER BY GROUPING(Industry)",
+		"SELECT toLabel(Industry) l, FORMAT(CreatedDate), toLabel(Parent.Industry) FROM Account USING SCOPE mine WHERE toLabel(Industry) LIKE 'r%' AND WEEK_IN_YEAR(CreatedDate) > 3 FOR VIEW",
+		"SELECT TYPEOF Owner WHEN User THEN Name, CreatedBy.Name WHEN Group THEN Id ELSE Name, Type END, Id FROM Case WHERE Owner.Type = 'User' ORDER BY Owner.Type",
+		"SELECT Owner.Type, COUNT(Id) FROM Case GROUP BY ROLLUP(Owner.Type, DAY_ONLY(CreatedDate))", "SELECT Title, COUNT_DISTINCT(AccountId) FROM Contact WHERE Id = null GROUP BY ROLLUP(Title)",
 	} {
 		f.Add(seed)
 	}

@@ -12,7 +12,10 @@ import (
 // grouping is the checked form of an aggregate query. Its slots are the keys
 // followed by the aggregates.
 type grouping struct {
-	keys    []reference
+	keys []operand
+	// masks are the combinations of keys that groups are made for; a set bit
+	// is a key that is left out, because the group is a subtotal.
+	masks   []uint8
 	aggs    []aggregate
 	cells   []cell
 	unnamed int
@@ -20,10 +23,12 @@ type grouping struct {
 	order   []groupOrder
 }
 
-// aggregate is one function of one field; ref.field is nil for COUNT().
+// aggregate is one function of one field; ref.field is nil for COUNT(). For
+// GROUPING(), key is the place among the keys.
 type aggregate struct {
 	fn  string
 	ref reference
+	key int
 	// result is a field with the type of the value.
 	result *schema.Field
 }
@@ -33,6 +38,8 @@ type cell struct {
 	name string
 	slot int
 	text string // as written, for a description of the answer
+	// localized is set for FORMAT().
+	localized bool
 }
 
 type groupOrder struct {
@@ -46,26 +53,27 @@ type Group struct{ values []any }
 // field is what describes the values of a slot.
 func (g *grouping) field(slot int) *schema.Field {
 	if slot < len(g.keys) {
-		return g.keys[slot].field
+		return g.keys[slot].result
 	}
 	return g.aggs[slot-len(g.keys)].result
 }
 
 func (c *compiler) grouping() (*grouping, *store.Error) {
 	q, g := c.q, &grouping{}
-	for _, path := range q.GroupBy {
-		ref, err := c.resolve(path)
+	for _, t := range q.GroupBy {
+		key, err := c.operand(t)
 		if err != nil {
 			return nil, err
 		}
-		if !ref.field.Groupable() {
-			return nil, c.at(path.Pos, "INVALID_FIELD", "field '%s' can not be grouped in a query call", ref.field.Name)
+		if !key.result.Groupable() {
+			return nil, c.at(t.Pos, "INVALID_FIELD", "field '%s' can not be grouped in a query call", key.field.Name)
 		}
-		g.keys = append(g.keys, ref)
+		g.keys = append(g.keys, key)
 	}
 	if err := c.clauses(); err != nil {
 		return nil, err
 	}
+	g.masks = masks(q.Totals, len(g.keys))
 	for _, i := range q.Items {
 		if err := c.cell(g, i); err != nil {
 			return nil, err
@@ -100,21 +108,54 @@ func (c *compiler) clauses() *store.Error {
 		return malformed("Non-grouped query that uses overall aggregate functions cannot also use LIMIT")
 	case q.For != "":
 		return malformed("FOR " + q.For + " is not allowed with aggregates")
+	case q.Totals != "" && len(q.GroupBy) > maxTotals:
+		return malformed(fmt.Sprintf("GROUP BY %s cannot have more than %d fields", q.Totals, maxTotals))
 	}
 	return nil
 }
 
-func (c *compiler) cell(g *grouping, i soql.Item) *store.Error {
-	if i.Sub != nil {
-		return c.at(i.Pos, "MALFORMED_QUERY", "Grouped query cannot use child relationships in the SELECT list")
+// maxTotals is how many fields may have subtotals.
+const maxTotals = 3
+
+// masks returns the combinations of keys for which there are groups: ROLLUP
+// leaves keys out from the last to the first, CUBE in every way.
+func masks(totals string, keys int) []uint8 {
+	out := []uint8{0}
+	switch totals {
+	case "ROLLUP":
+		for left := keys - 1; left >= 0; left-- {
+			out = append(out, out[len(out)-1]|1<<left)
+		}
+	case "CUBE":
+		for m := uint8(1); m < 1<<keys; m++ {
+			out = append(out, m)
+		}
 	}
-	slot, err := c.slot(g, i.Term, "Field must be grouped or aggregated: %s")
+	return out
+}
+
+func (c *compiler) cell(g *grouping, i soql.Item) *store.Error {
+	switch {
+	case i.Sub != nil:
+		return c.at(i.Pos, "MALFORMED_QUERY", "Grouped query cannot use child relationships in the SELECT list")
+	case i.Typeof != nil:
+		return c.at(i.Pos, "MALFORMED_QUERY", "Grouped query cannot use TYPEOF in the SELECT list")
+	}
+	term := i.Term
+	shows := term.Func == soql.Format && soql.Aggregate(term.Inner)
+	if shows {
+		term.Func, term.Inner = term.Inner, ""
+	}
+	slot, err := c.slot(g, term, "Field must be grouped or aggregated: %s")
 	if err != nil {
 		return err
 	}
-	out := cell{name: i.Alias, slot: slot, text: strings.Join(i.Path.Names, ".")}
-	if i.Func != "" {
-		out.text = strings.ToLower(i.Func) + "(" + out.text + ")"
+	if shows && !localizable(g.field(slot)) {
+		return c.at(i.Pos, "MALFORMED_QUERY", "FORMAT() is not supported for %s", strings.Join(i.Path.Names, "."))
+	}
+	out := cell{name: i.Alias, slot: slot, text: strings.Join(i.Path.Names, "."), localized: shows}
+	if term.Func != "" {
+		out.text = strings.ToLower(term.Func) + "(" + out.text + ")"
 	}
 	switch {
 	case i.Alias != "":
@@ -139,22 +180,44 @@ func (c *compiler) slot(g *grouping, t soql.Term, ungrouped string) (int, *store
 	if t.Func == "COUNT" && len(t.Path.Names) == 0 {
 		return c.addAggregate(g, aggregate{fn: "COUNT", result: &schema.Field{Name: "COUNT", Type: schema.Int}}), nil
 	}
+	if t.Func == "" || soql.DateFunction(t.Func) || t.Func == soql.Grouping {
+		return c.keyed(g, t, ungrouped)
+	}
+	if !soql.Aggregate(t.Func) {
+		return 0, c.at(t.Pos, "MALFORMED_QUERY", "the function %s is not allowed in a grouped query", t.Func)
+	}
 	ref, err := c.resolve(t.Path)
 	if err != nil {
 		return 0, err
 	}
-	if t.Func == "" {
-		for i, key := range g.keys {
-			if key.same(ref) {
-				return i, nil
-			}
-		}
-		return 0, c.at(t.Pos, "MALFORMED_QUERY", ungrouped, strings.Join(t.Path.Names, "."))
-	}
 	if !ref.field.Aggregates(t.Func) {
 		return 0, c.at(t.Pos, "MALFORMED_QUERY", "field %s does not support aggregate operator %s", ref.field.Name, t.Func)
 	}
-	return c.addAggregate(g, aggregate{t.Func, ref, resultOf(t.Func, ref.field)}), nil
+	return c.addAggregate(g, aggregate{fn: t.Func, ref: ref, result: resultOf(t.Func, ref.field)}), nil
+}
+
+// keyed finds the place of a key, or of what tells whether it is left out.
+func (c *compiler) keyed(g *grouping, t soql.Term, ungrouped string) (int, *store.Error) {
+	asked := t.Func == soql.Grouping
+	if asked {
+		t.Func = ""
+	}
+	op, err := c.operand(t)
+	if err != nil {
+		return 0, err
+	}
+	for i, key := range g.keys {
+		switch {
+		case !key.same(op):
+		case !asked:
+			return i, nil
+		case c.q.Totals == "":
+			return 0, c.at(t.Pos, "MALFORMED_QUERY", "GROUPING() is allowed only with GROUP BY ROLLUP and GROUP BY CUBE")
+		default:
+			return c.addAggregate(g, aggregate{fn: soql.Grouping, ref: op.reference, key: i, result: &schema.Field{Name: "GROUPING", Type: schema.Int}}), nil
+		}
+	}
+	return 0, c.at(t.Pos, "MALFORMED_QUERY", ungrouped, strings.Join(t.Path.Names, "."))
 }
 
 func (c *compiler) addAggregate(g *grouping, a aggregate) int {

@@ -97,8 +97,8 @@ func (c *compiler) inner(q *soql.Query, p *Plan) (*schema.Field, *store.Error) {
 		return nil, c.at(q.FromPos, "MALFORMED_QUERY", "The inner and outer selects should not be on the same object type")
 	case q.Count || sub.aggregates():
 		return nil, c.at(q.FromPos, "MALFORMED_QUERY", "a semi join sub-select cannot have aggregate functions or GROUP BY")
-	case len(q.OrderBy) > 0 || q.Limit >= 0 || q.Offset >= 0 || q.For != "":
-		return nil, c.at(q.FromPos, "MALFORMED_QUERY", "a semi join sub-select cannot have ORDER BY, LIMIT, OFFSET or FOR")
+	case len(q.OrderBy) > 0 || q.Limit >= 0 || q.Offset >= 0 || q.For != "" || q.Scope != "":
+		return nil, c.at(q.FromPos, "MALFORMED_QUERY", "a semi join sub-select cannot have ORDER BY, LIMIT, OFFSET, FOR or USING SCOPE")
 	}
 	if err := sub.plan(p); err != nil {
 		return nil, err
@@ -108,6 +108,8 @@ func (c *compiler) inner(q *soql.Query, p *Plan) (*schema.Field, *store.Error) {
 	}
 	only := p.out.items[0]
 	switch {
+	case only.show != nil || only.types != nil:
+		return nil, c.at(q.FromPos, "MALFORMED_QUERY", "a semi join sub-select cannot have functions or TYPEOF")
 	case only.into != nil:
 		return nil, c.at(q.FromPos, "MALFORMED_QUERY", "The inner select field cannot have more than one level of relationships")
 	case only.field.Type != schema.ID && only.field.Type != schema.Reference:

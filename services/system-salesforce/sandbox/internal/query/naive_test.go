@@ -337,8 +337,8 @@ func (n naive) groups(q *soql.Query) []string {
 	plain.OrderBy = nil
 	same := func(a, b *store.Record) bool {
 		for _, key := range q.GroupBy {
-			f, x := n.get(a, key)
-			_, y := n.get(b, key)
+			f, x := n.get(a, key.Path)
+			_, y := n.get(b, key.Path)
 			if n.compare(f, x, y) != 0 {
 				return false
 			}
@@ -360,8 +360,8 @@ next:
 	}
 	slices.SortStableFunc(groups, func(a, b *group) int {
 		for _, key := range q.GroupBy {
-			f, x := n.get(a.rows[0], key)
-			_, y := n.get(b.rows[0], key)
+			f, x := n.get(a.rows[0], key.Path)
+			_, y := n.get(b.rows[0], key.Path)
 			if d := n.compare(f, x, y); d != 0 {
 				return d
 			}

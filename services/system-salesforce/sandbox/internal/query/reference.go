@@ -12,6 +12,9 @@ import (
 type reference struct {
 	parents []*schema.Field
 	field   *schema.Field
+	// named is set for what records of all types have, such as Name and Type,
+	// where the parent may be of several.
+	named bool
 }
 
 func (x reference) of(v store.View, r *store.Record) any {
@@ -20,11 +23,17 @@ func (x reference) of(v store.View, r *store.Record) any {
 			return nil
 		}
 	}
+	if x.named {
+		return common(r, x.field.Name)
+	}
 	return r.Get(x.field)
 }
 
 func (x reference) same(y reference) bool {
-	if x.field != y.field || len(x.parents) != len(y.parents) {
+	if x.named != y.named || len(x.parents) != len(y.parents) {
+		return false
+	}
+	if x.field != y.field && (!x.named || x.field.Name != y.field.Name) {
 		return false
 	}
 	for i := range x.parents {
@@ -41,30 +50,45 @@ func Parent(v store.View, r *store.Record, f *schema.Field) *store.Record {
 	return v.Any(id)
 }
 
-// resolve finds the field of a path and counts the relationships on the way.
+// resolve finds the field of a path and counts the relationships on the way. A
+// field that the user may not see does not exist.
 func (c *compiler) resolve(path soql.Path) (reference, *store.Error) {
 	names := c.expand(path.Names)
 	var ref reference
 	o := c.object
 	for _, name := range names[:len(names)-1] {
-		f := o.Relationship(name)
-		if f == nil || len(f.ReferenceTo) == 0 {
+		var f *schema.Field
+		if o != nil {
+			f = o.Relationship(name)
+		}
+		if f == nil || len(f.ReferenceTo) == 0 || !c.opt.Fields.Sees(f) {
 			return ref, c.at(path.Pos, "INVALID_FIELD", "Didn't understand relationship '%s' in field path. If you are attempting to use a custom relationship, be sure to append the '__r' after the custom relationship name. Please reference your WSDL or the describe call for the appropriate names.", name)
 		}
 		ref.parents = append(ref.parents, f)
 		if len(ref.parents) > maxParentDepth {
 			return ref, c.at(path.Pos, "MALFORMED_QUERY", "a relationship path cannot have more than %d levels", maxParentDepth)
 		}
-		o = c.schema.Object(f.ReferenceTo[0])
+		if o = nil; len(f.ReferenceTo) == 1 {
+			o = c.schema.Object(f.ReferenceTo[0])
+		}
 	}
 	if err := c.countParents(path.Pos, ref.parents); err != nil {
 		return ref, err
 	}
-	last := names[len(names)-1]
-	if ref.field = o.Field(last); ref.field == nil {
-		return ref, c.at(path.Pos, "INVALID_FIELD", "No such column '%s' on entity '%s'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name. Please reference your WSDL or the describe call for the appropriate names.", last, o.Name)
+	last, entity := names[len(names)-1], "Name"
+	if o != nil {
+		ref.field, entity = o.Field(last), o.Name
 	}
-	return ref, nil
+	switch {
+	case ref.field != nil && c.opt.Fields.Sees(ref.field):
+		return ref, nil
+	case ref.field == nil && typeless(o, ref.parents):
+		if ref.field = commonField(last, o != nil); ref.field != nil {
+			ref.named = true
+			return ref, nil
+		}
+	}
+	return ref, c.at(path.Pos, "INVALID_FIELD", "No such column '%s' on entity '%s'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name. Please reference your WSDL or the describe call for the appropriate names.", last, entity)
 }
 
 func (c *compiler) countParents(pos int, parents []*schema.Field) *store.Error {

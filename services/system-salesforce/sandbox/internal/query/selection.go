@@ -1,6 +1,7 @@
 package query
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
@@ -19,6 +20,24 @@ type item struct {
 	into *output
 	// child is set when the item is a child subquery; field is then its link.
 	child *Plan
+	// show is set when the item is a function, or what all types of parents
+	// have; field is then what it is made of.
+	show *shown
+	// types is set when the item is a parent whose fields depend on its type.
+	types *typed
+}
+
+// name is that of the item's member in a row.
+func (i item) name() string {
+	switch {
+	case i.child != nil:
+		return i.field.ChildRelationship
+	case i.into != nil || i.types != nil:
+		return i.field.Relationship
+	case i.show != nil:
+		return i.show.name
+	}
+	return i.field.Name
 }
 
 func (c *compiler) selection(p *Plan) (*output, *store.Error) {
@@ -28,8 +47,12 @@ func (c *compiler) selection(p *Plan) (*output, *store.Error) {
 		switch {
 		case i.Sub != nil:
 			err = c.child(out, i)
+		case i.Typeof != nil:
+			err = c.typeof(out, i)
 		case i.Func == "FIELDS":
 			err = c.everything(p, out, i)
+		case i.Func != "":
+			err = c.function(out, i)
 		case i.Alias != "":
 			err = c.at(i.Pos, "MALFORMED_QUERY", "only aggregate expressions use field aliasing")
 		default:
@@ -39,7 +62,7 @@ func (c *compiler) selection(p *Plan) (*output, *store.Error) {
 			return nil, err
 		}
 	}
-	return out, nil
+	return out, c.onceTyped(out)
 }
 
 func (c *compiler) field(out *output, path soql.Path) *store.Error {
@@ -66,7 +89,7 @@ func (c *compiler) everything(p *Plan, out *output, i soql.Item) *store.Error {
 		return malformed("The SOQL FIELDS function must have a LIMIT of at most 200")
 	}
 	for _, f := range c.object.Fields {
-		if (all || f.Custom() == (c.q.All == "CUSTOM")) && !out.add(reference{field: f}) {
+		if (all || f.Custom() == (c.q.All == "CUSTOM")) && c.opt.Fields.Sees(f) && !out.add(reference{field: f}) {
 			return c.at(i.Pos, "INVALID_FIELD", "duplicate field selected: %s", f.Name)
 		}
 	}
@@ -89,26 +112,35 @@ func fewIDs(e soql.Expr) bool {
 	return false
 }
 
+// add selects a field; false if the name is taken.
 func (o *output) add(ref reference) bool {
-	if len(ref.parents) == 0 {
-		for _, i := range o.items {
-			if i.field == ref.field && i.into == nil && i.child == nil {
-				return false
-			}
-		}
-		o.items = append(o.items, item{field: ref.field})
-		return true
+	o = o.under(ref.parents)
+	if o.holds(ref.field.Name) {
+		return false
 	}
-	p := ref.parents[0]
-	rest := reference{ref.parents[1:], ref.field}
-	for _, i := range o.items {
-		if i.field == p && i.into != nil {
-			return i.into.add(rest)
-		}
+	next := item{field: ref.field}
+	if ref.named {
+		next.show = &shown{name: ref.field.Name, text: ref.field.Name, ref: reference{field: ref.field, named: true}}
 	}
-	into := &output{}
-	o.items = append(o.items, item{field: p, into: into})
-	return into.add(rest)
+	o.items = append(o.items, next)
+	return true
+}
+
+// under returns the place of the fields of a parent.
+func (o *output) under(parents []*schema.Field) *output {
+	for _, p := range parents {
+		at := slices.IndexFunc(o.items, func(i item) bool { return i.field == p && i.into != nil })
+		if at < 0 {
+			at = len(o.items)
+			o.items = append(o.items, item{field: p, into: &output{}})
+		}
+		o = o.items[at].into
+	}
+	return o
+}
+
+func (o *output) holds(name string) bool {
+	return slices.ContainsFunc(o.items, func(i item) bool { return i.child == nil && i.into == nil && strings.EqualFold(i.name(), name) })
 }
 
 // child checks a subquery in the selection.
@@ -133,8 +165,8 @@ func (c *compiler) child(out *output, i soql.Item) *store.Error {
 		return c.at(i.Pos, "MALFORMED_QUERY", "a query cannot have more than %d parent-to-child relationships", maxChildren)
 	case q.Count || sub.aggregates():
 		return c.at(i.Pos, "MALFORMED_QUERY", "Only root queries support aggregate expressions")
-	case q.For != "":
-		return c.at(i.Pos, "MALFORMED_QUERY", "FOR %s is not allowed in a subquery", q.For)
+	case q.For != "" || q.Scope != "":
+		return c.at(i.Pos, "MALFORMED_QUERY", "%s is not allowed in a subquery", forOrScope(q))
 	case q.Offset > 0 && c.q.Limit != 1:
 		return c.at(i.Pos, "MALFORMED_QUERY", "OFFSET is allowed in a subquery only if the parent query has LIMIT 1")
 	}
@@ -151,6 +183,14 @@ func (c *compiler) child(out *output, i soql.Item) *store.Error {
 	return nil
 }
 
+// forOrScope names a clause that only a whole statement has.
+func forOrScope(q *soql.Query) string {
+	if q.For != "" {
+		return "FOR " + q.For
+	}
+	return "USING SCOPE"
+}
+
 // link finds the reference field behind a child relationship's name.
 func (c *compiler) link(q *soql.Query) *schema.Field {
 	switch {
@@ -160,7 +200,7 @@ func (c *compiler) link(q *soql.Query) *schema.Field {
 		return nil
 	}
 	for _, f := range c.schema.Children(c.object) {
-		if strings.EqualFold(f.ChildRelationship, q.From) {
+		if strings.EqualFold(f.ChildRelationship, q.From) && c.opt.Fields.Sees(f) {
 			return f
 		}
 	}

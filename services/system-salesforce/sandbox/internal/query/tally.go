@@ -1,18 +1,45 @@
 package query
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
 
+	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/soql"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/store"
 )
 
 // tally collects one group.
 type tally struct {
+	mask uint8 // the keys that are left out
 	keys []any
 	sort []any // the keys in the form that orders
 	aggs []sum
+}
+
+// newTally begins a group with its first record.
+func newTally(mask uint8, keys, sort []any, aggs int) *tally {
+	t := &tally{mask, slices.Clone(keys), slices.Clone(sort), make([]sum, aggs)}
+	for i := range keys {
+		if mask&(1<<i) != 0 {
+			t.keys[i], t.sort[i] = nil, nil
+		}
+	}
+	return t
+}
+
+// compare orders groups by their keys, subtotals after what they are of.
+func (t *tally) compare(u *tally) int {
+	for i := range t.sort {
+		if d := cmp.Compare(t.mask>>i&1, u.mask>>i&1); d != 0 {
+			return d
+		}
+		if d := Order(t.sort[i], u.sort[i]); d != 0 {
+			return d
+		}
+	}
+	return 0
 }
 
 // sum collects one aggregate.
@@ -33,27 +60,33 @@ func (p *Plan) groups(x *run) []*Group {
 	var name []byte
 	keys, sort := make([]any, len(g.keys)), make([]any, len(g.keys)) // of the row at hand
 	for _, r := range p.matching(x, math.MaxInt) {
-		name = name[:0]
 		for i, k := range g.keys {
 			keys[i] = k.of(x.v, r)
 			sort[i] = rank[i].key(keys[i])
-			name = appendKey(name, sort[i])
 		}
-		t := found[string(name)]
-		if t == nil {
-			t = &tally{slices.Clone(keys), slices.Clone(sort), make([]sum, len(g.aggs))}
-			found[string(name)] = t
-			list = append(list, t)
-		}
-		t.name(keys)
-		for i, a := range g.aggs {
-			t.aggs[i].add(x, a, rank[len(g.keys)+i], r)
+		for _, mask := range g.masks {
+			name = append(name[:0], mask)
+			for i := range keys {
+				if mask&(1<<i) == 0 {
+					name = appendKey(name, sort[i])
+				}
+			}
+			t := found[string(name)]
+			if t == nil {
+				t = newTally(mask, keys, sort, len(g.aggs))
+				found[string(name)] = t
+				list = append(list, t)
+			}
+			t.name(keys)
+			for i, a := range g.aggs {
+				t.aggs[i].add(x, a, rank[len(g.keys)+i], r)
+			}
 		}
 	}
-	if list == nil && len(g.keys) == 0 {
-		list = append(list, &tally{aggs: make([]sum, len(g.aggs))}) // nothing is one group, too
+	if list == nil && (len(g.keys) == 0 || len(g.masks) > 1) { // nothing is one group, too
+		list = append(list, newTally(g.masks[len(g.masks)-1], keys, sort, len(g.aggs)))
 	}
-	slices.SortStableFunc(list, func(a, b *tally) int { return slices.CompareFunc(a.sort, b.sort, Order) })
+	slices.SortStableFunc(list, (*tally).compare)
 	return p.finish(x, list)
 }
 
@@ -61,7 +94,7 @@ func (p *Plan) groups(x *run) []*Group {
 func (g *grouping) rankers() []ranker {
 	var out []ranker
 	for _, k := range g.keys {
-		out = append(out, rankerOf(k.field))
+		out = append(out, rankerOf(k.result))
 	}
 	for _, a := range g.aggs {
 		f := a.ref.field
@@ -115,6 +148,9 @@ func (s *sum) add(x *run, a aggregate, rank ranker, r *store.Record) {
 		s.n++
 		return
 	}
+	if a.fn == soql.Grouping {
+		return
+	}
 	v := a.ref.of(x.v, r)
 	if v == nil {
 		return
@@ -138,9 +174,11 @@ func (s *sum) add(x *run, a aggregate, rank ranker, r *store.Record) {
 	}
 }
 
-func (s *sum) value(a aggregate) any {
+func (s *sum) value(a aggregate, mask uint8) any {
 	fn := a.fn
 	switch {
+	case fn == soql.Grouping:
+		return float64(mask >> a.key & 1)
 	case fn == "COUNT":
 		return float64(s.n)
 	case fn == "COUNT_DISTINCT":
@@ -171,7 +209,7 @@ func (p *Plan) finish(x *run, list []*tally) []*Group {
 	for _, t := range list {
 		values := append([]any(nil), t.keys...)
 		for i, a := range g.aggs {
-			values = append(values, t.aggs[i].value(a))
+			values = append(values, t.aggs[i].value(a, t.mask))
 		}
 		group := &Group{values}
 		if g.having == nil || g.having.match(x, group) {

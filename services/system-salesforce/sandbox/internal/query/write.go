@@ -41,6 +41,16 @@ func (w *Writer) record(b []byte, out *output, r *store.Record) []byte {
 		case i.child != nil:
 			b = append(render.String(b, i.field.ChildRelationship), ':')
 			b = w.children(b, i.child, r)
+		case i.show != nil:
+			b = append(render.String(b, i.show.name), ':')
+			b = i.show.value(b, w.x.v, r)
+		case i.types != nil:
+			b = append(render.String(b, i.field.Relationship), ':')
+			if parent := Parent(w.x.v, r, i.field); parent != nil {
+				b = w.record(b, i.types.of(parent.Object), parent)
+			} else {
+				b = append(b, "null"...)
+			}
 		case i.into == nil:
 			b = render.Member(b, r, i.field)
 		default:
@@ -90,6 +100,10 @@ func (p *Plan) AppendGroup(b []byte, g *Group) []byte {
 	for _, cell := range p.group.cells {
 		b = append(b, ',')
 		b = append(render.String(b, cell.name), ':')
+		if cell.localized {
+			b = localized(b, p.group.field(cell.slot), g.values[cell.slot])
+			continue
+		}
 		b = render.Scalar(b, p.group.field(cell.slot), g.values[cell.slot])
 	}
 	return append(b, '}')

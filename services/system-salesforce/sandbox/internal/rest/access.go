@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/query"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/sfid"
@@ -18,8 +17,8 @@ import (
 )
 
 // access is what users may see and do, as far as the sandbox looks at it:
-// describes, the columns of queries, and which records are read. The zero value
-// allows everything and grants no permission but the use of the API.
+// fields, records and topics. The zero value allows everything and grants no
+// permission but the use of the API.
 type access struct {
 	mu sync.Mutex
 	is accessPlan
@@ -48,6 +47,10 @@ type accessPlan struct {
 	Shared []string `json:"shared,omitempty"`
 	// Permissions are granted: "ModifyAllData".
 	Permissions []string `json:"permissions,omitempty"`
+	// NoSubscribe and NoPublish are topics, as "/data/AccountChangeEvent", that
+	// the users may not use so.
+	NoSubscribe []string `json:"no_subscribe,omitempty"`
+	NoPublish   []string `json:"no_publish,omitempty"`
 	// Unselected are objects that change data capture leaves out, as far as
 	// the list of its members goes.
 	Unselected []string `json:"unselected,omitempty"`
@@ -92,6 +95,11 @@ func (s *Server) accessPlan(r *http.Request) *answer {
 				return badControl("there is no object " + name)
 			}
 		}
+		for _, topic := range slices.Concat(in.NoSubscribe, in.NoPublish) {
+			if !strings.HasPrefix(topic, "/data/") && !strings.HasPrefix(topic, "/event/") {
+				return badControl("not a topic: " + topic)
+			}
+		}
 		for i, given := range in.HiddenRecords {
 			id, ok := sfid.Normal(given)
 			if !ok || s.opt.Schema.ByPrefix(id[:3]) == nil {
@@ -107,33 +115,55 @@ func (s *Server) accessPlan(r *http.Request) *answer {
 	return reply(http.StatusOK, s.access.get())
 }
 
-// visible applies what the user may see to the description of a field.
-func (c *call) visible(o *schema.Object, f fieldInfo) (fieldInfo, bool) {
-	p := c.access.get()
-	if !p.about(c.session.User.Username) {
-		return f, true
+// TopicRights tells whether a user may publish and subscribe to a topic.
+func (s *Server) TopicRights(username, topic string) (publish, subscribe bool) {
+	p := s.access.get()
+	if !p.about(username) {
+		return true, true
 	}
-	name := o.Name + "." + f.Name
-	if among(p.ReadOnly, name) {
-		f.Createable, f.Updateable = false, false
-	}
-	return f, !among(p.Hidden, name)
+	return !among(p.NoPublish, topic), !among(p.NoSubscribe, topic)
 }
 
-// hiddenColumn refuses a query for a field that the user may not see, in the
-// words for one that does not exist.
-func (c *call) hiddenColumn(plan *query.Plan) *answer {
-	p := c.access.get()
-	if len(p.Hidden) == 0 || !p.about(c.session.User.Username) {
+// mute tells the platform events that a user may not publish; nil if there are
+// none.
+func (p accessPlan) mute(username string) func(o *schema.Object) bool {
+	if len(p.NoPublish) == 0 || !p.about(username) {
 		return nil
 	}
-	for _, column := range plan.Columns() {
-		if column.Field != nil && among(p.Hidden, column.Field.Object.Name+"."+column.Field.Name) {
-			return fail(http.StatusBadRequest, "INVALID_FIELD", fmt.Sprintf("No such column '%s' on entity '%s'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name.",
-				column.Field.Name, column.Field.Object.Name))
+	return func(o *schema.Object) bool { return among(p.NoPublish, "/event/"+o.Name) }
+}
+
+// rights are what the user of the session may do with fields.
+func (c *call) rights() schema.Rights {
+	return c.access.get().rightsOf(c.session.User.Username, c.opt.Schema)
+}
+
+// rightsOf returns the rights of a user; nil, which is all, if none is taken.
+// What holds for an address holds for its parts.
+func (p accessPlan) rightsOf(username string, s *schema.Schema) schema.Rights {
+	if len(p.Hidden)+len(p.ReadOnly) == 0 || !p.about(username) {
+		return nil
+	}
+	less := map[*schema.Field]schema.Right{}
+	limit := func(names []string, to schema.Right) {
+		for _, name := range names {
+			object, field, _ := strings.Cut(name, ".")
+			o := s.Object(object)
+			f := o.Field(field)
+			less[f] = to
+			for _, part := range o.Parts(f) {
+				less[part] = to
+			}
 		}
 	}
-	return nil
+	limit(p.ReadOnly, schema.CanRead)
+	limit(p.Hidden, schema.NoRight)
+	return func(f *schema.Field) schema.Right {
+		if right, ok := less[f]; ok {
+			return right
+		}
+		return schema.CanEdit
+	}
 }
 
 // permissionQuery reads a query of what the user of the session may do.

@@ -156,7 +156,7 @@ func (c *call) upsertAll(object, field string) *answer {
 	if o == nil {
 		return notFound()
 	}
-	f := key(o, field)
+	f := c.key(o, field)
 	if f == nil {
 		return notFound()
 	}

@@ -36,6 +36,9 @@ func columnsOf(selected []query.Selected) []column {
 	out := []column{}
 	for _, s := range selected {
 		c := column{Name: s.Name, Display: s.Display, Aggregate: s.Aggregate, NumberType: s.Number, ForeignKey: optional(s.ForeignKey), Join: columnsOf(s.Join)}
+		if s.Text {
+			c.TextType, c.ApexType = true, optional("String")
+		}
 		if f := s.Field; f != nil {
 			c.Custom, c.BooleanType, c.NumberType, c.TextType = f.Custom(), f.Type == schema.Boolean, f.Type.Number(), f.Type.Text()
 			c.Insertable, c.Updatable, c.ApexType = !f.ReadOnly(), !f.ReadOnly(), optional(apexType(f.Type))

@@ -110,10 +110,16 @@ func (c *call) basic(o *schema.Object) *answer {
 
 func (c *call) describe(o *schema.Object) *answer {
 	fields := make([]fieldInfo, 0, len(o.Fields))
+	rights := c.rights()
 	for _, f := range o.Fields {
-		if info, ok := c.visible(o, describeField(f)); ok {
-			fields = append(fields, info)
+		if !rights.Sees(f) {
+			continue
 		}
+		info := describeField(f)
+		if !rights.Edits(f) {
+			info.Createable, info.Updateable = false, false
+		}
+		fields = append(fields, info)
 	}
 	children := []childInfo{}
 	for _, f := range c.opt.Schema.Children(o) {
@@ -125,10 +131,11 @@ func (c *call) describe(o *schema.Object) *answer {
 	return reply(http.StatusOK, struct {
 		objectInfo
 		objectDetails
+		Scopes   []scopeInfo      `json:"supportedScopes"`
 		Fields   []fieldInfo      `json:"fields"`
 		Children []childInfo      `json:"childRelationships"`
 		Types    []recordTypeInfo `json:"recordTypeInfos"`
-	}{c.info(o), objectDetails{}, fields, children, c.recordTypes(o)})
+	}{c.info(o), objectDetails{}, scopesOf(o), fields, children, c.recordTypes(o)})
 }
 
 func describeField(f *schema.Field) fieldInfo {

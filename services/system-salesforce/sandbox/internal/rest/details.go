@@ -1,6 +1,9 @@
 package rest
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/schema"
 )
@@ -15,6 +18,25 @@ type objectDetails struct {
 	DeprecatedAndHidden bool `json:"deprecatedAndHidden"`
 	FeedEnabled         bool `json:"feedEnabled"`
 	MruEnabled          bool `json:"mruEnabled"`
+}
+
+// scopeInfo is one scope that USING SCOPE may name.
+type scopeInfo struct {
+	Label string `json:"label"`
+	Name  string `json:"name"`
+}
+
+// scopesOf are all records and, where records have owners, one's own.
+func scopesOf(o *schema.Object) []scopeInfo {
+	if o.Event() {
+		return []scopeInfo{}
+	}
+	plural := strings.ToLower(o.Plural)
+	out := []scopeInfo{{"All " + plural, "everything"}}
+	if slices.ContainsFunc(o.Fields, func(f *schema.Field) bool { return f.Owner }) {
+		out = append(out, scopeInfo{"My " + plural, "mine"})
+	}
+	return out
 }
 
 // fieldDetails are the less used parts of what describe says about a field.

@@ -10,10 +10,10 @@ import (
 )
 
 // key finds the field that identifies a record in a path or collection call;
-// nil if the name is no external id.
-func key(o *schema.Object, name string) *schema.Field {
+// nil if the name is no external id, or one that the user may not see.
+func (c *call) key(o *schema.Object, name string) *schema.Field {
 	f := o.Field(name)
-	if f == nil || !f.ExternalID && f.Sys != schema.SysID {
+	if f == nil || !f.ExternalID && f.Sys != schema.SysID || !c.rights().Sees(f) {
 		return nil
 	}
 	return f
@@ -21,7 +21,7 @@ func key(o *schema.Object, name string) *schema.Field {
 
 // external serves /sobjects/X/{field}/{value}.
 func (c *call) external(o *schema.Object, name, value string) *answer {
-	f := key(o, name)
+	f := c.key(o, name)
 	if f == nil {
 		return notFound()
 	}

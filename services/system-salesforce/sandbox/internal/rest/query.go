@@ -38,12 +38,9 @@ func (c *call) ask(text string, withDeleted bool) *answer {
 	if q := permissionQuery().FindStringSubmatch(text); q != nil {
 		return c.permissions(q[1])
 	}
-	plan, err := query.CompileAs(c.opt.Schema, text, query.Options{Now: c.opt.Now(), Version: c.number, Hidden: c.hidden()})
+	plan, err := query.CompileAs(c.opt.Schema, text, query.Options{Now: c.opt.Now(), Version: c.number, Hidden: c.hidden(), Fields: c.rights(), User: c.session.User.ID})
 	if err != nil {
 		return refused(err)
-	}
-	if bad := c.hiddenColumn(plan); bad != nil {
-		return bad
 	}
 	if c.query.Get("columns") == "true" {
 		return columns(plan)

@@ -37,7 +37,7 @@ func (c *call) retrieve(object string) *answer {
 	case len(in.IDs) > maxRetrieved:
 		return tooMany(maxRetrieved)
 	}
-	fields, err := named(o, in.Fields)
+	fields, err := c.named(o, in.Fields)
 	if err != nil {
 		return refused(err)
 	}

@@ -160,7 +160,8 @@ func (c *soapCall) meta() store.Meta {
 	if c.client != "" {
 		origin += ";client=" + c.client
 	}
-	return store.Meta{User: c.session.User.ID, Origin: origin, Hidden: c.access.get().hiddenFrom(c.session.User.Username)}
+	may := c.access.get()
+	return store.Meta{User: c.session.User.ID, Origin: origin, Hidden: may.hiddenFrom(c.session.User.Username), Fields: may.rightsOf(c.session.User.Username, c.opt.Schema)}
 }
 
 // undelete brings records back from the bin, each for itself.

@@ -3,6 +3,7 @@ package rest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/services/system-salesforce/sandbox/internal/render"
@@ -158,21 +159,26 @@ func (c *call) readIf(o *schema.Object, id string, cond conditions) *answer {
 	return a
 }
 
-// fields reads the parameter "fields"; without it all fields are meant.
+// fields reads the parameter "fields"; without it all fields are meant that the
+// user may see.
 func (c *call) fields(o *schema.Object) ([]*schema.Field, *store.Error) {
 	given := c.query.Get("fields")
-	if given == "" {
+	if given != "" {
+		return c.named(o, strings.Split(given, ","))
+	}
+	rights := c.rights()
+	if rights == nil {
 		return o.Fields, nil
 	}
-	return named(o, strings.Split(given, ","))
+	return slices.DeleteFunc(slices.Clone(o.Fields), func(f *schema.Field) bool { return !rights.Sees(f) }), nil
 }
 
-func named(o *schema.Object, names []string) ([]*schema.Field, *store.Error) {
+func (c *call) named(o *schema.Object, names []string) ([]*schema.Field, *store.Error) {
 	out := make([]*schema.Field, 0, len(names))
-	seen := map[*schema.Field]bool{}
+	seen, rights := map[*schema.Field]bool{}, c.rights()
 	for _, name := range names {
 		f := o.Field(strings.TrimSpace(name))
-		if f == nil {
+		if f == nil || !rights.Sees(f) {
 			return nil, &store.Error{Code: "INVALID_FIELD", Message: fmt.Sprintf("No such column '%s' on sobject of type %s", strings.TrimSpace(name), o.Name)}
 		}
 		if !seen[f] {

@@ -23,6 +23,20 @@ func (f *Field) Groupable() bool {
 	return f.Sortable() && (f.CalcField == "" || !f.Custom())
 }
 
+// Polymorphic reports whether the field refers to records of several types. The
+// owners of what goes through queues do: they are users or queues, though the
+// sandbox has no queues.
+func (f *Field) Polymorphic() bool {
+	if len(f.ReferenceTo) > 1 || !f.Owner {
+		return len(f.ReferenceTo) > 1
+	}
+	switch f.Object.Name {
+	case "Case", "Lead", "Task", "Event":
+		return true
+	}
+	return f.Object.Custom()
+}
+
 // Aggregates reports whether an aggregate function accepts the field.
 func (f *Field) Aggregates(function string) bool {
 	switch {

@@ -2,10 +2,11 @@
 //
 // It knows the grammar and nothing about which objects and fields exist; the
 // query package checks and runs the tree. Supported: field lists with parent
-// paths, child subqueries, aggregate functions, FIELDS(ALL|STANDARD|CUSTOM),
-// WHERE with every comparison and with semi-joins, GROUP BY, HAVING, ORDER BY,
-// LIMIT, OFFSET, aliases. What only other interfaces allow, such as ALL ROWS,
-// and TYPEOF are refused by name.
+// paths, child subqueries, TYPEOF, functions (aggregates, dates, toLabel,
+// FORMAT, convertCurrency, FIELDS), USING SCOPE, WHERE with every comparison and
+// with semi-joins, GROUP BY with ROLLUP and CUBE, HAVING, ORDER BY, LIMIT,
+// OFFSET, FOR, aliases. What only Apex or only articles allow, such as ALL ROWS
+// and WITH, is refused by name.
 package soql
 
 // Query is a parsed statement or subquery.
@@ -24,8 +25,13 @@ type Query struct {
 	Joins []Join
 	// FromPos is the offset of the object's name in the text.
 	FromPos int
-	Where   Expr
-	GroupBy []Path
+	// Scope is the word after USING SCOPE, lower case, or empty.
+	Scope    string
+	ScopePos int
+	Where    Expr
+	GroupBy  []Term
+	// Totals is ROLLUP or CUBE if the groups have subtotals, or empty.
+	Totals  string
 	Having  Expr
 	OrderBy []Order
 	// Limit and Offset are negative when absent.
@@ -36,18 +42,36 @@ type Query struct {
 }
 
 // Item is one element of the selection: a term, FIELDS() with the argument as
-// path, or a child subquery.
+// path, a child subquery, or fields that depend on the type of a parent.
 type Item struct {
 	Term
-	Alias string
-	Sub   *Query
+	Alias  string
+	Sub    *Query
+	Typeof *Typeof
 }
 
-// Term is a field, or an aggregate function of one. Func is upper case.
+// Typeof selects fields of a parent by the type that it has.
+type Typeof struct {
+	Path  Path
+	Whens []When
+	// Else are the fields of parents of other types; nil if there are none.
+	Else []Path
+}
+
+// When names the fields of parents of one type.
+type When struct {
+	Object string
+	Pos    int
+	Fields []Path
+}
+
+// Term is a field, or a function of one. Func is upper case, and so is Inner,
+// the function inside of it: MIN in FORMAT(MIN(CloseDate)).
 type Term struct {
-	Func string
-	Path Path
-	Pos  int
+	Func  string
+	Inner string
+	Path  Path
+	Pos   int
 }
 
 // Join gives a name to a path of parents.

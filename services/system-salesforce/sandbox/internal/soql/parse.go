@@ -101,6 +101,9 @@ func (p *parser) query(nested bool) (*Query, error) {
 	if err := p.from(q, nested); err != nil {
 		return nil, err
 	}
+	if err := p.scope(q); err != nil {
+		return nil, err
+	}
 	if p.accept("WHERE") {
 		where, err := p.or()
 		if err != nil {
@@ -184,7 +187,7 @@ func (p *parser) item(q *Query) (Item, error) {
 		return Item{}, unexpected(t)
 	}
 	if t.is("TYPEOF") && p.tokens[p.i+1].kind == word && !p.tokens[p.i+1].is("FROM") {
-		return Item{}, &SyntaxError{t.pos, "TYPEOF is not supported here"}
+		return p.typeof()
 	}
 	term, err := p.term()
 	if err != nil {
@@ -206,39 +209,6 @@ func (p *parser) item(q *Query) (Item, error) {
 	return item, nil
 }
 
-// term reads a field or a function of one.
-func (p *parser) term() (Term, error) {
-	path, err := p.path()
-	if err != nil {
-		return Term{}, err
-	}
-	if !p.accept("(") {
-		return Term{Path: path, Pos: path.Pos}, nil
-	}
-	name := strings.ToUpper(strings.Join(path.Names, "."))
-	t := Term{Func: name, Pos: path.Pos}
-	switch name {
-	case "COUNT":
-		if p.accept(")") {
-			return t, nil
-		}
-	case "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX":
-	case "FIELDS":
-		arg := p.next()
-		if !arg.is("ALL") && !arg.is("STANDARD") && !arg.is("CUSTOM") {
-			return Term{}, unexpected(arg)
-		}
-		t.Path = Path{Names: []string{strings.ToUpper(arg.text)}, Pos: arg.pos}
-		return t, p.expect(")")
-	default:
-		return Term{}, &SyntaxError{path.Pos, fmt.Sprintf("the function '%s' is not supported", strings.Join(path.Names, "."))}
-	}
-	if t.Path, err = p.path(); err != nil {
-		return Term{}, err
-	}
-	return t, p.expect(")")
-}
-
 func (p *parser) path() (Path, error) {
 	t := p.next()
 	if t.kind != word {
@@ -256,8 +226,8 @@ func (p *parser) path() (Path, error) {
 }
 
 func (p *parser) tail(q *Query) error {
-	if t := p.peek(); t.is("WITH") || t.is("USING") {
-		return &SyntaxError{t.pos, fmt.Sprintf("the clause %s is not supported here", strings.ToUpper(t.text))}
+	if err := p.with(); err != nil {
+		return err
 	}
 	if err := p.grouping(q); err != nil {
 		return err
@@ -288,37 +258,11 @@ func (p *parser) tail(q *Query) error {
 		}
 		q.For = strings.ToUpper(t.text)
 	}
-	if t := p.peek(); t.is("ALL") && p.tokens[p.i+1].is("ROWS") {
+	switch t := p.peek(); {
+	case t.is("ALL") && p.tokens[p.i+1].is("ROWS"):
 		return &SyntaxError{t.pos, "ALL ROWS not allowed in this context"}
-	}
-	return nil
-}
-
-func (p *parser) grouping(q *Query) error {
-	if p.accept("GROUP") {
-		if err := p.expect("BY"); err != nil {
-			return err
-		}
-		for {
-			path, err := p.path()
-			if err != nil {
-				return err
-			}
-			if t := p.peek(); t.kind == punct && t.text == "(" {
-				return &SyntaxError{path.Pos, fmt.Sprintf("'%s' is not supported in GROUP BY", strings.Join(path.Names, "."))}
-			}
-			q.GroupBy = append(q.GroupBy, path)
-			if !p.accept(",") {
-				break
-			}
-		}
-	}
-	if p.accept("HAVING") {
-		having, err := p.or()
-		if err != nil {
-			return err
-		}
-		q.Having = having
+	case t.is("UPDATE") && (p.tokens[p.i+1].is("TRACKING") || p.tokens[p.i+1].is("VIEWSTAT")):
+		return &SyntaxError{t.pos, "UPDATE " + strings.ToUpper(p.tokens[p.i+1].text) + " is allowed only for articles"}
 	}
 	return nil
 }

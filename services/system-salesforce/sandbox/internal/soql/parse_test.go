@@ -54,10 +54,10 @@ func TestParseRefuses(t *testing.T) {
 		"SELECT Id FROM Account WHERE Name = 'open", "SELECT Id FROM Account /* comment */", "SELECT Id FROM Account WHERE A = 1 AND B = 2 OR C = 3",
 		"SELECT Id FROM Account LIMIT -1", "SELECT Id FROM Account LIMIT x", "SELECT COUNT(), Id FROM Account", "SELECT Id, COUNT() FROM Account", "SELECT Id FROM Account WHERE Name = bare",
 		"SELECT Id FROM Account WHERE Id IN ()", "SELECT Id FROM Account WHERE D = 2026-1-1", `SELECT Id FROM Account WHERE N = '\q'`, "SELECT Id FROM Account ORDER BY",
-		"SELECT Id FROM Account; DELETE", "SELECT Id FROM Account GROUP", "SELECT Id FROM Account GROUP BY", "SELECT Id FROM Account GROUP BY ROLLUP(Name)", "SELECT SUM() FROM Account",
-		"SELECT (SELECT Id FROM Contacts FROM Account", "SELECT () FROM Account", "SELECT Id FROM Account.Contacts", "SELECT Id FROM Account WHERE Id IN (SELECT)", "SELECT toLabel(Status) FROM Case",
-		"SELECT TYPEOF Owner WHEN User THEN Id END FROM Case", "SELECT Id FROM Account ALL ROWS", "SELECT Id FROM Account LIMIT 5 ALL ROWS", "SELECT Id FROM Account USING SCOPE mine",
-		"SELECT Id FROM Account WITH SECURITY_ENFORCED", "SELECT Id FROM Account WHERE A INCLUDES 'x'", "SELECT Id FROM Account a, b", "SELECT Id FROM Account a, a.Parent", "SELECT FIELDS(SOME) FROM Account",
+		"SELECT Id FROM Account; DELETE", "SELECT Id FROM Account GROUP", "SELECT Id FROM Account GROUP BY", "SELECT Id FROM Account GROUP BY ROLLUP(Name", "SELECT Id FROM Account GROUP BY CUBE(Name), Type", "SELECT Id FROM Account GROUP BY SUM(Name)", "SELECT Id FROM Account GROUP BY toLabel(Name)", "SELECT SUM() FROM Account",
+		"SELECT (SELECT Id FROM Contacts FROM Account", "SELECT () FROM Account", "SELECT Id FROM Account.Contacts", "SELECT Id FROM Account WHERE Id IN (SELECT)", "SELECT DISTANCE(a, b) FROM Case", "SELECT convertTimezone(a) FROM Case", "SELECT CALENDAR_YEAR(MIN(a)) FROM Case", "SELECT toLabel(FORMAT(a)) FROM Case",
+		"SELECT TYPEOF Owner WHEN User THEN Id FROM Case", "SELECT TYPEOF Owner ELSE Id END FROM Case", "SELECT TYPEOF Owner WHEN User THEN COUNT(Id) END FROM Case", "SELECT TYPEOF Owner WHEN User THEN (SELECT Id FROM Cases) END FROM Case", "SELECT Id FROM Account ALL ROWS", "SELECT Id FROM Account LIMIT 5 ALL ROWS", "SELECT Id FROM Account USING SCOPE", "SELECT Id FROM Account USING mine", "SELECT Id FROM Account WHERE A = 1 USING SCOPE mine", "SELECT Id FROM Account USING SCOPE WHERE A = 1",
+		"SELECT Id FROM Account WITH SECURITY_ENFORCED", "SELECT Id FROM Account WHERE A = 1 WITH USER_MODE", "SELECT Title FROM Article WITH DATA CATEGORY Geography__c AT usa__c", "SELECT Id FROM Account WITH x", "SELECT Id FROM Account UPDATE TRACKING", "SELECT Id FROM Account WHERE A INCLUDES 'x'", "SELECT Id FROM Account a, b", "SELECT Id FROM Account a, a.Parent", "SELECT FIELDS(SOME) FROM Account",
 		"SELECT Id FROM Account WHERE D = LAST_FISCAL_MONTH", "SELECT Id FROM Account WHERE D = FISCAL_QUARTER", "SELECT Id FROM Account WHERE D = LAST_N_DAYS", "SELECT Id FROM Account WHERE D = TODAY:3",
 		"SELECT Id FROM Account WHERE N = '" + strings.Repeat("x", 4001) + "'", "SELECT Id FROM Account WHERE N = '" + strings.Repeat("x", 100_000) + "'",
 		strings.Repeat("SELECT (", 300),
@@ -122,7 +122,7 @@ func FuzzParse(f *testing.F) {
 		"SELECT Name, (SELECT Id, (SELECT Id FROM Cases) FROM a.Contacts ORDER BY Name DESC NULLS LAST LIMIT 3 OFFSET 1) FROM Account a, a.Parent p WHERE p.Name = 'x'",
 		"SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact WHERE x = 1) AND Id NOT IN (SELECT AccountId FROM Case) FOR VIEW",
 		"SELECT Industry i, COUNT_DISTINCT(OwnerId), MAX(CreatedDate) m FROM Account GROUP BY Industry, Account.Type HAVING COUNT(Id) > 1 OR NOT SUM(a.b) <= 2.5 ORDER BY AVG(AnnualRevenue) DESC",
-		"SELECT Id FROM A WHERE m INCLUDES ('a;b', 'c') AND n EXCLUDES ('d') AND q = N_FISCAL_QUARTERS_AGO:2", "SELECT TYPEOF Owner WHEN User THEN Id END FROM Case", "SELECT Id FROM A ALL ROWS",
+		"SELECT Id FROM A WHERE m INCLUDES ('a;b', 'c') AND n EXCLUDES ('d') AND q = N_FISCAL_QUARTERS_AGO:2", "SELECT TYPEOF Owner WHEN User THEN Id FROM Case", "SELECT TYPEOF Owner ELSE Id END FROM Case", "SELECT TYPEOF Owner WHEN User THEN COUNT(Id) END FROM Case", "SELECT TYPEOF Owner WHEN User THEN (SELECT Id FROM Cases) END FROM Case", "SELECT Id FROM A ALL ROWS",
 		`SELECT Id FROM A WHERE b = 'line\nbreak\\ \'q\' \"d\" \t\b\f é'`,
 	} {
 		f.Add(seed)
@@ -154,4 +154,22 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q became %q and then %q", text, once, twice)
 		}
 	})
+}
+
+func TestParseUnderstandsFunctionsAndTypes(t *testing.T) {
+	t.Parallel()
+	q, err := Parse("SELECT toLabel(Status) s, FORMAT(MIN(Amount)), GROUPING(Type) FROM Case USING SCOPE Mine WHERE DAY_ONLY(convertTimezone(CreatedDate)) = TODAY GROUP BY CUBE(Type, calendar_year(CreatedDate))")
+	require.NoError(t, err)
+	require.Equal(t, "TOLABEL", q.Items[0].Func)
+	require.Equal(t, [2]string{"FORMAT", "MIN"}, [2]string{q.Items[1].Func, q.Items[1].Inner})
+	require.Equal(t, "mine", q.Scope)
+	require.Equal(t, "CONVERTTIMEZONE", q.Where.(Compare).Inner)
+	require.Equal(t, "CUBE", q.Totals)
+	require.Equal(t, "CALENDAR_YEAR", q.GroupBy[1].Func)
+	q, err = Parse("SELECT Id, TYPEOF c.What WHEN Account THEN Phone, Owner.Name WHEN Lead THEN Id ELSE Name END, Subject FROM Task c")
+	require.NoError(t, err)
+	require.Len(t, q.Items, 3)
+	require.Equal(t, []string{"c", "What"}, q.Items[1].Typeof.Path.Names)
+	require.Equal(t, []string{"Owner", "Name"}, q.Items[1].Typeof.Whens[0].Fields[1].Names)
+	require.Len(t, q.Items[1].Typeof.Else, 1)
 }

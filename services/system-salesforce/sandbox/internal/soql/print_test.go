@@ -20,6 +20,10 @@ func (q *Query) text() string {
 			b.WriteString("(" + item.Sub.text() + ")")
 			continue
 		}
+		if item.Typeof != nil {
+			b.WriteString(item.Typeof.text())
+			continue
+		}
 		b.WriteString(item.text())
 		if item.Alias != "" {
 			b.WriteString(" " + item.Alias)
@@ -32,11 +36,21 @@ func (q *Query) text() string {
 	for _, j := range q.Joins {
 		b.WriteString(", " + strings.Join(j.Path.Names, ".") + " " + j.Alias)
 	}
+	if q.Scope != "" {
+		b.WriteString(" USING SCOPE " + q.Scope)
+	}
 	if q.Where != nil {
 		b.WriteString(" WHERE " + condition(q.Where))
 	}
-	for i, p := range q.GroupBy {
-		b.WriteString([]string{" GROUP BY ", ", "}[min(i, 1)] + strings.Join(p.Names, "."))
+	for i, t := range q.GroupBy {
+		first := " GROUP BY "
+		if q.Totals != "" {
+			first += q.Totals + "("
+		}
+		b.WriteString([]string{first, ", "}[min(i, 1)] + t.text())
+	}
+	if q.Totals != "" {
+		b.WriteString(")")
 	}
 	if q.Having != nil {
 		b.WriteString(" HAVING " + condition(q.Having))
@@ -67,7 +81,28 @@ func (t Term) text() string {
 	if t.Func == "" {
 		return path
 	}
+	if t.Inner != "" {
+		path = t.Inner + "(" + path + ")"
+	}
 	return t.Func + "(" + path + ")"
+}
+
+func (t *Typeof) text() string {
+	list := func(paths []Path) string {
+		names := make([]string, len(paths))
+		for i, p := range paths {
+			names[i] = strings.Join(p.Names, ".")
+		}
+		return strings.Join(names, ", ")
+	}
+	out := "TYPEOF " + strings.Join(t.Path.Names, ".")
+	for _, w := range t.Whens {
+		out += " WHEN " + w.Object + " THEN " + list(w.Fields)
+	}
+	if t.Else != nil {
+		out += " ELSE " + list(t.Else)
+	}
+	return out + " END"
 }
 
 func condition(e Expr) string {

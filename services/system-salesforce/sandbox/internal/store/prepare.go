@@ -60,7 +60,7 @@ func (tx *Tx) prepare(o *schema.Object, in map[string]any, verb, more string, ra
 			v = in[key]
 		}
 		f := o.Field(key)
-		if f == nil {
+		if f == nil || !tx.meta.Fields.Sees(f) {
 			to, id, err := tx.relate(o, key, v)
 			if err != nil {
 				return nil, err
@@ -85,15 +85,20 @@ func (tx *Tx) value(f *schema.Field, raw any, verb string) (any, *Error) {
 		}
 		return nil, refuse("INVALID_FIELD", "The Id field should not be specified in the sobject data.", f.Name)
 	}
-	if f.ReadOnly() {
-		return nil, refuse("INVALID_FIELD_FOR_INSERT_UPDATE",
-			fmt.Sprintf("Unable to create/update fields: %s. Please check the security settings of this field and verify that it is read/write for your profile or permission set.", f.Name), f.Name)
+	if f.ReadOnly() || !tx.meta.Fields.Edits(f) {
+		return nil, readOnly(f)
 	}
 	v, err := Convert(f, raw)
 	if err != nil || v == nil || f.Type != schema.Reference {
 		return v, err
 	}
 	return tx.reference(f, v.(string))
+}
+
+// readOnly refuses to write a field that is, or that the user may not edit.
+func readOnly(f *schema.Field) *Error {
+	return refuse("INVALID_FIELD_FOR_INSERT_UPDATE",
+		fmt.Sprintf("Unable to create/update fields: %s. Please check the security settings of this field and verify that it is read/write for your profile or permission set.", f.Name), f.Name)
 }
 
 // reference checks that an id points at a live record of the right object, and
@@ -118,8 +123,11 @@ func (tx *Tx) reference(f *schema.Field, id string) (any, *Error) {
 // relate handles a key that names a relationship: {"Account": {"Key__c": 1}}.
 func (tx *Tx) relate(o *schema.Object, key string, raw any) (*schema.Field, any, *Error) {
 	f := o.Relationship(key)
-	if f == nil || f.Sys != schema.NotSystem {
+	if f == nil || f.Sys != schema.NotSystem || !tx.meta.Fields.Sees(f) {
 		return nil, nil, refuse("INVALID_FIELD", fmt.Sprintf("No such column '%s' on sobject of type %s", key, o.Name))
+	}
+	if !tx.meta.Fields.Edits(f) {
+		return nil, nil, readOnly(f)
 	}
 	ref, ok := raw.(map[string]any)
 	if !ok {
@@ -131,7 +139,7 @@ func (tx *Tx) relate(o *schema.Object, key string, raw any) (*schema.Field, any,
 		}
 		for _, to := range f.ReferenceTo {
 			ext := tx.Schema().Object(to).Field(name)
-			if ext == nil || !ext.Indexed() || ext.Type == schema.Reference {
+			if ext == nil || !ext.Indexed() || ext.Type == schema.Reference || !tx.meta.Fields.Sees(ext) {
 				continue
 			}
 			found, err := tx.foreign(o, ext, ref[name])

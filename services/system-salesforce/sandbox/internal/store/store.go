@@ -145,6 +145,11 @@ type Meta struct {
 	// Hidden tells the records that the user may not see: they can be neither
 	// found nor referred to nor changed. Nil hides none.
 	Hidden func(id string) bool
+	// Fields are the rights of the user; nil means all of them.
+	Fields schema.Rights
+	// Mute tells the platform events that the user may not publish. Nil means
+	// none.
+	Mute func(o *schema.Object) bool
 }
 
 // Write runs fn as one transaction: its changes are committed if it returns

@@ -67,6 +67,9 @@ func (tx *Tx) create(o *schema.Object, in map[string]any, more string, raw any) 
 	if o.ReadOnly {
 		return "", refuse("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type "+o.Name+" does not support create in the sandbox")
 	}
+	if o.Event() && tx.meta.Mute != nil && tx.meta.Mute(o) {
+		return "", refuse("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
+	}
 	values, err := tx.prepare(o, in, "create", more, raw)
 	if err != nil {
 		return "", err
