@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 )
@@ -17,6 +18,7 @@ const (
 func matchDrift(ctx context.Context, a *App, args []string) error {
 	c := a.flags("match drift").withAddr()
 	customers := c.Int("customers", 2000, "how many customers are looked at, the latest")
+	kind := c.kind("customers")
 	levels := c.Bool("levels", false, "also how often each level of agreement was learned and is seen")
 	if _, err := c.parse(args); err != nil {
 		return err
@@ -25,20 +27,20 @@ func matchDrift(ctx context.Context, a *App, args []string) error {
 		return usagef("--customers is 1 to 20000")
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
-		d, err := o.GetMatchDrift(ctx, &customerv1.GetMatchDriftRequest{Customers: int32(*customers)}) //nolint:gosec // checked
+		d, err := o.GetMatchDrift(ctx, &customerv1.GetMatchDriftRequest{Kind: *kind, Customers: int32(*customers)}) //nolint:gosec // checked
 		if err != nil {
 			return err
 		}
 		if c.output == "json" {
 			return a.json(d)
 		}
-		return a.drift(d, *levels)
+		return a.drift(d, *kind, *levels)
 	})
 }
 
-func (a *App) drift(d *customerv1.GetMatchDriftResponse, levels bool) error {
-	err := a.printf("mode %s, model %s; the latest %d customers, about %.0f pairs of which are one customer\n\n",
-		d.GetMode(), d.GetModel(), d.GetCustomers(), d.GetPairs())
+func (a *App) drift(d *customerv1.GetMatchDriftResponse, kind string, levels bool) error {
+	err := a.printf("mode %s, model %s; the latest %d %s, about %.0f pairs of which are one %s\n\n",
+		d.GetMode(), d.GetModel(), d.GetCustomers(), plural(kind), d.GetPairs(), strings.TrimSuffix(plural(kind), "s"))
 	if err != nil {
 		return err
 	}

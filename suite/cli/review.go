@@ -33,10 +33,10 @@ func matchReview(ctx context.Context, a *App, args []string) error {
 }
 
 // matchQuestions reads open questions down to a probability, the most likely first; most of them, all when zero.
-func matchQuestions(ctx context.Context, o customerv1.OperationsServiceClient, above float64, most int) ([]*customerv1.MatchQuestion, error) {
+func matchQuestions(ctx context.Context, o customerv1.OperationsServiceClient, kind string, above float64, most int) ([]*customerv1.MatchQuestion, error) {
 	var all []*customerv1.MatchQuestion
 	for token := ""; ; {
-		res, err := o.ListMatchQuestions(ctx, &customerv1.ListMatchQuestionsRequest{PageSize: 500, PageToken: token})
+		res, err := o.ListMatchQuestions(ctx, &customerv1.ListMatchQuestionsRequest{PageSize: 500, PageToken: token, Kind: kind})
 		if err != nil {
 			return nil, err
 		}
@@ -56,11 +56,12 @@ func reviewList(ctx context.Context, a *App, args []string) error {
 	c := a.flags("match review list").withAddr()
 	above := c.Float64("above", 0, "only pairs of at least this `probability`")
 	most := c.Int("limit", 50, "how many pairs at most; 0 for all")
+	kind := c.kind("both")
 	if _, err := c.parse(args); err != nil {
 		return err
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
-		questions, err := matchQuestions(ctx, o, *above, *most)
+		questions, err := matchQuestions(ctx, o, *kind, *above, *most)
 		if err != nil {
 			return err
 		}
@@ -70,12 +71,41 @@ func reviewList(ctx context.Context, a *App, args []string) error {
 		rows := [][]string{{"PROBABILITY", "ONE", "", "THE OTHER", "", "ASKED"}}
 		for _, q := range questions {
 			rows = append(rows, []string{
-				fmt.Sprintf("%.4f", q.GetProbability()), "customer/" + q.GetLeft().GetCustomerId(), named(q.GetLeft()),
-				"customer/" + q.GetRight().GetCustomerId(), named(q.GetRight()), ago(q.GetAskTime()),
+				fmt.Sprintf("%.4f", q.GetProbability()), reference(q.GetLeft().GetCustomerId()), named(q.GetLeft()),
+				reference(q.GetRight().GetCustomerId()), named(q.GetRight()), ago(q.GetAskTime()),
 			})
 		}
 		return a.table(rows)
 	})
+}
+
+// reference returns the id of a golden record with its kind.
+func reference(id string) string {
+	if strings.HasPrefix(id, "p_") {
+		return "contact/" + id
+	}
+	return "customer/" + id
+}
+
+// kind is the flag that chooses between customers and contacts.
+func (c *common) kind(otherwise string) *string {
+	kind := ""
+	c.Func("kind", "`customer` or contact; "+otherwise+" when not given", func(s string) error {
+		if s != "customer" && s != "contact" {
+			return usagef("--kind is customer or contact")
+		}
+		kind = s
+		return nil
+	})
+	return &kind
+}
+
+// plural names the records of a kind.
+func plural(kind string) string {
+	if kind == "contact" {
+		return "contacts"
+	}
+	return "customers"
 }
 
 func named(s *customerv1.MatchSide) string {
@@ -89,7 +119,7 @@ func reviewShow(ctx context.Context, a *App, args []string) error {
 		return err
 	}
 	if len(rest) != 2 {
-		return usagef("give two customers")
+		return usagef("give two customers or two contacts")
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
 		r, err := o.CompareCustomers(ctx, &customerv1.CompareCustomersRequest{LeftId: bare(rest[0]), RightId: bare(rest[1])})
@@ -110,12 +140,12 @@ func reviewShow(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
-		return a.printf("\n%s\n", verdict(r))
+		return a.printf("\n%s\n", verdict(r, strings.Split(reference(bare(rest[0])), "/")[0]))
 	})
 }
 
-// verdict says how two customers stand to each other.
-func verdict(r *customerv1.CompareCustomersResponse) string {
+// verdict says how two customers or contacts stand to each other.
+func verdict(r *customerv1.CompareCustomersResponse, kind string) string {
 	out := fmt.Sprintf("probability %.4f", r.GetProbability())
 	if r.GetVeto() != "" {
 		out = "never the same by the model (" + r.GetVeto() + ")"
@@ -130,9 +160,9 @@ func verdict(r *customerv1.CompareCustomersResponse) string {
 		out += "; nobody has said anything yet"
 	}
 	if r.GetTogether() {
-		return out + "; one customer now"
+		return out + "; one " + kind + " now"
 	}
-	return out + "; two customers now"
+	return out + "; two " + kind + "s now"
 }
 
 // answerSize is how many pairs are answered by one call.
@@ -142,6 +172,7 @@ func reviewAnswer(ctx context.Context, a *App, verb string, args []string) error
 	c := a.flags("match review " + verb).withAddr()
 	above := c.Float64("above", 0, "answer every open question of at least this `probability`")
 	below := c.Float64("below", 0, "answer every open question of less than this `probability`")
+	kind := c.kind("both")
 	yes := c.Bool("yes", false, "answer many questions without asking for --yes first")
 	reason := c.String("reason", "", "`why`; kept")
 	rest, err := c.parse(args)
@@ -158,7 +189,7 @@ func reviewAnswer(ctx context.Context, a *App, verb string, args []string) error
 			pairs = append(pairs, &customerv1.MatchAnswer{LeftId: bare(rest[i]), RightId: bare(rest[i+1])})
 		}
 		if many {
-			questions, err := matchQuestions(ctx, o, *above, 0)
+			questions, err := matchQuestions(ctx, o, *kind, *above, 0)
 			if err != nil {
 				return err
 			}
@@ -199,7 +230,7 @@ func (a *App) answer(ctx context.Context, output string, o customerv1.Operations
 	} else {
 		for _, r := range all.GetResults() {
 			if r.GetRefused() != "" {
-				if err := a.printf("refused: customer/%s customer/%s %s\n", r.GetLeftId(), r.GetRightId(), r.GetRefused()); err != nil {
+				if err := a.printf("refused: %s %s %s\n", reference(r.GetLeftId()), reference(r.GetRightId()), r.GetRefused()); err != nil {
 					return err
 				}
 			}
@@ -216,8 +247,9 @@ func (a *App) answer(ctx context.Context, output string, o customerv1.Operations
 
 func reviewPreview(ctx context.Context, a *App, args []string) error {
 	c := a.flags("match review preview").withAddr()
-	limit := c.Float64("join-from", 0, "`probability` from which customers would be joined; that of the model when 0")
+	limit := c.Float64("join-from", 0, "`probability` from which they would be joined; that of the model when 0")
 	samples := c.Int("samples", 5, "how many of the largest groups are named")
+	kind := c.kind("customers")
 	if _, err := c.parse(args); err != nil {
 		return err
 	}
@@ -225,18 +257,18 @@ func reviewPreview(ctx context.Context, a *App, args []string) error {
 		return usagef("--samples is 0 to 100, --join-from below 1")
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
-		p, err := o.PreviewMatching(ctx, &customerv1.PreviewMatchingRequest{JoinFrom: *limit, Samples: int32(*samples)}) //nolint:gosec // checked
+		p, err := o.PreviewMatching(ctx, &customerv1.PreviewMatchingRequest{Kind: *kind, JoinFrom: *limit, Samples: int32(*samples)}) //nolint:gosec // checked
 		if err != nil {
 			return err
 		}
 		if c.output == "json" {
 			return a.json(p)
 		}
-		err = a.printf("joining from probability %.4f would make %d groups of %d customers, the largest of %d: %d of %d customers would go into others; nothing was changed\n"+
+		err = a.printf("joining from probability %.4f would make %d groups of %d %s, the largest of %d: %d of %d %s would go into others; nothing was changed\n"+
 			"%d pairs, of which %d would be held apart; a person would be asked about %d more\n",
-			p.GetJoinFrom(), p.GetGroups(), p.GetGroups()+p.GetMerged(), p.GetLargest(), p.GetMerged(), p.GetCustomers(), p.GetPairs(), p.GetRefused(), p.GetAsked())
+			p.GetJoinFrom(), p.GetGroups(), p.GetGroups()+p.GetMerged(), plural(*kind), p.GetLargest(), p.GetMerged(), p.GetCustomers(), plural(*kind), p.GetPairs(), p.GetRefused(), p.GetAsked())
 		if err == nil && p.GetWaiting() > 0 {
-			err = a.printf("%d customers have changed and are not in this report yet\n", p.GetWaiting())
+			err = a.printf("%d %s have changed and are not in this report yet\n", p.GetWaiting(), plural(*kind))
 		}
 		if err != nil {
 			return err
@@ -244,7 +276,7 @@ func reviewPreview(ctx context.Context, a *App, args []string) error {
 		for _, g := range p.GetSamples() {
 			var names []string
 			for _, s := range g.GetCustomers() {
-				names = append(names, "customer/"+s.GetCustomerId()+" "+named(s))
+				names = append(names, reference(s.GetCustomerId())+" "+named(s))
 			}
 			if err := a.printf("  %s\n", strings.Join(names, ", ")); err != nil {
 				return err
@@ -256,20 +288,21 @@ func reviewPreview(ctx context.Context, a *App, args []string) error {
 
 func reviewStatus(ctx context.Context, a *App, args []string) error {
 	c := a.flags("match review status").withAddr()
+	kind := c.kind("customers")
 	if _, err := c.parse(args); err != nil {
 		return err
 	}
 	return c.operations(ctx, func(o customerv1.OperationsServiceClient) error {
-		s, err := o.GetMatching(ctx, &customerv1.GetMatchingRequest{})
+		s, err := o.GetMatching(ctx, &customerv1.GetMatchingRequest{Kind: *kind})
 		if err != nil {
 			return err
 		}
 		if c.output == "json" {
 			return a.json(s)
 		}
-		return a.printf("mode %s, model %s, asks from %.3f, joins from %.3f\n%d customers can be found, %d wait to be matched\n"+
-			"%d questions are open; %d confirmed, %d rejected; %d customers are joined to others\n",
-			s.GetMode(), or(s.GetModel(), "-"), s.GetReviewFrom(), s.GetJoinFrom(), s.GetCustomers(), s.GetWaiting(),
-			s.GetAsked(), s.GetConfirmed(), s.GetRejected(), s.GetJoined())
+		return a.printf("mode %s, model %s, asks from %.3f, joins from %.3f\n%d %s can be found, %d wait to be matched\n"+
+			"%d questions are open; %d confirmed, %d rejected; %d %s are joined to others\n",
+			s.GetMode(), or(s.GetModel(), "-"), s.GetReviewFrom(), s.GetJoinFrom(), s.GetCustomers(), plural(*kind), s.GetWaiting(),
+			s.GetAsked(), s.GetConfirmed(), s.GetRejected(), s.GetJoined(), plural(*kind))
 	})
 }

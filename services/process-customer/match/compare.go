@@ -16,6 +16,7 @@ var levelNames = map[how][]string{
 	howCity:     {"exact", "near", "similar", "part", "differs"},
 	howPostcode: {"exact", "near", "area", "differs"},
 	howCode:     {"exact", "differs"},
+	howMember:   {"exact", "differs"},
 	howPhone:    {"exact", "last_digits", "near", "switchboard", "differs"},
 	howEmail:    {"exact", "other_domain", "near", "similar", "near_other_domain", "same_domain", "differs"},
 	howWebsite:  {"exact", "same_name", "near", "differs"},

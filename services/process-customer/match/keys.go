@@ -194,6 +194,9 @@ func (l *layout) personFamilies(out []family, given, fam, org int, at map[how][]
 			with(l.slots[i].name, []int{i}, func(p *Prepared) []string { return wholes(p.values[i]) })
 		}
 	}
+	for _, i := range at[howMember] {
+		with(l.slots[i].name, []int{i}, func(p *Prepared) []string { return wholes(p.values[i]) })
+	}
 	if street >= 0 {
 		with(l.slots[street].name, []int{street}, func(p *Prepared) []string {
 			var s []string

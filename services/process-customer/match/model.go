@@ -71,6 +71,12 @@ type Rules struct {
 	// AskHouseholds never joins unasked what may be two people of one family: one family name and one address or
 	// telephone, but another given name or another day of birth.
 	AskHouseholds bool `yaml:"ask_households"`
+	// DifferentGivenNames forbids pairs of people whose given names have nothing in common, such as relatives who work for one
+	// customer; where their e-mail address is the same, they are only never joined unasked.
+	DifferentGivenNames bool `yaml:"different_given_names,omitempty" json:",omitempty"`
+	// DifferentGroups forbids pairs of people who are not known to belong to the same, such as contacts of two customers; where
+	// their e-mail address is the same, they are only never joined unasked.
+	DifferentGroups bool `yaml:"different_groups,omitempty" json:",omitempty"`
 }
 
 // Matcher scores pairs by a model. It is immutable and safe for concurrent use.
@@ -177,10 +183,24 @@ func (x *Matcher) Score(a, b *Prepared) Score {
 
 func (x *Matcher) score(a, b *Prepared, p *pattern) Score {
 	s := Score{Bits: x.bits(a, b, p), Veto: x.layout.veto(a, b, p, x.model.Rules)}
-	if s.Bits > x.ask && x.model.Rules.AskHouseholds && x.layout.household(p) {
+	if s.Bits > x.ask && x.holds(p) != "" {
 		s.Bits = x.ask
 	}
 	return s
+}
+
+// holds returns which rule never joins a pair unasked; empty when none does.
+func (x *Matcher) holds(p *pattern) string {
+	switch {
+	case x.model.Rules.AskHouseholds && x.layout.household(p):
+		return "household"
+	case x.model.Rules.DifferentGroups && x.layout.otherGroups(p):
+		return "other_group"
+	case x.model.Rules.DifferentGivenNames && x.layout.otherGiven(p):
+		return "other_given_name"
+	default:
+		return ""
+	}
 }
 
 func (x *Matcher) bits(a, b *Prepared, p *pattern) float64 {
@@ -218,6 +238,8 @@ func (x *Matcher) rarity(i int, a, b *Prepared, w float64) float64 {
 const (
 	VetoIDs         = "IDS_DIFFER"
 	VetoGenerations = "GENERATIONS_DIFFER"
+	VetoGivenNames  = "GIVEN_NAMES_DIFFER"
+	VetoGroups      = "GROUPS_DIFFER"
 	VetoUnits       = "UNITS_DIFFER"
 	VetoNames       = "NAMES_DIFFER"
 )
@@ -229,6 +251,10 @@ func (l *layout) veto(a, b *Prepared, p *pattern, rules Rules) string {
 			return VetoIDs
 		case s.how == howGiven && rules.DifferentGenerations && generationsDiffer(a.values[i], b.values[i]):
 			return VetoGenerations
+		case s.how == howMember && rules.DifferentGroups && l.otherGroups(p) && !l.sameEmail(p):
+			return VetoGroups
+		case s.how == howGiven && rules.DifferentGivenNames && l.otherGiven(p) && !l.sameEmail(p):
+			return VetoGivenNames
 		case s.how == howOrg && l.schema.Entity == Organisation && rules.DifferentUnits && p[i] == 7 && !l.sameID(p):
 			return VetoUnits
 		case s.how == howOrg && l.schema.Entity == Organisation && rules.DifferentNames && p[i] == 13 && !l.sameID(p) && !l.sameWebsite(p):
@@ -262,6 +288,24 @@ func (l *layout) household(p *pattern) bool {
 	}
 	differs := func(i int, h how) bool { return i >= 0 && int(p[i]) == len(levelNames[h]) }
 	return home && (differs(given, howGiven) || differs(born, howDate))
+}
+
+// otherGroups reports whether two people are not known to belong to the same.
+func (l *layout) otherGroups(p *pattern) bool {
+	at := l.slot(howMember)
+	return at >= 0 && p[at] != 1
+}
+
+// otherGiven reports whether two people have given names that have nothing in common.
+func (l *layout) otherGiven(p *pattern) bool {
+	at := l.slot(howGiven)
+	return at >= 0 && int(p[at]) == len(levelNames[howGiven]) && !l.sameID(p)
+}
+
+// sameEmail reports whether the records have an e-mail address in common.
+func (l *layout) sameEmail(p *pattern) bool {
+	at := l.slot(howEmail)
+	return at >= 0 && p[at] == 1
 }
 
 // sameID reports whether the records have a number in common.
@@ -333,7 +377,7 @@ func (x *Matcher) Explain(a, b *Prepared) (Score, []Evidence) {
 	})
 	score := x.score(a, b, &p)
 	if all := x.bits(a, b, &p); all > score.Bits {
-		evidence = append(evidence, Evidence{"household", "ask", score.Bits - all})
+		evidence = append(evidence, Evidence{x.holds(&p), "ask", score.Bits - all})
 	}
 	return score, evidence
 }

@@ -66,6 +66,7 @@ const (
 	howID
 	howDate
 	howText
+	howMember
 )
 
 func newLayout(s Schema) (*layout, error) {
@@ -106,7 +107,7 @@ func newLayout(s Schema) (*layout, error) {
 // records share because they are neighbours or colleagues is counted once.
 var parents = map[Entity]map[how][]how{
 	Person: {
-		howPhone: {howOrg, howStreet}, howEmail: {howOrg}, howCity: {howOrg, howPostcode, howStreet}, howPostcode: {howStreet, howOrg},
+		howPhone: {howOrg, howStreet, howMember}, howEmail: {howOrg, howMember}, howCity: {howOrg, howPostcode, howStreet}, howPostcode: {howStreet, howOrg},
 		howFamily: {howStreet, howPhone}, howNumber: {howStreet}, howWebsite: {howOrg},
 	},
 	Organisation: {
@@ -137,7 +138,7 @@ func (l *layout) slot(h how) int {
 }
 
 // agreeing is the worst level of a comparison that still counts as agreement, for those that go along with it.
-var agreeing = map[how]uint8{howOrg: 6, howStreet: 3, howPostcode: 2, howCity: 3, howPhone: 2, howWebsite: 2}
+var agreeing = map[how]uint8{howOrg: 6, howStreet: 3, howPostcode: 2, howCity: 3, howPhone: 2, howWebsite: 2, howMember: 1}
 
 // The states of a parent.
 const (
@@ -160,6 +161,7 @@ var setHow = map[Kind]how{Phone: howPhone, Email: howEmail, Website: howWebsite}
 var fieldHow = map[Kind]how{
 	OrgName: howOrg, Street: howStreet, HouseNumber: howNumber, City: howCity, Postcode: howPostcode, Region: howCode,
 	Country: howCode, TaxID: howID, Identifier: howID, Date: howDate, Text: howText, Code: howCode,
+	MemberOf: howMember,
 }
 
 // prepare normalises a record. The frequencies give each word its weight; nil gives all words the same.
@@ -274,6 +276,8 @@ func (l *layout) value(h how, f Field, s, country string) (v value, ok bool) {
 		if f.Kind == Country {
 			v.text = normal.Country(s)
 		}
+	case howMember:
+		v.text = strings.TrimSpace(s)
 	case howPhone:
 		n := normal.Phone(s, country)
 		v.text = n.National

@@ -40,11 +40,12 @@ const (
 	Date        Kind = "date"       // such as the day of birth
 	Text        Kind = "text"       // words, such as a title
 	Code        Kind = "code"       // compared as it is, such as a category
+	MemberOf    Kind = "member_of"  // the id of whom a person belongs to, such as the customer of a contact
 )
 
 var kinds = []Kind{
 	GivenName, FamilyName, FullName, OrgName, Street, HouseNumber, City, Postcode, Region, Country, Phone, Email, Website,
-	TaxID, Identifier, Date, Text, Code,
+	TaxID, Identifier, Date, Text, Code, MemberOf,
 }
 
 // Field is one field of a record.

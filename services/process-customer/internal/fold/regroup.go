@@ -23,17 +23,31 @@ type Identity interface {
 // Parted says that a golden record was taken out of another one.
 type Parted struct{ From, Into golden.ID }
 
-// TakeChanged returns the golden records whose records, or what these say, have changed since it was called last, sorted.
-func (u *Unit) TakeChanged() []golden.ID {
-	ids := slices.Sorted(maps.Keys(u.said))
-	clear(u.said)
+// TakeChanged returns the golden records of a kind whose records, or what these say, have changed since it was called last,
+// sorted.
+func (u *Unit) TakeChanged(obj golden.Object) []golden.ID {
+	var ids []golden.ID
+	for id := range u.said {
+		if id.Object() == obj {
+			ids = append(ids, id)
+			delete(u.said, id)
+		}
+	}
+	slices.Sort(ids)
 	return ids
 }
 
-// TakeParted returns the merges that were taken back since it was called last.
-func (u *Unit) TakeParted() []Parted {
-	out := u.apart
-	u.apart = nil
+// TakeParted returns the merges of golden records of a kind that were taken back since it was called last.
+func (u *Unit) TakeParted(obj golden.Object) []Parted {
+	var out, rest []Parted
+	for _, p := range u.apart {
+		if p.From.Object() == obj {
+			out = append(out, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	u.apart = rest
 	return out
 }
 

@@ -30,7 +30,7 @@ type step struct {
 // arrange joins and parts golden records until the members of a component are grouped as they should be.
 func (w *work) arrange(ctx context.Context, c *component) error {
 	if len(c.members) > maxComponent {
-		w.log.WarnContext(ctx, "customers hang together too much to be grouped", slog.Int("count", len(c.members)))
+		w.log.WarnContext(ctx, "records hang together too much to be grouped", slog.String("object", string(w.object)), slog.Int("count", len(c.members)))
 		return nil
 	}
 	groups, err := w.groups(c)
@@ -80,7 +80,7 @@ func (w *work) braked(ctx context.Context, steps []step) ([]step, error) {
 	if w.brake == 0 || w.person || !slices.ContainsFunc(steps, func(s step) bool { return s.late }) {
 		return steps, nil
 	}
-	done, err := w.tx.LateRegroups(ctx, w.u.Now().Add(-brakeWindow))
+	done, err := w.tx.LateRegroups(ctx, w.object, w.u.Now().Add(-brakeWindow))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (w *work) braked(ctx context.Context, steps []step) ([]step, error) {
 	if len(wait) == 0 {
 		return now, nil
 	}
-	w.log.WarnContext(ctx, "matching holds back: it has joined or parted too many known customers", slog.Int("waiting", len(wait)))
+	w.log.WarnContext(ctx, "matching holds back: it has joined or parted too many known records", slog.String("object", string(w.object)), slog.Int("waiting", len(wait)))
 	return now, w.tx.AddMatchDue(ctx, distinct(wait), w.u.Now().Add(brakeWait))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 	"github.com/selfsame-io/selfsame/services/process-customer/match"
 )
@@ -36,19 +37,22 @@ type ScoreBand struct {
 // bandLimits are where ranges of probability begin, below the one from which matching is sure.
 var bandLimits = []float64{0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999}
 
-// Drift compares the latest customers, and the pairs that they are in, with what the model has learned. It reads a few
+// Drift compares the latest records of a kind, and the pairs that they are in, with what the model has learned. It reads a few
 // megabytes and writes nothing.
-func (d *Desk) Drift(ctx context.Context, customers int) (Drift, error) {
-	return d.decider.Drift(ctx, d.store.Read(), customers)
+func (d *Desk) Drift(ctx context.Context, obj golden.Object, records int) (Drift, error) {
+	if err := d.knows(obj); err != nil {
+		return Drift{}, err
+	}
+	return d.decider.of(obj).Drift(ctx, d.store.Read(), records)
 }
 
 // Drift is Desk.Drift.
-func (d *Decider) Drift(ctx context.Context, r store.Reader, customers int) (Drift, error) {
+func (d *judge) Drift(ctx context.Context, r store.Reader, limit int) (Drift, error) {
 	var out Drift
 	o := d.matcher.Observe()
 	records := map[int64]*match.Prepared{}
 	var numbers []int64
-	err := r.EachLastMatchRecord(ctx, customers, func(n int64, record []byte) {
+	err := r.EachLastMatchRecord(ctx, d.object, limit, func(n int64, record []byte) {
 		if p, err := d.matcher.Decode(record); err == nil { // others wait for this model
 			o.Record(p)
 			records[n] = p
@@ -79,7 +83,7 @@ func (d *Decider) Drift(ctx context.Context, r store.Reader, customers int) (Dri
 }
 
 // pairsOf counts the pairs that units are in.
-func (d *Decider) pairsOf(ctx context.Context, r store.Reader, numbers []int64, records map[int64]*match.Prepared, o *match.Observation, out *Drift) error {
+func (d *judge) pairsOf(ctx context.Context, r store.Reader, numbers []int64, records map[int64]*match.Prepared, o *match.Observation, out *Drift) error {
 	edges, err := r.MatchEdges(ctx, numbers)
 	if err != nil {
 		return err
@@ -118,8 +122,8 @@ func (d *Decider) pairsOf(ctx context.Context, r store.Reader, numbers []int64, 
 }
 
 // judged adds what people have said.
-func (d *Decider) judged(ctx context.Context, r store.Reader, bands []ScoreBand) error {
-	err := r.EachJudgedPair(ctx, func(bits float64, same bool) {
+func (d *judge) judged(ctx context.Context, r store.Reader, bands []ScoreBand) error {
+	err := r.EachJudgedPair(ctx, d.object, func(bits float64, same bool) {
 		p := match.Score{Bits: bits}.Probability()
 		band := bandOf(bands, p)
 		switch {

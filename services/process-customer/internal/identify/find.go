@@ -16,11 +16,15 @@ type candidate struct {
 	bits   float64
 }
 
-// Find returns the golden record that the values of a new customer mean; empty when none is sure enough.
+// Find returns the golden record that the values of a new one mean; empty when none is sure enough.
 func (d *Decider) Find(ctx context.Context, r store.Reader, obj golden.Object, values golden.Values) (golden.ID, error) {
 	if !d.Decides(obj) {
 		return "", nil
 	}
+	return d.of(obj).find(ctx, r, values)
+}
+
+func (d *judge) find(ctx context.Context, r store.Reader, values golden.Values) (golden.ID, error) {
 	p := d.matcher.Prepare(d.record("", "", values))
 	found, err := d.lookup(ctx, r, p)
 	if err != nil {
@@ -39,7 +43,7 @@ func (d *Decider) Find(ctx context.Context, r store.Reader, obj golden.Object, v
 }
 
 // lookup returns the units that may be one with a record, the most likely first.
-func (d *Decider) lookup(ctx context.Context, r store.Reader, p *match.Prepared) ([]candidate, error) {
+func (d *judge) lookup(ctx context.Context, r store.Reader, p *match.Prepared) ([]candidate, error) {
 	keys := d.keys(p)
 	buckets, err := r.MatchBuckets(ctx, keys)
 	if err != nil {
@@ -63,7 +67,7 @@ func (d *Decider) lookup(ctx context.Context, r store.Reader, p *match.Prepared)
 }
 
 // fits returns the golden record that a unit belongs to; ok is false when something forbids that a record joins it.
-func (d *Decider) fits(ctx context.Context, r store.Reader, p *match.Prepared, number int64) (id golden.ID, ok bool, err error) {
+func (d *judge) fits(ctx context.Context, r store.Reader, p *match.Prepared, number int64) (id golden.ID, ok bool, err error) {
 	units, err := r.MatchUnitsByNumber(ctx, []int64{number})
 	if err != nil || len(units) == 0 {
 		return "", false, err

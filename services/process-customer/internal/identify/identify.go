@@ -11,7 +11,8 @@
 // of it happens in the transaction that holds the identity lock, so of a hundred simultaneous creates of one customer
 // ninety-nine find the first.
 //
-// It decides about customers only; contacts are told apart by exact keys within their customer. A key that more than
+// Customers and contacts are decided about by the same code, each by a model of their own, customers first: whose a contact is
+// is part of what contacts are compared by. Contacts of different customers are never joined unasked. A key that more than
 // match.KeyCap units have had at one time finds nobody until the index is built anew, and of more than 32 candidates those
 // with the rarest keys count: where that happens, the order of arrival can matter.
 package identify
@@ -46,6 +47,9 @@ const (
 type Config struct {
 	Mode  string `conf:"mode" help:"off; ask: a person decides what matching finds; join: matching joins what it is sure of"`
 	Model string `conf:"model" help:"model file of selfsame match train; empty for the built-in one"`
+	// Contacts is the mode of contacts, as Mode; empty for that of customers. It does nothing while Mode is off.
+	Contacts     string `conf:"contacts" help:"the same of contacts; empty: as of customers"`
+	ContactModel string `conf:"contact_model" help:"model file for contacts; empty for the built-in one"`
 	// MaxPerSystem bounds what scores join; a person's word does not ask.
 	MaxPerSystem string `conf:"max_per_system" help:"how many records of a customer a system may have when matching joins: erp=1,salesforce=1; empty for any number"`
 	// Brake is how many known customers matching may join or part within an hour.
@@ -64,6 +68,11 @@ func (c Config) Validate() error {
 	case "", Off, Ask, Join:
 	default:
 		errs = append(errs, errors.New("mode: want off, ask or join"))
+	}
+	switch c.Contacts {
+	case "", Off, Ask, Join:
+	default:
+		errs = append(errs, errors.New("contacts: want off, ask or join"))
 	}
 	if _, err := parseMost(c.MaxPerSystem); err != nil {
 		errs = append(errs, fmt.Errorf("max_per_system: %w", err))
@@ -102,20 +111,28 @@ type Deps struct {
 
 // Decider decides. It is immutable and safe for concurrent use.
 type Decider struct {
+	*judge // of customers
+	// contacts is nil when exact keys alone decide about contacts.
+	contacts *judge
+	every    time.Duration
+}
+
+// judge decides about golden records of one kind.
+type judge struct {
+	object  golden.Object
 	mode    string
 	matcher *match.Matcher
 	digest  string
 	fields  []string // the golden fields that the model compares
 	most    map[string]int
 	brake   int
-	every   time.Duration
 	now     func() time.Time
 	log     *slog.Logger
 	// low and join are the scores, in bits, from which a pair is kept and from which it is joined.
 	low, join float64
 }
 
-// New reads the model and returns a decider; nil when matching is off.
+// New reads the models and returns a decider; nil when matching is off.
 func New(d Deps) (*Decider, error) {
 	c := d.Config
 	if c.Mode == Off {
@@ -124,59 +141,139 @@ func New(d Deps) (*Decider, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("matching: %w", err)
 	}
-	m, err := load(c.Model)
-	if err != nil {
+	ms := models{}
+	var err error
+	if ms.customers, err = load(golden.Customer, c.Model); err != nil {
 		return nil, fmt.Errorf("matching: %w", err)
 	}
-	return m.decider(d)
-}
-
-// decider returns what decides by a model as configured.
-func (m model) decider(d Deps) (*Decider, error) {
-	c, bands := d.Config, m.matcher.Model().Bands
-	out := &Decider{
-		mode: cmp.Or(c.Mode, Ask), matcher: m.matcher, digest: m.digest, fields: m.fields, brake: c.Brake,
-		every: cmp.Or(c.Every, DefaultConfig().Every), now: d.Now, log: d.Log, low: match.Bits(bands.Review), join: match.Bits(bands.Auto),
+	if c.Contacts != Off {
+		if ms.contacts, err = load(golden.Contact, c.ContactModel); err != nil {
+			return nil, fmt.Errorf("matching of contacts: %w", err)
+		}
 	}
-	var err error
-	out.most, err = parseMost(c.MaxPerSystem)
-	return out, err
+	return ms.decider(d)
 }
 
-// Mode returns the mode.
-func (d *Decider) Mode() string { return d.mode }
+// models are those that a decider decides by.
+type models struct{ customers, contacts model }
 
-// Model returns the digest of the model.
-func (d *Decider) Model() string { return d.digest }
+// decider returns what decides by the models as configured.
+func (ms models) decider(d Deps) (*Decider, error) {
+	c := d.Config
+	mode := cmp.Or(c.Mode, Ask)
+	most, err := parseMost(c.MaxPerSystem)
+	if err != nil {
+		return nil, err
+	}
+	out := &Decider{judge: ms.customers.judge(d, mode, most), every: cmp.Or(c.Every, DefaultConfig().Every)}
+	if contacts := cmp.Or(c.Contacts, mode); contacts != Off {
+		out.contacts = ms.contacts.judge(d, contacts, most)
+	}
+	return out, nil
+}
+
+func (m model) judge(d Deps, mode string, most map[string]int) *judge {
+	bands := m.matcher.Model().Bands
+	return &judge{
+		object: m.object, mode: mode, matcher: m.matcher, digest: m.digest, fields: m.fields, most: most, brake: d.Config.Brake,
+		now: d.Now, log: d.Log, low: match.Bits(bands.Review), join: match.Bits(bands.Auto),
+	}
+}
+
+// of returns who decides about a kind; nil when nobody does.
+func (d *Decider) of(obj golden.Object) *judge {
+	switch obj {
+	case golden.Customer:
+		return d.judge
+	case golden.Contact:
+		return d.contacts
+	default:
+		return nil
+	}
+}
+
+// judges returns who decides, about customers first.
+func (d *Decider) judges() []*judge {
+	if d.contacts == nil {
+		return []*judge{d.judge}
+	}
+	return []*judge{d.judge, d.contacts}
+}
+
+// Kinds returns the kinds that are decided about.
+func (d *Decider) Kinds() []golden.Object {
+	var out []golden.Object
+	for _, j := range d.judges() {
+		out = append(out, j.object)
+	}
+	return out
+}
 
 // Bands returns the probabilities from which a person is asked and from which matching is sure.
-func (d *Decider) Bands() match.Bands { return d.matcher.Model().Bands }
+func (d *judge) Bands() match.Bands { return d.matcher.Model().Bands }
 
 // Decides reports whether scores decide about new records of a kind.
-func (d *Decider) Decides(obj golden.Object) bool { return d.mode == Join && obj == golden.Customer }
+func (d *Decider) Decides(obj golden.Object) bool {
+	j := d.of(obj)
+	return j != nil && j.mode == Join
+}
 
-// Open makes the index one of this model. After a change of the model or of the mode everything is matched again, in the
+// Open makes the index one of these models. After a change of a model or of its mode everything is matched again, in the
 // background.
 func (d *Decider) Open(ctx context.Context, s Store) error {
 	err := s.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		if err := tx.LockIdentity(ctx); err != nil {
 			return err
 		}
-		model, mode, err := tx.MatchModel(ctx)
-		if err != nil || (model == d.digest && mode == d.mode) {
-			return err
-		}
-		if model != d.digest {
-			if err := tx.EmptyMatching(ctx); err != nil {
+		for _, j := range d.judges() {
+			if err := j.open(ctx, tx); err != nil {
 				return err
 			}
 		}
-		return tx.MatchAgain(ctx, golden.Customer, d.digest, d.mode, d.now())
+		if d.contacts == nil {
+			return off(ctx, tx, golden.Contact)
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("open the index of matching: %w", err)
 	}
 	return nil
+}
+
+// Close forgets the indexes while matching is off: nobody keeps them up to date.
+func Close(ctx context.Context, s Store) error {
+	err := s.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockIdentity(ctx); err != nil {
+			return err
+		}
+		return errors.Join(off(ctx, tx, golden.Customer), off(ctx, tx, golden.Contact))
+	})
+	if err != nil {
+		return fmt.Errorf("forget the index of matching: %w", err)
+	}
+	return nil
+}
+
+func off(ctx context.Context, tx *store.Tx, obj golden.Object) error {
+	model, mode, err := tx.MatchModel(ctx, obj)
+	if err != nil || model+mode == "" || mode == Off {
+		return err
+	}
+	return errors.Join(tx.EmptyMatching(ctx, obj), tx.NoteMatching(ctx, obj, "", Off), tx.DropMatchDueOf(ctx, obj))
+}
+
+func (d *judge) open(ctx context.Context, tx *store.Tx) error {
+	model, mode, err := tx.MatchModel(ctx, d.object)
+	if err != nil || (model == d.digest && mode == d.mode) {
+		return err
+	}
+	if model != d.digest {
+		if err := tx.EmptyMatching(ctx, d.object); err != nil {
+			return err
+		}
+	}
+	return tx.MatchAgain(ctx, d.object, d.digest, d.mode, d.now())
 }
 
 // Store is what is needed of the database.
@@ -185,36 +282,29 @@ type Store interface {
 	Read() store.Reader
 }
 
-// Settle looks again at the groups that a unit of work touches. What can wait is only noted in mode ask.
+// Settle looks again at the groups that a unit of work touches, those of customers first: joining them changes whose their
+// contacts are. What can wait is only noted in mode ask.
 func (d *Decider) Settle(ctx context.Context, tx *store.Tx, u *fold.Unit) error {
-	ids := customers(u.TakeChanged())
-	var parted []fold.Parted
-	for _, p := range u.TakeParted() {
-		if p.From.Object() == golden.Customer {
-			parted = append(parted, p)
+	for _, j := range d.judges() {
+		ids, parted := u.TakeChanged(j.object), u.TakeParted(j.object)
+		if len(ids) == 0 && len(parted) == 0 {
+			continue
+		}
+		if j.mode == Ask && len(parted) == 0 && !u.Prompted() {
+			if err := tx.AddMatchDue(ctx, ids, u.Now()); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := j.begin(tx, u).settle(ctx, ids, parted); err != nil {
+			return err
 		}
 	}
-	if len(ids) == 0 && len(parted) == 0 {
-		return nil
-	}
-	if d.mode == Ask && len(parted) == 0 && !u.Prompted() {
-		return tx.AddMatchDue(ctx, ids, u.Now())
-	}
-	return d.begin(tx, u).settle(ctx, ids, parted)
-}
-
-func customers(ids []golden.ID) []golden.ID {
-	out := ids[:0]
-	for _, id := range ids {
-		if id.Object() == golden.Customer {
-			out = append(out, id)
-		}
-	}
-	return out
+	return nil
 }
 
 // record returns the values of a record in the order of the model.
-func (d *Decider) record(system, id string, v golden.Values) match.Record {
+func (d *judge) record(system, id string, v golden.Values) match.Record {
 	r := match.Record{Source: system, ID: id, Values: make([]string, len(d.fields))}
 	for i, f := range d.fields {
 		r.Values[i] = v[f]
@@ -222,11 +312,17 @@ func (d *Decider) record(system, id string, v golden.Values) match.Record {
 	return r
 }
 
+// salt keeps the keys of contacts apart from those of customers.
+const salt = 0x5851f42d4c957f2d
+
 // keys returns the keys of a prepared record.
-func (d *Decider) keys(p *match.Prepared) []int64 {
+func (d *judge) keys(p *match.Prepared) []int64 {
 	keys := d.matcher.Keys(p)
 	out := make([]int64, 0, len(keys))
 	for _, k := range keys {
+		if d.object == golden.Contact {
+			k.Hash ^= salt
+		}
 		out = append(out, int64(k.Hash)) //nolint:gosec // bits, not a number
 	}
 	return out

@@ -33,8 +33,14 @@ type bench struct {
 	steward *steward.Desk
 }
 
-// builtinModel reads the built-in model once: that takes longer than most of the tests that need it.
-var builtinModel = sync.OnceValues(func() (model, error) { return load("") })
+// builtinModels reads the built-in models once: that takes longer than most of the tests that need them.
+var builtinModels = sync.OnceValues(func() (ms models, err error) {
+	if ms.customers, err = load(golden.Customer, ""); err != nil {
+		return ms, err
+	}
+	ms.contacts, err = load(golden.Contact, "")
+	return ms, err
+})
 
 func setup(t *testing.T, d *db.DB, c Config) *bench {
 	t.Helper()
@@ -47,7 +53,7 @@ func setup(t *testing.T, d *db.DB, c Config) *bench {
 // restart starts the engine anew, as another process would, with another configuration.
 func (b *bench) restart(c Config) {
 	b.t.Helper()
-	m, err := builtinModel()
+	m, err := builtinModels()
 	require.NoError(b.t, err)
 	b.decider, err = m.decider(Deps{Config: c, Now: b.Clock.Now, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(b.t, err)
@@ -83,7 +89,7 @@ func (b *bench) of(sys *sourcetest.Fake, id string) golden.ID {
 
 func (b *bench) asked() []Pair {
 	b.t.Helper()
-	got, err := b.desk.Asked(b.t.Context(), store.MatchEdge{}, 100)
+	got, err := b.desk.Asked(b.t.Context(), "", store.MatchEdge{}, 100)
 	require.NoError(b.t, err)
 	return got
 }
@@ -264,7 +270,7 @@ func TestJoin_ASystemMayHaveOneRecordOfEach(t *testing.T) {
 		require.NotEqual(t, b.of(b.ERP, first), b.of(b.ERP, second))
 		require.Equal(t, b.of(b.ERP, first), b.of(b.SF, sf), "the copy that we made in the ERP does not count")
 		require.NotEmpty(t, b.asked(), "a person may know better")
-		p, err := b.desk.Preview(t.Context(), 0, 5)
+		p, err := b.desk.Preview(t.Context(), golden.Customer, 0, 5)
 		require.NoError(t, err)
 		require.Equal(t, []int{1, 1, 2}, []int{p.Groups, p.Vanish, p.Largest}, "what would be joined is what is")
 		require.Positive(t, p.Refused)
@@ -287,7 +293,7 @@ func TestJoin_TheBrakeHoldsBackAndLetsGo(t *testing.T) {
 		b.restart(Config{Mode: Join, Brake: 1})
 		b.settle()
 		joined := func() int64 {
-			c, err := b.Store.Read().CountMatching(t.Context())
+			c, err := b.Store.Read().CountMatching(t.Context(), golden.Customer)
 			require.NoError(t, err)
 			return c.Joined
 		}
@@ -317,15 +323,16 @@ func TestJoin_AnotherReplicasModelIsLeftAlone(t *testing.T) {
 		sf, erp := b.SF.Create(golden.Customer, "", acme(0)), b.ERP.Create(golden.Customer, "", acme(1))
 		b.settle()
 		require.Equal(t, b.of(b.SF, sf), b.of(b.ERP, erp))
-		newer := *b.decider
-		newer.digest = "newer"
+		customers := *b.decider.judge
+		customers.digest = "newer"
+		newer := &Decider{judge: &customers, contacts: b.decider.contacts, every: b.decider.every}
 		require.NoError(t, newer.Open(t.Context(), b.Store))
 		third := b.SF.Create(golden.Customer, "", acme(0))
 		b.settle()
 		require.NotEqual(t, b.of(b.SF, sf), b.of(b.SF, third), "it waits for the replica that has the model")
 		require.Equal(t, b.of(b.SF, sf), b.of(b.ERP, erp), "and what was joined stays")
 		require.Equal(t, ReasonModelReplaced, fault.ReasonOf(b.desk.Answer(t.Context(), b.of(b.SF, sf), b.of(b.SF, third), true, "")))
-		b.decider = &newer
+		b.decider = newer
 		b.open()
 		b.settle()
 		require.Equal(t, b.of(b.SF, sf), b.of(b.SF, third))

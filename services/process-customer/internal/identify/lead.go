@@ -48,11 +48,18 @@ func (d *Desk) Lead(ctx context.Context, l Lead) (Known, error) {
 	if err != nil || out.Same == "" {
 		return out, err
 	}
-	out.Contact, err = contactOf(ctx, r, out.Same, l.Person)
+	if out.Contact, err = contactOf(ctx, r, out.Same, l.Person); err != nil || out.Contact != "" || d.decider.contacts == nil {
+		return out, err
+	}
+	person := golden.Values{golden.Parent: string(out.Same)}
+	maps.Copy(person, l.Person)
+	if d.decider.contacts.named(person) {
+		out.Contact, err = d.decider.contacts.find(ctx, r, person)
+	}
 	return out, err
 }
 
-func (d *Decider) known(ctx context.Context, r store.Reader, company golden.Values) (Known, error) {
+func (d *judge) known(ctx context.Context, r store.Reader, company golden.Values) (Known, error) {
 	best := map[int64]candidate{}
 	by := map[int64]*match.Prepared{}
 	for _, v := range readings(company) {

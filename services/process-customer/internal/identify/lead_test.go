@@ -17,7 +17,7 @@ func TestDesk_ChecksLeadsBeforeTheyAreImported(t *testing.T) {
 		b.SF.Create(golden.Customer, "", other())
 		b.settle()
 		id := b.of(b.SF, sf)
-		counts, err := b.Store.Read().CountMatching(t.Context())
+		counts, err := b.Store.Read().CountMatching(t.Context(), golden.Customer)
 		require.NoError(t, err)
 
 		check := func(l Lead) Known {
@@ -48,7 +48,7 @@ func TestDesk_ChecksLeadsBeforeTheyAreImported(t *testing.T) {
 		contradicting[golden.Name] = "Optik Weitblick Holding AG"
 		require.Empty(t, check(Lead{Company: contradicting}).Same, "another company in the same house")
 
-		after, err := b.Store.Read().CountMatching(t.Context())
+		after, err := b.Store.Read().CountMatching(t.Context(), golden.Customer)
 		require.NoError(t, err)
 		require.Equal(t, counts, after, "nothing was changed")
 		require.Len(t, live(b), 2)

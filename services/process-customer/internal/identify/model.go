@@ -15,20 +15,24 @@ import (
 //go:embed model.yaml
 var builtin []byte
 
+//go:embed contacts.yaml
+var builtinContacts []byte
+
 // model is a model at work.
 type model struct {
+	object  golden.Object
 	matcher *match.Matcher
 	digest  string
 	fields  []string // the golden fields that it compares
 }
 
-// load makes a model file ready, the built-in model when there is none.
-func load(path string) (model, error) {
-	text, err := readModel(path)
+// load makes a model file of a kind ready, the built-in model when there is none.
+func load(obj golden.Object, path string) (model, error) {
+	text, err := readModel(obj, path)
 	if err != nil {
 		return model{}, err
 	}
-	var m model
+	m := model{object: obj}
 	if m.matcher, err = match.NewMatcher(text); err != nil {
 		return m, fmt.Errorf("model: %w", err)
 	}
@@ -36,8 +40,8 @@ func load(path string) (model, error) {
 		return m, err
 	}
 	for _, f := range text.Schema.Fields {
-		if !golden.HasField(golden.Customer, f.Name) {
-			return m, fmt.Errorf("model: customers have no field %q", f.Name)
+		if !golden.HasField(obj, f.Name) {
+			return m, fmt.Errorf("model: a %s has no field %q", obj, f.Name)
 		}
 		m.fields = append(m.fields, f.Name)
 	}
@@ -45,8 +49,11 @@ func load(path string) (model, error) {
 }
 
 // readModel reads a model file, the built-in model when there is none. Unknown keys are errors.
-func readModel(path string) (match.Model, error) {
+func readModel(obj golden.Object, path string) (match.Model, error) {
 	text := builtin
+	if obj == golden.Contact {
+		text = builtinContacts
+	}
 	if path != "" {
 		var err error
 		if text, err = os.ReadFile(path); err != nil { //nolint:gosec // the operator names the file

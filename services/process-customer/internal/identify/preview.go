@@ -12,7 +12,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/match"
 )
 
-// Preview says what joining would do to the customers that there are.
+// Preview says what joining would do to the records of a kind that there are.
 type Preview struct {
 	// Limit is the probability from which pairs would be joined.
 	Limit float64
@@ -34,13 +34,17 @@ const maxSample = 50
 
 // Preview groups all pairs at or above a probability, the model's own limit when it is zero, and changes nothing. It
 // holds the pairs in memory.
-func (d *Desk) Preview(ctx context.Context, limit float64, samples int) (Preview, error) {
+func (d *Desk) Preview(ctx context.Context, obj golden.Object, limit float64, samples int) (Preview, error) {
+	if err := d.knows(obj); err != nil {
+		return Preview{}, err
+	}
+	j := d.decider.of(obj)
 	if limit == 0 {
-		limit = d.decider.Bands().Auto
+		limit = j.Bands().Auto
 	}
 	out := Preview{Limit: limit}
 	r := d.store.Read()
-	counts, err := r.CountMatching(ctx)
+	counts, err := r.CountMatching(ctx, obj)
 	if err != nil {
 		return out, err
 	}
@@ -48,7 +52,7 @@ func (d *Desk) Preview(ctx context.Context, limit float64, samples int) (Preview
 	join := match.Bits(limit)
 	sets := &union{parent: map[int64]int64{}}
 	var edges []store.MatchEdge
-	err = r.EachMatchEdge(ctx, d.decider.low, func(e store.MatchEdge) {
+	err = r.EachMatchEdge(ctx, obj, j.low, func(e store.MatchEdge) {
 		if e.Bits < join {
 			out.Asked++
 			return
@@ -67,7 +71,7 @@ func (d *Desk) Preview(ctx context.Context, limit float64, samples int) (Preview
 	}
 	var groups [][]int64
 	for _, root := range slices.Sorted(maps.Keys(of)) {
-		got, refused, err := d.decider.tryGroup(ctx, r, join, of[root])
+		got, refused, err := j.tryGroup(ctx, r, join, of[root])
 		if err != nil {
 			return out, err
 		}
@@ -91,7 +95,7 @@ func (d *Desk) Preview(ctx context.Context, limit float64, samples int) (Preview
 }
 
 // tryGroup groups units that hang together, and counts the edges that do not join.
-func (d *Decider) tryGroup(ctx context.Context, r store.Reader, join float64, edges []store.MatchEdge) (groups [][]int64, refused int, err error) {
+func (d *judge) tryGroup(ctx context.Context, r store.Reader, join float64, edges []store.MatchEdge) (groups [][]int64, refused int, err error) {
 	var numbers []int64
 	for _, e := range edges {
 		numbers = append(numbers, e.A, e.B)

@@ -52,7 +52,7 @@ func (w *work) changed(ctx context.Context) ([]*member, error) {
 		slices.SortFunc(fresh, func(a, b *member) int {
 			return cmp.Or(w.u.Golden(a.root).Created.Compare(w.u.Golden(b.root).Created), cmp.Compare(a.GoldenID, b.GoldenID))
 		})
-		first, err := w.tx.NextMatchUnits(ctx, len(fresh))
+		first, err := w.tx.NextMatchUnits(ctx, w.object, len(fresh))
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (x *indexing) keys(ctx context.Context) error {
 	if len(full) == 0 {
 		return nil
 	}
-	if err := x.tx.RetireMatchKeys(ctx, full); err != nil {
+	if err := x.tx.RetireMatchKeys(ctx, x.object, full); err != nil {
 		return err
 	}
 	return x.abandon(ctx, full)
@@ -292,7 +292,7 @@ func (x *indexing) score(ctx context.Context) (map[store.MatchPair]float64, erro
 }
 
 // read returns prepared records of units. Those that another model has prepared are left out: they wait for this one.
-func (d *Decider) read(ctx context.Context, r store.Reader, numbers []int64) (map[int64]*match.Prepared, error) {
+func (d *judge) read(ctx context.Context, r store.Reader, numbers []int64) (map[int64]*match.Prepared, error) {
 	stored, err := r.MatchRecords(ctx, numbers)
 	if err != nil {
 		return nil, err

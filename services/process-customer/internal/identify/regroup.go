@@ -275,7 +275,7 @@ func (w *work) groups(c *component) ([][]int32, error) {
 }
 
 // few reports whether two groups together have no more records of a system than there may be.
-func (d *Decider) few(systems func(n int32) string, a, b []int32) bool {
+func (d *judge) few(systems func(n int32) string, a, b []int32) bool {
 	if len(d.most) == 0 {
 		return true
 	}

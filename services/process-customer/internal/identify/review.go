@@ -22,6 +22,8 @@ const (
 	ReasonContradiction = "MATCH_CONTRADICTS"
 	// ReasonModelReplaced means that another replica has put another model in force.
 	ReasonModelReplaced = "MODEL_REPLACED"
+	// ReasonNotMatched means that matching is off for this kind of record.
+	ReasonNotMatched = "MATCHING_OFF"
 	// ReasonMerged means that a person or a system has merged the two: taking that back is another call.
 	ReasonMerged = "MERGED_BY_HAND"
 )
@@ -46,21 +48,53 @@ type Status struct {
 	store.MatchCounts
 }
 
-// Status says how matching stands.
-func (d *Desk) Status(ctx context.Context) (Status, error) {
-	counts, err := d.store.Read().CountMatching(ctx)
-	return Status{Mode: d.decider.mode, Model: d.decider.digest, Bands: d.decider.Bands(), MatchCounts: counts}, err
+// knows returns why nothing can be said about a kind.
+func (d *Desk) knows(obj golden.Object) error {
+	if d.decider.of(obj) == nil {
+		return fault.New(fault.Precondition, ReasonNotMatched, "matching is off for this kind of record: match.contacts")
+	}
+	return nil
 }
 
-// Model returns the mode, and the digest of the model.
-func (d *Desk) Model() (mode, digest string) { return d.decider.mode, d.decider.digest }
+// Status says how matching of a kind stands.
+func (d *Desk) Status(ctx context.Context, obj golden.Object) (Status, error) {
+	counts, err := d.store.Read().CountMatching(ctx, obj)
+	st := Status{Mode: Off, MatchCounts: counts}
+	if j := d.decider.of(obj); j != nil {
+		st.Mode, st.Model, st.Bands = j.mode, j.digest, j.Bands()
+	}
+	return st, err
+}
 
-// Of returns the open questions about a customer. It runs in the caller's transaction.
+// Model returns the mode of a kind, and the digest of its model.
+func (d *Desk) Model(obj golden.Object) (mode, digest string) {
+	if j := d.decider.of(obj); j != nil {
+		return j.mode, j.digest
+	}
+	return Off, ""
+}
+
+// Of returns the open questions about a golden record, that record on the left. It runs in the caller's transaction.
 func (d *Desk) Of(ctx context.Context, r store.Reader, id golden.ID) ([]Pair, error) {
-	return d.decider.of(ctx, r, id)
+	units, err := r.MatchUnits(ctx, []golden.ID{id})
+	if err != nil || len(units) == 0 {
+		return nil, err
+	}
+	edges, err := r.MatchEdges(ctx, []int64{units[0].Number})
+	if err != nil {
+		return nil, err
+	}
+	edges = slices.DeleteFunc(edges, func(e store.MatchEdge) bool { return !e.Asked })
+	out, err := pairs(ctx, r, edges)
+	for i := range out {
+		if out[i].Left != id {
+			out[i].Left, out[i].Right = out[i].Right, out[i].Left
+		}
+	}
+	return out, err
 }
 
-// Pair are two customers that may be one.
+// Pair are two customers, or two contacts, that may be one.
 type Pair struct {
 	Edge        store.MatchEdge
 	Left, Right golden.ID
@@ -68,10 +102,11 @@ type Pair struct {
 	Probability float64
 }
 
-// Asked returns open questions, the most likely first, after the given one; the zero edge begins.
-func (d *Desk) Asked(ctx context.Context, after store.MatchEdge, limit int) ([]Pair, error) {
+// Asked returns open questions about a kind, about every kind when it is empty, the most likely first, after the given one;
+// the zero edge begins.
+func (d *Desk) Asked(ctx context.Context, obj golden.Object, after store.MatchEdge, limit int) ([]Pair, error) {
 	r := d.store.Read()
-	edges, err := r.AskedPairs(ctx, after, limit)
+	edges, err := r.AskedPairs(ctx, obj, after, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -98,27 +133,7 @@ func pairs(ctx context.Context, r store.Reader, edges []store.MatchEdge) ([]Pair
 	return out, nil
 }
 
-// of returns the open questions about a customer, the customer on the left.
-func (d *Decider) of(ctx context.Context, r store.Reader, id golden.ID) ([]Pair, error) {
-	units, err := r.MatchUnits(ctx, []golden.ID{id})
-	if err != nil || len(units) == 0 {
-		return nil, err
-	}
-	edges, err := r.MatchEdges(ctx, []int64{units[0].Number})
-	if err != nil {
-		return nil, err
-	}
-	edges = slices.DeleteFunc(edges, func(e store.MatchEdge) bool { return !e.Asked })
-	out, err := pairs(ctx, r, edges)
-	for i := range out {
-		if out[i].Left != id {
-			out[i].Left, out[i].Right = out[i].Right, out[i].Left
-		}
-	}
-	return out, err
-}
-
-// Comparison shows two customers side by side.
+// Comparison shows two customers, or two contacts, side by side.
 type Comparison struct {
 	Pair
 	// LeftValues and RightValues are what is compared: what each is without the other.
@@ -132,16 +147,16 @@ type Comparison struct {
 	Verdict *store.MatchVerdict
 }
 
-// Show compares two customers by the model, whether anybody asks about them or not.
+// Show compares two customers, or two contacts, by the model, whether anybody asks about them or not.
 func (d *Desk) Show(ctx context.Context, left, right golden.ID) (Comparison, error) {
 	c := Comparison{Pair: Pair{Left: left, Right: right}}
-	err := d.act(ctx, func(ctx context.Context, w *work) error {
+	err := d.act(ctx, left, right, func(ctx context.Context, w *work) error {
 		a, b, err := w.two(ctx, left, right)
 		if err != nil {
 			return err
 		}
-		c.LeftValues, _ = w.u.Weigh(golden.Customer, a.rows)
-		c.RightValues, _ = w.u.Weigh(golden.Customer, b.rows)
+		c.LeftValues, _ = w.u.Weigh(w.object, a.rows)
+		c.RightValues, _ = w.u.Weigh(w.object, b.rows)
 		c.Together = a.root == b.root
 		x, y := w.prepare(a, c.LeftValues), w.prepare(b, c.RightValues)
 		var s match.Score
@@ -202,7 +217,7 @@ func (w *work) two(ctx context.Context, left, right golden.ID) (a, b *member, er
 // Answer notes what a person says about two customers and does what follows from it: the same are merged, and what
 // matching had joined is parted when they are not. It outranks the model for ever. Saying the same again changes nothing.
 func (d *Desk) Answer(ctx context.Context, left, right golden.ID, same bool, note string) error {
-	err := d.act(ctx, func(ctx context.Context, w *work) error {
+	err := d.act(ctx, left, right, func(ctx context.Context, w *work) error {
 		a, b, err := w.two(ctx, left, right)
 		if err != nil {
 			return err
@@ -236,8 +251,8 @@ func (d *Desk) Answer(ctx context.Context, left, right golden.ID, same bool, not
 		if err := w.regroup(ctx, touched); err != nil {
 			return err
 		}
-		w.u.TakeChanged()
-		w.u.TakeParted()
+		w.u.TakeChanged(w.object)
+		w.u.TakeParted(w.object)
 		return w.u.Flush(ctx)
 	})
 	if err != nil {
@@ -325,13 +340,20 @@ func (w *work) saidAbout(ctx context.Context, m *member) ([]store.MatchVerdict, 
 	return said, w.loadNumbers(ctx, distinct(ends))
 }
 
-// act does something in a transaction that holds the identity lock.
-func (d *Desk) act(ctx context.Context, do func(ctx context.Context, w *work) error) error {
+// act does something about two records of a kind in a transaction that holds the identity lock.
+func (d *Desk) act(ctx context.Context, left, right golden.ID, do func(ctx context.Context, w *work) error) error {
+	obj := left.Object()
+	if right.Object() != obj {
+		return fault.New(fault.Precondition, ReasonUnknown, "a customer and a contact are never the same")
+	}
+	if err := d.knows(obj); err != nil {
+		return err
+	}
 	return d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		u, err := d.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
 		if err != nil {
 			return err
 		}
-		return do(ctx, d.decider.begin(tx, u))
+		return do(ctx, d.decider.of(obj).begin(tx, u))
 	})
 }

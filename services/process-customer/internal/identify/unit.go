@@ -33,7 +33,7 @@ type member struct {
 
 // work is what one transaction does.
 type work struct {
-	*Decider
+	*judge
 	tx       *store.Tx
 	u        *fold.Unit
 	byID     map[golden.ID]*member
@@ -46,8 +46,8 @@ type work struct {
 	verdicts map[store.MatchPair]bool
 }
 
-func (d *Decider) begin(tx *store.Tx, u *fold.Unit) *work {
-	return &work{Decider: d, tx: tx, u: u, byID: map[golden.ID]*member{}, byNumber: map[int64]*member{}, verdicts: map[store.MatchPair]bool{}}
+func (d *judge) begin(tx *store.Tx, u *fold.Unit) *work {
+	return &work{judge: d, tx: tx, u: u, byID: map[golden.ID]*member{}, byNumber: map[int64]*member{}, verdicts: map[store.MatchPair]bool{}}
 }
 
 // settle brings the index and the groups up to date with what has changed in golden records.
@@ -75,14 +75,14 @@ func (w *work) settle(ctx context.Context, ids []golden.ID, parted []fold.Parted
 	if err := w.regroup(ctx, touched); err != nil {
 		return err
 	}
-	w.u.TakeChanged() // joining changes no unit
-	w.u.TakeParted()
+	w.u.TakeChanged(w.object) // joining changes no unit of this kind
+	w.u.TakeParted(w.object)
 	return nil
 }
 
 // ours reports whether the index is one of the model that this process has.
 func (w *work) ours(ctx context.Context) (bool, error) {
-	model, _, err := w.tx.MatchModel(ctx)
+	model, _, err := w.tx.MatchModel(ctx, w.object)
 	return model == w.digest, err
 }
 
@@ -90,7 +90,7 @@ func (w *work) ours(ctx context.Context) (bool, error) {
 func (w *work) load(ctx context.Context, ids []golden.ID) error {
 	var want []golden.ID
 	for _, id := range ids {
-		if w.byID[w.u.Follow(id)] == nil && id.Object() == golden.Customer {
+		if w.byID[w.u.Follow(id)] == nil && id.Object() == w.object {
 			want = append(want, id)
 		}
 	}
@@ -183,9 +183,9 @@ func (w *work) plant(t fold.Tree, known map[golden.ID]store.MatchUnit) {
 
 // weigh works out what a unit is compared by.
 func (w *work) weigh(m *member) {
-	values, gone := w.u.Weigh(golden.Customer, m.rows)
+	values, gone := w.u.Weigh(w.object, m.rows)
 	m.Systems = w.systemsOf(m.rows)
-	m.Live = !gone && len(m.rows) > 0 && values[golden.Name] != ""
+	m.Live = !gone && len(m.rows) > 0 && w.named(values)
 	m.Keys, m.prepared = nil, nil
 	if !m.Live && m.alone {
 		m.Record = nil
@@ -199,14 +199,23 @@ func (w *work) weigh(m *member) {
 	}
 }
 
+// named reports whether values say enough to be found by: a customer needs a name, a contact one and a customer, because
+// a name alone says nothing.
+func (d *judge) named(v golden.Values) bool {
+	if d.object == golden.Contact {
+		return v[golden.Parent] != "" && (v[golden.LastName] != "" || v[golden.FirstName] != "")
+	}
+	return v[golden.Name] != ""
+}
+
 // own reports whether a record has said something of its own that is compared: it is not merely a copy that we made.
-func (d *Decider) own(row *store.Source) bool {
+func (d *judge) own(row *store.Source) bool {
 	return row.Ref.System != golden.SystemPin && row.MergedInto == "" &&
 		slices.ContainsFunc(d.fields, func(f string) bool { return len(row.Claims[f]) > 0 })
 }
 
 // nameOf names a unit by the first of its records: by something that does not depend on when it arrived.
-func (d *Decider) nameOf(rows []*store.Source) (system, id string) {
+func (d *judge) nameOf(rows []*store.Source) (system, id string) {
 	for _, row := range rows {
 		if d.own(row) && (system == "" || row.Ref.System < system || (row.Ref.System == system && row.Ref.RecordID < id)) {
 			system, id = row.Ref.System, row.Ref.RecordID
@@ -216,7 +225,7 @@ func (d *Decider) nameOf(rows []*store.Source) (system, id string) {
 }
 
 // systemsOf counts the live records by system that matching may not make too many of one customer.
-func (d *Decider) systemsOf(rows []*store.Source) string {
+func (d *judge) systemsOf(rows []*store.Source) string {
 	n := map[string]int{}
 	for _, row := range rows {
 		if d.own(row) && !row.Deleted && !golden.Own(row.Ref.System) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
@@ -85,18 +86,24 @@ func (w *Worker) Step(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return err
 		}
-		work := w.decider.begin(tx, u)
 		n = 0
-		if ours, err := work.ours(ctx); err != nil || !ours {
-			return err // another replica has another model and does it
+		for _, j := range w.decider.judges() {
+			if ours, err := j.begin(tx, u).ours(ctx); err != nil || !ours {
+				return err // another replica has other models and does it
+			}
 		}
 		ids, err := tx.TakeMatchDue(ctx, w.decider.now(), batch)
 		n = len(ids)
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := work.settle(ctx, ids, nil); err != nil {
-			return err
+		for _, j := range w.decider.judges() {
+			// Joining customers has changed whose their contacts are.
+			if of := distinct(append(j.among(ids), u.TakeChanged(j.object)...)); len(of) > 0 {
+				if err := j.begin(tx, u).settle(ctx, of, nil); err != nil {
+					return err
+				}
+			}
 		}
 		return u.Flush(ctx)
 	})
@@ -104,6 +111,17 @@ func (w *Worker) Step(ctx context.Context) (more bool, err error) {
 		w.marked()
 	}
 	return n == batch && err == nil, err
+}
+
+// among returns those ids that are of the kind.
+func (d *judge) among(ids []golden.ID) []golden.ID {
+	var out []golden.ID
+	for _, id := range ids {
+		if id.Object() == d.object {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // busy reports whether a first scan or a backlog is under way, which matching must not slow down, for ten minutes at most.

@@ -72,12 +72,12 @@ func (s *operations) GetMatchDrift(ctx context.Context, req *customerv1.GetMatch
 	if customers == 0 {
 		customers = identify.DriftSample
 	}
-	d, err := m.Drift(ctx, customers)
+	d, err := m.Drift(ctx, kindOf(req.GetKind()), customers)
 	if err != nil {
 		return nil, err
 	}
 	resp := &customerv1.GetMatchDriftResponse{Customers: int32(d.Customers), Pairs: d.Pairs} //nolint:gosec // at most 20000
-	resp.Mode, resp.Model = m.Model()
+	resp.Mode, resp.Model = m.Model(kindOf(req.GetKind()))
 	for _, c := range d.Comparisons {
 		out := &customerv1.ComparisonDrift{
 			Comparison: c.Comparison, Same: c.Same, Others: c.Others, FilledLearned: c.FilledLearned, FilledSeen: c.FilledSeen,

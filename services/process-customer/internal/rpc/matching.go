@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
@@ -14,15 +15,15 @@ import (
 
 // Matching is where people decide who is the same customer.
 type Matching interface {
-	Status(ctx context.Context) (identify.Status, error)
-	Asked(ctx context.Context, after store.MatchEdge, limit int) ([]identify.Pair, error)
+	Status(ctx context.Context, obj golden.Object) (identify.Status, error)
+	Asked(ctx context.Context, obj golden.Object, after store.MatchEdge, limit int) ([]identify.Pair, error)
 	Of(ctx context.Context, r store.Reader, id golden.ID) ([]identify.Pair, error)
 	Show(ctx context.Context, left, right golden.ID) (identify.Comparison, error)
 	Answer(ctx context.Context, left, right golden.ID, same bool, note string) error
-	Preview(ctx context.Context, limit float64, samples int) (identify.Preview, error)
-	Drift(ctx context.Context, customers int) (identify.Drift, error)
+	Preview(ctx context.Context, obj golden.Object, limit float64, samples int) (identify.Preview, error)
+	Drift(ctx context.Context, obj golden.Object, records int) (identify.Drift, error)
 	Lead(ctx context.Context, l identify.Lead) (identify.Known, error)
-	Model() (mode, digest string)
+	Model(obj golden.Object) (mode, digest string)
 }
 
 // matching returns where people decide, or why nobody does.
@@ -33,11 +34,19 @@ func (s *operations) matching() (Matching, error) {
 	return s.d.Matching, nil
 }
 
-func (s *operations) GetMatching(ctx context.Context, _ *customerv1.GetMatchingRequest) (*customerv1.GetMatchingResponse, error) {
+// kindOf returns the kind that a request names, customers when it names none.
+func kindOf(kind string) golden.Object {
+	if kind == "" {
+		return golden.Customer
+	}
+	return golden.Object(kind)
+}
+
+func (s *operations) GetMatching(ctx context.Context, req *customerv1.GetMatchingRequest) (*customerv1.GetMatchingResponse, error) {
 	if s.d.Matching == nil {
 		return &customerv1.GetMatchingResponse{Mode: identify.Off}, nil
 	}
-	st, err := s.d.Matching.Status(ctx)
+	st, err := s.d.Matching.Status(ctx, kindOf(req.GetKind()))
 	if err != nil {
 		return nil, err
 	}
@@ -63,12 +72,12 @@ func (s *operations) ListMatchQuestions(ctx context.Context, req *customerv1.Lis
 	if err != nil {
 		return nil, err
 	}
-	filter := page.Hash("match questions")
+	filter := page.Hash("match questions", req.GetKind())
 	var at pairEnd
 	if err := page.Decode(req.GetPageToken(), filter, &at); err != nil {
 		return nil, err
 	}
-	asked, err := m.Asked(ctx, store.MatchEdge{MatchPair: store.MatchPair{A: at.A, B: at.B}, Bits: at.Bits}, size+1)
+	asked, err := m.Asked(ctx, golden.Object(req.GetKind()), store.MatchEdge{MatchPair: store.MatchPair{A: at.A, B: at.B}, Bits: at.Bits}, size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -96,17 +105,36 @@ func (s *operations) ListMatchQuestions(ctx context.Context, req *customerv1.Lis
 	return resp, nil
 }
 
-// sides names customers so that a person knows them.
+// sides names customers and contacts so that a person knows them.
 func (s *operations) sides(ctx context.Context, ids []golden.ID) (map[golden.ID]*customerv1.MatchSide, error) {
 	goldens, err := s.d.Store.Read().Goldens(ctx, ids)
 	if err != nil {
 		return nil, err
+	}
+	var parents []golden.ID
+	for _, g := range goldens {
+		if id, ok := golden.ParseID(g.Values[golden.Parent]); ok && g.Object == golden.Contact {
+			parents = append(parents, id)
+		}
+	}
+	works, err := s.d.Store.Read().Goldens(ctx, parents)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, g := range works {
+		names[string(g.ID)] = g.Values[golden.Name]
 	}
 	out := map[golden.ID]*customerv1.MatchSide{}
 	for _, id := range ids {
 		out[id] = &customerv1.MatchSide{CustomerId: string(id)}
 	}
 	for _, g := range goldens {
+		if g.Object == golden.Contact {
+			out[g.ID].Name = strings.TrimSpace(g.Values[golden.FirstName] + " " + g.Values[golden.LastName])
+			out[g.ID].Place = names[g.Values[golden.Parent]]
+			continue
+		}
 		place := g.Values[golden.PostalCode]
 		if city := g.Values[golden.City]; place != "" && city != "" {
 			place += " " + city
@@ -123,7 +151,7 @@ func (s *operations) CompareCustomers(ctx context.Context, req *customerv1.Compa
 	if err != nil {
 		return nil, err
 	}
-	left, right, err := customerPair(req.GetLeftId(), req.GetRightId())
+	left, right, err := idPair(req.GetLeftId(), req.GetRightId())
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +160,7 @@ func (s *operations) CompareCustomers(ctx context.Context, req *customerv1.Compa
 		return nil, err
 	}
 	resp := &customerv1.CompareCustomersResponse{Probability: c.Probability, Veto: c.Veto, Together: c.Together, Asked: c.Edge.Asked}
-	for _, f := range golden.Fields(golden.Customer) {
+	for _, f := range golden.Fields(left.Object()) {
 		if l, r := c.LeftValues[f], c.RightValues[f]; l != "" || r != "" {
 			resp.Fields = append(resp.Fields, &customerv1.ComparedField{Field: f, Left: l, Right: r})
 		}
@@ -147,14 +175,17 @@ func (s *operations) CompareCustomers(ctx context.Context, req *customerv1.Compa
 	return resp, nil
 }
 
-func customerPair(left, right string) (a, b golden.ID, err error) {
+// idPair returns the ids of two customers or of two contacts.
+func idPair(left, right string) (a, b golden.ID, err error) {
 	a, ok := golden.ParseID(left)
 	b, ok2 := golden.ParseID(right)
 	switch {
-	case !ok || a.Object() != golden.Customer:
-		return "", "", fault.InvalidField("left_id", "", "is not the id of a customer")
-	case !ok2 || b.Object() != golden.Customer:
-		return "", "", fault.InvalidField("right_id", "", "is not the id of a customer")
+	case !ok:
+		return "", "", fault.InvalidField("left_id", "", "is not the id of a customer or contact")
+	case !ok2:
+		return "", "", fault.InvalidField("right_id", "", "is not the id of a customer or contact")
+	case a.Object() != b.Object():
+		return "", "", fault.InvalidField("right_id", "", "is of another kind than left_id")
 	case a == b:
 		return "", "", fault.InvalidField("right_id", "", "is the same id")
 	}
@@ -168,7 +199,7 @@ func (s *operations) AnswerMatches(ctx context.Context, req *customerv1.AnswerMa
 	}
 	resp := &customerv1.AnswerMatchesResponse{}
 	for _, p := range req.GetPairs() {
-		left, right, err := customerPair(p.GetLeftId(), p.GetRightId())
+		left, right, err := idPair(p.GetLeftId(), p.GetRightId())
 		if err != nil {
 			return nil, err
 		}
@@ -190,7 +221,7 @@ func (s *operations) PreviewMatching(ctx context.Context, req *customerv1.Previe
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.Preview(ctx, req.GetJoinFrom(), int(req.GetSamples()))
+	p, err := m.Preview(ctx, kindOf(req.GetKind()), req.GetJoinFrom(), int(req.GetSamples()))
 	if err != nil {
 		return nil, err
 	}

@@ -75,22 +75,24 @@ func (r Reader) MatchEdges(ctx context.Context, units []int64) ([]MatchEdge, err
 	return out, err
 }
 
-// AskedPairs returns the pairs that a person has to decide, the most likely first, after the given one; the zero
-// MatchEdge begins.
-func (r Reader) AskedPairs(ctx context.Context, after MatchEdge, limit int) ([]MatchEdge, error) {
+// AskedPairs returns the pairs of a kind, of every kind when it is empty, that a person has to decide, the most likely first,
+// after the given one; the zero MatchEdge begins.
+func (r Reader) AskedPairs(ctx context.Context, obj golden.Object, after MatchEdge, limit int) ([]MatchEdge, error) {
 	var out []MatchEdge
-	where, args := "asked ORDER BY bits DESC, a, b LIMIT $1", []any{limit}
+	above, below := unitRange(obj)
+	where, args := "asked AND a > $2 AND a < $3 ORDER BY bits DESC, a, b LIMIT $1", []any{limit, above, below}
 	if after.B != 0 {
-		where = "asked AND (bits < $2 OR (bits = $2 AND (a, b) > ($3, $4))) ORDER BY bits DESC, a, b LIMIT $1"
+		where = "asked AND a > $2 AND a < $3 AND (bits < $4 OR (bits = $4 AND (a, b) > ($5, $6))) ORDER BY bits DESC, a, b LIMIT $1"
 		args = append(args, after.Bits, after.A, after.B)
 	}
 	err := r.matchEdges(ctx, where, args, func(e MatchEdge) { out = append(out, e) })
 	return out, err
 }
 
-// EachMatchEdge calls fn with all edges at or above a score, the strongest first.
-func (r Reader) EachMatchEdge(ctx context.Context, bits float64, fn func(MatchEdge)) error {
-	return r.matchEdges(ctx, "bits >= $1 ORDER BY bits DESC, a, b", []any{bits}, fn)
+// EachMatchEdge calls fn with all edges of a kind at or above a score, the strongest first.
+func (r Reader) EachMatchEdge(ctx context.Context, obj golden.Object, bits float64, fn func(MatchEdge)) error {
+	above, below := unitRange(obj)
+	return r.matchEdges(ctx, "bits >= $1 AND a > $2 AND a < $3 ORDER BY bits DESC, a, b", []any{bits, above, below}, fn)
 }
 
 // PutMatchEdges writes edges as they are given.
@@ -176,10 +178,17 @@ func (t *Tx) AddMatchRegroups(ctx context.Context, done []MatchRegroup) error {
 // keepRegroups is how long it is kept what matching did: the brake asks for an hour of it, and the audit trail has it all.
 const keepRegroups = 7 * 24 * time.Hour
 
-// LateRegroups counts what matching has joined and parted since then that was known before.
-func (r Reader) LateRegroups(ctx context.Context, since time.Time) (n int64, err error) {
-	err = r.query(ctx, "count what was regrouped", "SELECT COUNT(*) FROM match_regroup WHERE at_us >= $1 AND late", []any{db.Micros(since)},
-		func(rows *sql.Rows) error { return rows.Scan(&n) })
+// LateRegroups counts what matching has joined and parted of a kind since then that was known before.
+func (r Reader) LateRegroups(ctx context.Context, obj golden.Object, since time.Time) (n int64, err error) {
+	err = r.query(ctx, "count what was regrouped", "SELECT golden_id FROM match_regroup WHERE at_us >= $1 AND late", []any{db.Micros(since)},
+		func(rows *sql.Rows) error {
+			var id golden.ID
+			err := rows.Scan(&id)
+			if id.Object() == obj {
+				n++
+			}
+			return err
+		})
 	return n, err
 }
 
@@ -191,13 +200,17 @@ type MatchCounts struct {
 	Asked, Same, Different int64
 }
 
-// CountMatching counts.
-func (r Reader) CountMatching(ctx context.Context) (MatchCounts, error) {
+// CountMatching counts what is of a kind.
+func (r Reader) CountMatching(ctx context.Context, obj golden.Object) (MatchCounts, error) {
 	var c MatchCounts
-	err := r.query(ctx, "count matching", `SELECT (SELECT COUNT(*) FROM match_unit WHERE live), (SELECT COUNT(*) FROM match_unit WHERE joined),
-		(SELECT COUNT(*) FROM match_due), (SELECT COUNT(*) FROM match_edge WHERE asked),
-		(SELECT COUNT(*) FROM match_verdict WHERE same), (SELECT COUNT(*) FROM match_verdict WHERE NOT same)`, nil, func(rows *sql.Rows) error {
-		return rows.Scan(&c.Units, &c.Joined, &c.Waiting, &c.Asked, &c.Same, &c.Different)
-	})
+	above, below := unitRange(obj)
+	first, last := idRange(obj)
+	err := r.query(ctx, "count matching", `SELECT (SELECT COUNT(*) FROM match_unit WHERE live AND number > $1 AND number < $2),
+		(SELECT COUNT(*) FROM match_unit WHERE joined AND number > $1 AND number < $2),
+		(SELECT COUNT(*) FROM match_due WHERE golden_id >= $3 AND golden_id < $4), (SELECT COUNT(*) FROM match_edge WHERE asked AND a > $1 AND a < $2),
+		(SELECT COUNT(*) FROM match_verdict WHERE same AND a > $1 AND a < $2), (SELECT COUNT(*) FROM match_verdict WHERE NOT same AND a > $1 AND a < $2)`,
+		[]any{above, below, first, last}, func(rows *sql.Rows) error {
+			return rows.Scan(&c.Units, &c.Joined, &c.Waiting, &c.Asked, &c.Same, &c.Different)
+		})
 	return c, err
 }

@@ -11,9 +11,24 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
 
+// firstContact is above the numbers of all customers' units and below those of contacts: a number tells the kind.
+const firstContact = int64(1) << 40
+
+// unitRange returns between which numbers, both excluded, the units of a kind are; those of every kind when it is empty.
+func unitRange(obj golden.Object) (above, below int64) {
+	switch obj {
+	case golden.Customer:
+		return 0, firstContact
+	case golden.Contact:
+		return firstContact, 1 << 62
+	default:
+		return 0, 1 << 62
+	}
+}
+
 // MatchUnit is what matching compares: a golden record with the records that are its own.
 type MatchUnit struct {
-	// Number names it in the other tables; a smaller one is older.
+	// Number names it in the other tables; of two of one kind the smaller one is older.
 	Number   int64
 	GoldenID golden.ID
 	// Live is true when others find it by its keys.
@@ -130,8 +145,11 @@ func (r Reader) MatchCommon(ctx context.Context, keys []int64) (map[int64]bool, 
 	return out, err
 }
 
-// NextMatchUnits sets numbers for n units aside and returns the first.
-func (t *Tx) NextMatchUnits(ctx context.Context, n int) (int64, error) {
+// NextMatchUnits sets numbers for n units of a kind aside and returns the first.
+func (t *Tx) NextMatchUnits(ctx context.Context, obj golden.Object, n int) (int64, error) {
+	if obj == golden.Contact {
+		return t.take(ctx, "match_contact", n)
+	}
 	return t.take(ctx, "match_unit", n)
 }
 
@@ -181,13 +199,13 @@ func (t *Tx) DropMatchBlocks(ctx context.Context, blocks []MatchBlock) error {
 	})
 }
 
-// RetireMatchKeys has keys find nobody any more.
-func (t *Tx) RetireMatchKeys(ctx context.Context, keys []int64) error {
+// RetireMatchKeys has keys of a kind find nobody any more.
+func (t *Tx) RetireMatchKeys(ctx context.Context, obj golden.Object, keys []int64) error {
 	rows := make([][]any, len(keys))
 	for i, k := range keys {
-		rows[i] = []any{k}
+		rows[i] = []any{k, obj == golden.Contact}
 	}
-	if err := t.insert(ctx, "write common match keys", "INSERT INTO match_common (key)", "ON CONFLICT (key) DO NOTHING", rows); err != nil {
+	if err := t.insert(ctx, "write common match keys", "INSERT INTO match_common (key, contact)", "ON CONFLICT (key) DO NOTHING", rows); err != nil {
 		return err
 	}
 	return chunks(t.Reader, keys, func(keys []int64) error {
@@ -239,15 +257,24 @@ func (t *Tx) DropMatchDue(ctx context.Context, ids []golden.ID) error {
 	})
 }
 
-// MatchModel returns the digest of the model that the index was built with, and the mode; empty when there is none.
-func (r Reader) MatchModel(ctx context.Context) (model, mode string, err error) {
+// stateOf returns the names under which the model and the mode of a kind are kept.
+func stateOf(obj golden.Object) (model, mode string) {
+	if obj == golden.Contact {
+		return "contact model", "contact mode"
+	}
+	return "model", "mode"
+}
+
+// MatchModel returns the digest of the model that the index of a kind was built with, and the mode; empty when there is none.
+func (r Reader) MatchModel(ctx context.Context, obj golden.Object) (model, mode string, err error) {
+	modelName, modeName := stateOf(obj)
 	err = r.query(ctx, "read the model of the index", "SELECT name, value FROM match_state", nil, func(rows *sql.Rows) error {
 		var name, value string
 		err := rows.Scan(&name, &value)
 		switch name {
-		case "model":
+		case modelName:
 			model = value
-		case "mode":
+		case modeName:
 			mode = value
 		}
 		return err
@@ -255,14 +282,19 @@ func (r Reader) MatchModel(ctx context.Context) (model, mode string, err error) 
 	return model, mode, err
 }
 
-// EmptyMatching throws the index and the scores away. What was joined and what people have said stays.
-func (t *Tx) EmptyMatching(ctx context.Context) error {
-	for _, text := range []string{"DELETE FROM match_block", "DELETE FROM match_common", "DELETE FROM match_edge"} {
-		if _, err := t.exec(ctx, "empty the index of matching", text); err != nil {
+// EmptyMatching throws the index and the scores of a kind away. What was joined and what people have said stays.
+func (t *Tx) EmptyMatching(ctx context.Context, obj golden.Object) error {
+	above, below := unitRange(obj)
+	for _, text := range []string{"DELETE FROM match_block WHERE unit > $1 AND unit < $2", "DELETE FROM match_edge WHERE a > $1 AND a < $2"} {
+		if _, err := t.exec(ctx, "empty the index of matching", text, above, below); err != nil {
 			return err
 		}
 	}
-	_, err := t.exec(ctx, "empty the index of matching", "UPDATE match_unit SET live = $1, record = $2, keys = $2", false, []byte{})
+	if _, err := t.exec(ctx, "empty the index of matching", "DELETE FROM match_common WHERE contact = $1", obj == golden.Contact); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, "empty the index of matching", "UPDATE match_unit SET live = $1, record = $2, keys = $2 WHERE number > $3 AND number < $4",
+		false, []byte{}, above, below)
 	return err
 }
 
@@ -273,8 +305,29 @@ func (t *Tx) MatchAgain(ctx context.Context, obj golden.Object, model, mode stri
 	if err != nil {
 		return err
 	}
+	return t.NoteMatching(ctx, obj, model, mode)
+}
+
+// NoteMatching notes by which model, and in which mode, the index of a kind is kept.
+func (t *Tx) NoteMatching(ctx context.Context, obj golden.Object, model, mode string) error {
+	modelName, modeName := stateOf(obj)
 	return t.insert(ctx, "note the model of the index", "INSERT INTO match_state (name, value)", "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-		[][]any{{"model", model}, {"mode", mode}})
+		[][]any{{modelName, model}, {modeName, mode}})
+}
+
+// DropMatchDueOf has nothing of a kind matched that waits for it.
+func (t *Tx) DropMatchDueOf(ctx context.Context, obj golden.Object) error {
+	first, last := idRange(obj)
+	_, err := t.exec(ctx, "forget what waits for matching", "DELETE FROM match_due WHERE golden_id >= $1 AND golden_id < $2", first, last)
+	return err
+}
+
+// idRange returns between which texts the ids of a kind are, the first included: they begin with c or p.
+func idRange(obj golden.Object) (first, last string) {
+	if obj == golden.Contact {
+		return "p", "q"
+	}
+	return "c", "d"
 }
 
 // MergedBelow returns the golden records that were merged into others, with what each was merged into.

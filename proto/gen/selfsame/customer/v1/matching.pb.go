@@ -28,7 +28,9 @@ const (
 
 // GetMatchingRequest asks how matching stands.
 type GetMatchingRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "customer" or "contact"; customers when empty.
+	Kind          string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -61,6 +63,13 @@ func (x *GetMatchingRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use GetMatchingRequest.ProtoReflect.Descriptor instead.
 func (*GetMatchingRequest) Descriptor() ([]byte, []int) {
 	return file_selfsame_customer_v1_matching_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetMatchingRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
 }
 
 // GetMatchingResponse says how matching stands.
@@ -193,11 +202,11 @@ func (x *GetMatchingResponse) GetRejected() int64 {
 // MatchSide is one customer of a pair.
 type MatchSide struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The customer's id, as it was before it was merged into another one, if it was.
+	// The id of the customer or contact, as it was before it was merged into another one, if it was.
 	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
 	// Its name.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Where it is.
+	// Where it is; for a contact, the name of its customer.
 	Place         string `protobuf:"bytes,3,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -333,7 +342,9 @@ type ListMatchQuestionsRequest struct {
 	// Page size; 50 when zero, at most 500.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Token of the page before; empty for the first page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// "customer" or "contact"; both when empty.
+	Kind          string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +389,13 @@ func (x *ListMatchQuestionsRequest) GetPageSize() int32 {
 func (x *ListMatchQuestionsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListMatchQuestionsRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
 	}
 	return ""
 }
@@ -983,7 +1001,9 @@ type PreviewMatchingRequest struct {
 	// The probability from which pairs would be joined; that of the model when zero.
 	JoinFrom float64 `protobuf:"fixed64,1,opt,name=join_from,json=joinFrom,proto3" json:"join_from,omitempty"`
 	// How many groups are named; the largest.
-	Samples       int32 `protobuf:"varint,2,opt,name=samples,proto3" json:"samples,omitempty"`
+	Samples int32 `protobuf:"varint,2,opt,name=samples,proto3" json:"samples,omitempty"`
+	// "customer" or "contact"; customers when empty.
+	Kind          string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1030,6 +1050,13 @@ func (x *PreviewMatchingRequest) GetSamples() int32 {
 		return x.Samples
 	}
 	return 0
+}
+
+func (x *PreviewMatchingRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
 }
 
 // MatchGroup is a group of customers that would be one.
@@ -1209,7 +1236,9 @@ func (x *PreviewMatchingResponse) GetSamples() []*MatchGroup {
 type GetMatchDriftRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many customers are looked at, the latest; 2000 when zero.
-	Customers     int32 `protobuf:"varint,1,opt,name=customers,proto3" json:"customers,omitempty"`
+	Customers int32 `protobuf:"varint,1,opt,name=customers,proto3" json:"customers,omitempty"`
+	// "customer" or "contact"; customers when empty. Of contacts, what is said of customers means contacts.
+	Kind          string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1249,6 +1278,13 @@ func (x *GetMatchDriftRequest) GetCustomers() int32 {
 		return x.Customers
 	}
 	return 0
+}
+
+func (x *GetMatchDriftRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
 }
 
 // GetMatchDriftResponse says whether the model still describes the customers.
@@ -1930,8 +1966,9 @@ var File_selfsame_customer_v1_matching_proto protoreflect.FileDescriptor
 
 const file_selfsame_customer_v1_matching_proto_rawDesc = "" +
 	"\n" +
-	"#selfsame/customer/v1/matching.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#selfsame/customer/v1/customer.proto\x1a!selfsame/options/v1/options.proto\"\x14\n" +
-	"\x12GetMatchingRequest\"\x9d\x02\n" +
+	"#selfsame/customer/v1/matching.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#selfsame/customer/v1/customer.proto\x1a!selfsame/options/v1/options.proto\"D\n" +
+	"\x12GetMatchingRequest\x12.\n" +
+	"\x04kind\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\bcustomerR\acontactR\x04kind\"\x9d\x02\n" +
 	"\x13GetMatchingResponse\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1f\n" +
@@ -1954,12 +1991,13 @@ const file_selfsame_customer_v1_matching_proto_rawDesc = "" +
 	"\x04left\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.MatchSideR\x04left\x125\n" +
 	"\x05right\x18\x02 \x01(\v2\x1f.selfsame.customer.v1.MatchSideR\x05right\x12 \n" +
 	"\vprobability\x18\x03 \x01(\x01R\vprobability\x125\n" +
-	"\bask_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aaskTime\"m\n" +
+	"\bask_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aaskTime\"\x9d\x01\n" +
 	"\x19ListMatchQuestionsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x87\x01\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12.\n" +
+	"\x04kind\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\bcustomerR\acontactR\x04kind\"\x87\x01\n" +
 	"\x1aListMatchQuestionsResponse\x12A\n" +
 	"\tquestions\x18\x01 \x03(\v2#.selfsame.customer.v1.MatchQuestionR\tquestions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"c\n" +
@@ -2000,10 +2038,11 @@ const file_selfsame_customer_v1_matching_proto_rawDesc = "" +
 	"\bright_id\x18\x02 \x01(\tR\arightId\x12\x18\n" +
 	"\arefused\x18\x03 \x01(\tR\arefused\"T\n" +
 	"\x15AnswerMatchesResponse\x12;\n" +
-	"\aresults\x18\x01 \x03(\v2!.selfsame.customer.v1.MatchResultR\aresults\"s\n" +
+	"\aresults\x18\x01 \x03(\v2!.selfsame.customer.v1.MatchResultR\aresults\"\xa3\x01\n" +
 	"\x16PreviewMatchingRequest\x124\n" +
 	"\tjoin_from\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00R\bjoinFrom\x12#\n" +
-	"\asamples\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\asamples\"K\n" +
+	"\asamples\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\asamples\x12.\n" +
+	"\x04kind\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\bcustomerR\acontactR\x04kind\"K\n" +
 	"\n" +
 	"MatchGroup\x12=\n" +
 	"\tcustomers\x18\x01 \x03(\v2\x1f.selfsame.customer.v1.MatchSideR\tcustomers\"\xba\x02\n" +
@@ -2018,9 +2057,10 @@ const file_selfsame_customer_v1_matching_proto_rawDesc = "" +
 	"\x06merged\x18\b \x01(\x03R\x06merged\x12\x18\n" +
 	"\alargest\x18\t \x01(\x03R\alargest\x12:\n" +
 	"\asamples\x18\n" +
-	" \x03(\v2 .selfsame.customer.v1.MatchGroupR\asamples\"A\n" +
+	" \x03(\v2 .selfsame.customer.v1.MatchGroupR\asamples\"q\n" +
 	"\x14GetMatchDriftRequest\x12)\n" +
-	"\tcustomers\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00R\tcustomers\"\xf5\x01\n" +
+	"\tcustomers\x18\x01 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x9c\x01(\x00R\tcustomers\x12.\n" +
+	"\x04kind\x18\x02 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\bcustomerR\acontactR\x04kind\"\xf5\x01\n" +
 	"\x15GetMatchDriftResponse\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1c\n" +

@@ -160,11 +160,11 @@ type OperationsServiceClient interface {
 	MergeRecords(ctx context.Context, in *MergeRecordsRequest, opts ...grpc.CallOption) (*MergeRecordsResponse, error)
 	// GetMatching says how matching stands.
 	GetMatching(ctx context.Context, in *GetMatchingRequest, opts ...grpc.CallOption) (*GetMatchingResponse, error)
-	// ListMatchQuestions pages through pairs of customers that may be the same, the most likely first.
+	// ListMatchQuestions pages through pairs of customers or contacts that may be the same, the most likely first.
 	ListMatchQuestions(ctx context.Context, in *ListMatchQuestionsRequest, opts ...grpc.CallOption) (*ListMatchQuestionsResponse, error)
-	// CompareCustomers shows two customers side by side, with the evidence.
+	// CompareCustomers shows two customers, or two contacts, side by side, with the evidence.
 	CompareCustomers(ctx context.Context, in *CompareCustomersRequest, opts ...grpc.CallOption) (*CompareCustomersResponse, error)
-	// AnswerMatches says of pairs of customers that they are the same, or that they are not. It outranks every score for ever;
+	// AnswerMatches says of pairs of customers or contacts that they are the same, or that they are not. It outranks every score for ever;
 	// saying it again changes nothing, and the last word about a pair counts.
 	AnswerMatches(ctx context.Context, in *AnswerMatchesRequest, opts ...grpc.CallOption) (*AnswerMatchesResponse, error)
 	// PreviewMatching says what joining by score would do to the customers that there are. It changes nothing.
@@ -737,11 +737,11 @@ type OperationsServiceServer interface {
 	MergeRecords(context.Context, *MergeRecordsRequest) (*MergeRecordsResponse, error)
 	// GetMatching says how matching stands.
 	GetMatching(context.Context, *GetMatchingRequest) (*GetMatchingResponse, error)
-	// ListMatchQuestions pages through pairs of customers that may be the same, the most likely first.
+	// ListMatchQuestions pages through pairs of customers or contacts that may be the same, the most likely first.
 	ListMatchQuestions(context.Context, *ListMatchQuestionsRequest) (*ListMatchQuestionsResponse, error)
-	// CompareCustomers shows two customers side by side, with the evidence.
+	// CompareCustomers shows two customers, or two contacts, side by side, with the evidence.
 	CompareCustomers(context.Context, *CompareCustomersRequest) (*CompareCustomersResponse, error)
-	// AnswerMatches says of pairs of customers that they are the same, or that they are not. It outranks every score for ever;
+	// AnswerMatches says of pairs of customers or contacts that they are the same, or that they are not. It outranks every score for ever;
 	// saying it again changes nothing, and the last word about a pair counts.
 	AnswerMatches(context.Context, *AnswerMatchesRequest) (*AnswerMatchesResponse, error)
 	// PreviewMatching says what joining by score would do to the customers that there are. It changes nothing.

@@ -26,13 +26,16 @@ func matching(t *testing.T, s *store.Store) {
 	}
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 		var err error
-		if first, err = tx.NextMatchUnits(ctx, 3); err != nil {
+		if first, err = tx.NextMatchUnits(ctx, golden.Customer, 3); err != nil {
 			return err
 		}
 		return tx.PutMatchUnits(ctx, []store.MatchUnit{unit(0, a, math.MinInt64, 7), unit(1, b, math.MaxInt64), unit(2, c)})
 	})
 	next := int64(0)
-	tx(t, s, func(ctx context.Context, tx *store.Tx) (err error) { next, err = tx.NextMatchUnits(ctx, 1); return err })
+	tx(t, s, func(ctx context.Context, tx *store.Tx) (err error) {
+		next, err = tx.NextMatchUnits(ctx, golden.Customer, 1)
+		return err
+	})
 	require.Equal(t, first+3, next, "no number is given out twice")
 
 	units, err := r.MatchUnits(t.Context(), []golden.ID{a, id("unknown")})
@@ -89,7 +92,7 @@ func matchKeys(t *testing.T, s *store.Store, first int64) {
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error { return tx.DropMatchBlocks(ctx, blocks[1:2]) })
 	require.Equal(t, map[int64][]int64{7: {first}, -7: {first}}, buckets())
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
-		return errors.Join(tx.RetireMatchKeys(ctx, []int64{7}), tx.RetireMatchKeys(ctx, []int64{7}))
+		return errors.Join(tx.RetireMatchKeys(ctx, golden.Customer, []int64{7}), tx.RetireMatchKeys(ctx, golden.Customer, []int64{7}))
 	})
 	require.Equal(t, map[int64][]int64{-7: {first}}, buckets())
 	common, err := r.MatchCommon(t.Context(), []int64{7, -7})
@@ -107,11 +110,11 @@ func matchPairs(t *testing.T, s *store.Store, first int64) {
 	edges, err := r.MatchEdges(t.Context(), []int64{first, first + 1})
 	require.NoError(t, err)
 	require.Len(t, edges, 2, "each once, whichever end it is found by")
-	asked, err := r.AskedPairs(t.Context(), store.MatchEdge{}, 1)
+	asked, err := r.AskedPairs(t.Context(), golden.Customer, store.MatchEdge{}, 1)
 	require.NoError(t, err)
 	require.Equal(t, p, asked[0].MatchPair, "the most likely first")
 	require.Equal(t, 0.1+0.2, asked[0].Bits, "to the last bit, or pages would begin at the wrong place") //nolint:testifylint // exactly
-	rest, err := r.AskedPairs(t.Context(), asked[0], 10)
+	rest, err := r.AskedPairs(t.Context(), "", asked[0], 10)
 	require.NoError(t, err)
 	require.Len(t, rest, 1)
 	require.Equal(t, q, rest[0].MatchPair)
@@ -134,33 +137,37 @@ func matchPairs(t *testing.T, s *store.Store, first int64) {
 	require.Equal(t, "second", said[0].Note)
 
 	judged := map[float64]bool{}
-	require.NoError(t, r.EachJudgedPair(t.Context(), func(bits float64, same bool) { judged[bits] = same }))
+	require.NoError(t, r.EachJudgedPair(t.Context(), golden.Customer, func(bits float64, same bool) { judged[bits] = same }))
 	require.Equal(t, map[float64]bool{asked[0].Bits: false}, judged)
 	var latest []int64
-	require.NoError(t, r.EachLastMatchRecord(t.Context(), 10, func(n int64, _ []byte) { latest = append(latest, n) }))
+	require.NoError(t, r.EachLastMatchRecord(t.Context(), golden.Customer, 10, func(n int64, _ []byte) { latest = append(latest, n) }))
 	require.Equal(t, []int64{first + 1, first}, latest, "the latest first, and only what can be found")
 
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
-		return tx.AddMatchRegroups(ctx, []store.MatchRegroup{{At: at(100), Late: true}, {At: at(100)}, {At: at(50), Late: true}})
+		return tx.AddMatchRegroups(ctx, []store.MatchRegroup{
+			{At: at(100), GoldenID: "c_1", Late: true}, {At: at(100), GoldenID: "c_1"}, {At: at(50), GoldenID: "c_1", Late: true}, {At: at(100), GoldenID: "p_1", Late: true},
+		})
 	})
-	n, err := r.LateRegroups(t.Context(), at(60))
+	n, err := r.LateRegroups(t.Context(), golden.Customer, at(60))
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
-	counts, err := r.CountMatching(t.Context())
+	counts, err := r.CountMatching(t.Context(), golden.Customer)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, counts.Units)
 	require.EqualValues(t, 1, counts.Joined)
 	require.EqualValues(t, 1, counts.Asked)
 	require.EqualValues(t, 1, counts.Different)
 
+	matchKinds(t, s, first)
+
 	// Another model: what was found is thrown away, what people have said and what is joined stays.
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
-		return errors.Join(tx.EmptyMatching(ctx), tx.MatchAgain(ctx, golden.Contact, "m2", "ask", at(1)))
+		return errors.Join(tx.EmptyMatching(ctx, golden.Customer), tx.MatchAgain(ctx, golden.Customer, "m2", "ask", at(1)))
 	})
-	model, mode, err := r.MatchModel(t.Context())
+	model, mode, err := r.MatchModel(t.Context(), golden.Customer)
 	require.NoError(t, err)
 	require.Equal(t, []string{"m2", "ask"}, []string{model, mode})
-	counts, err = r.CountMatching(t.Context())
+	counts, err = r.CountMatching(t.Context(), golden.Customer)
 	require.NoError(t, err)
 	require.Zero(t, counts.Units)
 	require.Zero(t, counts.Asked)
@@ -170,4 +177,51 @@ func matchPairs(t *testing.T, s *store.Store, first int64) {
 		_, err := tx.TakeMatchDue(ctx, at(1_000_000), 10_000)
 		return err
 	})
+}
+
+// matchKinds has contacts beside customers: each kind is counted, asked about and thrown away for itself.
+func matchKinds(t *testing.T, s *store.Store, customer int64) {
+	r := s.Read()
+	id, err := golden.DeriveID(golden.Contact, "matching/contact")
+	require.NoError(t, err)
+	other, err := golden.DeriveID(golden.Contact, "matching/other contact")
+	require.NoError(t, err)
+	var first int64
+	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
+		if first, err = tx.NextMatchUnits(ctx, golden.Contact, 2); err != nil {
+			return err
+		}
+		return errors.Join(
+			tx.PutMatchUnits(ctx, []store.MatchUnit{{Number: first, GoldenID: id, Live: true, Keys: []int64{5}}, {Number: first + 1, GoldenID: other, Live: true}}),
+			tx.AddMatchBlocks(ctx, []store.MatchBlock{{Key: 5, Unit: first}}),
+			tx.RetireMatchKeys(ctx, golden.Contact, []int64{6}),
+			tx.PutMatchEdges(ctx, []store.MatchEdge{{MatchPair: store.PairOf(first, first+1), Bits: 9, Asked: true, Since: at(1)}}),
+			tx.AddMatchDue(ctx, []golden.ID{id}, at(90)),
+			tx.NoteMatching(ctx, golden.Contact, "m", "join"),
+		)
+	})
+	require.Greater(t, first, customer)
+	asked := func(obj golden.Object) (n int) {
+		pairs, err := r.AskedPairs(t.Context(), obj, store.MatchEdge{}, 10)
+		require.NoError(t, err)
+		return len(pairs)
+	}
+	require.Equal(t, []int{1, 1, 2}, []int{asked(golden.Customer), asked(golden.Contact), asked("")})
+	counts, err := r.CountMatching(t.Context(), golden.Contact)
+	require.NoError(t, err)
+	require.Equal(t, store.MatchCounts{Units: 2, Waiting: 1, Asked: 1}, counts)
+	model, mode, err := r.MatchModel(t.Context(), golden.Contact)
+	require.NoError(t, err)
+	require.Equal(t, []string{"m", "join"}, []string{model, mode})
+
+	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
+		return errors.Join(tx.EmptyMatching(ctx, golden.Contact), tx.DropMatchDueOf(ctx, golden.Contact))
+	})
+	counts, err = r.CountMatching(t.Context(), golden.Contact)
+	require.NoError(t, err)
+	require.Zero(t, counts)
+	common, err := r.MatchCommon(t.Context(), []int64{6, 7})
+	require.NoError(t, err)
+	require.Equal(t, map[int64]bool{7: true}, common)
+	require.Equal(t, []int{1, 0}, []int{asked(golden.Customer), asked(golden.Contact)})
 }
