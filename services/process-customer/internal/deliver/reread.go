@@ -20,7 +20,7 @@ func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []strin
 		rec := recs[i]
 		c := source.Change{
 			ID:  fmt.Sprintf("reread/%s/%s/%d", obj, rec.Ref.RecordID, rec.Version),
-			Ref: rec.Ref, Deleted: rec.Deleted, Version: rec.Version, CommitTime: rec.EventTime,
+			Ref: rec.Ref, Deleted: rec.Deleted, MergedInto: rec.MergedInto, Version: rec.Version, CommitTime: rec.EventTime,
 		}
 		if !rec.Deleted {
 			c.Record = &rec

@@ -92,7 +92,8 @@ type Request struct {
 	Systems []string
 	// Contacts says that the contacts of a customer are erased, too.
 	Contacts bool
-	// Reason is kept in the trail of what operators did.
+	// Reason is kept in the trail of what operators did, until the erasure has ended: a person wrote it, and may have named the
+	// one that is to be forgotten.
 	Reason string
 }
 
@@ -165,7 +166,8 @@ func (d *Desk) begin(ctx context.Context, tx *store.Tx, req Request) ([]store.Er
 		events = append(events, store.Event{At: now, GoldenID: id, Kind: "erased", ChangeID: e.ID, Fields: req.Systems, Traceparent: telemetry.Traceparent(ctx)})
 	}
 	events = append(events, store.Event{
-		At: now, Kind: "erasure_requested", ChangeID: out[0].ID, Note: req.Reason, Traceparent: telemetry.Traceparent(ctx),
+		At: now, Kind: "erasure_requested", System: store.ErasureSystem, RecordID: out[0].ID, ChangeID: out[0].ID, Note: req.Reason,
+		Traceparent: telemetry.Traceparent(ctx),
 	})
 	return out, tx.AddEvents(ctx, events)
 }

@@ -44,6 +44,24 @@ type person struct {
 
 const secretWord = "Zaphod"
 
+// reason is what a careless operator writes.
+const reason = secretWord + " asked for it"
+
+// reasons are what can be read of why somebody was erased, and whether there is more that cannot be read any more.
+func (p *person) reasons() (notes []string, erased bool) {
+	p.t.Helper()
+	list, err := p.Store.Read().Audit(p.t.Context(), store.AuditFilter{Operators: true, Kind: "erasure_requested"}, true, 0, 100)
+	require.NoError(p.t, err)
+	require.NotEmpty(p.t, list, "the trail says that it was asked for")
+	for _, e := range list {
+		erased = erased || e.Erased
+		if e.Note != "" {
+			notes = append(notes, e.Note)
+		}
+	}
+	return notes, erased
+}
+
 func newPerson(t *testing.T, d *db.DB) *person {
 	t.Helper()
 	p := &person{World: enginetest.New(t, d), t: t}
@@ -74,7 +92,7 @@ func (p *person) open(systems []source.System, st erase.Store) {
 
 func (p *person) erase(systems ...string) store.Erasure {
 	p.t.Helper()
-	out, err := p.desk.Erase(p.t.Context(), erase.Request{ID: p.id, Systems: systems, Reason: "asked for it"})
+	out, err := p.desk.Erase(p.t.Context(), erase.Request{ID: p.id, Systems: systems, Reason: reason})
 	require.NoError(p.t, err)
 	require.Len(p.t, out, 1)
 	return out[0]
@@ -150,8 +168,14 @@ func TestErase(t *testing.T) {
 		require.Equal(t, store.Erasing, first.State)
 		require.NotContains(t, p.dumps(), secretWord, "here it is gone at once")
 		require.Equal(t, first.ID, p.erase().ID, "asking again is asking once")
+		notes, erased := p.reasons()
+		require.Equal(t, []string{reason}, notes, "while it is under way, people can see why")
+		require.False(t, erased)
 		p.finish()
 		p.gone()
+		notes, erased = p.reasons()
+		require.Empty(t, notes, "and afterwards not: who was careless may have named the person")
+		require.True(t, erased)
 		e := p.state()
 		require.Equal(t, store.Erased, e.State)
 		require.Equal(t, []string{string(p.id)}, p.erased, "stored answers, too")

@@ -247,6 +247,9 @@ func (d *Desk) end(ctx context.Context, id string) error {
 		if err != nil || !ended {
 			return err
 		}
+		if err := tx.ForgetReason(ctx, e.ID); err != nil {
+			return err
+		}
 		return tx.AddEvents(ctx, []store.Event{{At: e.Done, GoldenID: e.GoldenID, Kind: "erasure_done", ChangeID: e.ID, Traceparent: telemetry.Traceparent(ctx)}})
 	})
 	if err != nil {

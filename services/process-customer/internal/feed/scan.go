@@ -149,7 +149,7 @@ func (f *Feed) sweep(ctx context.Context, next *store.Feed) ([]source.Change, bo
 func (f *Feed) met(rec source.Record) source.Change {
 	c := source.Change{
 		ID:  fmt.Sprintf("scan/%d/%s/%s/%d", f.feed.Epoch, rec.Ref.Object, rec.Ref.RecordID, rec.Version),
-		Ref: rec.Ref, Deleted: rec.Deleted, Version: rec.Version, CommitTime: rec.EventTime,
+		Ref: rec.Ref, Deleted: rec.Deleted, MergedInto: rec.MergedInto, Version: rec.Version, CommitTime: rec.EventTime,
 	}
 	if !rec.Deleted {
 		c.Record = &rec

@@ -1,6 +1,7 @@
 package fold_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -114,6 +115,49 @@ func TestJoin(t *testing.T) {
 		p.Settle()
 		p.Check()
 		require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a, "salesforce/" + p.b}, p.records(t, p.idA))
+	})
+	t.Run("a merge in the ERP that is told twice, late and after an edit of either is one merge", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		p.ERP.Hold()
+		p.ERP.Edit(golden.Customer, p.erpB, golden.Values{golden.Phone: "5"}) // the last word about the one that goes
+		p.ERP.Merge(golden.Customer, p.erpA, p.erpB, nil)
+		p.ERP.Edit(golden.Customer, p.erpA, golden.Values{golden.Phone: "6"})
+		p.ERP.Release(func(held []source.Change) { held[0], held[2] = held[2], held[0] })
+		p.ERP.Replay(3)
+		p.Settle()
+		p.Check()
+		require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto)
+		require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a, "salesforce/" + p.b}, p.records(t, p.idA))
+		require.Equal(t, "6", p.golden(t, p.idA).Values[golden.Phone])
+		require.Len(t, slices.DeleteFunc(p.Events(p.idA), func(kind string) bool { return kind != "absorbed" }), 1)
+		for _, id := range []string{p.a, p.b} {
+			rec, ok := p.SF.Record(golden.Customer, id)
+			require.True(t, ok)
+			require.Equal(t, "6", rec.Values[golden.Phone], "both records that Salesforce has of it follow")
+		}
+		rows, err := p.Store.Read().Sources(t.Context(), "erp", golden.Customer, []string{p.erpB})
+		require.NoError(t, err)
+		require.Len(t, rows, 1)
+		require.Equal(t, p.erpA, rows[0].MergedInto, "what it said stays stored")
+		require.NotEmpty(t, rows[0].Claims)
+	})
+	t.Run("a merge in the ERP that nobody told is found by reading everything, and taken back with its record", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		before := p.golden(t, p.idB).Values
+		p.ERP.Drop(1)
+		p.ERP.Merge(golden.Customer, p.erpA, p.erpB, nil)
+		p.ERP.Overflow("")
+		p.Settle()
+		p.Check()
+		require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto)
+		p.ERP.Undelete(golden.Customer, p.erpB)
+		p.Settle()
+		p.Check()
+		require.Empty(t, p.golden(t, p.idB).MergedInto)
+		require.Equal(t, before, p.golden(t, p.idB).Values)
+		require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + p.b}, p.records(t, p.idB))
 	})
 	t.Run("the loser is known before the winner", func(t *testing.T) {
 		t.Parallel()

@@ -59,7 +59,7 @@ func (in *Intake) ask(ctx context.Context, sys source.System, changes []source.C
 			continue
 		}
 		if rec := read[c.Ref]; rec != nil {
-			c.Deleted, c.Record, c.Version, c.Asked = false, rec, rec.Version, known[c.Ref]
+			c.Deleted, c.MergedInto, c.Record, c.Version, c.Asked = false, "", rec, rec.Version, known[c.Ref]
 		} else if version, ok := gone[c.Ref]; ok {
 			c.Deleted, c.Record, c.Version = true, nil, max(version, c.Version)
 		}

@@ -320,7 +320,7 @@ func fetch(ctx context.Context, sys source.System, obj golden.Object, ids []stri
 func Reading(why string, rec source.Record) source.Change {
 	c := source.Change{
 		ID:  fmt.Sprintf("%s/%s/%s/%d", why, rec.Ref.Object, rec.Ref.RecordID, rec.Version),
-		Ref: rec.Ref, Deleted: rec.Deleted, Version: rec.Version, CommitTime: rec.EventTime,
+		Ref: rec.Ref, Deleted: rec.Deleted, MergedInto: rec.MergedInto, Version: rec.Version, CommitTime: rec.EventTime,
 	}
 	if !rec.Deleted {
 		c.Record = &rec

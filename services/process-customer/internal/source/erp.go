@@ -100,7 +100,9 @@ func (e *ERP) change(m *erpv1.Change) (Change, bool) {
 	default:
 		return Change{}, false
 	}
-	c := Change{ID: m.GetId(), Ref: rec.Ref, Deleted: rec.Deleted, Version: rec.Version, CommitTime: timeOf(m.GetCommitTime())}
+	c := Change{
+		ID: m.GetId(), Ref: rec.Ref, Deleted: rec.Deleted, MergedInto: rec.MergedInto, Version: rec.Version, CommitTime: timeOf(m.GetCommitTime()),
+	}
 	if !rec.Deleted {
 		c.Record = rec
 	}
@@ -162,6 +164,7 @@ func (e *ERP) customer(m *erpv1.Customer) *Record {
 	rec := stamp(e.name, golden.Customer, m)
 	rec.ExternalID = ourReference(golden.Customer, m.GetRefs())
 	if rec.Deleted {
+		rec.MergedInto = m.GetMergedInto()
 		return rec
 	}
 	rec.Values = valuesOf(golden.Customer, erpCustomer(), m)

@@ -395,6 +395,23 @@ func TestERPReads(t *testing.T) {
 	})
 }
 
+func TestERPMerge(t *testing.T) {
+	t.Parallel()
+	b, e := newBackend(t)
+	b.customers.store("2", &erpv1.Customer{Id: "2", Deleted: true, Version: 3, MergedInto: "1"})
+	recs, missing, err := e.Fetch(t.Context(), golden.Customer, []string{"2"})
+	require.NoError(t, err)
+	require.Empty(t, missing)
+	require.Len(t, recs, 1)
+	require.Equal(t, []any{true, "1"}, []any{recs[0].Deleted, recs[0].MergedInto}, "who reads the tombstone learns who took its place")
+	c, ok := e.change(&erpv1.Change{Id: "c", Customer: b.customers.rows["2"].(*erpv1.Customer)})
+	require.True(t, ok)
+	require.Equal(t, []any{true, "1", recs[0].Version}, []any{c.Deleted, c.MergedInto, c.Version})
+	c, ok = e.change(&erpv1.Change{Id: "d", Customer: &erpv1.Customer{Id: "1", Version: 1, MergedInto: "9"}})
+	require.True(t, ok)
+	require.Empty(t, c.MergedInto, "who lives was not merged away")
+}
+
 func TestFollow(t *testing.T) {
 	t.Parallel()
 

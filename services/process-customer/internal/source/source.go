@@ -37,6 +37,9 @@ type Record struct {
 	EventTime time.Time
 	// Deleted is true for a tombstone; Values are empty then.
 	Deleted bool
+	// MergedInto is the record of the same system and kind that a merge there put in this one's place; empty when the
+	// record was not merged, or the system does not say. Set only with Deleted.
+	MergedInto string
 }
 
 // Change is a hint that one record may have changed, with the record as it was when the hint was read.

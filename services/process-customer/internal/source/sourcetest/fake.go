@@ -78,8 +78,7 @@ const (
 
 // Fake is a system in memory. Use New. It is safe for concurrent use.
 type Fake struct {
-	mergedInto string // of the change being committed
-	opts       Options
+	opts Options
 
 	mu      sync.Mutex
 	records map[key]*source.Record
@@ -213,7 +212,7 @@ func (f *Fake) hand(c source.Change) source.Change {
 	}
 	if f.opts.LateSnapshots {
 		rec := f.records[key{c.Ref.Object, c.Ref.RecordID}]
-		c.Deleted, c.Version, c.Record = rec.Deleted, rec.Version, nil
+		c.Deleted, c.MergedInto, c.Version, c.Record = rec.Deleted, rec.MergedInto, rec.Version, nil
 		if !rec.Deleted {
 			c.Record = rec
 		}
@@ -301,7 +300,7 @@ func (f *Fake) commit(rec *source.Record, own bool) {
 	f.changes++
 	c := source.Change{
 		ID: fmt.Sprintf("%s-%d", f.opts.Name, f.changes), Ref: rec.Ref, Deleted: rec.Deleted, OwnWrite: own,
-		Version: rec.Version, CommitTime: now, MergedInto: f.mergedInto,
+		Version: rec.Version, CommitTime: now, MergedInto: rec.MergedInto,
 	}
 	if !rec.Deleted {
 		snapshot := copyRecord(rec)

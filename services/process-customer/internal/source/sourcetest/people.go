@@ -92,10 +92,8 @@ func (f *Fake) Merge(obj golden.Object, winner, loser string, values golden.Valu
 	defer f.mu.Unlock()
 	f.live(obj, winner)
 	rec := copyRecord(f.live(obj, loser))
-	rec.Deleted = true
-	f.mergedInto = winner
+	rec.Deleted, rec.MergedInto = true, winner
 	f.commit(&rec, false)
-	f.mergedInto = ""
 }
 
 // Undelete brings a deleted record back with the values it had. It panics for a record that is not deleted.
@@ -107,7 +105,7 @@ func (f *Fake) Undelete(obj golden.Object, id string) {
 		panic(fmt.Sprintf("sourcetest: %s %s is not deleted", obj, id))
 	}
 	rec := copyRecord(old)
-	rec.Deleted = false
+	rec.Deleted, rec.MergedInto = false, ""
 	f.commit(&rec, false)
 }
 
