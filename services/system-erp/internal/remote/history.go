@@ -13,17 +13,24 @@ import (
 
 // step notes the present step of an order when it is another one than the last.
 func (s *Store) step(ctx context.Context, o erp.Order) error {
+	_, err := s.noteStep(ctx, o)
+	return err
+}
+
+// noteStep is step, and tells whether there was anything to note.
+func (s *Store) noteStep(ctx context.Context, o erp.Order) (noted bool, err error) {
 	seen, err := s.steps(ctx, s.db.Read(), o.ID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if n := len(seen); n > 0 && seen[n-1].SameStep(o.Event()) {
-		return nil
+		return false, nil
 	}
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := s.db.Lock(ctx, tx, "erp/step/"+o.ID); err != nil {
 			return err
 		}
+		noted = false
 		seen, err := s.steps(ctx, tx, o.ID)
 		if err != nil {
 			return err
@@ -40,12 +47,13 @@ func (s *Store) step(ctx context.Context, o erp.Order) error {
 		_, err = tx.ExecContext(ctx, `INSERT INTO remote_step (order_id, sequence, seen, state, fulfilment, billing, block_reason)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`, o.ID, len(seen)+1, db.Micros(at), int64(o.State), int64(o.Fulfilment), int64(o.Billing),
 			o.BlockReason)
+		noted = err == nil
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("note the step of an order: %w", err)
+		return false, fmt.Errorf("note the step of an order: %w", err)
 	}
-	return nil
+	return noted, nil
 }
 
 func (s *Store) steps(ctx context.Context, q db.Querier, id string) ([]erp.OrderEvent, error) {
@@ -66,14 +74,6 @@ func (s *Store) steps(ctx context.Context, q db.Querier, id string) ([]erp.Order
 		out = append(out, e)
 	}
 	return out, rows.Err()
-}
-
-// History implements backend.Fulfilment.
-func (s *Store) History(ctx context.Context, orderID string) ([]erp.OrderEvent, error) {
-	if _, err := s.Order(ctx, orderID); err != nil {
-		return nil, err
-	}
-	return s.steps(ctx, s.db.Read(), orderID)
 }
 
 // document counts a record that this service created, once.

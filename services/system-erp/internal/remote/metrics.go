@@ -13,8 +13,8 @@ import (
 
 // counters tell operators what happened at the border.
 type counters struct {
-	kind                             string
-	writes, gaps, clashes, forgotten metric.Int64Counter
+	kind                                     string
+	writes, gaps, clashes, forgotten, unseen metric.Int64Counter
 }
 
 func newCounters(m metric.Meter, kind string) (c counters, err error) {
@@ -32,6 +32,10 @@ func newCounters(m metric.Meter, kind string) (c counters, err error) {
 	}
 	if c.forgotten, err = m.Int64Counter("selfsame.erp.backend.forgotten",
 		metric.WithDescription("Rows about writes of the foreign ERP that were removed after their retention.")); err != nil {
+		return c, err
+	}
+	if c.unseen, err = m.Int64Counter("selfsame.erp.backend.drift",
+		metric.WithDescription("Differences that the comparison with the foreign ERP found and its stamps had not shown.")); err != nil {
 		return c, err
 	}
 	c.clashes, err = m.Int64Counter("selfsame.erp.backend.unmirrored",
@@ -52,6 +56,8 @@ func (c counters) lost(ctx context.Context, object string) { c.gaps.Add(ctx, 1, 
 func (c counters) unmirrored(ctx context.Context, object string) {
 	c.clashes.Add(ctx, 1, c.attrs(object))
 }
+
+func (c counters) drift(ctx context.Context, object string) { c.unseen.Add(ctx, 1, c.attrs(object)) }
 
 func (c counters) forgot(ctx context.Context, object string, n int64) {
 	if n > 0 {

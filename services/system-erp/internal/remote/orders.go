@@ -115,6 +115,9 @@ func (s *Store) prepare(ctx context.Context, o erp.Order) (erp.Order, error) {
 	if err := o.Place(known); err != nil {
 		return o, err
 	}
+	if err := s.total(ctx, &o); err != nil {
+		return o, err
+	}
 	slices.SortFunc(o.Items, func(a, b erp.Item) int { return int(a.Line) - int(b.Line) })
 	if o.Ordered.IsZero() {
 		o.Ordered = s.o.Now().UTC().Truncate(time.Microsecond)

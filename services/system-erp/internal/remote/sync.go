@@ -252,35 +252,6 @@ func (s *Store) parents(ctx context.Context, list []erp.Contact) error {
 	return err
 }
 
-// syncOrders notes the steps of orders that changed.
-func (s *Store) syncOrders(ctx context.Context) error {
-	since, _, err := s.cursor(ctx, objectOrder)
-	if err != nil {
-		return err
-	}
-	from := since.Add(-s.o.Overlap)
-	if since.IsZero() {
-		// The history begins with this service: what was before cannot be seen step by step.
-		from = s.o.Now().Add(-s.o.Overlap)
-	}
-	newest, begun := since, s.o.Now()
-	err = s.sys.ChangedOrders(ctx, from, func(page []erp.Order) error {
-		for _, o := range page {
-			if err := s.step(ctx, o); err != nil {
-				return err
-			}
-			if o.Updated.After(newest) {
-				newest = o.Updated
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return s.advanceCursor(ctx, objectOrder, s.readUntil(newest, begun), time.Time{})
-}
-
 // Settle finishes orders that were made and not brought to their last step, up to 100 at a time.
 func (s *Store) Settle(ctx context.Context) error {
 	type open struct{ name, id string }
