@@ -64,7 +64,7 @@ test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name th
 bench: ## Benchmarks; BENCH=regexp
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
-CUSTOMERS ?= 100000
+CUSTOMERS ?= 10000,1000000
 .PHONY: bench-convergence
 bench-convergence: ## Measure what a change costs on both databases, write docs/benchmarks/convergence.md (needs SELFSAME_TEST_POSTGRES)
 	go test -count=1 -timeout 60m -v -run '^TestCost$$' ./services/process-customer/internal/engine -page $(CURDIR)/docs/benchmarks/convergence.md -customers $(CUSTOMERS)

@@ -2,10 +2,12 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/heap"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -24,8 +28,9 @@ import (
 )
 
 var (
-	page  = flag.String("page", "", "file that the measured cost of the convergence is written to")
-	grown = flag.Int("customers", 100_000, "how many customers the larger database holds")
+	page    = flag.String("page", "", "file that the measured cost of the convergence is written to")
+	sizes   = flag.String("customers", "10000,1000000", "how many customers the databases hold; above 10000, multiples of it")
+	engines = flag.String("engines", "sqlite,postgres", "which databases are measured")
 )
 
 func TestCoalescing(t *testing.T) {
@@ -67,11 +72,8 @@ func burst(t *testing.T, customers int) cost {
 	return cost{10 * customers, w.SF.TotalWrites() - writesBefore, calls() - callsBefore}
 }
 
-// perBatch is how many changes one transaction takes in.
-const perBatch = 500
-
-// recorder keeps the statements that write, so that the same rows can be written without us.
-type recorder struct {
+// rehearsal is a store of which nothing remains but the statements that write, so that the same rows can be written without us.
+type rehearsal struct {
 	engine.Store
 	statements []statement
 }
@@ -81,189 +83,239 @@ type statement struct {
 	args []any
 }
 
-func (r *recorder) keep(_ context.Context, query string, args []any) (string, []any, error) {
+var errRehearsed = fault.New(fault.Unavailable, "REHEARSED", "nothing of it is kept")
+
+// Tx runs fn and takes everything back.
+func (r *rehearsal) Tx(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+	return r.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		r.statements = nil
+		if err := fn(ctx, tx); err != nil {
+			return err
+		}
+		return errRehearsed
+	})
+}
+
+func (r *rehearsal) keep(_ context.Context, query string, args []any) (string, []any, error) {
 	if strings.HasPrefix(query, "INSERT") {
 		r.statements = append(r.statements, statement{query, args})
 	}
 	return query, args, nil
 }
 
-// snapshots returns what the ERP says about customers in a round.
-func snapshots(customers []int, round int64) []source.Change {
-	out := make([]source.Change, len(customers))
-	for i, who := range customers {
-		ref := golden.Ref{System: "erp", Object: golden.Customer, RecordID: fmt.Sprintf("BP%09d", who)}
-		at := time.Date(2026, 3, 1, 12, 0, int(round), 0, time.UTC)
-		out[i] = source.Change{ID: fmt.Sprintf("c-%d-%d", who, round), Ref: ref, Version: round, CommitTime: at, Record: &source.Record{
-			Ref: ref, Version: round, EventTime: at, Values: golden.Values{
-				golden.Name: fmt.Sprintf("Customer %d GmbH", who), golden.TaxID: fmt.Sprintf("DE%09d", 100_000_000+who), golden.Phone: fmt.Sprintf("+49 30 %d %d", who, round),
-				golden.Street: fmt.Sprintf("Hauptstr. %d", who), golden.City: "Köln", golden.PostalCode: "50667", golden.Country: "DE", golden.ERPNumber: ref.RecordID,
-			},
-		}}
+// rehearse returns the statements with which batches are written, each as if the others had not come. Events get numbers that
+// nobody else gets.
+func (c *crowd) rehearse(batches [][]source.Change) [][]statement {
+	c.t.Helper()
+	r := &rehearsal{}
+	c.w.Wrap(func(engine.Store) engine.Store { r.Store = c.w.Store.Through(r.keep); return r }, nil)
+	c.w.Start()
+	out := make([][]statement, len(batches))
+	for i, b := range batches {
+		c.exec("UPDATE sequence SET value = value + $1 WHERE name = 'event'", 100*perBatch)
+		_, err := c.w.Intake.Take(c.t.Context(), "erp", intake.Batch{Changes: b})
+		require.True(c.t, errors.Is(err, errRehearsed), "%v", err)
+		require.NotEmpty(c.t, r.statements)
+		out[i] = r.statements
 	}
+	c.exec("UPDATE sequence SET value = value + $1 WHERE name = 'event'", 100*perBatch)
+	c.w.Wrap(func(engine.Store) engine.Store { return c.w.Store }, nil)
+	c.w.Start()
 	return out
 }
 
-// crowd are customers of the ERP, and the ids that their records carry once they are known.
-type crowd struct {
-	w   *enginetest.World
-	ids []string
-	at  int // edits so far
+// write executes statements in one transaction.
+func (c *crowd) write(statements []statement) {
+	c.t.Helper()
+	require.NoError(c.t, c.w.Store.Tx(c.t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		raw := tx.SQL()
+		for _, x := range statements {
+			if _, err := raw.ExecContext(ctx, x.text, x.args...); err != nil {
+				return fmt.Errorf("insert: %w", err)
+			}
+		}
+		return nil
+	}))
 }
 
-// grow has customers come in that nobody has seen, until there are n, and returns how long that took.
-func (c *crowd) grow(t testing.TB, n int) time.Duration {
-	t.Helper()
-	var took time.Duration
-	for len(c.ids) < n {
-		var customers []int
-		var names []string
-		for who := len(c.ids); who < min(n, len(c.ids)+perBatch); who++ {
-			customers = append(customers, who)
-		}
-		changes := snapshots(customers, 1)
-		for i := range changes {
-			names = append(names, changes[i].Ref.RecordID)
-		}
-		took += c.take(t, changes)
-		known, err := c.w.Store.Read().Known(t.Context(), "erp", golden.Customer, names)
-		require.NoError(t, err)
-		for _, name := range names {
-			c.ids = append(c.ids, source.ExternalIDOf(known[name].GoldenID, ""))
-		}
+// spent is what some changes took.
+type spent struct {
+	changes            int
+	wall, ours, server time.Duration
+	log                int64 // bytes
+}
+
+func (s *spent) measure(c *crowd, changes int, fn func()) {
+	ours, server := cpu(c.t, c.d)
+	log, begun := logged(c), time.Now()
+	fn()
+	s.wall += time.Since(begun)
+	s.log += logged(c) - log
+	oursAfter, serverAfter := cpu(c.t, c.d)
+	s.ours, s.server, s.changes = s.ours+oursAfter-ours, s.server+serverAfter-server, s.changes+changes
+}
+
+// logged returns how much the server has written to its log, everybody's; zero where that is not known.
+func logged(c *crowd) (bytes int64) {
+	if c.d.Engine() == db.PostgreSQL {
+		_ = c.d.Read().QueryRowContext(c.t.Context(), "SELECT CAST(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') AS BIGINT)").Scan(&bytes)
 	}
-	return took
+	return bytes
 }
 
-// edit has n customers, spread over all, edited in a round, and returns how long that took. Their records carry our id, as after
-// the first delivery.
-func (c *crowd) edit(t testing.TB, n int, round int64) time.Duration {
-	t.Helper()
-	const stride = 7919 // a prime
-	var took time.Duration
-	for end := c.at + n; c.at < end; {
-		var customers []int
-		for ; c.at < end && len(customers) < perBatch; c.at++ {
-			customers = append(customers, c.at*stride%len(c.ids))
-		}
-		changes := snapshots(customers, round)
-		for i, who := range customers {
-			changes[i].Record.ExternalID = c.ids[who]
-		}
-		took += c.take(t, changes)
-	}
-	return took
+func (s *spent) rate() float64      { return float64(s.changes) / s.wall.Seconds() }
+func (s *spent) processor() float64 { return s.each(s.ours + s.server) }
+func (s *spent) each(d time.Duration) float64 {
+	return float64(d.Microseconds()) / float64(s.changes)
 }
 
-// editing is edit with the processor time that an edit took.
-func (c *crowd) editing(t *testing.T, d *db.DB, n int, round int64) (took time.Duration, processor string) {
-	t.Helper()
-	ours, servers := cpu(t, d)
-	took = c.edit(t, n, round)
-	oursAfter, serversAfter := cpu(t, d)
-	each := func(d time.Duration) int64 { return (d / time.Duration(n)).Microseconds() }
-	return took, fmt.Sprintf("%d + %d µs", each(oursAfter-ours), each(serversAfter-servers))
+// measured is what edits and new customers took at a size: ours, and the same rows without us.
+type measured struct {
+	engine             string
+	customers          int
+	edits, rawEdits    spent
+	creates, rawCreate spent
 }
 
-func (c *crowd) take(t testing.TB, changes []source.Change) time.Duration {
+// measure fills a database and takes batches in, in turn with the rows of other batches written without us.
+func measure(t *testing.T, name string, customers, rounds, batches int) measured {
 	t.Helper()
 	begun := time.Now()
-	_, err := c.w.Intake.Take(t.Context(), "erp", intake.Batch{Changes: changes})
-	require.NoError(t, err)
-	return time.Since(begun)
+	c := newCrowd(t, known(t, name), customers)
+	t.Logf("%s: %d customers after %.0f s", name, customers, time.Since(begun).Seconds())
+	m := measured{engine: name, customers: customers}
+	for range rounds {
+		var edits, creates, others, newcomers [][]source.Change
+		for range batches {
+			edits, others = append(edits, c.edits()), append(others, c.edits())
+			creates, newcomers = append(creates, c.newcomers()), append(newcomers, c.newcomers())
+		}
+		rows, rowsOfNew := c.rehearse(others), c.rehearse(newcomers)
+		compare := func(changes [][]source.Change, rows [][]statement, ours, raw *spent) {
+			c.rest()
+			for i := range changes {
+				ours.measure(c, len(changes[i]), func() { c.take(changes[i]) })
+				raw.measure(c, len(changes[i]), func() { c.write(rows[i]) })
+			}
+		}
+		compare(edits, rows, &m.edits, &m.rawEdits)
+		compare(creates, rowsOfNew, &m.creates, &m.rawCreate)
+	}
+	t.Logf("%s: %d customers measured after %.0f s", name, customers, time.Since(begun).Seconds())
+	return m
 }
 
 // TestCost measures when it is told where to write; otherwise it only shows that it can.
 func TestCost(t *testing.T) {
-	small, large, sample := 100, 200, 100
+	all, rounds, batches := []int{10, 20}, 1, 1
 	if *page != "" {
-		small, large, sample = min(*grown/10, 10_000), *grown, min(*grown/20, 10_000)
+		all, rounds, batches = nil, 3, 10
+		for size := range strings.SplitSeq(*sizes, ",") {
+			n, err := strconv.Atoi(size)
+			require.NoError(t, err)
+			all = append(all, n)
+		}
+		t.Cleanup(heap.Lend(64 << 20)) // as the service does
 	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "# What the convergence costs\n\nWritten by `make bench-convergence` on %d cores, %s. Ratios are of the same run; see [how](README.md#the-convergence).\n\n", runtime.GOMAXPROCS(0), runtime.Version())
-	fmt.Fprintf(&out, "| engine | edits/s at %d | edits/s at %d | cost per edit, large : small | processor time per edit, ours + server, at %d | at %d | rows of the same edits, without us | ours : raw | new customers/s | their rows, without us | ours : raw |\n|---|---|---|---|---|---|---|---|---|---|---|\n", small, large, small, large)
-	for _, name := range []string{"sqlite", "postgres"} {
-		t.Run(name, func(t *testing.T) { out.WriteString(measure(t, name, small, large, sample)) })
+	var out report
+	for name := range strings.SplitSeq(*engines, ",") {
+		t.Run(name, func(t *testing.T) {
+			for _, n := range all {
+				t.Run(strconv.Itoa(n), func(t *testing.T) { out.rows = append(out.rows, measure(t, name, n, rounds, batches)) })
+			}
+		})
 	}
 	if *page == "" {
 		return
 	}
-	t.Run("burst", func(t *testing.T) {
-		b := burst(t, 1000)
-		fmt.Fprintf(&out, "\n%d edits in a burst to 1,000 customers: %d records written to Salesforce in %d calls.\n", b.edits, b.writes, b.calls)
-	})
-	t.Run("visible", func(t *testing.T) {
-		for _, name := range []string{"sqlite", "postgres"} {
-			took := visible(t, name, 1000, 3000, 10*time.Millisecond)
-			at := func(share float64) float64 {
-				return float64(took[int(share*float64(len(took)-1))].Microseconds()) / 1000
-			}
-			fmt.Fprintf(&out, "\nOn %s, %d edits at 100 a second, one at a time, were in the other system after %.0f ms (p50), %.0f ms (p99), %.0f ms (the slowest).\n",
-				name, len(took), at(0.5), at(0.99), at(1))
-		}
-	})
-	require.NoError(t, os.WriteFile(*page, []byte(out.String()), 0o600))
-}
-
-// measure returns the row of one database.
-func measure(t *testing.T, name string, small, large, sample int) string {
-	t.Helper()
-	d := known(t, name)
-	w := enginetest.New(t, d)
-	rec := &recorder{Store: w.Store}
-	w.Wrap(func(engine.Store) engine.Store { return rec.through(w.Store) }, nil)
-	w.Start()
-	sample = min(sample, small)
-	c := &crowd{w: w}
-	fresh := c.grow(t, small)
-	created := rec.take()
-	few, fewCPU := c.editing(t, d, sample, 2)
-	edited := rec.take()
-	w.Wrap(nil, nil)
-	w.Start()
-	c.grow(t, large)
-	many, manyCPU := c.editing(t, d, sample, 3)
-	raw := storetest.Schema.Open(t, name)
-	rawCreated := replay(t, raw, created, max(1, small/perBatch))
-	rawEdited := replay(t, raw, edited, max(1, sample/perBatch))
-	perSecond := func(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
-	return fmt.Sprintf("| %s | %.0f | %.0f | %.2f | %s | %s | %.0f changes/s | %.2f | %.0f | %.0f changes/s | %.2f |\n", name,
-		perSecond(sample, few), perSecond(sample, many), many.Seconds()/few.Seconds(), fewCPU, manyCPU,
-		perSecond(sample, rawEdited), rawEdited.Seconds()/few.Seconds(), perSecond(small, fresh), perSecond(small, rawCreated), rawCreated.Seconds()/fresh.Seconds())
-}
-
-// take returns what was recorded and begins anew.
-func (r *recorder) take() []statement {
-	out := r.statements
-	r.statements = nil
-	return out
-}
-
-// through returns the store with every statement recorded.
-func (r *recorder) through(s *store.Store) engine.Store {
-	r.Store = s.Through(r.keep)
-	return r
-}
-
-// replay writes recorded rows in as many transactions as they came in and returns how long that took.
-func replay(t *testing.T, d *db.DB, rows []statement, batches int) time.Duration {
-	t.Helper()
-	s, err := store.Open(t.Context(), d)
-	require.NoError(t, err)
-	per := (len(rows) + batches - 1) / batches
-	begun := time.Now()
-	for len(rows) > 0 {
-		n := min(per, len(rows))
-		part := rows[:n]
-		rows = rows[n:]
-		require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
-			for _, x := range part {
-				if _, err := tx.SQL().ExecContext(ctx, x.text, x.args...); err != nil {
-					return fmt.Errorf("insert: %w", err)
-				}
-			}
-			return nil
-		}))
+	t.Run("burst", func(t *testing.T) { out.burst = burst(t, 1000) })
+	for name := range strings.SplitSeq(*engines, ",") {
+		t.Run("visible/"+name, func(t *testing.T) {
+			out.seen = append(out.seen, sight{name, visible(t, name, 1000, 3000, 10*time.Millisecond)})
+		})
 	}
-	return time.Since(begun)
+	require.NoError(t, os.WriteFile(*page, []byte(out.text()), 0o600))
+}
+
+type sight struct {
+	engine string
+	took   []time.Duration
+}
+
+func (s sight) at(share float64) float64 {
+	return float64(s.took[int(share*float64(len(s.took)-1))].Microseconds()) / 1000
+}
+
+// report is the page.
+type report struct {
+	strings.Builder
+	rows  []measured
+	burst cost
+	seen  []sight
+}
+
+func (r *report) printf(format string, args ...any) { fmt.Fprintf(r, format, args...) }
+
+func (r *report) text() string {
+	r.printf("# What the convergence costs\n\nWritten by `make bench-convergence` on %d cores, %s. Ratios are of the same run; see [how](README.md#the-convergence).\n",
+		runtime.GOMAXPROCS(0), runtime.Version())
+	for _, part := range []struct {
+		title     string
+		ours, raw func(*measured) *spent
+	}{
+		{"Edits of customers that are known", func(m *measured) *spent { return &m.edits }, func(m *measured) *spent { return &m.rawEdits }},
+		{"New customers", func(m *measured) *spent { return &m.creates }, func(m *measured) *spent { return &m.rawCreate }},
+	} {
+		r.printf("\n## %s\n\n| engine | customers | changes/s | processor time each, ours + server | log each | the same rows without us, changes/s | their processor time | log | raw : ours, by time | by processor time |\n|---|---|---|---|---|---|---|---|---|---|\n", part.title)
+		for i := range r.rows {
+			m := &r.rows[i]
+			a, b := part.ours(m), part.raw(m)
+			r.printf("| %s | %d | %.0f | %.0f + %.0f µs | %s | %.0f | %.0f + %.0f µs | %s | %.2f | %.2f |\n", m.engine, m.customers,
+				a.rate(), a.each(a.ours), a.each(a.server), a.logText(), b.rate(), b.each(b.ours), b.each(b.server), b.logText(), a.ratio(b), b.processor()/a.processor())
+		}
+	}
+	r.printf("\n## Targets\n\n| target | measured | |\n|---|---|---|\n")
+	r.targets()
+	return r.String()
+}
+
+func (s *spent) logText() string {
+	if s.log == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f kB", float64(s.log)/float64(s.changes)/1000)
+}
+
+// ratio returns the time that the same rows take without us, as a part of ours.
+func (s *spent) ratio(raw *spent) float64 { return s.rate() / raw.rate() }
+
+func (r *report) target(text, got string, met bool) {
+	r.printf("| %s | %s | %s |\n", text, got, map[bool]string{true: "met", false: "missed"}[met])
+}
+
+func (r *report) targets() {
+	for i := range r.rows {
+		m := &r.rows[i]
+		what := fmt.Sprintf("%s, %d customers: ", m.engine, m.customers)
+		if m.engine == "postgres" {
+			r.target(what+"5,000 edits/s", fmt.Sprintf("%.0f", m.edits.rate()), m.edits.rate() >= 5000)
+		}
+		got := m.edits.ratio(&m.rawEdits)
+		r.target(what+"0.5 of the raw rows' speed", fmt.Sprintf("%.2f", got), got >= 0.5)
+		if i == 0 || r.rows[i-1].engine != m.engine {
+			continue
+		}
+		few := &r.rows[i-1]
+		from := fmt.Sprintf("%s: an edit costs at most 1.2 times as much as with %d", what[:len(what)-2], few.customers)
+		got = few.edits.rate() / m.edits.rate()
+		r.target(from+", by time", fmt.Sprintf("%.2f", got), got <= 1.2)
+		got = m.edits.processor() / few.edits.processor()
+		r.target(from+", by processor time", fmt.Sprintf("%.2f", got), got <= 1.2)
+	}
+	r.target(fmt.Sprintf("%d edits in a burst to 1,000 customers: at most 1,500 records written", r.burst.edits), strconv.Itoa(r.burst.writes), r.burst.writes <= 1500)
+	r.target("… in at most 20 calls to Salesforce", strconv.Itoa(r.burst.calls), r.burst.calls <= 20)
+	for _, s := range r.seen {
+		r.target(fmt.Sprintf("%s: %d edits at 100 a second, one at a time, are in the other system within 1 s (p99)", s.engine, len(s.took)),
+			fmt.Sprintf("p50 %.0f ms, p99 %.0f ms, slowest %.0f ms", s.at(0.5), s.at(0.99), s.at(1)), s.at(0.99) <= 1000)
+	}
 }

@@ -40,7 +40,7 @@ func ourName() string { return fmt.Sprintf("cost-%d", os.Getpid()) }
 
 // cpu returns the processor time that this process and the servers of its connections have had. It is zero where there is no
 // /proc, and for a server on another machine.
-func cpu(t *testing.T, d *db.DB) (ours, servers time.Duration) {
+func cpu(t testing.TB, d *db.DB) (ours, servers time.Duration) {
 	t.Helper()
 	ours = cpuOf("self", "")
 	if d.Engine() != db.PostgreSQL {

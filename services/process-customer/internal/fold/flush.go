@@ -124,45 +124,16 @@ func (u *Unit) flushRows(ctx context.Context) error {
 
 func (u *Unit) flushGoldens(ctx context.Context) error {
 	var goldens []*store.Golden
-	var ids []golden.ID
 	for id, dirty := range u.dirtyGolden {
 		if dirty {
 			goldens = append(goldens, u.goldens[id])
-			if u.goldens[id].Version > 1 {
-				ids = append(ids, id)
-			}
 		}
 	}
 	slices.SortFunc(goldens, func(a, b *store.Golden) int { return compareText(a.ID, b.ID) })
-	if err := u.tx.PutGoldens(ctx, goldens); err != nil {
+	if err := u.flushKeys(ctx, goldens); err != nil {
 		return err
 	}
-	have, err := u.tx.KeysOf(ctx, ids)
-	if err != nil {
-		return err
-	}
-	want := map[store.Owned]bool{}
-	var add, drop []store.Owned
-	for _, g := range goldens {
-		for _, k := range u.keysOf(g) {
-			want[store.Owned{Key: k, GoldenID: g.ID}] = true
-		}
-	}
-	for _, k := range have {
-		if want[k] {
-			delete(want, k)
-		} else {
-			drop = append(drop, k)
-		}
-	}
-	if err := u.tx.DropKeys(ctx, drop); err != nil {
-		return err
-	}
-	for k := range want {
-		add = append(add, k)
-	}
-	slices.SortFunc(add, func(a, b store.Owned) int { return compareText(a.GoldenID, b.GoldenID) })
-	return u.tx.AddKeys(ctx, add)
+	return u.tx.PutGoldens(ctx, goldens)
 }
 
 func (u *Unit) flushIntents(ctx context.Context) error {

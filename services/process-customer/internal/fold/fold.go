@@ -136,6 +136,7 @@ type Unit struct {
 	adopted     map[golden.Ref]bool // records that a merge brought to their golden record
 	mergers     bool                // a record is known that a merge in its system put another one in the place of
 	keys        map[*store.Golden][]store.Key
+	stored      map[golden.ID]*store.Golden // as they were read
 }
 
 // Begin starts a unit in a transaction and makes it the only one that decides identities until the transaction ends.
@@ -155,7 +156,7 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
 		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
-		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{}, adopted: map[golden.Ref]bool{}, keys: map[*store.Golden][]store.Key{},
+		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{}, adopted: map[golden.Ref]bool{}, keys: map[*store.Golden][]store.Key{}, stored: map[golden.ID]*store.Golden{},
 	}, nil
 }
 
@@ -285,7 +286,7 @@ func (u *Unit) LoadGoldens(ctx context.Context, ids []golden.ID) error {
 		return err
 	}
 	for _, g := range goldens {
-		u.goldens[g.ID] = g
+		u.goldens[g.ID], u.stored[g.ID] = g, g
 	}
 	rows, err := u.tx.SourcesOf(ctx, want)
 	if err != nil {

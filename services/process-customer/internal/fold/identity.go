@@ -159,6 +159,9 @@ func (u *Unit) safeValues(rec *source.Record) (values golden.Values, err error) 
 
 // addOwners makes a changed golden record known by its keys to the rest of the unit.
 func (u *Unit) addOwners(g *store.Golden) {
+	if u.keeps(g) {
+		return // the database knows it by them
+	}
 	for _, k := range u.keysOf(g) {
 		if _, taken := u.owners[k]; taken {
 			continue
@@ -166,28 +169,6 @@ func (u *Unit) addOwners(g *store.Golden) {
 		u.owners[k] = g.ID
 		u.undo = append(u.undo, func() { delete(u.owners, k) })
 	}
-}
-
-// keysOf returns what a golden record, which is not changed any more, is recognised by.
-func (u *Unit) keysOf(g *store.Golden) []store.Key {
-	keys, known := u.keys[g]
-	if !known {
-		keys = keysOf(g)
-		u.keys[g] = keys
-	}
-	return keys
-}
-
-// keysOf returns what a golden record is recognised by; nothing once it is deleted, so that a record made anew is new.
-func keysOf(g *store.Golden) []store.Key {
-	if g.Deleted || g.MergedInto != "" {
-		return nil
-	}
-	var out []store.Key
-	for _, k := range match.Keys(g.Object, g.Values, golden.ID(g.Values[golden.Parent])) {
-		out = append(out, store.Key{Object: g.Object, Kind: string(k.Kind), Value: k.Value})
-	}
-	return out
 }
 
 // nameKey returns what a golden record is looked up by when somebody types the beginning of its name.

@@ -14,6 +14,8 @@ type Golden struct {
 	golden.Record
 	// NameKey is the folded name that prefixes are looked up in.
 	NameKey string
+	// Keyed is true when it is known to have every key that its values make; without it that has to be looked up.
+	Keyed bool
 }
 
 // Clone returns a copy that shares nothing that can be changed.
@@ -26,7 +28,7 @@ func (g *Golden) Clone() *Golden {
 	return &c
 }
 
-const goldenColumns = "id, object, parent_id, body, version, deleted, merged_into, name_key, created_us, updated_us"
+const goldenColumns = "id, object, parent_id, body, version, deleted, merged_into, name_key, created_us, updated_us, keyed"
 
 func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]*Golden, error) {
 	var out []*Golden
@@ -35,7 +37,7 @@ func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]
 		var created, updated int64
 		var parent, body string
 		var key []byte
-		if err := rows.Scan(&g.ID, &g.Object, &parent, &body, &g.Version, &g.Deleted, &g.MergedInto, &key, &created, &updated); err != nil {
+		if err := rows.Scan(&g.ID, &g.Object, &parent, &body, &g.Version, &g.Deleted, &g.MergedInto, &key, &created, &updated, &g.Keyed); err != nil {
 			return err
 		}
 		g.NameKey, g.Created, g.Updated = string(key), db.FromMicros(created), db.FromMicros(updated)
@@ -98,12 +100,13 @@ func (t *Tx) PutGoldens(ctx context.Context, records []*Golden) error {
 	for _, g := range records {
 		rows = append(rows, []any{
 			string(g.ID), string(g.Object), g.Values[golden.Parent], valuesText(g.Values), g.Version, g.Deleted, string(g.MergedInto),
-			[]byte(g.NameKey), db.Micros(g.Created), db.Micros(g.Updated),
+			[]byte(g.NameKey), db.Micros(g.Created), db.Micros(g.Updated), g.Keyed,
 		})
 	}
 	return t.insert(ctx, "write golden records", "INSERT INTO golden ("+goldenColumns+")",
 		`ON CONFLICT (id) DO UPDATE SET parent_id = excluded.parent_id, body = excluded.body, version = excluded.version,
-		deleted = excluded.deleted, merged_into = excluded.merged_into, name_key = excluded.name_key, updated_us = excluded.updated_us`, rows)
+		deleted = excluded.deleted, merged_into = excluded.merged_into, name_key = excluded.name_key, updated_us = excluded.updated_us,
+		keyed = excluded.keyed`, rows)
 }
 
 // Key is something a golden record is recognised by.
@@ -150,14 +153,22 @@ func (r Reader) keys(ctx context.Context, where string, args []any, add func(Own
 	})
 }
 
-// AddKeys gives free keys to golden records; the first owner keeps a key.
-func (t *Tx) AddKeys(ctx context.Context, keys []Owned) error {
-	rows := make([][]any, len(keys))
-	for i, k := range keys {
-		rows[i] = []any{string(k.Object), k.Kind, k.Value, string(k.GoldenID)}
-	}
-	return t.insert(ctx, "write match keys", "INSERT INTO match_key (object, kind, value, golden_id)",
-		"ON CONFLICT (object, kind, value) DO NOTHING", rows)
+// AddKeys gives free keys to golden records and returns how many; the first owner keeps a key.
+func (t *Tx) AddKeys(ctx context.Context, keys []Owned) (int, error) {
+	given := 0
+	err := chunks(t.Reader, keys, func(keys []Owned) error {
+		rows := make([][]any, len(keys))
+		for i, k := range keys {
+			rows[i] = []any{string(k.Object), k.Kind, k.Value, string(k.GoldenID)}
+		}
+		text, args := t.table(0, nil, rows)
+		n, err := t.exec(ctx, "write match keys", "INSERT INTO match_key (object, kind, value, golden_id) "+text+
+			" ON CONFLICT (object, kind, value) DO NOTHING", args...)
+		given += int(n)
+		t.inserted += n
+		return err
+	})
+	return given, err
 }
 
 // DropKeys takes keys away.

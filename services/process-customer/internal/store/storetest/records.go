@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 
@@ -181,7 +180,11 @@ func goldens(t *testing.T, s *store.Store) {
 
 	key := store.Key{Object: golden.Customer, Kind: "tax_id", Value: t.Name()}
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
-		return errors.Join(tx.AddKeys(ctx, []store.Owned{{Key: key, GoldenID: a.ID}}), tx.AddKeys(ctx, []store.Owned{{Key: key, GoldenID: b.ID}}))
+		first, err := tx.AddKeys(ctx, []store.Owned{{Key: key, GoldenID: a.ID}})
+		require.NoError(t, err)
+		second, err := tx.AddKeys(ctx, []store.Owned{{Key: key, GoldenID: b.ID}})
+		require.Equal(t, []int{1, 0}, []int{first, second})
+		return err
 	})
 	owners, err := r.Owners(t.Context(), []store.Key{key, {Object: golden.Contact, Kind: "tax_id", Value: t.Name()}})
 	require.NoError(t, err)

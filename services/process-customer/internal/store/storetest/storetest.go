@@ -85,7 +85,8 @@ func rollback(t *testing.T, s *store.Store) {
 			return err
 		},
 		func(ctx context.Context, tx *store.Tx) error {
-			return tx.AddKeys(ctx, []store.Owned{{Key: key, GoldenID: newID(t, golden.Customer)}})
+			_, err := tx.AddKeys(ctx, []store.Owned{{Key: key, GoldenID: newID(t, golden.Customer)}})
+			return err
 		},
 		func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.Owners(ctx, []store.Key{key})
