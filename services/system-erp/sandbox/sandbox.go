@@ -53,6 +53,11 @@ type Config struct {
 	ChildStamps bool
 	// ExternalOrders lets a caller give orders their numbers.
 	ExternalOrders bool
+	// Repeatability says that idempotent services are configured: RequestID and RepeatabilityCreation are honoured. Without, a
+	// request with both is refused.
+	Repeatability bool
+	// Language, if any, is the only logon language that requests may name, and must; others are refused.
+	Language string
 	// Products exist from the start.
 	Products []Product
 	// Seed makes numbers and faults repeatable.
@@ -117,7 +122,7 @@ func New(cfg Config) (*Server, error) {
 	trouble := &faults.Faults{}
 	g := gateway.New(gateway.Options{
 		Model: model, Store: rows, Laws: laws, Client: cfg.Client, User: cfg.User, Password: cfg.Password, PageSize: cfg.PageSize,
-		PageSizeTop: cfg.PageSizeTop, SessionTTL: cfg.SessionTTL, Locked: trouble.Locked, Now: s.clock.now, Log: cfg.Log,
+		PageSizeTop: cfg.PageSizeTop, SessionTTL: cfg.SessionTTL, Locked: trouble.Locked, Repeatability: cfg.Repeatability, Language: cfg.Language, Now: s.clock.now, Log: cfg.Log,
 	})
 	if err := stockUp(model, rows, laws, cfg.Products); err != nil {
 		return nil, err

@@ -27,6 +27,8 @@ func main() {
 	flag.DurationVar(&cfg.SessionTTL, "session-ttl", 0, "life of an unused session (default 30m)")
 	flag.BoolVar(&cfg.ChildStamps, "child-stamps", false, "a changed address moves the stamp of the business partner")
 	flag.BoolVar(&cfg.ExternalOrders, "external-orders", false, "callers may give orders their numbers")
+	flag.BoolVar(&cfg.Repeatability, "repeatability", false, "idempotent services: RequestID and RepeatabilityCreation are honoured")
+	flag.StringVar(&cfg.Language, "language", "", "the only logon language that requests may name, and must (default: any)")
 	flag.StringVar(&products, "products", "", "JSON file with a list of products: ID, Name, Group, Unit, Price, Stock")
 	flag.Int64Var(&cfg.Seed, "seed", 1, "seed of everything random")
 	flag.Parse()

@@ -70,7 +70,7 @@ func New(o Options) *Laws {
 		l.set("A_CustomerCompany"): l.company, l.set("A_AddressEmailAddress"): l.email, l.set("A_AddressPhoneNumber"): l.phone,
 		l.set("A_AddressHomePageURL"): l.ordinal, l.set("A_BuPaAddressUsage"): l.usage, l.set("A_BusinessPartnerContact"): l.contact,
 		l.set("A_Product"): l.product, l.set("A_SalesOrder"): l.order, l.set("A_SalesOrderItem"): l.item,
-		l.set("A_SalesOrderHeaderPartner"): l.orderPartner, l.set("A_SalesOrderHeaderPrElement"): l.price, l.set("A_SalesOrderItemPrElement"): l.price,
+		l.set("A_SalesOrderScheduleLine"): l.scheduleLine, l.set("A_SalesOrderHeaderPartner"): l.orderPartner, l.set("A_SalesOrderHeaderPrElement"): l.price, l.set("A_SalesOrderItemPrElement"): l.price,
 	}
 	l.changed = map[*edm.Set]changed{
 		l.set("A_BusinessPartner"): l.partnerChanged, l.set("A_BusinessPartnerAddress"): l.addressChanged,

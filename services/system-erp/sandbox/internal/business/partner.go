@@ -2,8 +2,10 @@ package business
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/selfsame-io/selfsame/services/system-erp/sandbox/internal/edm"
 	"github.com/selfsame-io/selfsame/services/system-erp/sandbox/internal/message"
@@ -103,6 +105,23 @@ func (l *Laws) stampPartner(r store.Row) store.Row {
 	l.numbers["tag"]++
 	id := r.Text(set, "BusinessPartner")
 	return r.With(set, "ETag", fmt.Sprintf("%s%016d", id[:min(len(id), 10)], l.numbers["tag"]))
+}
+
+// Rename changes the name of a partner under a stamp that is older than now by behind: as a transaction does that took its
+// time at its beginning and commits late.
+func (l *Laws) Rename(c *Call, id, name string, behind time.Duration) error {
+	set := l.set("A_BusinessPartner")
+	old, ok := c.Tx.Get(set, store.Part(&set.Props[0], id))
+	if !ok {
+		return message.New(http.StatusNotFound, "R1/100", "Business partner %s does not exist", id)
+	}
+	r, err := l.partnerChanged(c, set, old, old.With(set, "OrganizationBPName1", name))
+	if err != nil {
+		return err
+	}
+	at := l.Now().Add(-behind)
+	c.Tx.Put(set, r.With(set, "LastChangeDate", day(at)).With(set, "LastChangeTime", clock(at)))
+	return nil
 }
 
 func (l *Laws) stampPartnerOf(c *Call, id string) {

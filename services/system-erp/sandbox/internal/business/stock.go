@@ -108,7 +108,7 @@ func (l *Laws) Available(c *Call, product, plant string) *big.Rat {
 		return sum
 	}
 	c.Tx.Scan(items, "", func(i store.Row) bool {
-		if i.Text(items, "Material") == product && i.Text(items, "DeliveryStatus") != "C" && i.Text(items, "SalesDocumentRjcnReason") == "" {
+		if i.Text(items, "Material") == product && i.Text(items, "SalesDocumentRjcnReason") == "" {
 			c.Tx.Follow(items, i, items.Nav("to_ScheduleLine"), func(s store.Row) bool {
 				sum.Sub(sum, rat(s, lines, "OpenConfdDelivQtyInOrdQtyUnit"))
 				return true
@@ -120,119 +120,6 @@ func (l *Laws) Available(c *Call, product, plant string) *big.Rat {
 		return new(big.Rat)
 	}
 	return sum
-}
-
-// schedule confirms what of an item is available.
-func (l *Laws) schedule(c *Call, item store.Row) error {
-	items, lines, orders := l.set("A_SalesOrderItem"), l.set("A_SalesOrderScheduleLine"), l.set("A_SalesOrder")
-	order, _ := c.Tx.Get(orders, store.Part(&orders.Props[0], item[0]))
-	var old []store.Row
-	c.Tx.Follow(items, item, items.Nav("to_ScheduleLine"), func(r store.Row) bool { old = append(old, r); return true })
-	for _, r := range old {
-		c.Tx.Delete(lines, store.Key(lines, r))
-	}
-	want := rat(item, items, "RequestedQuantity")
-	confirmed := l.Available(c, item.Text(items, "Material"), "")
-	if confirmed.Cmp(want) > 0 {
-		confirmed = want
-	} else if confirmed.Cmp(want) < 0 {
-		c.Notes = append(c.Notes, message.Note{
-			Code: "V4/117", Message: "Item " + item.Text(items, "SalesOrderItem") + ": the quantity cannot be confirmed completely", Severity: "warning",
-		})
-	}
-	r := make(store.Row, len(lines.Props))
-	for name, v := range map[string]any{
-		"SalesOrder": item.Text(items, "SalesOrder"), "SalesOrderItem": item.Text(items, "SalesOrderItem"), "ScheduleLine": "1",
-		"ScheduleLineOrderQuantity": want.FloatString(3), "ConfdOrderQtyByMatlAvailCheck": confirmed.FloatString(3),
-		"DeliveredQtyInOrderQtyUnit": "0.000", "OpenConfdDelivQtyInOrdQtyUnit": confirmed.FloatString(3),
-	} {
-		put(lines, r, name, v)
-	}
-	if order != nil {
-		date := order[orders.At("RequestedDeliveryDate")]
-		put(lines, r, "RequestedDeliveryDate", date)
-		if confirmed.Sign() > 0 {
-			put(lines, r, "ConfirmedDeliveryDate", date)
-		}
-	}
-	c.Tx.Put(lines, r)
-	current, _ := c.Tx.Get(items, store.Key(items, item))
-	c.Tx.Put(items, current.With(items, "ConfdDelivQtyInOrderQtyUnit", confirmed.FloatString(3)))
-	return nil
-}
-
-// Deliver ships everything of an order that is open and returns the number of the delivery.
-func (l *Laws) Deliver(c *Call, id string) (string, error) {
-	orders, items := l.set("A_SalesOrder"), l.set("A_SalesOrderItem")
-	order, ok := c.Tx.Get(orders, store.Part(&orders.Props[0], id))
-	if !ok {
-		return "", message.New(http.StatusNotFound, "V1/302", "Sales document %s does not exist", id)
-	}
-	if order.Text(orders, "DeliveryBlockReason") != "" {
-		return "", message.Bad("VL/016", "Sales document %s is blocked for delivery", id)
-	}
-	header := l.deliveryHeader(c, order)
-	number := header.Text(l.set("A_OutbDeliveryHeader"), "DeliveryDocument")
-	var open []store.Row
-	c.Tx.Follow(orders, order, orders.Nav("to_Item"), func(r store.Row) bool {
-		if r.Text(items, "DeliveryStatus") != "C" && r.Text(items, "SalesDocumentRjcnReason") == "" {
-			open = append(open, r)
-		}
-		return true
-	})
-	if len(open) == 0 {
-		return "", message.Bad("VL/150", "There are no items to be delivered")
-	}
-	for _, item := range open {
-		l.ship(c, number, item)
-	}
-	for _, p := range []string{"OverallDeliveryStatus", "OverallTotalDeliveryStatus"} {
-		order = order.With(orders, p, "C")
-	}
-	c.Tx.Put(orders, l.stampOrder(order.With(orders, "OverallSDProcessStatus", "B")))
-	l.follow(c, id, number, "J")
-	return number, nil
-}
-
-func (l *Laws) deliveryHeader(c *Call, order store.Row) store.Row {
-	set, orders, now := l.set("A_OutbDeliveryHeader"), l.set("A_SalesOrder"), l.Now()
-	r := make(store.Row, len(set.Props))
-	for name, v := range map[string]any{
-		"DeliveryDocument": l.number("delivery", 80000001), "DeliveryVersion": "1", "ShipToParty": order.Text(orders, "SoldToParty"),
-		"SoldToParty": order.Text(orders, "SoldToParty"), "PlannedGoodsIssueDate": day(now), "ActualGoodsMovementDate": day(now), "DeliveryDate": day(now),
-		"CreationDate": day(now), "LastChangeDate": day(now), "OverallSDProcessStatus": "B", "OverallGoodsMovementStatus": "C", "OverallPickingStatus": "C",
-		"OverallProofOfDeliveryStatus": "", "BillOfLading": "",
-	} {
-		put(set, r, name, v)
-	}
-	c.Tx.Put(set, r)
-	return r
-}
-
-func (l *Laws) ship(c *Call, delivery string, item store.Row) {
-	set, items, stock, lines := l.set("A_OutbDeliveryItem"), l.set("A_SalesOrderItem"), l.set("A_MatlStkInAcctMod"), l.set("A_SalesOrderScheduleLine")
-	quantity := rat(item, items, "RequestedQuantity")
-	r := make(store.Row, len(set.Props))
-	for name, v := range map[string]any{
-		"DeliveryDocument": delivery, "DeliveryDocumentItem": item.Text(items, "SalesOrderItem"), "Material": item.Text(items, "Material"), "Plant": item.Text(items, "ProductionPlant"),
-		"ReferenceSDDocument": item.Text(items, "SalesOrder"), "ReferenceSDDocumentItem": item.Text(items, "SalesOrderItem"),
-		"ActualDeliveryQuantity": quantity.FloatString(3), "DeliveryQuantityUnit": item.Text(items, "RequestedQuantityUnit"),
-	} {
-		put(set, r, name, v)
-	}
-	c.Tx.Put(set, r)
-	c.Tx.Put(items, item.With(items, "DeliveryStatus", "C").With(items, "SDProcessStatus", "B"))
-	var line store.Row
-	c.Tx.Follow(items, item, items.Nav("to_ScheduleLine"), func(s store.Row) bool { line = s; return false })
-	if line != nil {
-		c.Tx.Put(lines, line.With(lines, "DeliveredQtyInOrderQtyUnit", quantity.FloatString(3)).With(lines, "OpenConfdDelivQtyInOrdQtyUnit", "0.000"))
-	}
-	var source store.Row
-	c.Tx.Scan(stock, store.Part(&stock.Props[0], item.Text(items, "Material")), func(s store.Row) bool { source = s; return false })
-	if source != nil {
-		left := rat(source, stock, "MatlWrhsStkQtyInMatlBaseUnit")
-		c.Tx.Put(stock, source.With(stock, "MatlWrhsStkQtyInMatlBaseUnit", left.Sub(left, quantity).FloatString(14)))
-	}
 }
 
 // follow notes a subsequent document, where the release has a set for it.

@@ -61,20 +61,50 @@ func New(o Options) http.Handler {
 			}))
 		}
 	})
-	for name, act := range map[string]func(*business.Call, string) (string, error){"deliver": o.Laws.Deliver, "bill": o.Laws.Bill} {
-		mux.HandleFunc("POST /__sandbox__/orders/{id}/"+name, func(w http.ResponseWriter, r *http.Request) {
-			var number string
-			err := o.Store.Update(func(tx *store.Tx) (err error) {
-				number, err = act(&business.Call{Tx: tx, Language: edm.English}, r.PathValue("id"))
-				return err
-			})
-			if err != nil {
-				done(w, err)
-				return
-			}
-			reply(w, map[string]string{"document": number})
+	document := func(w http.ResponseWriter, act func(*business.Call) (string, error)) {
+		var number string
+		err := o.Store.Update(func(tx *store.Tx) (err error) {
+			number, err = act(&business.Call{Tx: tx, Language: edm.English})
+			return err
 		})
+		if err != nil {
+			done(w, err)
+			return
+		}
+		reply(w, map[string]string{"document": number})
 	}
+	mux.HandleFunc("POST /__sandbox__/orders/{id}/deliver", func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Items   map[string]string
+			Planned bool
+			Bill    string
+		}
+		if r.ContentLength == 0 || read(w, r, &in) {
+			document(w, func(c *business.Call) (string, error) {
+				return o.Laws.Deliver(c, r.PathValue("id"), business.Shipment(in))
+			})
+		}
+	})
+	mux.HandleFunc("POST /__sandbox__/deliveries/{id}/issue", func(w http.ResponseWriter, r *http.Request) {
+		document(w, func(c *business.Call) (string, error) { return o.Laws.Issue(c, r.PathValue("id")) })
+	})
+	mux.HandleFunc("POST /__sandbox__/orders/{id}/bill", func(w http.ResponseWriter, r *http.Request) {
+		document(w, func(c *business.Call) (string, error) { return o.Laws.Bill(c, r.PathValue("id")) })
+	})
+	mux.HandleFunc("PUT /__sandbox__/partners/{id}", func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Name, Behind string }
+		if !read(w, r, &in) {
+			return
+		}
+		behind, err := time.ParseDuration(in.Behind)
+		if err != nil || behind < 0 {
+			done(w, errors.New("behind is a duration such as 90s"))
+			return
+		}
+		done(w, o.Store.Update(func(tx *store.Tx) error {
+			return o.Laws.Rename(&business.Call{Tx: tx, Language: edm.English}, r.PathValue("id"), in.Name, behind)
+		}))
+	})
 	mux.HandleFunc("POST /__sandbox__/clock", func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ Advance string }
 		if !read(w, r, &in) {

@@ -124,6 +124,9 @@ func (s *Server) inner(q request, p part) (request, error) {
 	if m := header.Get("X-Http-Method"); m != "" && method == http.MethodPost {
 		method = strings.ToUpper(m)
 	}
+	if err := s.foreign(request{query: values}, http.Header(header), true); err != nil {
+		return request{}, err
+	}
 	in := q
 	in.method, in.path, in.query, in.header, in.body = method, path, values, http.Header(header), bytes.TrimSpace(body)
 	return in, nil

@@ -36,8 +36,12 @@ type Options struct {
 	SessionTTL            time.Duration
 	// Locked tells whether an object is being processed by somebody else: "A_SalesOrder", "17", the method, and the rows.
 	Locked func(method, set, key string) bool
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Repeatability says that idempotent services are configured.
+	Repeatability bool
+	// Language, if any, is the only one that requests may ask for, and must.
+	Language string
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Server answers requests. Make it with New; it is safe for concurrent use.
@@ -45,6 +49,7 @@ type Server struct {
 	Options
 	sessions *sessions
 	calls    *calls
+	repeats  repeats
 }
 
 // New returns a server.
@@ -109,7 +114,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		method: effective(r), path: path, query: r.URL.Query(), header: r.Header, body: body, service: service,
 		base: scheme + r.Host + Root + name + "/", lang: edm.ParseLanguage(r.URL.Query().Get("sap-language"), r.Header.Get("Accept-Language")),
 	}
-	s.send(w, s.do(q))
+	if err := s.foreign(q, r.Header, false); err != nil {
+		s.send(w, s.failed(err, q.lang))
+		return
+	}
+	s.send(w, s.repeatable(q, func() answer { return s.do(q) }))
 }
 
 // effective is the method behind a tunnel.
