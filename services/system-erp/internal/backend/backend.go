@@ -162,4 +162,6 @@ type Capabilities struct {
 	Units, Currencies []string
 	// MergeCustomers tells whether customers can be merged from here.
 	MergeCustomers bool
+	// Missing names what the ERP lacks of what this back end could use, in the ERP's own words: a service, a field.
+	Missing []string
 }

@@ -65,6 +65,9 @@ type Order struct {
 	Total               Money
 	Version             int64
 	Updated             time.Time
+	// Warnings are the codes of what the ERP said beside its success, in its own words; only in the answer to the write that
+	// they are about, and never stored.
+	Warnings []string
 }
 
 // Open tells whether the order still needs stock. The SQL that sums reservations says the same.

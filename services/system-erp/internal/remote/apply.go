@@ -266,6 +266,9 @@ func (t *records[R]) arrived(ctx context.Context, m mode, j *job[R]) bool {
 // send calls the other system with the drafts of jobs, again for records that somebody works on there.
 func (t *records[R]) send(ctx context.Context, jobs []*job[R], call func(context.Context, []Draft[R]) ([]Reply[R], error), sort func(*job[R], Reply[R])) {
 	for try := 1; len(jobs) > 0; try++ {
+		if jobs = t.held(jobs, sort); len(jobs) == 0 {
+			return
+		}
 		drafts := make([]Draft[R], len(jobs))
 		for i, j := range jobs {
 			drafts[i] = j.draft
@@ -298,6 +301,20 @@ func (t *records[R]) send(ctx context.Context, jobs []*job[R], call func(context
 		}
 		jobs = locked
 	}
+}
+
+// held returns the jobs that may still be sent. Who was away for longer than its lease has lost its names: somebody else may
+// have written under them meanwhile.
+func (t *records[R]) held(jobs []*job[R], sort func(*job[R], Reply[R])) []*job[R] {
+	var out []*job[R]
+	for _, j := range jobs {
+		if t.s.claims.over(j.claim) {
+			sort(j, Reply[R]{Err: errFenced})
+			continue
+		}
+		out = append(out, j)
+	}
+	return out
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -45,9 +45,12 @@ type claim struct {
 	primary string
 	mark    string
 	fence   map[string]int64
-	// pending is true when something was sent under the primary name before and is not settled; sent says when.
-	pending bool
-	sent    time.Time
+	// pending is true when something was sent under the primary name before and is not settled; sent says when, first when it
+	// was the first time.
+	pending     bool
+	sent, first time.Time
+	// until is when the lease ends.
+	until time.Time
 	// state, record and print are what is known under the primary name.
 	state  writeState
 	record string
@@ -71,6 +74,10 @@ func markOf(object erp.Object, name string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "mark/v1/%d/%s", object, name))
 	return base32.StdEncoding.EncodeToString(sum[:15])[:20]
 }
+
+// repeatFor is for how long a write that is sent again is the same request for an ERP that remembers requests: it forgets them
+// after a while (SAP's gateway after 6 h unless told otherwise), and would then refuse them for ever.
+const repeatFor = 6 * time.Hour
 
 // randomName is a name nobody else has.
 func randomName() string { return rand.Text() }
@@ -169,7 +176,7 @@ func pause(ctx context.Context, d time.Duration) error {
 type row struct {
 	name, mark, owner, record string
 	state                     writeState
-	fence, lease, sent        int64
+	fence, lease, sent, first int64
 	print                     []byte
 }
 
@@ -230,7 +237,11 @@ func (c *claims) tryOne(ctx context.Context, tx *sql.Tx, cl *claim) (fence map[s
 	}
 	p := rows[cl.primary]
 	cl.pending, cl.sent, cl.state = p.unsettled(), db.FromMicros(p.sent), p.state
-	cl.record, cl.print = p.record, p.print
+	cl.record, cl.print, cl.first = p.record, p.print, time.Time{}
+	if cl.pending {
+		cl.first = db.FromMicros(p.first)
+	}
+	cl.until = db.FromMicros(now).Add(c.lease)
 	fence = make(map[string]int64, len(rows))
 	for _, name := range cl.names {
 		r := rows[name]
@@ -272,7 +283,7 @@ func (c *claims) rows(ctx context.Context, tx *sql.Tx, cl *claim) (map[string]ro
 		marks[i] = fmt.Sprintf("$%d", i+2)
 	}
 	out := make(map[string]row, len(cl.names))
-	rows, err := tx.QueryContext(ctx, "SELECT name, mark, state, owner, fence, lease, sent, record_id, fingerprint FROM remote_write WHERE object = $1 AND name IN ("+
+	rows, err := tx.QueryContext(ctx, "SELECT name, mark, state, owner, fence, lease, sent, first_sent, record_id, fingerprint FROM remote_write WHERE object = $1 AND name IN ("+
 		strings.Join(marks, ",")+") ORDER BY name"+lock, args...)
 	if err != nil {
 		return nil, fmt.Errorf("lock names: %w", err)
@@ -280,7 +291,7 @@ func (c *claims) rows(ctx context.Context, tx *sql.Tx, cl *claim) (map[string]ro
 	defer rows.Close()
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&r.name, &r.mark, &r.state, &r.owner, &r.fence, &r.lease, &r.sent, &r.record, &r.print); err != nil {
+		if err := rows.Scan(&r.name, &r.mark, &r.state, &r.owner, &r.fence, &r.lease, &r.sent, &r.first, &r.record, &r.print); err != nil {
 			return nil, fmt.Errorf("lock names: %w", err)
 		}
 		out[r.name] = r
@@ -312,9 +323,9 @@ func (c *claims) set(ctx context.Context, tx *sql.Tx, to writeState, record stri
 				res, err = tx.ExecContext(ctx, "DELETE FROM remote_write WHERE object = $1 AND name = $2 AND owner = $3 AND fence = $4",
 					int64(cl.object), name, c.owner, cl.fence[name])
 			} else {
-				res, err = tx.ExecContext(ctx, `UPDATE remote_write SET state = $1, sent = $2, lease = $3, record_id = $4, fingerprint = $5, updated = $6
-					WHERE object = $7 AND name = $8 AND owner = $9 AND fence = $10`,
-					int64(to), sent, lease, record, print, now, int64(cl.object), name, c.owner, cl.fence[name])
+				res, err = tx.ExecContext(ctx, `UPDATE remote_write SET state = $1, sent = $2, lease = $3, record_id = $4, fingerprint = $5, updated = $6,
+					first_sent = $7 WHERE object = $8 AND name = $9 AND owner = $10 AND fence = $11`,
+					int64(to), sent, lease, record, print, now, db.Micros(cl.first), int64(cl.object), name, c.owner, cl.fence[name])
 			}
 			if err != nil {
 				return fmt.Errorf("note a write: %w", err)
@@ -334,14 +345,24 @@ func (c *claims) move(ctx context.Context, to writeState, record string, print [
 	if len(list) == 0 {
 		return nil
 	}
+	now := db.FromMicros(db.Micros(c.now()))
+	for _, cl := range list {
+		if to == stateSent && (cl.first.IsZero() || now.Sub(cl.first) >= repeatFor) {
+			cl.first = now
+		}
+	}
 	err := c.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error { return c.set(ctx, tx, to, record, print, list...) })
 	if err == nil && to == stateSent {
 		for _, cl := range list {
-			cl.sent = c.now()
+			cl.sent, cl.until = c.now(), now.Add(c.lease)
 		}
 	}
 	return err
 }
+
+// over tells whether a claim's lease has ended, so that somebody else may have the names: nothing may be sent any more. A dry run
+// has claimed nothing.
+func (c *claims) over(cl *claim) bool { return cl.fence != nil && !c.now().Before(cl.until) }
 
 // drop gives names back after a call that sent nothing or was refused. What was sent before under them stays noted.
 func (c *claims) drop(ctx context.Context, cl *claim) error {

@@ -14,6 +14,10 @@ func (t *records[R]) decide(ctx context.Context, m mode, jobs []*job[R]) (insert
 		if j.ready {
 			continue
 		}
+		if t.s.claims.over(j.claim) { // what it would be decided by may be another's work of meanwhile
+			j.refuse(errFenced)
+			continue
+		}
 		var err error
 		switch {
 		case !j.exists:

@@ -15,6 +15,7 @@ import (
 type counters struct {
 	kind                                     string
 	writes, gaps, clashes, forgotten, unseen metric.Int64Counter
+	up                                       metric.Int64Gauge
 }
 
 func newCounters(m metric.Meter, kind string) (c counters, err error) {
@@ -32,6 +33,10 @@ func newCounters(m metric.Meter, kind string) (c counters, err error) {
 	}
 	if c.forgotten, err = m.Int64Counter("selfsame.erp.backend.forgotten",
 		metric.WithDescription("Rows about writes of the foreign ERP that were removed after their retention.")); err != nil {
+		return c, err
+	}
+	if c.up, err = m.Int64Gauge("selfsame.erp.backend.up",
+		metric.WithDescription("1 when the last look for changes reached the foreign ERP and it has what is needed, else 0.")); err != nil {
 		return c, err
 	}
 	if c.unseen, err = m.Int64Counter("selfsame.erp.backend.drift",
@@ -55,6 +60,14 @@ func (c counters) lost(ctx context.Context, object string) { c.gaps.Add(ctx, 1, 
 
 func (c counters) unmirrored(ctx context.Context, object string) {
 	c.clashes.Add(ctx, 1, c.attrs(object))
+}
+
+func (c counters) connected(ctx context.Context, yes bool) {
+	up := int64(0)
+	if yes {
+		up = 1
+	}
+	c.up.Record(context.WithoutCancel(ctx), up, metric.WithAttributes(attribute.String("backend", c.kind)))
 }
 
 func (c counters) drift(ctx context.Context, object string) { c.unseen.Add(ctx, 1, c.attrs(object)) }

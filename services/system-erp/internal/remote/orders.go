@@ -251,14 +251,23 @@ func (s *Store) findOrder(ctx context.Context, key Key) (*erp.Order, error) {
 	return &found[0], nil
 }
 
-// insertOrder notes that the order is sent, sends it and looks again when no answer comes.
+// insertOrder sends the order and looks again when no answer comes. Each sending is noted before: who was away for longer than
+// its lease finds that somebody else has the name, and sends nothing.
 func (s *Store) insertOrder(ctx context.Context, cl *claim, o erp.Order, key Key, print []byte) (erp.Order, erp.Outcome, error) {
-	if err := s.claims.move(ctx, stateSent, "", print, cl); err != nil {
-		return erp.Order{}, erp.Refused, err
-	}
-	made, err := s.sendOrder(ctx, o, key)
-	if err == nil {
-		return s.made(ctx, cl, made, print, erp.Created, true)
+	var made erp.Order
+	var err error
+	for try := 1; ; try++ {
+		if err := s.claims.move(ctx, stateSent, "", print, cl); err != nil {
+			return erp.Order{}, erp.Refused, err
+		}
+		key.First = cl.first
+		if made, err = s.sys.InsertOrder(ctx, o, key); err == nil {
+			return s.made(ctx, cl, made, print, erp.Created, true)
+		}
+		if fault.ReasonOf(err) != backend.ReasonLocked || try >= s.o.LockedTries || !sleep(ctx, s.o.Locked.Next(try)) {
+			break
+		}
+		cl.pending, cl.first = false, time.Time{} // it was refused: what follows is another request
 	}
 	if !isUncertain(err) {
 		cl.pending = false
@@ -281,15 +290,6 @@ func (s *Store) insertOrder(ctx context.Context, cl *claim, o erp.Order, key Key
 	return erp.Order{}, erp.Refused, asUncertain(err)
 }
 
-func (s *Store) sendOrder(ctx context.Context, o erp.Order, key Key) (erp.Order, error) {
-	for try := 1; ; try++ {
-		made, err := s.sys.InsertOrder(ctx, o, key)
-		if err == nil || fault.ReasonOf(err) != backend.ReasonLocked || try >= s.o.LockedTries || !sleep(ctx, s.o.Locked.Next(try)) {
-			return made, err
-		}
-	}
-}
-
 // made notes the order under its name, then takes its steps. Whatever happens in between, the order is known.
 func (s *Store) made(ctx context.Context, cl *claim, o erp.Order, print []byte, outcome erp.Outcome, ours bool) (erp.Order, erp.Outcome, error) {
 	nctx, cancel := s.noting(ctx)
@@ -310,7 +310,9 @@ func (s *Store) made(ctx context.Context, cl *claim, o erp.Order, print []byte, 
 		return erp.Order{}, erp.Refused, asUncertain(fmt.Errorf("note an order: %w", err))
 	}
 	cl.state, cl.record, cl.print, cl.pending = stateMade, o.ID, print, false
-	return s.advance(ctx, cl, o.ID, print, outcome)
+	now, outcome, err := s.advance(ctx, cl, o.ID, print, outcome)
+	now.Warnings = o.Warnings
+	return now, outcome, err
 }
 
 // advance takes the steps a fresh order owes. When one fails the order exists all the same: the caller gets the error with

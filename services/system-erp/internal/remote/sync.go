@@ -9,6 +9,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -16,16 +17,18 @@ import (
 // syncPage bounds how many records are mirrored in one transaction.
 const syncPage = 200
 
-// Run keeps the mirror up to date and finishes what was left, until ctx ends.
+// Run meets the other system, keeps the mirror up to date and finishes what was left, until ctx ends. That the other system is
+// away ends nothing: it is asked again at every poll.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.o.Poll)
 	defer tick.Stop()
 	for {
-		if err := s.Sync(ctx); err != nil && ctx.Err() == nil {
-			s.o.Log.WarnContext(ctx, "changes of the ERP cannot be read", "error", err)
-		}
+		rest := s.look(ctx)
 		if err := s.Settle(ctx); err != nil && ctx.Err() == nil {
 			s.o.Log.WarnContext(ctx, "open orders cannot be finished", "error", err)
+		}
+		if rest > s.o.Poll && !sleep(ctx, rest) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -46,7 +49,7 @@ func (s *Store) Sync(ctx context.Context) error {
 			return fmt.Errorf("read contacts: %w", err)
 		}
 	}
-	if err := s.syncOrders(ctx); err != nil {
+	if err := s.syncOrders(ctx); err != nil && fault.ReasonOf(err) != backend.ReasonCapability {
 		return fmt.Errorf("read orders: %w", err)
 	}
 	return nil

@@ -42,6 +42,9 @@ type Key struct {
 	// Mark is 20 characters out of A-Z and 2-7, derived from Ref (or random without one): it fits where Ref does not and
 	// stays unique when the ERP changes letters to upper case.
 	Mark string
+	// First is when the first write of an order was sent of those whose answer is not known: the same in each repetition, so
+	// that an ERP that remembers requests can recognise it, and another one after a refusal. Zero elsewhere.
+	First time.Time
 }
 
 // Snapshot is a record as the ERP has it now.

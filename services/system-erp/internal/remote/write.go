@@ -292,13 +292,13 @@ func (t *records[R]) note(ctx context.Context, tx *sql.Tx, j *job[R], rec R, sea
 	if err := t.s.claims.set(ctx, tx, stateFree, "", nil, j.claim); err != nil {
 		return err
 	}
-	if j.outcome != erp.Created {
-		return nil
+	// What was found under a name that something had been sent under is what was sent: it counts now that it is known.
+	if j.outcome == erp.Created || j.found && j.claim.pending {
+		if err := t.s.document(ctx, tx, t.object, t.id(&rec), 1); err != nil {
+			return err
+		}
 	}
-	if err := t.s.document(ctx, tx, t.object, t.id(&rec), 1); err != nil {
-		return err
-	}
-	if seal != nil {
+	if j.outcome == erp.Created && seal != nil {
 		return seal(ctx, tx, rec)
 	}
 	return nil

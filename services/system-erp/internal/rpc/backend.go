@@ -27,7 +27,7 @@ func (s *backendServer) GetCapabilities(ctx context.Context, _ *erpv1.GetCapabil
 		WriteProducts: c.WriteProducts, SetInventory: c.SetInventory, CreateOrders: c.CreateOrders, SetOrderStatus: c.SetOrderStatus,
 		WriteDeliveries: c.WriteDeliveries, WriteWarranties: c.WriteWarranties, Deliveries: c.Deliveries, Inventory: c.Inventory,
 		DeepValidation: c.DeepValidation, UniqueKeys: c.UniqueKeys, NativeFeed: c.NativeFeed, MaxOrderLines: int32(c.MaxOrderLines), //nolint:gosec // small
-		Units: c.Units, Currencies: c.Currencies, MergeCustomers: c.MergeCustomers,
+		Units: c.Units, Currencies: c.Currencies, MergeCustomers: c.MergeCustomers, Missing: c.Missing,
 	}
 	if c.PollInterval > 0 {
 		m.PollInterval = durationpb.New(c.PollInterval)

@@ -55,6 +55,7 @@ func (s *orderServer) CreateOrder(ctx context.Context, req *erpv1.CreateOrderReq
 	if err != nil {
 		return nil, err
 	}
+	warn(ctx, placed.Warnings)
 	return &erpv1.CreateOrderResponse{Order: fromOrder(placed), Outcome: fromOutcome(outcome)}, nil
 }
 

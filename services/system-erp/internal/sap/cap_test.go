@@ -174,7 +174,7 @@ func serverPages(t *testing.T, d desk) {
 	name, want := "Page "+rand.Text()[:8], 230
 	parts := make([]odata.Part, want)
 	for i := range parts {
-		parts[i] = odata.Part{{Method: http.MethodPost, Path: "A_BusinessPartner", Body: map[string]any{"OrganizationBPName1": name, "SearchTerm1": fmt.Sprint(i)}}}
+		parts[i] = odata.Part{{Method: http.MethodPost, Path: "A_BusinessPartner", Body: map[string]any{"BusinessPartnerCategory": "2", "OrganizationBPName1": name, "SearchTerm1": fmt.Sprint(i)}}}
 	}
 	answers, err := d.Batch(t.Context(), partners, parts)
 	require.NoError(t, err)

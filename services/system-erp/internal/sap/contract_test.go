@@ -199,6 +199,7 @@ func serve(t *testing.T, cfg sandbox.Config) string {
 	t.Helper()
 	cfg.Products = append(cfg.Products, sandbox.Product{ID: "P-1", Name: "Pump", Group: "P001", Price: "12.50", Stock: "1000"},
 		sandbox.Product{ID: "P-2", Name: "Valve", Price: "3.333", Stock: "20"})
+	cfg.Language = "en" // every request is in the logon language, or refused
 	s, err := sandbox.New(cfg)
 	require.NoError(t, err)
 	server := httptest.NewServer(s.Handler())

@@ -17,6 +17,9 @@ func (s *System) Deliveries(ctx context.Context, orderID string) ([]erp.Delivery
 	if !validID(orderID) {
 		return nil, nil
 	}
+	if _, err := s.knowing(ctx, "deliveries", deliveryService); err != nil {
+		return nil, err
+	}
 	rows, err := s.entities(ctx, deliveryService, "A_OutbDeliveryItem", "", []string{"ReferenceSDDocument eq " + odata.Quote(orderID)})
 	if err != nil || len(rows) == 0 {
 		return nil, err
@@ -57,6 +60,7 @@ func (s *System) Deliveries(ctx context.Context, orderID string) ([]erp.Delivery
 		}
 		out[i] = h.delivery(orderID)
 		out[i].Items = lines[h.ID]
+		slices.SortStableFunc(out[i].Items, func(a, b erp.DeliveryItem) int { return int(a.Line) - int(b.Line) })
 	}
 	slices.SortFunc(out, func(a, b erp.Delivery) int { return strings.Compare(a.ID, b.ID) })
 	return out, nil

@@ -65,12 +65,16 @@ func (s *System) readProducts(rows []json.RawMessage) ([]erp.Product, error) {
 
 // skuFits tells whether SAP can have such a product number.
 func (s *System) skuFits(f *features, sku string) bool {
-	return sku != "" && len(sku) <= f.product.Field("A_Product", "Product").MaxLength
+	length := f.product.Field("A_Product", "Product").MaxLength
+	if length == 0 {
+		length = f.stock.Field("A_MatlStkInAcctMod", "Material").MaxLength
+	}
+	return sku != "" && len(sku) <= length
 }
 
 // Products implements remote.Goods. SAP knows one product by several spellings ("0012", "12"); we know it by SAP's own.
 func (s *System) Products(ctx context.Context, skus []string) ([]erp.Product, error) {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "products", productService)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +100,7 @@ func (s *System) Products(ctx context.Context, skus []string) ([]erp.Product, er
 
 // ListProducts implements remote.Goods. The order is SAP's own: numbers count as numbers.
 func (s *System) ListProducts(ctx context.Context, after string, limit int) ([]erp.Product, error) {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "products", productService)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +221,7 @@ type stockRow struct {
 
 // Inventory implements remote.Goods: stock in unrestricted use by plant, and of that what the availability check promises.
 func (s *System) Inventory(ctx context.Context, skus []string) ([]erp.Stock, error) {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "stock", stockService)
 	if err != nil {
 		return nil, err
 	}

@@ -282,12 +282,16 @@ type deliveryHeader struct {
 	Moved    *string `json:"ActualGoodsMovementDate"`
 	Movement string  `json:"OverallGoodsMovementStatus"`
 	Bill     string  `json:"BillOfLading"`
+	Version  string  `json:"DeliveryVersion"`
 	Created  *string `json:"CreationDate"`
 	Changed  *string `json:"LastChangeDate"`
 }
 
 func (h deliveryHeader) delivery(order string) erp.Delivery {
 	d := erp.Delivery{ID: h.ID, OrderID: order, State: erp.DeliveryPlanned, Tracking: h.Bill, Updated: moment(h.Changed, nil), Version: 1}
+	if n, err := strconv.ParseInt(h.Version, 10, 64); err == nil && n > 0 {
+		d.Version = n
+	}
 	if h.Movement == "C" {
 		d.State, d.Shipped = erp.DeliveryShipped, moment(h.Moved, nil)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -27,7 +28,10 @@ const orderSet = "A_SalesOrder"
 
 // CheckOrder implements remote.Sales.
 func (s *System) CheckOrder(ctx context.Context, o erp.Order) error {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "orders", orderService)
+	if err == nil && !f.order.May(orderSet) {
+		err = backend.Missing(Kind, "orders: they are not creatable in this SAP release")
+	}
 	if err != nil {
 		return err
 	}
@@ -38,6 +42,9 @@ func (s *System) CheckOrder(ctx context.Context, o erp.Order) error {
 	}
 	if o.Note != "" && s.cfg.NoteText == "" {
 		v.refuse("order.note", backend.ReasonNotMappable, "no text of the order is configured for notes")
+	}
+	if o.Note != "" && !f.order.Has(orderSet, "to_Text") {
+		v.refuse("order.note", backend.ReasonNotMappable, "this SAP release has no place for notes")
 	}
 	v.fits("order.note", o.Note, f.order.Field("A_SalesOrderText", "LongText"))
 	if o.BlockReason != "" {
@@ -63,7 +70,7 @@ func (s *System) checkItem(v *rule, path string, o erp.Order, it erp.Item, f *fe
 	if _, _, ok := rate(it.Price); !ok {
 		v.refuse(path+"unit_price", backend.ReasonPrecision, "SAP holds a price with the digits of its currency, for up to 10,000 units")
 	}
-	if it.Requested != "" && it.Requested != o.Requested && !f.order.Sets["A_SalesOrderScheduleLine"].Creatable {
+	if it.Requested != "" && it.Requested != o.Requested && !f.order.May("A_SalesOrderScheduleLine") {
 		v.refuse(path+"requested_date", backend.ReasonNotMappable, "this SAP release takes one requested date per order")
 	}
 	v.fits(path+"name", it.Name, f.order.Field("A_SalesOrderItem", "SalesOrderItemText"))
@@ -99,7 +106,7 @@ func (s *System) keyOf(f *features, k remote.Key) string {
 
 // FindOrders implements remote.Sales. The lines carry the key, where they can; else the header does.
 func (s *System) FindOrders(ctx context.Context, k remote.Key) ([]erp.Order, error) {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "orders", orderService)
 	if err != nil {
 		return nil, err
 	}
@@ -158,34 +165,51 @@ func (s *System) ordersOfLines(ctx context.Context, filter string) ([]string, er
 
 // InsertOrder implements remote.Sales: one deep insert.
 func (s *System) InsertOrder(ctx context.Context, o erp.Order, k remote.Key) (erp.Order, error) {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "orders", orderService)
 	if err != nil {
 		return erp.Order{}, err
 	}
-	body := s.deepOrder(f, o, k)
-	header := map[string]string{}
-	if s.cfg.Repeatability {
-		sum := sha256.Sum256([]byte("order " + k.Mark))
-		header["RequestID"] = strings.ToUpper(hex.EncodeToString(sum[:16]))
-		header["RepeatabilityCreation"] = time.Now().UTC().Format(time.RFC1123)
-	}
-	a, err := s.client.Create(ctx, orderService, orderSet, body, header)
+	a, err := s.client.Create(ctx, orderService, orderSet, s.deepOrder(f, o, k), s.repeatable(k))
 	if err != nil {
 		return erp.Order{}, s.refusedOrder(ctx, k, err)
+	}
+	if a.Repeatability == "unsupported" {
+		s.log.WarnContext(ctx, "sap does not support repeatable requests", "service", orderService)
 	}
 	made, err := s.order(f, a.Body)
 	if err != nil {
 		return erp.Order{}, lost(err)
 	}
 	found, err := s.Orders(ctx, []string{made.ID})
-	if err != nil || len(found) != 1 {
-		return made, nil //nolint:nilerr // it exists; what was determined after it was made is seen at the next look
+	if err == nil && len(found) == 1 {
+		made = found[0] // otherwise what was determined after it was made is seen at the next look
 	}
-	return found[0], nil
+	made.Warnings = warnings(a.Notes)
+	return made, nil
 }
 
+// repeatable are the headers by which a gateway with idempotent services recognises a request that it has executed: an id and the
+// time of its first sending, the same in every repetition. After a refusal it is another request, because the gateway would
+// repeat the refusal.
+func (s *System) repeatable(k remote.Key) map[string]string {
+	if !s.cfg.Repeatability {
+		return nil
+	}
+	first := k.First
+	if first.IsZero() {
+		first = s.now()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "order %s %d", k.Mark, first.UnixMicro()))
+	return map[string]string{
+		"RequestID": strings.ToUpper(hex.EncodeToString(sum[:16])), "RepeatabilityCreation": first.UTC().Format(http.TimeFormat),
+	}
+}
+
+// ReasonNumberTaken is Precondition: another order has the number that was derived for this one.
+const ReasonNumberTaken = "ORDER_NUMBER_TAKEN"
+
 // refusedOrder looks twice at a refusal. The gateway's "request is outdated" and "already exists" for a number of ours both
-// mean that an earlier attempt was executed.
+// mean that an earlier attempt was executed, unless the number is another order's.
 func (s *System) refusedOrder(ctx context.Context, k remote.Key, err error) error {
 	p := odata.ProblemOf(err)
 	if p == nil || fault.Is(err, fault.Uncertain) {
@@ -195,9 +219,17 @@ func (s *System) refusedOrder(ctx context.Context, k remote.Key, err error) erro
 		return lost(err)
 	}
 	if s.cfg.ExternalNumbers && fault.Is(err, fault.Invalid) {
-		have, herr := s.Orders(ctx, []string{externalNumber(k)})
-		if herr != nil || len(have) > 0 {
+		id := externalNumber(k)
+		have, herr := s.Orders(ctx, []string{id})
+		if herr != nil {
 			return lost(err)
+		}
+		if len(have) > 0 {
+			ours, ferr := s.FindOrders(ctx, k)
+			if ferr != nil || slices.ContainsFunc(ours, func(o erp.Order) bool { return o.ID == id }) {
+				return lost(err)
+			}
+			return fault.New(fault.Precondition, ReasonNumberTaken, "another order has the number that was derived for this one").WithMeta("record_id", id)
 		}
 	}
 	return s.told(err, orderField)
@@ -282,7 +314,7 @@ func (s *System) AdvanceOrder(ctx context.Context, id string) (erp.Order, error)
 
 // Orders implements remote.Sales.
 func (s *System) Orders(ctx context.Context, ids []string) ([]erp.Order, error) {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "orders", orderService)
 	if err != nil {
 		return nil, err
 	}
@@ -315,7 +347,7 @@ func (s *System) readOrders(f *features, rows []json.RawMessage) ([]erp.Order, e
 
 // ListOrders implements remote.Sales. SAP keeps the day of an order only; within a day the later number is the newer one.
 func (s *System) ListOrders(ctx context.Context, customerIDs []string, after *store.OrderCursor, limit int) ([]erp.Order, error) {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "orders", orderService)
 	if err != nil {
 		return nil, err
 	}
@@ -339,7 +371,7 @@ func (s *System) ListOrders(ctx context.Context, customerIDs []string, after *st
 
 // ChangedOrders implements remote.Sales.
 func (s *System) ChangedOrders(ctx context.Context, since time.Time, page func([]erp.Order) error) error {
-	f, err := s.know(ctx)
+	f, err := s.knowing(ctx, "orders", orderService)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 func system(t testing.TB, box sandbox.Config, change func(*Config)) *System {
 	t.Helper()
 	box.Products = append(box.Products, sandbox.Product{ID: "P-1", Name: "Pump", Price: "12.50", Stock: "1000"}, sandbox.Product{ID: "4711", Unit: "KG", Price: "1", Stock: "7.25"})
+	box.Language = "en" // every request is in the logon language, or refused
 	s, err := sandbox.New(box)
 	require.NoError(t, err)
 	server := httptest.NewServer(s.Handler())
@@ -218,7 +219,7 @@ func TestOrders(t *testing.T) {
 
 func TestOrders_NumbersOfOurs(t *testing.T) {
 	t.Parallel()
-	s := system(t, sandbox.Config{ExternalOrders: true}, func(c *Config) { c.ExternalNumbers, c.Repeatability = true, true })
+	s := system(t, sandbox.Config{ExternalOrders: true, Repeatability: true}, func(c *Config) { c.ExternalNumbers, c.Repeatability = true, true })
 	buyer := insert(t, s, erp.Customer{Kind: erp.Organization, Name: "Buyer"})
 	one, _ := erp.ParseDecimal("1")
 	o := erp.Order{CustomerID: buyer[0].Snapshot.Record.ID, Ordered: time.Now(), Items: []erp.Item{{SKU: "P-1", Quantity: one}}}

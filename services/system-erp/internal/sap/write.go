@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/sap/odata"
@@ -26,6 +27,11 @@ func lost(err error) error {
 
 // Insert implements remote.Source: one deep insert per customer, a change set each, all in one batch.
 func (c customers) Insert(ctx context.Context, drafts []draft) ([]wrote, error) {
+	if f, err := c.know(ctx); err != nil {
+		return nil, err
+	} else if !f.partner.May(partnerSet) {
+		return nil, backend.Missing(Kind, "customers: they are not creatable in this SAP release")
+	}
 	return inBatches(drafts, c.cfg.BatchSize, func(drafts []draft) ([]wrote, error) {
 		parts := make([]odata.Part, len(drafts))
 		for i, d := range drafts {

@@ -69,6 +69,9 @@ func (c *Client) Batch(ctx context.Context, service string, parts []Part) ([]Par
 		switch {
 		case i < len(replies):
 			out[i] = replies[i].of(p)
+			for _, a := range out[i].Answers {
+				c.noted(ctx, service, a)
+			}
 		default:
 			out[i].Err = softened(lost(errors.Join(errors.New("the batch has no answer to this part"), err)), p.writes())
 		}

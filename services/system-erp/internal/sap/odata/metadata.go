@@ -58,6 +58,9 @@ func (m *Metadata) Lacks(set string, names ...string) []string {
 	return out
 }
 
+// May tells whether entities of a set may be made; false when there is none.
+func (m *Metadata) May(set string) bool { return m.Sets[set] != nil && m.Sets[set].Creatable }
+
 // Field returns a field; its zero value when there is none.
 func (m *Metadata) Field(set, name string) Field {
 	if s := m.Sets[set]; s != nil {

@@ -51,6 +51,8 @@ type Options struct {
 	Now func() time.Time
 	// Meter counts requests; nil counts nothing.
 	Meter metric.Meter
+	// Noted hears what SAP says beside its successes, by service; nil hears nothing. Their texts may name people.
+	Noted func(ctx context.Context, service string, said []Message)
 }
 
 // Client speaks to one system as one user. Make it with New; it is safe for concurrent use.
@@ -114,17 +116,6 @@ func (c *Client) Close() {
 	if t, ok := c.o.Transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
-}
-
-// Answer is what came back of one operation.
-type Answer struct {
-	Status int
-	// ETag is the tag of the entity as it is now; empty when there is none.
-	ETag string
-	// Body is the entity without its envelope; empty after a change.
-	Body json.RawMessage
-	// Note is what SAP said beside a success; its severity is info or warning.
-	Note Message
 }
 
 // maxAnswer is the largest answer that is read.
@@ -204,6 +195,9 @@ func (c *Client) transfer(ctx context.Context, q call, s *session, token string)
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	if late(ctx) {
+		return reply{}, fault.Wrap(fault.Unavailable, reasonBusy, context.DeadlineExceeded, "the time of the call was over; nothing was sent to SAP")
+	}
 	c.sent.Add(1)
 	resp, err := c.o.Transport.RoundTrip(req)
 	if err != nil {
@@ -264,6 +258,14 @@ func (c *Client) request(ctx context.Context, q call, s *session) (*http.Request
 	return req, nil
 }
 
+// late tells whether the time of a call is over, by the clock: after a pause of the whole process its timer may not have gone
+// off yet, and somebody else may have taken its write over.
+func late(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	now := time.Now()
+	return ok && (!now.Before(end) || !now.Round(0).Before(end.Round(0)))
+}
+
 // encode is url.Values.Encode with %20 for spaces, which every gateway and proxy reads alike.
 func encode(v url.Values) string { return strings.ReplaceAll(v.Encode(), "+", "%20") }
 
@@ -299,7 +301,7 @@ func (c *Client) Get(ctx context.Context, service, path string, query url.Values
 	if err != nil {
 		return Answer{}, err
 	}
-	return r.answer(false)
+	return c.answer(ctx, service, r, false)
 }
 
 // Create makes an entity with what is nested in it. The answer holds it as it is stored.
@@ -312,7 +314,7 @@ func (c *Client) Create(ctx context.Context, service, set string, body any, head
 	if err != nil {
 		return Answer{}, err
 	}
-	a, err := r.answer(true)
+	a, err := c.answer(ctx, service, r, true)
 	if err == nil && (a.Status != http.StatusCreated || len(a.Body) == 0) {
 		return a, lost(fmt.Errorf("status %d without an entity", a.Status))
 	}
@@ -329,7 +331,7 @@ func (c *Client) Update(ctx context.Context, service, path, etag string, fields 
 	if err != nil {
 		return Answer{}, err
 	}
-	return r.answer(true)
+	return c.answer(ctx, service, r, true)
 }
 
 // Delete removes an entity on the condition of its tag; an empty tag sets no condition.
@@ -338,7 +340,7 @@ func (c *Client) Delete(ctx context.Context, service, path, etag string) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.answer(true)
+	_, err = c.answer(ctx, service, r, true)
 	return err
 }
 
@@ -347,49 +349,4 @@ func condition(etag string) map[string]string {
 		return nil
 	}
 	return map[string]string{"If-Match": etag}
-}
-
-// answer reads an answer of one operation; write says that it was a modifying one.
-func (r reply) answer(write bool) (Answer, error) {
-	a := Answer{Status: r.status, ETag: r.header.Get("Etag")}
-	if r.status < 200 || r.status > 299 {
-		return a, r.refusal(write)
-	}
-	a.Note = note(r.header)
-	if a.Note.Severity == "error" { // a success with an error in it: nobody can say what is stored
-		if write {
-			return a, lost(errors.New("SAP answered a success with an error beside it"))
-		}
-		return a, fault.New(fault.Unavailable, ReasonAnswer, "SAP answered a read with an error beside it")
-	}
-	if len(bytes.TrimSpace(r.body)) == 0 {
-		return a, nil
-	}
-	var envelope struct {
-		D json.RawMessage `json:"d"`
-	}
-	if err := json.Unmarshal(r.body, &envelope); err != nil || len(envelope.D) == 0 {
-		if write {
-			return a, lost(errors.New("the answer cannot be read"))
-		}
-		return a, fault.Wrap(fault.Unavailable, ReasonAnswer, err, "SAP's answer cannot be read")
-	}
-	a.Body = envelope.D
-	if a.ETag == "" {
-		a.ETag = TagOf(a.Body)
-	}
-	return a, nil
-}
-
-// TagOf is the tag in the metadata of an entity; empty when there is none.
-func TagOf(entity json.RawMessage) string {
-	var m struct {
-		Metadata struct {
-			ETag string `json:"etag"`
-		} `json:"__metadata"`
-	}
-	if json.Unmarshal(entity, &m) != nil {
-		return ""
-	}
-	return m.Metadata.ETag
 }

@@ -24,7 +24,7 @@ func (c *Client) Pages(ctx context.Context, service, path string, query url.Valu
 		if err != nil {
 			return err
 		}
-		a, err := r.answer(false)
+		a, err := c.answer(ctx, service, r, false)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (c *Client) Page(ctx context.Context, service, path string, query url.Value
 	if err != nil {
 		return nil, false, err
 	}
-	a, err := r.answer(false)
+	a, err := c.answer(ctx, service, r, false)
 	if err != nil {
 		return nil, false, err
 	}

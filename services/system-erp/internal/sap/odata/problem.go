@@ -190,26 +190,36 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// note reads what is said beside a success. The worst severity is the note's.
-func note(h http.Header) Message {
+// notes reads what is said beside a success.
+func notes(h http.Header) []Message {
 	text := h.Get("Sap-Message")
 	if text == "" {
-		return Message{}
+		return nil
 	}
 	var in struct {
 		Message
 		Details []Message `json:"details"`
 	}
 	if json.Unmarshal([]byte(text), &in) != nil {
-		return Message{Severity: "info"} // in another form; it is no error
+		return []Message{{Severity: "info"}} // in another form; it is no error
 	}
-	out := in.Message
-	for _, d := range in.Details {
-		if d.Severity == "error" {
-			out = d
+	return append([]Message{in.Message}, in.Details...)
+}
+
+// gravest is the worst of what was said; of equal ones the first.
+func gravest(said []Message) (worst Message) {
+	rank := map[string]int{"info": 1, "warning": 2, "error": 3}
+	for i, m := range said {
+		if i == 0 || rank[m.Severity] > rank[worst.Severity] {
+			worst = m
 		}
 	}
-	return out
+	return worst
+}
+
+// problem is what was said as an error.
+func (m Message) problem(status int) *Problem {
+	return &Problem{Status: status, Code: m.Code, Message: m.Message, Details: []Message{m}}
 }
 
 // unread turns an Uncertain error into what it is for a request that writes nothing.
