@@ -9,6 +9,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-erp/adapter"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/sap"
@@ -23,6 +24,9 @@ const sapKind = "sap"
 type Backend struct {
 	// Kind is embedded, tryton or sap.
 	Kind string `conf:"kind" help:"embedded, tryton or sap"`
+	// System, if set, is the ERP: an adapter of the program that embeds this service. Kind and the sections of vendors are not
+	// used then.
+	System adapter.System `conf:"-"`
 	// Poll, Overlap and Compare say how changes that others make in a foreign ERP are found; zero values mean 15 s, 2 min and
 	// 24 h.
 	Poll    time.Duration `conf:"poll" help:"how often changes of a foreign ERP are looked for"`
@@ -69,11 +73,11 @@ func (b Backend) Validate() error {
 			errs = append(errs, fmt.Errorf("%s.%w", name, err))
 		}
 	}
-	switch b.Kind {
-	case "", sqlstore.Kind:
-	case tryton.Kind:
+	switch {
+	case b.System != nil, b.Kind == "", b.Kind == sqlstore.Kind:
+	case b.Kind == tryton.Kind:
 		section(tryton.Kind, b.Tryton.Validate())
-	case sapKind:
+	case b.Kind == sapKind:
 		section(sapKind, b.SAP.Validate())
 	default:
 		errs = append(errs, errors.New("kind: want embedded, tryton or sap"))
@@ -93,18 +97,19 @@ type opened struct {
 // openBackend opens the back end the configuration names. A new kind gets its case here, its section in Backend, and nothing
 // else anywhere: see docs/write-an-erp-adapter.md.
 func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Telemetry, committed func()) (opened, error) {
-	var sys remote.System
+	sys := cfg.System
 	var err error
-	switch cfg.Kind {
-	case "", sqlstore.Kind:
+	switch {
+	case sys != nil:
+	case cfg.Kind == "", cfg.Kind == sqlstore.Kind:
 		records, err := sqlstore.Open(ctx, d, sqlstore.Options{Committed: committed})
 		if err != nil {
 			return opened{}, err
 		}
 		return opened{Backend: records, secret: records.Secret, inside: true}, nil
-	case tryton.Kind:
+	case cfg.Kind == tryton.Kind:
 		sys, err = tryton.New(cfg.Tryton, telemetry.HTTPTransport(tel, nil))
-	case sapKind:
+	case cfg.Kind == sapKind:
 		sys, err = sap.New(cfg.SAP, sap.Deps{Transport: telemetry.HTTPTransport(tel, sap.Transport(cfg.SAP)), Meter: tel.Meter.Meter(scope), Log: tel.Log})
 	default:
 		err = fmt.Errorf("no back end is called %q", cfg.Kind)

@@ -1,6 +1,7 @@
 package systemerp_test
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	systemerp "github.com/selfsame-io/selfsame/services/system-erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/adapter"
 )
 
 func TestConfig_OfBackends(t *testing.T) {
@@ -103,6 +105,46 @@ func TestSales(t *testing.T) {
 	require.Equal(t, map[string]int64{"customer": 2, "order": 1}, have)
 	_, err = r.backend.CountDocuments(ctx, &erpv1.CountDocumentsRequest{From: "2026-02-30", Until: "2026-03-01"})
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
+}
+
+// memo is an adapter of another module, as far as this test asks it.
+type memo struct{ adapter.System }
+
+func (memo) Kind() string                                { return "memo" }
+func (memo) Customers() adapter.Source[adapter.Customer] { return memos{} }
+func (memo) Contacts() adapter.Source[adapter.Contact]   { return nil }
+func (memo) Capabilities(context.Context) (adapter.Capabilities, error) {
+	return adapter.Capabilities{Kind: "memo", Release: "1"}, nil
+}
+
+func (memo) ChangedOrders(context.Context, time.Time, func([]adapter.Order) error) error { return nil }
+
+func (memo) Products(_ context.Context, skus []string) ([]adapter.Product, error) {
+	return []adapter.Product{{SKU: skus[0], Name: "Of another module", Unit: adapter.Piece, Active: true}}, nil
+}
+
+type memos struct {
+	adapter.Source[adapter.Customer]
+}
+
+func (memos) Fields() []string { return []string{"name"} }
+
+func (memos) Changed(context.Context, time.Time, func([]adapter.Snapshot[adapter.Customer]) error) error {
+	return nil
+}
+
+// TestSystem_OfAnotherModule serves an adapter that this module does not know.
+func TestSystem_OfAnotherModule(t *testing.T) {
+	t.Parallel()
+	r := startWith(t, template.DSN(t, "sqlite"), func(cfg *systemerp.Config) { cfg.Backend.System = memo{} })
+	caps, err := r.backend.GetCapabilities(t.Context(), &erpv1.GetCapabilitiesRequest{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"memo", "1"}, []string{caps.GetCapabilities().GetKind(), caps.GetCapabilities().GetRelease()})
+	got, err := r.products.GetProduct(t.Context(), &erpv1.GetProductRequest{Sku: "X"})
+	require.NoError(t, err)
+	require.Equal(t, "Of another module", got.GetProduct().GetName())
+	_, err = r.products.SetInventory(t.Context(), &erpv1.SetInventoryRequest{Inventory: &erpv1.Inventory{Sku: "X", Site: "s", OnHand: "1"}})
+	require.Equal(t, "CAPABILITY_MISSING", fault.ReasonOf(err), "what its capabilities do not name is not asked of it")
 }
 
 // TestTryton runs the whole service on a real Tryton: the suite of the back end has the cases, this is the wiring.

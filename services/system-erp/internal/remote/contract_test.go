@@ -13,10 +13,8 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/retry"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
+	"github.com/selfsame-io/selfsame/services/system-erp/adapter"
+	"github.com/selfsame-io/selfsame/services/system-erp/backendtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,7 +38,7 @@ func (c *clock) advance(d time.Duration) { c.ahead <- d + <-c.ahead }
 
 // template has the tables already.
 var template = dbtest.NewTemplate(func(ctx context.Context, d *db.DB) error {
-	_, err := remote.Open(ctx, d, newLedger(), remote.Options{})
+	_, err := adapter.Open(ctx, d, newLedger(), adapter.Options{})
 	return err
 })
 
@@ -49,16 +47,16 @@ const (
 	settle = 10 * time.Minute
 )
 
-func openRemote(t *testing.T, dsn string, sys remote.System, c *clock, change ...func(*remote.Options)) (*remote.Store, *db.DB) {
+func openRemote(t *testing.T, dsn string, sys adapter.System, c *clock, change ...func(*adapter.Options)) (*adapter.Store, *db.DB) {
 	t.Helper()
 	d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = d.Close() })
-	o := remote.Options{Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond}}
+	o := adapter.Options{Now: c.now, Lease: lease, Settle: settle, Locked: retry.Backoff{Min: time.Millisecond, Max: time.Millisecond}}
 	for _, f := range change {
 		f(&o)
 	}
-	s, err := remote.Open(t.Context(), d, sys, o)
+	s, err := adapter.Open(t.Context(), d, sys, o)
 	require.NoError(t, err)
 	return s, d
 }
@@ -71,7 +69,7 @@ func world(engine string) backendtest.Open {
 		own, c := template.DSN(t, engine), newClock()
 		// A process that dies cannot reach its database; everything that was open belongs to it.
 		var open []*db.DB
-		start := func(dsn string) backend.Backend {
+		start := func(dsn string) adapter.Backend {
 			s, d := openRemote(t, dsn, ledger, c)
 			open = append(open, d)
 			return s
@@ -86,12 +84,12 @@ func world(engine string) backendtest.Open {
 			large = 60
 		}
 		return &backendtest.World{
-			Backend: start(own), Restart: func(*testing.T) backend.Backend { return start(own) },
-			Lost: func(t *testing.T) backend.Backend { return start(template.DSN(t, engine)) },
+			Backend: start(own), Restart: func(*testing.T) adapter.Backend { return start(own) },
+			Lost: func(t *testing.T) adapter.Backend { return start(template.DSN(t, engine)) },
 			Sync: sync, Advance: c.advance, Lease: lease, Settle: settle, Arm: ledger.arm, Outside: desk{ledger},
 			SKUs: []string{"P-1", "P-2"}, Large: large, Prefix: rand.Text()[:8],
 			Bad: []backendtest.Violation{
-				{Name: "long", Customer: &erp.Customer{Phone: "0123456789012345678901234567890123456789"}, Path: "customer.phone", Reason: backend.ReasonTooLong},
+				{Name: "long", Customer: &adapter.Customer{Phone: "0123456789012345678901234567890123456789"}, Path: "customer.phone", Reason: adapter.ReasonTooLong},
 			},
 		}
 	}

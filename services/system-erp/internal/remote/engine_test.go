@@ -17,7 +17,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
+	"github.com/selfsame-io/selfsame/services/system-erp/backendtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"

@@ -10,14 +10,11 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
+	"github.com/selfsame-io/selfsame/services/system-erp/adapter"
+	"github.com/selfsame-io/selfsame/services/system-erp/backendtest"
 )
 
-func sync(ctx context.Context, b backend.Backend) error { return b.(*remote.Store).Sync(ctx) }
+func sync(ctx context.Context, b adapter.Backend) error { return b.(*adapter.Store).Sync(ctx) }
 
 // ledger is an ERP in memory that promises nothing: a second insert is a second record, whatever it carries.
 type ledger struct {
@@ -40,13 +37,13 @@ type ledger struct {
 }
 
 type entry struct {
-	c    erp.Customer
+	c    adapter.Customer
 	tag  int
 	mark string
 }
 
 type order struct {
-	o    erp.Order
+	o    adapter.Order
 	mark string
 }
 
@@ -74,7 +71,7 @@ func (l *ledger) write(fn func() error) error {
 	lost := fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "no answer")
 	switch f {
 	case backendtest.Lock:
-		return fault.New(fault.Conflict, backend.ReasonLocked, "somebody works on it")
+		return fault.New(fault.Conflict, adapter.ReasonLocked, "somebody works on it")
 	case backendtest.Drop:
 		return lost
 	}
@@ -90,18 +87,18 @@ func (l *ledger) write(fn func() error) error {
 
 func (l *ledger) next() string { l.serial++; return strconv.Itoa(l.serial) }
 
-func (l *ledger) Kind() string                           { return "ledger" }
-func (l *ledger) Ping(context.Context) error             { return nil }
-func (l *ledger) Contacts() remote.Source[erp.Contact]   { return nil }
-func (l *ledger) Customers() remote.Source[erp.Customer] { return (*party)(l) }
+func (l *ledger) Kind() string                                { return "ledger" }
+func (l *ledger) Ping(context.Context) error                  { return nil }
+func (l *ledger) Contacts() adapter.Source[adapter.Contact]   { return nil }
+func (l *ledger) Customers() adapter.Source[adapter.Customer] { return (*party)(l) }
 
-func (l *ledger) Capabilities(context.Context) (backend.Capabilities, error) {
-	return backend.Capabilities{Kind: "ledger", CreateCustomers: true, DeleteCustomers: true, CreateOrders: true, Deliveries: true, Inventory: true}, nil
+func (l *ledger) Capabilities(context.Context) (adapter.Capabilities, error) {
+	return adapter.Capabilities{Kind: "ledger", CreateCustomers: true, DeleteCustomers: true, CreateOrders: true, Deliveries: true, Inventory: true}, nil
 }
 
 type party ledger
 
-type snapshot = remote.Snapshot[erp.Customer]
+type snapshot = adapter.Snapshot[adapter.Customer]
 
 func (e *entry) snapshot() snapshot {
 	c := e.c
@@ -113,9 +110,9 @@ func (p *party) Fields() []string {
 	return []string{"number", "kind", "name", "email", "phone", "addresses", "tax_ids", "refs"}
 }
 
-func (p *party) Check(_ context.Context, c erp.Customer) error {
+func (p *party) Check(_ context.Context, c adapter.Customer) error {
 	if len(c.Phone) > 30 {
-		return fault.InvalidField("customer.phone", backend.ReasonTooLong, "at most 30 characters")
+		return fault.InvalidField("customer.phone", adapter.ReasonTooLong, "at most 30 characters")
 	}
 	return nil
 }
@@ -133,7 +130,7 @@ func (p *party) pick(match func(e *entry) bool) []snapshot {
 	return out
 }
 
-func (p *party) Find(_ context.Context, keys []remote.Key) ([][]snapshot, error) {
+func (p *party) Find(_ context.Context, keys []adapter.Key) ([][]snapshot, error) {
 	out := make([][]snapshot, len(keys))
 	for i, k := range keys {
 		out[i] = p.pick(func(e *entry) bool { return !k.Ref.Zero() && slices.Contains(e.c.Refs, k.Ref) || e.mark == k.Mark })
@@ -145,13 +142,13 @@ func (p *party) Read(_ context.Context, ids []string) ([]snapshot, error) {
 	return p.pick(func(e *entry) bool { return slices.Contains(ids, e.c.ID) }), nil
 }
 
-func (p *party) Insert(_ context.Context, drafts []remote.Draft[erp.Customer]) ([]remote.Reply[erp.Customer], error) {
-	out := make([]remote.Reply[erp.Customer], len(drafts))
+func (p *party) Insert(_ context.Context, drafts []adapter.Draft[adapter.Customer]) ([]adapter.Reply[adapter.Customer], error) {
+	out := make([]adapter.Reply[adapter.Customer], len(drafts))
 	for i, d := range drafts {
 		out[i].Err = (*ledger)(p).write(func() error {
 			id := (*ledger)(p).next()
 			c := d.Record
-			c.Head = erp.Head{ID: id, Refs: c.Refs, Updated: time.Now(), Created: time.Now()}
+			c.Head = adapter.Head{ID: id, Refs: c.Refs, Updated: time.Now(), Created: time.Now()}
 			c.Number = cmp.Or(c.Number, id)
 			// What it has no place for is not kept.
 			c.Currency, c.PaymentTerms, c.Extensions, c.Website, c.Language = "", "", nil, "", ""
@@ -167,8 +164,8 @@ func (p *party) Insert(_ context.Context, drafts []remote.Draft[erp.Customer]) (
 	return out, nil
 }
 
-func (p *party) Change(_ context.Context, drafts []remote.Draft[erp.Customer]) ([]remote.Reply[erp.Customer], error) {
-	out := make([]remote.Reply[erp.Customer], len(drafts))
+func (p *party) Change(_ context.Context, drafts []adapter.Draft[adapter.Customer]) ([]adapter.Reply[adapter.Customer], error) {
+	out := make([]adapter.Reply[adapter.Customer], len(drafts))
 	for i, d := range drafts {
 		out[i].Err = (*ledger)(p).write(func() error {
 			e := p.customers[d.Record.ID]
@@ -217,12 +214,12 @@ func (p *party) Changed(_ context.Context, since time.Time, page func([]snapshot
 	return nil
 }
 
-func (p *party) Similar(_ context.Context, c erp.Customer, limit int) ([]snapshot, error) {
+func (p *party) Similar(_ context.Context, c adapter.Customer, limit int) ([]snapshot, error) {
 	found := p.pick(func(e *entry) bool { return e.c.Name == c.Name && c.Name != "" })
 	return found[:min(len(found), limit)], nil
 }
 
-func (l *ledger) Products(_ context.Context, skus []string) ([]erp.Product, error) {
+func (l *ledger) Products(_ context.Context, skus []string) ([]adapter.Product, error) {
 	l.mu.Lock()
 	l.reads++
 	held := l.held
@@ -235,33 +232,33 @@ func (l *ledger) Products(_ context.Context, skus []string) ([]erp.Product, erro
 	if l.down {
 		return nil, fault.New(fault.Unavailable, "", "down")
 	}
-	var out []erp.Product
+	var out []adapter.Product
 	for _, sku := range skus {
 		if sku == "P-1" || sku == "P-2" {
-			price, _ := erp.ParseDecimal("12.50")
-			out = append(out, erp.Product{SKU: sku, Name: "Product " + sku, Unit: erp.Piece, Active: true, Price: erp.Money{Amount: price, Currency: "EUR"}})
+			price, _ := adapter.ParseDecimal("12.50")
+			out = append(out, adapter.Product{SKU: sku, Name: "Product " + sku, Unit: adapter.Piece, Active: true, Price: adapter.Money{Amount: price, Currency: "EUR"}})
 		}
 	}
 	return out, nil
 }
 
-func (l *ledger) ListProducts(ctx context.Context, after string, limit int) ([]erp.Product, error) {
+func (l *ledger) ListProducts(ctx context.Context, after string, limit int) ([]adapter.Product, error) {
 	all, err := l.Products(ctx, []string{"P-1", "P-2"})
-	all = slices.DeleteFunc(all, func(p erp.Product) bool { return p.SKU <= after })
+	all = slices.DeleteFunc(all, func(p adapter.Product) bool { return p.SKU <= after })
 	return all[:min(limit, len(all))], err
 }
 
-func (l *ledger) PutProduct(context.Context, erp.Product) error {
-	return backend.Missing("ledger", "write products")
+func (l *ledger) PutProduct(context.Context, adapter.Product) error {
+	return adapter.Missing("ledger", "write products")
 }
 
-func (l *ledger) Inventory(_ context.Context, skus []string) ([]erp.Stock, error) {
+func (l *ledger) Inventory(_ context.Context, skus []string) ([]adapter.Stock, error) {
 	if l.isDown() {
 		return nil, fault.New(fault.Unavailable, "", "down")
 	}
-	var out []erp.Stock
+	var out []adapter.Stock
 	for _, sku := range skus {
-		out = append(out, erp.Stock{SKU: sku, Site: "1", Unit: erp.Piece, AsOf: time.Now()})
+		out = append(out, adapter.Stock{SKU: sku, Site: "1", Unit: adapter.Piece, AsOf: time.Now()})
 	}
 	return out, nil
 }
@@ -272,16 +269,16 @@ func (l *ledger) isDown() bool {
 	return l.down
 }
 
-func (l *ledger) SetInventory(context.Context, erp.Stock) error {
-	return backend.Missing("ledger", "set stock")
+func (l *ledger) SetInventory(context.Context, adapter.Stock) error {
+	return adapter.Missing("ledger", "set stock")
 }
 
-func (l *ledger) CheckOrder(context.Context, erp.Order) error { return nil }
+func (l *ledger) CheckOrder(context.Context, adapter.Order) error { return nil }
 
-func (l *ledger) filter(match func(o *order) bool) []erp.Order {
+func (l *ledger) filter(match func(o *order) bool) []adapter.Order {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []erp.Order
+	var out []adapter.Order
 	for _, o := range l.orders {
 		if match(o) {
 			c := o.o
@@ -289,47 +286,47 @@ func (l *ledger) filter(match func(o *order) bool) []erp.Order {
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, func(a, b erp.Order) int { return cmp.Or(b.Ordered.Compare(a.Ordered), cmp.Compare(b.ID, a.ID)) })
+	slices.SortFunc(out, func(a, b adapter.Order) int { return cmp.Or(b.Ordered.Compare(a.Ordered), cmp.Compare(b.ID, a.ID)) })
 	return out
 }
 
-func (l *ledger) FindOrders(_ context.Context, k remote.Key) ([]erp.Order, error) {
+func (l *ledger) FindOrders(_ context.Context, k adapter.Key) ([]adapter.Order, error) {
 	return l.filter(func(o *order) bool { return o.mark == k.Mark || k.Ref.Value != "" && o.o.ClientRef == k.Ref.Value }), nil
 }
 
-func (l *ledger) InsertOrder(_ context.Context, o erp.Order, k remote.Key) (erp.Order, error) {
+func (l *ledger) InsertOrder(_ context.Context, o adapter.Order, k adapter.Key) (adapter.Order, error) {
 	err := l.write(func() error {
 		o.ID, o.Version, o.Updated = l.next(), 1, time.Now()
 		l.orders[o.ID] = &order{o: o, mark: k.Mark}
 		return nil
 	})
 	if err != nil {
-		return erp.Order{}, err
+		return adapter.Order{}, err
 	}
 	return o, nil
 }
 
-func (l *ledger) AdvanceOrder(_ context.Context, id string) (erp.Order, error) {
+func (l *ledger) AdvanceOrder(_ context.Context, id string) (adapter.Order, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := l.orders[id]
 	if o == nil {
-		return erp.Order{}, fmt.Errorf("no order %s", id)
+		return adapter.Order{}, fmt.Errorf("no order %s", id)
 	}
 	if l.stuck {
-		return erp.Order{}, fault.New(fault.Unavailable, "", "down")
+		return adapter.Order{}, fault.New(fault.Unavailable, "", "down")
 	}
-	if o.o.State == erp.OrderReceived {
-		o.o.State, o.o.Updated = erp.OrderConfirmed, time.Now()
+	if o.o.State == adapter.OrderReceived {
+		o.o.State, o.o.Updated = adapter.OrderConfirmed, time.Now()
 	}
 	return o.o, nil
 }
 
-func (l *ledger) Orders(_ context.Context, ids []string) ([]erp.Order, error) {
+func (l *ledger) Orders(_ context.Context, ids []string) ([]adapter.Order, error) {
 	return l.filter(func(o *order) bool { return slices.Contains(ids, o.o.ID) }), nil
 }
 
-func (l *ledger) ListOrders(_ context.Context, customers []string, after *store.OrderCursor, limit int) ([]erp.Order, error) {
+func (l *ledger) ListOrders(_ context.Context, customers []string, after *adapter.OrderCursor, limit int) ([]adapter.Order, error) {
 	all := l.filter(func(o *order) bool {
 		if !slices.Contains(customers, o.o.CustomerID) {
 			return false
@@ -340,18 +337,18 @@ func (l *ledger) ListOrders(_ context.Context, customers []string, after *store.
 	return all[:min(limit, len(all))], nil
 }
 
-func (l *ledger) ChangedOrders(_ context.Context, since time.Time, page func([]erp.Order) error) error {
+func (l *ledger) ChangedOrders(_ context.Context, since time.Time, page func([]adapter.Order) error) error {
 	if since.Year() < 1 {
 		return fault.New(fault.Invalid, "", "no calendar has such a year") // says every real one
 	}
 	return page(l.filter(func(o *order) bool { return !o.o.Updated.Before(since) }))
 }
 
-func (l *ledger) MoveOrder(context.Context, string, erp.OrderState, erp.Progress, erp.Progress) (erp.Order, error) {
-	return erp.Order{}, backend.Missing("ledger", "move orders")
+func (l *ledger) MoveOrder(context.Context, string, adapter.OrderState, adapter.Progress, adapter.Progress) (adapter.Order, error) {
+	return adapter.Order{}, adapter.Missing("ledger", "move orders")
 }
 
-func (l *ledger) Deliveries(context.Context, string) ([]erp.Delivery, error) { return nil, nil }
+func (l *ledger) Deliveries(context.Context, string) ([]adapter.Delivery, error) { return nil, nil }
 
 // The ledger seen from a desk in the other house.
 
@@ -365,7 +362,7 @@ func (l *ledger) outside(match func(e *entry) bool) []string {
 
 type desk struct{ *ledger }
 
-func (d desk) Customers(_ context.Context, ref erp.Ref) ([]string, error) {
+func (d desk) Customers(_ context.Context, ref adapter.Ref) ([]string, error) {
 	return d.outside(func(e *entry) bool { return slices.Contains(e.c.Refs, ref) }), nil
 }
 
@@ -386,12 +383,12 @@ func (d desk) Rename(_ context.Context, id, name string) error {
 	return nil
 }
 
-func (d desk) Make(_ context.Context, name string, ref erp.Ref) (string, error) {
+func (d desk) Make(_ context.Context, name string, ref adapter.Ref) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id := d.next()
-	d.customers[id] = &entry{c: erp.Customer{
-		Head: erp.Head{ID: id, Refs: []erp.Ref{ref}, Created: time.Now(), Updated: time.Now()}, Number: id, Kind: erp.Organization, Name: name,
+	d.customers[id] = &entry{c: adapter.Customer{
+		Head: adapter.Head{ID: id, Refs: []adapter.Ref{ref}, Created: time.Now(), Updated: time.Now()}, Number: id, Kind: adapter.Organization, Name: name,
 	}, tag: 1}
 	return id, nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
+	"github.com/selfsame-io/selfsame/services/system-erp/backendtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/sap/odata"
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/system-erp/backendtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend/backendtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
