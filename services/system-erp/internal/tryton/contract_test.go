@@ -144,6 +144,14 @@ func (o outside) Make(ctx context.Context, of string, ref erp.Ref) (string, erro
 	return name(ids[0]), nil
 }
 
+func amount(s string) erp.Decimal {
+	d, err := erp.ParseDecimal(s)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
 func TestContract(t *testing.T) {
 	cfg := real(t)
 	// Long enough for a server that shares a slow machine with all other tests.
@@ -204,7 +212,17 @@ func TestContract(t *testing.T) {
 				{Name: "country", Customer: &erp.Customer{Addresses: []erp.Address{{City: "X", Country: "ZZ"}}}, Path: "customer.addresses[0].country", Reason: backend.ReasonCountry},
 				{Name: "region", Customer: &erp.Customer{Addresses: []erp.Address{{City: "X", Country: "DE", Region: "XX"}}}, Path: "customer.addresses[0].region", Reason: backend.ReasonRegion},
 				{Name: "scheme", Customer: &erp.Customer{TaxIDs: []erp.TaxID{{Scheme: "xx_vat", Value: "1"}}}, Path: "customer.tax_ids[0].scheme", Reason: backend.ReasonTaxID},
-				{Name: "tax", Customer: &erp.Customer{TaxIDs: []erp.TaxID{{Scheme: "eu_vat", Value: "DE1"}}}, Path: "customer.tax_ids", Reason: backend.ReasonTaxID},
+				{Name: "tax", Customer: &erp.Customer{TaxIDs: []erp.TaxID{{Scheme: "eu_vat", Value: "DE1"}}}, Path: "customer.tax_ids[0].value", Reason: backend.ReasonTaxID},
+				{
+					Name: "second tax", Customer: &erp.Customer{TaxIDs: []erp.TaxID{{Scheme: "de_vat", Value: "136695976"}, {Scheme: "eu_vat", Value: "DE1"}}},
+					Path: "customer.tax_ids[1].value", Reason: backend.ReasonTaxID,
+				},
+				{Name: "region without a country", Customer: &erp.Customer{Addresses: []erp.Address{{City: "X", Region: "NW"}}}, Path: "customer.addresses[0].region", Reason: backend.ReasonRegion},
+				{Name: "half a piece", Item: &erp.Item{SKU: "SELF-1", Quantity: amount("1.5")}, Path: "order.items[0].quantity", Reason: backend.ReasonPrecision},
+				{Name: "digits of a price", Item: &erp.Item{SKU: "SELF-1", Quantity: amount("1"), Price: erp.Money{Amount: amount("0.00001"), Currency: "EUR"}}, Path: "order.items[0].unit_price.amount", Reason: backend.ReasonPrecision},
+				{Name: "currency", Item: &erp.Item{SKU: "SELF-1", Quantity: amount("1"), Price: erp.Money{Amount: amount("1"), Currency: "USD"}}, Path: "order.currency", Reason: backend.ReasonCurrency},
+				{Name: "unit", Item: &erp.Item{SKU: "SELF-1", Quantity: amount("1"), Unit: "KGM"}, Path: "order.items[0].unit", Reason: "UNIT_MISMATCH"},
+				{Name: "day of a line", Item: &erp.Item{SKU: "SELF-1", Quantity: amount("1"), Requested: "2026-12-24"}, Path: "order.items[0].requested_date", Reason: backend.ReasonNotMappable},
 			},
 		}
 	})

@@ -353,6 +353,9 @@ func (p parties) Check(ctx context.Context, c erp.Customer) error {
 	if err != nil {
 		return err
 	}
+	if err := m.lengths(c); err != nil {
+		return err
+	}
 	for i, a := range c.Addresses {
 		path := fmt.Sprintf("customer.addresses[%d]", i)
 		if a.Country != "" && m.countries[a.Country] == 0 {
@@ -384,7 +387,15 @@ func (p parties) translate(err error, c erp.Customer) error {
 		e.Fields = []fault.Field{{Path: "customer.number", Reason: store.ReasonNumberTaken, Description: "another party of the ERP has this code"}}
 		return e
 	case len(c.TaxIDs) > 0 && strings.Contains(message, "is not valid"):
-		e := fault.InvalidField("customer.tax_ids", backend.ReasonTaxID, "the ERP does not accept one of the numbers")
+		path := "customer.tax_ids"
+		for i, t := range c.TaxIDs {
+			// The message quotes the number that is to blame.
+			if strings.Contains(message, `"`+strings.ToLower(t.Value)+`"`) {
+				path = fmt.Sprintf("customer.tax_ids[%d].value", i)
+				break
+			}
+		}
+		e := fault.InvalidField(path, backend.ReasonTaxID, "the ERP does not accept this number")
 		e.Cause = f.Cause
 		return backend.Native(e, Kind, "InvalidIdentifierCode", "", "")
 	}

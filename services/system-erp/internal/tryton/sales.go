@@ -36,6 +36,9 @@ func (s *System) CheckOrder(ctx context.Context, o erp.Order) error {
 	if o.BlockReason != "" {
 		return fault.InvalidField("order.block_reason", backend.ReasonNotMappable, "the ERP has no place for it")
 	}
+	if err := m.orderLengths(o); err != nil {
+		return err
+	}
 	for i, it := range o.Items {
 		path := fmt.Sprintf("order.items[%d]", i)
 		unit, ok := m.unit(it.Unit)
@@ -44,6 +47,8 @@ func (s *System) CheckOrder(ctx context.Context, o erp.Order) error {
 			return fault.InvalidField(path+".unit", backend.ReasonUnit, "the ERP does not know this unit")
 		case !fits(it.Quantity, m.uoms[unit].digits):
 			return fault.InvalidField(path+".quantity", backend.ReasonPrecision, "the unit has %d decimal places in the ERP", m.uoms[unit].digits)
+		case !exact(it.Quantity):
+			return fault.InvalidField(path+".quantity", backend.ReasonPrecision, "the ERP keeps quantities with 15 digits")
 		case !fits(it.Price.Amount, priceDigits):
 			return fault.InvalidField(path+".unit_price.amount", backend.ReasonPrecision, "prices have %d decimal places in the ERP", priceDigits)
 		case it.Requested != "" && it.Requested != o.Requested:

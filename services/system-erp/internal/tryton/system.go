@@ -3,6 +3,7 @@ package tryton
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -43,6 +44,8 @@ type master struct {
 	currency     string // of the company
 	currencies   map[string]int64
 	currencyOf   map[int64]string
+	rounding     map[string]erp.Decimal // the smallest amount of a currency; zero or missing for exact ones
+	sizes        map[string]int         // the longest text of a field, by our path; fields without a limit are missing
 	countries    map[string]int64
 	countryOf    map[int64]string
 	subdivisions map[string]int64 // "DE-NW"
@@ -136,9 +139,12 @@ func (s *System) data(ctx context.Context) (*master, error) {
 func (s *System) load(ctx context.Context) (*master, error) {
 	m := &master{
 		at: time.Now(), currencies: map[string]int64{}, currencyOf: map[int64]string{}, countries: map[string]int64{}, countryOf: map[int64]string{},
-		subdivisions: map[string]int64{}, subdivOf: map[int64]string{}, uoms: map[int64]uom{},
+		subdivisions: map[string]int64{}, subdivOf: map[int64]string{}, uoms: map[int64]uom{}, rounding: map[string]erp.Decimal{},
 	}
 	if err := s.loadCompany(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := s.loadSizes(ctx, m); err != nil {
 		return nil, err
 	}
 	countries, err := s.find(ctx, "country.country", []any{}, 0, "code")
@@ -195,12 +201,15 @@ func (s *System) loadCompany(ctx context.Context, m *master) error {
 	if currency == 0 {
 		return fault.New(fault.Precondition, "BACKEND_NOT_SET_UP", "the user of the ERP has no such company")
 	}
-	currencies, err := s.find(ctx, "currency.currency", []any{}, 0, "code")
+	currencies, err := s.find(ctx, "currency.currency", []any{}, 0, "code", "rounding")
 	if err != nil {
 		return err
 	}
 	for _, r := range currencies {
 		m.currencies[r.str("code")], m.currencyOf[r.id("id")] = r.id("id"), r.str("code")
+		if m.rounding[r.str("code")], err = r.decimal("rounding"); err != nil {
+			return err
+		}
 	}
 	m.currency = m.currencyOf[currency]
 	return nil
@@ -246,7 +255,7 @@ func (s *System) Capabilities(ctx context.Context) (backend.Capabilities, error)
 	slices.Sort(currencies)
 	return backend.Capabilities{
 		Kind: Kind, Release: "6.0", CreateCustomers: true, DeleteCustomers: true, CreateOrders: true, SetOrderStatus: true,
-		Deliveries: true, Inventory: true, MaxOrderLines: 200, Units: slices.Compact(units), Currencies: currencies,
+		Deliveries: true, Inventory: true, MaxOrderLines: 200, Units: slices.Compact(units), Currencies: currencies, MaxLength: maps.Clone(m.sizes),
 	}, nil
 }
 

@@ -1,0 +1,137 @@
+package tryton
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
+)
+
+var _ remote.Rounder = (*System)(nil)
+
+// limited are the texts that an administrator, or a module, may have given a longest length, by our path.
+func limited() map[string]map[string][]string {
+	return map[string]map[string][]string{
+		"party.party":             {"name": {"customer.name"}, "code": {"customer.number"}},
+		"party.address":           {"street": {"customer.addresses.street"}, "city": {"customer.addresses.city"}, "postal_code": {"customer.addresses.postal_code"}},
+		"party.contact_mechanism": {"value": {"customer.email", "customer.phone", "customer.website"}},
+		"party.identifier":        {"code": {"customer.tax_ids.value", "customer.refs.value"}},
+		"sale.sale":               {"reference": {"order.client_ref"}, "description": {"order.customer_po"}, "comment": {"order.note"}},
+		"sale.line":               {"description": {"order.items.name"}},
+	}
+}
+
+// loadSizes asks for the longest lengths. Tryton 6.0 itself has none of these: what is not told has no limit.
+func (s *System) loadSizes(ctx context.Context, m *master) error {
+	m.sizes = make(map[string]int)
+	for model, fields := range limited() {
+		names := make([]string, 0, len(fields))
+		for f := range fields {
+			names = append(names, f)
+		}
+		var told map[string]map[string]any
+		if err := s.client.call(ctx, false, &told, "model."+model+".fields_get", names, 0, s.context(ctx, nil)); err != nil {
+			return err
+		}
+		for f, paths := range fields {
+			n, ok := told[f]["size"].(json.Number)
+			if !ok {
+				continue
+			}
+			size, err := strconv.Atoi(n.String())
+			for _, path := range paths {
+				if err == nil && size > 0 {
+					m.sizes[path] = size
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// sized refuses a text that is longer than its field: cutting it would be found out by nobody.
+func (m *master) sized(limit, path, text string) error {
+	if n := m.sizes[limit]; n > 0 && utf8.RuneCountInString(text) > n {
+		return fault.InvalidField(path, backend.ReasonTooLong, "at most %d characters in the ERP", n)
+	}
+	return nil
+}
+
+// lengths refuses what is too long of a customer.
+func (m *master) lengths(c erp.Customer) error {
+	type text struct{ limit, path, value string }
+	list := []text{
+		{"customer.name", "customer.name", c.Name}, {"customer.number", "customer.number", c.Number}, {"customer.email", "customer.email", c.Email},
+		{"customer.phone", "customer.phone", c.Phone}, {"customer.website", "customer.website", c.Website},
+	}
+	for i, a := range c.Addresses {
+		path := fmt.Sprintf("customer.addresses[%d].", i)
+		list = append(list, text{"customer.addresses.street", path + "street", a.Street}, text{"customer.addresses.city", path + "city", a.City},
+			text{"customer.addresses.postal_code", path + "postal_code", a.PostalCode})
+	}
+	for i, t := range c.TaxIDs {
+		list = append(list, text{"customer.tax_ids.value", fmt.Sprintf("customer.tax_ids[%d].value", i), t.Value})
+	}
+	for i, r := range c.Refs {
+		list = append(list, text{"customer.refs.value", fmt.Sprintf("customer.refs[%d].value", i), refCode(r)})
+	}
+	for _, t := range list {
+		if err := m.sized(t.limit, t.path, t.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orderLengths refuses what is too long of an order.
+func (m *master) orderLengths(o erp.Order) error {
+	for _, t := range [][2]string{{"order.client_ref", o.ClientRef}, {"order.customer_po", o.CustomerPO}, {"order.note", o.Note}} {
+		if err := m.sized(t[0], t[0], t[1]); err != nil {
+			return err
+		}
+	}
+	for i, it := range o.Items {
+		if err := m.sized("order.items.name", fmt.Sprintf("order.items[%d].name", i), it.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exact tells whether a quantity survives being kept as a float, as Tryton keeps them.
+func exact(d erp.Decimal) bool {
+	f, err := strconv.ParseFloat(d.String(), 64)
+	return err == nil && strconv.FormatFloat(f, 'f', -1, 64) == d.String()
+}
+
+// Amount implements remote.Rounder: Tryton rounds halves to the even neighbour, to the smallest amount of the currency.
+func (s *System) Amount(ctx context.Context, quantity, price erp.Decimal, currency string) (erp.Decimal, error) {
+	m, err := s.data(ctx)
+	if err != nil {
+		return erp.Decimal{}, err
+	}
+	return halfEven(quantity, price, m.rounding[currency]), nil
+}
+
+// halfEven is a × b in whole units, halves to the even one. A unit of zero means as exact as a decimal can be.
+func halfEven(a, b, unit erp.Decimal) erp.Decimal {
+	million := big.NewInt(1_000_000)
+	size := unit.Micro()
+	if size.Sign() <= 0 {
+		size = big.NewInt(1)
+	}
+	product := new(big.Int).Mul(a.Micro(), b.Micro()) // in millionths of millionths
+	quo, rem := new(big.Int).QuoRem(product, new(big.Int).Mul(size, million), new(big.Int))
+	twice := rem.Abs(rem).Lsh(rem, 1)
+	if c := twice.Cmp(new(big.Int).Mul(size, million)); c > 0 || c == 0 && quo.Bit(0) == 1 {
+		quo.Add(quo, big.NewInt(int64(product.Sign())))
+	}
+	return erp.Micro(quo.Mul(quo, size))
+}
