@@ -18,13 +18,14 @@ type matchFlags struct {
 	*common
 	records                              []string
 	fields, model, out, gold, data, only string
+	temp                                 string
 	maxPerSource, examples               int
 	shuffle                              uint64
 	asJSON                               bool
 }
 
 // matchCommand trains, measures and explains matching on CSV files, without a running suite: match train, evaluate,
-// explain A B, quality. With a running suite: match review, drift, leads FILE.
+// dedup, explain A B, quality. With a running suite: match review, drift, leads FILE.
 func matchCommand(ctx context.Context, a *App, args []string) error {
 	running := map[string]func(context.Context, *App, []string) error{"review": matchReview, "drift": matchDrift, "leads": matchLeads}
 	if len(args) > 0 && running[args[0]] != nil {
@@ -37,13 +38,14 @@ func matchCommand(ctx context.Context, a *App, args []string) error {
 	})
 	c.StringVar(&c.fields, "fields", "", "YAML `file` that says what the columns mean")
 	c.StringVar(&c.model, "model", "", "YAML `file` of a trained model")
-	c.StringVar(&c.out, "out", "", "`file` to write: the model (train), or the page of results (quality)")
+	c.StringVar(&c.out, "out", "", "`file` to write: the model (train), the clusters (dedup), or the page of results (quality)")
 	c.StringVar(&c.gold, "gold", "", "CSV `file` of the truth; not needed when the records name their cluster")
 	c.IntVar(&c.maxPerSource, "max-per-source", 0, "greatest number of records of one source in a cluster; 0 is any")
 	c.Uint64Var(&c.shuffle, "shuffle", 0, "`seed`: also feed the records one by one in random order, and compare")
 	c.IntVar(&c.examples, "examples", 0, "how many wrong pairs of each sort to name")
 	c.BoolVar(&c.asJSON, "json", false, "the same as -o json")
 	c.StringVar(&c.data, "data", "", "`directory` of the sets that quality measures")
+	c.StringVar(&c.temp, "temp", "", "`directory` for temporary files of dedup; the system's own when not given")
 	c.StringVar(&c.only, "only", "", "measure only sets whose name begins so")
 	rest, err := c.parse(args)
 	if err != nil {
@@ -53,7 +55,7 @@ func matchCommand(ctx context.Context, a *App, args []string) error {
 		c.output = "json"
 	}
 	if len(rest) == 0 {
-		return usagef("say train, evaluate, explain A B, quality, review, drift, or leads FILE")
+		return usagef("say train, evaluate, dedup, explain A B, quality, review, drift, or leads FILE")
 	}
 	verb, rest := rest[0], rest[1:]
 	if n := map[string]int{"explain": 2}[verb]; len(rest) != n {
@@ -64,12 +66,14 @@ func matchCommand(ctx context.Context, a *App, args []string) error {
 		return a.matchTrain(c)
 	case "evaluate":
 		return a.matchEvaluate(c)
+	case "dedup":
+		return a.matchDedup(ctx, c)
 	case "explain":
 		return a.matchExplain(c, rest[0], rest[1])
 	case "quality":
 		return a.matchQuality(c)
 	}
-	return usagef("%q is none of train, evaluate, explain, quality, review, drift, leads", verb)
+	return usagef("%q is none of train, evaluate, dedup, explain, quality, review, drift, leads", verb)
 }
 
 // need complains about flags that were not given.

@@ -62,6 +62,14 @@ func TestMatch_TrainsEvaluatesAndExplains(t *testing.T) {
 	require.Equal(t, exitOK, code, problems)
 	require.Contains(t, out, "60 pairs belong together")
 
+	code, out, problems = run(t, append([]string{"match", "dedup", "--out", at("clusters.csv"), "--temp", dir}, files...)...)
+	require.Equal(t, exitOK, code, problems)
+	require.Contains(t, out, "120 records: ")
+	clusters, err := os.ReadFile(at("clusters.csv"))
+	require.NoError(t, err)
+	require.Contains(t, string(clusters), "source,id,cluster\na,A0,1\n")
+	require.Equal(t, 121, strings.Count(string(clusters), "\n"))
+
 	code, out, problems = run(t, append([]string{"match", "explain", "A7", "B7"}, files...)...)
 	require.Equal(t, exitOK, code, problems)
 	require.Contains(t, out, "same: probability")

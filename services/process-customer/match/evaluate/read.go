@@ -55,6 +55,29 @@ type file struct {
 	records             *Records
 	id, source, cluster int
 	at                  []int // the columns of the fields
+	// take gets each record, with its cluster, instead of records; optional.
+	take func(r match.Record, cluster string) error
+}
+
+// eachRecord calls take with the records of one or two files, and with the cluster that they name, without keeping them. It
+// does not look whether an id is there twice.
+func eachRecord(m Mapping, paths []string, take func(r match.Record, cluster string) error) error {
+	if len(paths) == 0 || len(paths) > 2 {
+		return fmt.Errorf("one or two files of records are needed, not %d", len(paths))
+	}
+	last := ""
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		if name == last {
+			name += "-2"
+		}
+		last = name
+		f := file{mapping: m, name: name, source: -1, cluster: -1, records: &Records{Files: len(paths)}, take: take}
+		if err := eachRow(path, f.start); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // start finds the columns.
@@ -94,6 +117,13 @@ func (f *file) row(line int, row []string) error {
 		return fmt.Errorf("line %d: the id is empty", line)
 	}
 	ref := match.Ref{Source: r.Source, ID: r.ID}
+	if f.take != nil {
+		cluster := ""
+		if f.cluster >= 0 {
+			cluster = f.mapping.clusterOf(cell(row, f.cluster))
+		}
+		return f.take(r, cluster)
+	}
 	if f.seen[ref] {
 		return fmt.Errorf("line %d: the id %q is there twice", line, r.ID)
 	}

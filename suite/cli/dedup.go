@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/selfsame-io/selfsame/services/process-customer/match/evaluate"
+)
+
+// matchDedup finds the records of large files that are about one entity, without holding them in memory.
+func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
+	if err := c.need(map[string]string{"fields": c.fields, "model": c.model, "out": c.out}); err != nil {
+		return err
+	}
+	m, err := evaluate.ReadMapping(c.fields)
+	if err != nil {
+		return err
+	}
+	x, err := evaluate.ReadModel(c.model, m)
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(c.out)
+	if err != nil {
+		return fmt.Errorf("make the file of clusters: %w", err)
+	}
+	r, err := evaluate.Dedup(ctx, x, m, c.records, out, evaluate.DedupOptions{MaxPerSource: c.maxPerSource, Dir: c.temp})
+	if err := errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	if c.output == "json" {
+		return a.json(r)
+	}
+	err = a.printf("%d records: %d of them in %d clusters of two or more; a person would be asked about %d pairs\n%d pairs compared in %.0f s, %.0f MiB of memory; wrote %s\n",
+		r.Records, r.Clustered, r.Clusters, r.Asked, r.Candidates, r.Seconds, r.MemoryMiB, c.out)
+	if err == nil && r.Quality != nil {
+		err = a.printf("precision %.4f, recall %.4f, F1 %.4f\n", r.Quality.Precision, r.Quality.Recall, r.Quality.F1)
+	}
+	return err
+}
