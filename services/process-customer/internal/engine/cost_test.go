@@ -30,6 +30,7 @@ import (
 var (
 	page    = flag.String("page", "", "file that the measured cost of the convergence is written to")
 	sizes   = flag.String("customers", "10000,1000000", "how many customers the databases hold; above 10000, multiples of it")
+	times   = flag.Int("rounds", 3, "how often each is measured")
 	engines = flag.String("engines", "sqlite,postgres", "which databases are measured")
 )
 
@@ -209,7 +210,7 @@ func measure(t *testing.T, name string, customers, rounds, batches int) measured
 func TestCost(t *testing.T) {
 	all, rounds, batches := []int{10, 20}, 1, 1
 	if *page != "" {
-		all, rounds, batches = nil, 3, 10
+		all, rounds, batches = nil, *times, 10
 		for size := range strings.SplitSeq(*sizes, ",") {
 			n, err := strconv.Atoi(size)
 			require.NoError(t, err)

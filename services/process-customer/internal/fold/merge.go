@@ -15,15 +15,22 @@ import (
 // deleted record count until a live record says something newer about the field: deleting a record changes no value,
 // and holds none for ever.
 func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []golden.Decision {
-	var claims []golden.Claim
-	newest := map[string]time.Time{}
+	n, dead := 0, false
+	for _, row := range rows {
+		dead = dead || (row.Deleted && row.MergedInto == "")
+		for _, list := range row.Claims {
+			n += len(list)
+		}
+	}
+	claims := make([]golden.Claim, 0, n)
+	newest := map[string]time.Time{} // only if somebody's claims count until then
 	for _, row := range rows {
 		if row.Deleted || row.MergedInto != "" {
 			continue
 		}
 		for field, list := range row.Claims {
 			claims = append(claims, list...)
-			if row.Ref.System == golden.SystemPin {
+			if !dead || row.Ref.System == golden.SystemPin {
 				continue // a pin may stand on the word of a deleted record
 			}
 			for _, member := range rules.Unit(obj, field) {

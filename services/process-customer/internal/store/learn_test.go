@@ -18,6 +18,8 @@ func TestLearn(t *testing.T) {
 	d := storetest.Schema.Open(t, "postgres")
 	s, err := store.Open(t.Context(), d)
 	require.NoError(t, err)
+	_, err = d.Exec(t.Context(), "ALTER TABLE source_record SET (autovacuum_enabled = false)") // nobody else looks meanwhile
+	require.NoError(t, err)
 	estimate := func() (rows float64) {
 		require.NoError(t, d.Read().QueryRowContext(t.Context(), "SELECT reltuples FROM pg_class WHERE oid = 'source_record'::regclass").Scan(&rows))
 		return rows
@@ -36,4 +38,11 @@ func TestLearn(t *testing.T) {
 	require.InDelta(t, 500, estimate(), 0, "the first load is looked at, or it would be planned as if there were nothing")
 	load(500, 1500)
 	require.InDelta(t, 2000, estimate(), 0)
+
+	s, err = store.Open(t.Context(), d) // another process
+	require.NoError(t, err)
+	load(2000, 500)
+	require.InDelta(t, 2000, estimate(), 0, "a table that is known about as it is costs no look after every start")
+	load(2500, 2500)
+	require.InDelta(t, 5000, estimate(), 0)
 }

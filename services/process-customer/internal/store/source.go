@@ -1,11 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -142,12 +144,18 @@ func (r Reader) Known(ctx context.Context, system string, obj golden.Object, ids
 func (r Reader) SourcesOf(ctx context.Context, ids []golden.ID) ([]*Source, error) {
 	var out []*Source
 	err := chunks(r, ids, func(ids []golden.ID) error {
-		got, err := r.sources(ctx, "read records of golden records", "golden_id "+r.among(0, len(ids))+" ORDER BY system, object, record_id",
-			bound(r, nil, texts(ids)))
+		got, err := r.sources(ctx, "read records of golden records", "golden_id "+r.among(0, len(ids)), bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	// Here, not in the database: there it would compare texts as people do, and carry whole records about.
+	slices.SortFunc(out, func(a, b *Source) int {
+		return cmp.Or(cmp.Compare(a.Ref.System, b.Ref.System), cmp.Compare(a.Ref.Object, b.Ref.Object), cmp.Compare(a.Ref.RecordID, b.Ref.RecordID))
+	})
+	return out, nil
 }
 
 // Orphans returns contacts of a system whose customer was unknown until now and has one of these record ids.

@@ -67,8 +67,19 @@ func (r *Rules) Absorb(have []golden.Claim, next golden.Claim) []golden.Claim {
 // group returns the claims by field, in the order of fields; those of one record stand together, newest first.
 func (r *Rules) group(obj golden.Object, fields []string, claims []golden.Claim) [][]word {
 	out := make([][]word, len(fields))
+	of := make([]int, len(claims))
+	counts := make([]int, len(fields))
 	for i := range claims {
-		at := slices.Index(fields, claims[i].Field)
+		if of[i] = slices.Index(fields, claims[i].Field); of[i] >= 0 {
+			counts[of[i]]++
+		}
+	}
+	room := make([]word, 0, len(claims)) // of all of them
+	for i, n := range counts {
+		out[i], room = room[:0:n], room[n:n]
+	}
+	for i := range claims {
+		at := of[i]
 		if at < 0 {
 			continue
 		}
