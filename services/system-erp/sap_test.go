@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
@@ -87,10 +89,41 @@ func TestSAP(t *testing.T) {
 		require.Len(t, body.D.Results, 1, "in SAP itself")
 	})
 	t.Run("what the warehouse does comes back", func(t *testing.T) {
-		console(t, http.MethodPost, server.URL+"/__sandbox__/orders/"+id+"/deliver", "")
+		console(t, http.MethodPost, server.URL+"/__sandbox__/orders/"+id+"/deliver", `{"items":{"10":"0.5"},"planned":true,"bill":"BL-1"}`)
 		got, err := r.orders.GetOrder(ctx, &erpv1.GetOrderRequest{Id: id})
 		require.NoError(t, err)
+		require.Equal(t, erpv1.Progress_PROGRESS_PARTIAL, got.GetOrder().GetFulfilment())
+		console(t, http.MethodPost, server.URL+"/__sandbox__/orders/"+id+"/deliver", "")
+		got, err = r.orders.GetOrder(ctx, &erpv1.GetOrderRequest{Id: id})
+		require.NoError(t, err)
 		require.Equal(t, erpv1.Progress_PROGRESS_FULL, got.GetOrder().GetFulfilment())
+		require.Equal(t, "1.5", got.GetOrder().GetItems()[0].GetDeliveredQuantity(), "the rest is only planned")
+		list, err := r.orders.ListDeliveries(ctx, &erpv1.ListDeliveriesRequest{OrderId: id})
+		require.NoError(t, err)
+		planned, shipped := list.GetDeliveries()[0], list.GetDeliveries()[1]
+		require.Equal(t, []any{erpv1.DeliveryState_DELIVERY_STATE_PLANNED, erpv1.DeliveryState_DELIVERY_STATE_SHIPPED}, []any{planned.GetState(), shipped.GetState()})
+		require.Equal(t, []string{"BL-1", "PUMP", "0.5", "C62", "1.5"}, []string{
+			planned.GetTracking(), planned.GetItems()[0].GetSku(), planned.GetItems()[0].GetQuantity(), planned.GetItems()[0].GetUnit(), shipped.GetItems()[0].GetQuantity(),
+		})
+		require.Nil(t, planned.GetShipTime())
+		require.NotNil(t, shipped.GetShipTime())
+		steps, err := r.orders.ListOrderEvents(ctx, &erpv1.ListOrderEventsRequest{OrderId: id})
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(steps.GetEvents()), 3, "placed, a part, all of it")
+	})
+	t.Run("what SAP says beside its success is told by its code", func(t *testing.T) {
+		var head metadata.MD
+		_, err := r.orders.CreateOrder(ctx, &erpv1.CreateOrderRequest{Order: &erpv1.Order{
+			ClientRef: "more than there is", CustomerId: made.GetCustomer().GetId(), Items: []*erpv1.OrderItem{{Sku: "PUMP", Quantity: "900"}},
+		}}, grpc.Header(&head))
+		require.NoError(t, err)
+		require.Equal(t, []string{"V4/117"}, head.Get("selfsame-erp-warning"))
+	})
+	t.Run("what the release has is told", func(t *testing.T) {
+		c, err := r.backend.GetCapabilities(ctx, &erpv1.GetCapabilitiesRequest{})
+		require.NoError(t, err)
+		require.True(t, c.GetCapabilities().GetDeliveries())
+		require.Empty(t, c.GetCapabilities().GetMissing())
 	})
 }
 

@@ -92,8 +92,17 @@ type bench struct {
 	url   string
 }
 
+// long leaves a test to the full run: what it is about is tested fast in package remote or without a database.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("one of the long ones: make test-full runs it")
+	}
+}
+
 func newBench(t *testing.T, box sandbox.Config, change func(*sap.Config)) *bench {
 	t.Helper()
+	long(t)
 	b := &bench{clock: &clock{}}
 	box.Now = b.clock.now
 	b.url = serve(t, box)
@@ -189,7 +198,8 @@ func (b *bench) elsewhere(t *testing.T, customer, line string) string {
 // TestProtocol is the system seen by a client that knows no business: what SAP's own server code is asked, the sandbox is asked too.
 func TestProtocol(t *testing.T) {
 	t.Parallel()
-	base := serve(t, sandbox.Config{PageSize: 50, Language: "en"})
+	long(t)
+	base := serve(t, sandbox.Config{PageSize: 50})
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	for _, c := range protocolCases() {

@@ -207,6 +207,7 @@ func TestSession_ThatEnded(t *testing.T) {
 // any more.
 func TestMeet_WhenSAPIsAway(t *testing.T) {
 	t.Parallel()
+	long(t)
 	box, err := sandbox.New(sandbox.Config{})
 	require.NoError(t, err)
 	var open atomic.Bool
