@@ -40,6 +40,8 @@ type Backend struct {
 	Retention time.Duration `conf:"retention" help:"how long writes of customers and contacts without an answer are remembered, and documents one by one, 48h or more; orders for ever"`
 	// ProductTTL is how long product master data of a foreign ERP is used without asking again, 1 h to 24 h; zero means 4 h.
 	ProductTTL time.Duration `conf:"product_ttl" help:"how long products of a foreign ERP are used without asking again, 1h to 24h"`
+	// Notify lets a foreign ERP say that something has changed.
+	Notify Notify `conf:"notify"`
 	// Tryton and SAP say where these are and who we are there.
 	Tryton tryton.Config `conf:"tryton"`
 	SAP    sap.Config    `conf:"sap"`
@@ -68,6 +70,9 @@ func (b Backend) Validate() error {
 	between("settle", b.Settle, 10*time.Second, 24*time.Hour)
 	between("retention", b.Retention, 48*time.Hour, 100*365*24*time.Hour) // longer than settle may be
 	between("product_ttl", b.ProductTTL, time.Hour, 24*time.Hour)
+	if err := b.Notify.validate(b.Kind); err != nil {
+		errs = append(errs, fmt.Errorf("notify.%w", err))
+	}
 	section := func(name string, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s.%w", name, err))
@@ -90,6 +95,8 @@ type opened struct {
 	backend.Backend
 	secret func(ctx context.Context) ([]byte, error)
 	loops  []serve.Loop
+	// poke has changes of a foreign ERP looked for at once; nil where they are seen as they commit.
+	poke func()
 	// inside says that what a method changes is changed in a transaction of our own database, and nowhere else.
 	inside bool
 }
@@ -128,7 +135,7 @@ func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Tele
 	// Neither the ERP nor its first complete reading is a condition of readiness: while it is away, what is mirrored can be read,
 	// and until everything has been read only lists are refused (NOT_READY).
 	return opened{
-		Backend: records, secret: records.Secret,
+		Backend: records, secret: records.Secret, poke: records.Poke,
 		loops: []serve.Loop{{Name: "mirror the ERP", Run: records.Run}, {Name: "forget old writes", Run: records.Sweep}},
 	}, nil
 }

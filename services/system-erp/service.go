@@ -76,6 +76,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	webhooks, err := notifyServer(cfg.Backend.Notify, records.poke, meter)
+	if err != nil {
+		return err
+	}
 	register := func(r grpc.ServiceRegistrar) { api.Register(r); desk.Register(r) }
 	if err := keys.Check(answers, register); err != nil {
 		return err
@@ -96,6 +100,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			serve.Loop{Name: "changes", Run: feed.Run},
 			serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, purgeKeys, tel.Log) }},
 		),
+		HTTP:     webhooks,
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})

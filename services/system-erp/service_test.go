@@ -51,6 +51,7 @@ type replica struct {
 	changes   erpv1.ChangeServiceClient
 	backend   erpv1.BackendServiceClient
 	ops       string
+	notify    string
 	stop      func() error
 }
 
@@ -86,7 +87,7 @@ func startWith(t *testing.T, dsn string, change func(*systemerp.Config)) *replic
 	r := &replica{
 		customers: erpv1.NewCustomerServiceClient(conn), contacts: erpv1.NewContactServiceClient(conn),
 		products: erpv1.NewProductServiceClient(conn), orders: erpv1.NewOrderServiceClient(conn),
-		changes: erpv1.NewChangeServiceClient(conn), backend: erpv1.NewBackendServiceClient(conn), ops: addrs.Ops,
+		changes: erpv1.NewChangeServiceClient(conn), backend: erpv1.NewBackendServiceClient(conn), ops: addrs.Ops, notify: addrs.HTTP["notify"],
 	}
 	stopped := false
 	r.stop = func() error {

@@ -56,6 +56,8 @@ type Options struct {
 	Poll, Overlap time.Duration
 	// Compare is how often all records are compared: 24 h.
 	Compare time.Duration
+	// Calm is the least time between the beginnings of two looks that were asked for by Poke: 1 s.
+	Calm time.Duration
 	// Retention is how long is remembered what protects nothing any more (see [Store.Forget]): 90 d. It must be longer than
 	// Settle. Forget is how often what is older is looked for, and after how long the first time: 1 h.
 	Retention, Forget time.Duration
@@ -91,6 +93,7 @@ func (o Options) filled() Options {
 	set(&o.Poll, 15*time.Second)
 	set(&o.Overlap, 2*time.Minute)
 	set(&o.Compare, 24*time.Hour)
+	set(&o.Calm, time.Second)
 	set(&o.Retention, 90*24*time.Hour)
 	set(&o.Forget, time.Hour)
 	set(&o.ProductTTL, 4*time.Hour)
@@ -126,6 +129,7 @@ type Store struct {
 	goods     *goods
 	caps      atomic.Pointer[backend.Capabilities]
 	counters  counters
+	poked     chan struct{}
 }
 
 var _ backend.Backend = (*Store)(nil)
@@ -144,7 +148,7 @@ func Open(ctx context.Context, d *db.DB, sys System, o Options) (*Store, error) 
 	if err := d.Migrate(ctx, files, migrationTable); err != nil {
 		return nil, fmt.Errorf("migrate the database: %w", err)
 	}
-	s := &Store{sys: sys, o: o, db: d, mirror: mirror, claims: &claims{
+	s := &Store{sys: sys, o: o, db: d, mirror: mirror, poked: make(chan struct{}, 1), claims: &claims{
 		db: d, now: o.Now, owner: rand.Text(), lease: o.Lease, wait: o.Wait,
 	}}
 	s.customers = newRecords(s, erp.ObjectCustomer, erp.Customers(), sys.Customers(), mirror.CustomerMirror())

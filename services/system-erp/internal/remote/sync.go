@@ -23,6 +23,7 @@ func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.o.Poll)
 	defer tick.Stop()
 	for {
+		begun := time.Now()
 		rest := s.look(ctx)
 		if err := s.Settle(ctx); err != nil && ctx.Err() == nil {
 			s.o.Log.WarnContext(ctx, "open orders cannot be finished", "error", err)
@@ -34,7 +35,21 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-s.poked:
+			if !sleep(ctx, s.o.Calm-time.Since(begun)) {
+				return nil
+			}
 		}
+	}
+}
+
+// Poke has Run look for changes now instead of at its next poll. It never blocks; however often it is called while a look is
+// under way, one more follows, and looks for which it is the reason begin at least Options.Calm apart. What a look finds is what
+// the other system says when it is asked: a poke carries nothing.
+func (s *Store) Poke() {
+	select {
+	case s.poked <- struct{}{}:
+	default:
 	}
 }
 
