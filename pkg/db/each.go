@@ -3,11 +3,13 @@ package db
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/binary"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -58,7 +60,7 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 		begun := time.Now() // the wait for the connection is not the statement's
 		rows, err := under.Conn().Query(ctx, text, args...)
 		if err == nil {
-			failed, err = scanEach(rows, row)
+			failed, err = scanEach(pgRow{rows}, row)
 		}
 		d.meter.record(ctx, time.Since(begun), d.meter.query, err)
 		if dead = err != nil && pgconn.SafeToRetry(err); dead {
@@ -76,7 +78,7 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 }
 
 // scanEach tells the error of row from that of the rows.
-func scanEach(rows pgx.Rows, row func(Scanner) error) (failed, err error) {
+func scanEach(rows pgRow, row func(Scanner) error) (failed, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		if failed = row(rows); failed != nil {
@@ -84,6 +86,57 @@ func scanEach(rows pgx.Rows, row func(Scanner) error) (failed, err error) {
 		}
 	}
 	return nil, rows.Err()
+}
+
+// pgRow is a row of pgx. What it is made for it scans by itself: to find out again for each statement how each of many columns
+// is to be scanned takes pgx longer than to scan it.
+type pgRow struct{ pgx.Rows }
+
+// Scan implements Scanner.
+func (r pgRow) Scan(dest ...any) error {
+	values, fields := r.RawValues(), r.FieldDescriptions()
+	if len(values) != len(dest) || len(fields) != len(dest) {
+		return r.Rows.Scan(dest...)
+	}
+	for i, d := range dest {
+		if !scanRaw(d, values[i], fields[i].DataTypeOID, fields[i].Format) {
+			return r.Rows.Scan(dest...) // all of them, or says what is wrong
+		}
+	}
+	return nil
+}
+
+// scanRaw scans a value of a few types into a pointer to their own type in Go; false for any other, and for a NULL that such a
+// pointer cannot hold.
+func scanRaw(dest any, v []byte, oid uint32, format int16) bool {
+	inBinary := format == pgx.BinaryFormatCode
+	switch d := dest.(type) {
+	case *[]byte:
+		if oid != pgtype.ByteaOID || !inBinary {
+			return false
+		}
+		if *d = nil; v != nil {
+			*d = append(make([]byte, 0, len(v)), v...) // v is the connection's
+		}
+	case *string:
+		if v == nil || oid != pgtype.TextOID {
+			return false
+		}
+		*d = string(v)
+	case *int64:
+		if len(v) != 8 || oid != pgtype.Int8OID || !inBinary {
+			return false
+		}
+		*d = int64(binary.BigEndian.Uint64(v)) //nolint:gosec // the bits are the number
+	case *bool:
+		if len(v) != 1 || oid != pgtype.BoolOID || !inBinary {
+			return false
+		}
+		*d = v[0] != 0
+	default:
+		return false
+	}
+	return true
 }
 
 // pgUnder returns the connection below database/sql and otelsql.

@@ -17,6 +17,8 @@ const (
 	maxGroup     = 256                   // callers per commit
 	maxGroupTime = 20 * time.Millisecond // no further caller joins a group that has run this long
 	maxReplays   = 5                     // how often a caller joins again after another one destroyed its group
+	// How many groups after a failure have a savepoint for each caller.
+	carefulGroups = 64
 )
 
 var (
@@ -26,9 +28,21 @@ var (
 	errLost = errors.New("the transaction was rolled back by SQLite")
 )
 
+// spoiled means that a caller failed after having changed something, without a savepoint to go back to.
+type spoiled struct {
+	job    *job
+	failed error
+}
+
+func (s *spoiled) Error() string { return "a caller of the group failed: " + s.failed.Error() }
+
 // group commits the transactions of all waiting callers with one fsync. One goroutine owns the connection; it hands
-// the open transaction from caller to caller, each behind its own savepoint, and then commits for all. A caller's
-// function runs on the caller's own goroutine, so that a panic or a failed test stays there.
+// the open transaction from caller to caller and then commits for all. A caller's function runs on the caller's own
+// goroutine, so that a panic or a failed test stays there.
+//
+// Callers are trusted to succeed. One who fails after having changed something takes the group along: it is rolled back,
+// and those before it are run again. As that is dear, each caller of the groups that follow is behind a savepoint of its
+// own, which keeps a copy of every page that the caller changes, until there was no failure for a while.
 type group struct {
 	db      *sql.DB
 	meter   *meter
@@ -40,6 +54,8 @@ type group struct {
 
 	// Of the writer only: how durable the connection was opened, and how durable its commits are now; 0 if not known.
 	opened, now int
+	// Of the writer only: for how many groups to come each caller is protected from the failures of the others.
+	careful int
 	// Of the writer only: how many callers the last group with an fsync had, and how long its commit took.
 	size  int
 	flush time.Duration
@@ -257,7 +273,18 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 		first.result <- fmt.Errorf("begin: %w", err)
 		return
 	}
-	members, err := collect(ctx, writing{tx, under}, first, queue)
+	members, err := g.collect(ctx, writing{tx, under, g.careful > 0}, first, queue)
+	if g.careful > 0 {
+		g.careful--
+	}
+	if s, ok := errors.AsType[*spoiled](err); ok && tx.Rollback() == nil {
+		g.careful = carefulGroups
+		s.job.result <- s.failed
+		for _, j := range members {
+			j.result <- errLost
+		}
+		return
+	}
 	if err == nil && len(members) > 0 {
 		begun := time.Now()
 		if err = tx.Commit(); err != nil {
@@ -283,7 +310,7 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 
 // collect runs the callers that wait, one after the other, and returns those whose work is to be committed. An
 // error means that the transaction is lost, with the work of all of them.
-func collect(ctx context.Context, w writing, first *job, queue <-chan *job) ([]*job, error) {
+func (g *group) collect(ctx context.Context, w writing, first *job, queue <-chan *job) ([]*job, error) {
 	var members []*job
 	begun := time.Now()
 	for j := first; j != nil; {

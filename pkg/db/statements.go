@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,10 @@ type sqliteStmt interface {
 type keepingConn struct {
 	sqliteConn
 
+	// Since somebody last set them to false: whether a statement ran that may have changed something, and one after which the
+	// transaction may not be there any more, because it failed or because it is not one that reads or changes rows.
+	changed, shaken bool
+
 	begin  string                   // what a transaction begins with
 	kept   map[string]*list.Element // by the caller's text
 	recent *list.List               // of *kept, the last used in front
@@ -57,6 +62,8 @@ type kept struct {
 	run   string
 	order []int
 	args  int // how many order was made for
+	reads bool
+	other bool // neither reads nor changes rows
 }
 
 // in returns the arguments in the order of the parameters.
@@ -80,36 +87,60 @@ func keep(c driver.Conn, begin string) (driver.Conn, error) {
 	return &keepingConn{sqliteConn: conn, begin: begin, kept: map[string]*list.Element{}, recent: list.New()}, nil
 }
 
-// ExecContext implements driver.ExecerContext.
+// ExecContext implements driver.ExecerContext. What fails has changed nothing.
 func (c *keepingConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	k, err := c.take(ctx, text, len(args))
-	switch {
-	case err != nil:
-		return nil, err
-	case k.stmt == nil:
-		return c.sqliteConn.ExecContext(ctx, k.run, k.in(args))
-	}
-	res, err := k.stmt.ExecContext(ctx, k.in(args))
 	if err != nil {
-		return nil, errors.Join(err, k.stmt.Close())
+		c.shaken = true
+		return nil, err
+	}
+	var res driver.Result
+	if k.stmt == nil {
+		res, err = c.sqliteConn.ExecContext(ctx, k.run, k.in(args))
+	} else if res, err = k.stmt.ExecContext(ctx, k.in(args)); err != nil {
+		err = errors.Join(err, k.stmt.Close())
+	}
+	if err != nil {
+		c.shaken = true
+		return nil, err
+	}
+	c.note(k)
+	if k.stmt == nil {
+		return res, nil
 	}
 	return res, c.give(k)
+}
+
+// note notes what a statement may do to the transaction.
+func (c *keepingConn) note(k *kept) {
+	c.changed = c.changed || !k.reads
+	c.shaken = c.shaken || k.other
+}
+
+// PrepareContext implements driver.ConnPrepareContext. What the statement will do is not known.
+func (c *keepingConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
+	c.changed, c.shaken = true, true
+	return c.sqliteConn.PrepareContext(ctx, text)
 }
 
 // QueryContext implements driver.QueryerContext.
 func (c *keepingConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
 	k, err := c.take(ctx, text, len(args))
-	switch {
-	case err != nil:
+	if err != nil {
+		c.shaken = true
 		return nil, err
-	case k.stmt == nil:
+	}
+	c.note(k)
+	if k.stmt == nil {
+		c.shaken = true // its rows are not watched
 		return c.sqliteConn.QueryContext(ctx, k.run, k.in(args))
 	}
 	rows, err := k.stmt.QueryContext(ctx, k.in(args))
 	if err != nil {
+		c.shaken = true
 		return nil, errors.Join(err, k.stmt.Close())
 	}
-	return &keptRows{Rows: rows, done: func(err error) error {
+	return &keptRows{Rows: rows, conn: c, done: func(err error) error {
 		if err != nil {
 			return errors.Join(err, k.stmt.Close())
 		}
@@ -162,18 +193,19 @@ func (c *keepingConn) take(ctx context.Context, text string, args int) (*kept, e
 	if e := c.kept[text]; e != nil {
 		k := e.Value.(*kept) //nolint:forcetypeassert // holds nothing else
 		if k.order != nil && k.args != args {
-			return &kept{text: text, run: text}, nil // SQLite says what is wrong
+			return &kept{text: text, run: text, other: true}, nil // SQLite says what is wrong
 		}
 		delete(c.kept, text)
 		c.recent.Remove(e)
 		return k, nil
 	}
 	k := &kept{text: text, args: args}
+	k.reads, k.other = purpose(text)
 	k.run, k.order = positional(text, args)
 	if !worthKeeping(text) {
 		return k, nil
 	}
-	s, err := c.PrepareContext(ctx, k.run)
+	s, err := c.sqliteConn.PrepareContext(ctx, k.run)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +234,17 @@ func (c *keepingConn) give(k *kept) error {
 // keptRows gives the statement back once the rows have been read.
 type keptRows struct {
 	driver.Rows
+	conn *keepingConn
 	done func(error) error
+}
+
+// Next implements driver.Rows.
+func (r *keptRows) Next(dest []driver.Value) error {
+	err := r.Rows.Next(dest)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.conn.shaken = true
+	}
+	return err
 }
 
 // Close implements driver.Rows; it may be called more than once.
@@ -215,13 +257,29 @@ func (r *keptRows) Close() error {
 	return done(r.Rows.Close())
 }
 
+// purpose says whether a statement does nothing but read rows, or neither reads nor changes rows. It looks at the first word only;
+// what is not surely understood does anything.
+func purpose(text string) (reads, other bool) {
+	switch verb(text) {
+	case "SELECT":
+		return !strings.Contains(text, ";"), strings.Contains(text, ";")
+	case "INSERT", "UPDATE", "DELETE", "WITH":
+		return false, strings.Contains(text, ";")
+	}
+	return false, true
+}
+
+func verb(text string) string {
+	first, _, _ := strings.Cut(strings.TrimLeft(text, " \t\r\n"), " ")
+	return strings.ToUpper(strings.TrimSpace(first))
+}
+
 // worthKeeping reports whether a statement is likely to be run again: those of migrations and pragmas are not.
 func worthKeeping(text string) bool {
 	if len(text) > keptLength {
 		return false
 	}
-	verb, _, _ := strings.Cut(strings.TrimLeft(text, " \t\r\n"), " ")
-	switch strings.ToUpper(strings.TrimSpace(verb)) {
+	switch verb(text) {
 	case "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE":
 		return !strings.Contains(text, ";")
 	}

@@ -14,6 +14,8 @@ import (
 type writing struct {
 	tx    *sql.Tx
 	under *keepingConn
+	// careful gives each caller a savepoint.
+	careful bool
 }
 
 // do runs a statement of the writer's own.
@@ -113,9 +115,45 @@ func statement(ctx context.Context, w writing, j *job) (bool, error) {
 	return false, nil
 }
 
-// one runs one caller behind a savepoint. It reports whether the caller waits for the commit; if not, the caller has
+// trust runs one caller without a savepoint. It reports what one does; a *spoiled error means that the group is to be rolled back.
+func trust(ctx context.Context, w writing, j *job) (bool, error) {
+	w.under.changed, w.under.shaken = false, false
+	select {
+	case j.grant <- w.tx:
+	case <-j.ctx.Done():
+		return false, nil
+	}
+	failed := <-j.ran
+	if failed == nil && len(j.end.last) > 0 {
+		w.under.changed = true
+		var gone bool
+		if gone, failed = w.last(ctx, &j.end); gone {
+			return true, w.lost(ctx, failed)
+		}
+	}
+	if w.under.shaken && w.ended(ctx) {
+		// A statement of this caller ended the transaction, by an interrupt, a full disk or on purpose.
+		return true, w.lost(ctx, errEnded)
+	}
+	switch {
+	case failed == nil:
+		return true, nil
+	case w.under.changed:
+		return false, &spoiled{j, failed}
+	default:
+		j.result <- failed
+		return false, nil
+	}
+}
+
+var errEnded = errors.New("the transaction is not there any more")
+
+// one runs one caller, behind a savepoint if that is wanted. It reports whether the caller waits for the commit; if not, the caller has
 // its result already.
 func one(ctx context.Context, w writing, j *job) (bool, error) {
+	if !w.careful {
+		return trust(ctx, w, j)
+	}
 	if err := w.do(ctx, "SAVEPOINT caller"); err != nil {
 		return true, w.lost(ctx, err)
 	}

@@ -1,0 +1,86 @@
+package db_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+)
+
+// TestTx_FailuresAmongOthers: whoever fails takes nobody along, whatever it did before: nothing, a statement that was refused, a
+// change, or one that ends the transaction.
+func TestTx_FailuresAmongOthers(t *testing.T) {
+	t.Parallel()
+	d, err := db.Open(t.Context(), "sqlite:"+t.TempDir()+"/x.db", nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "CREATE TABLE x (who INTEGER NOT NULL, part INTEGER NOT NULL, UNIQUE (who, part))")
+		return err
+	}))
+	callers := 240
+	if testing.Short() {
+		callers = 80
+	}
+	errMine := errors.New("mine")
+	refused := make([]error, callers)
+	var all sync.WaitGroup
+	for i := range callers {
+		random := rand.New(rand.NewPCG(7, uint64(i)))
+		all.Go(func() {
+			refused[i] = d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				put := func(part int) error {
+					_, err := tx.ExecContext(ctx, "INSERT INTO x (who, part) VALUES ($1, $2)", i, part)
+					return err
+				}
+				if i%8 == 1 {
+					return errMine // nothing was done
+				}
+				if err := put(1); err != nil {
+					return err
+				}
+				switch i % 8 {
+				case 3:
+					return put(1) // refused by the table
+				case 5:
+					return errMine
+				case 7:
+					if random.IntN(2) == 0 {
+						_ = put(1) // refused, and that is all right
+					}
+				}
+				if err := put(2); err != nil {
+					return err
+				}
+				return d.Last(ctx, tx, nil, "INSERT INTO x (who, part) VALUES ($1, $2)", i, 3-i%8/6*(i%16/8))
+			})
+		})
+	}
+	all.Wait()
+	for i, err := range refused {
+		// Of those that end with a 6 or a 7 every other one asks for what is there already, at the very end.
+		late := i%8 >= 6 && i%16 >= 8
+		switch {
+		case i%8 == 1 || i%8 == 5:
+			require.ErrorIs(t, err, errMine)
+		case i%8 == 3 || late:
+			require.True(t, db.IsUnique(err), "%d: %v", i, err)
+		default:
+			require.NoError(t, err, fmt.Sprint(i))
+		}
+		var n int
+		require.NoError(t, d.Read().QueryRowContext(t.Context(), "SELECT count(*) FROM x WHERE who = $1", i).Scan(&n))
+		want := 3
+		if err != nil {
+			want = 0
+		}
+		require.Equal(t, want, n, i)
+	}
+}
