@@ -87,6 +87,8 @@ func (a *attempt) ask(ctx context.Context, question func(context.Context, Claim)
 	if !s.breaker.allow(time.Now()) {
 		return Result{}, errBroken
 	}
+	ctx, end := spanned(ctx, "idempotency begin")
+	defer end()
 	var res Result
 	var err error
 	for range 2 {

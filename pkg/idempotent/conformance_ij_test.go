@@ -162,7 +162,7 @@ func casesI() []conformanceCase {
 			_, err := ic(metadata.NewIncomingContext(ctx, md), wrapperspb.String("a"), &grpc.UnaryServerInfo{FullMethod: method("Manual")}, succeed("x"))
 			require.NoError(t, err)
 			span.End()
-			require.Equal(t, "2", spanAttributes(spans.GetSpans()[0])["rpc.previous_attempts"])
+			require.Equal(t, "2", spanAttributes(callSpans(spans)[0])["rpc.previous_attempts"])
 
 			var keys []string
 			client := idempotent.UnaryClient(idempotent.Generate(), idempotent.Attempts(3, retry.Backoff{Min: time.Millisecond}))

@@ -168,6 +168,8 @@ func (a *attempt) heartbeat(ctx context.Context, begun time.Time, cancel context
 
 // settle tells the store what became of the attempt.
 func (a *attempt) settle(ctx context.Context, resp any, failed error) error {
+	ctx, end := spanned(ctx, "idempotency settle")
+	defer end()
 	store, g := a.server.store, a.grant
 	switch fateOf(failed, a.policy.successOnly) {
 	case fateReleased:

@@ -146,6 +146,16 @@ func (s *server) count(ctx context.Context, n note) {
 	span.SetAttributes(set...)
 }
 
+// spanned begins a span of a question to the store, where spans are recorded; its end is to be called.
+func spanned(ctx context.Context, name string) (context.Context, func()) {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return ctx, func() {}
+	}
+	ctx, span := parent.TracerProvider().Tracer(scopeName).Start(ctx, name)
+	return ctx, func() { span.End() }
+}
+
 // Observe publishes what a store holds as gauges, read when they are collected, until the returned function is called.
 func Observe(mp metric.MeterProvider, store Store) (stop func() error, err error) {
 	m := mp.Meter(scopeName)

@@ -152,6 +152,11 @@ func (s *SQLStore) sql(text string) string { return s.text[text] }
 const (
 	columns = `fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at, earlier`
 
+	// What Begin decides by and an answer is made of. Each column costs the server about as much as each key.
+	decisive = `fp, state, fence, owner, lease_until, expires_at, answer_ok, answer, resource, trace, claimed_at, earlier`
+
+	sqlDecide = `SELECT ` + decisive + `, {now} FROM idempotency WHERE k = $2`
+
 	sqlRead = `SELECT ` + columns + `, {now} FROM idempotency WHERE k = $2`
 
 	sqlInsert = `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace, method, claimed_at)
@@ -188,6 +193,12 @@ const maxColumns = 16 // with the key and the time
 func (r *record) dest(to []any) []any {
 	return append(to, &r.fingerprint, (*string)(&r.state), &r.fence, &r.owner, &r.recoverable, &r.lease, &r.expires,
 		&r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &r.method, &r.claimed, &r.earlier)
+}
+
+// decisive appends where the columns of that name go.
+func (r *record) decisive(to []any) []any {
+	return append(to, &r.fingerprint, (*string)(&r.state), &r.fence, &r.owner, &r.lease, &r.expires, &r.answer.OK, &r.answer.Body,
+		&r.answer.Resource, &r.trace, &r.claimed, &r.earlier)
 }
 
 func (s *SQLStore) read(ctx context.Context, q db.Querier, d Digest) (r record, now int64, err error) {

@@ -58,7 +58,7 @@ const (
 
 func statements() []string {
 	return []string{
-		sqlRead, sqlInsert, sqlTake, sqlDoubt, sqlHeartbeat, sqlComplete, sqlEnd, sqlStep, sqlHeld, sqlResolveDone, sqlResolveReleased,
+		sqlRead, sqlDecide, sqlInsert, sqlTake, sqlDoubt, sqlHeartbeat, sqlComplete, sqlEnd, sqlStep, sqlHeld, sqlResolveDone, sqlResolveReleased,
 		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlForgetTombs, sqlForgetReleased, sqlForgetAbandoned, sqlOpen, sqlAnswer, sqlReadMany, sqlInsertMany, sqlCompleteMany,
 	}
 }
@@ -105,7 +105,7 @@ func (s *SQLStore) tombstone() int64 {
 // On SQLite the single writer keeps everybody waiting meanwhile, so a transaction purges few records, or gives few pages
 // back.
 const (
-	purgeChunk  = 10
+	purgeChunk  = 20
 	shrinkChunk = 10
 )
 

@@ -60,13 +60,13 @@ func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, err
 		f := &out[0]
 		err := s.db.Each(ctx, func(row db.Scanner) error {
 			f.ok = true
-			return row.Scan(append(f.dest(make([]any, 0, maxColumns)), &f.now)...)
-		}, s.sql(sqlRead), s.at(), digests[0][:])
+			return row.Scan(append(f.decisive(make([]any, 0, maxColumns)), &f.now)...)
+		}, s.sql(sqlDecide), s.at(), digests[0][:])
 		return out, err
 	}
 	var k []byte
 	f := found{ok: true}
-	dest := append(f.dest(append(make([]any, 0, maxColumns), &k)), &f.now)
+	dest := append(f.decisive(append(make([]any, 0, maxColumns), &k)), &f.now)
 	row := func(row db.Scanner) error {
 		if err := row.Scan(dest...); err != nil {
 			return err
@@ -89,7 +89,7 @@ func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, err
 }
 
 // The time is asked for once: to make it a number costs PostgreSQL as much as to find a record.
-const sqlReadMany = `SELECT k, ` + columns + `, (SELECT {now}) FROM idempotency WHERE k `
+const sqlReadMany = `SELECT k, ` + decisive + `, (SELECT {now}) FROM idempotency WHERE k `
 
 // manyQuery reads as many of the digests as fit: all, as an array, on PostgreSQL; on SQLite, where the number of
 // parameters is part of the statement, in lists of few lengths, filled up with the last.

@@ -10,24 +10,26 @@ import (
 
 const (
 	sweepBatch  = 100
-	sweepLittle = 50        // where one writer keeps all the others waiting
+	sweepLittle = 20        // where one writer keeps all the others waiting
 	sweepRest   = 20        // times as long as a batch took
+	sweepLong   = 100       // where the same disk flushes what the purge has written and what calls wait for
 	sweepLate   = time.Hour // after which it does not rest as long
 	sweepBrisk  = 4
 )
 
 // Sweep purges the store every so often until ctx ends, and then returns nil. It works in batches, small ones, because calls
 // that commit wait until what the purge has written is on the disk too; and it rests between them for twenty times as long as
-// the batch took: a store that has much to forget is not busy with that. Where that is too slow, and there is still more after
-// an hour, it rests for four times as long until there is not. A failure is logged; the next round does the work. A nil log
+// the batch took, or a hundred times where all share one writer: a store that has much to forget is not busy with that, and of
+// a hundred calls at most one meets it. Where that is too slow, and there is still more after an hour, it rests for four times
+// as long until there is not. A failure is logged; the next round does the work. A nil log
 // discards.
 func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logger) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	batch := sweepBatch
+	batch, gentle := sweepBatch, time.Duration(sweepRest)
 	if can := store.Capabilities(); can.Transactional && !can.Shared {
-		batch = sweepLittle
+		batch, gentle = sweepLittle, sweepLong
 	}
 	var since time.Time // when there was first more than a batch
 	for pause := every; ; {
@@ -50,7 +52,7 @@ func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logg
 			if since.IsZero() {
 				since = begun
 			}
-			rest := time.Duration(sweepRest)
+			rest := gentle
 			if begun.Sub(since) > sweepLate {
 				rest = sweepBrisk
 			}

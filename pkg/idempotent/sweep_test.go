@@ -81,11 +81,12 @@ func TestSweep(t *testing.T) {
 	t.Run("takes little at a time where one writer keeps the others waiting", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			s := &slowPurge{left: 120, can: idempotent.Capabilities{Transactional: true}}
+			s := &slowPurge{left: 50, can: idempotent.Capabilities{Transactional: true}}
 			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 			defer cancel()
 			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil))
 			require.Len(t, s.calls, 3)
+			require.Equal(t, 10100*time.Millisecond, s.calls[1].Sub(s.calls[0]), "and rests for longer")
 			require.Zero(t, s.left)
 		})
 	})
