@@ -69,6 +69,11 @@ CUSTOMERS ?= 10000,1000000
 bench-convergence: ## Measure what a change costs on both databases, write docs/benchmarks/convergence.md (needs SELFSAME_TEST_POSTGRES)
 	go test -count=1 -timeout 60m -v -run '^TestCost$$' ./services/process-customer/internal/engine -page $(CURDIR)/docs/benchmarks/convergence.md -customers $(CUSTOMERS)
 
+.PHONY: bench-erp
+bench-erp: ## Measure writes of the embedded ERP against their bare statements, write docs/benchmarks/erp.md (needs SELFSAME_TEST_POSTGRES)
+	@test -n "$$SELFSAME_TEST_POSTGRES" || { echo 'set SELFSAME_TEST_POSTGRES to the URL of the server'; exit 1; }
+	go test -count=1 -timeout 20m -run '^TestSpeedPage$$' ./services/system-erp/internal/store/sqlstore -page $(CURDIR)/docs/benchmarks/erp.md
+
 SEEDS ?= 2000
 SEED ?= 0
 FIRST ?= $(shell date +%s)
