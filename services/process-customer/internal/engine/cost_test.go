@@ -216,7 +216,7 @@ func TestCost(t *testing.T) {
 			require.NoError(t, err)
 			all = append(all, n)
 		}
-		t.Cleanup(heap.Lend(64 << 20)) // as the service does
+		t.Cleanup(heap.Lend(32 << 20)) // as the service does
 	}
 	var out report
 	for name := range strings.SplitSeq(*engines, ",") {

@@ -193,6 +193,10 @@ func (u *Unit) LoadBatch(ctx context.Context, system string, obj golden.Object, 
 			known = append(known, id)
 		}
 	}
+	// Most records carry the id of their golden record, which brings them along: only the others have to be looked for.
+	if err := u.LoadGoldens(ctx, known); err != nil {
+		return err
+	}
 	owners, err := u.loadOwned(ctx, system, obj, ids)
 	if err != nil {
 		return err
