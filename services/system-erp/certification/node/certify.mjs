@@ -8,7 +8,12 @@ import path from 'node:path';
 import ts from 'typescript';
 
 const [binary, table] = process.argv.slice(2);
-const services = ['API_BUSINESS_PARTNER', 'API_SALES_ORDER_SRV', 'API_PRODUCT_SRV'];
+const services = [
+  'API_BUSINESS_PARTNER', 'API_SALES_ORDER_SRV', 'API_PRODUCT_SRV', 'API_SLSPRICINGCONDITIONRECORD_SRV', 'API_MATERIAL_STOCK_SRV',
+  'API_PRODUCT_AVAILY_INFO_BASIC', 'API_OUTBOUND_DELIVERY_SRV;v=0002',
+];
+// bare is the name of a service without its version, which is part of its address only.
+const bare = (service) => service.split(';')[0];
 const root = '/sap/opu/odata/sap/';
 // Below this folder, so that the client finds the packages it imports.
 const work = fs.mkdtempSync(path.join(import.meta.dirname, 'generated-'));
@@ -37,8 +42,9 @@ async function generate(url) {
   for (const service of services) {
     const response = await fetch(`${url}${root}${service}/$metadata`, { headers: { Authorization: `Basic ${btoa('CERTIFY:certify')}` } });
     if (!response.ok) throw new Error(`metadata of ${service}: ${response.status}`);
-    fs.writeFileSync(path.join(input, `${service}.edmx`), await response.text());
-    options[path.relative(process.cwd(), path.join(input, `${service}.edmx`))] = { basePath: `${root}${service}`, directoryName: service };
+    const file = path.join(input, `${bare(service)}.edmx`);
+    fs.writeFileSync(file, await response.text());
+    options[path.relative(process.cwd(), file)] = { basePath: `${root}${service}`, directoryName: bare(service) };
   }
   const perService = path.join(work, 'options.json');
   fs.writeFileSync(perService, JSON.stringify(options));

@@ -9,11 +9,17 @@ const { desc, filterFunctions } = require('@sap-cloud-sdk/odata-v2');
 const client = (service) => require(path.join(process.env.CERTIFY_CLIENT, service));
 const partners = client('API_BUSINESS_PARTNER');
 const sales = client('API_SALES_ORDER_SRV');
+const moment = require('moment');
 
 const destination = { url: process.env.CERTIFY_URL, authentication: 'BasicAuthentication', username: 'CERTIFY', password: 'certify', sapClient: '100' };
 
 const bp = partners.apiBusinessPartner();
 const so = sales.apiSalesOrderSrv();
+const products = client('API_PRODUCT_SRV').apiProductSrv();
+const prices = client('API_SLSPRICINGCONDITIONRECORD_SRV').apiSlspricingconditionrecordSrv();
+const stock = client('API_MATERIAL_STOCK_SRV').apiMaterialStockSrv();
+const deliveries = client('API_OUTBOUND_DELIVERY_SRV').apiOutboundDeliverySrv();
+const availability = client('API_PRODUCT_AVAILY_INFO_BASIC');
 
 // organisation builds a customer with everything that is nested in one.
 function organisation(name) {
@@ -144,4 +150,143 @@ test('a removal', async () => {
   await bp.businessPartnerRoleApi.requestBuilder().delete(role).execute(destination);
   const left = await bp.businessPartnerRoleApi.requestBuilder().getAll().filter(bp.businessPartnerRoleApi.schema.BUSINESS_PARTNER.equals(made.businessPartner)).execute(destination);
   assert.equal(left.length, 0);
+});
+
+// desk is what the warehouse does; SAP has no interface for it.
+async function desk(path, body = {}) {
+  const response = await fetch(`${process.env.CERTIFY_URL}/__sandbox__/${path}`, { method: 'POST', body: JSON.stringify(body) });
+  assert.ok(response.ok, await response.clone().text());
+  return (await response.json()).document;
+}
+
+// order places one of the product with everything that is nested in an order.
+async function order(buyer, quantity, other = buyer) {
+  const { salesOrderApi, salesOrderItemApi, salesOrderHeaderPartnerApi, salesOrderTextApi, salesOrderScheduleLineApi } = so;
+  const line = salesOrderScheduleLineApi.entityBuilder().requestedDeliveryDate(moment.utc('2031-03-01')).scheduleLineOrderQuantity(quantity).build();
+  return salesOrderApi
+    .requestBuilder()
+    .create(
+      salesOrderApi
+        .entityBuilder()
+        .salesOrderType('OR')
+        .salesOrganization('1010')
+        .distributionChannel('10')
+        .organizationDivision('00')
+        .soldToParty(buyer.businessPartner)
+        .requestedDeliveryDate(moment.utc('2031-02-01'))
+        .toPartner([salesOrderHeaderPartnerApi.entityBuilder().partnerFunction('SH').customer(other.businessPartner).build()])
+        .toText([salesOrderTextApi.entityBuilder().language('EN').longTextId('TX01').longText('Ring twice').build()])
+        .toItem([salesOrderItemApi.entityBuilder().material('P-1').requestedQuantity(quantity).toScheduleLine([line]).build()])
+        .build(),
+    )
+    .execute(destination);
+}
+
+test('an order with partners, texts and days of its lines', async () => {
+  const [buyer, other] = [await create('Buyer'), await create('Other')];
+  const made = await order(buyer, '1', other);
+  const { schema } = so.salesOrderApi;
+  const found = await so.salesOrderApi
+    .requestBuilder()
+    .getByKey(made.salesOrder)
+    .select(schema.REQUESTED_DELIVERY_DATE, schema.TO_PARTNER, schema.TO_TEXT, schema.TO_ITEM.select(so.salesOrderItemApi.schema.MATERIAL, so.salesOrderItemApi.schema.TO_SCHEDULE_LINE))
+    .execute(destination);
+  assert.equal(found.requestedDeliveryDate.format('YYYY-MM-DD'), '2031-02-01');
+  assert.equal(found.toPartner.find((p) => p.partnerFunction === 'SH').customer, other.businessPartner);
+  assert.equal(found.toPartner.find((p) => p.partnerFunction === 'BP').customer, buyer.businessPartner);
+  assert.equal(found.toText[0].longText, 'Ring twice');
+  assert.equal(found.toItem[0].toScheduleLine[0].requestedDeliveryDate.format('YYYY-MM-DD'), '2031-03-01');
+});
+
+test('products with texts and units, made and changed', async () => {
+  const { productApi, productDescriptionApi, productUnitsOfMeasureApi } = products;
+  const made = await productApi
+    .requestBuilder()
+    .create(
+      productApi
+        .entityBuilder()
+        .product('VALVE-9')
+        .productType('HAWA')
+        .baseUnit('PC')
+        .toDescription([productDescriptionApi.entityBuilder().language('EN').productDescription('Valve').build()])
+        .toProductUnitsOfMeasure([productUnitsOfMeasureApi.entityBuilder().alternativeUnit('CAR').quantityNumerator('12').quantityDenominator('1').build()])
+        .build(),
+    )
+    .execute(destination);
+  const read = () => productApi.requestBuilder().getByKey('VALVE-9').select(productApi.schema.ALL_FIELDS, productApi.schema.TO_DESCRIPTION, productApi.schema.TO_PRODUCT_UNITS_OF_MEASURE).execute(destination);
+  const found = await read();
+  assert.equal(found.toDescription[0].productDescription, 'Valve');
+  assert.equal(Number(found.toProductUnitsOfMeasure.find((u) => u.alternativeUnit === 'CAR').quantityNumerator), 12);
+  made.productGroup = 'P002';
+  await productApi.requestBuilder().update(made).execute(destination);
+  assert.equal((await read()).productGroup, 'P002');
+});
+
+test('list prices with their condition records', async () => {
+  const { slsPrcgCndnRecdValidityApi: api } = prices;
+  const [found] = await api.requestBuilder().getAll().filter(api.schema.MATERIAL.equals('P-1')).select(api.schema.ALL_FIELDS, api.schema.TO_SLS_PRCG_CONDITION_RECORD).execute(destination);
+  assert.equal(Number(found.toSlsPrcgConditionRecord.conditionRateValue), 12.5);
+  assert.equal(found.toSlsPrcgConditionRecord.conditionRateValueUnit, 'EUR');
+});
+
+test('stock by material', async () => {
+  const { matlStkInAcctModApi: api } = stock;
+  const [found] = await api.requestBuilder().getAll().filter(api.schema.MATERIAL.equals('P-1')).execute(destination);
+  assert.equal(found.plant, '1010');
+  assert.ok(Number(found.matlWrhsStkQtyInMatlBaseUnit) > 0);
+});
+
+test('availability by functions, one record and a list', async () => {
+  const at = () =>
+    availability
+      .determineAvailabilityAt({ supplyingPlant: '1010', material: 'P-1', atpCheckingRule: 'A', requestedUtcDateTime: moment.utc() })
+      .execute(destination);
+  const before = await at();
+  assert.equal(before.baseUnit, 'PC');
+  await order(await create('Reserves'), '2');
+  assert.equal(Number(before.availableQuantityInBaseUnit) - Number((await at()).availableQuantityInBaseUnit), 2);
+  const series = await availability.calculateAvailabilityTimeseries({ supplyingPlant: '1010', material: 'P-1', atpCheckingRule: 'A' }).execute(destination);
+  assert.ok(series[0].periodStartUtcDateTime.isValid());
+});
+
+test('deliveries in parts, planned and sent off', async () => {
+  const made = await order(await create('Waits'), '3');
+  const planned = await desk(`orders/${made.salesOrder}/deliver`, { items: { 10: '1' }, planned: true });
+  const rest = await desk(`orders/${made.salesOrder}/deliver`);
+  const { outbDeliveryHeaderApi, outbDeliveryItemApi } = deliveries;
+  const items = await outbDeliveryItemApi.requestBuilder().getAll().filter(outbDeliveryItemApi.schema.REFERENCE_SD_DOCUMENT.equals(made.salesOrder)).execute(destination);
+  assert.deepEqual(items.map((i) => [i.deliveryDocument, Number(i.actualDeliveryQuantity)]), [[planned, 1], [rest, 2]]);
+  const header = (id) => outbDeliveryHeaderApi.requestBuilder().getByKey(id).select(outbDeliveryHeaderApi.schema.ALL_FIELDS, outbDeliveryHeaderApi.schema.TO_DELIVERY_DOCUMENT_ITEM).execute(destination);
+  assert.equal((await header(planned)).overallGoodsMovementStatus, 'A');
+  assert.equal((await header(planned)).toDeliveryDocumentItem[0].material, 'P-1');
+  await desk(`deliveries/${planned}/issue`);
+  assert.equal((await header(planned)).overallGoodsMovementStatus, 'C');
+  const found = await so.salesOrderApi.requestBuilder().getByKey(made.salesOrder).execute(destination);
+  assert.equal(found.overallDeliveryStatus, 'C');
+});
+
+test('business partners with tax numbers, identifications and a contact', async () => {
+  const { businessPartnerApi, businessPartnerTaxNumberApi, buPaIdentificationApi, businessPartnerContactApi } = bp;
+  const company = await businessPartnerApi
+    .requestBuilder()
+    .create(
+      businessPartnerApi
+        .entityBuilder()
+        .businessPartnerCategory('2')
+        .organizationBpName1('Taxed')
+        .toBusinessPartnerTax([businessPartnerTaxNumberApi.entityBuilder().bpTaxType('DE0').bpTaxNumber('DE123456789').build()])
+        .toBuPaIdentification([buPaIdentificationApi.entityBuilder().bpIdentificationType('SELFSM').bpIdentificationNumber('a/b/c').build()])
+        .build(),
+    )
+    .execute(destination);
+  const person = await businessPartnerApi.requestBuilder().create(businessPartnerApi.entityBuilder().businessPartnerCategory('1').firstName('Eva').lastName('Lang').build()).execute(destination);
+  await businessPartnerContactApi
+    .requestBuilder()
+    .create(businessPartnerContactApi.entityBuilder().businessPartnerCompany(company.businessPartner).businessPartnerPerson(person.businessPartner).build())
+    .execute(destination);
+  const { schema } = businessPartnerApi;
+  const found = await businessPartnerApi.requestBuilder().getByKey(company.businessPartner).select(schema.BUSINESS_PARTNER, schema.TO_BUSINESS_PARTNER_TAX, schema.TO_BU_PA_IDENTIFICATION, schema.TO_BUSINESS_PARTNER_CONTACT).execute(destination);
+  assert.equal(found.toBusinessPartnerTax[0].bpTaxNumber, 'DE123456789');
+  assert.equal(found.toBuPaIdentification[0].bpIdentificationNumber, 'a/b/c');
+  assert.equal(found.toBusinessPartnerContact[0].businessPartnerPerson, person.businessPartner);
 });

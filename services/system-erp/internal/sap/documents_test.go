@@ -189,6 +189,23 @@ func TestOrders_EverythingComesBack(t *testing.T) {
 	})
 }
 
+// TestAvailable: what a function returns stands alone or under the function's name.
+func TestAvailable(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"AvailableQuantityInBaseUnit":"5.000"}`:                                "5",
+		`{"DetermineAvailabilityAt":{"AvailableQuantityInBaseUnit":"5.5"}}`:      "11/2",
+		`{"DetermineAvailabilityAt":{"AvailableQuantityInBaseUnit":"-1.000"}}`:   "0",
+		`{"__metadata":{"type":"x"},"AvailableQuantityInBaseUnit":"0.00000001"}`: "1/100000000",
+	} {
+		got, err := available([]byte(body))
+		require.NoError(t, err)
+		require.Equal(t, want, got.RatString(), body)
+	}
+	_, err := available([]byte(`{}`))
+	require.Error(t, err)
+}
+
 // lacking is a sandbox that does not offer some services, and whose metadata lacks some words.
 func lacking(t *testing.T, services []string, words ...string) *System {
 	t.Helper()

@@ -136,6 +136,6 @@ func (s *Server) function(q request, c *business.Call, f *edm.Function) (answer,
 	if f.Many {
 		return json(http.StatusOK, append(r.complex([]byte(`{"d":{"results":[`), f.Returns, row), "]}}"...)), nil
 	}
-	b := append([]byte(`{"d":{"`), f.Name...)
-	return json(http.StatusOK, append(r.complex(append(b, `":`...), f.Returns, row), "}}"...)), nil
+	// The record stands alone: so SAP's own client reads it.
+	return json(http.StatusOK, append(r.complex([]byte(`{"d":`), f.Returns, row), '}')), nil
 }
