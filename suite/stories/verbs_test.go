@@ -146,7 +146,7 @@ func (c *call) sfFind(object, name string) ([]crm.Record, error) {
 	return c.demo.CRM.Query(c.ctx, soql+crm.Quote(name))
 }
 
-// erpVerb: erp create name=… phone=…, erp update NAME field=value…, erp get NAME, erp count NAME, erp delete NAME, and the
+// erpVerb: erp create name=… phone=…, erp update NAME field=value…, erp get NAME, erp count NAME, erp delete NAME, erp merge NAME OTHER-NAME, and the
 // same with "contact" before create, get and count.
 func erpVerb(c *call, args []string) error {
 	if len(args) < 2 {
@@ -188,6 +188,19 @@ func erpVerb(c *call, args []string) error {
 		return nil
 	case "delete":
 		_, err := c.demo.ERPCustomers.DeleteCustomer(c.ctx, &erpv1.DeleteCustomerRequest{Id: found[0].GetId()})
+		return err
+	case "merge":
+		if len(rest) != 2 {
+			return errors.New("say which customer is merged into it")
+		}
+		other, err := c.erpFind(rest[1])
+		if err != nil {
+			return err
+		}
+		if len(other) != 1 {
+			return fmt.Errorf("the erp has %d customers named %q, not one", len(other), rest[1])
+		}
+		_, err = c.demo.ERPCustomers.MergeCustomers(c.ctx, &erpv1.MergeCustomersRequest{Id: other[0].GetId(), Into: found[0].GetId()})
 		return err
 	case "update":
 		customer, mask, err := erpCustomer(rest[1:])
