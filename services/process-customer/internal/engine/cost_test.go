@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -115,7 +114,7 @@ func (c *crowd) rehearse(batches [][]source.Change) [][]statement {
 	for i, b := range batches {
 		c.exec("UPDATE sequence SET value = value + $1 WHERE name = 'event'", 100*perBatch)
 		_, err := c.w.Intake.Take(c.t.Context(), "erp", intake.Batch{Changes: b})
-		require.True(c.t, errors.Is(err, errRehearsed), "%v", err)
+		require.ErrorIs(c.t, err, errRehearsed)
 		require.NotEmpty(c.t, r.statements)
 		out[i] = r.statements
 	}

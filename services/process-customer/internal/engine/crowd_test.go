@@ -85,18 +85,29 @@ func (c *crowd) id(who int) golden.ID {
 
 // copied are the tables of which every customer has rows, with how the rows of another customer are made of those of one.
 var copied = []struct{ table, columns, values, id string }{
-	{"golden", "id, object, parent_id, body, version, deleted, merged_into, name_key, created_us, updated_us, keyed",
-		"m.new_id, b.object, b.parent_id, replace(b.body, m.old_number, m.new_number), b.version, b.deleted, b.merged_into, m.name_key, b.created_us, b.updated_us, b.keyed", "id"},
-	{"source_record", "system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us, deleted, shadow, claims, rewritten, scan_epoch, last_change_id, merged_into, removed",
+	{
+		"golden", "id, object, parent_id, body, version, deleted, merged_into, name_key, created_us, updated_us, keyed",
+		`m.new_id, b.object, b.parent_id, replace(b.body, m.old_number, m.new_number), b.version, b.deleted, b.merged_into, m.name_key, b.created_us,
+		b.updated_us, b.keyed`, "id",
+	},
+	{
+		"source_record", `system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us, deleted, shadow, claims, rewritten,
+		scan_epoch, last_change_id, merged_into, removed`,
 		`b.system, b.object, CASE WHEN b.system = 'erp' THEN m.record_id ELSE '00S' || substr(m.record_id, 4) END, m.new_id, b.parent_id, b.parent_open,
 		replace(b.external_id, m.old_id, m.new_id), b.version, b.event_us, b.deleted, replace(b.shadow, m.old_number, m.new_number),
-		replace(b.claims, m.old_number, m.new_number), b.rewritten, b.scan_epoch, b.last_change_id, b.merged_into, b.removed`, "golden_id"},
+		replace(b.claims, m.old_number, m.new_number), b.rewritten, b.scan_epoch, b.last_change_id, b.merged_into, b.removed`, "golden_id",
+	},
 	{"match_key", "object, kind, value, golden_id", "b.object, b.kind, replace(b.value, m.old_number, m.new_number), m.new_id", "golden_id"},
 	{"subject_key", "subject, key, created_us", "m.new_id, b.key, b.created_us", "subject"},
-	{"inbox", "system, change_id, object, record_id, golden_id, state, echo, received_us, traceparent",
-		"b.system, b.change_id || '/' || m.new_number, b.object, b.record_id, m.new_id, b.state, b.echo, b.received_us, b.traceparent", "golden_id"},
-	{"event", "position, at_us, golden_id, kind, system, record_id, change_id, fields, reason, traceparent, actor, detail, hash",
-		"b.position + CAST($1 AS BIGINT), b.at_us, m.new_id, b.kind, b.system, b.record_id, b.change_id, b.fields, b.reason, b.traceparent, b.actor, b.detail, b.hash", "golden_id"},
+	{
+		"inbox", "system, change_id, object, record_id, golden_id, state, echo, received_us, traceparent",
+		"b.system, b.change_id || '/' || m.new_number, b.object, b.record_id, m.new_id, b.state, b.echo, b.received_us, b.traceparent", "golden_id",
+	},
+	{
+		"event", "position, at_us, golden_id, kind, system, record_id, change_id, fields, reason, traceparent, actor, detail, hash",
+		`b.position + CAST($1 AS BIGINT), b.at_us, m.new_id, b.kind, b.system, b.record_id, b.change_id, b.fields, b.reason, b.traceparent, b.actor,
+		b.detail, b.hash`, "golden_id",
+	},
 }
 
 // multiply makes the customers that are there as many as the crowd has. The copies have ids and values of their own; only the
