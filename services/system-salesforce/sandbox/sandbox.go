@@ -121,14 +121,16 @@ func (s *Server) build() error {
 		Schema: model, Bus: s.bus, Seed: cfg.Seed, Log: cfg.Log,
 		Split: cfg.Events.SplitRecords, MaxBytes: cfg.Events.MaxBytes, OverflowAfter: cfg.Events.OverflowAfter,
 		Gap: func(object, kind, id string) bool {
-			return trouble.Fires(faults.Gap, faults.Occasion{Object: object, ChangeType: kind, Records: []string{id}})
+			return !trouble.Idle() && trouble.Fires(faults.Gap, faults.Occasion{Object: object, ChangeType: kind, Records: []string{id}})
 		},
 	})
 	if err != nil {
 		return err
 	}
 	laws := rules.New(model)
-	data := store.New(store.Options{Schema: model, Rules: laws, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(r *store.Record) bool { return trouble.LockRecord(r.Object.Name, r.ID, r.Parents) }})
+	data := store.New(store.Options{Schema: model, Rules: laws, Now: cfg.Now, OnCommit: capture.Commit, LockRow: func(r *store.Record) bool {
+		return !trouble.Idle() && trouble.LockRecord(r.Object.Name, r.ID, r.Parents)
+	}})
 	subscriptions, err := managedSubscriptions(model)
 	if err != nil {
 		return err

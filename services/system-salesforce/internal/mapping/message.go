@@ -232,13 +232,14 @@ func (o *Object) put(row map[string]any, f *Field, value any) *Problem {
 		switch f.country {
 		case countryISO2:
 			text = o.countries.code(text)
+			value = text
 		case countryName:
 			text = o.countries.name(text)
+			value = text
 		}
 		if f.MaxLength > 0 && utf8.RuneCountInString(text) > f.MaxLength {
 			return &Problem{Field: f.Name, Reason: ReasonFieldTooLong, Message: fmt.Sprintf("the CRM keeps at most %d characters of this field", f.MaxLength)}
 		}
-		value = text
 		if f.number {
 			decimal, ok := Decimal(text)
 			if !ok {

@@ -13,6 +13,7 @@ type Table struct {
 	object  *Object
 	columns []tableColumn
 	dotted  bool
+	spare   []map[string]any // rows that were given back
 }
 
 type tableColumn struct {
@@ -39,7 +40,7 @@ func (o *Object) Table(names []string, s *Schema) *Table {
 // Row returns the sObject fields to write, as WriteFields does. At returns the text of a column, an empty one clears the field, and false
 // to leave the field as it is.
 func (t *Table) Row(at func(column int) (text string, ok bool)) (map[string]any, *Problem) {
-	row := make(map[string]any, len(t.columns))
+	row := t.empty()
 	for i := range t.columns {
 		c := &t.columns[i]
 		text, ok := at(i)
@@ -61,6 +62,22 @@ func (t *Table) Row(at func(column int) (text string, ok bool)) (map[string]any,
 		t.object.settle(row)
 	}
 	return row, nil
+}
+
+func (t *Table) empty() map[string]any {
+	last := len(t.spare) - 1
+	if last < 0 {
+		return make(map[string]any, len(t.columns))
+	}
+	row := t.spare[last]
+	t.spare = t.spare[:last]
+	return row
+}
+
+// Reuse takes back a row that nobody needs any more: making one anew costs more than filling it.
+func (t *Table) Reuse(row map[string]any) {
+	clear(row)
+	t.spare = append(t.spare, row)
 }
 
 // value reads a text as what the field takes.

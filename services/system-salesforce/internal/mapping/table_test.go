@@ -35,6 +35,20 @@ func TestTable(t *testing.T) {
 		require.Nil(t, problem)
 		require.Equal(t, map[string]any{"Account__c": nil, "Note__c": nil, "Price__c": nil}, got)
 	})
+	t.Run("a row that was given back is used again and holds nothing of before", func(t *testing.T) {
+		t.Parallel()
+		table := o.Table([]string{"plan", "note"}, schema())
+		first, problem := table.Row(func(int) (string, bool) { return "old", true })
+		require.Nil(t, problem)
+		table.Reuse(first)
+		second, problem := table.Row(func(i int) (string, bool) { return "new", i == 1 })
+		require.Nil(t, problem)
+		require.Equal(t, map[string]any{"Note__c": "new"}, second)
+		third, problem := table.Row(func(i int) (string, bool) { return "Pro", i == 0 })
+		require.Nil(t, problem)
+		require.Equal(t, map[string]any{"Plan__c": "Pro"}, third)
+		require.Equal(t, map[string]any{"Note__c": "new"}, second, "it was not given back")
+	})
 	for field, text := range map[string]string{"price": "twelve", "active": "1", "starts": "2026-02-30", "renewed": "yesterday"} {
 		t.Run("refused: "+field, func(t *testing.T) {
 			t.Parallel()

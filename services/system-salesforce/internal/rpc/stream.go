@@ -22,6 +22,9 @@ const reasonNotAnnounced = "FIELD_NOT_ANNOUNCED"
 // outcomesInMessage is how many outcomes one message of the stream carries.
 const outcomesInMessage = 500
 
+// madeTogether is for how many outcomes memory is asked at a time.
+const madeTogether = 50
+
 type upsertStream = grpc.BidiStreamingServer[salesforcev1.UpsertRecordsRequest, salesforcev1.UpsertRecordsResponse]
 
 // UpsertRecords writes any number of records.
@@ -47,7 +50,7 @@ func (s *records) UpsertRecords(stream upsertStream) error {
 		ctx: ctx, server: s.Server, stream: stream, object: o, schema: schema, fields: header.GetFields(), columns: columns,
 		ledger: &salesforcev1.UpsertLedger{},
 	}
-	transport, err := s.Writer.Stream(ctx, write.Load{Object: o, Columns: columns, Backlog: header.GetBacklog(), Name: header.GetLoadId()}, l.next, l.outcome)
+	transport, err := s.Writer.Stream(ctx, write.Load{Object: o, Columns: columns, Backlog: header.GetBacklog(), Name: header.GetLoadId(), Done: l.done}, l.next, l.outcome)
 	if err != nil {
 		// What became of some rows is known; who hears only that the load failed would send them again.
 		if told := l.tell(); told != nil {
@@ -98,6 +101,14 @@ type load struct {
 	mu     sync.Mutex
 	ledger *salesforcev1.UpsertLedger
 	ready  []*salesforcev1.RowOutcome
+	fresh  []salesforcev1.RowOutcome // made several at a time
+}
+
+// done takes back the fields of a row for those that follow.
+func (l *load) done(row write.Row) {
+	if l.table != nil && l.table.reader != nil {
+		l.table.reader.Reuse(row.Fields)
+	}
 }
 
 // next returns the next row that can be written; those that cannot get their outcome here.
@@ -180,7 +191,13 @@ func (l *load) report(key string, r *salesforcev1.WriteResult) error {
 	default:
 		l.ledger.Refused++
 	}
-	l.ready = append(l.ready, &salesforcev1.RowOutcome{ExternalId: key, Result: r})
+	if len(l.fresh) == 0 {
+		l.fresh = make([]salesforcev1.RowOutcome, madeTogether)
+	}
+	o := &l.fresh[0]
+	l.fresh = l.fresh[1:]
+	o.ExternalId, o.Result = key, r
+	l.ready = append(l.ready, o)
 	if len(l.ready) < outcomesInMessage {
 		return nil
 	}

@@ -33,6 +33,8 @@ type Load struct {
 	Backlog int64
 	// Name is what the load is found by after a crash; may be empty.
 	Name string
+	// Done, if it is set, is told of rows that came from next and are no longer needed, while next is not being called.
+	Done func(Row)
 }
 
 // Transport is how a load went.
@@ -168,6 +170,7 @@ func (s *stream) jobs(ctx context.Context) error {
 	columns := append([]string{o.ExternalID()}, s.load.Columns...)
 	spec := bulk.Spec{Load: s.load.Name, Object: o.SObject, ExternalID: o.ExternalID(), Columns: columns, Parent: o.ParentIn(columns)}
 	var given, told int64
+	values := make([]any, len(columns)) // a row is read before the next one is asked for
 	next := func() (bulk.Row, error) {
 		for {
 			row, err := s.take()
@@ -181,7 +184,6 @@ func (s *stream) jobs(ctx context.Context) error {
 				}
 				continue
 			}
-			values := make([]any, len(columns))
 			values[0] = row.ExternalID
 			for i, c := range columns[1:] {
 				v, ok := mapping.In(row.Fields, c)
@@ -189,6 +191,9 @@ func (s *stream) jobs(ctx context.Context) error {
 					v = bulk.Keep
 				}
 				values[i+1] = v
+			}
+			if s.load.Done != nil {
+				s.load.Done(row)
 			}
 			given++
 			return bulk.Row{Values: values}, nil

@@ -96,9 +96,20 @@ func (w *writer) fill(r row) record {
 		return out
 	}
 	out.in = make(map[string]any, len(r.values))
+	size := 0
+	for _, v := range r.values {
+		size += len(v)
+	}
+	var all strings.Builder // the values share memory: they are kept together or not at all
+	all.Grow(size)
+	for _, v := range r.values {
+		all.Write(v)
+	}
+	text := all.String()
 	for i, v := range r.values {
 		if len(v) > 0 {
-			w.put(&out, w.columns[i], string(v))
+			w.put(&out, w.columns[i], text[:len(v)])
+			text = text[len(v):]
 		}
 	}
 	return out

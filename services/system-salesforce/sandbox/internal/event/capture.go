@@ -126,8 +126,11 @@ func (c *Capture) commit(at time.Time, user, origin string) *Commit {
 func (c *Capture) drafts(changes []store.Change) []*draft {
 	out := make([]*draft, 0, len(changes))
 	merge := !c.opt.Split && len(changes) > 1
-	alike := map[uint64]int{} // index into out
-	last := map[string]int{}  // the newest draft of each record
+	var alike map[uint64]int // index into out
+	var last map[string]int  // the newest draft of each record
+	if merge {
+		alike, last = make(map[uint64]int, len(changes)), make(map[string]int, len(changes))
+	}
 	for i, ch := range changes {
 		l := c.Layouts[ch.New.Object]
 		if l == nil {

@@ -233,6 +233,14 @@ func (f *Faults) Log() []Firing {
 	return slices.Clone(f.log)
 }
 
+// Idle reports whether no rule is about records. It is asked for each of them,
+// before what a rule would want to know is gathered.
+func (f *Faults) Idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.plan.LockRow == nil && len(f.script.rules) == 0
+}
+
 // LockRecord reports whether a record is to be found locked.
 func (f *Faults) LockRecord(object, id string, parents func() []string) bool {
 	f.mu.Lock()

@@ -69,6 +69,7 @@ func convertText(f *schema.Field, raw any) (any, *Error) {
 	if !ok {
 		return nil, wrongType(f, raw)
 	}
+	given := len(s)
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return nil, nil
@@ -92,6 +93,9 @@ func convertText(f *schema.Field, raw any) (any, *Error) {
 		}
 	case schema.MultiPicklist:
 		return convertSeveral(f, s)
+	}
+	if len(s) == given {
+		return raw, nil // it need not be made again
 	}
 	return s, nil
 }
