@@ -86,6 +86,9 @@ func TestSeeds(t *testing.T) {
 	t.Log(stats)
 	require.Equal(t, n, stats.Stories)
 	require.Positive(t, stats.Crashes)
+	if n >= 200 {
+		require.Positive(t, stats.Deletions, "no deletion was carried out in another system")
+	}
 	require.Greater(t, stats.Faults, n, "histories in which nothing fails prove nothing")
 }
 
@@ -123,7 +126,7 @@ func TestBugs(t *testing.T) {
 	stage, err := simulation.NewStage(t.Context())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, stage.Close()) }()
-	for seed := uint64(1); ; seed++ {
+	for seed := uint64(20); ; seed++ { // any other start only takes longer
 		require.Less(t, seed, uint64(400))
 		plan := simulation.Plan(seed)
 		res, err := simulation.Play(t.Context(), stage, plan, simulation.IgnoreGap)

@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -32,10 +33,14 @@ const (
 	AckFirst Bug = "ack before commit"
 	// BlindCreate repeats the creation of a record without looking whether an earlier attempt has made it.
 	BlindCreate Bug = "repeat a create blindly"
+	// Resurrect believes a reading from before a deletion that comes in after it.
+	Resurrect Bug = "let a late update resurrect"
 )
 
 // Bugs returns all of them but None.
-func Bugs() []Bug { return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate} }
+func Bugs() []Bug {
+	return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate, Resurrect}
+}
 
 // bug is a mistake at one of the seams: between us and a system, between us and the database, or in a statement.
 type bug struct {
@@ -67,6 +72,8 @@ func plant(b Bug) (bug, bool) {
 		return bug{system: func(_ *world, s source.System) source.System { return &heedless{System: s} }}, true
 	case BlindCreate:
 		return bug{system: func(_ *world, s source.System) source.System { return &blind{System: s} }}, true
+	case Resurrect:
+		return bug{system: func(_ *world, s source.System) source.System { return &timeless{System: s} }}, true
 	case AckFirst:
 		return bug{store: func(p *process, s engine.Store) engine.Store { return &hasty{Store: s, p: p} }}, true
 	default:
@@ -135,6 +142,27 @@ type blind struct{ source.System }
 // Find finds nothing, without having looked.
 func (*blind) Find(context.Context, golden.Object, []string) ([]source.Record, error) {
 	return nil, nil
+}
+
+// timeless is a system that does not say which version a deletion was, nor to whoever asks that a record is gone.
+type timeless struct{ source.System }
+
+// Fetch keeps what is gone to itself.
+func (t *timeless) Fetch(ctx context.Context, obj golden.Object, ids []string) ([]source.Record, []string, error) {
+	recs, _, err := t.System.Fetch(ctx, obj, ids)
+	return slices.DeleteFunc(recs, func(r source.Record) bool { return r.Deleted }), nil, err
+}
+
+// Watch tells deletions as if they had happened before everything else.
+func (t *timeless) Watch(ctx context.Context, token string, fn func(source.Batch) error) error {
+	return t.System.Watch(ctx, token, func(b source.Batch) error {
+		for i := range b.Changes {
+			if b.Changes[i].Deleted {
+				b.Changes[i].Version = 0
+			}
+		}
+		return fn(b)
+	})
 }
 
 // hasty is a database that stores the position of a feed on its own before everything else.

@@ -34,6 +34,7 @@ type line struct {
 type straggler struct {
 	object golden.Object
 	writes []source.Write
+	gone   []string // records to be deleted
 }
 
 // own has the feed say that it lost count, if it did.
@@ -59,37 +60,52 @@ func (l *line) meanwhile(ctx context.Context, kind string, after bool) {
 
 // upsert carries a call out, as the next planned fault says.
 func (l *line) upsert(ctx context.Context, obj golden.Object, writes []source.Write) ([]source.Result, error) {
-	kind := ""
-	if len(l.faults) > 0 {
-		kind, l.faults = l.faults[0], l.faults[1:]
-		l.w.stats.Faults++
-		l.w.note("   %s", kind)
-	}
-	away := fault.New(fault.Unavailable, fault.ReasonUnavailable, "the connection was lost")
+	kind := l.planned()
 	for _, w := range writes {
 		l.w.attempted(l, obj, w)
 		if l.poison[l.w.whose(l, obj, w)] == RefusesWholeCall {
 			return nil, fault.New(fault.Invalid, fault.ReasonValidationFailed, "a record of the call is not taken")
 		}
 	}
+	if kind == Straggle {
+		l.late = append(l.late, straggler{object: obj, writes: slices.Clone(writes)})
+	}
+	return l.under(kind, len(writes), func(from, to int) ([]source.Result, error) {
+		return l.write(ctx, obj, writes[from:to], false)
+	})
+}
+
+// planned returns how the next call that changes something is to end.
+func (l *line) planned() string {
+	if len(l.faults) == 0 {
+		return ""
+	}
+	var kind string
+	kind, l.faults = l.faults[0], l.faults[1:]
+	l.w.stats.Faults++
+	l.w.note("   %s", kind)
+	return kind
+}
+
+// under carries a call about n records out as a fault says; do does it for a part of them.
+func (l *line) under(kind string, n int, do func(from, to int) ([]source.Result, error)) ([]source.Result, error) {
+	away := fault.New(fault.Unavailable, fault.ReasonUnavailable, "the connection was lost")
 	switch kind {
 	case LoseRequest:
 		return nil, away
 	case Straggle:
-		l.late = append(l.late, straggler{obj, slices.Clone(writes)})
 		return nil, fault.New(fault.Timeout, fault.ReasonTimeout, "the system did not answer in time")
 	case Quota:
 		return nil, fault.New(fault.Exhausted, "QUOTA_EXHAUSTED", "the allowance is used up").WithRetryAfter(90 * time.Second)
 	case HalfWritten:
-		n := (len(writes) + 1) / 2
-		if _, err := l.write(ctx, obj, writes[:n], false); err != nil {
+		if _, err := do(0, (n+1)/2); err != nil {
 			return nil, err
 		}
 		return nil, away
 	case SomeLocked, SomeConflict, SomeUnsure:
-		return l.partly(ctx, obj, writes, kind)
+		return l.partly(kind, n, do)
 	}
-	res, err := l.write(ctx, obj, writes, false)
+	res, err := do(0, n)
 	switch {
 	case err != nil:
 		return nil, err
@@ -102,9 +118,9 @@ func (l *line) upsert(ctx context.Context, obj golden.Object, writes []source.Wr
 }
 
 // partly fails every second record.
-func (l *line) partly(ctx context.Context, obj golden.Object, writes []source.Write, kind string) ([]source.Result, error) {
-	out := make([]source.Result, len(writes))
-	for i := range writes {
+func (l *line) partly(kind string, n int, do func(from, to int) ([]source.Result, error)) ([]source.Result, error) {
+	out := make([]source.Result, n)
+	for i := range n {
 		if i%2 == 0 {
 			switch kind {
 			case SomeLocked:
@@ -115,7 +131,7 @@ func (l *line) partly(ctx context.Context, obj golden.Object, writes []source.Wr
 				continue
 			}
 		}
-		res, err := l.write(ctx, obj, writes[i:i+1], false)
+		res, err := do(i, i+1)
 		if err != nil {
 			return nil, err
 		}
@@ -160,6 +176,11 @@ func (l *line) land(ctx context.Context) {
 	late := l.late
 	l.late = nil
 	for _, s := range late {
+		if len(s.gone) > 0 {
+			l.w.note("   %s: a deletion of %d records arrives late", l.name, len(s.gone))
+			_, _ = l.delete(ctx, s.object, s.gone) // nobody waits for the answer
+			continue
+		}
 		l.w.note("   %s: a write of %d records arrives late", l.name, len(s.writes))
 		if _, err := l.write(ctx, s.object, s.writes, true); err != nil {
 			l.w.note("   and fails: %s", fault.ReasonOf(err))
@@ -230,15 +251,6 @@ func (k *link) Find(ctx context.Context, obj golden.Object, externalIDs []string
 		return nil, err
 	}
 	return recs, err
-}
-
-// Remove deletes records, which no story of the simulation has rules for.
-func (k *link) Remove(ctx context.Context, obj golden.Object, ids []string) ([]source.Result, error) {
-	if err := k.p.point(); err != nil {
-		return nil, err
-	}
-	breach("nothing is deleted that no rule says so of", "%v of %s", ids, k.line.name)
-	return k.line.fake.Remove(ctx, obj, ids)
 }
 
 // Fetch reads records; what happens meanwhile makes them old.

@@ -29,6 +29,9 @@ type truth struct {
 	excused map[golden.Ref]map[string]bool
 	// deleted are customers of which a record was deleted, planted those that were made unreadable or are refused.
 	deleted, planted map[int]bool
+	// killed are records that people have deleted and nobody has brought back, ended those that they ever deleted; removed are
+	// records that we have deleted, tried those that we ever asked to be, back those that people brought back.
+	killed, ended, removed, tried, back map[golden.Ref]bool
 	// moved are contacts that were given to another customer.
 	moved map[place]bool
 }
@@ -43,6 +46,8 @@ func newTruth() truth {
 	return truth{
 		made: map[place]string{}, who: map[golden.Ref]int{}, last: map[golden.Ref]map[string]string{}, ever: map[golden.Ref]map[string][]string{}, typed: map[string][]string{},
 		excused: map[golden.Ref]map[string]bool{}, deleted: map[int]bool{}, planted: map[int]bool{}, moved: map[place]bool{},
+		killed: map[golden.Ref]bool{}, ended: map[golden.Ref]bool{}, removed: map[golden.Ref]bool{}, tried: map[golden.Ref]bool{},
+		back: map[golden.Ref]bool{},
 	}
 }
 
@@ -98,8 +103,12 @@ func (w *world) person(ctx context.Context, s Step) {
 		l.fake.Touch(ref.Object, ref.RecordID)
 	case Delete:
 		w.truth.deleted[s.Who] = true
+		w.truth.killed[ref], w.truth.ended[ref] = true, true
 		l.fake.Delete(ref.Object, ref.RecordID)
 	case Undelete:
+		delete(w.truth.killed, ref)
+		delete(w.truth.removed, ref)
+		w.truth.back[ref] = true
 		l.fake.Undelete(ref.Object, ref.RecordID)
 	case Move:
 		to, ok := w.find(l, s.N, 0)

@@ -45,6 +45,9 @@ func Plan(seed uint64) Story {
 	for _, a := range optional {
 		p.on[a] = p.one(3)
 	}
+	if p.on[Delete] {
+		s.Deletes = deletes(seed)
+	}
 	for n := range 1 + p.r.IntN(3) {
 		s.Steps = append(s.Steps, p.create(p.system(), n+1, 0))
 	}
@@ -59,6 +62,12 @@ func Plan(seed uint64) Story {
 		s.Steps = append(s.Steps, p.step(0))
 	}
 	return s
+}
+
+// deletes draws whose deletions are final, apart from everything else: the steps of a story are the same under either rule.
+func deletes(seed uint64) string {
+	r := rand.New(rand.NewPCG(seed, 0xde1e7e)) //nolint:gosec // a story, not a secret
+	return []string{"", salesforce, erp, erp + ", " + salesforce}[r.IntN(4)]
 }
 
 func (p *planner) one(in int) bool { return p.r.IntN(in) == 0 }
@@ -157,6 +166,9 @@ func (p *planner) people() Step {
 	}
 	if p.on[Delete] {
 		acts = append(acts, Undelete)
+	}
+	if p.story.Deletes != "" { // what this story is about
+		acts = append(acts, Delete, Delete, Delete, Undelete, Undelete)
 	}
 	s.Act = acts[p.r.IntN(len(acts))]
 	switch s.Act {

@@ -11,6 +11,7 @@ func Shrink(ctx context.Context, stage *Stage, story Story, bug Bug, rule string
 	s := &shrinker{ctx: ctx, stage: stage, bug: bug, rule: rule, tries: tries}
 	for _, simpler := range []func(*Story){
 		func(s *Story) { s.Skew = 0 }, func(s *Story) { s.Coarse = false }, func(s *Story) { s.Processes = 1 }, func(s *Story) { s.Late = true },
+		func(s *Story) { s.Deletes = "" },
 	} {
 		next := story
 		simpler(&next)

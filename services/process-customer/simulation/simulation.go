@@ -32,6 +32,8 @@ type Story struct {
 	Skew time.Duration
 	// Processes is how many of our processes share the database: 1 or 2.
 	Processes int
+	// Deletes are the systems whose deletion is final by the rules, with commas: what is deleted there is deleted everywhere.
+	Deletes string
 	// Steps are what happens.
 	Steps []Step
 }
@@ -41,6 +43,9 @@ func (s Story) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d: %d of our processes; feeds tell records as they %s; Salesforce counts %s, its clock is %s ahead\n", s.Seed, s.Processes,
 		map[bool]string{true: "are when read", false: "were when changed"}[s.Late], map[bool]string{true: "seconds", false: "milliseconds"}[s.Coarse], s.Skew)
+	if s.Deletes != "" {
+		fmt.Fprintf(&b, "what is deleted in %s is to be deleted everywhere\n", s.Deletes)
+	}
 	for i, step := range s.Steps {
 		fmt.Fprintf(&b, "%3d. %s\n", i+1, step)
 	}
@@ -70,7 +75,7 @@ func (r Result) Digest() string {
 
 // Stats count what happened in stories, so that a simulation that tests nothing is noticed.
 type Stats struct {
-	Stories, Steps, Calls, Writes, Crashes, Faults, Edits, Changes int
+	Stories, Steps, Calls, Writes, Deletions, Crashes, Faults, Edits, Changes int
 }
 
 // Add adds the counts of another story.
@@ -79,6 +84,7 @@ func (s *Stats) Add(o Stats) {
 	s.Steps += o.Steps
 	s.Calls += o.Calls
 	s.Writes += o.Writes
+	s.Deletions += o.Deletions
 	s.Crashes += o.Crashes
 	s.Faults += o.Faults
 	s.Edits += o.Edits
@@ -87,8 +93,8 @@ func (s *Stats) Add(o Stats) {
 
 // String returns the counts in one line.
 func (s Stats) String() string {
-	return fmt.Sprintf("%d stories, %d steps, %d edits, %d changes told, %d calls, %d records written, %d faults, %d crashes",
-		s.Stories, s.Steps, s.Edits, s.Changes, s.Calls, s.Writes, s.Faults, s.Crashes)
+	return fmt.Sprintf("%d stories, %d steps, %d edits, %d changes told, %d calls, %d records written, %d deleted, %d faults, %d crashes",
+		s.Stories, s.Steps, s.Edits, s.Changes, s.Calls, s.Writes, s.Deletions, s.Faults, s.Crashes)
 }
 
 // Play plays a story on a stage and judges it. Bug is broken into our side; None for the product as it is. An error

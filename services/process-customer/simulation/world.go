@@ -39,7 +39,11 @@ func open(ctx context.Context, stage *Stage, story Story, b Bug) (*world, error)
 		return nil, fmt.Errorf("there is no bug called %q", b)
 	}
 	w := &world{
-		stage: stage, story: story, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, rules: survive.Default(), truth: newTruth(), bug: planted,
+		stage: stage, story: story, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, truth: newTruth(), bug: planted,
+	}
+	var err error
+	if w.rules, err = rules(story); err != nil {
+		return nil, err
 	}
 	sf := sourcetest.Salesforce(func() time.Time { return w.clock.Now().Add(story.Skew) })
 	if story.Coarse {

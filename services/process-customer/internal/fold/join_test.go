@@ -116,6 +116,17 @@ func TestJoin(t *testing.T) {
 		p.Check()
 		require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a, "salesforce/" + p.b}, p.records(t, p.idA))
 	})
+	t.Run("contacts that a merge in the ERP leaves behind are given to the survivor there", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		p.ERP.Merge(golden.Customer, p.erpA, p.erpB, nil) // as a foreign ERP does that does not keep our contacts
+		p.Settle()
+		p.Check()
+		left := p.ERP.Records(golden.Contact)
+		require.Len(t, left, 1)
+		require.Equal(t, p.erpA, left[0].ParentID)
+		require.Equal(t, string(p.idA), p.contact(t).Values[golden.Parent])
+	})
 	t.Run("a merge in the ERP that is told twice, late and after an edit of either is one merge", func(t *testing.T) {
 		t.Parallel()
 		p := newPair(t)

@@ -207,7 +207,8 @@ func (u *Unit) delta(g *store.Golden, row *store.Source) golden.Values {
 	for _, field := range u.f.fields[row.Ref.System][g.Object] {
 		want, ok := g.Values[field]
 		have, known := row.Shadow[field]
-		if !ok || (known && want == have) || !u.rules.WritesTo(g.Object, field, row.Ref.System) {
+		same := known && want == have && (field != golden.Parent || !u.astray(g, row))
+		if !ok || same || !u.rules.WritesTo(g.Object, field, row.Ref.System) {
 			continue
 		}
 		if r := row.Rewritten[field]; r.Times >= maxRewrites && r.Wrote == want && r.Holds == have {
@@ -219,6 +220,18 @@ func (u *Unit) delta(g *store.Golden, row *store.Source) golden.Values {
 		out[field] = want
 	}
 	return out
+}
+
+// astray reports whether a contact names a record of its customer that is gone, although its system has another one of that
+// customer: it was made again there, or a merge put the other one in its place and left the contact behind.
+func (u *Unit) astray(g *store.Golden, row *store.Source) bool {
+	parent := u.follow(golden.ID(g.Values[golden.Parent]))
+	was := u.rows[golden.Ref{System: row.Ref.System, Object: golden.Customer, RecordID: row.ParentID}]
+	if row.ParentID == "" || was == nil || !was.Deleted || was.GoldenID != parent {
+		return false
+	}
+	live, _ := split(u.of[parent], row.Ref.System)
+	return len(live) > 0
 }
 
 // split returns the live records that a system has of a golden record, and whether somebody there has deleted one.
