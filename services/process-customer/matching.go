@@ -44,7 +44,7 @@ func openMatching(ctx context.Context, cfg identify.Config, records *store.Store
 		return nil, err
 	}
 	drift := identify.NewDriftWatch(d, records.Read, tel.Log)
-	if err := observeDrift(tel, drift); err != nil {
+	if err := observeDrift(tel, drift, d.Kinds()); err != nil {
 		return nil, err
 	}
 	return &matching{decider: d, identity: d, drift: drift}, nil
@@ -110,15 +110,18 @@ func observeMatching(tel *telemetry.Telemetry, records *store.Store, kinds []gol
 }
 
 // observeDrift shows how far the latest customers are from what the model has learned.
-func observeDrift(tel *telemetry.Telemetry, watch *identify.DriftWatch) error {
+func observeDrift(tel *telemetry.Telemetry, watch *identify.DriftWatch, kinds []golden.Object) error {
 	g := newGauges(tel, "matching")
 	drift := g.level("selfsame.match.drift", "1",
-		"Population stability index of a comparison against the model, among pairs of one customer and of others (selfsame.pairs: same, others); above 0.25 it describes another population.")
+		"Population stability index of a comparison against the model, among pairs that are one and among others (selfsame.pairs: same, others), of customers and of contacts (selfsame.object); above 0.25 it describes another population.")
 	return g.read(func(_ context.Context, o metric.Observer) error {
-		for _, c := range watch.Last().Comparisons {
-			name := attribute.String("selfsame.comparison", c.Comparison)
-			o.ObserveFloat64(drift, c.Same, metric.WithAttributes(name, attribute.String("selfsame.pairs", "same")))
-			o.ObserveFloat64(drift, c.Others, metric.WithAttributes(name, attribute.String("selfsame.pairs", "others")))
+		for _, kind := range kinds {
+			of := attribute.String("selfsame.object", string(kind))
+			for _, c := range watch.Last(kind).Comparisons {
+				name := attribute.String("selfsame.comparison", c.Comparison)
+				o.ObserveFloat64(drift, c.Same, metric.WithAttributes(of, name, attribute.String("selfsame.pairs", "same")))
+				o.ObserveFloat64(drift, c.Others, metric.WithAttributes(of, name, attribute.String("selfsame.pairs", "others")))
+			}
 		}
 		return nil
 	})

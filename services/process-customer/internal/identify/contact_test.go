@@ -40,7 +40,7 @@ func (b *bench) shop(v golden.Values) (sf, erp string) {
 	b.settle()
 	id := b.of(b.SF, sf)
 	for _, r := range b.ERP.Records(golden.Customer) {
-		if g := b.World.Golden(b.ERP, golden.Customer, r.Ref.RecordID); g != nil && g.ID == id {
+		if b.of(b.ERP, r.Ref.RecordID) == id {
 			return sf, r.Ref.RecordID
 		}
 	}

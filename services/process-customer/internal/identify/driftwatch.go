@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
@@ -19,18 +20,24 @@ type DriftWatch struct {
 	decider *Decider
 	read    func() store.Reader
 	log     *slog.Logger
-	last    atomic.Pointer[Drift]
+	last    map[golden.Object]*atomic.Pointer[Drift] // filled once
 }
 
 // NewDriftWatch returns a watch that has measured nothing yet.
 func NewDriftWatch(d *Decider, read func() store.Reader, log *slog.Logger) *DriftWatch {
-	return &DriftWatch{decider: d, read: read, log: log}
+	w := &DriftWatch{decider: d, read: read, log: log, last: map[golden.Object]*atomic.Pointer[Drift]{}}
+	for _, obj := range d.Kinds() {
+		w.last[obj] = &atomic.Pointer[Drift]{}
+	}
+	return w
 }
 
-// Last returns what was measured last; the zero value before the first time.
-func (w *DriftWatch) Last() Drift {
-	if d := w.last.Load(); d != nil {
-		return *d
+// Last returns what was measured last of a kind; the zero value before the first time, and of a kind that is not matched.
+func (w *DriftWatch) Last(obj golden.Object) Drift {
+	if last := w.last[obj]; last != nil {
+		if d := last.Load(); d != nil {
+			return *d
+		}
 	}
 	return Drift{}
 }
@@ -46,13 +53,15 @@ func (w *DriftWatch) Run(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		d, err := w.decider.Drift(ctx, w.read(), DriftSample)
-		if err != nil {
-			if ctx.Err() == nil {
-				w.log.WarnContext(ctx, "drift of matching not measured", slog.String(telemetry.KeyError, err.Error()))
+		for _, j := range w.decider.judges() {
+			d, err := j.Drift(ctx, w.read(), DriftSample)
+			if err != nil {
+				if ctx.Err() == nil {
+					w.log.WarnContext(ctx, "drift of matching not measured", slog.String("object", string(j.object)), slog.String(telemetry.KeyError, err.Error()))
+				}
+				continue
 			}
-			continue
+			w.last[j.object].Store(&d)
 		}
-		w.last.Store(&d)
 	}
 }
