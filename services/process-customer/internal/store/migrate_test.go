@@ -1,0 +1,131 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"os"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+)
+
+// earlier fills a database as the first release did: one customer that two systems have, with all that hangs on it.
+var earlier = []string{
+	`INSERT INTO feed (system, token, state, reason, scan, scan_phase, scan_cursor, scan_epoch, scanned, complete, last_message_us, last_commit_us, lease_owner, lease_until_us, fence)
+		VALUES ('erp', 'position 7', 'LIVE', '', 'done', '', '', 3, 1, TRUE, 1, 1, '', 0, 5)`,
+	`INSERT INTO inbox (system, change_id, object, record_id, golden_id, state, echo, received_us, traceparent)
+		VALUES ('erp', 'change-1', 'customer', '7', $1, 'applied', FALSE, 1, '')`,
+	`INSERT INTO golden (id, object, parent_id, body, version, deleted, merged_into, name_key, created_us, updated_us)
+		VALUES ($1, 'customer', '', '{"name":"Acme"}', 4, FALSE, '', 'acme', 1, 2)`,
+	`INSERT INTO source_record (system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us, deleted, shadow, claims, rewritten, scan_epoch, last_change_id)
+		VALUES ('erp', 'customer', '7', $1, '', FALSE, $1, 9, 1, FALSE, '{"name":"Acme"}', '{}', '{}', 3, 'change-1')`,
+	`INSERT INTO pending (system, golden_id, object, gen, due_us, attempt, first_us, lease_until_us, fence, reason, traceparent, postponed)
+		VALUES ('salesforce', $1, 'customer', 2, 1, 3, 1, 0, 1, 'UNAVAILABLE', '', FALSE)`,
+	`INSERT INTO dead_letter (id, direction, system, object, golden_id, record_id, change_id, reason, field, message, attempts, parked_us, state, settled_us, note)
+		VALUES ('d1', 'deliver', 'salesforce', 'customer', $1, '', '', 'REFUSED', 'email', 'not an address', 1, 1, 'OPEN', 0, '')`,
+	`INSERT INTO event (position, at_us, golden_id, kind, system, record_id, change_id, fields, reason, traceparent)
+		VALUES (1, 1, $1, 'created', 'erp', '7', 'change-1', '', '', '')`,
+	`UPDATE sequence SET value = 1 WHERE name = 'event'`,
+}
+
+// TestMigrate brings databases of earlier releases up to date: what was there is there, and can be worked on.
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Glob(os.DirFS("migrations"), "*.sql")
+	require.NoError(t, err)
+	id, err := golden.DeriveID(golden.Customer, "from before")
+	require.NoError(t, err)
+	step := 1
+	if testing.Short() {
+		step = len(files) - 1 // the first release's, and that of the release before this one
+	}
+	for n := 1; n < len(files); n += max(1, step-1) {
+		before := fstest.MapFS{}
+		for _, name := range files[:n] {
+			text, err := os.ReadFile("migrations/" + name)
+			require.NoError(t, err)
+			before[name] = &fstest.MapFile{Data: text}
+		}
+		t.Run("from "+files[n-1], func(t *testing.T) {
+			t.Parallel()
+			each := dbtest.Each
+			if n > 1 && n < len(files)-1 { // what lies between is one text for both engines
+				each = func(t *testing.T, fn func(*testing.T, *db.DB)) { fn(t, dbtest.Open(t, "sqlite")) }
+			}
+			each(t, func(t *testing.T, d *db.DB) {
+				require.NoError(t, d.Migrate(t.Context(), before, "process_customer_migration"))
+				fill(t, d, id)
+				s, err := store.Open(t.Context(), d)
+				require.NoError(t, err)
+				kept(t, s, id)
+				again, err := store.Open(t.Context(), d)
+				require.NoError(t, err, "a second replica finds nothing to do")
+				kept(t, again, id)
+			})
+		})
+	}
+}
+
+func fill(t *testing.T, d *db.DB, id golden.ID) {
+	t.Helper()
+	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		for _, statement := range earlier {
+			var args []any
+			if statement != earlier[0] && statement != earlier[len(earlier)-1] {
+				args = append(args, string(id))
+			}
+			if _, err := tx.ExecContext(ctx, statement, args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// kept checks that everything that was stored is read by this release as it was meant.
+func kept(t *testing.T, s *store.Store, id golden.ID) {
+	t.Helper()
+	r := s.Read()
+	goldens, err := r.Goldens(t.Context(), []golden.ID{id})
+	require.NoError(t, err)
+	require.Len(t, goldens, 1)
+	require.Equal(t, []any{golden.Values{golden.Name: "Acme"}, int64(4)}, []any{goldens[0].Values, goldens[0].Version})
+	rows, err := r.SourcesOf(t.Context(), []golden.ID{id})
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.Equal(t, []any{int64(9), "Acme", false}, []any{rows[0].Version, rows[0].Shadow[golden.Name], rows[0].Removed})
+	feed, err := r.Feed(t.Context(), "erp")
+	require.NoError(t, err)
+	require.Equal(t, []any{"position 7", int64(5), true}, []any{feed.Token, feed.Fence, feed.Complete})
+	seen, err := r.Seen(t.Context(), "erp", []string{"change-1"})
+	require.NoError(t, err)
+	require.Contains(t, seen, "change-1")
+	marked, err := r.Marked(t.Context(), []golden.ID{id})
+	require.NoError(t, err)
+	require.Equal(t, []string{"salesforce"}, marked[id])
+	letters, err := r.ListDeadLetters(t.Context(), "", false, time.Time{}, "", 10)
+	require.NoError(t, err)
+	require.Len(t, letters, 1)
+	require.Equal(t, "email", letters[0].Field)
+	events, err := r.ListEvents(t.Context(), id, 0, 10)
+	require.NoError(t, err)
+	require.Len(t, events, 1)
+	require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockIdentity(ctx); err != nil {
+			return err
+		}
+		return tx.Mark(ctx, []store.Mark{{System: "erp", Object: golden.Customer, GoldenID: id}}, time.Unix(9, 0))
+	}), "and it can be worked on")
+	require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.SQL().ExecContext(ctx, "DELETE FROM pending WHERE system = 'erp'")
+		return err
+	}))
+}
