@@ -111,6 +111,7 @@ func TestSales(t *testing.T) {
 type memo struct{ adapter.System }
 
 func (memo) Kind() string                                { return "memo" }
+func (memo) Ping(context.Context) error                  { return nil }
 func (memo) Customers() adapter.Source[adapter.Customer] { return memos{} }
 func (memo) Contacts() adapter.Source[adapter.Contact]   { return nil }
 func (memo) Capabilities(context.Context) (adapter.Capabilities, error) {
