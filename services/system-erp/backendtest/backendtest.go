@@ -54,6 +54,11 @@ type World struct {
 	Lease, Settle time.Duration
 	// Arm makes the next n writes that reach the ERP meet a fault; nil only with Options.Within.
 	Arm func(f Fault, n int)
+	// Outage takes the ERP away, for reading too, and brings it back: no connection is made. Nil only with Options.Within.
+	Outage func(away bool)
+	// Between calls do before the n-th statement from now on, once; an error of do is what the statement ends with. It is
+	// needed with Options.Within only.
+	Between func(n int, do func() error)
 	// Outside is the ERP without the back end.
 	Outside Outside
 	// SKUs are at least two active products with a price in one currency, in pieces.
@@ -107,7 +112,7 @@ type Options struct {
 func Run(t *testing.T, o Options, open Open) {
 	lost := faultCases()
 	if o.Within {
-		lost = repeatCases()
+		lost = withinCases()
 	}
 	for _, group := range []struct {
 		name  string

@@ -167,6 +167,7 @@ func customerCases() map[string]func(t *testing.T, w *World) {
 			res, err := w.Backend.Customers().Delete(t.Context(), c.ID)
 			require.NoError(t, err)
 			require.True(t, res.Record.Deleted)
+			require.Equal(t, erp.Updated, res.Outcome)
 			again, err := w.Backend.Customers().Delete(t.Context(), c.ID)
 			require.NoError(t, err)
 			require.Equal(t, erp.Unchanged, again.Outcome)

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -130,6 +131,7 @@ func faultCases() map[string]func(t *testing.T, w *World) {
 			require.NoError(t, err)
 			require.Equal(t, erp.Unchanged, outcome)
 		},
+		"an ERP that is away leaves what is known, with its age": outage,
 		"a database that was lost does not make a second order": func(t *testing.T, w *World) {
 			asked := w.order(w.customer(t, "db").ID, "db")
 			first, _, err := w.Backend.CreateOrder(t.Context(), asked)
@@ -160,19 +162,42 @@ func (w *World) oneOrder(t *testing.T, clientRef, id string) {
 	require.Equal(t, []string{id}, there)
 }
 
-// repeatCases are what is left of the faults where nothing is in between.
-func repeatCases() map[string]func(t *testing.T, w *World) {
-	return map[string]func(t *testing.T, w *World){"a caller who got no answer calls again": repeats}
-}
-
-func repeats(t *testing.T, w *World) {
-	asked := w.order(w.customer(t, "rep").ID, "rep")
-	for i := range 3 {
-		o, outcome, err := w.Restart(t).CreateOrder(t.Context(), asked)
+// outage takes the ERP away for reading and writing.
+func outage(t *testing.T, w *World) {
+	sku := w.SKUs[0]
+	products, err := w.Backend.Products(t.Context(), []string{sku})
+	require.NoError(t, err)
+	inventory := w.capabilities(t).Inventory
+	var stock []erp.Stock
+	if inventory {
+		stock, err = w.Backend.Inventory(t.Context(), []string{sku})
 		require.NoError(t, err)
-		require.Equal(t, i == 0, outcome == erp.Created)
-		w.oneOrder(t, asked.ClientRef, o.ID)
-		require.NoError(t, one(t, w.Restart(t), upsert{Key: w.ref("rep"), Record: w.company("rep")}).Err)
 	}
-	w.oneCustomer(t, "rep")
+	w.Outage(true)
+	defer w.Outage(false)
+	if inventory {
+		again, err := w.Backend.Inventory(t.Context(), []string{sku})
+		require.NoError(t, err)
+		require.Len(t, again, len(stock))
+		for i := range again {
+			require.True(t, stock[i].AsOf.Equal(again[i].AsOf), "figures that could not be asked for keep the age they have")
+		}
+	}
+	w.advance(5 * time.Hour) // longer than products are used without asking
+	again, err := w.Backend.Products(t.Context(), []string{sku})
+	require.NoError(t, err, "nobody answers: what is known is used")
+	require.True(t, products[sku].Same(again[sku]))
+	_, err = w.Backend.Products(t.Context(), []string{w.Prefix + "never"})
+	require.Equal(t, fault.Unavailable, fault.KindOf(err), "what was never known is not made up: %v", err)
+	u := upsert{Key: w.ref("away"), Record: w.company("away")}
+	res, err := w.Backend.Customers().Upsert(t.Context(), []upsert{u})
+	if err == nil {
+		err = res[0].Err
+	}
+	require.Equal(t, fault.Unavailable, fault.KindOf(err), "nothing was sent, and that is certain: %v", err)
+	w.Outage(false)
+	made := one(t, w.Backend, u)
+	require.NoError(t, made.Err)
+	require.Equal(t, erp.Created, made.Outcome, "and nothing has to be waited for")
+	w.oneCustomer(t, "away")
 }

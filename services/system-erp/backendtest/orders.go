@@ -135,6 +135,7 @@ func orderCases() map[string]func(t *testing.T, w *World) {
 			require.NoError(t, err)
 			require.Len(t, list, 1)
 		},
+		"a facet that is set is a step, and set again it is none": facets,
 		"what is created is counted": func(t *testing.T, w *World) {
 			now := time.Now()
 			sum := func() (docs, lines int64) {
@@ -157,4 +158,50 @@ func orderCases() map[string]func(t *testing.T, w *World) {
 			require.Equal(t, []int64{docs + 1, lines + 2}, []int64{d2, l2}, "once, however often it was asked for")
 		},
 	}
+}
+
+// facets sets the three facets of an order as far as the back end lets us.
+func facets(t *testing.T, w *World) {
+	buyer := w.customer(t, "fac")
+	placed, _, err := w.Backend.CreateOrder(t.Context(), w.order(buyer.ID, "fac"))
+	require.NoError(t, err)
+	move := func(state erp.OrderState, fulfilment, billing erp.Progress) (erp.Order, erp.Outcome, error) {
+		return w.Backend.MoveOrder(t.Context(), placed.ID, state, fulfilment, billing)
+	}
+	_, _, err = w.Backend.MoveOrder(t.Context(), "999999999", erp.OrderConfirmed, 0, 0)
+	require.Error(t, err)
+	if !w.capabilities(t).SetOrderStatus {
+		_, _, err = move(erp.OrderConfirmed, 0, 0)
+		missing(t, err)
+		return
+	}
+	want := erp.Updated
+	if placed.State == erp.OrderConfirmed {
+		want = erp.Unchanged // the ERP confirms by itself
+	}
+	o, outcome, err := move(erp.OrderConfirmed, 0, 0)
+	require.NoError(t, err)
+	require.Equal(t, []any{want, erp.OrderConfirmed}, []any{outcome, o.State})
+	for _, step := range []struct{ fulfilment, billing erp.Progress }{{0, erp.ProgressPartial}, {erp.ProgressFull, 0}, {0, erp.ProgressFull}} {
+		o, outcome, err = move(0, step.fulfilment, step.billing)
+		if err != nil {
+			missing(t, err) // they follow from its shipments and invoices
+			return
+		}
+		require.Equal(t, erp.Updated, outcome)
+		_, outcome, err = move(0, step.fulfilment, step.billing)
+		require.NoError(t, err)
+		require.Equal(t, erp.Unchanged, outcome)
+	}
+	require.Equal(t, []erp.Progress{erp.ProgressFull, erp.ProgressFull}, []erp.Progress{o.Fulfilment, o.Billing})
+	list, err := w.Backend.ListOrders(t.Context(), []string{buyer.ID}, nil, 10)
+	require.NoError(t, err)
+	require.True(t, list[0].Event().SameStep(o.Event()))
+	steps, err := w.Backend.History(t.Context(), placed.ID)
+	require.NoError(t, err)
+	var billing []erp.Progress
+	for _, s := range steps {
+		billing = append(billing, s.Billing)
+	}
+	require.Equal(t, []erp.Progress{erp.ProgressNone, erp.ProgressNone, erp.ProgressPartial, erp.ProgressPartial, erp.ProgressFull}, billing)
 }

@@ -86,7 +86,7 @@ func world(engine string) backendtest.Open {
 		return &backendtest.World{
 			Backend: start(own), Restart: func(*testing.T) adapter.Backend { return start(own) },
 			Lost: func(t *testing.T) adapter.Backend { return start(template.DSN(t, engine)) },
-			Sync: sync, Advance: c.advance, Lease: lease, Settle: settle, Arm: ledger.arm, Outside: desk{ledger},
+			Sync: sync, Advance: c.advance, Lease: lease, Settle: settle, Arm: ledger.arm, Outage: ledger.outage, Outside: desk{ledger},
 			SKUs: []string{"P-1", "P-2"}, Large: large, Prefix: rand.Text()[:8],
 			Bad: []backendtest.Violation{
 				{Name: "long", Customer: &adapter.Customer{Phone: "0123456789012345678901234567890123456789"}, Path: "customer.phone", Reason: adapter.ReasonTooLong},

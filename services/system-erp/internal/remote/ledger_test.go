@@ -59,10 +59,20 @@ func (l *ledger) arm(f backendtest.Fault, n int) {
 	l.fault, l.left = f, n
 }
 
+// outage takes the ledger away.
+func (l *ledger) outage(away bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = away
+}
+
 // write runs a write under the armed fault.
 func (l *ledger) write(fn func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.down {
+		return fault.New(fault.Unavailable, "", "down")
+	}
 	f := backendtest.Fault(0)
 	if l.left > 0 {
 		l.left--

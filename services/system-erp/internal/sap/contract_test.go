@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -67,6 +68,19 @@ type line struct {
 	fault backendtest.Fault
 	left  int
 	die   func()
+	away  bool
+}
+
+func (l *line) outage(away bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.away = away
+}
+
+func (l *line) isAway() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.away
 }
 
 // fires takes one of the armed faults for a write.
@@ -290,7 +304,7 @@ func (p peer) world(t *testing.T, engine string) *backendtest.World {
 			defer wire.mu.Unlock()
 			wire.fault, wire.left = f, n
 		},
-		Outside: p.desk(t, transport), SKUs: []string{"P-1", "P-2"}, Large: p.large, Prefix: rand.Text()[:6], Bad: bad(),
+		Outage: wire.outage, Outside: p.desk(t, transport), SKUs: []string{"P-1", "P-2"}, Large: p.large, Prefix: rand.Text()[:6], Bad: bad(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -51,6 +52,19 @@ type unreliable struct {
 	fault backendtest.Fault
 	left  int
 	die   func()
+	away  bool
+}
+
+func (u *unreliable) outage(away bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.away = away
+}
+
+func (u *unreliable) isAway() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.away
 }
 
 var writes = regexp.MustCompile(`"method":"model\.[a-z._]+\.(create|write|delete|quote|confirm|process|cancel)"`)
@@ -75,6 +89,9 @@ var errCut = errors.New("connection reset by peer")
 
 // RoundTrip implements http.RoundTripper.
 func (u *unreliable) RoundTrip(req *http.Request) (*http.Response, error) {
+	if u.isAway() {
+		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	}
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, err
@@ -206,7 +223,7 @@ func TestContract(t *testing.T) {
 				defer mu.Unlock()
 				ahead += d
 			},
-			Lease: lease, Settle: settle, Arm: wire.arm, Outside: outside{sys}, SKUs: []string{"SELF-1", "SELF-2"}, Large: 2500,
+			Lease: lease, Settle: settle, Arm: wire.arm, Outage: wire.outage, Outside: outside{sys}, SKUs: []string{"SELF-1", "SELF-2"}, Large: 2500,
 			Prefix: rand.Text()[:8] + "-",
 			Bad: []backendtest.Violation{
 				{Name: "country", Customer: &erp.Customer{Addresses: []erp.Address{{City: "X", Country: "ZZ"}}}, Path: "customer.addresses[0].country", Reason: backend.ReasonCountry},

@@ -306,7 +306,8 @@ func (p parties) Changed(ctx context.Context, since time.Time, page func([]snaps
 	}
 }
 
-// Similar implements remote.Source.
+// Similar implements remote.Source. Each kind of evidence is searched by itself: a thousand parties with one e-mail address must
+// not crowd out the one with the number.
 func (p parties) Similar(ctx context.Context, c erp.Customer, limit int) ([]snapshot, error) {
 	var anyOf [][]any
 	if c.Name != "" {
@@ -321,13 +322,16 @@ func (p parties) Similar(ctx context.Context, c erp.Customer, limit int) ([]snap
 	for _, t := range c.TaxIDs {
 		anyOf = append(anyOf, clause("identifiers.code", "=", t.Value))
 	}
-	if len(anyOf) == 0 {
-		return nil, nil
+	var ids []int64
+	for _, kind := range anyOf {
+		found, err := p.search(ctx, "party.party", []any{kind, clause("active", "=", true)}, limit)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, found...)
 	}
-	ids, err := p.search(ctx, "party.party", []any{or(anyOf...), clause("active", "=", true)}, limit)
-	if err != nil {
-		return nil, err
-	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
 	found, err := p.load(ctx, ids)
 	if err != nil {
 		return nil, err

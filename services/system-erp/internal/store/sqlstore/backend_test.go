@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"testing"
 	"time"
 
@@ -54,6 +55,35 @@ func (d desk) Make(ctx context.Context, name string, ref erp.Ref) (string, error
 	return c.ID, err
 }
 
+// between does something before the n-th statement that it sees, once; seen belongs to one write at a time.
+type between struct {
+	execer
+	at   int
+	seen *int
+	do   func() error
+}
+
+func (b between) step() error {
+	if *b.seen++; *b.seen == b.at {
+		return b.do()
+	}
+	return nil
+}
+
+func (b between) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := b.step(); err != nil {
+		return nil, err
+	}
+	return b.execer.ExecContext(ctx, query, args...)
+}
+
+func (b between) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := b.step(); err != nil {
+		return nil, err
+	}
+	return b.execer.QueryContext(ctx, query, args...)
+}
+
 func TestBackend(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []string{"sqlite", "postgres"} {
@@ -83,6 +113,10 @@ func TestBackend(t *testing.T) {
 				}
 				return &backendtest.World{
 					Backend: s, Restart: func(*testing.T) backend.Backend { return start() }, Outside: desk{start()},
+					Between: func(n int, do func() error) {
+						seen := new(int)
+						s.wrap = func(q execer) execer { return between{q, n, seen, do} }
+					},
 					SKUs: []string{"P-1", "P-2"}, Large: large, Prefix: rand.Text()[:8],
 				}
 			})
