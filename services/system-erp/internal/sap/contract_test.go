@@ -95,6 +95,9 @@ func (l *line) fires() backendtest.Fault {
 }
 
 func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
+	if l.isAway() {
+		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
