@@ -31,6 +31,8 @@ type Config struct {
 	OpsListener net.Listener `conf:"-"`
 	// Started, if set, is called once all addresses are bound and served.
 	Started func(serve.Addrs) `conf:"-"`
+	// TelemetryOptions change how telemetry is built, for tests.
+	TelemetryOptions []telemetry.Option `conf:"-"`
 }
 
 // Store says where records are kept.

@@ -32,7 +32,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration of %s: %w", name, err)
 	}
-	tel, err := telemetry.Start(ctx, name, cfg.Telemetry)
+	tel, err := telemetry.Start(ctx, name, cfg.Telemetry, cfg.TelemetryOptions...)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ type Config struct {
 	OpsListener net.Listener `conf:"-"`
 	// Started, if set, is called once the service listens.
 	Started func(serve.Addrs) `conf:"-"`
+	// TelemetryOptions change how telemetry is built, for tests.
+	TelemetryOptions []telemetry.Option `conf:"-"`
 }
 
 // Store is where the service keeps what its replicas share: the account of the API allowance, and the keys of events.

@@ -38,6 +38,16 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(code)
 	}
+	if len(os.Args) > 3 && os.Args[1] == mortal {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		err := runMortal(ctx, os.Args[2], os.Args[3], os.Args[4:])
+		stop()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -57,6 +67,7 @@ type world struct {
 	http   *http.Client
 	buyers []buyer
 	serial atomic.Int64
+	missed int // points that nobody came to
 }
 
 // buyer is a customer whom both systems have.
@@ -64,8 +75,22 @@ type buyer struct{ golden, erp string }
 
 func setup(t *testing.T, processes bool) *world {
 	t.Helper()
+	return start(t, processes, nil)
+}
+
+// setupMortal starts services that stop where they are told to.
+func setupMortal(t *testing.T) (*world, stops) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	s := stops{t.TempDir()}
+	return start(t, true, []string{self, mortal, s.dir}), s
+}
+
+func start(t *testing.T, processes bool, command []string) *world {
+	t.Helper()
 	s, err := suite.Start(t.Context(), suite.Options{
-		Dir: t.TempDir() + "/demo", Processes: processes, LogLevel: "error",
+		Dir: t.TempDir() + "/demo", Processes: processes, Command: command, LogLevel: "error",
 		Tune: func(c *suite.Configs) {
 			c.ProcessCustomer.Store.KeyLease = lease
 			c.ProcessCustomer.Store.AnswerKeys = conf.Secret("k1:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
@@ -110,6 +135,7 @@ type intent struct {
 	body      []byte
 	name      string // of the customer, or the purchase order number
 	token     string // of another user than that of the demo
+	trace     string // of every call, 32 hexadecimal digits; empty: none
 }
 
 // newIntent makes one with a key of its own. A body without a name gets a purchase order number.
@@ -155,6 +181,9 @@ func (w *world) send(ctx context.Context, in intent) (answer, error) {
 		bearer = in.token
 	}
 	req.Header = http.Header{"Authorization": {"Bearer " + bearer}, "Content-Type": {"application/json"}, "Idempotency-Key": {in.key}}
+	if in.trace != "" {
+		req.Header.Set("Traceparent", "00-"+in.trace+"-00f067aa0ba902b7-01")
+	}
 	resp, err := w.http.Do(req)
 	if err != nil {
 		return answer{}, err
