@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -274,6 +275,21 @@ func casesH() []conformanceCase {
 		{"H-07", "purging beside claims, answers and replays loses nothing that lives", func(t *testing.T) {
 			for _, engine := range []string{"sqlite", "postgres"} {
 				t.Run(engine, func(t *testing.T) { t.Parallel(); purgeBeside(t, engine) })
+			}
+		}},
+		{"H-08", "of ten million old keys few are removed at a time, with rests", func(t *testing.T) {
+			for _, can := range []idempotent.Capabilities{{Transactional: true}, {Transactional: true, Shared: true}, {Shared: true}} {
+				synctest.Test(t, func(t *testing.T) {
+					s := &slowPurge{left: 10_000_000, can: can}
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+					defer cancel()
+					require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil))
+					require.LessOrEqual(t, s.most, 1000)
+					require.Greater(t, len(s.calls), 10)
+					for i := range s.calls[1:] {
+						require.GreaterOrEqual(t, s.calls[i+1].Sub(s.calls[i]), 2*time.Second, "twenty times as long as a batch takes")
+					}
+				})
 			}
 		}},
 		{"H-10", "after a restored backup the keys below stop duplicates", func(t *testing.T) {

@@ -27,12 +27,13 @@ type slowPurge struct {
 	left  int
 	err   error
 	calls []time.Time
+	most  int // records that were to be removed at once
 }
 
 func (s *slowPurge) Capabilities() idempotent.Capabilities { return s.can }
 
 func (s *slowPurge) Purge(_ context.Context, limit int) (int, error) {
-	s.calls = append(s.calls, time.Now())
+	s.calls, s.most = append(s.calls, time.Now()), max(s.most, limit)
 	<-time.After(100 * time.Millisecond)
 	n := min(limit, s.left)
 	s.left -= n

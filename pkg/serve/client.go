@@ -47,6 +47,12 @@ type ClientOptions struct {
 	Patience time.Duration
 }
 
+// A client asks so often whether its connection lives; a server sends away who asks more often than it allows.
+const (
+	pingEvery   = 30 * time.Second
+	pingAllowed = 20 * time.Second
+)
+
 // Dial returns a connection to target (host:port, or any gRPC target). It does no I/O: a unary call waits for the
 // connection until its deadline. Errors of calls are *fault.Error. The caller closes the connection.
 func Dial(target string, o ClientOptions) (*grpc.ClientConn, error) {
@@ -71,7 +77,7 @@ func Dial(target string, o ClientOptions) (*grpc.ClientConn, error) {
 		grpc.WithDefaultServiceConfig(config),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect(), MinConnectTimeout: 5 * time.Second}),
 		grpc.WithStatsHandler(clientStats(o.Telemetry)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WithChainUnaryInterceptor(append(unary, fault.UnaryClient())...),
 		grpc.WithChainStreamInterceptor(nameStream(o.CallerName), fault.StreamClient()),
 	)

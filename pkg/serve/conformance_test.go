@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +35,7 @@ func TestConformance(t *testing.T) {
 	}{
 		{"J-03 under overload repeated calls stop", overload},
 		{"J-08 a server that is not healthy gets no new calls", unhealthy},
+		{"J-10 who pings too often is sent away, and our own client does not", pings},
 		{"J-12 nothing that must not be repeated is, and nothing is hedged", serviceConfigs},
 		{"N-01 without the right certificate there is no connection", certificates},
 		{"N-05 one client cannot have more than its share of handlers", manyStreams},
@@ -41,6 +44,34 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			c.run(t)
 		})
+	}
+}
+
+func pings(t *testing.T) {
+	require.Less(t, serve.PingAllowed, serve.PingEvery)
+	r := start(t, serve.Service{Name: "test", Register: impl{}.register(t)})
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", r.addrs.GRPC)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	// The beginning of HTTP/2, empty settings, and a few frames of type ping, length 8.
+	hello := append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 0, 0, 0, 4, 0, 0, 0, 0, 0)
+	for range 5 {
+		hello = append(hello, 0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)
+	}
+	_, err = conn.Write(hello)
+	require.NoError(t, err)
+	for {
+		var head [9]byte
+		_, err := io.ReadFull(conn, head[:])
+		require.NoError(t, err, "it was not sent away")
+		body := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+		_, err = io.ReadFull(conn, body)
+		require.NoError(t, err)
+		if head[3] == 7 { // GOAWAY
+			require.Contains(t, string(body), "too_many_pings")
+			return
+		}
 	}
 }
 

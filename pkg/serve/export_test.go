@@ -6,3 +6,9 @@ import "google.golang.org/protobuf/reflect/protoreflect"
 func ServiceConfig(services ...protoreflect.ServiceDescriptor) (string, error) {
 	return serviceConfig(services)
 }
+
+// PingEvery and PingAllowed are how often a client asks whether its connection lives, and how often it may.
+const (
+	PingEvery   = pingEvery
+	PingAllowed = pingAllowed
+)
