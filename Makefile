@@ -74,6 +74,11 @@ bench-erp: ## Measure writes of the embedded ERP against their bare statements, 
 	@test -n "$$SELFSAME_TEST_POSTGRES" || { echo 'set SELFSAME_TEST_POSTGRES to the URL of the server'; exit 1; }
 	go test -count=1 -timeout 20m -run '^TestSpeedPage$$' ./services/system-erp/internal/store/sqlstore -page $(CURDIR)/docs/benchmarks/erp.md
 
+RECORDS ?= 100000
+.PHONY: bench-sap
+bench-sap: ## Count what SAP is asked for and what is held of it, write docs/benchmarks/sap.md
+	go test -count=1 -timeout 60m -v -run '^TestFigures$$' ./services/system-erp/internal/sap -page $(CURDIR)/docs/benchmarks/sap.md -records $(RECORDS)
+
 SEEDS ?= 2000
 SEED ?= 0
 FIRST ?= $(shell date +%s)

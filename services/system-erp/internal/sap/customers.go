@@ -295,15 +295,15 @@ func (s *System) keyset(ctx context.Context, service, set, key, filter, expand s
 	}
 }
 
-// Similar implements remote.Source: by tax number, e-mail and name.
+// Similar implements remote.Source: by number, name, tax number and e-mail, in this order: what many have in common comes last.
 func (c customers) Similar(ctx context.Context, r erp.Customer, limit int) ([]snap, error) {
 	ids, err := c.similarIDs(ctx, r, limit)
 	if err != nil {
 		return nil, err
 	}
 	var filters []string
-	for chunk := range slices.Chunk(ids, group) {
-		filters = append(filters, anyOf("BusinessPartner", chunk))
+	if validID(r.Number) {
+		filters = append(filters, "BusinessPartner eq "+odata.Quote(r.Number))
 	}
 	if name := strings.TrimSpace(r.Name); name != "" {
 		exact := "OrganizationBPName1 eq " + odata.Quote(c.nameLines(name)[0])
@@ -311,7 +311,10 @@ func (c customers) Similar(ctx context.Context, r erp.Customer, limit int) ([]sn
 			_, last := personName(name)
 			exact = "LastName eq " + odata.Quote(last)
 		}
-		filters = append(filters, exact, "SearchTerm1 eq "+odata.Quote(searchTerm(name))) // equal names come first
+		filters = append(filters, exact, "SearchTerm1 eq "+odata.Quote(searchTerm(name)))
+	}
+	for chunk := range slices.Chunk(ids, group) {
+		filters = append(filters, anyOf("BusinessPartner", chunk))
 	}
 	if len(filters) == 0 {
 		return nil, nil

@@ -3,11 +3,9 @@ package sap
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -281,72 +279,4 @@ func TestRefusals(t *testing.T) {
 	require.Equal(t, "sap", f.Meta[backend.MetaSystem])
 	require.NotEmpty(t, f.Meta[backend.MetaCode])
 	require.NotEmpty(t, f.Meta[backend.MetaTransaction])
-}
-
-// TestRequests is the promise about traffic: a thousand customers are looked for and made in at most 40 requests.
-func TestRequests(t *testing.T) {
-	t.Parallel()
-	n, most := 1000, 200
-	if testing.Short() {
-		n, most = 100, 100
-	}
-	s := system(t, sandbox.Config{}, nil)
-	require.NoError(t, s.Ping(t.Context()))
-	before := s.Requests()
-	for from := 0; from < n; from += most {
-		keys, drafts := make([]remote.Key, most), make([]draft, most)
-		for i := range keys {
-			keys[i] = key(from + i)
-			drafts[i] = draft{Key: keys[i], Record: erp.Customer{
-				Kind: erp.Organization, Name: fmt.Sprint("Customer ", from+i), Email: "a@b.example", Addresses: []erp.Address{{City: "Bonn", Country: "DE", Usage: erp.UsageDefault}},
-			}}
-		}
-		found, err := s.Customers().Find(t.Context(), keys)
-		require.NoError(t, err)
-		require.Len(t, found, most)
-		out, err := s.Customers().Insert(t.Context(), drafts)
-		require.NoError(t, err)
-		for _, w := range out {
-			require.NoError(t, w.Err)
-		}
-	}
-	sent := s.Requests() - before
-	t.Logf("%d customers in %d requests", n, sent)
-	require.LessOrEqual(t, sent, int64(40*n/1000))
-}
-
-var records = flag.Int("records", 10_000, "customers to read in TestChanged_HoldsOnePage")
-
-// TestChanged_HoldsOnePage reads many customers and looks at the heap on the way.
-func TestChanged_HoldsOnePage(t *testing.T) {
-	n := *records
-	if testing.Short() {
-		n = 100
-	}
-	s := system(t, sandbox.Config{}, func(c *Config) { c.BatchSize, c.PageSize = 200, min(500, n/4) })
-	for from := 0; from < n; from += min(n, 200) {
-		drafts := make([]draft, min(n, 200))
-		for i := range drafts {
-			drafts[i] = draft{Key: key(from + i), Record: erp.Customer{Kind: erp.Organization, Name: fmt.Sprint("Customer ", from+i)}}
-		}
-		out, err := s.Customers().Insert(t.Context(), drafts)
-		require.NoError(t, err)
-		require.NoError(t, out[len(out)-1].Err)
-	}
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before, most, seen := heap(), uint64(0), 0
-	require.NoError(t, s.Customers().Changed(t.Context(), time.Time{}, func(page []snap) error {
-		if seen += len(page); seen%max(n/4, 1) == 0 {
-			most = max(most, heap())
-		}
-		return nil
-	}))
-	require.GreaterOrEqual(t, seen, n)
-	t.Logf("heap before %d MiB, at most %d MiB while reading %d records", before>>20, most>>20, seen)
-	require.Less(t, most, before+32<<20)
 }

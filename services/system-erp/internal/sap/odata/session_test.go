@@ -54,8 +54,8 @@ func TestSession_SendsEveryCookieBack(t *testing.T) {
 
 // paused is the context of a call in a process that stood still: its time is over and its timer has not gone off.
 type paused struct {
-	context.Context
-	end time.Time
+	context.Context //nolint:containedctx // it is one
+	end             time.Time
 }
 
 func (p paused) Deadline() (time.Time, bool) { return p.end, true }
