@@ -230,7 +230,8 @@ func (w *world) present(ctx context.Context, g *store.Golden, rows []*store.Sour
 	for _, l := range w.lines {
 		had := slices.ContainsFunc(rows, func(r *store.Source) bool {
 			rec, _ := l.fake.Record(r.Ref.Object, r.Ref.RecordID)
-			return r.Ref.System == l.name && !(rec.Deleted && w.truth.removed[r.Ref] && !w.truth.killed[r.Ref]) // what we deleted is made again
+			ours := rec.Deleted && w.truth.removed[r.Ref] && !w.truth.killed[r.Ref] // what we deleted is made again
+			return r.Ref.System == l.name && !ours
 		})
 		if !had && !w.stuck(ctx, l.name, g) && !w.orphaned(ctx, l.name, g) {
 			breach("every customer and contact is in every system", "%s is not in %s", g.ID, l.name)

@@ -105,7 +105,8 @@ func stories() map[string]simulation.Story {
 		"contacts of a customer that is made again are given to it": {Seed: 7184, Late: true, Processes: 1, Steps: []simulation.Step{
 			create(sf, 3, "phone 3"), read(sf), read(erp), deliver(sf), deliver(erp),
 			{Act: simulation.Create, System: erp, Who: 3, Person: 1, Value: "phone 5"},
-			{Act: simulation.Delete, System: erp, Who: 3}, create(erp, 3, "phone 14"),
+			{Act: simulation.Delete, System: erp, Who: 3},
+			create(erp, 3, "phone 14"),
 		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
