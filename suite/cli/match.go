@@ -234,7 +234,7 @@ func (a *App) matchQuality(c matchFlags) error {
 			return err
 		}
 		results = append(results, r)
-		if _, err := fmt.Fprintf(a.Err, "%s: F1 %.4f\n", r.Name, r.Report.Thresholds[0].Clusters.F1); err != nil {
+		if _, err := fmt.Fprint(a.Err, barsOf(r)); err != nil {
 			return err
 		}
 	}
@@ -257,6 +257,17 @@ func (a *App) matchQuality(c matchFlags) error {
 		}
 	}
 	return nil
+}
+
+// barsOf says in text whether a set reached what is expected of it.
+func barsOf(r evaluate.Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: F1 %.4f\n", r.Name, r.Report.Thresholds[0].Clusters.F1)
+	for _, bar := range r.Bars {
+		verdict := map[bool]string{true: "met", false: "MISSED"}[bar.Met]
+		fmt.Fprintf(&b, "  %-6s %s: wanted %g, reached %g\n", verdict, bar.Name, bar.Want, bar.Reached)
+	}
+	return b.String()
 }
 
 // writePage writes the page and, beside it, the numbers.

@@ -111,3 +111,12 @@ func TestMatch_RefusesWhatItCannotDo(t *testing.T) {
 		})
 	}
 }
+
+func TestMatch_SaysWhichBarsAreMet(t *testing.T) {
+	t.Parallel()
+	got := barsOf(evaluate.Result{
+		Name: "people", Report: evaluate.Report{Thresholds: []evaluate.Threshold{{Clusters: evaluate.Quality{F1: 0.93}}}},
+		Bars: []evaluate.Bar{{Name: "f1", Want: 0.94, Reached: 0.93}, {Name: "precision", Want: 0.99, Reached: 1, Met: true}},
+	})
+	require.Equal(t, "people: F1 0.9300\n  MISSED f1: wanted 0.94, reached 0.93\n  met    precision: wanted 0.99, reached 1\n", got)
+}
