@@ -268,7 +268,7 @@ func (d *judge) open(ctx context.Context, tx *store.Tx) error {
 	if err != nil || (model == d.digest && mode == d.mode) {
 		return err
 	}
-	if model != d.digest {
+	if model != "" && model != d.digest { // without a model there is nothing, and looking for it reads the whole index
 		if err := tx.EmptyMatching(ctx, d.object); err != nil {
 			return err
 		}
