@@ -277,8 +277,11 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 	if g.careful > 0 {
 		g.careful--
 	}
-	if s, ok := errors.AsType[*spoiled](err); ok && tx.Rollback() == nil {
+	if s, ok := errors.AsType[*spoiled](err); ok {
 		g.careful = carefulGroups
+		if tx.Rollback() != nil {
+			g.discard(conn)
+		}
 		s.job.result <- s.failed
 		for _, j := range members {
 			j.result <- errLost

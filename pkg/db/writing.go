@@ -125,7 +125,6 @@ func trust(ctx context.Context, w writing, j *job) (bool, error) {
 	}
 	failed := <-j.ran
 	if failed == nil && len(j.end.last) > 0 {
-		w.under.changed = true
 		var gone bool
 		if gone, failed = w.last(ctx, &j.end); gone {
 			return true, w.lost(ctx, failed)
