@@ -19,30 +19,38 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
 
-// What an adapter implements, and what it is given. Each is explained where it is defined.
 type (
 	// System is one foreign ERP; the errors it owes are listed there.
 	System = remote.System
 	// Source reads and writes one kind of record of it.
 	Source[R any] = remote.Source[R]
-	// Goods and Sales are the other parts of a System.
+	// Goods are the products and the stock of a System.
 	Goods = remote.Goods
+	// Sales are its orders.
 	Sales = remote.Sales
-	// Key finds a record that may exist already, Snapshot is a record as the ERP has it, Draft one that is to be written, and
-	// Reply what became of it.
-	Key             = remote.Key
+	// Key finds a record that may exist already.
+	Key = remote.Key
+	// Snapshot is a record as the ERP has it.
 	Snapshot[R any] = remote.Snapshot[R]
-	Draft[R any]    = remote.Draft[R]
-	Reply[R any]    = remote.Reply[R]
-	// Rounder is for a System whose ERP rounds in its own way.
-	Rounder      = remote.Rounder
+	// Draft is a record that is to be written.
+	Draft[R any] = remote.Draft[R]
+	// Reply is what became of a draft.
+	Reply[R any] = remote.Reply[R]
+	// Rounder is a System whose ERP rounds in its own way.
+	Rounder = remote.Rounder
+	// Capabilities is what a back end does.
 	Capabilities = backend.Capabilities
-	OrderCursor  = store.OrderCursor
-	// Backend is what Open makes: a Store, with Options. Upsert and Result are how it is written to.
-	Backend       = backend.Backend
-	Store         = remote.Store
-	Options       = remote.Options
+	// OrderCursor is the place after one order in a list.
+	OrderCursor = store.OrderCursor
+	// Backend is one ERP behind the contract.
+	Backend = backend.Backend
+	// Store is the Backend that Open makes of a System.
+	Store = remote.Store
+	// Options are its times and limits.
+	Options = remote.Options
+	// Upsert is one write of a batch.
 	Upsert[R any] = store.Upsert[R]
+	// Result is its outcome.
 	Result[R any] = store.Result[R]
 )
 

@@ -6,32 +6,53 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 )
 
-// The records of the contract.
 type (
-	Customer     = erp.Customer
+	// Customer is a business partner that buys.
+	Customer = erp.Customer
+	// CustomerKind tells organisations from people.
 	CustomerKind = erp.CustomerKind
-	Contact      = erp.Contact
-	Head         = erp.Head
-	Ref          = erp.Ref
-	Address      = erp.Address
-	Usage        = erp.Usage
-	TaxID        = erp.TaxID
-	Order        = erp.Order
-	OrderState   = erp.OrderState
-	Progress     = erp.Progress
-	Item         = erp.Item
-	OrderEvent   = erp.OrderEvent
-	Delivery     = erp.Delivery
+	// Contact is a person who works for a customer.
+	Contact = erp.Contact
+	// Head is what customers and contacts have in common.
+	Head = erp.Head
+	// Ref is the id of a record in another system.
+	Ref = erp.Ref
+	// Address is one postal address.
+	Address = erp.Address
+	// Usage is what an address is for.
+	Usage = erp.Usage
+	// TaxID is a tax or register number.
+	TaxID = erp.TaxID
+	// Order is a sales order with its three facets.
+	Order = erp.Order
+	// OrderState is the commercial facet.
+	OrderState = erp.OrderState
+	// Progress is how far a facet has come.
+	Progress = erp.Progress
+	// Item is one line of an order.
+	Item = erp.Item
+	// OrderEvent is one step of an order.
+	OrderEvent = erp.OrderEvent
+	// Delivery is what left the warehouse for an order.
+	Delivery = erp.Delivery
+	// DeliveryItem is what a delivery holds of one line.
 	DeliveryItem = erp.DeliveryItem
-	// DeliveryState says how far a delivery is.
+	// DeliveryState is how far a delivery is.
 	DeliveryState = erp.DeliveryState
-	Product       = erp.Product
-	Price         = erp.Price
-	Stock         = erp.Stock
-	Warranty      = erp.Warranty
-	Money         = erp.Money
-	Decimal       = erp.Decimal
-	Outcome       = erp.Outcome
+	// Product is something that is sold.
+	Product = erp.Product
+	// Price is what one unit of a product costs.
+	Price = erp.Price
+	// Stock is what is on hand of a product at a site.
+	Stock = erp.Stock
+	// Warranty covers one piece.
+	Warranty = erp.Warranty
+	// Money is an amount in a currency.
+	Money = erp.Money
+	// Decimal is an exact number.
+	Decimal = erp.Decimal
+	// Outcome is what a write did.
+	Outcome = erp.Outcome
 )
 
 // The values of their closed lists.

@@ -68,8 +68,11 @@ func (m *master) sized(limit, path, text string) error {
 func (m *master) lengths(c erp.Customer) error {
 	type text struct{ limit, path, value string }
 	list := []text{
-		{"customer.name", "customer.name", c.Name}, {"customer.number", "customer.number", c.Number}, {"customer.email", "customer.email", c.Email},
-		{"customer.phone", "customer.phone", c.Phone}, {"customer.website", "customer.website", c.Website},
+		{"customer.name", "customer.name", c.Name},
+		{"customer.number", "customer.number", c.Number},
+		{"customer.email", "customer.email", c.Email},
+		{"customer.phone", "customer.phone", c.Phone},
+		{"customer.website", "customer.website", c.Website},
 	}
 	for i, a := range c.Addresses {
 		path := fmt.Sprintf("customer.addresses[%d].", i)

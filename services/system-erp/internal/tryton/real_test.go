@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // somebody else's connection to Tryton's own database
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -286,7 +285,7 @@ func locked(t *testing.T) {
 		dbtest.DSN(t, "postgres") // says what is missing
 	}
 	server.Path = address.Path
-	theirs, err := sql.Open("pgx", server.String())
+	theirs, err := sql.Open("pgx", server.String()) // a driver that dbtest brings
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = theirs.Close() })
 	tx, err := theirs.BeginTx(t.Context(), nil)

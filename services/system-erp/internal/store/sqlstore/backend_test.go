@@ -156,7 +156,8 @@ func TestSales(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, []erp.Outcome{erp.Created, erp.Created}, outcomes)
 			outcomes, err = s.UpsertPrices(t.Context(), []erp.Price{
-				{SKU: "Q", Amount: euro("1")}, {SKU: "P", MinQuantity: quantity(t, "10"), Amount: euro("8")},
+				{SKU: "Q", Amount: euro("1")},
+				{SKU: "P", MinQuantity: quantity(t, "10"), Amount: euro("8")},
 				{SKU: "P", CustomerID: a, Amount: euro("7.5"), From: "2026-01-01", Until: "2026-12-30"},
 			})
 			require.NoError(t, err)
