@@ -24,33 +24,49 @@ func TestContactCases(t *testing.T) {
 		want, veto string
 	}{
 		"a typing error in both names": {
-			[]string{"Hanna", "Hopfgartner", "", "", phone, "", here}, []string{"Hannah", "Hopfgertner", "", "", phone, "", here}, joined, "",
+			[]string{"Hanna", "Hopfgartner", "", "", phone, "", here},
+			[]string{"Hannah", "Hopfgertner", "", "", phone, "", here},
+			joined, "",
 		},
 		"a short form of the given name": {
-			[]string{"Robert", "Lindqvist", "", "", phone, "", here}, []string{"Bob", "Lindqvist", "", "", phone, "", here}, joined, "",
+			[]string{"Robert", "Lindqvist", "", "", phone, "", here},
+			[]string{"Bob", "Lindqvist", "", "", phone, "", here},
+			joined, "",
 		},
 		"given and family name exchanged": {
-			[]string{"Theres", "Achleitner", "", "", phone, "", here}, []string{"Achleitner", "Theres", "", "", phone, "", here}, joined, "",
+			[]string{"Theres", "Achleitner", "", "", phone, "", here},
+			[]string{"Achleitner", "Theres", "", "", phone, "", here},
+			joined, "",
 		},
 		"relatives with one telephone": {
-			[]string{"Xaver", "Achleitner", "", "", phone, "", here}, []string{"Theres", "Achleitner", "", "", phone, "", here}, apart, match.VetoGivenNames,
+			[]string{"Xaver", "Achleitner", "", "", phone, "", here},
+			[]string{"Theres", "Achleitner", "", "", phone, "", here},
+			apart, match.VetoGivenNames,
 		},
 		"relatives with one e-mail address": {
 			[]string{"Xaver", "Achleitner", "", "achleitner@zapf.example", phone, "", here},
-			[]string{"Theres", "Achleitner", "", "achleitner@zapf.example", phone, "", here}, asked, "",
+			[]string{"Theres", "Achleitner", "", "achleitner@zapf.example", phone, "", here},
+			asked, "",
 		},
 		"senior and junior": {
-			[]string{"Robert", "Lindqvist Sr.", "", "", phone, "", here}, []string{"Robert", "Lindqvist Jr.", "", "", phone, "", here}, apart, match.VetoGenerations,
+			[]string{"Robert", "Lindqvist Sr.", "", "", phone, "", here},
+			[]string{"Robert", "Lindqvist Jr.", "", "", phone, "", here},
+			apart, match.VetoGenerations,
 		},
 		"colleagues with the telephone of the reception": {
-			[]string{"Dagmar", "Ostrowski", "", "info@zapf.example", phone, "", here}, []string{"Dagobert", "Bruckmoser", "", "", phone, "", here}, apart, match.VetoGivenNames,
+			[]string{"Dagmar", "Ostrowski", "", "info@zapf.example", phone, "", here},
+			[]string{"Dagobert", "Bruckmoser", "", "", phone, "", here},
+			apart, match.VetoGivenNames,
 		},
 		"namesakes at two customers": {
-			[]string{"Robert", "Lindqvist", "", "", "", "", here}, []string{"Robert", "Lindqvist", "", "", "", "", there}, apart, match.VetoGroups,
+			[]string{"Robert", "Lindqvist", "", "", "", "", here},
+			[]string{"Robert", "Lindqvist", "", "", "", "", there},
+			apart, match.VetoGroups,
 		},
 		"one person at two customers": {
 			[]string{"Robert", "Lindqvist", "", "robert@lindqvist.example", phone, "", here},
-			[]string{"Robert", "Lindqvist", "", "robert@lindqvist.example", phone, "", there}, asked, "",
+			[]string{"Robert", "Lindqvist", "", "robert@lindqvist.example", phone, "", there},
+			asked, "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

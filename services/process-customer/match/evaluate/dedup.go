@@ -49,7 +49,7 @@ type DedupReport struct {
 }
 
 // Dedup finds the records of large files that are about one entity and writes a row for each record: its source, its id and
-// the number of its cluster. It holds about 150 bytes of a record in memory, and some 100 MiB besides; records and sorted
+// the number of its cluster. It holds some 250 bytes of a record in memory, and some 130 MiB besides; records and sorted
 // keys are in temporary files. A pair is compared when the record that comes first in the files is among the CandidateCap
 // best candidates of the other one. The clusters are those of Cluster at the model's upper limit.
 func Dedup(ctx context.Context, x *match.Matcher, m Mapping, paths []string, out io.Writer, o DedupOptions) (DedupReport, error) {
