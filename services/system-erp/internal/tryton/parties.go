@@ -3,17 +3,13 @@ package tryton
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/selfsame-io/selfsame/pkg/fault"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
 
 // parties are the customers.
@@ -343,65 +339,4 @@ func (p parties) Similar(ctx context.Context, c erp.Customer, limit int) ([]snap
 		}
 	}
 	return out, nil
-}
-
-// taxTypes are the identifiers Tryton 6.0 checks with python-stdnum.
-const taxTypes = " ad_nrt al_nipt ar_cuit be_vat bg_vat by_unp ch_vat cl_rut cn_uscc co_rut cr_cpj cz_dic de_vat dk_cvr do_rnc ec_ruc " +
-	"ee_kmkr es_nif eu_vat fi_alv fr_tva gb_vat gr_vat gt_nit hu_anum id_npwp ie_vat il_hp is_vsk it_iva jp_cn kr_brn lt_pvm lu_tva " +
-	"lv_pvn mc_tva md_idno mt_vat mx_rfc nl_btw no_mva nz_ird pe_ruc pl_nip pt_nif py_ruc ro_cf rs_pib ru_inn se_vat si_ddv sk_dph " +
-	"sm_coe us_atin us_ein us_itin us_ptin us_ssn us_tin uy_ruc ve_rif za_tin "
-
-// Check implements remote.Source.
-func (p parties) Check(ctx context.Context, c erp.Customer) error {
-	m, err := p.data(ctx)
-	if err != nil {
-		return err
-	}
-	if err := m.lengths(c); err != nil {
-		return err
-	}
-	for i, a := range c.Addresses {
-		path := fmt.Sprintf("customer.addresses[%d]", i)
-		if a.Country != "" && m.countries[a.Country] == 0 {
-			return fault.InvalidField(path+".country", backend.ReasonCountry, "the ERP does not know this country")
-		}
-		if a.Region != "" && m.subdivisions[a.Country+"-"+a.Region] == 0 {
-			return fault.InvalidField(path+".region", backend.ReasonRegion, "the ERP does not know this subdivision of the country")
-		}
-	}
-	for i, t := range c.TaxIDs {
-		if !strings.Contains(taxTypes, " "+t.Scheme+" ") {
-			return fault.InvalidField(fmt.Sprintf("customer.tax_ids[%d].scheme", i), backend.ReasonTaxID, "the ERP does not know this kind of number")
-		}
-	}
-	return nil
-}
-
-// taken translates a refusal of a write of a party.
-func (p parties) translate(err error, c erp.Customer) error {
-	f, ok := fault.As(err)
-	if !ok || f.Cause == nil || f.Reason != backend.ReasonRejected {
-		return err
-	}
-	message := strings.ToLower(f.Cause.Error())
-	switch {
-	case strings.Contains(message, "code on party must be unique") || strings.Contains(message, "party_party_code_uniq") ||
-		strings.Contains(message, "code") && strings.Contains(message, "unique"):
-		e := backend.Native(fault.Wrap(fault.AlreadyExists, store.ReasonNumberTaken, f.Cause, "another party of the ERP has this code"), Kind, "UserError", "", "")
-		e.Fields = []fault.Field{{Path: "customer.number", Reason: store.ReasonNumberTaken, Description: "another party of the ERP has this code"}}
-		return e
-	case len(c.TaxIDs) > 0 && strings.Contains(message, "is not valid"):
-		path := "customer.tax_ids"
-		for i, t := range c.TaxIDs {
-			// The message quotes the number that is to blame.
-			if strings.Contains(message, `"`+strings.ToLower(t.Value)+`"`) {
-				path = fmt.Sprintf("customer.tax_ids[%d].value", i)
-				break
-			}
-		}
-		e := fault.InvalidField(path, backend.ReasonTaxID, "the ERP does not accept this number")
-		e.Cause = f.Cause
-		return backend.Native(e, Kind, "InvalidIdentifierCode", "", "")
-	}
-	return err
 }
