@@ -174,8 +174,14 @@ func (r Reader) Orphans(ctx context.Context, system string, parents []string) ([
 func (r Reader) LosersTo(ctx context.Context, system string, obj golden.Object, ids []string) ([]*Source, error) {
 	var out []*Source
 	err := chunks(r, ids, func(ids []string) error {
-		got, err := r.sources(ctx, "read merged records", "system = $1 AND object = $2 AND merged_into <> '' AND merged_into "+r.among(2, len(ids))+" ORDER BY record_id", bound(r, []any{system, string(obj)}, ids))
-		out = append(out, got...)
+		// Without the kind, which SQLite would rather look by: it then reads every record of the system.
+		got, err := r.sources(ctx, "read merged records", "system = $1 AND merged_into <> '' AND merged_into "+r.among(1, len(ids))+" ORDER BY record_id",
+			bound(r, []any{system}, ids))
+		for _, s := range got {
+			if err == nil && s.Ref.Object == obj {
+				out = append(out, s)
+			}
+		}
 		return err
 	})
 	return out, err
