@@ -37,16 +37,26 @@ func TestKilledAtEveryPoint(t *testing.T) {
 		{
 			"order", func() intent { buyers++; return w.order(w.buyers[buyers%len(w.buyers)]) },
 			[][2]string{
-				{suite.ExperienceMobile, "/v1/orders"}, {suite.ProcessCustomer, "idempotency begin"}, {suite.ProcessCustomer, "sql"},
-				{suite.ProcessCustomer, "idempotency settle"}, {suite.ProcessCustomer, "/PlaceOrder"}, {suite.SystemERP, "sql"}, {suite.SystemERP, "/CreateOrder"},
+				{suite.ExperienceMobile, "/v1/orders"},
+				{suite.ProcessCustomer, "idempotency begin"},
+				{suite.ProcessCustomer, "sql"},
+				{suite.ProcessCustomer, "idempotency settle"},
+				{suite.ProcessCustomer, "/PlaceOrder"},
+				{suite.SystemERP, "sql"},
+				{suite.SystemERP, "/CreateOrder"},
 			},
 		},
 		{
 			"customer", func() intent { return w.customer("At every point") },
 			[][2]string{
-				{suite.ExperienceMobile, "/v1/customers"}, {suite.ProcessCustomer, "sql"}, {suite.ProcessCustomer, "/CreateCustomer"},
-				{suite.ProcessCustomer, "send erp"}, {suite.ProcessCustomer, "send salesforce"},
-				{suite.SystemERP, "/BatchUpsertCustomers"}, {suite.SystemSalesforce, "PATCH"}, {suite.SystemSalesforce, "/BatchUpsertAccounts"},
+				{suite.ExperienceMobile, "/v1/customers"},
+				{suite.ProcessCustomer, "sql"},
+				{suite.ProcessCustomer, "/CreateCustomer"},
+				{suite.ProcessCustomer, "send erp"},
+				{suite.ProcessCustomer, "send salesforce"},
+				{suite.SystemERP, "/BatchUpsertCustomers"},
+				{suite.SystemSalesforce, "PATCH"},
+				{suite.SystemSalesforce, "/BatchUpsertAccounts"},
 			},
 		},
 	} {
