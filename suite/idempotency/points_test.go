@@ -24,7 +24,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 	if testing.Short() {
 		t.Skip("one of the long tests: make check runs it")
 	}
-	t.Parallel()
+	// Not beside the others: each of them runs all services, and kills them.
 	w, s := setupMortal(t)
 	buyers := 0
 	var done []outcome
