@@ -96,7 +96,7 @@ func (s *System) scanned(t *testing.T, since time.Time, page func(n int)) error 
 func TestFigures(t *testing.T) {
 	thousand, many := 1000, *records
 	if testing.Short() {
-		thousand, many = 200, 100
+		thousand, many = 100, 100
 	}
 	sent := requests(t, thousand)
 	t.Logf("%d customers looked for and made in %d requests", thousand, sent)
