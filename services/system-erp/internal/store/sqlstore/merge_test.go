@@ -62,6 +62,16 @@ func makeTwins(t *testing.T, s *Store) twins {
 	return w
 }
 
+// oftenEach is for what both engines do alike: the fast tests ask one of them.
+func oftenEach(t *testing.T, fn func(t *testing.T, d *db.DB)) {
+	t.Helper()
+	if testing.Short() {
+		fn(t, template.Open(t, "sqlite"))
+		return
+	}
+	template.Each(t, fn)
+}
+
 func TestMergeCustomers(t *testing.T) {
 	t.Parallel()
 	t.Run("everything of the duplicate is the survivor's, and the feed tells it in order", func(t *testing.T) {
@@ -124,7 +134,7 @@ func TestMergeCustomers(t *testing.T) {
 	})
 	t.Run("again it changes nothing, and what cannot be merged is refused", func(t *testing.T) {
 		t.Parallel()
-		template.Each(t, func(t *testing.T, d *db.DB) {
+		oftenEach(t, func(t *testing.T, d *db.DB) {
 			s := open(t, d, Options{})
 			w := makeTwins(t, s)
 			_, err := s.MergeCustomers(t.Context(), w.goes.ID, w.goes.ID)
@@ -161,7 +171,7 @@ func TestMergeCustomers(t *testing.T) {
 	})
 	t.Run("a merge that dies leaves nothing, at whatever statement", func(t *testing.T) {
 		t.Parallel()
-		template.Each(t, func(t *testing.T, d *db.DB) {
+		oftenEach(t, func(t *testing.T, d *db.DB) {
 			woken := 0
 			s := open(t, d, Options{Committed: func() { woken++ }})
 			w := makeTwins(t, s)
