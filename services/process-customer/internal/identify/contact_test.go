@@ -53,7 +53,16 @@ func (b *bench) who(sys *sourcetest.Fake, id string) golden.ID {
 	return b.World.Golden(sys, golden.Contact, id).ID
 }
 
+// long leaves a test out of the fast run, in which customers stand for both kinds: the code is the same.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("one of the long tests")
+	}
+}
+
 func TestContacts_APersonDecides(t *testing.T) {
+	long(t)
 	both(t, Config{}, func(t *testing.T, b *bench) {
 		ctx := t.Context()
 		sfHome, erpHome := b.shop(company())
@@ -143,6 +152,7 @@ func TestContacts_RelativesAndColleaguesAreTwo(t *testing.T) {
 }
 
 func TestContacts_OfTwoCustomersAreJoinedWithThem(t *testing.T) {
+	long(t)
 	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
 		ctx := t.Context()
 		first, second := company(), other()
@@ -172,6 +182,7 @@ func TestContacts_OfTwoCustomersAreJoinedWithThem(t *testing.T) {
 }
 
 func TestContacts_ASystemMayHaveOneRecordOfEach(t *testing.T) {
+	long(t)
 	both(t, Config{Mode: Join, MaxPerSystem: "erp=1"}, func(t *testing.T, b *bench) {
 		_, erpHome := b.shop(company())
 		first, second := b.ERP.Create(golden.Contact, erpHome, hopf(0)), b.ERP.Create(golden.Contact, erpHome, hopf(1))
@@ -183,6 +194,7 @@ func TestContacts_ASystemMayHaveOneRecordOfEach(t *testing.T) {
 }
 
 func TestContacts_ExactKeysAloneWhenTheyAreOff(t *testing.T) {
+	long(t)
 	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
 		sfHome, erpHome := b.shop(company())
 		b.restart(Config{Mode: Join, Contacts: Off})
@@ -239,10 +251,8 @@ func TestContacts_SimultaneousCreatesGiveOne(t *testing.T) {
 // TestContacts_TheOrderOfArrivalDoesNotMatter lets the same people come in different orders, with news and deliveries between
 // them.
 func TestContacts_TheOrderOfArrivalDoesNotMatter(t *testing.T) {
-	orders, size := 8, 6
-	if testing.Short() {
-		orders, size = 2, 2
-	}
+	long(t)
+	const orders, size = 8, 6
 	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
 		var first [][]string
 		for order := range orders {
