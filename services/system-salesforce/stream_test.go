@@ -158,38 +158,42 @@ func TestStream(t *testing.T) {
 		require.Equal(t, "FIELD_NOT_ANNOUNCED", out["Z-2"].GetError().GetReason())
 		require.Equal(t, salesforcev1.Outcome_OUTCOME_CREATED, out["Z-3"].GetOutcome())
 	})
-	t.Run("records that come by columns fare as others do", func(t *testing.T) {
-		table := &salesforcev1.UpsertTable{}
-		columns := make([]*salesforcev1.TextColumn, 4)
-		for i := range columns {
-			columns[i] = &salesforcev1.TextColumn{}
-		}
-		for i := range 300 {
-			table.ExternalIds = append(table.ExternalIds, fmt.Sprint("T-", i))
-			columns[0].Values = append(columns[0].Values, "A-1")
-			columns[1].Values = append(columns[1].Values, []string{"Pro", "Gold", "Basic"}[i%3]) // Gold is refused, in the middle of its row
-			columns[2].Values = append(columns[2].Values, fmt.Sprint(i, ".5"))
-			columns[3].Values = append(columns[3].Values, "a note")
-			if i%2 == 1 {
-				columns[2].Kept = append(columns[2].Kept, uint32(i))
-				columns[3].Kept = append(columns[3].Kept, uint32(i))
+	for name, backlog := range map[string]int64{"records that come by columns fare as others do": 0, "and so they do by a job": 5000} {
+		t.Run(name, func(t *testing.T) {
+			id := func(i int) string { return fmt.Sprint("T", backlog, "-", i) }
+			table := &salesforcev1.UpsertTable{}
+			columns := make([]*salesforcev1.TextColumn, 4)
+			for i := range columns {
+				columns[i] = &salesforcev1.TextColumn{}
 			}
-		}
-		table.ExternalIds[3], table.Columns = "", columns
-		out, ledger, err := s.send(t, header(0), &salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Table{Table: table}},
-			&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Rows{Rows: &salesforcev1.UpsertRows{Upserts: []*salesforcev1.RecordUpsert{row(500)}}}})
-		require.NoError(t, err)
-		balanced(t, ledger)
-		require.EqualValues(t, 301, ledger.GetRows())
-		require.EqualValues(t, 101, ledger.GetRefused())
-		require.Equal(t, "EXTERNAL_ID_REQUIRED", out[""].GetError().GetReason())
-		require.Equal(t, "VALUE_NOT_IN_PICKLIST", out["T-1"].GetError().GetReason())
-		for i, price := range map[string]string{"T-2": "2.5", "T-5": "", "T-8": "8.5", "T-299": ""} {
-			got, err := s.records.GetRecord(t.Context(), &salesforcev1.GetRecordRequest{Object: "subscription", Key: &salesforcev1.GetRecordRequest_ExternalId{ExternalId: i}})
+			for i := range 300 {
+				table.ExternalIds = append(table.ExternalIds, id(i))
+				columns[0].Values = append(columns[0].Values, "A-1")
+				columns[1].Values = append(columns[1].Values, []string{"Pro", "Gold", "Basic"}[i%3]) // Gold is refused, in the middle of its row
+				columns[2].Values = append(columns[2].Values, fmt.Sprint(i, ".5"))
+				columns[3].Values = append(columns[3].Values, "a note")
+				if i%2 == 1 {
+					columns[2].Kept = append(columns[2].Kept, uint32(i))
+					columns[3].Kept = append(columns[3].Kept, uint32(i))
+				}
+			}
+			table.ExternalIds[3], table.Columns = "", columns
+			out, ledger, err := s.send(t, header(backlog), &salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Table{Table: table}},
+				&salesforcev1.UpsertRecordsRequest{Message: &salesforcev1.UpsertRecordsRequest_Rows{Rows: &salesforcev1.UpsertRows{Upserts: []*salesforcev1.RecordUpsert{row(500)}}}})
 			require.NoError(t, err)
-			require.Equal(t, price, got.GetRecord().GetFields()["price"].GetNumber(), i)
-		}
-	})
+			balanced(t, ledger)
+			require.Equal(t, backlog > 0, ledger.GetTransport() == salesforcev1.Transport_TRANSPORT_BULK)
+			require.EqualValues(t, 301, ledger.GetRows())
+			require.EqualValues(t, 101, ledger.GetRefused())
+			require.Equal(t, "EXTERNAL_ID_REQUIRED", out[""].GetError().GetReason())
+			require.Equal(t, "VALUE_NOT_IN_PICKLIST", out[id(1)].GetError().GetReason())
+			for i, price := range map[int]string{2: "2.5", 5: "", 8: "8.5", 299: ""} {
+				got, err := s.records.GetRecord(t.Context(), &salesforcev1.GetRecordRequest{Object: "subscription", Key: &salesforcev1.GetRecordRequest_ExternalId{ExternalId: id(i)}})
+				require.NoError(t, err)
+				require.Equal(t, price, got.GetRecord().GetFields()["price"].GetNumber(), i)
+			}
+		})
+	}
 	t.Run("a table that does not fit its header ends the stream", func(t *testing.T) {
 		column := func(kept ...uint32) *salesforcev1.TextColumn {
 			return &salesforcev1.TextColumn{Values: []string{"a", "b"}, Kept: kept}

@@ -13,7 +13,7 @@ type Table struct {
 	object  *Object
 	columns []tableColumn
 	dotted  bool
-	spare   []map[string]any // rows that were given back
+	spare   map[string]any // a row that was given back
 }
 
 type tableColumn struct {
@@ -65,19 +65,17 @@ func (t *Table) Row(at func(column int) (text string, ok bool)) (map[string]any,
 }
 
 func (t *Table) empty() map[string]any {
-	last := len(t.spare) - 1
-	if last < 0 {
-		return make(map[string]any, len(t.columns))
+	row := t.spare
+	if t.spare = nil; row == nil {
+		row = make(map[string]any, len(t.columns))
 	}
-	row := t.spare[last]
-	t.spare = t.spare[:last]
 	return row
 }
 
 // Reuse takes back a row that nobody needs any more: making one anew costs more than filling it.
 func (t *Table) Reuse(row map[string]any) {
 	clear(row)
-	t.spare = append(t.spare, row)
+	t.spare = row
 }
 
 // value reads a text as what the field takes.
