@@ -100,6 +100,10 @@ func TestTopicsMayBeForbidden(t *testing.T) {
 	require.Equal(t, codes.PermissionDenied, status.Code(err))
 	require.Equal(t, []string{"sfdc.platform.eventbus.grpc.topic.access.denied"}, trailer.Get("error-code"))
 	require.Equal(t, "INSUFFICIENT_ACCESS_OR_READONLY", o.want(403, "POST", v62+"/sobjects/Order_Placed__e", `{"Number__c":"7"}`).code())
+	job := o.want(200, "POST", v62+"/jobs/ingest", `{"object":"Order_Placed__e","operation":"insert"}`).id()
+	o.want(201, "PUT", v62+"/jobs/ingest/"+job+"/batches", "Number__c\n8\n", "Content-Type", "text/csv")
+	o.want(200, "PATCH", v62+"/jobs/ingest/"+job, `{"state":"UploadComplete"}`)
+	o.until(v62+"/jobs/ingest/"+job, func(j map[string]any) bool { return j["state"] == "JobComplete" && j["numberRecordsFailed"] == 1.0 })
 	o.want(400, "PUT", "/__sandbox__/access", `{"no_publish":["Order_Placed__e"]}`)
 
 	o.want(200, "PUT", "/__sandbox__/access", `{"users":["somebody@else.example"],"no_publish":["`+orderTopic+`"]}`)

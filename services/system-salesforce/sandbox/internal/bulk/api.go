@@ -27,6 +27,9 @@ type Call struct {
 	Hidden func(id string) bool
 	// Fields are the rights of the user; nil means all of them.
 	Fields schema.Rights
+	// Mute tells the platform events that the user may not publish. Nil means
+	// none.
+	Mute func(o *schema.Object) bool
 }
 
 // Response is an answer. Stream is nil, or writes the body instead of Body.
@@ -198,7 +201,7 @@ func (s *Service) newIngest(c Call, body io.Reader) (*job, *Response) {
 	if refusal := decode(body, &in); refusal != nil {
 		return nil, refusal
 	}
-	j := &job{kind: ingestJob, state: open, version: c.Version, user: c.User, hidden: c.Hidden, fields: c.Fields, client: c.Client, operation: in.Operation, assignment: in.Assignment, data: &blob{limit: maxUpload}}
+	j := &job{kind: ingestJob, state: open, version: c.Version, user: c.User, hidden: c.Hidden, fields: c.Fields, mute: c.Mute, client: c.Client, operation: in.Operation, assignment: in.Assignment, data: &blob{limit: maxUpload}}
 	if in.ContentType != "" && in.ContentType != "CSV" {
 		return nil, problem("InvalidJob", "The only content type supported is CSV")
 	}

@@ -94,7 +94,7 @@ func (s *Service) begin(j *job, b *classicBatch) trouble {
 	if b.run != nil {
 		return ""
 	}
-	b.run = &batch{writer: writer{s.opt.Schema, j.object, j.operation, j.external, nil}, origin: j.origin(), user: j.user, wishes: j.wishes(), hidden: j.hidden, fields: j.fields}
+	b.run = &batch{writer: writer{s.opt.Schema, j.object, j.operation, j.external, nil}, origin: j.origin(), user: j.user, wishes: j.wishes(), hidden: j.hidden, fields: j.fields, mute: j.mute}
 	switch j.contentType {
 	case "CSV":
 		return b.readCSV(s.opt.Schema, j)
@@ -288,7 +288,7 @@ func (s *Service) addBatch(c Call, j *job) (*classicBatch, string, string) {
 // newClassic checks the description of a job.
 func (s *Service) newClassic(c Call, in *classicInfo) (j *job, name, message string) {
 	j = &job{
-		kind: classic, state: open, version: c.Version, user: c.User, hidden: c.Hidden, fields: c.Fields, client: c.Client, operation: in.Operation, assignment: in.Assignment,
+		kind: classic, state: open, version: c.Version, user: c.User, hidden: c.Hidden, fields: c.Fields, mute: c.Mute, client: c.Client, operation: in.Operation, assignment: in.Assignment,
 		contentType: in.ContentType, serial: in.Concurrency == "Serial",
 	}
 	switch {

@@ -21,6 +21,7 @@ type batch struct {
 	wishes       store.Wishes
 	hidden       func(id string) bool
 	fields       schema.Rights
+	mute         func(o *schema.Object) bool
 	// span is where the rows lie; next is where those begin that were not
 	// read yet.
 	span span
@@ -117,7 +118,7 @@ func (s *Service) divide(j *job) ([]*batch, trouble) {
 			return nil, j.unreadable(err)
 		}
 		if rows%batchRows == 0 {
-			out = append(out, &batch{writer: w, origin: j.origin(), user: j.user, wishes: j.wishes(), hidden: j.hidden, fields: j.fields, span: span{from: r.start}, next: r.start})
+			out = append(out, &batch{writer: w, origin: j.origin(), user: j.user, wishes: j.wishes(), hidden: j.hidden, fields: j.fields, mute: j.mute, span: span{from: r.start}, next: r.start})
 		}
 		out[len(out)-1].span.to = r.end
 	}
@@ -256,7 +257,7 @@ func lockedRow() *store.Error {
 // transact writes the work of a batch and returns what was found locked.
 func (s *Service) transact(b *batch, locks map[string]*batch) (again []record) {
 	twice, first := b.twice(), len(b.done)
-	_ = s.opt.Store.Write(store.Meta{User: b.user, Origin: b.origin, Wishes: b.wishes, Hidden: b.hidden, Fields: b.fields}, func(tx *store.Tx) error { // failures are in the results
+	_ = s.opt.Store.Write(store.Meta{User: b.user, Origin: b.origin, Wishes: b.wishes, Hidden: b.hidden, Fields: b.fields, Mute: b.mute}, func(tx *store.Tx) error { // failures are in the results
 		for i := range b.work {
 			r := &b.work[i]
 			id, created, err := b.one(tx, r, twice, locks)

@@ -67,6 +67,7 @@ type job struct {
 	user       string
 	hidden     func(id string) bool // from the user, as it was when the job was made
 	fields     schema.Rights
+	mute       func(o *schema.Object) bool
 	delimiter  string
 	ending     string
 	created    time.Time

@@ -133,6 +133,11 @@ func (p accessPlan) mute(username string) func(o *schema.Object) bool {
 	return func(o *schema.Object) bool { return among(p.NoPublish, "/event/"+o.Name) }
 }
 
+// mute tells the platform events that the user of the session may not publish.
+func (c *call) mute() func(o *schema.Object) bool {
+	return c.access.get().mute(c.session.User.Username)
+}
+
 // rights are what the user of the session may do with fields.
 func (c *call) rights() schema.Rights {
 	return c.access.get().rightsOf(c.session.User.Username, c.opt.Schema)

@@ -11,7 +11,7 @@ import (
 
 // jobs serves /services/data/vNN.0/jobs.
 func (c *call) jobs(seg []string) *answer {
-	return asAnswer(c.opt.Bulk.Jobs(bulk.Call{Request: c.r, Method: c.method, Version: c.version, User: c.session.User.ID, Client: c.client(), Hidden: c.hidden(), Fields: c.rights()}, seg))
+	return asAnswer(c.opt.Bulk.Jobs(bulk.Call{Request: c.r, Method: c.method, Version: c.version, User: c.session.User.ID, Client: c.client(), Hidden: c.hidden(), Fields: c.rights(), Mute: c.mute()}, seg))
 }
 
 func asAnswer(r *bulk.Response) *answer {
@@ -40,7 +40,7 @@ func (s *Server) async(r *http.Request, seg []string) *answer {
 		return asAnswer(bulk.Fault(r, "ExceededQuota", "TotalRequests Limit exceeded."))
 	}
 	c := &call{Server: s, r: r, method: r.Method, version: seg[0], number: n, session: session}
-	return asAnswer(s.opt.Bulk.Async(bulk.Call{Request: r, Method: r.Method, Version: seg[0], User: session.User.ID, Client: c.client(), Hidden: c.hidden(), Fields: c.rights()}, seg[1:]))
+	return asAnswer(s.opt.Bulk.Async(bulk.Call{Request: r, Method: r.Method, Version: seg[0], User: session.User.ID, Client: c.client(), Hidden: c.hidden(), Fields: c.rights(), Mute: c.mute()}, seg[1:]))
 }
 
 // stream writes a body that is not kept.

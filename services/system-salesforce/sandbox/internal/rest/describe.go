@@ -123,6 +123,9 @@ func (c *call) describe(o *schema.Object) *answer {
 	}
 	children := []childInfo{}
 	for _, f := range c.opt.Schema.Children(o) {
+		if !rights.Sees(f) {
+			continue
+		}
 		children = append(children, childInfo{
 			ChildSObject: f.Object.Name, Field: f.Name, RelationshipName: f.ChildRelationship, CascadeDelete: f.OnDelete == "cascade", RestrictedDelete: f.OnDelete == "restrict",
 			JunctionNames: []string{}, JunctionsTo: []string{},

@@ -373,7 +373,7 @@ func (c *call) write(fn func(tx *store.Tx) error) error {
 	if client := c.client(); client != "" && (!c.plural || c.opt.CollectionsClient) {
 		origin += ";client=" + client
 	}
-	return c.opt.Store.Write(store.Meta{User: c.session.User.ID, Origin: origin, Wishes: c.wishes(), Hidden: c.hidden(), Fields: c.rights(), Mute: c.access.get().mute(c.session.User.Username)}, fn)
+	return c.opt.Store.Write(store.Meta{User: c.session.User.ID, Origin: origin, Wishes: c.wishes(), Hidden: c.hidden(), Fields: c.rights(), Mute: c.mute()}, fn)
 }
 
 // client is the id that the caller gave itself.

@@ -161,7 +161,7 @@ func (c *soapCall) meta() store.Meta {
 		origin += ";client=" + c.client
 	}
 	may := c.access.get()
-	return store.Meta{User: c.session.User.ID, Origin: origin, Hidden: may.hiddenFrom(c.session.User.Username), Fields: may.rightsOf(c.session.User.Username, c.opt.Schema)}
+	return store.Meta{User: c.session.User.ID, Origin: origin, Hidden: may.hiddenFrom(c.session.User.Username), Fields: may.rightsOf(c.session.User.Username, c.opt.Schema), Mute: may.mute(c.session.User.Username)}
 }
 
 // undelete brings records back from the bin, each for itself.
