@@ -142,8 +142,9 @@ func (t *records[R]) insert(ctx context.Context, jobs []*job[R]) error {
 		return nil
 	}
 	claims := make([]*claim, len(jobs))
+	before := make(map[*job[R]]claim, len(jobs))
 	for i, j := range jobs {
-		claims[i] = j.claim
+		claims[i], before[j] = j.claim, *j.claim
 	}
 	if err := t.s.claims.move(ctx, stateSent, "", nil, claims...); err != nil {
 		return err
@@ -158,7 +159,7 @@ func (t *records[R]) insert(ctx context.Context, jobs []*job[R]) error {
 			j.res.Err = asUncertain(r.Err)
 			lost = append(lost, j)
 		default:
-			j.claim.pending = false
+			j.claim.refused(r.Err, before[j])
 			j.refuse(r.Err)
 		}
 	})

@@ -376,6 +376,15 @@ func (c *claims) drop(ctx context.Context, cl *claim) error {
 	return c.move(ctx, to, cl.record, cl.print, cl)
 }
 
+// refused notes that a write was answered with an error that says that it was not executed. When it did not even arrive, what was
+// sent before it, and may still arrive, is as open as it was before.
+func (cl *claim) refused(err error, before claim) {
+	cl.pending = before.pending && (fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted))
+	if cl.pending {
+		cl.sent, cl.first = before.sent, before.first
+	}
+}
+
 func uncertain(text string) error {
 	return fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "%s; the same call later finds out", text)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/system-erp/backendtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/remote"
@@ -217,33 +218,63 @@ func TestOrder_SaysWhenItWasSentFirst(t *testing.T) {
 	asked := erp.Order{ClientRef: "c", CustomerID: buyer.Record.ID, Items: []erp.Item{{SKU: "P-1", Quantity: one}}}
 	send := func(lost int, wait time.Duration) {
 		spy.lost = lost
+		fails := lost > 0 || spy.away > 0
 		_, _, err := s.CreateOrder(t.Context(), asked)
-		require.Equal(t, lost > 0, err != nil, "%v", err)
+		require.Equal(t, fails, err != nil, "%v", err)
 		c.advance(wait)
 	}
+	spy.away = 1
+	send(0, time.Second)
 	send(1, settle+time.Second)
 	send(1, settle+time.Second)
-	require.Len(t, spy.first, 2)
-	require.False(t, spy.first[0].IsZero())
-	require.Equal(t, spy.first[0], spy.first[1], "the time of the first attempt")
+	spy.away = 1
+	send(0, 0)
+	send(1, settle+time.Second)
+	require.Len(t, spy.first, 5)
+	require.True(t, spy.first[1].After(spy.first[0]), "what never arrived was no attempt")
+	require.Equal(t, spy.first[1], spy.first[2], "the time of the first attempt")
+	require.Equal(t, []time.Time{spy.first[1], spy.first[1]}, spy.first[3:], "also when one of the others did not reach the ERP")
 	c.advance(7 * time.Hour)
 	spy.locked = 1
 	send(0, 0)
-	require.Len(t, spy.first, 4)
-	require.True(t, spy.first[2].After(spy.first[1]), "nobody remembers a request for that long")
-	require.True(t, spy.first[3].After(spy.first[2]), "what was refused is not what is sent now")
+	require.Len(t, spy.first, 7)
+	require.True(t, spy.first[5].After(spy.first[4]), "nobody remembers a request for that long")
+	require.True(t, spy.first[6].After(spy.first[5]), "what was refused is not what is sent now")
+}
+
+// TestFence_OfACustomerWhoseERPIsAway: what was sent is not forgotten because a later attempt did not arrive.
+func TestFence_OfACustomerWhoseERPIsAway(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.gate.arm(backendtest.Drop, 1)
+	_, err := upsert(t, p.here, "A")
+	require.Equal(t, fault.Uncertain, fault.KindOf(err), "%v", err)
+	p.clock.advance(settle + time.Second)
+	p.gate.outage(true)
+	_, err = upsert(t, p.here, "A")
+	require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+	p.gate.outage(false)
+	_, err = desk{p.gate.ledger}.Make(t.Context(), "A", fenceKey) // the first one arrives after all
+	require.NoError(t, err)
+	_, err = upsert(t, p.here, "A")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, p.documents(t, "customer"), "it is known to be ours")
 }
 
 // times notes what orders say about their first attempt, and loses or refuses some.
 type times struct {
 	*ledger
-	first        []time.Time
-	lost, locked int
+	first []time.Time
+	// lost, locked and away are how many of the next ones are not answered, are refused, do not reach the ERP.
+	lost, locked, away int
 }
 
 func (s *times) InsertOrder(ctx context.Context, o erp.Order, k remote.Key) (erp.Order, error) {
 	s.first = append(s.first, k.First)
 	switch {
+	case s.away > 0:
+		s.away--
+		return erp.Order{}, fault.New(fault.Unavailable, "", "down")
 	case s.lost > 0:
 		s.lost--
 		return erp.Order{}, fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "no answer")

@@ -256,6 +256,7 @@ func (s *Store) findOrder(ctx context.Context, key Key) (*erp.Order, error) {
 func (s *Store) insertOrder(ctx context.Context, cl *claim, o erp.Order, key Key, print []byte) (erp.Order, erp.Outcome, error) {
 	var made erp.Order
 	var err error
+	before := *cl
 	for try := 1; ; try++ {
 		if err := s.claims.move(ctx, stateSent, "", print, cl); err != nil {
 			return erp.Order{}, erp.Refused, err
@@ -267,10 +268,11 @@ func (s *Store) insertOrder(ctx context.Context, cl *claim, o erp.Order, key Key
 		if fault.ReasonOf(err) != backend.ReasonLocked || try >= s.o.LockedTries || !sleep(ctx, s.o.Locked.Next(try)) {
 			break
 		}
-		cl.pending, cl.first = false, time.Time{} // it was refused: what follows is another request
+		// It was refused: what follows is another request, and nothing older is open.
+		cl.pending, cl.first, before.pending = false, time.Time{}, false
 	}
 	if !isUncertain(err) {
-		cl.pending = false
+		cl.refused(err, before)
 		return erp.Order{}, erp.Refused, err
 	}
 	nctx, cancel := s.noting(ctx)
