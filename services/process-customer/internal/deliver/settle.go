@@ -77,23 +77,46 @@ func (b *batch) record(ctx context.Context) error {
 	// The answer has to be stored even when the process is stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.d.cfg.Lease)
 	defer cancel()
-	var counts map[string]int64
+	var ends ends
 	err := b.d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		counts = map[string]int64{}
-		return b.outcomes(ctx, tx, counts)
+		ends = newEnds()
+		return b.outcomes(ctx, tx, &ends)
 	})
 	if err != nil {
 		return fmt.Errorf("record deliveries to %s: %w", b.d.System(), err)
 	}
-	for outcome, n := range counts {
-		b.d.records.Add(ctx, n, metric.WithAttributes(attribute.String("selfsame.direction", "deliver"), attribute.String("selfsame.system", b.d.System()),
-			attribute.String("selfsame.object", string(b.object)), attribute.String("selfsame.outcome", outcome)))
-	}
+	b.tell(ctx, ends)
 	b.d.marked()
 	return nil
 }
 
-func (b *batch) outcomes(ctx context.Context, tx *store.Tx, counts map[string]int64) error {
+// ends are what the items of a batch have come to. They are told when the transaction that stores them is over, for it may
+// run more than once.
+type ends struct {
+	counts  map[string]int64
+	lags    []time.Duration
+	refused []*settlement
+}
+
+func newEnds() ends { return ends{counts: map[string]int64{}} }
+
+func (b *batch) tell(ctx context.Context, e ends) {
+	d := b.d
+	of := []attribute.KeyValue{attribute.String("selfsame.system", d.System()), attribute.String("selfsame.object", string(b.object))}
+	for outcome, n := range e.counts {
+		d.records.Add(ctx, n, metric.WithAttributes(of...), metric.WithAttributes(attribute.String("selfsame.direction", "deliver"),
+			attribute.String("selfsame.outcome", outcome)))
+	}
+	for _, lag := range e.lags {
+		d.lag.Record(ctx, lag.Seconds(), metric.WithAttributes(of...))
+	}
+	for _, s := range e.refused {
+		d.log.WarnContext(ctx, "delivery refused", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyObject, string(b.object)),
+			slog.String(telemetry.KeyCustomerID, string(s.mark.GoldenID)), slog.String(telemetry.KeyReason, fault.ReasonOf(s.err)))
+	}
+}
+
+func (b *batch) outcomes(ctx context.Context, tx *store.Tx, ends *ends) error {
 	d := b.d
 	unit, err := d.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
 	if err != nil {
@@ -107,7 +130,7 @@ func (b *batch) outcomes(ctx context.Context, tx *store.Tx, counts map[string]in
 	var order []*settlement
 	for _, it := range b.items {
 		if unit.Golden(it.plan.GoldenID) == nil {
-			counts["erased"]++ // while the call was under way; what it has written is deleted again
+			ends.counts["erased"]++ // while the call was under way; what it has written is deleted again
 			continue
 		}
 		s := byMark[it.mark]
@@ -121,7 +144,7 @@ func (b *batch) outcomes(ctx context.Context, tx *store.Tx, counts map[string]in
 	if err := unit.Flush(ctx); err != nil {
 		return err
 	}
-	return b.settle(ctx, tx, order, counts, now)
+	return b.settle(ctx, tx, order, ends, now)
 }
 
 // load loads what the answers are about.
@@ -215,7 +238,7 @@ func (b *batch) apply(unit *fold.Unit, it *item, s *settlement) {
 }
 
 // settle decides about the marks.
-func (b *batch) settle(ctx context.Context, tx *store.Tx, order []*settlement, counts map[string]int64, now time.Time) error {
+func (b *batch) settle(ctx context.Context, tx *store.Tx, order []*settlement, ends *ends, now time.Time) error {
 	d := b.d
 	var done, parked []store.Claimed
 	var retries []store.Retry
@@ -223,19 +246,17 @@ func (b *batch) settle(ctx context.Context, tx *store.Tx, order []*settlement, c
 	for _, s := range order {
 		switch s.worst {
 		case delivered:
-			counts["applied"]++
+			ends.counts["applied"]++
 			done = append(done, *s.mark)
-			d.lag.Record(ctx, now.Sub(s.mark.First).Seconds(), metric.WithAttributes(attribute.String("selfsame.system", d.System()),
-				attribute.String("selfsame.object", string(b.object))))
+			ends.lags = append(ends.lags, now.Sub(s.mark.First))
 		case again, reread:
-			counts["retrying"]++
+			ends.counts["retrying"]++
 			retries = append(retries, b.retry(s, now))
 		case dead:
-			counts["dead_lettered"]++
+			ends.counts["dead_lettered"]++
 			parked = append(parked, *s.mark)
 			letters = append(letters, b.letter(s, now))
-			d.log.WarnContext(ctx, "delivery refused", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyObject, string(b.object)),
-				slog.String(telemetry.KeyCustomerID, string(s.mark.GoldenID)), slog.String(telemetry.KeyReason, fault.ReasonOf(s.err)))
+			ends.refused = append(ends.refused, s)
 		}
 	}
 	if err := b.finish(ctx, tx, done, store.Delivered, now); err != nil {

@@ -291,11 +291,13 @@ func (f *Feed) Failed(ctx context.Context, err error) {
 
 // save stores where the feed stands.
 func (f *Feed) save(ctx context.Context, next store.Feed) error {
-	return f.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-		got, err := tx.SaveFeed(ctx, next)
-		if err == nil {
-			f.feed = got
-		}
+	var got store.Feed
+	err := f.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		got, err = tx.SaveFeed(ctx, next)
 		return err
 	})
+	if err == nil {
+		f.feed = got
+	}
+	return err
 }

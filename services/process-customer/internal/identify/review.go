@@ -149,8 +149,9 @@ type Comparison struct {
 
 // Show compares two customers, or two contacts, by the model, whether anybody asks about them or not.
 func (d *Desk) Show(ctx context.Context, left, right golden.ID) (Comparison, error) {
-	c := Comparison{Pair: Pair{Left: left, Right: right}}
+	var c Comparison
 	err := d.act(ctx, left, right, func(ctx context.Context, w *work) error {
+		c = Comparison{Pair: Pair{Left: left, Right: right}}
 		a, b, err := w.two(ctx, left, right)
 		if err != nil {
 			return err

@@ -40,11 +40,13 @@ func (s *operations) SetFlow(ctx context.Context, req *customerv1.SetFlowRequest
 	if req.GetShadow() && req.GetDirection() != store.DirectionDeliver {
 		return nil, fault.InvalidField("shadow", "", "only deliveries can be shadowed")
 	}
-	want := store.Control{
+	asked := store.Control{
 		System: req.GetSystem(), Direction: req.GetDirection(), Paused: req.GetPaused(), PerMinute: req.GetPerMinute(), Reason: req.GetReason(),
 		Actor: caller.From(ctx).Name, Since: s.d.Now(),
 	}
+	var want store.Control
 	err := s.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		want = asked
 		if err := tx.LockIdentity(ctx); err != nil {
 			return err
 		}

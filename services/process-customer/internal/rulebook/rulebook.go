@@ -87,6 +87,7 @@ func New(d Deps) *Book {
 // those of the database stay in force, and Run proposes those of the file.
 func (b *Book) Open(ctx context.Context, first *survive.Rules) error {
 	b.note(string(first.Text()), "", false)
+	var use *survive.Rules
 	err := b.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		if err := tx.LockIdentity(ctx); err != nil {
 			return err
@@ -104,10 +105,10 @@ func (b *Book) Open(ctx context.Context, first *survive.Rules) error {
 			if err != nil {
 				return fmt.Errorf("rules in force, put there by another release: %w", err)
 			}
-			b.d.Folder.Use(rules)
+			use = rules
 			return nil
 		}
-		b.d.Folder.Use(first)
+		use = first
 		set := b.set(first, Trial{})
 		set.Done = len(some) == 0
 		return errors.Join(tx.PutRules(ctx, set), tx.DropRules(ctx, store.RulesWaiting))
@@ -115,6 +116,7 @@ func (b *Book) Open(ctx context.Context, first *survive.Rules) error {
 	if err != nil {
 		return fmt.Errorf("open rules: %w", err)
 	}
+	b.d.Folder.Use(use)
 	return nil
 }
 
