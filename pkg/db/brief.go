@@ -40,6 +40,8 @@ type brief struct {
 type meter struct {
 	duration    metric.Float64Histogram
 	query, exec metric.MeasurementOption
+	// repeated counts callers of SQLite's group commit who run again because another one failed.
+	repeated metric.Int64Counter
 }
 
 func newMeter(t *telemetry.Telemetry, attrs ...attribute.KeyValue) (*meter, error) {
@@ -52,7 +54,12 @@ func newMeter(t *telemetry.Telemetry, attrs ...attribute.KeyValue) (*meter, erro
 	as := func(m otelsql.Method) metric.MeasurementOption {
 		return metric.WithAttributeSet(attribute.NewSet(append(slices.Clone(attrs), semconv.DBOperationName(string(m)))...))
 	}
-	return &meter{duration: d.Inst(), query: as(otelsql.MethodConnQuery), exec: as(otelsql.MethodConnExec)}, nil
+	repeated, err := t.Meter.Meter("github.com/selfsame-io/selfsame/pkg/db").Int64Counter("selfsame.db.repeated", metric.WithUnit("{transaction}"),
+		metric.WithDescription("Transactions that SQLite has run again because another one of the same commit failed after it had changed something."))
+	if err != nil {
+		return nil, fmt.Errorf("measure statements: %w", err)
+	}
+	return &meter{duration: d.Inst(), query: as(otelsql.MethodConnQuery), exec: as(otelsql.MethodConnExec), repeated: repeated}, nil
 }
 
 func (m *meter) record(ctx context.Context, took time.Duration, as metric.MeasurementOption, err error) {

@@ -137,8 +137,9 @@ func (d *DB) Ping(ctx context.Context) error {
 // Tx runs fn in a transaction and commits it if fn returns nil; if fn fails or panics, nothing of it remains.
 //
 // fn must use tx and the ctx it is given, must not commit or roll back itself, and must not wait for anything but
-// the database. It may run more than once before Tx returns (PostgreSQL: a deadlock or serialization failure), so
-// variables it sets must be set anew each time.
+// the database. It may run more than once before Tx returns (PostgreSQL: a deadlock or serialization failure; SQLite:
+// another caller of the same commit failed after it had changed something), so variables it sets must be set anew each
+// time, and what it does outside of tx must wait until Tx has returned.
 //
 // On SQLite, ctx ends the wait for the transaction but not fn once it has begun: SQLite answers an interrupted
 // statement by rolling back the whole transaction, which here belongs to other callers too.

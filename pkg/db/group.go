@@ -42,7 +42,7 @@ func (s *spoiled) Error() string { return "a caller of the group failed: " + s.f
 //
 // Callers are trusted to succeed. One who fails after having changed something takes the group along: it is rolled back,
 // and those before it are run again. As that is dear, each caller of the groups that follow is behind a savepoint of its
-// own, which keeps a copy of every page that the caller changes, until there was no failure for a while.
+// own, which keeps a copy of every page that the caller changes, for some groups to come.
 type group struct {
 	db      *sql.DB
 	meter   *meter
@@ -283,6 +283,7 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 			g.discard(conn)
 		}
 		s.job.result <- s.failed
+		g.meter.repeated.Add(ctx, int64(len(members)))
 		for _, j := range members {
 			j.result <- errLost
 		}

@@ -59,7 +59,7 @@ func (d *DB) Relaxed(ctx context.Context, fn func(ctx context.Context, e Execer)
 }
 
 // Exec runs one statement as a transaction of its own, like Single, and returns how many rows it changed. On SQLite it
-// costs less than Single: it needs no protection from the others who share the commit.
+// costs less than Single: it never needs protection from the others who share the commit.
 func (d *DB) Exec(ctx context.Context, text string, args ...any) (int64, error) {
 	return d.exec(ctx, false, text, args)
 }

@@ -87,7 +87,7 @@ func keep(c driver.Conn, begin string) (driver.Conn, error) {
 	return &keepingConn{sqliteConn: conn, begin: begin, kept: map[string]*list.Element{}, recent: list.New()}, nil
 }
 
-// ExecContext implements driver.ExecerContext. What fails has changed nothing.
+// ExecContext implements driver.ExecerContext. One statement that is refused has changed nothing.
 func (c *keepingConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	k, err := c.take(ctx, text, len(args))
 	if err != nil {
@@ -101,7 +101,8 @@ func (c *keepingConn) ExecContext(ctx context.Context, text string, args []drive
 		err = errors.Join(err, k.stmt.Close())
 	}
 	if err != nil {
-		c.shaken = true
+		// Of several statements the first ones may have run; a context that ended says nothing about what was done.
+		c.shaken, c.changed = true, c.changed || k.other || ctx.Done() != nil
 		return nil, err
 	}
 	c.note(k)

@@ -14,8 +14,8 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
 
-// TestTx_FailuresAmongOthers: whoever fails takes nobody along, whatever it did before: nothing, a statement that was refused, a
-// change, or one that ends the transaction.
+// TestTx_FailuresAmongOthers: whoever fails takes nobody along and leaves nothing, whatever it did before: nothing, a statement that
+// was refused, statements of which the second was refused, or a change.
 func TestTx_FailuresAmongOthers(t *testing.T) {
 	t.Parallel()
 	d, err := db.Open(t.Context(), "sqlite:"+t.TempDir()+"/x.db", nil)
@@ -41,7 +41,11 @@ func TestTx_FailuresAmongOthers(t *testing.T) {
 					return err
 				}
 				if i%8 == 1 {
-					return errMine // nothing was done
+					if i%16 == 1 { // else nothing was done
+						_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO x (who, part) VALUES (%d, 1); INSERT INTO nowhere (who) VALUES (1)", i))
+						return errors.Join(errMine, err)
+					}
+					return errMine
 				}
 				if err := put(1); err != nil {
 					return err
