@@ -257,6 +257,7 @@ func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Messag
 	if a == nil {
 		return nil
 	}
+	a.completed.Store(false) // the transaction may run again
 	kept, err := a.answer(resp, nil)
 	if err != nil {
 		return err

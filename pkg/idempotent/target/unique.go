@@ -28,28 +28,33 @@ type Unique[Req, Res any] struct {
 	Rows Rows[Req, Res]
 }
 
+// maxRaces is how often a row that was there and is not is made again.
+const maxRaces = 5
+
 // Do implements Effect.
 func (u Unique[Req, Res]) Do(ctx context.Context, key string, req Req) (res Res, err error) {
 	if res, ok, err := u.find(ctx, key, req); ok || err != nil {
 		return res, err
 	}
-	err = u.DB.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		res, err = u.Rows.Insert(ctx, tx, key, req)
-		return err
-	})
-	switch {
-	case err == nil:
-		return res, nil
-	case !db.IsUnique(err) && !fault.Is(err, fault.Uncertain):
-		return res, err
-	}
-	// Another was first, or our own commit was cut off: the row tells. On SQLite the other's may not be committed yet;
-	// an empty transaction commits behind it.
-	if waitErr := u.DB.Tx(ctx, func(context.Context, *sql.Tx) error { return nil }); waitErr != nil {
-		return res, waitErr
-	}
-	if res, ok, err := u.find(ctx, key, req); ok || err != nil {
-		return res, err
+	for range maxRaces {
+		err = u.DB.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+			res, err = u.Rows.Insert(ctx, tx, key, req)
+			return err
+		})
+		switch {
+		case err == nil:
+			return res, nil
+		case !db.IsUnique(err) && !fault.Is(err, fault.Uncertain):
+			return res, err
+		}
+		// Another was first, or our own commit was cut off: the row tells. On SQLite the other's may not be committed yet;
+		// an empty transaction commits behind it, unless a third one spoiled the group and it runs again.
+		if waitErr := u.DB.Tx(ctx, func(context.Context, *sql.Tx) error { return nil }); waitErr != nil {
+			return res, waitErr
+		}
+		if res, ok, err := u.find(ctx, key, req); ok || err != nil {
+			return res, err
+		}
 	}
 	return res, fault.Wrap(fault.Conflict, "", err, "the row was there and is not; try again")
 }
