@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -23,7 +24,11 @@ func (s *Store) Meet(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask the ERP what it can do: %w", err)
 	}
-	s.o.Log.InfoContext(ctx, "the ERP is known", "backend", c.Kind, "release", c.Release, "missing", c.Missing)
+	level := slog.LevelInfo
+	if len(c.Missing) > 0 {
+		level = slog.LevelWarn
+	}
+	s.o.Log.Log(ctx, level, "the ERP is known", "backend", c.Kind, "release", c.Release, "missing", c.Missing)
 	return nil
 }
 

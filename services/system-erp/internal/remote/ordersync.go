@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
+	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 )
@@ -38,49 +41,93 @@ func (s *Store) syncOrders(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if compared.IsZero() || begun.Sub(compared) >= s.o.Compare {
-		if err := s.compareOrders(ctx); err != nil {
-			return err
-		}
-		compared = begun
+	// What was read stays read, whatever becomes of the comparison.
+	if err := s.advanceCursor(ctx, objectOrder, s.readUntil(newest, begun), time.Time{}); err != nil {
+		return err
 	}
-	return s.advanceCursor(ctx, objectOrder, s.readUntil(newest, begun), compared)
+	if !compared.IsZero() && begun.Sub(compared) < s.o.Compare {
+		return nil
+	}
+	if compared, err = s.compareOrders(ctx, begun); err != nil {
+		return err
+	}
+	return s.advanceCursor(ctx, objectOrder, time.Time{}, compared)
+}
+
+// round is a comparison of orders that is under way. One that fails goes on at the next Sync where it failed, so that it comes to
+// its end although the other system is never there for as long as all of it takes.
+type round struct {
+	mu    sync.Mutex
+	after string    // the last order that was compared
+	begun time.Time // zero when none is under way
+}
+
+// resume returns where to go on, and when the comparison began: now when none is under way.
+func (r *round) resume(now time.Time) (after string, begun time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.begun.IsZero() {
+		return "", now
+	}
+	return r.after, r.begun
+}
+
+// keep notes how far the comparison has come; a zero time ends it.
+func (r *round) keep(after string, begun time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.after, r.begun = after, begun
 }
 
 // compareOrders reads every order that has been seen and is not at its end, page by page, and notes what no stamp has shown: a
 // facet that a job of the other system set without moving the order's stamp, an order that was removed. Orders at their end
-// are left out, so that what this costs follows the open ones and not all there ever were.
-func (s *Store) compareOrders(ctx context.Context) error {
-	for after := ""; ; {
+// are left out, so that what this costs follows the open ones and those completed lately, and not all there ever were. It returns
+// since when all of them have been compared.
+func (s *Store) compareOrders(ctx context.Context, now time.Time) (since time.Time, err error) {
+	after, since := s.round.resume(now)
+	for {
 		ids, err := s.openOrders(ctx, after)
-		if err != nil || len(ids) == 0 {
-			return err
+		if err != nil {
+			return since, err
+		}
+		if len(ids) == 0 {
+			s.round.keep("", time.Time{})
+			return since, nil
+		}
+		if err := s.comparePage(ctx, ids); err != nil {
+			return since, err
 		}
 		after = ids[len(ids)-1]
-		found, err := s.sys.Orders(ctx, ids)
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			i := slices.IndexFunc(found, func(o erp.Order) bool { return o.ID == id })
-			if i < 0 {
-				err = s.gone(ctx, id)
-			} else {
-				err = s.compared(ctx, found[i])
-			}
-			if err != nil {
-				return err
-			}
-		}
+		s.round.keep(after, since)
 	}
 }
 
-// openOrders returns a page of the ids of orders whose last step is not their last one.
+func (s *Store) comparePage(ctx context.Context, ids []string) error {
+	found, err := s.sys.Orders(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		i := slices.IndexFunc(found, func(o erp.Order) bool { return o.ID == id })
+		if i < 0 {
+			err = s.gone(ctx, id)
+		} else {
+			err = s.compared(ctx, found[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openOrders returns a page of the ids of orders whose last step is not their last one. A completed order is at its end when it is
+// wholly billed; one that never will be (nothing in it is billed) is taken for it after the retention.
 func (s *Store) openOrders(ctx context.Context, after string) ([]string, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `SELECT order_id FROM remote_step WHERE order_id > $1
 		AND sequence = (SELECT MAX(sequence) FROM remote_step newer WHERE newer.order_id = remote_step.order_id)
-		AND state <> $2 AND NOT (state = $3 AND billing = $4) ORDER BY order_id LIMIT $5`,
-		after, int64(erp.OrderCancelled), int64(erp.OrderCompleted), int64(erp.ProgressFull), syncPage)
+		AND state <> $2 AND NOT (state = $3 AND (billing = $4 OR seen < $5)) ORDER BY order_id LIMIT $6`,
+		after, int64(erp.OrderCancelled), int64(erp.OrderCompleted), int64(erp.ProgressFull), db.Micros(s.o.Now().Add(-s.o.Retention)), syncPage)
 	if err != nil {
 		return nil, fmt.Errorf("list open orders: %w", err)
 	}

@@ -59,7 +59,7 @@ type Options struct {
 	// Calm is the least time between the beginnings of two looks that were asked for by Poke: 1 s.
 	Calm time.Duration
 	// Retention is how long is remembered what protects nothing any more (see [Store.Forget]): 90 d. It must be longer than
-	// Settle. Forget is how often what is older is looked for, and after how long the first time: 1 h.
+	// Settle. An order that is completed and not wholly billed is compared for as long. Forget is how often what is older is looked for, and after how long the first time: 1 h.
 	Retention, Forget time.Duration
 	// ForgetBatch bounds how many rows of a table one transaction removes, and so how long writers wait for it: 500.
 	ForgetBatch int
@@ -130,6 +130,7 @@ type Store struct {
 	caps      atomic.Pointer[backend.Capabilities]
 	counters  counters
 	poked     chan struct{}
+	round     round
 }
 
 var _ backend.Backend = (*Store)(nil)

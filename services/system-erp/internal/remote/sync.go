@@ -28,7 +28,7 @@ func (s *Store) Run(ctx context.Context) error {
 		if err := s.Settle(ctx); err != nil && ctx.Err() == nil {
 			s.o.Log.WarnContext(ctx, "open orders cannot be finished", "error", err)
 		}
-		if rest > s.o.Poll && !sleep(ctx, rest) {
+		if rest > 0 && !sleep(ctx, rest) { // a poke does not make it shorter
 			return nil
 		}
 		select {
@@ -72,6 +72,7 @@ func (s *Store) Sync(ctx context.Context) error {
 
 // Compare reads everything at the next Sync.
 func (s *Store) Compare(ctx context.Context) error {
+	s.round.keep("", time.Time{})
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE remote_cursor SET compared = 0")
 		return err
