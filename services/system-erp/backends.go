@@ -70,7 +70,7 @@ func (b Backend) Validate() error {
 	between("settle", b.Settle, 10*time.Second, 24*time.Hour)
 	between("retention", b.Retention, 48*time.Hour, 100*365*24*time.Hour) // longer than settle may be
 	between("product_ttl", b.ProductTTL, time.Hour, 24*time.Hour)
-	if err := b.Notify.validate(b.Kind); err != nil {
+	if err := b.Notify.validate(b.System == nil && (b.Kind == "" || b.Kind == sqlstore.Kind)); err != nil {
 		errs = append(errs, fmt.Errorf("notify.%w", err))
 	}
 	section := func(name string, err error) {

@@ -15,7 +15,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
-	"github.com/selfsame-io/selfsame/services/system-erp/internal/store/sqlstore"
 )
 
 // Notify is where a foreign ERP says that something has changed there, so that it is read at once and not at the next poll.
@@ -30,11 +29,11 @@ type Notify struct {
 	TLS serve.TLS `conf:"tls"`
 }
 
-func (n Notify) validate(kind string) error {
+func (n Notify) validate(embedded bool) error {
 	switch {
 	case n.Listen == "":
 		return nil
-	case kind == "" || kind == sqlstore.Kind:
+	case embedded:
 		return errors.New("listen: the embedded back end sees its changes as they commit")
 	case len(n.Secret) < 16:
 		return errors.New("secret: want at least 16 bytes")

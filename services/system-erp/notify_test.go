@@ -102,4 +102,7 @@ func TestNotify_Configuration(t *testing.T) {
 		change(&cfg)
 		require.ErrorContains(t, cfg.Validate(), want)
 	}
+	cfg := systemerp.DefaultConfig()
+	cfg.Backend.System, cfg.Backend.Notify.Listen, cfg.Backend.Notify.Secret = memo{}, "127.0.0.1:0", notifySecret
+	require.NoError(t, cfg.Validate(), "an adapter of another module is a foreign ERP whatever the kind says")
 }
