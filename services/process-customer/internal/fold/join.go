@@ -195,7 +195,7 @@ func (u *Unit) realign(changeID string, a, b golden.ID) {
 func (u *Unit) joinedThere(row *store.Source, c source.Change) {
 	winner := u.rows[golden.Ref{System: c.Ref.System, Object: c.Ref.Object, RecordID: c.MergedInto}]
 	if winner == nil || winner.GoldenID == "" || row.GoldenID == "" {
-		return // the winner is not known yet; identify finds it by the loser
+		return // the winner is not known yet; it finds the loser when it comes
 	}
 	u.Join(u.follow(winner.GoldenID), row.GoldenID, c.Ref, c.ID)
 }
@@ -231,9 +231,18 @@ func (u *Unit) loadJoins(ctx context.Context, system string, obj golden.Object, 
 	if err != nil {
 		return err
 	}
+	var heirs []golden.ID
 	for _, l := range losers {
 		if u.rows[l.Ref] == nil {
 			u.know(l)
+		}
+		if id := u.rows[l.Ref].GoldenID; id != "" {
+			heirs = append(heirs, id)
+		}
+	}
+	if len(heirs) > 0 {
+		if err := u.LoadJoin(ctx, heirs...); err != nil {
+			return err
 		}
 	}
 	for i := range changes {
@@ -280,6 +289,23 @@ func (u *Unit) heir(ref golden.Ref) golden.ID {
 		return ""
 	}
 	return u.follow(best.GoldenID)
+}
+
+// joinLosers folds in merges in a system that put a record in the place of others before it was known.
+func (u *Unit) joinLosers(id golden.ID, c source.Change) {
+	if !u.mergers {
+		return
+	}
+	var losers []*store.Source
+	for _, row := range u.rows {
+		if row.Ref.System == c.Ref.System && row.Ref.Object == c.Ref.Object && row.MergedInto == c.Ref.RecordID && row.GoldenID != "" {
+			losers = append(losers, row)
+		}
+	}
+	slices.SortFunc(losers, compareRows)
+	for _, row := range losers {
+		u.Join(id, u.follow(row.GoldenID), row.Ref, c.ID) // nothing when identify has found it by this one
+	}
 }
 
 func (u *Unit) flushMoves(ctx context.Context) error {

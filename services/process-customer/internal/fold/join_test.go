@@ -3,13 +3,18 @@ package fold_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/steward"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
@@ -32,7 +37,12 @@ func newPair(t *testing.T) *pair {
 
 func newPairWith(t *testing.T, rules *survive.Rules) *pair {
 	t.Helper()
-	w := enginetest.New(t, storetest.Schema.Open(t, "sqlite"))
+	return newPairOf(t, rules, func(*sourcetest.Options) {})
+}
+
+func newPairOf(t *testing.T, rules *survive.Rules, change func(*sourcetest.Options)) *pair {
+	t.Helper()
+	w := enginetest.NewWith(t, storetest.Schema.Open(t, "sqlite"), change)
 	w.Rules = rules
 	w.Start()
 	w.Deleting = true // two live records of one customer are what a merge leaves behind
@@ -75,6 +85,15 @@ func (p *pair) contact(t *testing.T) *store.Golden {
 	recs := p.SF.Records(golden.Contact)
 	require.Len(t, recs, 1)
 	return p.Golden(p.SF, golden.Contact, recs[0].Ref.RecordID)
+}
+
+// record is what is known of a record of the ERP.
+func (p *pair) record(t *testing.T, id string) *store.Source {
+	t.Helper()
+	rows, err := p.Store.Read().Sources(t.Context(), "erp", golden.Customer, []string{id})
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	return rows[0]
 }
 
 func TestJoin(t *testing.T) {
@@ -170,21 +189,82 @@ func TestJoin(t *testing.T) {
 		require.Equal(t, before, p.golden(t, p.idB).Values)
 		require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + p.b}, p.records(t, p.idB))
 	})
-	t.Run("the loser is known before the winner", func(t *testing.T) {
+	t.Run("a merge in the ERP that nobody told is found by comparing, and taken in as a merge", func(t *testing.T) {
 		t.Parallel()
 		p := newPair(t)
-		p.SF.Hold()
-		c := p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme Holding", golden.TaxID: "DE100000009"})
-		p.SF.Merge(golden.Customer, c, p.b, nil)
-		p.SF.Release(func(held []source.Change) {
-			for i, j := 0, len(held)-1; i < j; i, j = i+1, j-1 {
-				held[i], held[j] = held[j], held[i]
-			}
+		p.ERP.Drop(1)
+		p.ERP.Merge(golden.Customer, p.erpA, p.erpB, nil)
+		p.Settle()
+		require.Empty(t, p.golden(t, p.idB).MergedInto)
+		p.Clock.Advance(time.Hour)
+		rec, err := reconcile.New(reconcile.Deps{
+			Store: p.Store, Folder: p.Folder, Systems: p.Systems, Take: p.Intake.Take, Now: p.Clock.Now, Marked: p.Wake, Telemetry: telemetry.Discard(),
 		})
+		require.NoError(t, err)
+		_, _, err = rec.Start(t.Context(), "erp", true, true)
+		require.NoError(t, err)
+		did, err := rec.Step(t.Context())
+		require.NoError(t, err)
+		require.True(t, did)
 		p.Settle()
 		p.Check()
-		require.Equal(t, p.idB, p.Golden(p.SF, golden.Customer, c).ID)
-		require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + c}, p.records(t, p.idB))
+		require.Equal(t, p.erpA, p.record(t, p.erpB).MergedInto)
+		require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto)
+		require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a, "salesforce/" + p.b}, p.records(t, p.idA))
+	})
+	t.Run("a doubtful edit of a record that turns out to be merged away is the merge", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		p.ERP.Edit(golden.Customer, p.erpB, golden.Values{golden.Phone: "5"})
+		p.Settle()
+		row := p.record(t, p.erpB)
+		p.ERP.Drop(1)
+		p.ERP.Merge(golden.Customer, p.erpA, p.erpB, nil)
+		_, err := p.Intake.Take(t.Context(), "erp", intake.Batch{Changes: []source.Change{{
+			ID: "doubtful", Ref: row.Ref, Version: row.Version, CommitTime: row.EventTime, Record: &source.Record{
+				Ref: row.Ref, ExternalID: row.ExternalID, Values: golden.Values{golden.Phone: "6"}, Version: row.Version, EventTime: row.EventTime,
+			},
+		}}})
+		require.NoError(t, err)
+		p.Settle()
+		p.Check()
+		require.Equal(t, p.erpA, p.record(t, p.erpB).MergedInto)
+		require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto)
+	})
+	for name, change := range map[string]func(*sourcetest.Options){
+		"the loser is known before the winner":                        func(*sourcetest.Options) {},
+		"the loser is known before the winner, by a batch of its own": func(o *sourcetest.Options) { o.BatchSize = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPairOf(t, survive.Default(), change)
+			p.SF.Hold()
+			c := p.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme Holding", golden.TaxID: "DE100000009"})
+			p.SF.Merge(golden.Customer, c, p.b, nil)
+			p.SF.Release(slices.Reverse)
+			p.Settle()
+			p.Check()
+			require.Equal(t, p.idB, p.Golden(p.SF, golden.Customer, c).ID)
+			require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + c}, p.records(t, p.idB))
+		})
+	}
+	t.Run("a winner that comes after its loser with the id of another customer joins the two", func(t *testing.T) {
+		t.Parallel()
+		p := newPair(t)
+		ref := golden.Ref{System: "salesforce", Object: golden.Customer, RecordID: "001Winner"}
+		at := p.Clock.Now()
+		for _, c := range []source.Change{
+			{ID: "loser", Ref: golden.Ref{System: ref.System, Object: ref.Object, RecordID: p.b}, Deleted: true, MergedInto: ref.RecordID, Version: at.UnixMilli(), CommitTime: at},
+			{ID: "winner", Ref: ref, Version: at.UnixMilli(), CommitTime: at, Record: &source.Record{
+				Ref: ref, ExternalID: source.ExternalIDOf(p.idA, ref.RecordID), Values: golden.Values{golden.Name: "Acme GmbH"}, Version: at.UnixMilli(), EventTime: at,
+			}},
+		} {
+			require.Empty(t, p.golden(t, p.idB).MergedInto)
+			_, err := p.Intake.Take(t.Context(), ref.System, intake.Batch{Changes: []source.Change{c}})
+			require.NoError(t, err)
+		}
+		require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto)
+		require.Equal(t, []string{"erp/" + p.erpA, "erp/" + p.erpB, "salesforce/" + p.a, "salesforce/" + ref.RecordID}, p.records(t, p.idA))
 	})
 	t.Run("a person merges and takes it back, and a repeated request changes nothing", func(t *testing.T) {
 		t.Parallel()

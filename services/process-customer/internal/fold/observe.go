@@ -98,6 +98,9 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	if known && !revived {
 		u.noteOverruled(next, seen.claimed, c)
 	}
+	if !known {
+		u.joinLosers(next.GoldenID, c)
+	}
 	eff := Effect{State: store.Unchanged, Echo: seen.echo && len(seen.claimed) == 0, GoldenID: next.GoldenID}
 	if len(seen.claimed) > 0 || (!known && !seen.echo) || revived {
 		eff.State, eff.Echo = store.Applied, false

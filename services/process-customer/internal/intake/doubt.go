@@ -46,7 +46,7 @@ func (in *Intake) ask(ctx context.Context, sys source.System, changes []source.C
 		ids[d.Ref.Object] = append(ids[d.Ref.Object], d.Ref.RecordID)
 	}
 	read := map[golden.Ref]*source.Record{}
-	gone := map[golden.Ref]int64{}
+	gone := map[golden.Ref]source.Record{}
 	for _, obj := range golden.Objects() {
 		if err := fetch(ctx, sys, obj, ids[obj], read, gone); err != nil {
 			return nil, err
@@ -58,10 +58,8 @@ func (in *Intake) ask(ctx context.Context, sys source.System, changes []source.C
 		if known[c.Ref] == "" || c.Overflow {
 			continue
 		}
-		if rec := read[c.Ref]; rec != nil {
-			c.Deleted, c.MergedInto, c.Record, c.Version, c.Asked = false, "", rec, rec.Version, known[c.Ref]
-		} else if version, ok := gone[c.Ref]; ok {
-			c.Deleted, c.Record, c.Version = true, nil, max(version, c.Version)
+		if asRead(c, read, gone) {
+			c.Asked = known[c.Ref]
 		}
 	}
 	return out, nil

@@ -11,6 +11,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -198,7 +199,7 @@ func (in *Intake) confirm(ctx context.Context, system string, changes []source.C
 		return nil, err
 	}
 	read := map[golden.Ref]*source.Record{}
-	gone := map[golden.Ref]int64{}
+	gone := map[golden.Ref]source.Record{}
 	for _, obj := range golden.Objects() {
 		if err := fetch(ctx, sys, obj, doubtful[obj], read, gone); err != nil {
 			return nil, err
@@ -208,11 +209,7 @@ func (in *Intake) confirm(ctx context.Context, system string, changes []source.C
 	if len(read)+len(gone) > 0 {
 		out = make([]source.Change, len(changes))
 		for i, c := range changes {
-			if rec := read[c.Ref]; rec != nil {
-				c.Deleted, c.Record, c.Version = false, rec, rec.Version
-			} else if version, ok := gone[c.Ref]; ok {
-				c.Deleted, c.Record, c.Version = true, nil, max(version, c.Version)
-			}
+			asRead(&c, read, gone)
 			out[i] = c
 		}
 	}
@@ -220,7 +217,7 @@ func (in *Intake) confirm(ctx context.Context, system string, changes []source.C
 		return out, nil
 	}
 	read = map[golden.Ref]*source.Record{}
-	if err := fetch(ctx, sys, golden.Customer, parents, read, map[golden.Ref]int64{}); err != nil {
+	if err := fetch(ctx, sys, golden.Customer, parents, read, map[golden.Ref]source.Record{}); err != nil {
 		return nil, err
 	}
 	var front []source.Change
@@ -292,8 +289,21 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 	return doubtful, unknown, nil
 }
 
-// fetch reads records; what the system does not have any more goes to gone, with the version of its deletion if told.
-func fetch(ctx context.Context, sys source.System, obj golden.Object, ids []string, read map[golden.Ref]*source.Record, gone map[golden.Ref]int64) error {
+// asRead has a change say what its record was when it was read again, and reports whether the record lives. A system that keeps
+// nothing of what was deleted does not say what a merge put in its place: then the word of the change counts.
+func asRead(c *source.Change, read map[golden.Ref]*source.Record, gone map[golden.Ref]source.Record) bool {
+	if rec := read[c.Ref]; rec != nil {
+		c.Deleted, c.MergedInto, c.Record, c.Version = false, "", rec, rec.Version
+		return true
+	}
+	if rec, ok := gone[c.Ref]; ok {
+		c.Deleted, c.MergedInto, c.Record, c.Version = true, cmp.Or(rec.MergedInto, c.MergedInto), nil, max(rec.Version, c.Version)
+	}
+	return false
+}
+
+// fetch reads records; what the system does not have any more goes to gone, with what it tells of the deletion.
+func fetch(ctx context.Context, sys source.System, obj golden.Object, ids []string, read map[golden.Ref]*source.Record, gone map[golden.Ref]source.Record) error {
 	for len(ids) > 0 {
 		n := min(len(ids), source.MaxWrites)
 		recs, missing, err := sys.Fetch(ctx, obj, ids[:n])
@@ -302,13 +312,14 @@ func fetch(ctx context.Context, sys source.System, obj golden.Object, ids []stri
 		}
 		for i := range recs {
 			if recs[i].Deleted {
-				gone[recs[i].Ref] = recs[i].Version
+				gone[recs[i].Ref] = recs[i]
 			} else {
 				read[recs[i].Ref] = &recs[i]
 			}
 		}
 		for _, id := range missing {
-			gone[golden.Ref{System: sys.Name(), Object: obj, RecordID: id}] = 0
+			ref := golden.Ref{System: sys.Name(), Object: obj, RecordID: id}
+			gone[ref] = source.Record{Ref: ref}
 		}
 		ids = ids[n:]
 	}
