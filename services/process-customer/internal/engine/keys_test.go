@@ -65,5 +65,14 @@ func TestKeys(t *testing.T) {
 
 	edit(second, golden.Phone, "3")
 	require.Zero(t, looks.Load())
+
+	require.NoError(t, w.Store.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.SQL().ExecContext(ctx, "UPDATE golden SET version = version + 1 WHERE id = $1", string(b))
+		return err
+	}))
+	edit(second, golden.Phone, "4")
+	require.Positive(t, looks.Load(), "what an earlier release has written since is looked at")
+	edit(second, golden.Phone, "5")
+	require.Zero(t, looks.Load())
 	w.Check()
 }

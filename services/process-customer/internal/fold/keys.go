@@ -35,7 +35,7 @@ func keysOf(g *store.Golden) []store.Key {
 // what nobody is recognised by costs no look at keys, of which a large database has many pages.
 func (u *Unit) keeps(g *store.Golden) bool {
 	was := u.stored[g.ID]
-	return was != nil && was.Keyed && was.Deleted == g.Deleted && (was.MergedInto == "") == (g.MergedInto == "") &&
+	return was != nil && was.Keyed > 0 && was.Keyed == was.Version && was.Deleted == g.Deleted && (was.MergedInto == "") == (g.MergedInto == "") &&
 		match.SameKeys(g.Object, was.Values, g.Values)
 }
 
@@ -46,6 +46,7 @@ func (u *Unit) flushKeys(ctx context.Context, goldens []*store.Golden) error {
 	var look []*store.Golden
 	for _, g := range goldens {
 		if u.keeps(g) {
+			g.Keyed = g.Version
 			continue
 		}
 		look = append(look, g)
@@ -86,7 +87,9 @@ func (u *Unit) flushKeys(ctx context.Context, goldens []*store.Golden) error {
 		}
 	}
 	for _, g := range look {
-		g.Keyed = !lacking[g.ID]
+		if g.Keyed = g.Version; lacking[g.ID] {
+			g.Keyed = 0
+		}
 	}
 	return nil
 }

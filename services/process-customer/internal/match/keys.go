@@ -64,6 +64,9 @@ const minTaxID = 6
 
 // Keys returns the keys of a record, strongest first. Parent is the golden customer of a contact; without one a
 // contact has no keys, because a name alone proves nothing. Values need not be canonical.
+//
+// Stored records are known to have their keys (golden.keyed): whoever changes what keys are made of sets that to 0 in a migration,
+// and keeps SameKeys in step.
 func Keys(obj golden.Object, v golden.Values, parent golden.ID) []Key {
 	switch {
 	case obj == golden.Customer:

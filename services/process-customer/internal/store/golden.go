@@ -14,8 +14,9 @@ type Golden struct {
 	golden.Record
 	// NameKey is the folded name that prefixes are looked up in.
 	NameKey string
-	// Keyed is true when it is known to have every key that its values make; without it that has to be looked up.
-	Keyed bool
+	// Keyed is the version as of which it is known to have every key that its values make; zero when that is not known. With
+	// another version than this it has to be looked up: a release that knows nothing of it may have written the record since.
+	Keyed int64
 }
 
 // Clone returns a copy that shares nothing that can be changed.

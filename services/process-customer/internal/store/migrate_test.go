@@ -27,6 +27,7 @@ var earlier = []string{
 		VALUES ($1, 'customer', '', '{"name":"Acme"}', 4, FALSE, '', 'acme', 1, 2)`,
 	`INSERT INTO source_record (system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us, deleted, shadow, claims, rewritten, scan_epoch, last_change_id)
 		VALUES ('erp', 'customer', '7', $1, '', FALSE, $1, 9, 1, FALSE, '{"name":"Acme"}', '{}', '{}', 3, 'change-1')`,
+	`INSERT INTO match_key (object, kind, value, golden_id) VALUES ('customer', 'tax_id', 'DE123456788', $1)`,
 	`INSERT INTO pending (system, golden_id, object, gen, due_us, attempt, first_us, lease_until_us, fence, reason, traceparent, postponed)
 		VALUES ('salesforce', $1, 'customer', 2, 1, 3, 1, 0, 1, 'UNAVAILABLE', '', FALSE)`,
 	`INSERT INTO dead_letter (id, direction, system, object, golden_id, record_id, change_id, reason, field, message, attempts, parked_us, state, settled_us, note)
@@ -98,6 +99,10 @@ func kept(t *testing.T, s *store.Store, id golden.ID) {
 	require.NoError(t, err)
 	require.Len(t, goldens, 1)
 	require.Equal(t, []any{golden.Values{golden.Name: "Acme"}, int64(4)}, []any{goldens[0].Values, goldens[0].Version})
+	require.Zero(t, goldens[0].Keyed, "nobody knows whether it has all its keys")
+	keys, err := r.KeysOf(t.Context(), []golden.ID{id})
+	require.NoError(t, err)
+	require.Equal(t, []store.Owned{{Key: store.Key{Object: golden.Customer, Kind: "tax_id", Value: "DE123456788"}, GoldenID: id}}, keys)
 	rows, err := r.SourcesOf(t.Context(), []golden.ID{id})
 	require.NoError(t, err)
 	require.Len(t, rows, 1)

@@ -1,7 +1,9 @@
 -- +goose Up
 
--- Whether a golden record is known to have every key that its values make: then an edit of other values needs no look at them.
-ALTER TABLE golden ADD COLUMN keyed BOOLEAN NOT NULL DEFAULT FALSE;
+-- The version as of which a golden record is known to have every key that its values make, zero when that is not known: while it
+-- is the record's version, an edit of other values needs no look at keys. A release before this one that runs beside counts the
+-- version on and leaves this.
+ALTER TABLE golden ADD COLUMN keyed BIGINT NOT NULL DEFAULT 0;
 
 -- +goose Down
 ALTER TABLE golden DROP COLUMN keyed;
