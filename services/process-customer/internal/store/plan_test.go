@@ -12,8 +12,9 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
-func TestLosersAreFoundByTheirIndex(t *testing.T) {
-	t.Parallel()
+// planOf returns how SQLite goes about the statement that read makes.
+func planOf(t *testing.T, read func(context.Context, store.Reader) error) string {
+	t.Helper()
 	d := storetest.Schema.Open(t, "sqlite")
 	s, err := store.Open(t.Context(), d)
 	require.NoError(t, err)
@@ -23,8 +24,7 @@ func TestLosersAreFoundByTheirIndex(t *testing.T) {
 		text, with = query, args
 		return query, args, nil
 	})
-	_, err = through.Read().LosersTo(t.Context(), "erp", golden.Customer, []string{"1", "2"})
-	require.NoError(t, err)
+	require.NoError(t, read(t.Context(), through.Read()))
 	rows, err := d.Read().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text, with...)
 	require.NoError(t, err)
 	defer rows.Close()
@@ -36,5 +36,38 @@ func TestLosersAreFoundByTheirIndex(t *testing.T) {
 		plan = append(plan, step)
 	}
 	require.NoError(t, rows.Err())
-	require.Contains(t, strings.Join(plan, "\n"), "source_record_merged (system=? AND merged_into=?)", "or every new record reads all that are known")
+	return strings.Join(plan, "\n")
+}
+
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	t.Run("losers are found by their index, or every new record reads all that are known", func(t *testing.T) {
+		t.Parallel()
+		require.Contains(t, planOf(t, func(ctx context.Context, r store.Reader) error {
+			_, err := r.LosersTo(ctx, "erp", golden.Customer, []string{"1", "2"})
+			return err
+		}), "source_record_merged (system=? AND merged_into=?)")
+	})
+	for name, after := range map[string]store.MatchEdge{"the first": {}, "those after one": {MatchPair: store.PairOf(1, 2), Bits: 3}} {
+		t.Run("of pairs that a person has to decide, "+name+" are read without the others", func(t *testing.T) {
+			t.Parallel()
+			plan := planOf(t, func(ctx context.Context, r store.Reader) error {
+				_, err := r.AskedPairs(ctx, golden.Customer, after, 10)
+				return err
+			})
+			require.Contains(t, plan, "match_edge_asked")
+			require.NotContains(t, plan, "autoindex", "which has every pair")
+		})
+	}
+	t.Run("units are counted without reading their records, and questions without reading all pairs", func(t *testing.T) {
+		t.Parallel()
+		plan := planOf(t, func(ctx context.Context, r store.Reader) error {
+			_, err := r.CountMatching(ctx, golden.Customer)
+			return err
+		})
+		require.Equal(t, 2, strings.Count(plan, "COVERING INDEX match_unit_sort"), plan)
+		require.Contains(t, plan, "match_edge_asked")
+		require.NotContains(t, plan, "autoindex_match_unit")
+		require.NotContains(t, plan, "autoindex_match_edge")
+	})
 }
