@@ -101,7 +101,7 @@ type Catalog interface {
 	// ListWarranties returns up to limit warranties of a customer after a cursor, newest first.
 	ListWarranties(ctx context.Context, customerID string, after *WarrantyCursor, limit int) ([]erp.Warranty, error)
 	// UpsertWarranty writes a warranty by serial number; Unchanged when it was so. Unknown product, customer or order are refused
-	// with the field.
+	// with the field, and so is a customer that was deleted unless the warranty is its own already.
 	UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, erp.Outcome, error)
 }
 

@@ -59,8 +59,8 @@ func dump(t *testing.T, d *db.DB) string {
 	t.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"customer", "customer_ref", "customer_tax", "address", "contact", "contact_ref", "product", "inventory", "sales_order",
-		"order_item", "warranty", "feed", "change",
+		"customer", "customer_ref", "customer_tax", "address", "contact", "contact_ref", "product", "inventory", "price",
+		"sales_order", "order_item", "order_event", "delivery", "delivery_item", "warranty", "feed", "change",
 	} {
 		rows, err := d.Read().QueryContext(t.Context(), "SELECT * FROM "+table)
 		require.NoError(t, err)

@@ -139,9 +139,26 @@ func (s *Store) moveBelongings(ctx context.Context, q txn, from, to string, now 
 	return nil
 }
 
-// keptCustomers is customerStates for customers that something is about to refer to.
+// keptCustomers tells which of the customers that something is about to refer to exist, and whether they were deleted. Those
+// that are there are not merged away until the end of the transaction. It sorts ids.
 func (s *Store) keptCustomers(ctx context.Context, q querier, ids []string) (map[string]bool, error) {
-	return statesOf(ctx, q, ids, s.keepRows())
+	states := make(map[string]bool)
+	if len(ids) == 0 {
+		return states, nil
+	}
+	slices.Sort(ids)
+	list, args := in(slices.Compact(ids))
+	err := each(ctx, q, func(scan func(...any) error) error {
+		var id string
+		var deleted bool
+		err := scan(&id, &deleted)
+		states[id] = deleted
+		return err
+	}, "SELECT id, deleted FROM customer WHERE id IN "+list+" ORDER BY id"+s.keepRows(), args...)
+	if err != nil {
+		return nil, fmt.Errorf("look up customers: %w", err)
+	}
+	return states, nil
 }
 
 // lockWhole is lockRows for customers of which nobody may be about to use the id meanwhile; see keepRows.

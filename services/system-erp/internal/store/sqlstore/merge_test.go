@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -60,6 +61,41 @@ func makeTwins(t *testing.T, s *Store) twins {
 		return err
 	}))
 	return w
+}
+
+func warranty(serial, customer, terms string) erp.Warranty {
+	return erp.Warranty{Serial: serial, SKU: "P", CustomerID: customer, Start: time.Unix(1, 0), End: time.Unix(2, 0), Terms: terms}
+}
+
+// agreed is a price of P that nobody else has.
+func agreed(t *testing.T, customer, minimum string) []erp.Price {
+	t.Helper()
+	return []erp.Price{{
+		SKU: "P", CustomerID: customer, MinQuantity: quantity(t, minimum), Amount: erp.Money{Amount: quantity(t, "6"), Currency: "EUR"},
+	}}
+}
+
+// requireDeleted checks that the customer is to blame.
+func requireDeleted(t *testing.T, err error) {
+	t.Helper()
+	f, ok := fault.As(err)
+	require.True(t, ok, "%v", err)
+	require.Len(t, f.Fields, 1)
+	require.Equal(t, []string{"warranty.customer_id", erp.ReasonDeleted}, []string{f.Fields[0].Path, f.Fields[0].Reason})
+}
+
+// requireNothing checks that no contact, no warranty and no price of P is a customer's.
+func requireNothing(t *testing.T, s *Store, customer string) {
+	t.Helper()
+	list, err := s.Contacts().List(t.Context(), "", 100)
+	require.NoError(t, err)
+	require.False(t, slices.ContainsFunc(list, func(c erp.Contact) bool { return c.CustomerID == customer }))
+	warranties, err := s.ListWarranties(t.Context(), customer, nil, 10)
+	require.NoError(t, err)
+	require.Empty(t, warranties)
+	prices, err := s.Prices(t.Context(), []string{"P"}, customer)
+	require.NoError(t, err)
+	require.False(t, slices.ContainsFunc(prices, func(p erp.Price) bool { return p.CustomerID == customer }))
 }
 
 // oftenEach is for what both engines do alike: the fast tests ask one of them.
@@ -150,6 +186,7 @@ func TestMergeCustomers(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, erp.Unchanged, again.Outcome)
 			require.Equal(t, first.Record, again.Record)
+			require.Equal(t, before, dump(t, d))
 			_, err = s.MergeCustomers(t.Context(), w.stays.ID, w.goes.ID)
 			require.Equal(t, fault.Invalid, fault.KindOf(err), "nobody is merged into a tombstone")
 			third, err := s.Customers().Create(t.Context(), erp.Customer{Name: "Third"}, nil)
@@ -161,12 +198,44 @@ func TestMergeCustomers(t *testing.T) {
 			res, err := s.Customers().Delete(t.Context(), w.goes.ID)
 			require.NoError(t, err)
 			require.Equal(t, []any{erp.Unchanged, w.stays.ID}, []any{res.Outcome, res.Record.MergedInto})
-			require.NotEqual(t, before, dump(t, d), "the third customer")
 			_, err = s.MergeCustomers(t.Context(), w.stays.ID, third.ID)
 			require.NoError(t, err, "who took one's place may be merged on")
 			order, err := s.Order(t.Context(), w.order.ID)
 			require.NoError(t, err)
 			require.Equal(t, third.ID, order.CustomerID)
+		})
+	})
+	t.Run("a warranty that is told again stays the survivor's, and whoever was deleted keeps its own", func(t *testing.T) {
+		t.Parallel()
+		oftenEach(t, func(t *testing.T, d *db.DB) {
+			s := open(t, d, Options{})
+			w := makeTwins(t, s)
+			tell := func(serial, customer, terms string) (erp.Outcome, error) {
+				_, outcome, err := s.UpsertWarranty(t.Context(), warranty(serial, customer, terms))
+				return outcome, err
+			}
+			outcome, err := tell("s-2", w.goes.ID, "a")
+			require.NoError(t, err)
+			require.Equal(t, erp.Created, outcome)
+			_, err = s.MergeCustomers(t.Context(), w.goes.ID, w.stays.ID)
+			require.NoError(t, err)
+			before := dump(t, d)
+			for _, serial := range []string{"s-2", "s-3"} {
+				_, err = tell(serial, w.goes.ID, "a")
+				requireDeleted(t, err)
+			}
+			require.Equal(t, before, dump(t, d))
+			outcome, err = tell("s-2", w.stays.ID, "a")
+			require.NoError(t, err)
+			require.Equal(t, erp.Unchanged, outcome)
+
+			_, err = s.Customers().Delete(t.Context(), w.stays.ID)
+			require.NoError(t, err)
+			outcome, err = tell("s-2", w.stays.ID, "b")
+			require.NoError(t, err)
+			require.Equal(t, erp.Updated, outcome)
+			_, err = tell("s-3", w.stays.ID, "a")
+			requireDeleted(t, err)
 		})
 	})
 	t.Run("a merge that dies leaves nothing, at whatever statement", func(t *testing.T) {
@@ -194,29 +263,85 @@ func TestMergeCustomers(t *testing.T) {
 			require.Equal(t, 1, woken)
 		})
 	})
-	t.Run("a contact that is made at the same moment is the survivor's or refused, never the duplicate's", func(t *testing.T) {
+	t.Run("what is made at the same moment is the survivor's or refused, never the duplicate's", func(t *testing.T) {
 		t.Parallel()
 		template.Each(t, func(t *testing.T, d *db.DB) {
 			s := open(t, d, Options{})
 			w := makeTwins(t, s)
+			writes := belongings(t, s, w.goes.ID)
 			var g errgroup.Group
-			for i := range 6 {
-				g.Go(func() error {
-					if i == 3 {
+			for i := range 9 {
+				if i == 4 {
+					g.Go(func() error {
 						_, err := s.MergeCustomers(t.Context(), w.goes.ID, w.stays.ID)
 						return err
-					}
-					_, err := s.Contacts().Create(t.Context(), erp.Contact{LastName: fmt.Sprint("N", i), CustomerID: w.goes.ID}, nil)
-					if fault.Is(err, fault.Invalid) {
-						return nil
-					}
-					return err
-				})
+					})
+				}
+				g.Go(func() error { return refusedOr(writes[i%len(writes)](i + 1)) })
 			}
 			require.NoError(t, g.Wait())
-			list, err := s.Contacts().List(t.Context(), "", 20)
-			require.NoError(t, err)
-			require.False(t, slices.ContainsFunc(list, func(c erp.Contact) bool { return c.CustomerID == w.goes.ID }))
+			requireNothing(t, s, w.goes.ID)
 		})
 	})
+	t.Run("a merge between any two statements of a write leaves nothing with the duplicate", func(t *testing.T) {
+		t.Parallel()
+		d := template.Open(t, "postgres") // on SQLite nobody can overtake a writer
+		slow, fast := open(t, d, Options{}), open(t, d, Options{})
+		w := makeTwins(t, fast)
+		for kind := range belongings(t, slow, "") {
+			at := 1
+			for ; ; at++ {
+				if testing.Short() && at%2 == 1 {
+					continue
+				}
+				goes, err := fast.Customers().Create(t.Context(), erp.Customer{Name: "Goes"}, nil)
+				require.NoError(t, err)
+				seen := 0
+				slow.wrap = func(q execer) execer {
+					return between{execer: q, at: at, seen: &seen, do: func() error {
+						// Once the writer keeps the customer, the merge has to wait for it and gives up.
+						ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+						defer cancel()
+						_, _ = fast.MergeCustomers(ctx, goes.ID, w.stays.ID)
+						return nil
+					}}
+				}
+				require.NoError(t, refusedOr(belongings(t, slow, goes.ID)[kind](100+at)))
+				if seen < at {
+					break
+				}
+				_, err = fast.MergeCustomers(t.Context(), goes.ID, w.stays.ID)
+				require.NoError(t, err)
+				requireNothing(t, fast, goes.ID)
+			}
+			require.Greater(t, at, 4)
+		}
+	})
+}
+
+// belongings are the writes of something, told by its number, that is a customer's.
+func belongings(t *testing.T, s *Store, customer string) []func(n int) error {
+	t.Helper()
+	return []func(n int) error{
+		func(n int) error {
+			_, err := s.Contacts().Create(t.Context(), erp.Contact{LastName: fmt.Sprint("N", n), CustomerID: customer}, nil)
+			return err
+		},
+		func(n int) error {
+			_, _, err := s.UpsertWarranty(t.Context(), warranty(fmt.Sprint("w-", n), customer, ""))
+			return err
+		},
+		func(n int) error {
+			_, err := s.UpsertPrices(t.Context(), agreed(t, customer, fmt.Sprint(n)))
+			return err
+		},
+	}
+}
+
+// refusedOr is err unless it is a refusal.
+func refusedOr(err error) error {
+	if fault.Is(err, fault.Invalid) {
+		return nil
+	}
+	return err
 }

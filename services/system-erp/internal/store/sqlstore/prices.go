@@ -117,7 +117,7 @@ func (s *Store) UpsertPrices(ctx context.Context, list []erp.Price) ([]erp.Outco
 		if err != nil {
 			return err
 		}
-		states, err := customerStates(ctx, q, slices.Clone(customers))
+		states, err := s.keptCustomers(ctx, q, slices.Clone(customers))
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (s *Store) ListWarranties(ctx context.Context, customerID string, after *st
 	return out, nil
 }
 
-// UpsertWarranty implements store.Catalog.
+// UpsertWarranty implements store.Catalog. The customer is kept before the warranty is locked: a merge takes them in that order.
 func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warranty, erp.Outcome, error) {
 	w.Start, w.End = db.FromMicros(db.Micros(w.Start)), db.FromMicros(db.Micros(w.End))
 	if !w.Start.Before(w.End) {
@@ -47,7 +47,8 @@ func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warrant
 	}
 	outcome := erp.Refused
 	err := s.inTx(ctx, func(ctx context.Context, q txn) error {
-		if err := checkWarranty(ctx, q, w); err != nil {
+		gone, err := s.checkWarranty(ctx, q, w)
+		if err != nil {
 			return err
 		}
 		var before []erp.Warranty
@@ -57,6 +58,9 @@ func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warrant
 			return err
 		}, "SELECT "+warrantyColumns+" FROM warranty WHERE serial = $1"+s.lockRows(), w.Serial); err != nil {
 			return fmt.Errorf("read a warranty: %w", err)
+		}
+		if gone && (len(before) == 0 || before[0].CustomerID != w.CustomerID) {
+			return fault.InvalidField("warranty.customer_id", erp.ReasonDeleted, "the customer was deleted")
 		}
 		clause := " ON CONFLICT (serial) DO NOTHING"
 		outcome = erp.Created
@@ -82,30 +86,33 @@ func (s *Store) UpsertWarranty(ctx context.Context, w erp.Warranty) (erp.Warrant
 	return w, outcome, nil
 }
 
-func checkWarranty(ctx context.Context, q txn, w erp.Warranty) error {
+// checkWarranty refuses what names something unknown, and tells whether the customer was deleted: it keeps the warranties it has
+// and gets no other one. So a message that is repeated after a merge does not bring a warranty back to the duplicate.
+func (s *Store) checkWarranty(ctx context.Context, q txn, w erp.Warranty) (gone bool, err error) {
 	known, err := products(ctx, q, []string{w.SKU}, "")
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, ok := known[w.SKU]; !ok {
-		return fault.InvalidField("warranty.sku", erp.ReasonUnknownRecord, "no product has this SKU")
+		return false, fault.InvalidField("warranty.sku", erp.ReasonUnknownRecord, "no product has this SKU")
 	}
-	customers, err := customerStates(ctx, q, []string{w.CustomerID})
+	customers, err := s.keptCustomers(ctx, q, []string{w.CustomerID})
 	if err != nil {
-		return err
+		return false, err
 	}
-	if _, ok := customers[w.CustomerID]; !ok {
-		return fault.InvalidField("warranty.customer_id", erp.ReasonUnknownRecord, "no customer has this id")
+	gone, ok := customers[w.CustomerID]
+	if !ok {
+		return false, fault.InvalidField("warranty.customer_id", erp.ReasonUnknownRecord, "no customer has this id")
 	}
 	if w.OrderID == "" {
-		return nil
+		return gone, nil
 	}
 	orders, err := loadOrders(ctx, q, "WHERE id = $1", w.OrderID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(orders) == 0 {
-		return fault.InvalidField("warranty.order_id", erp.ReasonUnknownRecord, "no order has this id")
+		return false, fault.InvalidField("warranty.order_id", erp.ReasonUnknownRecord, "no order has this id")
 	}
-	return nil
+	return gone, nil
 }

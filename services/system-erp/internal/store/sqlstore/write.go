@@ -349,28 +349,3 @@ func (t *records[R]) numberOwners(ctx context.Context, q querier, numbers []stri
 	}
 	return owners, nil
 }
-
-// customerStates tells which of the customers exist and whether they were deleted.
-func customerStates(ctx context.Context, q querier, ids []string) (map[string]bool, error) {
-	return statesOf(ctx, q, ids, "")
-}
-
-func statesOf(ctx context.Context, q querier, ids []string, lock string) (map[string]bool, error) {
-	states := make(map[string]bool)
-	if len(ids) == 0 {
-		return states, nil
-	}
-	slices.Sort(ids)
-	list, args := in(slices.Compact(ids))
-	err := each(ctx, q, func(scan func(...any) error) error {
-		var id string
-		var deleted bool
-		err := scan(&id, &deleted)
-		states[id] = deleted
-		return err
-	}, "SELECT id, deleted FROM customer WHERE id IN "+list+" ORDER BY id"+lock, args...)
-	if err != nil {
-		return nil, fmt.Errorf("look up customers: %w", err)
-	}
-	return states, nil
-}
