@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"testing"
 	"time"
 
@@ -11,31 +10,6 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
-
-// overtake lets something happen before the n-th statement.
-type overtake struct {
-	execer
-	at   int
-	seen *int
-	do   func()
-}
-
-func (o overtake) step() {
-	*o.seen++
-	if *o.seen == o.at {
-		o.do()
-	}
-}
-
-func (o overtake) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	o.step()
-	return o.execer.ExecContext(ctx, query, args...)
-}
-
-func (o overtake) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	o.step()
-	return o.execer.QueryContext(ctx, query, args...)
-}
 
 // TestOvertaken lets another replica finish the same upsert between any two statements of this one. Where each statement sees
 // what was committed before it, half of the other's record may come into view; the upsert must then find that record, and
@@ -56,12 +30,13 @@ func TestOvertaken(t *testing.T) {
 		}}
 		seen, won, gaveUp := 0, false, false
 		slow.wrap = func(q execer) execer {
-			return overtake{execer: q, at: at, seen: &seen, do: func() {
+			return between{execer: q, at: at, seen: &seen, do: func() error {
 				// Once this writer holds the reference, the other has to wait for it and gives up.
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 				defer cancel()
 				res, err := fast.Customers().Upsert(ctx, batch)
 				won, gaveUp = err == nil && res[0].Outcome == erp.Created, err != nil
+				return nil
 			}}
 		}
 		res, err := slow.Customers().Upsert(t.Context(), batch)
