@@ -40,9 +40,10 @@ func repeats(t *testing.T, w *World) {
 // few is how many of the places between statements are tried: all of them, or some in fast tests.
 func few(n int) bool { return testing.Short() && n%4 != 1 }
 
-// dies kills a new order and a new customer at each of their statements.
+// dies kills a new order and a new customer at each of their statements. The next process does them again.
 func dies(t *testing.T, w *World) {
 	defer w.Between(0, nil)
+	next := w.Restart(t)
 	buyer := w.customer(t, "dies").ID
 	at := w.newest(t)
 	places := 0
@@ -63,7 +64,7 @@ func dies(t *testing.T, w *World) {
 		there, err := w.Outside.Orders(t.Context(), asked.ClientRef)
 		require.NoError(t, err)
 		require.Empty(t, there, "nothing of it remains, whatever it had written")
-		again, outcome, err := w.Restart(t).CreateOrder(t.Context(), asked)
+		again, outcome, err := next.CreateOrder(t.Context(), asked)
 		require.NoError(t, err)
 		require.Equal(t, erp.Created, outcome)
 		w.oneOrder(t, asked.ClientRef, again.ID)
@@ -86,7 +87,7 @@ func dies(t *testing.T, w *World) {
 		there, err := w.Outside.Customers(t.Context(), u.Key)
 		require.NoError(t, err)
 		require.Empty(t, there)
-		res := one(t, w.Restart(t), u)
+		res := one(t, next, u)
 		require.NoError(t, res.Err)
 		require.Equal(t, erp.Created, res.Outcome)
 	}
