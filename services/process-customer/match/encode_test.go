@@ -63,6 +63,7 @@ func TestCluster_WordsOutrankScores(t *testing.T) {
 			return Score{}
 		}
 	}
+	held := func(a, b int32) Score { return Score{Bits: 1, Held: a+b == 1} }
 	less := func(a, b int32) int { return int(a - b) }
 	word := math.Inf(1)
 	for name, c := range map[string]struct {
@@ -83,6 +84,18 @@ func TestCluster_WordsOutrankScores(t *testing.T) {
 		},
 		"what does not fit is joined by a word alone": {
 			[]Edge{{0, 1, 20}, {1, 2, word}}, Joining{Pair: veto(), Fits: func(_, _ []int32) bool { return false }}, [][]int32{{1, 2}},
+		},
+		"what is left to a person is not joined through a third record": {
+			[]Edge{{0, 2, 17}, {1, 2, 16}, {0, 1, 1}}, Joining{Limit: 4, Pair: held}, [][]int32{{0, 2}},
+		},
+		"nor when the two were never looked at": {
+			[]Edge{{0, 2, 17}, {1, 2, 16}}, Joining{Limit: 4, Pair: held}, [][]int32{{0, 2}},
+		},
+		"but by a word": {
+			[]Edge{{0, 2, 17}, {1, 2, word}, {0, 1, 1}}, Joining{Limit: 4, Pair: held}, [][]int32{{1, 2}},
+		},
+		"of the person about these": {
+			[]Edge{{0, 2, 17}, {1, 2, 16}, {0, 1, word}}, Joining{Limit: 4, Pair: held}, [][]int32{{0, 1, 2}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -153,12 +153,19 @@ func (x *Matcher) Prepare(r Record) *Prepared { return x.layout.prepare(r, x.mod
 // Keys returns what other records about the same entity are found by.
 func (x *Matcher) Keys(p *Prepared) []Key { return x.layout.keys(x.families, p) }
 
+// TellsGroupsApart reports whether people who belong to different groups, such as customers, are never joined unasked.
+func (m Model) TellsGroupsApart() bool {
+	return m.Rules.DifferentGroups && slices.ContainsFunc(m.Schema.Fields, func(f Field) bool { return f.Kind == MemberOf })
+}
+
 // Score is how likely two records are about one entity.
 type Score struct {
 	// Bits is the logarithm of the odds, prior included: 0 is even, 10 is a thousand to one.
 	Bits float64
 	// Veto is why the records cannot be about one entity, whatever the score; empty when nothing forbids it.
 	Veto string
+	// Held tells that a rule leaves the pair to a person, however it scores: it is not joined through a third record either.
+	Held bool
 }
 
 // Probability returns the score as a probability; 0 when there is a veto.
@@ -183,8 +190,8 @@ func (x *Matcher) Score(a, b *Prepared) Score {
 
 func (x *Matcher) score(a, b *Prepared, p *pattern) Score {
 	s := Score{Bits: x.bits(a, b, p), Veto: x.layout.veto(a, b, p, x.model.Rules)}
-	if s.Bits > x.ask && x.holds(p) != "" {
-		s.Bits = x.ask
+	if x.holds(p) != "" {
+		s.Bits, s.Held = min(s.Bits, x.ask), true
 	}
 	return s
 }

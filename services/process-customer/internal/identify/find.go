@@ -100,7 +100,10 @@ func (d *judge) fits(ctx context.Context, r store.Reader, p *match.Prepared, num
 			continue
 		}
 		other, err := d.matcher.Decode(m.Record)
-		if err == nil && d.matcher.Score(p, other).Veto != "" {
+		if err != nil {
+			continue
+		}
+		if s := d.matcher.Score(p, other); s.Veto != "" || s.Held {
 			return "", false, nil
 		}
 	}
