@@ -104,7 +104,7 @@ func TestContacts_APersonDecides(t *testing.T) {
 }
 
 func TestContacts_AreJoinedByScore(t *testing.T) {
-	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
+	both(t, Config{Mode: Join, Contacts: Join}, func(t *testing.T, b *bench) {
 		sfHome, erpHome := b.shop(company())
 		sf, erp := b.SF.Create(golden.Contact, sfHome, hopf(0)), b.ERP.Create(golden.Contact, erpHome, hopf(1))
 		b.settle()
@@ -127,7 +127,7 @@ func TestContacts_AreJoinedByScore(t *testing.T) {
 }
 
 func TestContacts_RelativesAndColleaguesAreTwo(t *testing.T) {
-	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
+	both(t, Config{Mode: Join, Contacts: Join}, func(t *testing.T, b *bench) {
 		sfHome, erpHome := b.shop(company())
 		for name, pair := range map[string][2]golden.Values{
 			"one family and one telephone": {
@@ -153,7 +153,7 @@ func TestContacts_RelativesAndColleaguesAreTwo(t *testing.T) {
 
 func TestContacts_OfTwoCustomersAreJoinedWithThem(t *testing.T) {
 	long(t)
-	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
+	both(t, Config{Mode: Join, Contacts: Join}, func(t *testing.T, b *bench) {
 		ctx := t.Context()
 		first, second := company(), other()
 		sfHome, _ := b.shop(first)
@@ -183,7 +183,7 @@ func TestContacts_OfTwoCustomersAreJoinedWithThem(t *testing.T) {
 
 func TestContacts_ASystemMayHaveOneRecordOfEach(t *testing.T) {
 	long(t)
-	both(t, Config{Mode: Join, MaxPerSystem: "erp=1"}, func(t *testing.T, b *bench) {
+	both(t, Config{Mode: Join, Contacts: Join, MaxPerSystem: "erp=1"}, func(t *testing.T, b *bench) {
 		_, erpHome := b.shop(company())
 		first, second := b.ERP.Create(golden.Contact, erpHome, hopf(0)), b.ERP.Create(golden.Contact, erpHome, hopf(1))
 		b.settle()
@@ -195,7 +195,7 @@ func TestContacts_ASystemMayHaveOneRecordOfEach(t *testing.T) {
 
 func TestContacts_ExactKeysAloneWhenTheyAreOff(t *testing.T) {
 	long(t)
-	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
+	both(t, Config{Mode: Join, Contacts: Join}, func(t *testing.T, b *bench) {
 		sfHome, erpHome := b.shop(company())
 		b.restart(Config{Mode: Join, Contacts: Off})
 		sf, erp := b.SF.Create(golden.Contact, sfHome, hopf(0)), b.ERP.Create(golden.Contact, erpHome, hopf(1))
@@ -204,7 +204,7 @@ func TestContacts_ExactKeysAloneWhenTheyAreOff(t *testing.T) {
 		require.Equal(t, ReasonNotMatched, fault.ReasonOf(b.desk.Answer(t.Context(), b.who(b.SF, sf), b.who(b.ERP, erp), true, "")))
 		require.Equal(t, ReasonUnknown, fault.ReasonOf(b.desk.Answer(t.Context(), b.of(b.SF, sfHome), b.who(b.ERP, erp), true, "")))
 		// Those that came meanwhile are matched as soon as it is on again.
-		b.restart(Config{Mode: Join})
+		b.restart(Config{Mode: Join, Contacts: Join})
 		b.settle()
 		require.Equal(t, b.who(b.SF, sf), b.who(b.ERP, erp))
 		b.Check()
@@ -216,7 +216,7 @@ func TestContacts_SimultaneousCreatesGiveOne(t *testing.T) {
 	if testing.Short() {
 		n = 8
 	}
-	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
+	both(t, Config{Mode: Join, Contacts: Join}, func(t *testing.T, b *bench) {
 		sfHome, _ := b.shop(company())
 		parent := b.of(b.SF, sfHome)
 		got := make([]golden.ID, n)
@@ -253,7 +253,7 @@ func TestContacts_SimultaneousCreatesGiveOne(t *testing.T) {
 func TestContacts_TheOrderOfArrivalDoesNotMatter(t *testing.T) {
 	long(t)
 	const orders, size = 8, 6
-	both(t, Config{Mode: Join}, func(t *testing.T, b *bench) {
+	both(t, Config{Mode: Join, Contacts: Join}, func(t *testing.T, b *bench) {
 		var first [][]string
 		for order := range orders {
 			v := company()

@@ -47,8 +47,9 @@ const (
 type Config struct {
 	Mode  string `conf:"mode" help:"off; ask: a person decides what matching finds; join: matching joins what it is sure of"`
 	Model string `conf:"model" help:"model file of selfsame match train; empty for the built-in one"`
-	// Contacts is the mode of contacts, as Mode; empty for that of customers. It does nothing while Mode is off.
-	Contacts     string `conf:"contacts" help:"the same of contacts; empty: as of customers"`
+	// Contacts is the mode of contacts, as Mode; empty for Ask, whatever Mode is: to join people is a decision of its own. It
+	// does nothing while Mode is off.
+	Contacts     string `conf:"contacts" help:"the same of contacts; empty: ask"`
 	ContactModel string `conf:"contact_model" help:"model file for contacts; empty for the built-in one"`
 	// MaxPerSystem bounds what scores join; a person's word does not ask.
 	MaxPerSystem string `conf:"max_per_system" help:"how many records of a customer a system may have when matching joins: erp=1,salesforce=1; empty for any number"`
@@ -166,7 +167,7 @@ func (ms models) decider(d Deps) (*Decider, error) {
 		return nil, err
 	}
 	out := &Decider{judge: ms.customers.judge(d, mode, most), every: cmp.Or(c.Every, DefaultConfig().Every)}
-	if contacts := cmp.Or(c.Contacts, mode); contacts != Off {
+	if contacts := cmp.Or(c.Contacts, Ask); contacts != Off {
 		out.contacts = ms.contacts.judge(d, contacts, most)
 	}
 	return out, nil

@@ -3,6 +3,7 @@ package identify
 import (
 	"bytes"
 	_ "embed" // the built-in model
+	"errors"
 	"fmt"
 	"os"
 
@@ -44,6 +45,9 @@ func load(obj golden.Object, path string) (model, error) {
 			return m, fmt.Errorf("model: a %s has no field %q", obj, f.Name)
 		}
 		m.fields = append(m.fields, f.Name)
+	}
+	if obj == golden.Contact && !text.TellsGroupsApart() {
+		return m, errors.New("model: contacts of different customers must be told apart: a field of the kind member_of and rules.different_groups")
 	}
 	return m, nil
 }
