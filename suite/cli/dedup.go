@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/match/evaluate"
 )
@@ -14,6 +16,9 @@ func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
 	if err := c.need(map[string]string{"fields": c.fields, "model": c.model, "out": c.out}); err != nil {
 		return err
 	}
+	if slices.Contains(c.records, c.out) {
+		return usagef("--out would take the place of the records")
+	}
 	m, err := evaluate.ReadMapping(c.fields)
 	if err != nil {
 		return err
@@ -22,13 +27,17 @@ func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
 	if err != nil {
 		return err
 	}
-	out, err := os.Create(c.out)
+	// What fails leaves an earlier file as it was.
+	out, err := os.CreateTemp(filepath.Dir(c.out), filepath.Base(c.out)+".*")
 	if err != nil {
 		return fmt.Errorf("make the file of clusters: %w", err)
 	}
 	r, err := evaluate.Dedup(ctx, x, m, c.records, out, evaluate.DedupOptions{MaxPerSource: c.maxPerSource, Dir: c.temp})
-	if err := errors.Join(err, out.Close()); err != nil {
-		return err
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), c.out)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(out.Name()))
 	}
 	if c.output == "json" {
 		return a.json(r)

@@ -69,6 +69,9 @@ func TestMatch_TrainsEvaluatesAndExplains(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(clusters), "source,id,cluster\na,A0,1\n")
 	require.Equal(t, 121, strings.Count(string(clusters), "\n"))
+	code, _, problems = run(t, append([]string{"match", "dedup", "--out", at("a.csv"), "--temp", dir}, files...)...)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, problems, "--out would take the place of the records")
 
 	code, out, problems = run(t, append([]string{"match", "explain", "A7", "B7"}, files...)...)
 	require.Equal(t, exitOK, code, problems)
