@@ -160,24 +160,6 @@ func (b *bench) orders(t *testing.T) []string {
 	return ids
 }
 
-// console tells the sandbox what to do and returns the number of the document that came of it.
-func console(t *testing.T, method, address, body string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
-	require.NoError(t, err)
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	require.NoError(t, err)
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Less(t, resp.StatusCode, 300, "%s", text)
-	var made struct{ Document string }
-	if len(text) > 0 {
-		require.NoError(t, json.Unmarshal(text, &made))
-	}
-	return made.Document
-}
-
 // elsewhere makes an order as somebody else does, with a reference of ours in it.
 func (b *bench) elsewhere(t *testing.T, customer, line string) string {
 	t.Helper()

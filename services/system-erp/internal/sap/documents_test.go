@@ -31,18 +31,10 @@ func dec(text string) erp.Decimal {
 	return d
 }
 
-// tell has the sandbox do something and returns what it answers.
+// tell has the sandbox do something and returns the number of the document that came of it.
 func tell(t *testing.T, s *System, path, body string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.cfg.URL+"/__sandbox__/"+path, strings.NewReader(body))
-	require.NoError(t, err)
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	require.NoError(t, err)
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Less(t, resp.StatusCode, 300, "%s", text)
-	return strings.NewReplacer(`{"document":"`, "", `"}`, "").Replace(strings.TrimSpace(string(text)))
+	return Console(t, http.MethodPost, s.cfg.URL+"/__sandbox__/"+path, body)
 }
 
 // place makes an order of products that exist.

@@ -176,7 +176,7 @@ func TestChanges_CommittedLate(t *testing.T) {
 		return out
 	}
 	rename := func(id, name, behind string) {
-		console(t, http.MethodPut, b.url+"/__sandbox__/partners/"+id, `{"name":"`+name+`","behind":"`+behind+`"}`)
+		sap.Console(t, http.MethodPut, b.url+"/__sandbox__/partners/"+id, `{"name":"`+name+`","behind":"`+behind+`"}`)
 	}
 	rename(soon, "Soon 2", "60s")
 	rename(late, "Late 2", "30m")

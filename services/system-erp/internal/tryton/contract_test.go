@@ -45,6 +45,16 @@ func real(t *testing.T) Config {
 	return cfg
 }
 
+// reach returns the client of a server.
+func reach(t *testing.T, cfg Config) *System {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	sys, err := New(cfg, transport)
+	require.NoError(t, err)
+	return sys
+}
+
 // unreliable is a wire with faults on writes.
 type unreliable struct {
 	below http.RoundTripper

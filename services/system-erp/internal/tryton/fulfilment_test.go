@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"net/http"
 	"testing"
 	"time"
 
@@ -93,10 +92,7 @@ func TestFulfilment(t *testing.T) {
 	if testing.Short() {
 		t.Skip("one of the long ones: make test-full runs it; the fast tests run a part of the suite on the same server")
 	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	sys, err := New(cfg, transport)
-	require.NoError(t, err)
+	sys := reach(t, cfg)
 	d, err := db.Open(t.Context(), dbtest.DSN(t, "sqlite"), telemetry.Discard())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = d.Close() })

@@ -2,7 +2,6 @@ package tryton
 
 import (
 	"crypto/rand"
-	"net/http"
 	"testing"
 	"time"
 
@@ -17,10 +16,7 @@ func TestReplaced(t *testing.T) {
 	if testing.Short() {
 		t.Skip("one of the long ones: make test-full runs it; the fast tests run a part of the suite on the same server")
 	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	sys, err := New(cfg, transport)
-	require.NoError(t, err)
+	sys := reach(t, cfg)
 	ctx := t.Context()
 	of := "Twin " + rand.Text() // of different names, the wizard warns
 	make := func(key string) string {
