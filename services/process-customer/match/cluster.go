@@ -19,7 +19,7 @@ type Joining struct {
 	Limit float64
 	// MaxPerSource is the greatest number of records of each source in one cluster; 0 is any number. It needs Source.
 	MaxPerSource int
-	// Pair scores two records; it is asked for pairs without an edge, and for those whose edge does not join by itself.
+	// Pair scores two records; it is asked about every pair that would come into one group by a score, with an edge or without.
 	Pair func(a, b int32) Score
 	// Source returns the source of a record, as a small number.
 	Source func(n int32) int
@@ -53,13 +53,15 @@ func Cluster(n int, edges []Edge, j Joining) [][]int32 {
 	slices.SortFunc(edges, func(x, y Edge) int {
 		return cmp.Or(cmp.Compare(y.Bits, x.Bits), j.Less(x.A, y.A), j.Less(x.B, y.B))
 	})
-	c := &clustering{Joining: j, group: make([]int32, n), known: map[[2]int32]pairing{}}
+	c := &clustering{Joining: j, group: make([]int32, n), known: map[[2]int32]float64{}}
 	c.members = make(map[int32][]int32, len(edges))
 	for i := range c.group {
 		c.group[i] = int32(i)
 	}
 	for _, e := range edges {
-		c.known[pairKey(e.A, e.B)] = pairing{e.Bits, e.Bits >= j.Limit}
+		if math.IsInf(e.Bits, 1) {
+			c.known[pairKey(e.A, e.B)] = e.Bits
+		}
 	}
 	for _, e := range edges {
 		if e.Bits < j.Limit {
@@ -80,13 +82,8 @@ type clustering struct {
 	Joining
 	group   []int32
 	members map[int32][]int32 // of groups of two and more
-	known   map[[2]int32]pairing
-}
-
-// pairing is the score of a pair. Free says that no rule leaves the pair to a person; only then can it be so high that it joins.
-type pairing struct {
-	bits float64
-	free bool
+	// known has the scores of pairs that somebody vouches for, or that Pair neither forbids nor leaves to a person.
+	known map[[2]int32]float64
 }
 
 func pairKey(a, b int32) [2]int32 {
@@ -140,16 +137,16 @@ func (c *clustering) fits(a, b []int32) bool {
 	sum := 0.0
 	for _, x := range a {
 		for _, y := range b {
-			p := c.known[pairKey(x, y)]
-			if !p.free {
+			bits, ok := c.known[pairKey(x, y)]
+			if !ok {
 				s := c.Pair(x, y)
 				if s.Veto != "" || s.Held {
 					return false
 				}
-				p = pairing{s.Bits, true}
-				c.known[pairKey(x, y)] = p
+				bits = s.Bits
+				c.known[pairKey(x, y)] = bits
 			}
-			sum += min(max(p.bits, -clamp), clamp)
+			sum += min(max(bits, -clamp), clamp)
 		}
 	}
 	return sum >= linkage*float64(len(a)*len(b))

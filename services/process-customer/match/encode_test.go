@@ -91,6 +91,9 @@ func TestCluster_WordsOutrankScores(t *testing.T) {
 		"nor when the two were never looked at": {
 			[]Edge{{0, 2, 17}, {1, 2, 16}}, Joining{Limit: 4, Pair: held}, [][]int32{{0, 2}},
 		},
+		"nor by a score that would be enough": {
+			[]Edge{{0, 1, 5}}, Joining{Limit: 1, Pair: held}, nil,
+		},
 		"but by a word": {
 			[]Edge{{0, 2, 17}, {1, 2, word}, {0, 1, 1}}, Joining{Limit: 4, Pair: held}, [][]int32{{1, 2}},
 		},
