@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/match/evaluate"
 )
@@ -16,8 +14,10 @@ func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
 	if err := c.need(map[string]string{"fields": c.fields, "model": c.model, "out": c.out}); err != nil {
 		return err
 	}
-	if slices.Contains(c.records, c.out) {
-		return usagef("--out would take the place of the records")
+	for _, in := range append([]string{c.fields, c.model}, c.records...) {
+		if sameFile(in, c.out) {
+			return usagef("--out would take the place of %s", in)
+		}
 	}
 	m, err := evaluate.ReadMapping(c.fields)
 	if err != nil {
@@ -27,17 +27,13 @@ func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
 	if err != nil {
 		return err
 	}
-	// What fails leaves an earlier file as it was.
-	out, err := os.CreateTemp(filepath.Dir(c.out), filepath.Base(c.out)+".*")
+	var r evaluate.DedupReport
+	err = evaluate.Replace(c.out, func(w io.Writer) (err error) {
+		r, err = evaluate.Dedup(ctx, x, m, c.records, w, evaluate.DedupOptions{MaxPerSource: c.maxPerSource, Dir: c.temp})
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("make the file of clusters: %w", err)
-	}
-	r, err := evaluate.Dedup(ctx, x, m, c.records, out, evaluate.DedupOptions{MaxPerSource: c.maxPerSource, Dir: c.temp})
-	if err = errors.Join(err, out.Close()); err == nil {
-		err = os.Rename(out.Name(), c.out)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(out.Name()))
+		return fmt.Errorf("find clusters: %w", err)
 	}
 	if c.output == "json" {
 		return a.json(r)
@@ -48,4 +44,14 @@ func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
 		err = a.printf("precision %.4f, recall %.4f, F1 %.4f\n", r.Quality.Precision, r.Quality.Recall, r.Quality.F1)
 	}
 	return err
+}
+
+// sameFile reports whether two paths lead to one file.
+func sameFile(a, b string) bool {
+	at, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(at, other)
 }

@@ -3,8 +3,8 @@ package evaluate
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"reflect"
 
 	"go.yaml.in/yaml/v3"
@@ -31,19 +31,11 @@ func WriteModel(path string, m match.Model) error {
 	if err := e.Encode(m); err != nil {
 		return fmt.Errorf("encode the model: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".model-*")
+	err := Replace(path, func(w io.Writer) error {
+		_, err := w.Write(b.Bytes())
+		return err //nolint:wrapcheck // below
+	})
 	if err != nil {
-		return fmt.Errorf("write the model: %w", err)
-	}
-	_, err = f.Write(b.Bytes())
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the first error counts
 		return fmt.Errorf("write the model: %w", err)
 	}
 	return nil
