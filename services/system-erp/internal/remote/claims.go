@@ -376,10 +376,10 @@ func (c *claims) drop(ctx context.Context, cl *claim) error {
 	return c.move(ctx, to, cl.record, cl.print, cl)
 }
 
-// refused notes that a write was answered with an error that says that it was not executed. When it did not even arrive, what was
-// sent before it, and may still arrive, is as open as it was before.
+// refused notes that a write was answered with an error that says that it was not executed. When it did not even arrive, or met a record
+// that somebody else was writing, what was sent before it, and may still arrive, is as open as it was before.
 func (cl *claim) refused(err error, before claim) {
-	cl.pending = before.pending && (fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted))
+	cl.pending = before.pending && (fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted) || fault.ReasonOf(err) == backend.ReasonLocked)
 	if cl.pending {
 		cl.sent, cl.first = before.sent, before.first
 	}

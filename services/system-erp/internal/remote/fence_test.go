@@ -87,9 +87,14 @@ func newPair(t *testing.T) *pair {
 	return p
 }
 
-func (p *pair) documents(t *testing.T, object string) (n int64) {
+func (p *pair) documents(t *testing.T, object string) int64 {
 	t.Helper()
-	list, err := p.here.Documents(t.Context(), time.Now().AddDate(0, 0, -2), time.Now().AddDate(0, 0, 2))
+	return documents(t, p.here, object)
+}
+
+func documents(t *testing.T, s *remote.Store, object string) (n int64) {
+	t.Helper()
+	list, err := s.Documents(t.Context(), time.Now().AddDate(0, 0, -2), time.Now().AddDate(0, 0, 2))
 	require.NoError(t, err)
 	for _, c := range list {
 		if c.Object == object {
@@ -261,12 +266,42 @@ func TestFence_OfACustomerWhoseERPIsAway(t *testing.T) {
 	require.EqualValues(t, 1, p.documents(t, "customer"), "it is known to be ours")
 }
 
+// TestFence_OfAnOrderThatMeetsALock: a refusal for a lock says nothing about what was sent before. It may still arrive, and is the order.
+func TestFence_OfAnOrderThatMeetsALock(t *testing.T) {
+	t.Parallel()
+	l, c := newLedger(), newClock()
+	spy := &times{ledger: l}
+	s, _ := openRemote(t, template.DSN(t, "sqlite"), spy, c)
+	buyer, err := upsert(t, s, "Buyer")
+	require.NoError(t, err)
+	one, err := erp.ParseDecimal("1")
+	require.NoError(t, err)
+	asked := erp.Order{ClientRef: "c", CustomerID: buyer.Record.ID, Items: []erp.Item{{SKU: "P-1", Quantity: one}}}
+	spy.lost = 1
+	_, _, err = s.CreateOrder(t.Context(), asked)
+	require.Equal(t, fault.Uncertain, fault.KindOf(err), "%v", err)
+	c.advance(settle + time.Second)
+	spy.locked = 1000
+	_, _, err = s.CreateOrder(t.Context(), asked)
+	require.Equal(t, backend.ReasonLocked, fault.ReasonOf(err))
+	spy.locked = 0
+	late, err := spy.late()
+	require.NoError(t, err)
+	c.advance(settle + time.Second)
+	made, _, err := s.CreateOrder(t.Context(), asked)
+	require.NoError(t, err)
+	require.Equal(t, late.ID, made.ID)
+	require.EqualValues(t, 1, documents(t, s, "order"), "it is known to be ours")
+}
+
 // times notes what orders say about their first attempt, and loses or refuses some.
 type times struct {
 	*ledger
 	first []time.Time
 	// lost, locked and away are how many of the next ones are not answered, are refused, do not reach the ERP.
 	lost, locked, away int
+	// late writes the last one that was lost.
+	late func() (erp.Order, error)
 }
 
 func (s *times) InsertOrder(ctx context.Context, o erp.Order, k remote.Key) (erp.Order, error) {
@@ -277,6 +312,7 @@ func (s *times) InsertOrder(ctx context.Context, o erp.Order, k remote.Key) (erp
 		return erp.Order{}, fault.New(fault.Unavailable, "", "down")
 	case s.lost > 0:
 		s.lost--
+		s.late = func() (erp.Order, error) { return s.ledger.InsertOrder(context.WithoutCancel(ctx), o, k) }
 		return erp.Order{}, fault.New(fault.Uncertain, fault.ReasonOutcomeUncertain, "no answer")
 	case s.locked > 0:
 		s.locked--

@@ -268,8 +268,8 @@ func (s *Store) insertOrder(ctx context.Context, cl *claim, o erp.Order, key Key
 		if fault.ReasonOf(err) != backend.ReasonLocked || try >= s.o.LockedTries || !sleep(ctx, s.o.Locked.Next(try)) {
 			break
 		}
-		// It was refused: what follows is another request, and nothing older is open.
-		cl.pending, cl.first, before.pending = false, time.Time{}, false
+		// It was refused: what follows is another request. What an earlier call sent is as open as it was.
+		cl.first, before.first = time.Time{}, time.Time{}
 	}
 	if !isUncertain(err) {
 		cl.refused(err, before)
