@@ -203,13 +203,7 @@ var template = dbtest.NewTemplate(func(ctx context.Context, d *db.DB) error {
 // plan sets the faults of the sandbox itself.
 func plan(t *testing.T, base, rules string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, base+"/__sandbox__/faults", strings.NewReader(`{"rules":[`+rules+`]}`))
-	require.NoError(t, err)
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	require.Equal(t, http.StatusNoContent, resp.StatusCode)
+	sap.Console(t, http.MethodPut, base+"/__sandbox__/faults", `{"rules":[`+rules+`]}`)
 }
 
 func serve(t *testing.T, cfg sandbox.Config) string {

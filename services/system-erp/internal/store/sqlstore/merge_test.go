@@ -76,12 +76,12 @@ func agreed(t *testing.T, customer, minimum string) []erp.Price {
 }
 
 // requireDeleted checks that the customer is to blame.
-func requireDeleted(t *testing.T, err error) {
+func requireDeleted(t *testing.T, field string, err error) {
 	t.Helper()
 	f, ok := fault.As(err)
 	require.True(t, ok, "%v", err)
 	require.Len(t, f.Fields, 1)
-	require.Equal(t, []string{"warranty.customer_id", erp.ReasonDeleted}, []string{f.Fields[0].Path, f.Fields[0].Reason})
+	require.Equal(t, []string{field, erp.ReasonDeleted}, []string{f.Fields[0].Path, f.Fields[0].Reason})
 }
 
 // requireNothing checks that no contact, no warranty and no price of P is a customer's.
@@ -222,8 +222,10 @@ func TestMergeCustomers(t *testing.T) {
 			before := dump(t, d)
 			for _, serial := range []string{"s-2", "s-3"} {
 				_, err = tell(serial, w.goes.ID, "a")
-				requireDeleted(t, err)
+				requireDeleted(t, "warranty.customer_id", err)
 			}
+			_, err = s.UpsertPrices(t.Context(), agreed(t, w.goes.ID, "9"))
+			requireDeleted(t, "prices[0].customer_id", err)
 			require.Equal(t, before, dump(t, d))
 			outcome, err = tell("s-2", w.stays.ID, "a")
 			require.NoError(t, err)
@@ -235,7 +237,7 @@ func TestMergeCustomers(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, erp.Updated, outcome)
 			_, err = tell("s-3", w.stays.ID, "a")
-			requireDeleted(t, err)
+			requireDeleted(t, "warranty.customer_id", err)
 		})
 	})
 	t.Run("a merge that dies leaves nothing, at whatever statement", func(t *testing.T) {

@@ -131,8 +131,12 @@ func (s *Store) UpsertPrices(ctx context.Context, list []erp.Price) ([]erp.Outco
 			if _, ok := known[p.SKU]; !ok {
 				return fault.InvalidField(fmt.Sprintf("prices[%d].sku", i), erp.ReasonUnknownRecord, "no product has this SKU")
 			}
-			if deleted, ok := states[p.CustomerID]; p.CustomerID != "" && (!ok || deleted) {
+			switch deleted, ok := states[p.CustomerID]; {
+			case p.CustomerID == "":
+			case !ok:
 				return fault.InvalidField(fmt.Sprintf("prices[%d].customer_id", i), erp.ReasonUnknownRecord, "no customer has this id")
+			case deleted:
+				return fault.InvalidField(fmt.Sprintf("prices[%d].customer_id", i), erp.ReasonDeleted, "the customer was deleted")
 			}
 			row := []any{
 				p.SKU, p.CustomerID, p.Amount.Currency, p.MinQuantity.Micro().Int64(), p.From, p.Until, p.Amount.Amount.String(), now,
