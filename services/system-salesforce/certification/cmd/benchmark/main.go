@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "measure only: upserts, leads, prepare or feed (default: all); \"page\" measures nothing and writes the page again")
 	flag.IntVar(&o.accounts, "accounts", 10_000, "accounts of the comparison")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of the comparison")
-	flag.StringVar(&o.latencies, "latencies", "0s,50ms", "latencies of the comparison")
+	flag.StringVar(&o.latencies, "latencies", "0s,5ms,50ms", "latencies of the comparison")
 	flag.StringVar(&o.against, "against", "", "compare only with clients whose name begins so, such as jsforce; \"none\" with none (default: all)")
 	flag.IntVar(&o.leads, "leads", 1_000_000, "leads of the large load")
 	flag.StringVar(&o.sandbox, "sandbox", "", "binary of the sandbox (default: build it)")

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// none is no added latency.
+const none = "0s"
+
 // What is aimed at.
 const (
 	recordsPerCall = 150
@@ -26,6 +29,9 @@ func (r Results) targets(b *strings.Builder) {
 		what := fmt.Sprintf("upsert of %d accounts, %s: ", c.Accounts, c.title())
 		row(what+fmt.Sprintf("at most one call for %d records", recordsPerCall), fmt.Sprintf("one for %.0f", float64(c.Accounts)/float64(ours.Calls())),
 			ours.Calls()*recordsPerCall <= int64(c.Accounts))
+		if c.Latency == none {
+			continue // nobody has an org on his own machine; the section itself says what a record costs
+		}
 		for _, other := range []struct{ prefix, text string }{
 			{"go-salesforce, collections", "go-salesforce's collections"}, {"jsforce", "jsforce, by the faster of its ways"},
 		} {
