@@ -137,7 +137,8 @@ func (d *DB) Ping(ctx context.Context) error {
 // Tx runs fn in a transaction and commits it if fn returns nil; if fn fails or panics, nothing of it remains.
 //
 // fn must use tx and the ctx it is given, must not commit or roll back itself, and must not wait for anything but
-// the database. It may run more than once before Tx returns (PostgreSQL: a deadlock or serialization failure; SQLite:
+// the database. On SQLite it runs on another goroutine, unless it panics or ends that: then it runs again, on its caller's.
+// It may run more than once before Tx returns (PostgreSQL: a deadlock or serialization failure; SQLite: also because
 // another caller of the same commit failed after it had changed something), so variables it sets must be set anew each
 // time, and what it does outside of tx must wait until Tx has returned.
 //

@@ -22,8 +22,6 @@ const (
 )
 
 var (
-	// errAborted stands for a panic or Goexit in the caller's function.
-	errAborted = errors.New("transaction function did not return")
 	// errLost means that the group's transaction ended before its commit: nothing of it remains.
 	errLost = errors.New("the transaction was rolled back by SQLite")
 )
@@ -36,9 +34,10 @@ type spoiled struct {
 
 func (s *spoiled) Error() string { return "a caller of the group failed: " + s.failed.Error() }
 
-// group commits the transactions of all waiting callers with one fsync. One goroutine owns the connection; it hands
-// the open transaction from caller to caller and then commits for all. A caller's function runs on the caller's own
-// goroutine, so that a panic or a failed test stays there.
+// group commits the transactions of all waiting callers with one fsync. One goroutine owns the connection; it runs the
+// callers' functions, one after the other in one transaction, and then commits for all. To hand the transaction to the
+// caller's goroutine and back would take as long as a statement, and everybody waits for it. Only a function that did not
+// return, because of a panic or a failed test, is run once more, by its caller, so that it goes on where it belongs.
 //
 // Callers are trusted to succeed. One who fails after having changed something takes the group along: it is rolled back,
 // and those before it are run again. As that is dear, each caller of the groups that follow is behind a savepoint of its
@@ -61,30 +60,25 @@ type group struct {
 	flush time.Duration
 }
 
-type job struct {
-	ctx    context.Context //nolint:containedctx // the wait of one caller, not state
-	grant  chan *sql.Tx    // unbuffered: a caller that has left cannot be handed the transaction
-	ran    chan error      // what the caller's function returned
-	result chan error      // what became of it
-
-	// A job that is one statement is run by the writer itself, without a savepoint: a statement is undone as a whole.
-	text    string
-	args    []driver.NamedValue
-	taken   atomic.Bool // by the writer, or by the caller who leaves
-	changed int64
-	took    time.Duration
-
-	end end // statements that the writer runs when the function has returned
-}
-
 func newGroup(db *sql.DB, c driver.Connector, m *meter) *group {
 	g := &group{db: db, meter: m, log: newCheckpoints(c), queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{})}
-	go func() {
-		defer close(g.done)
-		for g.next() {
-		}
-	}()
+	go g.write()
 	return g
+}
+
+// write runs groups until the queue is closed.
+func (g *group) write() {
+	ended := false
+	defer func() {
+		if ended {
+			close(g.done)
+			return
+		}
+		go g.write() // a caller's function has ended the goroutine
+	}()
+	for g.next() {
+	}
+	ended = true
 }
 
 // next runs a group of those who need no fsync and one of those who do, or waits for either. It reports false at the end.
@@ -184,15 +178,7 @@ func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args [
 		case <-ctx.Done():
 			return 0, fmt.Errorf("wait for the transaction: %w", ctx.Err())
 		}
-		var err error
-		select {
-		case err = <-j.result:
-		case <-ctx.Done():
-			if j.taken.CompareAndSwap(false, true) {
-				return 0, fmt.Errorf("wait for the transaction: %w", ctx.Err())
-			}
-			err = <-j.result // the answer is a commit away
-		}
+		err := j.wait()
 		g.meter.record(ctx, j.took, g.meter.exec, err)
 		if !errors.Is(err, errLost) {
 			return j.changed, err
@@ -204,46 +190,36 @@ func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args [
 func (g *group) through(ctx context.Context, queue chan<- *job, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	g.callers.Add(1)
 	defer g.callers.Add(-1)
+	own := false
 	for range maxReplays {
-		err := g.join(ctx, queue, fn)
-		if !errors.Is(err, errLost) {
+		j := &job{ctx: ctx, result: make(chan error, 1), fn: fn}
+		if own {
+			j.grant, j.ran = make(chan *sql.Tx), make(chan error, 1)
+		}
+		err := g.join(ctx, queue, j)
+		switch {
+		case errors.Is(err, errAborted):
+			own = true
+		case !errors.Is(err, errLost):
 			return err
 		}
 	}
 	return fault.Wrap(fault.Unavailable, fault.ReasonStoreUnavailable, errLost, "the database rolled the change back")
 }
 
-func (g *group) join(ctx context.Context, queue chan<- *job, fn func(ctx context.Context, tx *sql.Tx) error) error {
-	j := &job{ctx: ctx, grant: make(chan *sql.Tx), ran: make(chan error, 1), result: make(chan error, 1)}
+func (g *group) join(ctx context.Context, queue chan<- *job, j *job) error {
 	select {
 	case queue <- j:
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the transaction: %w", ctx.Err())
 	}
-	select {
-	case tx := <-j.grant:
-		if err := j.call(tx, fn); err != nil {
-			<-j.result //nolint:errcheck // the rollback; its own failure changes nothing for this caller
-			return err
-		}
-		// Not bounded by ctx: the answer is a commit away, and leaving now would make it uncertain.
-		err := <-j.result
-		for _, l := range j.end.last {
-			g.meter.record(ctx, l.took, g.meter.exec, err)
-		}
-		return err
-	case err := <-j.result:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the transaction: %w", ctx.Err())
+	err := j.wait()
+	if j.failed != nil {
+		return j.failed // whether it could be rolled back changes nothing for this caller
 	}
-}
-
-func (j *job) call(tx *sql.Tx, fn func(ctx context.Context, tx *sql.Tx) error) error {
-	err := errAborted
-	defer func() { j.ran <- err }() // also on panic and Goexit, with errAborted
-	j.end.tx = tx
-	err = fn(context.WithValue(context.WithoutCancel(j.ctx), endKey{}, &j.end), tx)
+	for _, l := range j.end.last {
+		g.meter.record(ctx, l.took, g.meter.exec, err)
+	}
 	return err
 }
 
@@ -273,20 +249,14 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 		first.result <- fmt.Errorf("begin: %w", err)
 		return
 	}
-	members, err := g.collect(ctx, writing{tx, under, g.careful > 0}, first, queue)
+	w := writing{conn, tx, under, g.careful > 0}
+	members, err := g.collect(ctx, w, first, queue)
 	if g.careful > 0 {
 		g.careful--
 	}
 	if s, ok := errors.AsType[*spoiled](err); ok {
-		g.careful = carefulGroups
-		if tx.Rollback() != nil {
-			g.discard(conn)
-		}
+		g.spoil(ctx, w, members)
 		s.job.result <- s.failed
-		g.meter.repeated.Add(ctx, int64(len(members)))
-		for _, j := range members {
-			j.result <- errLost
-		}
 		return
 	}
 	if err == nil && len(members) > 0 {
@@ -312,10 +282,28 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 	}
 }
 
+// spoil undoes a group for the sake of one of it. The others run again.
+func (g *group) spoil(ctx context.Context, w writing, members []*job) {
+	g.careful = carefulGroups
+	if w.tx.Rollback() != nil {
+		g.discard(w.conn)
+	}
+	g.meter.repeated.Add(ctx, int64(len(members)))
+	for _, j := range members {
+		j.result <- errLost
+	}
+}
+
 // collect runs the callers that wait, one after the other, and returns those whose work is to be committed. An
 // error means that the transaction is lost, with the work of all of them.
 func (g *group) collect(ctx context.Context, w writing, first *job, queue <-chan *job) ([]*job, error) {
 	var members []*job
+	ended := false
+	defer func() {
+		if !ended { // the goroutine ends, inside somebody's function
+			g.spoil(ctx, w, members)
+		}
+	}()
 	begun := time.Now()
 	for j := first; j != nil; {
 		run := one
@@ -327,6 +315,7 @@ func (g *group) collect(ctx context.Context, w writing, first *job, queue <-chan
 			members = append(members, j)
 		}
 		if err != nil {
+			ended = true
 			return members, err
 		}
 		j = nil
@@ -334,6 +323,7 @@ func (g *group) collect(ctx context.Context, w writing, first *job, queue <-chan
 			j = another(queue)
 		}
 	}
+	ended = true
 	return members, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -87,4 +88,37 @@ func TestTx_FailuresAmongOthers(t *testing.T) {
 		}
 		require.Equal(t, want, n, i)
 	}
+}
+
+// TestTx_AGoroutineThatEndsInside: whoever ends its goroutine in the middle, as a failed test does, ends its own one, leaves nothing, and
+// takes nobody along.
+func TestTx_AGoroutineThatEndsInside(t *testing.T) {
+	t.Parallel()
+	d, err := db.Open(t.Context(), "sqlite:"+t.TempDir()+"/x.db", nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	migrate(t, d)
+	const callers = 40
+	var all sync.WaitGroup
+	errs, returned := make([]error, callers), make([]bool, callers)
+	for i := range callers {
+		all.Go(func() {
+			errs[i] = d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				if err := insert(ctx, tx, i); err != nil {
+					return err
+				}
+				if i%8 == 3 {
+					runtime.Goexit()
+				}
+				return nil
+			})
+			returned[i] = true
+		})
+	}
+	all.Wait()
+	for i := range callers {
+		require.Equal(t, i%8 != 3, returned[i], i)
+		require.NoError(t, errs[i])
+	}
+	require.Equal(t, callers-callers/8, count(t, d))
 }

@@ -12,6 +12,7 @@ import (
 // writing is an open transaction, and its connection as it is: without what database/sql and otelsql do for each statement,
 // which would keep everybody waiting. The writer uses the connection only while no caller's function runs.
 type writing struct {
+	conn  *sql.Conn
 	tx    *sql.Tx
 	under *keepingConn
 	// careful gives each caller a savepoint.
@@ -115,15 +116,25 @@ func statement(ctx context.Context, w writing, j *job) (bool, error) {
 	return false, nil
 }
 
+// hand runs the function of a caller, or lets the caller do it. It reports false if the caller has left.
+func (w writing) hand(j *job) (ran bool, failed error) {
+	if !j.taken.CompareAndSwap(false, true) {
+		return false, nil
+	}
+	if j.grant == nil {
+		return true, j.try(w.tx)
+	}
+	j.grant <- w.tx
+	return true, <-j.ran
+}
+
 // trust runs one caller without a savepoint. It reports what one does; a *spoiled error means that the group is to be rolled back.
 func trust(ctx context.Context, w writing, j *job) (bool, error) {
 	w.under.changed, w.under.shaken = false, false
-	select {
-	case j.grant <- w.tx:
-	case <-j.ctx.Done():
+	ran, failed := w.hand(j)
+	if !ran {
 		return false, nil
 	}
-	failed := <-j.ran
 	if failed == nil && len(j.end.last) > 0 {
 		var gone bool
 		if gone, failed = w.last(ctx, &j.end); gone {
@@ -156,12 +167,10 @@ func one(ctx context.Context, w writing, j *job) (bool, error) {
 	if err := w.do(ctx, "SAVEPOINT caller"); err != nil {
 		return true, w.lost(ctx, err)
 	}
-	select {
-	case j.grant <- w.tx:
-	case <-j.ctx.Done():
+	ran, failed := w.hand(j)
+	if !ran {
 		return false, w.lost(ctx, w.do(ctx, "RELEASE caller"))
 	}
-	failed := <-j.ran
 	if failed == nil && len(j.end.last) > 0 {
 		var gone bool
 		if gone, failed = w.last(ctx, &j.end); gone {
