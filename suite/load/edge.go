@@ -97,9 +97,9 @@ func (b *bench) stop() error {
 }
 
 // edgeBody is the customer that is made. It is as large as customers are.
-func edgeBody(int) []byte {
-	return []byte(`{"name":"Schröder Immobile 1 GmbH","taxId":"DE100000001","email":"office@customer-1.example","phone":"+49 30 00000001",` +
-		`"website":"https://www.customer-1.example","segment":"A","address":{"street":"Hauptstraße 2","city":"Leipzig","postalCode":"10001","region":"SN","country":"DE"}}`)
+func edgeBody(int) string {
+	return `{"name":"Schröder Immobile 1 GmbH","taxId":"DE100000001","email":"office@customer-1.example","phone":"+49 30 00000001",` +
+		`"website":"https://www.customer-1.example","segment":"A","address":{"street":"Hauptstraße 2","city":"Leipzig","postalCode":"10001","region":"SN","country":"DE"}}`
 }
 
 // keysOf gives each request of a series a key that no other series has.
@@ -140,9 +140,9 @@ func Edge(ctx context.Context, o Options, e EdgeOptions) (_ *EdgeResult, err err
 		return nil, err
 	}
 	for _, t := range sides {
-		t.client = keepAlive(e.Connections)
-		defer t.client.CloseIdleConnections()
-		h, err := e.shot(t, header, e.Warmup, 0).fire(ctx, t.client)
+		t.wire = &wire{}
+		defer t.wire.close()
+		h, err := e.shot(t, header, e.Warmup, 0).fire(ctx, t.wire)
 		if err != nil {
 			return nil, err
 		}
@@ -240,8 +240,8 @@ func sameAnswers(ctx context.Context, header http.Header, sides []*target) error
 }
 
 // post sends one request that must succeed.
-func post(ctx context.Context, url string, header http.Header, body []byte, key string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(string(body)))
+func post(ctx context.Context, url string, header http.Header, body, key string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

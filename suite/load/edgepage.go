@@ -38,6 +38,7 @@ func (p *page) replay(r *ReplayResult) {
 	p.row("processor time per request", micros(r.Executed.Micros), micros(r.Replayed.Micros), micros(r.Memory.Micros))
 	p.row("latency p50", micros(r.Executed.P50), micros(r.Replayed.P50), micros(r.Memory.P50))
 	p.row("latency p99", micros(r.Executed.P99), micros(r.Replayed.P99), micros(r.Memory.P99))
+	p.row("contained in it: sent late, p99", micros(r.Executed.Late), micros(r.Replayed.Late), micros(r.Memory.Late))
 	p.line("\n**Executing over repeating: %.1f** (rounds from %.1f to %.1f). Target: at least %.0f: %s. p99 at half of the load: target at most %s: %s.",
 		r.Ratio, slices.Min(r.Ratios), slices.Max(r.Ratios), TargetReplay, met(r.Ratio >= TargetReplay), micros(TargetReplayP99), met(r.Replayed.P99 <= TargetReplayP99))
 }

@@ -184,12 +184,12 @@ func (m *fanning) compare(ctx context.Context, systems string, out *FanoutResult
 		return err
 	}
 	sides := []string{"http://" + bare.addr, "http://" + up.addr, m.run.demo.State.REST}
-	client := keepAlive(m.f.Users)
-	defer client.CloseIdleConnections()
+	w := &wire{}
+	defer w.close()
 	var paces, slowest [3][]float64
 	for round := range m.f.Rounds + 1 {
 		for i, base := range sides {
-			h, err := m.shot(base, m.f.Requests, m.f.Users, 0).fire(ctx, client)
+			h, err := m.shot(base, m.f.Requests, m.f.Users, 0).fire(ctx, w)
 			if err != nil {
 				return fmt.Errorf("ask for screens: %w", err)
 			}
@@ -211,9 +211,9 @@ func (m *fanning) compare(ctx context.Context, systems string, out *FanoutResult
 }
 
 func (m *fanning) hang(ctx context.Context, out *FanoutResult) error {
-	client := keepAlive(m.f.Users)
-	defer client.CloseIdleConnections()
-	h, err := m.shot(m.run.demo.State.REST, m.f.HungRequests, m.f.Users, m.f.HungRate).fire(ctx, client)
+	w := &wire{}
+	defer w.close()
+	h, err := m.shot(m.run.demo.State.REST, m.f.HungRequests, m.f.Users, m.f.HungRate).fire(ctx, w)
 	if err != nil {
 		return fmt.Errorf("ask for screens while a system hangs: %w", err)
 	}

@@ -65,8 +65,8 @@ func Overload(ctx context.Context, o Options, v OverloadOptions) (_ *OverloadRes
 		return nil, err
 	}
 	header := http.Header{"Authorization": {"Bearer " + token}, "Accept": {"application/json"}}
-	client := keepAlive(v.Connections)
-	defer client.CloseIdleConnections()
+	w := &wire{}
+	defer w.close()
 	offer := func(rate float64) (Overloaded, error) {
 		var h hits
 		for range 2 { // the first lets the edge learn what the load is
@@ -75,7 +75,7 @@ func Overload(ctx context.Context, o Options, v OverloadOptions) (_ *OverloadRes
 				connections: v.Connections, body: edgeBody, key: keysOf("overload"), sheds: true,
 			}
 			var err error
-			if h, err = s.fire(ctx, client); err != nil {
+			if h, err = s.fire(ctx, w); err != nil {
 				return Overloaded{}, err
 			}
 		}

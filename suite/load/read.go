@@ -54,6 +54,8 @@ type Side struct {
 	// P50 and P99 are latencies in microseconds, counted from when a request was due: the median of the rounds.
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
+	// Late is how long after they were due all but one in a hundred requests were sent, which the latencies contain.
+	Late float64 `json:"late"`
 }
 
 // ReadResult compares reading one customer through the suite with the same through a bare gateway and handler.
@@ -75,7 +77,7 @@ type target struct {
 	base   string
 	order  []string
 	pids   map[string]int
-	client *http.Client
+	wire   *wire
 	rounds []round
 }
 
@@ -167,9 +169,9 @@ func (r ReadOptions) measure(ctx context.Context, o Options, header http.Header,
 			}
 			if i == 0 {
 				s.requests = r.Warmup
-				t.client = keepAlive(r.Connections)
-				defer t.client.CloseIdleConnections()
-				if _, err := s.fire(ctx, t.client); err != nil {
+				t.wire = &wire{}
+				defer t.wire.close()
+				if _, err := s.fire(ctx, t.wire); err != nil {
 					return err
 				}
 				continue
@@ -190,7 +192,7 @@ func (t *target) round(ctx context.Context, s shot) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.fire(ctx, t.client)
+	h, err := s.fire(ctx, t.wire)
 	if err != nil {
 		return err
 	}
@@ -219,6 +221,7 @@ func (t *target) side() Side {
 		Micros: over(round.micros),
 		P50:    over(func(r round) float64 { return float64(r.hits.p50.Microseconds()) }),
 		P99:    over(func(r round) float64 { return float64(r.hits.p99.Microseconds()) }),
+		Late:   over(func(r round) float64 { return float64(r.hits.late.Microseconds()) }),
 	}
 	for i, name := range t.order {
 		s.Shares = append(s.Shares, Share{Process: name, Micros: over(func(r round) float64 { return r.shares[i] })})

@@ -66,8 +66,8 @@ func Replay(ctx context.Context, o Options, r ReplayOptions) (_ *ReplayResult, e
 	if err != nil {
 		return nil, err
 	}
-	m := &replaying{o: o, r: r, run: run, target: &target{base: st.REST, client: keepAlive(r.Connections)}, header: header}
-	defer m.target.client.CloseIdleConnections()
+	m := &replaying{o: o, r: r, run: run, target: &target{base: st.REST, wire: &wire{}}, header: header}
+	defer m.target.wire.close()
 	m.target.order = []string{suite.ExperienceMobile, suite.ProcessCustomer, suite.SystemERP, suite.SystemSalesforce}
 	m.target.pids = st.PIDs
 	for _, c := range customers {
@@ -80,7 +80,7 @@ func Replay(ctx context.Context, o Options, r ReplayOptions) (_ *ReplayResult, e
 		if err != nil {
 			return nil, err
 		}
-		m.bodies = append(m.bodies, body)
+		m.bodies = append(m.bodies, string(body))
 	}
 	if len(m.bodies) == 0 {
 		return nil, errors.New("no customer stands in the ERP")
@@ -99,7 +99,7 @@ type replaying struct {
 	run    *running
 	target *target
 	header http.Header
-	bodies [][]byte
+	bodies []string
 }
 
 // shot places orders. Of two shots with the same keys the second repeats the first.
@@ -107,7 +107,7 @@ func (m *replaying) shot(requests int, rate float64, key func(int) string) shot 
 	keys := min(requests, m.r.Orders)
 	return shot{
 		urls: []string{m.target.base + "/v1/orders"}, header: m.header, requests: requests, rate: rate, connections: m.r.Connections,
-		body: func(i int) []byte { return m.bodies[i%keys%len(m.bodies)] }, key: func(i int) string { return key(i % keys) },
+		body: func(i int) string { return m.bodies[i%keys%len(m.bodies)] }, key: func(i int) string { return key(i % keys) },
 	}
 }
 
@@ -119,14 +119,14 @@ func (m *replaying) rest(ctx context.Context) error {
 
 func (m *replaying) measure(ctx context.Context, out *ReplayResult) (err error) {
 	warm := keysOf("warm")
-	first, err := m.shot(m.r.Orders, 0, warm).fire(ctx, m.target.client)
+	first, err := m.shot(m.r.Orders, 0, warm).fire(ctx, m.target.wire)
 	if err != nil {
 		return fmt.Errorf("place orders: %w", err)
 	}
 	if err := m.rest(ctx); err != nil {
 		return err
 	}
-	again, err := m.shot(m.r.Replays, 0, warm).fire(ctx, m.target.client)
+	again, err := m.shot(m.r.Replays, 0, warm).fire(ctx, m.target.wire)
 	if err != nil {
 		return fmt.Errorf("repeat orders: %w", err)
 	}
@@ -138,7 +138,7 @@ func (m *replaying) measure(ctx context.Context, out *ReplayResult) (err error) 
 		return err
 	}
 	placed, repeated, bare := *m.target, *m.target, sideOf("handler", memory)
-	bare.client = m.target.client
+	bare.wire = m.target.wire
 	for range m.r.Rounds {
 		key := keysOf("order")
 		if err := placed.round(ctx, m.shot(m.r.Orders, out.ExecutedRate, key)); err != nil {
