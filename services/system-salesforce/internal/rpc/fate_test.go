@@ -26,6 +26,24 @@ func TestBatchGet(t *testing.T) {
 		require.Equal(t, id(late), resp.GetAccounts()[0].GetId(), "in the order asked")
 		require.Equal(t, id(live), resp.GetAccounts()[1].GetId())
 	})
+	t.Run("what was merged away is missing, and names what took its place", func(t *testing.T) {
+		t.Parallel()
+		c, s := setup(t)
+		gone, merged, winner := account(1, now), account(2, now), account(3, now)
+		c.fates = map[string]rest.Fate{id(gone): rest.Gone, id(merged): rest.Gone}
+		ask := []string{id(gone), id(merged)[:15]}
+		accounts, err := s.BatchGetAccounts(t.Context(), &salesforcev1.BatchGetAccountsRequest{Ids: ask})
+		require.NoError(t, err, "an org without merges is one")
+		require.Empty(t, accounts.GetMergedInto())
+		c.masters = map[string]string{id(merged): id(winner)}
+		accounts, err = s.BatchGetAccounts(t.Context(), &salesforcev1.BatchGetAccountsRequest{Ids: ask})
+		require.NoError(t, err)
+		require.Equal(t, ask, accounts.GetMissingIds())
+		require.Equal(t, map[string]string{id(merged)[:15]: id(winner)}, accounts.GetMergedInto(), "as it was asked for")
+		contacts, err := (&contacts{Server: s.Server}).BatchGetContacts(t.Context(), &salesforcev1.BatchGetContactsRequest{Ids: ask})
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{id(merged)[:15]: id(winner)}, contacts.GetMergedInto())
+	})
 	t.Run("nobody is asked while everything is found, nor for a single record", func(t *testing.T) {
 		t.Parallel()
 		c, s := setup(t)

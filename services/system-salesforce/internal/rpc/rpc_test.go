@@ -35,6 +35,21 @@ type crm struct {
 	fates map[string]rest.Fate
 	late  []rest.Record
 	asked []string
+	// masters are what records were merged into, by id.
+	masters map[string]string
+}
+
+func (c *crm) Masters(_ context.Context, _ string, ids []string) (map[string]string, error) {
+	if c.masters == nil {
+		return nil, fault.New(fault.Precondition, "INVALID_FIELD", "no such column")
+	}
+	out := map[string]string{}
+	for _, id := range ids {
+		if into := c.masters[rest.FullID(id)]; into != "" {
+			out[rest.FullID(id)] = into
+		}
+	}
+	return out, nil
 }
 
 func (c *crm) Fates(_ context.Context, _ string, ids []string) ([]rest.Fate, error) {

@@ -24,6 +24,7 @@ type CRM interface {
 	Retrieve(ctx context.Context, object string, ids, fields []string) ([]rest.Record, error)
 	Query(ctx context.Context, soql string) ([]rest.Record, error)
 	Fates(ctx context.Context, object string, ids []string) ([]rest.Fate, error)
+	Masters(ctx context.Context, object string, ids []string) (map[string]string, error)
 	Remove(ctx context.Context, ids []string) ([]rest.Result, error)
 	Publish(ctx context.Context, event string, records []rest.Record) ([]rest.Result, error)
 	Usage() rest.Usage
@@ -82,6 +83,8 @@ type found[T any] struct {
 	records []T
 	// missing are the ids of records that are gone, unreadable those of which the org tells nothing.
 	missing, unreadable []string
+	// merged are those of the missing that a merge put another one in the place of.
+	merged map[string]string
 }
 
 // get reads live records by id and translates them. With fates it tells apart, at the cost of a call, what is gone and what cannot be
@@ -112,6 +115,25 @@ func get[T any](ctx context.Context, s *Server, o *mapping.Object, ids []string,
 			return found[T]{}, unreadable(err)
 		}
 		out.records = append(out.records, record)
+	}
+	if fates && len(out.missing) > 0 {
+		out.merged, err = s.masters(ctx, o, out.missing)
+	}
+	return out, err
+}
+
+// masters asks which of the records that are gone were merged into others, and returns those by the ids as they were asked for. An org
+// that does not say merges none.
+func (s *Server) masters(ctx context.Context, o *mapping.Object, ids []string) (map[string]string, error) {
+	said, err := s.CRM.Masters(ctx, o.SObject, ids)
+	if err != nil && !fault.Is(err, fault.Precondition) {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, id := range ids {
+		if master := said[rest.FullID(id)]; master != "" {
+			out[id] = master
+		}
 	}
 	return out, nil
 }

@@ -174,6 +174,9 @@ type BatchGetContactsResponse struct {
 	// Ids of which the CRM tells nothing: a contact that the integration user may not read, or one that was purged or never was. They are not
 	// among the missing ones, and nothing may be concluded from them. Empty when the user is known to see every record.
 	UnreadableIds []string `protobuf:"bytes,3,rep,name=unreadable_ids,json=unreadableIds,proto3" json:"unreadable_ids,omitempty"`
+	// Of the missing contacts, those that a merge put another one in the place of: the id of that one by theirs, as they were asked for. One that
+	// left the recycle bin is not among them.
+	MergedInto    map[string]string `protobuf:"bytes,4,rep,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +228,13 @@ func (x *BatchGetContactsResponse) GetMissingIds() []string {
 func (x *BatchGetContactsResponse) GetUnreadableIds() []string {
 	if x != nil {
 		return x.UnreadableIds
+	}
+	return nil
+}
+
+func (x *BatchGetContactsResponse) GetMergedInto() map[string]string {
+	if x != nil {
+		return x.MergedInto
 	}
 	return nil
 }
@@ -505,12 +515,17 @@ const file_selfsame_salesforce_v1_contact_service_proto_rawDesc = "" +
 	"\x12GetContactResponse\x129\n" +
 	"\acontact\x18\x01 \x01(\v2\x1f.selfsame.salesforce.v1.ContactR\acontact\"`\n" +
 	"\x17BatchGetContactsRequest\x12E\n" +
-	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\x9f\x01\n" +
+	"\x03ids\x18\x01 \x03(\tB3\xbaH0\x92\x01-\b\x01\x10\xe8\a\"&r$2\"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$R\x03ids\"\xc1\x02\n" +
 	"\x18BatchGetContactsResponse\x12;\n" +
 	"\bcontacts\x18\x01 \x03(\v2\x1f.selfsame.salesforce.v1.ContactR\bcontacts\x12\x1f\n" +
 	"\vmissing_ids\x18\x02 \x03(\tR\n" +
 	"missingIds\x12%\n" +
-	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\"g\n" +
+	"\x0eunreadable_ids\x18\x03 \x03(\tR\runreadableIds\x12a\n" +
+	"\vmerged_into\x18\x04 \x03(\v2@.selfsame.salesforce.v1.BatchGetContactsResponse.MergedIntoEntryR\n" +
+	"mergedInto\x1a=\n" +
+	"\x0fMergedIntoEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
 	"\x13ListContactsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd0\x0f(\x00R\bpageSize\x12'\n" +
@@ -549,7 +564,7 @@ func file_selfsame_salesforce_v1_contact_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_salesforce_v1_contact_service_proto_rawDescData
 }
 
-var file_selfsame_salesforce_v1_contact_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_selfsame_salesforce_v1_contact_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_selfsame_salesforce_v1_contact_service_proto_goTypes = []any{
 	(*GetContactRequest)(nil),           // 0: selfsame.salesforce.v1.GetContactRequest
 	(*GetContactResponse)(nil),          // 1: selfsame.salesforce.v1.GetContactResponse
@@ -560,31 +575,33 @@ var file_selfsame_salesforce_v1_contact_service_proto_goTypes = []any{
 	(*ContactUpsert)(nil),               // 6: selfsame.salesforce.v1.ContactUpsert
 	(*BatchUpsertContactsRequest)(nil),  // 7: selfsame.salesforce.v1.BatchUpsertContactsRequest
 	(*BatchUpsertContactsResponse)(nil), // 8: selfsame.salesforce.v1.BatchUpsertContactsResponse
-	(*Contact)(nil),                     // 9: selfsame.salesforce.v1.Contact
-	(*fieldmaskpb.FieldMask)(nil),       // 10: google.protobuf.FieldMask
-	(*WriteResult)(nil),                 // 11: selfsame.salesforce.v1.WriteResult
+	nil,                                 // 9: selfsame.salesforce.v1.BatchGetContactsResponse.MergedIntoEntry
+	(*Contact)(nil),                     // 10: selfsame.salesforce.v1.Contact
+	(*fieldmaskpb.FieldMask)(nil),       // 11: google.protobuf.FieldMask
+	(*WriteResult)(nil),                 // 12: selfsame.salesforce.v1.WriteResult
 }
 var file_selfsame_salesforce_v1_contact_service_proto_depIdxs = []int32{
-	9,  // 0: selfsame.salesforce.v1.GetContactResponse.contact:type_name -> selfsame.salesforce.v1.Contact
-	9,  // 1: selfsame.salesforce.v1.BatchGetContactsResponse.contacts:type_name -> selfsame.salesforce.v1.Contact
-	9,  // 2: selfsame.salesforce.v1.ListContactsResponse.contacts:type_name -> selfsame.salesforce.v1.Contact
-	9,  // 3: selfsame.salesforce.v1.ContactUpsert.contact:type_name -> selfsame.salesforce.v1.Contact
-	10, // 4: selfsame.salesforce.v1.ContactUpsert.update_mask:type_name -> google.protobuf.FieldMask
-	6,  // 5: selfsame.salesforce.v1.BatchUpsertContactsRequest.upserts:type_name -> selfsame.salesforce.v1.ContactUpsert
-	11, // 6: selfsame.salesforce.v1.BatchUpsertContactsResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
-	0,  // 7: selfsame.salesforce.v1.ContactService.GetContact:input_type -> selfsame.salesforce.v1.GetContactRequest
-	2,  // 8: selfsame.salesforce.v1.ContactService.BatchGetContacts:input_type -> selfsame.salesforce.v1.BatchGetContactsRequest
-	4,  // 9: selfsame.salesforce.v1.ContactService.ListContacts:input_type -> selfsame.salesforce.v1.ListContactsRequest
-	7,  // 10: selfsame.salesforce.v1.ContactService.BatchUpsertContacts:input_type -> selfsame.salesforce.v1.BatchUpsertContactsRequest
-	1,  // 11: selfsame.salesforce.v1.ContactService.GetContact:output_type -> selfsame.salesforce.v1.GetContactResponse
-	3,  // 12: selfsame.salesforce.v1.ContactService.BatchGetContacts:output_type -> selfsame.salesforce.v1.BatchGetContactsResponse
-	5,  // 13: selfsame.salesforce.v1.ContactService.ListContacts:output_type -> selfsame.salesforce.v1.ListContactsResponse
-	8,  // 14: selfsame.salesforce.v1.ContactService.BatchUpsertContacts:output_type -> selfsame.salesforce.v1.BatchUpsertContactsResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	10, // 0: selfsame.salesforce.v1.GetContactResponse.contact:type_name -> selfsame.salesforce.v1.Contact
+	10, // 1: selfsame.salesforce.v1.BatchGetContactsResponse.contacts:type_name -> selfsame.salesforce.v1.Contact
+	9,  // 2: selfsame.salesforce.v1.BatchGetContactsResponse.merged_into:type_name -> selfsame.salesforce.v1.BatchGetContactsResponse.MergedIntoEntry
+	10, // 3: selfsame.salesforce.v1.ListContactsResponse.contacts:type_name -> selfsame.salesforce.v1.Contact
+	10, // 4: selfsame.salesforce.v1.ContactUpsert.contact:type_name -> selfsame.salesforce.v1.Contact
+	11, // 5: selfsame.salesforce.v1.ContactUpsert.update_mask:type_name -> google.protobuf.FieldMask
+	6,  // 6: selfsame.salesforce.v1.BatchUpsertContactsRequest.upserts:type_name -> selfsame.salesforce.v1.ContactUpsert
+	12, // 7: selfsame.salesforce.v1.BatchUpsertContactsResponse.results:type_name -> selfsame.salesforce.v1.WriteResult
+	0,  // 8: selfsame.salesforce.v1.ContactService.GetContact:input_type -> selfsame.salesforce.v1.GetContactRequest
+	2,  // 9: selfsame.salesforce.v1.ContactService.BatchGetContacts:input_type -> selfsame.salesforce.v1.BatchGetContactsRequest
+	4,  // 10: selfsame.salesforce.v1.ContactService.ListContacts:input_type -> selfsame.salesforce.v1.ListContactsRequest
+	7,  // 11: selfsame.salesforce.v1.ContactService.BatchUpsertContacts:input_type -> selfsame.salesforce.v1.BatchUpsertContactsRequest
+	1,  // 12: selfsame.salesforce.v1.ContactService.GetContact:output_type -> selfsame.salesforce.v1.GetContactResponse
+	3,  // 13: selfsame.salesforce.v1.ContactService.BatchGetContacts:output_type -> selfsame.salesforce.v1.BatchGetContactsResponse
+	5,  // 14: selfsame.salesforce.v1.ContactService.ListContacts:output_type -> selfsame.salesforce.v1.ListContactsResponse
+	8,  // 15: selfsame.salesforce.v1.ContactService.BatchUpsertContacts:output_type -> selfsame.salesforce.v1.BatchUpsertContactsResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_salesforce_v1_contact_service_proto_init() }
@@ -599,7 +616,7 @@ func file_selfsame_salesforce_v1_contact_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_salesforce_v1_contact_service_proto_rawDesc), len(file_selfsame_salesforce_v1_contact_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
