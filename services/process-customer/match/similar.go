@@ -74,16 +74,45 @@ func edits(a, b string, limit int) int {
 	if len(a)-len(b) > limit || len(b)-len(a) > limit {
 		return limit + 1
 	}
-	var rows [3][maxCompared + 1]int
-	before, last, row := &rows[0], &rows[1], &rows[2]
-	for j := range len(b) + 1 {
-		last[j] = j
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	if len(a) == 0 || len(b) == 0 {
+		return max(len(a), len(b))
+	}
+	if limit == 1 { // what is left differs at both ends
+		if len(a) == 1 && len(b) == 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0] {
+			return 1
+		}
+		return 2
+	}
+	return min(distance(a, b, limit), limit+1)
+}
+
+// distance is edits of strings of at most maxCompared bytes. Where the numbers of letters that were read of each are more than
+// limit apart, so are the strings.
+func distance(a, b string, limit int) int {
+	var rows [3][maxCompared + 1]uint8
+	before, last, row := &rows[0], &rows[1], &rows[2]
+	for j := range min(limit, len(b)) + 1 {
+		last[j] = uint8(j)
+	}
+	far := uint8(min(limit+1, maxCompared)) //nolint:gosec // small
 	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		best := i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
+		from, to := max(1, i-limit), min(len(b), i+limit)
+		row[from-1] = far
+		if i <= limit {
+			row[0] = uint8(i)
+		}
+		best := row[from-1]
+		if to == i+limit {
+			last[to] = far // it was not worked out
+		}
+		for j := from; j <= to; j++ {
+			cost := uint8(1)
 			if a[i-1] == b[j-1] {
 				cost = 0
 			}
@@ -94,12 +123,12 @@ func edits(a, b string, limit int) int {
 			row[j] = d
 			best = min(best, d)
 		}
-		if best > limit {
+		if int(best) > limit {
 			return limit + 1
 		}
 		before, last, row = last, row, before
 	}
-	return min(last[len(b)], limit+1)
+	return int(last[len(b)])
 }
 
 // near reports whether two words are one with a typing error: one edit, two in long words.
