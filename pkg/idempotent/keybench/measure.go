@@ -154,7 +154,7 @@ func (b *Bench) compare(ctx context.Context, r Ratio, servers func() []int, base
 	r.Ratio, r.Low, r.High, r.CPU = median(ratios), slices.Min(ratios), slices.Max(ratios), median(cpus)
 	r.BaseMicros, r.Micros, r.BaseCPU, r.CPUMicros = median(bw), median(sw), median(bc), median(sc)
 	b.results.add(r)
-	b.progress("  %.2f (%.2f to %.2f), processor time %.2f", r.Ratio, r.Low, r.High, r.CPU)
+	b.progress("  %.2f (%.2f to %.2f), %.1f against %.1f µs; processor time %.2f, %.1f against %.1f µs", r.Ratio, r.Low, r.High, r.Micros, r.BaseMicros, r.CPU, r.CPUMicros, r.BaseCPU)
 	return nil
 }
 

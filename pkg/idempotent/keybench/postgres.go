@@ -60,8 +60,9 @@ func newWorld(ctx context.Context, dsn string, raw *sql.DB) (*world, error) {
 // inTransaction is a call whose effect and answer are one transaction.
 func (w *world) inTransaction(ctx context.Context) error {
 	return w.call(ctx, transactional, w.key(), func(ctx context.Context, _ any) (any, error) {
+		id := w.key() // as for the baselines, before the transaction
 		return answer, w.d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			if _, err := tx.ExecContext(ctx, rawEffect, w.key(), rawBody); err != nil {
+			if _, err := tx.ExecContext(ctx, rawEffect, id, rawBody); err != nil {
 				return err
 			}
 			return w.store.CompleteTx(ctx, tx, answer)
@@ -148,9 +149,9 @@ func (w *world) twoStatements(ctx context.Context) error {
 
 // effectAndRow is a handler that stores its effect and its answer, without any protection.
 func (w *world) effectAndRow(ctx context.Context) error {
-	k := w.keys.raw()
+	k, id := w.keys.raw(), w.key()
 	return w.transaction(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, rawEffect, w.key(), rawBody); err != nil {
+		if _, err := tx.ExecContext(ctx, rawEffect, id, rawBody); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, rawInsert, k, rawMeta, rawBody, time.Now().UnixMicro())
