@@ -47,7 +47,8 @@ type ProductServiceClient interface {
 	// ListPrices returns the prices of products, those for one customer included when it is named.
 	ListPrices(ctx context.Context, in *ListPricesRequest, opts ...grpc.CallOption) (*ListPricesResponse, error)
 	// BatchUpsertPrices writes up to 200 prices of the embedded back end, each by product, customer, currency, quantity and first
-	// day. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has prices of its own.
+	// day. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has prices of its own. A customer that was deleted or merged is refused as
+	// RECORD_DELETED.
 	BatchUpsertPrices(ctx context.Context, in *BatchUpsertPricesRequest, opts ...grpc.CallOption) (*BatchUpsertPricesResponse, error)
 	// ListInventory returns the stock of the products asked for, by site.
 	ListInventory(ctx context.Context, in *ListInventoryRequest, opts ...grpc.CallOption) (*ListInventoryResponse, error)
@@ -55,7 +56,8 @@ type ProductServiceClient interface {
 	SetInventory(ctx context.Context, in *SetInventoryRequest, opts ...grpc.CallOption) (*SetInventoryResponse, error)
 	// ListWarranties returns the warranties of a customer, newest first.
 	ListWarranties(ctx context.Context, in *ListWarrantiesRequest, opts ...grpc.CallOption) (*ListWarrantiesResponse, error)
-	// UpsertWarranty writes one warranty by serial number.
+	// UpsertWarranty writes one warranty by serial number. A customer that was deleted or merged is refused as RECORD_DELETED, but for a
+	// warranty that was its own before.
 	UpsertWarranty(ctx context.Context, in *UpsertWarrantyRequest, opts ...grpc.CallOption) (*UpsertWarrantyResponse, error)
 }
 
@@ -172,7 +174,8 @@ type ProductServiceServer interface {
 	// ListPrices returns the prices of products, those for one customer included when it is named.
 	ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error)
 	// BatchUpsertPrices writes up to 200 prices of the embedded back end, each by product, customer, currency, quantity and first
-	// day. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has prices of its own.
+	// day. UNIMPLEMENTED with CAPABILITY_MISSING where the ERP has prices of its own. A customer that was deleted or merged is refused as
+	// RECORD_DELETED.
 	BatchUpsertPrices(context.Context, *BatchUpsertPricesRequest) (*BatchUpsertPricesResponse, error)
 	// ListInventory returns the stock of the products asked for, by site.
 	ListInventory(context.Context, *ListInventoryRequest) (*ListInventoryResponse, error)
@@ -180,7 +183,8 @@ type ProductServiceServer interface {
 	SetInventory(context.Context, *SetInventoryRequest) (*SetInventoryResponse, error)
 	// ListWarranties returns the warranties of a customer, newest first.
 	ListWarranties(context.Context, *ListWarrantiesRequest) (*ListWarrantiesResponse, error)
-	// UpsertWarranty writes one warranty by serial number.
+	// UpsertWarranty writes one warranty by serial number. A customer that was deleted or merged is refused as RECORD_DELETED, but for a
+	// warranty that was its own before.
 	UpsertWarranty(context.Context, *UpsertWarrantyRequest) (*UpsertWarrantyResponse, error)
 	mustEmbedUnimplementedProductServiceServer()
 }
