@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -19,7 +20,7 @@ func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []strin
 	for i := range recs {
 		rec := recs[i]
 		c := source.Change{
-			ID:  fmt.Sprintf("reread/%s/%s/%d", obj, rec.Ref.RecordID, rec.Version),
+			ID:  fmt.Sprintf("reread/%s/%s/%d", obj, rec.Ref.RecordID, cmp.Or(rec.Version, rec.EventTime.UnixMicro())),
 			Ref: rec.Ref, Deleted: rec.Deleted, MergedInto: rec.MergedInto, Version: rec.Version, CommitTime: rec.EventTime,
 		}
 		if !rec.Deleted {

@@ -330,7 +330,7 @@ func fetch(ctx context.Context, sys source.System, obj golden.Object, ids []stri
 // one version is one change.
 func Reading(why string, rec source.Record) source.Change {
 	c := source.Change{
-		ID:  fmt.Sprintf("%s/%s/%s/%d", why, rec.Ref.Object, rec.Ref.RecordID, rec.Version),
+		ID:  fmt.Sprintf("%s/%s/%s/%d", why, rec.Ref.Object, rec.Ref.RecordID, cmp.Or(rec.Version, rec.EventTime.UnixMicro())),
 		Ref: rec.Ref, Deleted: rec.Deleted, MergedInto: rec.MergedInto, Version: rec.Version, CommitTime: rec.EventTime,
 	}
 	if !rec.Deleted {

@@ -170,7 +170,7 @@ func (s *Salesforce) List(ctx context.Context, obj golden.Object, pageToken stri
 	return recs, resp.GetNextPageToken(), nil
 }
 
-// Fetch implements System; deleted records are missing. Those of which the CRM tells nothing, its unreadable ids, are left out.
+// Fetch implements System; deleted records are missing, but those that were merged into others come as tombstones that name them. Those of which the CRM tells nothing, its unreadable ids, are left out.
 func (s *Salesforce) Fetch(ctx context.Context, obj golden.Object, ids []string) (recs []Record, missing []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -180,20 +180,42 @@ func (s *Salesforce) Fetch(ctx context.Context, obj golden.Object, ids []string)
 			for _, m := range resp.GetContacts() {
 				recs = append(recs, *s.contact(m))
 			}
-			missing = append(missing, resp.GetMissingIds()...)
+			recs, missing = s.gone(obj, recs, missing, resp)
 			return fault.FromStatus(err)
 		}
 		resp, err := s.accounts.BatchGetAccounts(ctx, &salesforcev1.BatchGetAccountsRequest{Ids: part})
 		for _, m := range resp.GetAccounts() {
 			recs = append(recs, *s.account(m))
 		}
-		missing = append(missing, resp.GetMissingIds()...)
+		recs, missing = s.gone(obj, recs, missing, resp)
 		return fault.FromStatus(err)
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return recs, missing, nil
+}
+
+// absent is an answer that names records which are not there any more.
+type absent interface {
+	GetMissingIds() []string
+	GetMergedInto() map[string]string
+}
+
+// gone sorts records that are not there any more into those that were merged into others and those that are just gone. When a
+// merge was made is not told: it counts as made now.
+func (s *Salesforce) gone(obj golden.Object, recs []Record, missing []string, resp absent) ([]Record, []string) {
+	for _, id := range resp.GetMissingIds() {
+		into := resp.GetMergedInto()[id]
+		if into == "" {
+			missing = append(missing, id)
+			continue
+		}
+		recs = append(recs, Record{
+			Ref: golden.Ref{System: s.name, Object: obj, RecordID: id}, Values: golden.Values{}, Deleted: true, MergedInto: into, EventTime: time.Now().UTC(),
+		})
+	}
+	return recs, missing
 }
 
 // Upsert implements System.

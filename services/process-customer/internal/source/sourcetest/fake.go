@@ -42,6 +42,8 @@ type Options struct {
 	SkipsUnchanged bool
 	// KeepsTombstones makes Fetch return deleted records instead of calling them missing.
 	KeepsTombstones bool
+	// NamesMasters makes Fetch return deleted records that were merged into others, without a version, as Salesforce tells of them.
+	NamesMasters bool
 	// LateSnapshots makes a change carry the record as it is when the change is read, as the real feeds do, instead of
 	// as it was when the change was made.
 	LateSnapshots bool
@@ -54,7 +56,7 @@ type Options struct {
 // Salesforce returns options that behave like the adapter over system-salesforce: coarse versions, no version check,
 // bare results, every write is a change. Now may be nil.
 func Salesforce(now func() time.Time) Options {
-	return Options{Name: "salesforce", Now: now, ClockVersions: true, LateSnapshots: true}
+	return Options{Name: "salesforce", Now: now, ClockVersions: true, LateSnapshots: true, NamesMasters: true}
 }
 
 // ERP returns options that behave like the adapter over system-erp: a counter per record, checked, records returned,
@@ -269,6 +271,10 @@ func (f *Fake) Fetch(ctx context.Context, obj golden.Object, ids []string) (recs
 		rec := f.records[key{obj, id}]
 		if f.hidden[key{obj, id}] {
 			continue // neither there nor missing
+		}
+		if rec != nil && rec.Deleted && rec.MergedInto != "" && f.opts.NamesMasters {
+			recs = append(recs, source.Record{Ref: rec.Ref, Values: golden.Values{}, Deleted: true, MergedInto: rec.MergedInto, EventTime: f.opts.Now().UTC()})
+			continue
 		}
 		if rec == nil || (rec.Deleted && !f.opts.KeepsTombstones) {
 			missing = append(missing, id)
