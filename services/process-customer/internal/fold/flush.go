@@ -171,7 +171,7 @@ func (u *Unit) flushMarks(ctx context.Context) error {
 			continue
 		}
 		for _, system := range u.f.systems {
-			if (t.all || t.systems[system]) && u.needs(g, system) {
+			if (t.all || slices.Contains(t.systems, system)) && u.needs(g, system) {
 				add(id, g.Object, system)
 			}
 		}

@@ -96,7 +96,7 @@ type intentKey struct {
 // touch says which systems have to be compared with a golden record again.
 type touch struct {
 	all     bool
-	systems map[string]bool
+	systems []string
 }
 
 // Unit is the work of one transaction; it is not safe for concurrent use.
@@ -406,12 +406,9 @@ func (u *Unit) touch(id golden.ID, system string) {
 			delete(u.touched, id)
 		}
 	})
-	next := touch{all: old.all || system == "", systems: map[string]bool{}}
-	for s := range old.systems {
-		next.systems[s] = true
-	}
-	if system != "" {
-		next.systems[system] = true
+	next := touch{all: old.all || system == "", systems: old.systems}
+	if system != "" && !slices.Contains(old.systems, system) {
+		next.systems = append(slices.Clip(old.systems), system)
 	}
 	u.touched[id] = next
 }

@@ -98,6 +98,7 @@ func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
 	next := g.Clone()
 	next.MergedInto, next.Version, next.Updated = "", g.Version+1, u.now
 	u.putGolden(next)
+	u.forgetMoves(from)
 	u.parted[from] = true
 	n := len(u.apart)
 	u.undo = append(u.undo, func() { u.apart = u.apart[:n] })
@@ -142,8 +143,19 @@ func (u *Unit) moveRow(row *store.Source, to golden.ID) {
 
 func (u *Unit) putMove(m store.Move) {
 	n := len(u.moves)
-	u.undo = append(u.undo, func() { u.moves = u.moves[:n] })
+	left, came := u.left[m.From], u.came[m.Ref]
+	u.undo = append(u.undo, func() { u.moves, u.left[m.From], u.came[m.Ref] = u.moves[:n], left, came })
 	u.moves = append(u.moves, m)
+	u.left[m.From] = append(slices.Clone(left), m) // the same batch may take the merge back
+	u.came[m.Ref] = m.From
+}
+
+// forgetMoves drops what the unit knows of how records went away from a golden record, once they are back.
+func (u *Unit) forgetMoves(from golden.ID) {
+	moves, left := u.moves, u.left[from]
+	u.undo = append(u.undo, func() { u.moves, u.left[from] = moves, left })
+	u.moves = slices.DeleteFunc(slices.Clone(moves), func(m store.Move) bool { return m.From == from })
+	delete(u.left, from)
 }
 
 // realign has the contacts of two customers name the one that the record of their customer belongs to now. A contact

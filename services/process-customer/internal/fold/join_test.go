@@ -231,6 +231,36 @@ func TestJoin(t *testing.T) {
 		require.Equal(t, p.erpA, p.record(t, p.erpB).MergedInto)
 		require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto)
 	})
+	for _, system := range []string{"salesforce", "erp"} {
+		t.Run("a merge in "+system+" that is told together with its end leaves two customers", func(t *testing.T) {
+			t.Parallel()
+			p := newPairOf(t, survive.Default(), func(o *sourcetest.Options) { o.LateSnapshots = false })
+			before := []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values}
+			sys, winner, loser := p.SF, p.a, p.b
+			if system == "erp" {
+				sys, winner, loser = p.ERP, p.erpA, p.erpB
+			}
+			for range 2 { // all of it is one batch
+				sys.Merge(golden.Customer, winner, loser, nil)
+				p.Clock.Advance(time.Second)
+				sys.Undelete(golden.Customer, loser)
+				p.Clock.Advance(time.Second)
+			}
+			p.Settle()
+			p.Check()
+			require.Empty(t, p.golden(t, p.idB).MergedInto)
+			require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a}, p.records(t, p.idA))
+			require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + p.b}, p.records(t, p.idB))
+			require.Equal(t, before, []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values})
+			sys.Merge(golden.Customer, winner, loser, nil)
+			p.Settle()
+			require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto, "and it can still be one")
+			sys.Undelete(golden.Customer, loser)
+			p.Settle()
+			p.Check()
+			require.Equal(t, before, []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values})
+		})
+	}
 	for name, change := range map[string]func(*sourcetest.Options){
 		"the loser is known before the winner":                        func(*sourcetest.Options) {},
 		"the loser is known before the winner, by a batch of its own": func(o *sourcetest.Options) { o.BatchSize = 1 },

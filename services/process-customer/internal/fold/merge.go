@@ -15,6 +15,16 @@ import (
 // deleted record count until a live record says something newer about the field: deleting a record changes no value,
 // and holds none for ever.
 func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []golden.Decision {
+	return survive.Decide(obj, counting(obj, rows, rules), rules)
+}
+
+// choose is Decide for whoever needs no more than what was chosen and by which rule.
+func choose(obj golden.Object, rows []*store.Source, rules *survive.Rules) []golden.Decision {
+	return survive.Choose(obj, counting(obj, rows, rules), rules)
+}
+
+// counting returns the claims that count.
+func counting(obj golden.Object, rows []*store.Source, rules *survive.Rules) []*golden.Claim {
 	n, dead := 0, false
 	for _, row := range rows {
 		dead = dead || (row.Deleted && row.MergedInto == "")
@@ -22,14 +32,19 @@ func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []gol
 			n += len(list)
 		}
 	}
-	claims := make([]golden.Claim, 0, n)
+	claims := make([]*golden.Claim, 0, n)
+	add := func(list []golden.Claim) {
+		for i := range list {
+			claims = append(claims, &list[i])
+		}
+	}
 	newest := map[string]time.Time{} // only if somebody's claims count until then
 	for _, row := range rows {
 		if row.Deleted || row.MergedInto != "" {
 			continue
 		}
 		for field, list := range row.Claims {
-			claims = append(claims, list...)
+			add(list)
 			if !dead || row.Ref.System == golden.SystemPin {
 				continue // a pin may stand on the word of a deleted record
 			}
@@ -46,18 +61,18 @@ func Decide(obj golden.Object, rows []*store.Source, rules *survive.Rules) []gol
 		}
 		for field, list := range row.Claims {
 			if len(list) > 0 && !newest[field].After(rules.At(&list[0])) {
-				claims = append(claims, list...)
+				add(list)
 			}
 		}
 	}
-	return survive.Merge(obj, claims, rules)
+	return claims
 }
 
 // merge computes a golden record again and reports whether it changed. Ref and changeID are what caused it.
 func (u *Unit) merge(id golden.ID, ref golden.Ref, changeID string) bool {
 	old := u.goldens[id]
 	u.said[id] = true
-	decisions := Decide(old.Object, u.of[id], u.rules)
+	decisions := choose(old.Object, u.of[id], u.rules)
 	values := golden.ValuesOf(decisions)
 	deleted := gone(old.Object, u.of[id], u.rules)
 	if old.Version > 0 && old.Deleted == deleted && maps.Equal(old.Values, values) {

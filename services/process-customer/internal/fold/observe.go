@@ -142,6 +142,7 @@ func (u *Unit) observeGone(row *store.Source, c source.Change) Effect {
 		u.joinedThere(next, c)
 	}
 	id := u.rows[c.Ref].GoldenID
+	u.revive(id, c.Ref.System) // its contacts have another record of their customer there, or wait for none any more
 	u.merge(id, c.Ref, c.ID)
 	return Effect{State: store.Applied, GoldenID: id}
 }

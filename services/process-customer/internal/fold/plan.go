@@ -194,8 +194,13 @@ func (u *Unit) needs(g *store.Golden, system string) bool {
 		return !dead && u.rules.Creates(g.Object, liveIn(u.of[g.ID]))
 	}
 	for _, row := range live {
-		if source.GoldenIDOf(row.ExternalID) != g.ID || len(u.delta(g, row)) > 0 {
+		if source.GoldenIDOf(row.ExternalID) != g.ID {
 			return true
+		}
+		for _, field := range u.f.fields[system][g.Object] {
+			if _, lacks := u.lacks(g, row, field); lacks {
+				return true
+			}
 		}
 	}
 	return false
@@ -205,21 +210,25 @@ func (u *Unit) needs(g *store.Golden, system string) bool {
 func (u *Unit) delta(g *store.Golden, row *store.Source) golden.Values {
 	out := golden.Values{}
 	for _, field := range u.f.fields[row.Ref.System][g.Object] {
-		want, ok := g.Values[field]
-		have, known := row.Shadow[field]
-		same := known && want == have && (field != golden.Parent || !u.astray(g, row))
-		if !ok || same || !u.rules.WritesTo(g.Object, field, row.Ref.System) {
-			continue
+		if want, lacks := u.lacks(g, row, field); lacks {
+			out[field] = want
 		}
-		if r := row.Rewritten[field]; r.Times >= maxRewrites && r.Wrote == want && r.Holds == have {
-			continue // the system makes have out of want, however often it is asked
-		}
-		if u.stays(g, row, field) {
-			continue // an edit that the rules overrule and do not revert
-		}
-		out[field] = want
 	}
 	return out
+}
+
+// lacks returns the golden value that a record should hold in a field, and whether it does not.
+func (u *Unit) lacks(g *store.Golden, row *store.Source, field string) (want string, lacks bool) {
+	want, ok := g.Values[field]
+	have, known := row.Shadow[field]
+	same := known && want == have && (field != golden.Parent || !u.astray(g, row))
+	if !ok || same || !u.rules.WritesTo(g.Object, field, row.Ref.System) {
+		return want, false
+	}
+	if r := row.Rewritten[field]; r.Times >= maxRewrites && r.Wrote == want && r.Holds == have {
+		return want, false // the system makes have out of want, however often it is asked
+	}
+	return want, !u.stays(g, row, field) // an edit that the rules overrule and do not revert does
 }
 
 // astray reports whether a contact names a record of its customer that is gone, although its system has another one of that

@@ -62,7 +62,7 @@ func (u *Unit) Follow(id golden.ID) golden.ID { return u.follow(id) }
 
 // Weigh returns what the rules make of some records of one kind, and whether every system has deleted them.
 func (u *Unit) Weigh(obj golden.Object, rows []*store.Source) (golden.Values, bool) {
-	return golden.ValuesOf(Decide(obj, rows, u.rules)), gone(obj, rows, u.rules)
+	return golden.ValuesOf(choose(obj, rows, u.rules)), gone(obj, rows, u.rules)
 }
 
 // Tree is a golden record that was not merged, with all that were merged into it, directly or not.
