@@ -88,6 +88,7 @@ func TestSeeds(t *testing.T) {
 	require.Positive(t, stats.Crashes)
 	if n >= 200 {
 		require.Positive(t, stats.Deletions, "no deletion was carried out in another system")
+		require.Positive(t, stats.Merges, "nobody merged anything")
 	}
 	require.Greater(t, stats.Faults, n, "histories in which nothing fails prove nothing")
 }

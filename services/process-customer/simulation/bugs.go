@@ -35,11 +35,13 @@ const (
 	BlindCreate Bug = "repeat a create blindly"
 	// Resurrect believes a reading from before a deletion that comes in after it.
 	Resurrect Bug = "let a late update resurrect"
+	// MergeIsEnd hears of a record that was merged away only that it is gone.
+	MergeIsEnd Bug = "take a merge for a deletion"
 )
 
 // Bugs returns all of them but None.
 func Bugs() []Bug {
-	return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate, Resurrect}
+	return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate, Resurrect, MergeIsEnd}
 }
 
 // bug is a mistake at one of the seams: between us and a system, between us and the database, or in a statement.
@@ -74,6 +76,8 @@ func plant(b Bug) (bug, bool) {
 		return bug{system: func(_ *world, s source.System) source.System { return &blind{System: s} }}, true
 	case Resurrect:
 		return bug{system: func(_ *world, s source.System) source.System { return &timeless{System: s} }}, true
+	case MergeIsEnd:
+		return bug{system: func(_ *world, s source.System) source.System { return &nameless{System: s} }}, true
 	case AckFirst:
 		return bug{store: func(p *process, s engine.Store) engine.Store { return &hasty{Store: s, p: p} }}, true
 	default:
@@ -160,6 +164,28 @@ func (t *timeless) Watch(ctx context.Context, token string, fn func(source.Batch
 			if b.Changes[i].Deleted {
 				b.Changes[i].Version = 0
 			}
+		}
+		return fn(b)
+	})
+}
+
+// nameless is a system that does not say what a merge put in the place of a record.
+type nameless struct{ source.System }
+
+// Fetch keeps the successors to itself.
+func (n *nameless) Fetch(ctx context.Context, obj golden.Object, ids []string) ([]source.Record, []string, error) {
+	recs, missing, err := n.System.Fetch(ctx, obj, ids)
+	for i := range recs {
+		recs[i].MergedInto = ""
+	}
+	return recs, missing, err
+}
+
+// Watch tells merges as deletions.
+func (n *nameless) Watch(ctx context.Context, token string, fn func(source.Batch) error) error {
+	return n.System.Watch(ctx, token, func(b source.Batch) error {
+		for i := range b.Changes {
+			b.Changes[i].MergedInto = ""
 		}
 		return fn(b)
 	})

@@ -32,12 +32,13 @@ func (w *world) judge(ctx context.Context) {
 		}
 	}
 	for n := 1; n <= customers; n++ {
-		if of := ids[n]; len(of) > 1 && !w.truth.deleted[n] && !w.truth.planted[n] {
+		if of := ids[n]; len(of) > 1 && !w.truth.deleted[n] && w.union.joined[n] == nil && !w.truth.planted[n] {
 			breach("a customer is one golden record", "customer %d is %v", n, slices.Sorted(maps.Keys(of)))
 		}
 	}
 	w.everywhere(ctx)
 	w.deletions(ctx)
+	w.mergers(ctx)
 	w.answers(ctx)
 }
 
@@ -87,7 +88,7 @@ func (w *world) letters(ctx context.Context) {
 
 // duplicates checks that we made no record twice.
 func (w *world) duplicates(ctx context.Context, l *line) {
-	if len(w.truth.deleted) > 0 {
+	if len(w.truth.deleted)+len(w.union.joined) > 0 {
 		w.twice(ctx, l) // what was deleted before anybody heard of it is rightly made again
 		return
 	}
@@ -193,7 +194,7 @@ func (w *world) parent(ctx context.Context, l *line, g *store.Golden, rec source
 	if g.Object != golden.Contact || of == "" {
 		return
 	}
-	_, rows := w.golden(ctx, of)
+	_, rows := w.golden(ctx, w.follow(ctx, of))
 	var live []string
 	for _, r := range rows {
 		if r.Ref.System == l.name && !r.Deleted {
@@ -245,7 +246,7 @@ func (w *world) orphaned(ctx context.Context, system string, g *store.Golden) bo
 	if g.Object != golden.Contact || parent == "" {
 		return false
 	}
-	_, rows := w.golden(ctx, parent)
+	_, rows := w.golden(ctx, w.follow(ctx, parent))
 	return !slices.ContainsFunc(rows, func(r *store.Source) bool { return r.Ref.System == system && !r.Deleted })
 }
 
@@ -258,11 +259,11 @@ func (w *world) answers(ctx context.Context) {
 		if !c.ok {
 			continue
 		}
-		g, rows := w.golden(ctx, c.id)
+		g, rows := w.golden(ctx, w.follow(ctx, c.id))
 		if c.step.Act == Order || g.Values[c.step.Field] == c.step.Value {
 			continue
 		}
-		api := slices.IndexFunc(rows, func(r *store.Source) bool { return r.Ref.System == golden.SystemAPI })
+		api := slices.IndexFunc(rows, func(r *store.Source) bool { return r.Ref.System == golden.SystemAPI && r.Ref.RecordID == string(c.id) })
 		if api < 0 || !slices.ContainsFunc(w.calls, func(o *call) bool {
 			claims := rows[api].Claims[c.step.Field]
 			return o.ok && o.id == c.id && len(claims) > 0 && claims[0].Value == o.step.Value
@@ -281,6 +282,18 @@ func (w *world) row(ctx context.Context, ref golden.Ref) *store.Source {
 		return nil
 	}
 	return rows[0]
+}
+
+// follow returns the golden record that one was merged into, itself when it was not.
+func (w *world) follow(ctx context.Context, id golden.ID) golden.ID {
+	for range customers {
+		g, _ := w.golden(ctx, id)
+		if g.MergedInto == "" {
+			break
+		}
+		id = g.MergedInto
+	}
+	return id
 }
 
 func (w *world) golden(ctx context.Context, id golden.ID) (*store.Golden, []*store.Source) {
@@ -335,11 +348,12 @@ func (w *world) epilogue(ctx context.Context) {
 		value string
 	}
 	var want []word
+	said, spoken := map[golden.Ref]bool{}, map[int]bool{}
 	for n := 1; n <= customers; n++ {
 		l := w.lines[(n+int(w.story.Seed%2))%len(w.lines)] //nolint:gosec // 0 or 1
 		rec, ok := w.find(l, n, 0)
-		if !ok || rec.Deleted {
-			continue
+		if !ok || rec.Deleted || said[rec.Ref] || slices.ContainsFunc(slices.Sorted(maps.Keys(w.union.joined[n])), func(o int) bool { return o < n && spoken[o] }) {
+			continue // one word about customers that are one
 		}
 		s := Step{Act: Retype, System: l.name, Who: n, Field: golden.Phone}
 		value := s.Field + " at last"
@@ -350,6 +364,7 @@ func (w *world) epilogue(ctx context.Context) {
 			continue
 		}
 		w.set(ctx, l, rec, s, value)
+		said[rec.Ref], spoken[n] = true, true
 		want = append(want, word{rec.Ref, value})
 	}
 	w.settle(ctx)

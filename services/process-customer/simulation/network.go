@@ -163,6 +163,9 @@ func (l *line) write(ctx context.Context, obj golden.Object, writes []source.Wri
 		return nil, err
 	}
 	for i, w := range writes {
+		if res[i].Err == nil && res[i].Created {
+			l.w.union.born[golden.Ref{System: l.name, Object: obj, RecordID: res[i].RecordID}] = source.GoldenIDOf(w.ExternalID)
+		}
 		if res[i].Err == nil && before[i].Ref.RecordID != "" {
 			after, _ := l.fake.Record(obj, before[i].Ref.RecordID)
 			l.w.overwritten(ctx, l, w, before[i], after, late)

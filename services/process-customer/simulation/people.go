@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,8 @@ func topic(who, person int, field string) string { return fmt.Sprintf("%d/%d/%s"
 // find returns the record that people mean, live or not: the one they made, or the one made from that of the other system.
 func (w *world) find(l *line, who, person int) (source.Record, bool) {
 	obj := objectOf(person)
-	if id := w.truth.made[place{l.name, who, person}]; id != "" {
+	at := place{l.name, who, person}
+	if id := cmp.Or(w.truth.made[at], w.union.known[at]); id != "" {
 		return l.fake.Record(obj, id)
 	}
 	o := w.other(l)
@@ -78,8 +80,12 @@ func (w *world) find(l *line, who, person int) (source.Record, bool) {
 // person lets a person do something in a system.
 func (w *world) person(ctx context.Context, s Step) {
 	l := w.line(s.System)
-	if s.Act == Create {
-		w.create(l, s)
+	switch s.Act {
+	case Create:
+		w.create(ctx, l, s)
+		return
+	case Merge:
+		w.merge(ctx, l, s)
 		return
 	}
 	rec, ok := w.find(l, s.Who, s.Person)
@@ -109,6 +115,7 @@ func (w *world) person(ctx context.Context, s Step) {
 		delete(w.truth.killed, ref)
 		delete(w.truth.removed, ref)
 		w.truth.back[ref] = true
+		w.part(rec)
 		l.fake.Undelete(ref.Object, ref.RecordID)
 	case Move:
 		to, ok := w.find(l, s.N, 0)
@@ -169,7 +176,7 @@ func (w *world) said(ref golden.Ref, field, value string) {
 }
 
 // create makes a record, unless people have made it before or there is one already.
-func (w *world) create(l *line, s Step) {
+func (w *world) create(ctx context.Context, l *line, s Step) {
 	at := place{l.name, s.Who, s.Person}
 	if w.truth.made[at] != "" {
 		return
@@ -197,6 +204,7 @@ func (w *world) create(l *line, s Step) {
 	w.truth.made[at] = id
 	if obj == golden.Customer {
 		w.truth.who[ref] = s.Who
+		w.unheard(ctx, s.Who)
 	}
 	w.said(ref, golden.Phone, s.Value)
 	key := topic(s.Who, s.Person, golden.Phone)

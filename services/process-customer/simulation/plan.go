@@ -61,6 +61,7 @@ func Plan(seed uint64) Story {
 	for range length {
 		s.Steps = append(s.Steps, p.step(0))
 	}
+	merges(&s)
 	return s
 }
 

@@ -37,6 +37,11 @@ func edit(system string, who int, field, value string) simulation.Step {
 	return simulation.Step{Act: simulation.Edit, System: system, Who: who, Field: field, Value: value}
 }
 
+// leaving merges a customer into another one, whose contacts it leaves behind.
+func leaving(system string, winner, loser int) simulation.Step {
+	return simulation.Step{Act: simulation.Merge, System: system, Who: winner, N: loser, Kind: simulation.LeavesContacts}
+}
+
 // stories once broke the promise, each as the simulation had shortened it.
 func stories() map[string]simulation.Story {
 	const sf, erp = "salesforce", "erp"
@@ -107,6 +112,28 @@ func stories() map[string]simulation.Story {
 			{Act: simulation.Create, System: erp, Who: 3, Person: 1, Value: "phone 5"},
 			{Act: simulation.Delete, System: erp, Who: 3},
 			create(erp, 3, "phone 14"),
+		}},
+		"a contact does not wait for a customer that is deleted": {Seed: 782, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), create(sf, 2, "phone 2"),
+			{Act: simulation.Create, System: sf, Who: 2, Person: 1, Value: "phone 5"},
+			read(sf), read(erp), deliver(erp), deliver(sf), read(sf), read(erp),
+			{Act: simulation.Move, System: sf, Who: 2, Person: 1, N: 1},
+			{Act: simulation.Delete, System: erp, Who: 1},
+			read(sf), deliver(erp),
+		}},
+		"contacts that a merge leaves behind follow, also when the customers were one already": {Seed: 110, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 2, "phone 2"),
+			{Act: simulation.Create, System: sf, Who: 2, Person: 1, Value: "phone"},
+			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), leaving(sf, 1, 2), leaving(erp, 1, 2),
+		}},
+		"a merge that nobody told is one when it is found": {Seed: 91, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), create(sf, 2, "phone 2"), read(sf),
+			{Act: simulation.Lose, System: sf, N: 4},
+			leaving(sf, 1, 2),
+		}},
+		"a merge that is told together with its end leaves two": {Seed: 1328, Processes: 1, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), create(erp, 2, "phone 2"), read(sf), read(erp), deliver(sf), deliver(erp), leaving(sf, 1, 2),
+			{Act: simulation.Undelete, System: sf, Who: 2},
 		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -64,6 +65,11 @@ func (l *line) delete(ctx context.Context, obj golden.Object, ids []string) ([]s
 		if rec, ok := l.fake.Record(obj, id); ok && !rec.Deleted {
 			live[rec.Ref] = true
 		}
+		for _, c := range l.records(golden.Contact) {
+			if obj == golden.Customer && c.ParentID == id {
+				l.w.truth.tried[c.Ref] = true // a system may delete them with it
+			}
+		}
 	}
 	res, err := l.fake.Remove(ctx, obj, ids)
 	for ref := range live {
@@ -83,6 +89,9 @@ func (w *world) entitled(ctx context.Context, ref golden.Ref) {
 		breach("nothing is deleted that no rule says so of", "%s %s, which is nobody's", ref.System, ref.RecordID)
 	}
 	_, rows := w.golden(ctx, row.GoldenID)
+	if len(w.union.joined) > 0 && w.separated(row) {
+		return
+	}
 	if !slices.ContainsFunc(rows, func(r *store.Source) bool { return w.rules.Deletes(ref.Object, r.Ref.System) && w.truth.ended[r.Ref] }) {
 		breach("nothing is deleted that no rule says so of", "%s %s of %s", ref.System, ref.RecordID, row.GoldenID)
 	}
@@ -154,7 +163,8 @@ func (w *world) twice(ctx context.Context, l *line) {
 			if row == nil || row.GoldenID == "" || w.truth.back[rec.Ref] || slices.Contains(made, rec.Ref.RecordID) {
 				continue
 			}
-			ours[row.GoldenID] = append(ours[row.GoldenID], rec.Ref.RecordID)
+			id := cmp.Or(w.union.born[rec.Ref], row.GoldenID) // of two customers that were merged each may have one
+			ours[id] = append(ours[id], rec.Ref.RecordID)
 		}
 		for _, id := range slices.Sorted(maps.Keys(ours)) {
 			if len(ours[id]) > 1 {

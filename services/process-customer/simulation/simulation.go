@@ -75,7 +75,7 @@ func (r Result) Digest() string {
 
 // Stats count what happened in stories, so that a simulation that tests nothing is noticed.
 type Stats struct {
-	Stories, Steps, Calls, Writes, Deletions, Crashes, Faults, Edits, Changes int
+	Stories, Steps, Calls, Writes, Deletions, Merges, Crashes, Faults, Edits, Changes int
 }
 
 // Add adds the counts of another story.
@@ -85,6 +85,7 @@ func (s *Stats) Add(o Stats) {
 	s.Calls += o.Calls
 	s.Writes += o.Writes
 	s.Deletions += o.Deletions
+	s.Merges += o.Merges
 	s.Crashes += o.Crashes
 	s.Faults += o.Faults
 	s.Edits += o.Edits
@@ -93,8 +94,8 @@ func (s *Stats) Add(o Stats) {
 
 // String returns the counts in one line.
 func (s Stats) String() string {
-	return fmt.Sprintf("%d stories, %d steps, %d edits, %d changes told, %d calls, %d records written, %d deleted, %d faults, %d crashes",
-		s.Stories, s.Steps, s.Edits, s.Changes, s.Calls, s.Writes, s.Deletions, s.Faults, s.Crashes)
+	return fmt.Sprintf("%d stories, %d steps, %d edits, %d changes told, %d calls, %d records written, %d deleted, %d merges, %d faults, %d crashes",
+		s.Stories, s.Steps, s.Edits, s.Changes, s.Calls, s.Writes, s.Deletions, s.Merges, s.Faults, s.Crashes)
 }
 
 // Play plays a story on a stage and judges it. Bug is broken into our side; None for the product as it is. An error

@@ -18,6 +18,7 @@ const (
 	Delete   Act = "delete"   // a person deletes a record
 	Undelete Act = "undelete" // a person brings it back
 	Move     Act = "move"     // a person gives a contact to customer N
+	Merge    Act = "merge"    // a person puts customer Who in the place of customer N, and gives it Value
 	Order    Act = "order"    // somebody makes customer Who through our API
 	Say      Act = "say"      // somebody sets Field to Value through our API
 
@@ -114,6 +115,11 @@ func (s Step) String() string {
 		text = "a person undeletes " + s.record()
 	case Move:
 		text = fmt.Sprintf("a person gives %s to customer %d", s.record(), s.N)
+	case Merge:
+		text = fmt.Sprintf("a person puts customer %d in the place of customer %d, %s", s.Who, s.N, s.Kind)
+		if s.Value != "" {
+			text += fmt.Sprintf(", and gives it phone %q", s.Value)
+		}
 	case Order:
 		return fmt.Sprintf("api: somebody creates customer %d with phone %q at %s", s.Who, s.Value, s.process())
 	case Say:

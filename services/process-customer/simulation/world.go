@@ -27,6 +27,7 @@ type world struct {
 	stats     Stats
 	depth     int
 	truth     truth
+	union     union
 	calls     []*call
 }
 
@@ -39,7 +40,7 @@ func open(ctx context.Context, stage *Stage, story Story, b Bug) (*world, error)
 		return nil, fmt.Errorf("there is no bug called %q", b)
 	}
 	w := &world{
-		stage: stage, story: story, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, truth: newTruth(), bug: planted,
+		stage: stage, story: story, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, truth: newTruth(), union: newUnion(), bug: planted,
 	}
 	var err error
 	if w.rules, err = rules(story); err != nil {
@@ -108,7 +109,7 @@ func (w *world) do(ctx context.Context, s Step) {
 	w.depth++
 	defer func() { w.depth-- }()
 	switch s.Act {
-	case Create, Edit, Retype, Touch, Delete, Undelete, Move, Spoil:
+	case Create, Edit, Retype, Touch, Delete, Undelete, Move, Merge, Spoil:
 		w.person(ctx, s)
 		return
 	case Read, Deliver, Order, Say, Crash, FailStore, LoseCommit:
