@@ -98,9 +98,11 @@ func (r Reader) CountGoldens(ctx context.Context) (map[golden.Object]int64, erro
 // PutGoldens writes golden records as they are given.
 func (t *Tx) PutGoldens(ctx context.Context, records []*Golden) error {
 	rows := make([][]any, 0, len(records))
+	var body []byte
 	for _, g := range records {
+		body = appendValues(body[:0], g.Values)
 		rows = append(rows, []any{
-			string(g.ID), string(g.Object), g.Values[golden.Parent], valuesText(g.Values), g.Version, g.Deleted, string(g.MergedInto),
+			string(g.ID), string(g.Object), g.Values[golden.Parent], string(body), g.Version, g.Deleted, string(g.MergedInto),
 			[]byte(g.NameKey), db.Micros(g.Created), db.Micros(g.Updated), g.Keyed,
 		})
 	}

@@ -196,6 +196,7 @@ func (r Reader) Unmet(ctx context.Context, system string, obj golden.Object, epo
 // PutSources writes records as they are given.
 func (t *Tx) PutSources(ctx context.Context, records []*Source) error {
 	rows := make([][]any, 0, len(records))
+	var text []byte
 	for _, s := range records {
 		var rewritten []byte
 		if len(s.Rewritten) > 0 {
@@ -204,9 +205,12 @@ func (t *Tx) PutSources(ctx context.Context, records []*Source) error {
 				return fmt.Errorf("rewritten fields of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
 			}
 		}
+		text = appendValues(text[:0], s.Shadow)
+		shadow := string(text)
+		text = appendClaims(text[:0], s.Claims)
 		rows = append(rows, []any{
 			s.Ref.System, string(s.Ref.Object), s.Ref.RecordID, string(s.GoldenID), s.ParentID, s.ParentOpen, s.ExternalID,
-			s.Version, db.Micros(s.EventTime), s.Deleted, valuesText(s.Shadow), claimsText(s.Claims), string(rewritten), s.ScanEpoch, s.LastChangeID, s.MergedInto, s.Removed,
+			s.Version, db.Micros(s.EventTime), s.Deleted, shadow, string(text), string(rewritten), s.ScanEpoch, s.LastChangeID, s.MergedInto, s.Removed,
 		})
 	}
 	return t.insert(ctx, "write source records", "INSERT INTO source_record ("+sourceColumns+")",

@@ -43,8 +43,7 @@ func sorted[V any](names []string, m map[string]V) []string {
 	return names
 }
 
-func valuesText(v golden.Values) string {
-	b := make([]byte, 0, 32*len(v)+2)
+func appendValues(b []byte, v golden.Values) []byte {
 	b = append(b, '{')
 	var few [16]string
 	for i, field := range sorted(few[:0], v) {
@@ -54,12 +53,12 @@ func valuesText(v golden.Values) string {
 		b = append(appendText(b, field), ':')
 		b = appendText(b, v[field])
 	}
-	return string(append(b, '}'))
+	return append(b, '}')
 }
 
 func valuesOf(text string) (golden.Values, error) {
 	r := reader{s: text}
-	out := golden.Values{}
+	out := make(golden.Values, strings.Count(text, `":"`))
 	r.object(func(field string) { out[field] = r.text() })
 	if r.done() {
 		return out, nil
@@ -80,8 +79,7 @@ type claimText struct {
 	Over     string `json:"o,omitempty"`
 }
 
-func claimsText(claims map[string][]golden.Claim) string {
-	b := make([]byte, 0, 96*len(claims)+2)
+func appendClaims(b []byte, claims map[string][]golden.Claim) []byte {
 	b = append(b, '{')
 	var few [16]string
 	for i, field := range sorted(few[:0], claims) {
@@ -105,7 +103,7 @@ func claimsText(claims map[string][]golden.Claim) string {
 		}
 		b = append(b, ']')
 	}
-	return string(append(b, '}'))
+	return append(b, '}')
 }
 
 // appendRare appends what few claims have.
@@ -124,8 +122,10 @@ func appendRare(b []byte, c *golden.Claim) []byte {
 
 func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
 	r := reader{s: text}
-	out := map[string][]golden.Claim{}
+	out := make(map[string][]golden.Claim, strings.Count(text, `":[`))
+	room := make([]golden.Claim, 0, strings.Count(text, `{"v":`)) // for all of them, however many these are
 	r.object(func(field string) {
+		first := len(room)
 		r.expect('[')
 		for more := true; more; more = r.eat(',') {
 			var c claimText
@@ -152,8 +152,9 @@ func claimsOf(ref golden.Ref, text string) (map[string][]golden.Claim, error) {
 			if r.bad {
 				return
 			}
-			out[field] = append(out[field], c.claim(ref, field))
+			room = append(room, c.claim(ref, field))
 		}
+		out[field] = room[first:len(room):len(room)]
 		r.expect(']')
 	})
 	if r.done() {

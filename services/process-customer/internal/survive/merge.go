@@ -11,6 +11,25 @@ import (
 // a unit that has a winner: a member which the winning record says nothing about is blank. Claims about other fields
 // are left aside. The claims are a set: their order and repetitions do not matter, and they are not changed.
 func Merge(obj golden.Object, claims []golden.Claim, r *Rules) []golden.Decision {
+	all := make([]*golden.Claim, len(claims))
+	for i := range claims {
+		all[i] = &claims[i]
+	}
+	return r.merge(obj, all)
+}
+
+// Decide is Merge for claims that stand elsewhere. Their order and repetitions do not matter, and they are not changed.
+func Decide(obj golden.Object, claims []*golden.Claim, r *Rules) []golden.Decision {
+	return r.merge(obj, claims)
+}
+
+// Choose is Decide for whoever needs no more than what was chosen and by which rule: the decisions have no losers, and their
+// winners are claims that were given, which must not be changed later either.
+func Choose(obj golden.Object, claims []*golden.Claim, r *Rules) []golden.Decision {
+	return r.short.merge(obj, claims)
+}
+
+func (r *Rules) merge(obj golden.Object, claims []*golden.Claim) []golden.Decision {
 	rules := r.objects[obj]
 	fields := golden.Fields(obj)
 	grouped := r.group(obj, fields, claims)
@@ -65,7 +84,7 @@ func (r *Rules) Absorb(have []golden.Claim, next golden.Claim) []golden.Claim {
 }
 
 // group returns the claims by field, in the order of fields; those of one record stand together, newest first.
-func (r *Rules) group(obj golden.Object, fields []string, claims []golden.Claim) [][]word {
+func (r *Rules) group(obj golden.Object, fields []string, claims []*golden.Claim) [][]word {
 	out := make([][]word, len(fields))
 	of := make([]int, len(claims))
 	counts := make([]int, len(fields))
@@ -83,9 +102,7 @@ func (r *Rules) group(obj golden.Object, fields []string, claims []golden.Claim)
 		if at < 0 {
 			continue
 		}
-		w := word{Claim: claims[i], at: r.At(&claims[i])}
-		// One form of time, so that equal claims are equal as values too.
-		w.EventTime, w.Received = w.EventTime.Round(0).UTC(), w.Received.Round(0).UTC()
+		w := word{Claim: plain(claims[i]), at: r.At(claims[i])}
 		w.value = r.valueOf(r.objects[obj][w.Field], obj, w.Field, w.Value)
 		out[at] = append(out[at], w)
 	}
@@ -93,6 +110,17 @@ func (r *Rules) group(obj golden.Object, fields []string, claims []golden.Claim)
 		out[i] = byRecord(out[i])
 	}
 	return out
+}
+
+// plain returns a claim with one form of time, so that equal claims are equal as values too.
+func plain(c *golden.Claim) *golden.Claim {
+	event, received := c.EventTime.Round(0).UTC(), c.Received.Round(0).UTC()
+	if event == c.EventTime && received == c.Received { // in this very form, as a stored one is
+		return c
+	}
+	out := *c
+	out.EventTime, out.Received = event, received
+	return &out
 }
 
 // decide finds the winner of a field that stands alone.
@@ -152,23 +180,31 @@ func spoken(rule *rule, words []word) []*word {
 
 // decision writes down the outcome; win is one of words or nil.
 func (r *Rules) decision(rule *rule, field string, win *word, words []word) golden.Decision {
-	d := golden.Decision{Field: field, Rule: string(rule.Strategy), Path: rule.Path}
-	if rule.Unit != "" {
-		d.Rule = rule.Unit + ": " + d.Rule
-	}
+	d := golden.Decision{Field: field, Rule: rule.name(""), Path: rule.Path}
 	if win != nil {
-		c := win.Claim
-		d.Winner, d.Value = &c, win.value
+		d.Winner, d.Value = r.won(win), win.value
 		if rule.Strategy == master || rule.Strategy == priority || rule.Strategy == trust {
-			d.Rule += " " + c.Ref.System
+			d.Rule = rule.name(win.Ref.System)
 		}
 	}
-	d.Losers = r.losers(rule, words, func(w *word) bool { return win != nil && same(&w.Claim, &win.Claim) })
+	d.Losers = r.losers(rule, words, func(w *word) bool { return win != nil && same(w.Claim, win.Claim) })
 	return d
+}
+
+// won returns the claim of a word that has won.
+func (r *Rules) won(w *word) *golden.Claim {
+	if r.brief {
+		return w.Claim
+	}
+	c := *w.Claim
+	return &c
 }
 
 // losers returns the claims of words that did not win, best first.
 func (r *Rules) losers(rule *rule, words []word, won func(*word) bool) []golden.Claim {
+	if r.brief {
+		return nil
+	}
 	var lost []word
 	for i := range words {
 		if !won(&words[i]) {
@@ -178,7 +214,7 @@ func (r *Rules) losers(rule *rule, words []word, won func(*word) bool) []golden.
 	slices.SortFunc(lost, func(a, b word) int { return r.better(rule, &b, &a) })
 	var out []golden.Claim
 	for i := range lost {
-		out = append(out, lost[i].Claim)
+		out = append(out, *lost[i].Claim)
 	}
 	return out
 }
@@ -204,8 +240,8 @@ func (r *Rules) join(rule *rule, field string, words []word) golden.Decision {
 			}
 		}
 		if w != win {
-			part[w.Claim] = true
-			d.Parts = append(d.Parts, w.Claim)
+			part[*w.Claim] = true
+			d.Parts = append(d.Parts, *w.Claim)
 		}
 	}
 	slices.Sort(items)

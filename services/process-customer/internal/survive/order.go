@@ -20,7 +20,7 @@ const maxFuture = 5 * time.Minute
 
 // word is a claim as the rules see it.
 type word struct {
-	golden.Claim
+	*golden.Claim
 	// value is the claim's after the blank vocabulary and the normalisers of the field.
 	value string
 	// at is when the claim counts as made.
@@ -92,7 +92,7 @@ func (r *Rules) later(rule *rule, a, b *word) int {
 		strings.Compare(string(a.Ref.Object), string(b.Ref.Object)),
 		strings.Compare(a.Value, b.Value),
 		strings.Compare(a.ChangeID, b.ChangeID),
-		newer(&a.Claim, &b.Claim),
+		newer(a.Claim, b.Claim),
 	)
 }
 
@@ -146,10 +146,13 @@ func compareRef(a, b golden.Ref) int {
 
 // byRecord sorts words about one field so that those of one record stand together, newest first, and drops repetitions.
 func byRecord(words []word) []word {
+	if len(words) < 2 {
+		return words
+	}
 	slices.SortFunc(words, func(a, b word) int {
-		return cmp.Or(compareRef(a.Ref, b.Ref), newer(&b.Claim, &a.Claim))
+		return cmp.Or(compareRef(a.Ref, b.Ref), newer(b.Claim, a.Claim))
 	})
 	return slices.CompactFunc(words, func(a, b word) bool {
-		return a.Ref == b.Ref && newer(&a.Claim, &b.Claim) == 0
+		return a.Ref == b.Ref && newer(a.Claim, b.Claim) == 0
 	})
 }

@@ -55,13 +55,15 @@ func (r *Rules) pinned(rule *rule, d golden.Decision, pin *word, pins []word) go
 		d.Losers = append(d.Losers, r.losers(rule, pins, func(*word) bool { return false })...)
 		return d
 	}
-	c := pin.Claim
-	out := golden.Decision{Field: d.Field, Value: pin.value, Rule: rulePinned, Path: d.Path, Winner: &c}
+	out := golden.Decision{Field: d.Field, Value: pin.value, Rule: rulePinned, Path: d.Path, Winner: r.won(pin)}
+	if r.brief {
+		return out
+	}
 	if d.Winner != nil {
 		out.Losers = append(out.Losers, *d.Winner)
 	}
 	out.Losers = append(append(out.Losers, d.Parts...), d.Losers...)
-	out.Losers = append(out.Losers, r.losers(rule, pins, func(w *word) bool { return same(&w.Claim, &c) })...)
+	out.Losers = append(out.Losers, r.losers(rule, pins, func(w *word) bool { return same(w.Claim, pin.Claim) })...)
 	return out
 }
 

@@ -72,7 +72,7 @@ func drawClaim() *rapid.Generator[golden.Claim] {
 }
 
 func wordOf(r *Rules, c *golden.Claim) *word {
-	return &word{Claim: *c, value: r.Value(golden.Customer, c.Field, c.Value), at: r.At(c)}
+	return &word{Claim: c, value: r.Value(golden.Customer, c.Field, c.Value), at: r.At(c)}
 }
 
 func drawClaims(t *rapid.T, label string) []golden.Claim {
@@ -81,6 +81,21 @@ func drawClaims(t *rapid.T, label string) []golden.Claim {
 
 func merge(r *Rules, claims ...[]golden.Claim) []golden.Decision {
 	return Merge(golden.Customer, slices.Concat(claims...), r)
+}
+
+// chosen is merge as Choose does it, with the losers of merge.
+func chosen(r *Rules, decisions []golden.Decision, claims []golden.Claim) []golden.Decision {
+	all := make([]*golden.Claim, len(claims))
+	for i := range claims {
+		all[i] = &claims[i]
+	}
+	out := Choose(golden.Customer, all, r)
+	for i := range out {
+		if i < len(decisions) {
+			out[i].Losers = decisions[i].Losers
+		}
+	}
+	return out
 }
 
 func TestMergeIsAFunctionOfASet(t *testing.T) {
@@ -94,6 +109,7 @@ func TestMergeIsAFunctionOfASet(t *testing.T) {
 		require.Equal(t, want, merge(r, a, b, c, b, a), "idempotent")
 		shuffled := rapid.Permutation(slices.Concat(a, b, c)).Draw(t, "shuffled")
 		require.Equal(t, want, merge(r, shuffled), "any order")
+		require.Equal(t, want, chosen(r, want, slices.Concat(a, b, c)), "briefly")
 	})
 }
 

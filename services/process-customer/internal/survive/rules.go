@@ -92,6 +92,23 @@ type rule struct {
 	Separator string         `json:"separator,omitempty"`
 	MaxItems  int            `json:"max_items,omitempty"`
 	Overruled Overruled      `json:"overruled,omitempty"`
+
+	names map[string]string // see name
+}
+
+// name returns what decisions by the rule are called when the word of a system decides, of no named one if it is empty.
+func (r *rule) name(system string) string {
+	if name, ok := r.names[system]; ok {
+		return name
+	}
+	name := string(r.Strategy)
+	if r.Unit != "" {
+		name = r.Unit + ": " + name
+	}
+	if system != "" {
+		name += " " + system
+	}
+	return name
 }
 
 // clock says what is known of the clock of a system.
@@ -121,6 +138,9 @@ type Rules struct {
 	digest      string
 	asks        bool
 	text        []byte
+	// short are the same rules, but their decisions say no more than what was chosen: brief.
+	short *Rules
+	brief bool
 }
 
 // Default returns the rules that hold when no file is configured.
@@ -279,8 +299,17 @@ func (r *Rules) rank(rule *rule, system string) (place int, ok bool) {
 	}
 }
 
-// seal computes the digest.
+// seal computes the digest, and what every decision would else compute again.
 func (r *Rules) seal() error {
+	for _, rules := range r.objects {
+		for _, one := range rules {
+			names := map[string]string{"": one.name("")}
+			for system := range r.priorities {
+				names[system] = one.name(system)
+			}
+			one.names = names
+		}
+	}
 	text, err := json.Marshal(struct {
 		Version     int                                `json:"version"`
 		Priorities  map[string]int                     `json:"priorities"`
@@ -294,5 +323,8 @@ func (r *Rules) seal() error {
 	}
 	sum := sha256.Sum256(text)
 	r.digest = hex.EncodeToString(sum[:])
+	short := *r
+	short.brief = true
+	r.short = &short
 	return nil
 }

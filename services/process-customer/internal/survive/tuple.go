@@ -24,6 +24,7 @@ func (r *Rules) decideUnit(rule *rule, fields []string, grouped [][]word) []gold
 	win := r.chooseTuple(rule, pools)
 	var out []golden.Decision
 	if win != nil {
+		out = make([]golden.Decision, 0, len(rule.Members))
 		for m, member := range rule.Members {
 			out = append(out, r.decideMember(rule, member, m, win, pools[m]))
 		}
@@ -69,7 +70,7 @@ func tuplesOf(rule *rule, words [][]word) []*tuple {
 				continue // an older word of the same record
 			}
 			t.words[m] = w
-			if t.head == nil || newer(&w.Claim, &t.head.Claim) > 0 {
+			if t.head == nil || newer(w.Claim, t.head.Claim) > 0 {
 				t.head = w
 			}
 			if w.value == "" {
@@ -93,7 +94,7 @@ func (r *Rules) decideMember(rule *rule, field string, member int, win *tuple, w
 	}
 	// The record never had anything here. Saying so keeps the other systems from showing a mixture.
 	h := win.head
-	implied := word{at: h.at, Claim: golden.Claim{
+	implied := word{at: h.at, Claim: &golden.Claim{
 		Field: field, Ref: h.Ref, Version: h.Version, EventTime: h.EventTime, ChangeID: h.ChangeID, Received: h.Received,
 	}}
 	return r.decision(rule, field, &implied, words)
