@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,6 +57,9 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 		under, err := pgUnder(c)
 		if err != nil {
 			return err
+		}
+		if d.Busy() <= runtime.GOMAXPROCS(0) { // else there is work for every processor already
+			defer watch(under.Conn().PgConn().Conn())()
 		}
 		begun := time.Now() // the wait for the connection is not the statement's
 		rows, err := under.Conn().Query(ctx, text, args...)

@@ -101,6 +101,19 @@ func TestEach_AConnectionThatTheServerClosedIsReplaced(t *testing.T) {
 	require.NotEqual(t, first, second)
 }
 
+func TestEach_AStatementThatHangsEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	d := dbtest.Open(t, "postgres")
+	for range 3 { // also while nobody expects answers at once any more
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		require.ErrorIs(t, d.Each(ctx, func(db.Scanner) error { return nil }, "SELECT pg_sleep(600) WHERE $1 = 0", 0), context.DeadlineExceeded)
+		cancel()
+	}
+	var got int64
+	require.NoError(t, d.Each(t.Context(), func(s db.Scanner) error { return s.Scan(&got) }, "SELECT $1::bigint", int64(7)))
+	require.EqualValues(t, 7, got)
+}
+
 func TestEach_OnlyTheStatementIsMeasured(t *testing.T) {
 	t.Parallel()
 	dsn := dbtest.DSN(t, "postgres")

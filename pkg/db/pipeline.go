@@ -92,7 +92,9 @@ type pgTx struct {
 	end  *end
 }
 
-const begin = "begin isolation level read committed"
+// begin is as openPostgres sets it up: at READ COMMITTED. To say so costs the server a look at all of its settings when the
+// transaction ends.
+const begin = "begin"
 
 // BeginTx implements driver.ConnBeginTx.
 func (c *pgConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {

@@ -94,12 +94,17 @@ func TestTx_BeginsWithItsFirstStatement(t *testing.T) {
 		_, err := tx.ExecContext(ctx, "INSERT INTO item (id, name, n) VALUES (1, 'a', 0); INSERT INTO item (id, name, n) VALUES (2, 'b', 0)")
 		return err
 	}), "a text may be several statements")
-	var level string
-	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, "SHOW transaction_isolation").Scan(&level)
-	}))
-	require.Equal(t, "read committed", level)
 	require.Equal(t, 2, count(t, d))
+	strict, err := db.Open(t.Context(), dbtest.DSN(t, "postgres")+"&default_transaction_isolation=serializable", nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, strict.Close()) })
+	for _, d := range []*db.DB{d, strict} {
+		var level string
+		require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			return tx.QueryRowContext(ctx, "SHOW transaction_isolation").Scan(&level)
+		}))
+		require.Equal(t, "read committed", level, "whatever the URL says")
+	}
 
 	errOwn := errors.New("own error")
 	for _, first := range []string{insertItem, "INSERT INTO nowhere (id, name) VALUES ($1, $2)", "no statement $1 $2"} {

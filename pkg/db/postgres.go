@@ -44,11 +44,13 @@ func openPostgres(ctx context.Context, dsn string, t *telemetry.Telemetry) (*DB,
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
+	cfg.DialFunc = eagerly(cfg.DialFunc)
 	// Rows are looked up by key, in memory or on disks without heads: the default of 4 makes the planner read a table whole
 	// that is far from small.
 	if cfg.RuntimeParams["random_page_cost"] == "" {
 		cfg.RuntimeParams["random_page_cost"] = "1.1"
 	}
+	cfg.RuntimeParams["default_transaction_isolation"] = "read committed" // whatever the server or the URL says, see begin
 	attrs := []attribute.KeyValue{attribute.String("db.system.name", "postgresql"), attribute.String("db.namespace", cfg.Database)}
 	m, err := newMeter(t, attrs...)
 	if err != nil {
