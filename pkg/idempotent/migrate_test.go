@@ -1,0 +1,88 @@
+package idempotent
+
+import (
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+)
+
+// earlier are the migrations that both engines share, oldest first; each was the last one of a release.
+var earlier = []string{"00001_idempotency.sql", "00002_operators.sql", "00003_earlier_attempts.sql", "00004_purge.sql"}
+
+// TestMigrate brings the tables of earlier releases up to date: what was answered is answered again, what was in doubt still is, and
+// the store can be worked with.
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	secret := []byte("0123456789abcdef")
+	claim := func(key string) Claim {
+		return Claim{Scope: Scope{Method: "/m", Key: key}, Fingerprint: []byte("f"), Owner: []byte("later"), Lease: time.Minute, Retention: time.Hour}
+	}
+	from := 1
+	if testing.Short() {
+		from = len(earlier)
+	}
+	for n := from; n <= len(earlier); n++ {
+		before := fstest.MapFS{}
+		for _, name := range earlier[:n] {
+			text, err := migrations.ReadFile("migrations/" + name)
+			require.NoError(t, err)
+			before[name] = &fstest.MapFile{Data: text}
+		}
+		t.Run("from "+earlier[n-1], func(t *testing.T) {
+			t.Parallel()
+			dbtest.Each(t, func(t *testing.T, d *db.DB) {
+				require.NoError(t, d.Migrate(t.Context(), before, migrationTable))
+				now := time.Now()
+				for key, row := range map[string]struct {
+					state  string
+					answer []byte
+				}{"done": {"d", []byte("answer")}, "in doubt": {"u", nil}, "forgotten": {"t", nil}, "vanished": {"c", nil}} {
+					k := claim(key).Scope.Digest(secret)
+					_, err := d.Exec(t.Context(), `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, answer, resource, trace)
+						VALUES ($1, $2, $3, 1, $4, TRUE, $5, $6, TRUE, $7, 'customers/1', '')`,
+						k[:], []byte("f"), row.state, []byte("earlier"), now.Add(-time.Minute).UnixMicro(), now.Add(24*time.Hour).UnixMicro(), row.answer)
+					require.NoError(t, err)
+				}
+				for range 2 { // a second replica finds nothing to do
+					s, err := NewSQLStore(d, secret, nil)
+					require.NoError(t, err)
+					res, err := s.Begin(t.Context(), claim("done"))
+					require.NoError(t, err)
+					require.Equal(t, Replay, res.Outcome)
+					require.Equal(t, Answer{OK: true, Body: []byte("answer"), Resource: "customers/1"}, res.Answer)
+					other := claim("done")
+					other.Fingerprint = []byte("g")
+					res, err = s.Begin(t.Context(), other)
+					require.NoError(t, err)
+					require.Equal(t, Mismatch, res.Outcome)
+					res, err = s.Begin(t.Context(), claim("in doubt"))
+					require.NoError(t, err)
+					require.Equal(t, InDoubt, res.Outcome)
+					res, err = s.Begin(t.Context(), claim("forgotten"))
+					require.NoError(t, err)
+					require.Equal(t, Gone, res.Outcome)
+				}
+				s, err := NewSQLStore(d, secret, nil)
+				require.NoError(t, err)
+				again := claim("vanished")
+				again.Takeover = true
+				for key, c := range map[string]Claim{"taken over": again, "new": claim("new")} {
+					res, err := s.Begin(t.Context(), c)
+					require.NoError(t, err)
+					require.Equal(t, Granted, res.Outcome, key)
+					require.NoError(t, s.Step(t.Context(), res.Grant, "first", []byte("1")))
+					require.NoError(t, s.Complete(t.Context(), res.Grant, Answer{OK: true, Body: []byte(key)}))
+					res, err = s.Begin(t.Context(), c)
+					require.NoError(t, err)
+					require.Equal(t, Replay, res.Outcome)
+					require.Equal(t, key, string(res.Answer.Body))
+				}
+			})
+		})
+	}
+}
