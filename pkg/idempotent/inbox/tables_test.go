@@ -1,0 +1,21 @@
+package inbox_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/inbox"
+)
+
+// TestTables has the documentation say what bounds each table.
+func TestTables(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		_, err := inbox.New(d, "consumer", inbox.Options{})
+		require.NoError(t, err)
+		dbtest.Bounded(t, d, "../../../docs/reference/tables.md", "Inboxes")
+	})
+}
