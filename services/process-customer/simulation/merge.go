@@ -90,12 +90,15 @@ type union struct {
 	// a record came that nobody could know to be theirs, or because people contradicted each other.
 	joined map[int]map[int]bool
 	loose  map[int]bool
+	// merged are the merges that people ever made, by the customer that went; parted those customers that came back from one.
+	merged map[string]int
+	parted map[int]bool
 	// born are the golden records that records of ours were made for.
 	born map[golden.Ref]golden.ID
 }
 
 func newUnion() union {
-	return union{known: map[place]string{}, joined: map[int]map[int]bool{}, loose: map[int]bool{}, born: map[golden.Ref]golden.ID{}}
+	return union{known: map[place]string{}, joined: map[int]map[int]bool{}, loose: map[int]bool{}, merged: map[string]int{}, parted: map[int]bool{}, born: map[golden.Ref]golden.ID{}}
 }
 
 // merge has people put customer Who in the place of customer N in a system.
@@ -116,6 +119,8 @@ func (w *world) merge(ctx context.Context, l *line, s Step) {
 		}
 	}
 	w.join(s.Who, s.N)
+	w.union.merged[fmt.Sprint(l.name, s.Who, s.N)] = s.N
+	w.contradicted(s.N)
 	if s.Value != "" {
 		w.set(ctx, l, winner, Step{Act: Edit, System: l.name, Who: s.Who, Field: golden.Phone}, s.Value)
 	}
@@ -144,15 +149,27 @@ func (w *world) join(a, b int) {
 	}
 }
 
-// part sees that a merge is about to be taken back. When something else has the customers one as well, people contradict each
-// other, and nothing is asked of what becomes of them.
+// part sees that a merge is about to be taken back.
 func (w *world) part(rec source.Record) {
-	_, edges := w.unions()
-	n := w.truth.who[rec.Ref]
-	if rec.MergedInto == "" || edges[n] < 2 {
-		return
+	if n := w.truth.who[rec.Ref]; rec.MergedInto != "" {
+		w.union.parted[n] = true
+		w.contradicted(n)
 	}
-	w.loosen(n)
+}
+
+// contradicted asks nothing any more of customers of which people have taken a merge back and ever made another one: what
+// belongs together then depends on which of two feeds is heard first.
+func (w *world) contradicted(n int) {
+	count, back := 0, false
+	for _, loser := range w.union.merged {
+		if w.union.joined[n][loser] {
+			count++
+			back = back || w.union.parted[loser]
+		}
+	}
+	if back && count > 1 {
+		w.loosen(n)
+	}
 }
 
 func (w *world) loosen(n int) {
@@ -165,8 +182,8 @@ func (w *world) loosen(n int) {
 // unheard sees whether a customer is merged of which some system has a record that we have not heard of: while it is one with
 // another it need not be recognised, because it is recognised by what the customer is now.
 func (w *world) unheard(ctx context.Context, n int, except ...golden.Ref) {
-	of, merged := w.unions()
-	if merged[n] == 0 {
+	of := w.unions()
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(of)), func(o int) bool { return o != n && of[o] == of[n] }) {
 		return
 	}
 	for _, l := range w.lines {
@@ -187,10 +204,9 @@ func (w *world) numbered(rec source.Record) int {
 	return numberOf(rec.Values[golden.TaxID])
 }
 
-// unions returns which customers are one, by what the systems say: of each the least of those it is one with, and how many merges
-// make it so.
-func (w *world) unions() (of, merges map[int]int) {
-	of, merges = map[int]int{}, map[int]int{}
+// unions returns which customers are one, by what the systems say: of each the least of those it is one with.
+func (w *world) unions() (of map[int]int) {
+	of = map[int]int{}
 	for n := 1; n <= customers; n++ {
 		of[n] = n
 	}
@@ -201,17 +217,13 @@ func (w *world) unions() (of, merges map[int]int) {
 		}
 		into := w.truth.who[golden.Ref{System: ref.System, Object: ref.Object, RecordID: rec.MergedInto}]
 		a, b := of[n], of[into]
-		least, sum := min(a, b), merges[n]+1
-		if a != b {
-			sum += merges[into]
-		}
 		for o, root := range of {
 			if root == a || root == b {
-				of[o], merges[o] = least, sum
+				of[o] = min(a, b)
 			}
 		}
 	}
-	return of, merges
+	return of
 }
 
 // mergers checks what became of the customers that people have merged.
@@ -219,7 +231,7 @@ func (w *world) mergers(ctx context.Context) {
 	if len(w.union.joined) == 0 {
 		return
 	}
-	of, _ := w.unions()
+	of := w.unions()
 	owner := map[golden.ID]int{}
 	owned := map[int]map[golden.ID]bool{}
 	for _, l := range w.lines {
