@@ -72,11 +72,7 @@ func (m *meter) record(ctx context.Context, took time.Duration, as metric.Measur
 
 // openBrief returns connections for brief statements. They connect when they are first used. Where no spans are recorded
 // they are without otelsql, which measures each statement three times: it, its rows, and the reset of its connection.
-func openBrief(c connector, t *telemetry.Telemetry) (*brief, error) {
-	m, err := newMeter(t, sqliteSystem())
-	if err != nil {
-		return nil, err
-	}
+func openBrief(c connector, t *telemetry.Telemetry, m *meter) *brief {
 	b := &brief{meter: m, measured: t.Recording}
 	if b.measured {
 		b.db = open(c, t, sqliteSystem())
@@ -86,7 +82,7 @@ func openBrief(c connector, t *telemetry.Telemetry) (*brief, error) {
 	// More at a time than there are processors would only wait for each other.
 	b.db.SetMaxOpenConns(runtime.GOMAXPROCS(0))
 	b.db.SetMaxIdleConns(runtime.GOMAXPROCS(0))
-	return b, nil
+	return b
 }
 
 func sqliteSystem() attribute.KeyValue { return attribute.String("db.system.name", "sqlite") }

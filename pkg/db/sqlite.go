@@ -59,7 +59,15 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 	// Random keys touch a page each: of 16 MiB of pages the writer finds most where SQLite's own 2 MiB have to be read again.
 	writer := sqliteConnector(path, "immediate",
 		slices.Concat([]string{"auto_vacuum(INCREMENTAL)"}, pragmas, []string{"wal_autocheckpoint(0)", "cache_size(-16384)"}))
-	d.write = open(writer, t, sqliteSystem())
+	m, err := newMeter(t, sqliteSystem())
+	if err != nil {
+		return err
+	}
+	if t.Recording {
+		d.write = open(writer, t, sqliteSystem())
+	} else {
+		d.write = sql.OpenDB(measuredConnector{writer, m})
+	}
 	d.write.SetMaxOpenConns(1)
 	d.write.SetMaxIdleConns(1)
 	if err := d.write.PingContext(ctx); err != nil {
@@ -73,10 +81,8 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 	if err := d.read.PingContext(ctx); err != nil {
 		return errors.Join(err, d.read.Close(), d.write.Close())
 	}
-	if d.brief, err = openBrief(readers, t); err != nil {
-		return errors.Join(err, d.read.Close(), d.write.Close())
-	}
-	d.group = newGroup(d.write, writer, d.brief.meter)
+	d.brief = openBrief(readers, t, m)
+	d.group = newGroup(d.write, writer, m)
 	return nil
 }
 

@@ -42,7 +42,7 @@ type sqliteStmt interface {
 }
 
 // keepingConn is a connection that keeps compiled statements. Like every driver.Conn it is used by one goroutine at a
-// time. A statement in use is not among the kept ones, so a query may run while the rows of the same query are read.
+// time. Of a query that runs while its rows are still read another one is compiled.
 type keepingConn struct {
 	sqliteConn
 
@@ -64,19 +64,28 @@ type kept struct {
 	args  int // how many order was made for
 	reads bool
 	other bool // neither reads nor changes rows
+
+	at    *list.Element       // where it is kept; nil: nowhere
+	busy  bool                // it runs, or its rows are read
+	given []driver.NamedValue // the arguments in the order of the parameters, while it begins to run
 }
 
-// in returns the arguments in the order of the parameters.
+// in returns the arguments in the order of the parameters, until out is called.
 func (k *kept) in(args []driver.NamedValue) []driver.NamedValue {
 	if k.order == nil {
 		return args
 	}
-	out := make([]driver.NamedValue, len(k.order))
-	for i, from := range k.order {
-		out[i] = driver.NamedValue{Ordinal: i + 1, Value: args[from].Value}
+	if k.given == nil {
+		k.given = make([]driver.NamedValue, len(k.order))
 	}
-	return out
+	for i, from := range k.order {
+		k.given[i] = driver.NamedValue{Ordinal: i + 1, Value: args[from].Value}
+	}
+	return k.given
 }
+
+// out forgets the arguments, which the driver has copied.
+func (k *kept) out() { clear(k.given) }
 
 // keep wraps a connection. Begin is the statement that its transactions begin with.
 func keep(c driver.Conn, begin string) (driver.Conn, error) {
@@ -98,8 +107,9 @@ func (c *keepingConn) ExecContext(ctx context.Context, text string, args []drive
 	if k.stmt == nil {
 		res, err = c.sqliteConn.ExecContext(ctx, k.run, k.in(args))
 	} else if res, err = k.stmt.ExecContext(ctx, k.in(args)); err != nil {
-		err = errors.Join(err, k.stmt.Close())
+		err = errors.Join(err, c.drop(k))
 	}
+	k.out()
 	if err != nil {
 		// Of several statements the first ones may have run; a context that ended says nothing about what was done.
 		c.shaken, c.changed = true, c.changed || k.other || ctx.Done() != nil
@@ -137,13 +147,14 @@ func (c *keepingConn) QueryContext(ctx context.Context, text string, args []driv
 		return c.sqliteConn.QueryContext(ctx, k.run, k.in(args))
 	}
 	rows, err := k.stmt.QueryContext(ctx, k.in(args))
+	k.out()
 	if err != nil {
 		c.shaken = true
-		return nil, errors.Join(err, k.stmt.Close())
+		return nil, errors.Join(err, c.drop(k))
 	}
 	return &keptRows{Rows: rows, conn: c, done: func(err error) error {
 		if err != nil {
-			return errors.Join(err, k.stmt.Close())
+			return errors.Join(err, c.drop(k))
 		}
 		return c.give(k)
 	}}, nil
@@ -182,7 +193,10 @@ func (t keptTx) Rollback() error {
 func (c *keepingConn) Close() error {
 	var errs []error
 	for e := c.recent.Front(); e != nil; e = e.Next() {
-		errs = append(errs, e.Value.(*kept).stmt.Close()) //nolint:forcetypeassert // holds nothing else
+		k := e.Value.(*kept) //nolint:forcetypeassert // holds nothing else
+		if k.at = nil; !k.busy {
+			errs = append(errs, k.stmt.Close())
+		}
 	}
 	c.recent.Init()
 	clear(c.kept)
@@ -196,11 +210,13 @@ func (c *keepingConn) take(ctx context.Context, text string, args int) (*kept, e
 		if k.order != nil && k.args != args {
 			return &kept{text: text, run: text, other: true}, nil // SQLite says what is wrong
 		}
-		delete(c.kept, text)
-		c.recent.Remove(e)
-		return k, nil
+		if !k.busy {
+			k.busy = true
+			c.recent.MoveToFront(e)
+			return k, nil
+		}
 	}
-	k := &kept{text: text, args: args}
+	k := &kept{text: text, args: args, busy: true}
 	k.reads, k.other = purpose(text)
 	k.run, k.order = positional(text, args)
 	if !worthKeeping(text) {
@@ -220,16 +236,31 @@ func (c *keepingConn) take(ctx context.Context, text string, args int) (*kept, e
 
 // give keeps a statement that is no longer in use, in the place of the one that was not used for longest.
 func (c *keepingConn) give(k *kept) error {
+	k.busy = false
+	if k.at != nil {
+		return nil
+	}
 	if c.kept[k.text] != nil {
 		return k.stmt.Close() // it ran twice at the same time
 	}
-	c.kept[k.text] = c.recent.PushFront(k)
-	if c.recent.Len() <= keptStatements {
-		return nil
+	k.at = c.recent.PushFront(k)
+	c.kept[k.text] = k.at
+	for e := c.recent.Back(); c.recent.Len() > keptStatements && e != nil; e = e.Prev() {
+		if last := e.Value.(*kept); !last.busy { //nolint:forcetypeassert // holds nothing else
+			return c.drop(last)
+		}
 	}
-	last := c.recent.Remove(c.recent.Back()).(*kept) //nolint:forcetypeassert // holds nothing else
-	delete(c.kept, last.text)
-	return last.stmt.Close()
+	return nil
+}
+
+// drop closes a statement, and keeps it no longer.
+func (c *keepingConn) drop(k *kept) error {
+	if k.at != nil {
+		c.recent.Remove(k.at)
+		delete(c.kept, k.text)
+		k.at = nil
+	}
+	return k.stmt.Close()
 }
 
 // keptRows gives the statement back once the rows have been read.
