@@ -115,7 +115,7 @@ func (r *Rules) group(obj golden.Object, fields []string, claims []*golden.Claim
 // plain returns a claim with one form of time, so that equal claims are equal as values too.
 func plain(c *golden.Claim) *golden.Claim {
 	event, received := c.EventTime.Round(0).UTC(), c.Received.Round(0).UTC()
-	if event == c.EventTime && received == c.Received { // in this very form, as a stored one is
+	if event == c.EventTime && received == c.Received { //nolint:staticcheck // not the same moment: this very form, as a stored one has
 		return c
 	}
 	out := *c
