@@ -111,6 +111,7 @@ type Unit struct {
 	of      map[golden.ID][]*store.Source
 	goldens map[golden.ID]*store.Golden
 	owners  map[store.Key]golden.ID
+	free    map[store.Key]bool // keys that nobody had, and that the unit has not written since
 	intents map[intentKey]store.Intent
 	asked   map[questionKey]store.Question
 	left    map[golden.ID][]store.Move // what went away from golden records that were merged
@@ -154,7 +155,7 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 		left: map[golden.ID][]store.Move{}, came: map[golden.Ref]golden.ID{}, parted: map[golden.ID]bool{},
 		now: f.now(), traceparent: traceparent,
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
-		owners: map[store.Key]golden.ID{}, intents: map[intentKey]store.Intent{},
+		owners: map[store.Key]golden.ID{}, free: map[store.Key]bool{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
 		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{}, adopted: map[golden.Ref]bool{}, keys: map[*store.Golden][]store.Key{}, stored: map[golden.ID]*store.Golden{},
 	}, nil
@@ -168,6 +169,9 @@ func (u *Unit) Now() time.Time { return u.now }
 
 // Golden returns a loaded golden record; nil when there is none. It must not be changed.
 func (u *Unit) Golden(id golden.ID) *store.Golden { return u.goldens[id] }
+
+// Row returns a loaded record; nil when there is none. It must not be changed.
+func (u *Unit) Row(ref golden.Ref) *store.Source { return u.rows[ref] }
 
 // Rows returns the records of a loaded golden record. They must not be changed.
 func (u *Unit) Rows(id golden.ID) []*store.Source { return u.of[id] }

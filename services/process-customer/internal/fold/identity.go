@@ -137,6 +137,11 @@ func (u *Unit) loadOwners(ctx context.Context, system string, obj golden.Object,
 	if err != nil {
 		return nil, err
 	}
+	for _, k := range keys {
+		if _, taken := owners[k]; !taken {
+			u.free[k] = true
+		}
+	}
 	ids := make([]golden.ID, 0, len(owners))
 	for k, id := range owners {
 		u.owners[k] = id

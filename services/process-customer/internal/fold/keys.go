@@ -76,7 +76,7 @@ func (u *Unit) flushKeys(ctx context.Context, goldens []*store.Golden) error {
 		add = append(add, k)
 	}
 	slices.SortFunc(add, func(a, b store.Owned) int { return compareText(a.GoldenID, b.GoldenID) })
-	given, err := u.tx.AddKeys(ctx, add)
+	given, err := u.giveKeys(ctx, add)
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,24 @@ func (u *Unit) flushKeys(ctx context.Context, goldens []*store.Golden) error {
 		}
 	}
 	return nil
+}
+
+// giveKeys gives golden records the keys that are free, each to the first that wants it, and returns how many were.
+func (u *Unit) giveKeys(ctx context.Context, want []store.Owned) (int, error) {
+	var free, others []store.Owned
+	for _, k := range want {
+		if u.free[k.Key] {
+			delete(u.free, k.Key)
+			free = append(free, k)
+		} else {
+			others = append(others, k)
+		}
+	}
+	if err := u.tx.GiveKeys(ctx, free); err != nil {
+		return 0, err
+	}
+	given, err := u.tx.AddKeys(ctx, others)
+	return len(free) + given, err
 }
 
 // lacking returns the golden records that did not get a key.

@@ -24,17 +24,69 @@ const maxAsked = 4
 // certain takes a batch in after all doubts about it were asked. A system that is never at rest is believed in the end:
 // its next change corrects what was concluded.
 func (in *Intake) certain(ctx context.Context, system string, b Batch) (Outcome, error) {
-	for asked := 0; ; asked++ {
-		b.believe = asked >= maxAsked || in.systems[system] == nil
+	sys := in.systems[system]
+	for asked := 0; ; {
+		b.believe, b.back = asked >= maxAsked || sys == nil, b.back || sys == nil
 		out, err := in.step(ctx, system, b, nil)
+		var back returned
 		var doubts doubtful
-		if !errors.As(err, &doubts) {
+		switch {
+		case errors.As(err, &back):
+			b.Changes, err = in.reread(ctx, sys, b.Changes, back)
+			b.back = true
+		case errors.As(err, &doubts):
+			b.Changes, err = in.ask(ctx, sys, b.Changes, doubts)
+			asked++
+		default:
 			return out, err
 		}
-		if b.Changes, err = in.ask(ctx, in.systems[system], b.Changes, doubts); err != nil {
+		if err != nil {
 			return Outcome{}, err
 		}
 	}
+}
+
+// returned ends a transaction that would take in records which are known to be deleted in the very version in which changes
+// show them: only their system can say which of the two came last.
+type returned []golden.Ref
+
+// Error says how many records there are.
+func (r returned) Error() string { return fmt.Sprintf("%d deleted records seem to be back", len(r)) }
+
+// returned returns the loaded records that seem to be back.
+func (r *run) returned(changes []source.Change) returned {
+	if r.batch.back {
+		return nil
+	}
+	var back returned
+	for i := range changes {
+		c := &changes[i]
+		if c.Record == nil {
+			continue
+		}
+		if row := r.unit.Row(c.Ref); row != nil && row.Deleted && c.Record.Version == row.Version {
+			back = append(back, c.Ref)
+		}
+	}
+	return back
+}
+
+// reread reads records that seem to be back and returns the changes with what they hold now.
+func (in *Intake) reread(ctx context.Context, sys source.System, changes []source.Change, back returned) ([]source.Change, error) {
+	read := map[golden.Ref]*source.Record{}
+	gone := map[golden.Ref]source.Record{}
+	for _, obj := range golden.Objects() {
+		var ids []string
+		for _, ref := range back {
+			if ref.Object == obj && !slices.Contains(ids, ref.RecordID) {
+				ids = append(ids, ref.RecordID)
+			}
+		}
+		if err := fetch(ctx, sys, obj, ids, read, gone); err != nil {
+			return nil, err
+		}
+	}
+	return allAsRead(changes, read, gone), nil
 }
 
 // ask reads the records in doubt and returns the changes with what they hold now.

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -92,6 +93,7 @@ type Batch struct {
 	Feed *store.Feed
 
 	believe bool // doubts have been asked often enough
+	back    bool // what has come back was read again
 }
 
 // Outcome says what became of the changes of a batch.
@@ -205,14 +207,7 @@ func (in *Intake) confirm(ctx context.Context, system string, changes []source.C
 			return nil, err
 		}
 	}
-	out := changes
-	if len(read)+len(gone) > 0 {
-		out = make([]source.Change, len(changes))
-		for i, c := range changes {
-			asRead(&c, read, gone)
-			out[i] = c
-		}
-	}
+	out := allAsRead(changes, read, gone)
 	if len(parents) == 0 {
 		return out, nil
 	}
@@ -229,7 +224,7 @@ func (in *Intake) confirm(ctx context.Context, system string, changes []source.C
 	return append(front, out...), nil
 }
 
-// doubts returns the records to be read again and the unknown customers of contacts.
+// doubts returns the records to be read again of which a change says that they are gone, and the unknown customers of contacts.
 func (in *Intake) doubts(ctx context.Context, system string, changes []source.Change) (map[golden.Object][]string, []string, error) {
 	ids := map[golden.Object][]string{}
 	inBatch := map[string]bool{}
@@ -239,11 +234,13 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 		if invalid(system, c) != nil || c.Overflow {
 			continue
 		}
-		ids[c.Ref.Object] = append(ids[c.Ref.Object], c.Ref.RecordID)
 		if c.Ref.Object == golden.Customer {
 			inBatch[c.Ref.RecordID] = true
 		} else if c.Record != nil && c.Record.ParentID != "" {
 			parents = append(parents, c.Record.ParentID)
+		}
+		if c.Deleted { // whether one has come back shows when it is taken in: see returned
+			ids[c.Ref.Object] = append(ids[c.Ref.Object], c.Ref.RecordID)
 		}
 	}
 	known := map[golden.Ref]store.Known{}
@@ -271,9 +268,7 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 		if !found || seen[c.Ref] || c.Overflow {
 			continue
 		}
-		died := c.Deleted && !row.Deleted && (c.Version == 0 || c.Version == row.Version)
-		rose := c.Record != nil && row.Deleted && c.Record.Version == row.Version
-		if died || rose {
+		if c.Deleted && !row.Deleted && (c.Version == 0 || c.Version == row.Version) {
 			seen[c.Ref] = true
 			doubtful[c.Ref.Object] = append(doubtful[c.Ref.Object], c.Ref.RecordID)
 		}
@@ -287,6 +282,18 @@ func (in *Intake) doubts(ctx context.Context, system string, changes []source.Ch
 		}
 	}
 	return doubtful, unknown, nil
+}
+
+// allAsRead returns changes that say what their records were when they were read again.
+func allAsRead(changes []source.Change, read map[golden.Ref]*source.Record, gone map[golden.Ref]source.Record) []source.Change {
+	if len(read)+len(gone) == 0 {
+		return changes
+	}
+	out := slices.Clone(changes)
+	for i := range out {
+		asRead(&out[i], read, gone)
+	}
+	return out
 }
 
 // asRead has a change say what its record was when it was read again, and reports whether the record lives. A system that keeps

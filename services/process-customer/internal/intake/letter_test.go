@@ -7,7 +7,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
@@ -51,5 +55,31 @@ func TestLetterVersions(t *testing.T) {
 		require.Equal(t, map[string]int{store.Parked: 1, store.Retrying: 1}, take(t, w,
 			snapshot("4", "001A", 40, noon, endless), snapshot("5", "001A", 50, noon, good("5"))))
 		require.Empty(t, w.Dead())
+	})
+}
+
+func TestReturned(t *testing.T) {
+	t.Parallel()
+	t.Run("a deleted record that is shown in the very version in which it is known to be gone is asked about", func(t *testing.T) {
+		w := setup(t)
+		w.Deleting = true
+		sf := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
+		w.Settle()
+		rec, _ := w.SF.Record(golden.Customer, sf)
+		w.SF.Delete(golden.Customer, sf)
+		w.Settle()
+		known := func() store.Known {
+			all, err := w.Store.Read().Known(t.Context(), "salesforce", golden.Customer, []string{sf})
+			require.NoError(t, err)
+			return all[sf]
+		}
+		require.True(t, known().Deleted)
+		back := snapshot("x", sf, known().Version, noon, rec.Values)
+		require.Equal(t, map[string]int{store.Unchanged: 1}, take(t, w, back), "it is gone")
+		require.True(t, known().Deleted)
+		w.SF.SetDown(sourcetest.Unreachable())
+		back.ID = "y"
+		_, err := w.Intake.Take(t.Context(), "salesforce", intake.Batch{Changes: []source.Change{back}})
+		require.Equal(t, fault.Unavailable, fault.KindOf(err), "without an answer nothing is decided")
 	})
 }

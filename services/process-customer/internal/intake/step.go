@@ -81,6 +81,12 @@ func (r *run) observe(ctx context.Context) error {
 		if err := r.unit.LoadBatch(ctx, r.system, obj, changes); err != nil {
 			return err
 		}
+		if back := r.returned(changes); len(back) > 0 {
+			return back
+		}
+		if err := r.tx.Expect(ctx, r.changing(changes)); err != nil {
+			return err
+		}
 		for _, c := range changes {
 			r.one(ctx, c)
 		}
@@ -91,6 +97,22 @@ func (r *run) observe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// changing returns the golden records that probably change by the changes, as far as they are known.
+func (r *run) changing(changes []source.Change) []golden.ID {
+	var ids []golden.ID
+	seen := make(map[golden.ID]bool, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		row := r.unit.Row(c.Ref)
+		if row == nil || row.GoldenID == "" || seen[row.GoldenID] || c.OwnWrite || (c.Record != nil && c.Record.Version <= row.Version) {
+			continue
+		}
+		seen[row.GoldenID] = true
+		ids = append(ids, row.GoldenID)
+	}
+	return ids
 }
 
 // unseen counts the duplicates and returns the rest.

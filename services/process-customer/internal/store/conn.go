@@ -112,12 +112,16 @@ func (c conn) behind(ctx context.Context, what, query string, args []any) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	run := func() error {
+	return c.aside(func() error {
 		if _, err := c.write.ExecContext(ctx, query, args...); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil
-	}
+	})
+}
+
+// aside runs what behind describes; nothing else may be running.
+func (c conn) aside(run func() error) error {
 	if !c.arrays {
 		return run()
 	}

@@ -85,14 +85,15 @@ func subject(id golden.ID, system, recordID string) string {
 // sealed returns the events as entries without position and hash.
 func (t *Tx) sealed(ctx context.Context, events []Event) ([]audit.Entry, error) {
 	var subjects []string
-	seen := map[string]bool{}
+	seen, created := map[string]bool{}, map[string]bool{}
 	for i := range events {
 		if s := subject(events[i].GoldenID, events[i].System, events[i].RecordID); !seen[s] && len(events[i].Changes)+len(events[i].Note) > 0 {
 			seen[s] = true
 			subjects = append(subjects, s)
+			created[s] = events[i].Kind == "created"
 		}
 	}
-	keys, err := t.subjectKeys(ctx, subjects)
+	keys, err := t.subjectKeys(ctx, subjects, created)
 	if err != nil {
 		return nil, err
 	}
@@ -116,9 +117,53 @@ func (t *Tx) sealed(ctx context.Context, events []Event) ([]audit.Entry, error) 
 	return out, nil
 }
 
-// subjectKeys returns the keys of subjects and makes those that are new.
-func (t *Tx) subjectKeys(ctx context.Context, subjects []string) (map[string][]byte, error) {
-	keys, err := t.readKeys(ctx, subjects)
+// Expect says that AddEvents will be called with events about golden records that are there, so that on PostgreSQL what it needs
+// is read while the caller works out what has happened. Take LockIdentity first: nobody destroys a key meanwhile. It is about speed
+// only, once in a transaction.
+func (t *Tx) Expect(ctx context.Context, ids []golden.ID) error {
+	if !t.tx.arrays || len(ids) == 0 || len(ids) > t.most() || t.keys != nil {
+		return nil
+	}
+	query, args, err := t.tx.before(ctx, keysAmong+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids)))
+	if err == nil {
+		err = t.tx.late.wait()
+	}
+	if err != nil {
+		return fmt.Errorf("read subject keys: %w", err)
+	}
+	keys := make(map[string][]byte, len(ids))
+	t.keys = keys
+	return t.tx.aside(func() error {
+		rows, err := t.tx.read.QueryContext(ctx, query, args...)
+		if err != nil {
+			return fmt.Errorf("read subject keys: %w", err)
+		}
+		return each(rows, "read subject keys", keyInto(keys))
+	})
+}
+
+// keysKnown returns the keys of subjects that exist: read ahead, or now. Those that were just created are not looked for.
+func (t *Tx) keysKnown(ctx context.Context, subjects []string, created map[string]bool) (map[string][]byte, error) {
+	if err := t.tx.late.wait(); err != nil {
+		return nil, err
+	}
+	keys := make(map[string][]byte, len(subjects))
+	var unread []string
+	for _, s := range subjects {
+		if key := t.keys[s]; key != nil {
+			keys[s] = key
+		} else if !created[s] {
+			unread = append(unread, s)
+		}
+	}
+	read, err := t.readKeys(ctx, unread)
+	maps.Copy(keys, read)
+	return keys, err
+}
+
+// subjectKeys returns the keys of subjects and makes those that are new. Created are subjects that hardly have one yet.
+func (t *Tx) subjectKeys(ctx context.Context, subjects []string, created map[string]bool) (map[string][]byte, error) {
+	keys, err := t.keysKnown(ctx, subjects, created)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +190,7 @@ func (t *Tx) subjectKeys(ctx context.Context, subjects []string) (map[string][]b
 	if err != nil || len(fresh) == 0 {
 		return keys, err
 	}
-	// Two that make a key at once end with the one that is stored.
+	// Two that make a key at once end with the one that is stored, and so does one who thought that there is none.
 	stored, err := t.readKeys(ctx, slices.Sorted(maps.Keys(fresh)))
 	maps.Copy(keys, stored)
 	return keys, err
@@ -154,16 +199,21 @@ func (t *Tx) subjectKeys(ctx context.Context, subjects []string) (map[string][]b
 func (r Reader) readKeys(ctx context.Context, subjects []string) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	err := chunks(r, subjects, func(subjects []string) error {
-		return r.query(ctx, "read subject keys", "SELECT subject, key FROM subject_key WHERE subject "+r.among(0, len(subjects)), bound(r, nil, subjects),
-			func(rows *sql.Rows) error {
-				var s string
-				var key []byte
-				err := rows.Scan(&s, &key)
-				out[s] = key
-				return err
-			})
+		return r.query(ctx, "read subject keys", keysAmong+r.among(0, len(subjects)), bound(r, nil, subjects), keyInto(out))
 	})
 	return out, err
+}
+
+const keysAmong = "SELECT subject, key FROM subject_key WHERE subject "
+
+func keyInto(out map[string][]byte) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		var s string
+		var key []byte
+		err := rows.Scan(&s, &key)
+		out[s] = key
+		return err
+	}
 }
 
 // ListEvents returns the events of a golden record after a position, oldest first, without values.

@@ -49,7 +49,7 @@ func (t *Tx) PutFindings(ctx context.Context, findings []Finding) error {
 	for i := range findings {
 		subjects[findings[i].subject()] = true
 	}
-	keys, err := t.subjectKeys(ctx, slices.Sorted(maps.Keys(subjects)))
+	keys, err := t.subjectKeys(ctx, slices.Sorted(maps.Keys(subjects)), nil)
 	if err != nil {
 		return err
 	}

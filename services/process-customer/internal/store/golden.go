@@ -156,6 +156,16 @@ func (r Reader) keys(ctx context.Context, where string, args []any, add func(Own
 	})
 }
 
+// GiveKeys gives keys to golden records that Owners has found free in this transaction, which took LockIdentity before: to insert a
+// row that may be there already takes PostgreSQL half as long again. A key that is taken after all fails the transaction.
+func (t *Tx) GiveKeys(ctx context.Context, keys []Owned) error {
+	rows := make([][]any, len(keys))
+	for i, k := range keys {
+		rows[i] = []any{string(k.Object), k.Kind, k.Value, string(k.GoldenID)}
+	}
+	return t.insert(ctx, "write free match keys", "INSERT INTO match_key (object, kind, value, golden_id)", "", rows)
+}
+
 // AddKeys gives free keys to golden records and returns how many; the first owner keeps a key.
 func (t *Tx) AddKeys(ctx context.Context, keys []Owned) (int, error) {
 	given := 0

@@ -44,7 +44,7 @@ func (t *Tx) PutShadow(ctx context.Context, writes []ShadowWrite) error {
 			subjects = append(subjects, s)
 		}
 	}
-	keys, err := t.subjectKeys(ctx, subjects)
+	keys, err := t.subjectKeys(ctx, subjects, nil)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,8 @@ type Tx struct {
 	db       *db.DB
 	tx       conn
 	raw      *sql.Tx
-	inserted int64 // rows
+	inserted int64             // rows
+	keys     map[string][]byte // of subjects, as they were read ahead: once nothing runs any more
 }
 
 // SQL returns the transaction itself, for a package that keeps its own tables in the same database.
@@ -129,6 +130,11 @@ func (r Reader) query(ctx context.Context, what, text string, args []any, scan f
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	return each(rows, what, scan)
+}
+
+// each calls scan for each row and closes them.
+func each(rows *sql.Rows, what string, scan func(*sql.Rows) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := scan(rows); err != nil {

@@ -195,4 +195,16 @@ func goldens(t *testing.T, s *store.Store) {
 	kept, err := r.KeysOf(t.Context(), []golden.ID{a.ID})
 	require.NoError(t, err)
 	require.Len(t, kept, 1, "nobody loses the key of another")
+
+	free := store.Key{Object: golden.Customer, Kind: "tax_id", Value: t.Name() + " free"}
+	give := func(id golden.ID) error {
+		return s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			return tx.GiveKeys(ctx, []store.Owned{{Key: free, GoldenID: id}})
+		})
+	}
+	require.NoError(t, give(b.ID))
+	require.Error(t, give(a.ID), "it was not free")
+	owners, err = r.Owners(t.Context(), []store.Key{free})
+	require.NoError(t, err)
+	require.Equal(t, map[store.Key]golden.ID{free: b.ID}, owners)
 }
