@@ -162,6 +162,15 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) er
 	return outside(d.pgTx(ctx, fn))
 }
 
+// Rehearse makes SQLite run each function of Tx twice from now on, and undo what it does the first time. It is for tests,
+// which so find a function that must not be repeated as Tx may do. If the first run fails that is the end of it. On PostgreSQL it
+// does nothing.
+func (d *DB) Rehearse() {
+	if d.group != nil {
+		d.group.rehearse.Store(true)
+	}
+}
+
 type inTx struct{}
 
 func (d *DB) enter() error {

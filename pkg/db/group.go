@@ -49,7 +49,9 @@ type group struct {
 	queue   chan *job // closed to stop
 	relaxed chan *job // those who need no fsync; never closed
 	done    chan struct{}
-	callers atomic.Int64 // who wait for the transaction, have it, or wait for its commit
+	// rehearse lets each function run twice.
+	rehearse atomic.Bool
+	callers  atomic.Int64 // who wait for the transaction, have it, or wait for its commit
 
 	// Of the writer only: how durable the connection was opened, and how durable its commits are now; 0 if not known.
 	opened, now int
@@ -249,7 +251,7 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 		first.result <- fmt.Errorf("begin: %w", err)
 		return
 	}
-	w := writing{conn, tx, under, g.careful > 0}
+	w := writing{conn, tx, under, g.careful > 0, g.rehearse.Load()}
 	members, err := g.collect(ctx, w, first, queue)
 	if g.careful > 0 {
 		g.careful--

@@ -77,6 +77,6 @@ func (j *job) try(tx *sql.Tx) (failed error) {
 
 func (j *job) run(tx *sql.Tx) {
 	j.failed = errAborted
-	j.end.tx = tx
+	j.end = end{tx: tx}
 	j.failed = j.fn(context.WithValue(context.WithoutCancel(j.ctx), endKey{}, &j.end), tx)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 )
 
 // TestTx_FailuresAmongOthers: whoever fails takes nobody along and leaves nothing, whatever it did before: nothing, a statement that
@@ -121,4 +122,39 @@ func TestTx_AGoroutineThatEndsInside(t *testing.T) {
 		require.NoError(t, errs[i])
 	}
 	require.Equal(t, callers-callers/8, count(t, d))
+}
+
+// TestTx_Rehearsed: what a function does the first time is undone, what it does the second time stays, and its failure is its end.
+func TestTx_Rehearsed(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		migrate(t, d)
+		d.Rehearse()
+		want := 2
+		if d.Engine() == db.PostgreSQL {
+			want = 1
+		}
+		runs := 0
+		require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			runs++
+			if err := insert(ctx, tx, 10*runs); err != nil {
+				return err
+			}
+			return d.Last(ctx, tx, nil, "INSERT INTO item (id, name, n) VALUES ($1, $2, 0)", 10*runs+1, fmt.Sprint("last ", runs))
+		}))
+		require.Equal(t, want, runs)
+		var least, n int
+		require.NoError(t, d.Read().QueryRowContext(t.Context(), "SELECT min(id), count(*) FROM item").Scan(&least, &n))
+		require.Equal(t, 10*want, least)
+		require.Equal(t, 2, n)
+
+		mine := errors.New("mine")
+		runs = 0
+		require.ErrorIs(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			runs++
+			return errors.Join(insert(ctx, tx, 1), mine)
+		}), mine)
+		require.Equal(t, 1, runs)
+		require.Equal(t, 2, count(t, d))
+	})
 }

@@ -17,6 +17,8 @@ type writing struct {
 	under *keepingConn
 	// careful gives each caller a savepoint.
 	careful bool
+	// rehearse lets each function run twice.
+	rehearse bool
 }
 
 // do runs a statement of the writer's own.
@@ -117,21 +119,41 @@ func statement(ctx context.Context, w writing, j *job) (bool, error) {
 }
 
 // hand runs the function of a caller, or lets the caller do it. It reports false if the caller has left.
-func (w writing) hand(j *job) (ran bool, failed error) {
+func (w writing) hand(ctx context.Context, j *job) (ran bool, failed error) {
 	if !j.taken.CompareAndSwap(false, true) {
 		return false, nil
 	}
 	if j.grant == nil {
+		if w.rehearse {
+			if failed = w.rehearsed(ctx, j); failed != nil {
+				return true, failed
+			}
+		}
 		return true, j.try(w.tx)
 	}
 	j.grant <- w.tx
 	return true, <-j.ran
 }
 
+// rehearsed runs the function of a caller and undoes what it did.
+func (w writing) rehearsed(ctx context.Context, j *job) error {
+	if err := w.do(ctx, "SAVEPOINT rehearsal"); err != nil {
+		return err
+	}
+	failed := j.try(w.tx)
+	for _, text := range []string{"ROLLBACK TO rehearsal", "RELEASE rehearsal"} {
+		if err := w.do(ctx, text); err != nil {
+			return errors.Join(failed, err)
+		}
+	}
+	w.under.changed, w.under.shaken = false, false
+	return failed
+}
+
 // trust runs one caller without a savepoint. It reports what one does; a *spoiled error means that the group is to be rolled back.
 func trust(ctx context.Context, w writing, j *job) (bool, error) {
 	w.under.changed, w.under.shaken = false, false
-	ran, failed := w.hand(j)
+	ran, failed := w.hand(ctx, j)
 	if !ran {
 		return false, nil
 	}
@@ -167,7 +189,7 @@ func one(ctx context.Context, w writing, j *job) (bool, error) {
 	if err := w.do(ctx, "SAVEPOINT caller"); err != nil {
 		return true, w.lost(ctx, err)
 	}
-	ran, failed := w.hand(j)
+	ran, failed := w.hand(ctx, j)
 	if !ran {
 		return false, w.lost(ctx, w.do(ctx, "RELEASE caller"))
 	}

@@ -35,7 +35,11 @@ func TestSQLStore(t *testing.T) {
 				dbtest.DSN(t, engine) // skips, or fails in CI
 			}
 			idempotenttest.Run(t, func(t *testing.T, now func() time.Time) idempotent.Store {
-				s, err := idempotent.NewSQLStore(dbtest.Open(t, engine), secret, now)
+				d := dbtest.Open(t, engine)
+				if !testing.Short() {
+					d.Rehearse()
+				}
+				s, err := idempotent.NewSQLStore(d, secret, now)
 				require.NoError(t, err)
 				return s
 			})

@@ -25,6 +25,9 @@ func TestOptimistic(t *testing.T) {
 	setup := func(t *testing.T) (d *db.DB, restarted func() *world, runs *atomic.Int64) {
 		t.Helper()
 		d = dbtest.Open(t, "sqlite")
+		if !testing.Short() {
+			d.Rehearse()
+		}
 		require.NoError(t, d.Migrate(t.Context(), fstest.MapFS{"00001_x.sql": {Data: []byte("-- +goose Up\nCREATE TABLE effect (id TEXT NOT NULL);")}}, "effect_migrations"))
 		runs = &atomic.Int64{}
 		restarted = func() *world {

@@ -17,7 +17,12 @@ import (
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) { storetest.Run(t, d) })
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		if !testing.Short() {
+			d.Rehearse()
+		}
+		storetest.Run(t, d)
+	})
 }
 
 // BenchmarkShown is the read behind every screen, on SQLite.

@@ -96,6 +96,9 @@ func TestBackend(t *testing.T) {
 					d, err := db.Open(t.Context(), dsn, telemetry.Discard())
 					require.NoError(t, err)
 					t.Cleanup(func() { _ = d.Close() })
+					if !testing.Short() {
+						d.Rehearse()
+					}
 					return open(t, d, Options{})
 				}
 				s := start()
