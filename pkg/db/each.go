@@ -39,7 +39,10 @@ func (d *DB) Each(ctx context.Context, row func(Scanner) error, text string, arg
 	}
 	for try := 1; ; try++ {
 		dead, err := d.pgEach(ctx, row, text, args)
-		if !dead || try == eachTries || ctx.Err() != nil {
+		switch {
+		case dead && ctx.Err() != nil: // nothing was sent because of that
+			return ctx.Err()
+		case !dead || try == eachTries:
 			return outside(err)
 		}
 	}

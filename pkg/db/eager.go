@@ -15,7 +15,7 @@ import (
 const (
 	// eagerFor is how long at most an answer is watched for. A server that is near has read a few rows by then; longer than this
 	// it takes no less to go to sleep and be woken.
-	eagerFor = 100 * time.Microsecond
+	eagerFor = 250 * time.Microsecond
 	// maxSkipped is how many answers at most are waited for asleep after one that took longer.
 	maxSkipped = 256
 )

@@ -103,10 +103,10 @@ func (a *attempt) ask(ctx context.Context, question func(context.Context, Claim)
 	return res, err
 }
 
-func bounded(ctx context.Context, limit time.Duration, c Claim, question func(context.Context, Claim) (Result, error)) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return question(ctx, c)
+func bounded(ctx context.Context, most time.Duration, c Claim, question func(context.Context, Claim) (Result, error)) (Result, error) {
+	l, end := limit(ctx, most)
+	defer end()
+	return question(l, c)
 }
 
 // giveBack releases what a caller may have claimed who left before it was told: the store may have committed the claim, and

@@ -57,7 +57,7 @@ func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 		c.mu.Unlock()
 		select {
 		case <-me.ready:
-		case <-ctx.Done():
+		case <-left(ctx):
 			c.leave(me)
 			var none A
 			return none, ctx.Err()
@@ -76,6 +76,15 @@ func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 		return c.alone(ctx, me)
 	}
 	return me.answer, me.err
+}
+
+// left is when a caller waits no longer for others. Who has a limit for the question, as everybody else then has, need not
+// watch it: whoever asks for all ends with a limit that began before.
+func left(ctx context.Context) <-chan struct{} {
+	if l, ok := ctx.(*limited); ok {
+		return l.Context.Done()
+	}
+	return ctx.Done()
 }
 
 // over reports whether the caller has no time left.

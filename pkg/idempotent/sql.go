@@ -39,7 +39,7 @@ type SQLStore struct {
 	text    map[string]string // statements with the clock filled in
 
 	met       *met // SQLite only
-	reads     combiner[Digest, found]
+	reads     combiner[Digest, *found]
 	claims    combiner[claimed, bool]
 	completes combiner[settled, bool]
 }
@@ -224,7 +224,7 @@ func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 	d := s.Digest(c.Scope)
 	look := s.met == nil || s.met.before(d)
 	for range maxRaces {
-		var f found
+		var f *found
 		var err error
 		if look {
 			if f, err = s.reads.do(ctx, d); err != nil {
@@ -232,14 +232,18 @@ func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 			}
 		}
 		look = true
-		if !f.ok {
+		if f == nil {
 			won, err := s.claims.do(ctx, claimed{c, d})
 			if err != nil || won {
 				return c.first(d), err
 			}
 			continue // somebody was faster
 		}
-		res, done, err := s.advance(d, c, f.record, f.now, func(fn func(context.Context, db.Execer) error) error { return s.db.Single(ctx, fn) })
+		res, step := c.decide(d, f.record, f.now)
+		if step == stepNone {
+			return res, nil
+		}
+		done, err := s.advance(d, c, f.record, res, step, func(fn func(context.Context, db.Execer) error) error { return s.db.Single(ctx, fn) })
 		if done || err != nil {
 			return res, err
 		}
@@ -256,14 +260,11 @@ func (s *SQLStore) claimArgs(d Digest, c Claim) []any {
 	return []any{s.at(), d[:], c.Fingerprint, c.Owner, c.Takeover, c.Lease.Microseconds(), (c.Lease + c.Retention).Microseconds(), c.Trace, c.Scope.Method}
 }
 
-// advance does with the record that was read what the state machine says. It reports false if the record changed since.
-func (s *SQLStore) advance(d Digest, c Claim, r record, now int64, run func(func(context.Context, db.Execer) error) error) (Result, bool, error) {
-	res, step := c.decide(d, r, now)
-	var done bool
-	var err error
+// advance does with the record that was read what the state machine says, for res. It reports false if the record changed since.
+func (s *SQLStore) advance(d Digest, c Claim, r record, res Result, step step, run func(func(context.Context, db.Execer) error) error) (done bool, err error) {
 	switch step {
 	case stepNone:
-		return res, true, nil
+		return true, nil
 	case stepTake:
 		err = run(func(ctx context.Context, e db.Execer) (err error) {
 			done, err = changed(e.ExecContext(ctx, s.sql(sqlTake), append(s.claimArgs(d, c), r.fence, string(r.state), r.lease, res.Grant.Recovery)...))
@@ -275,7 +276,7 @@ func (s *SQLStore) advance(d Digest, c Claim, r record, now int64, run func(func
 			return err
 		})
 	}
-	return res, done, err
+	return done, err
 }
 
 // beginRotating claims while records may exist under several secrets. Replicas may disagree on which comes first: a lock
@@ -306,7 +307,8 @@ func (s *SQLStore) beginTx(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (
 		if err != nil {
 			return Result{}, err
 		}
-		res, done, err := s.advance(d, c, r, now, func(fn func(context.Context, db.Execer) error) error { return fn(ctx, tx) })
+		res, step := c.decide(d, r, now)
+		done, err := s.advance(d, c, r, res, step, func(fn func(context.Context, db.Execer) error) error { return fn(ctx, tx) })
 		if done || err != nil {
 			return res, err
 		}

@@ -11,11 +11,10 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
 
-// found is what a read says about one digest.
+// found is a record and when it was read.
 type found struct {
 	record
 	now int64
-	ok  bool
 }
 
 // claimed is a claim for a record that nobody has.
@@ -40,7 +39,7 @@ func (s *SQLStore) together() {
 		claims, completes, crowded = 0, 0, nil
 		s.met = &met{}
 	}
-	s.reads = combiner[Digest, found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany}
+	s.reads = combiner[Digest, *found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany}
 	s.claims = combiner[claimed, bool]{limit: claims, pace: writePace, crowded: crowded, ask: s.insertMany}
 	s.completes = combiner[settled, bool]{limit: completes, pace: writePace, crowded: crowded, ask: s.completeMany}
 }
@@ -53,27 +52,28 @@ const (
 	writePace = time.Millisecond
 )
 
-// readMany reads records.
-func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, error) {
-	out := make([]found, len(digests))
+// readMany reads records; nil stands for one that is not there. Whoever asks for the same gets the same, which nobody changes.
+func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]*found, error) {
+	out := make([]*found, len(digests))
 	if len(digests) == 1 {
-		f := &out[0]
 		err := s.db.Each(ctx, func(row db.Scanner) error {
-			f.ok = true
+			f := &found{}
+			out[0] = f
 			return row.Scan(append(f.decisive(make([]any, 0, maxColumns)), &f.now)...)
 		}, s.sql(sqlDecide), s.at(), digests[0][:])
 		return out, err
 	}
 	var k []byte
-	f := found{ok: true}
+	var f found
 	dest := append(f.decisive(append(make([]any, 0, maxColumns), &k)), &f.now)
 	row := func(row db.Scanner) error {
 		if err := row.Scan(dest...); err != nil {
 			return err
 		}
+		read := f
 		for i := range digests { // a key may be asked for more than once
 			if bytes.Equal(digests[i][:], k) {
-				out[i] = f
+				out[i] = &read
 			}
 		}
 		return nil
