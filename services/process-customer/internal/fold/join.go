@@ -29,6 +29,9 @@ func (u *Unit) LoadJoin(ctx context.Context, ids ...golden.ID) error {
 		for _, c := range found {
 			children = append(children, c.ID)
 		}
+		if _, known := u.left[id]; known {
+			continue // what the unit has moved since is not stored yet
+		}
 		moves, err := u.tx.Moves(ctx, id)
 		if err != nil {
 			return err
@@ -51,7 +54,7 @@ func (u *Unit) LoadJoin(ctx context.Context, ids ...golden.ID) error {
 			return err
 		}
 	}
-	return nil
+	return u.loadBranches(ctx, ids)
 }
 
 // Join merges the golden record from into another one. Both must be loaded (LoadJoin). It reports false when there is
@@ -94,7 +97,7 @@ func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
 			u.moveRow(row, from)
 		}
 	}
-	into := g.MergedInto
+	into := u.follow(g.MergedInto)
 	next := g.Clone()
 	next.MergedInto, next.Version, next.Updated = "", g.Version+1, u.now
 	u.putGolden(next)
@@ -107,6 +110,7 @@ func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
 	note := store.Event{System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, GoldenID: from, Kind: "unmerged", Reason: string(into)}
 	u.Note(note)
 	hosts[into] = true
+	u.takeLosers(from, slices.Sorted(maps.Keys(hosts)), ref, changeID)
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
 		if u.goldens[host] == nil {
 			continue
@@ -143,11 +147,10 @@ func (u *Unit) moveRow(row *store.Source, to golden.ID) {
 
 func (u *Unit) putMove(m store.Move) {
 	n := len(u.moves)
-	left, came := u.left[m.From], u.came[m.Ref]
-	u.undo = append(u.undo, func() { u.moves, u.left[m.From], u.came[m.Ref] = u.moves[:n], left, came })
+	left := u.left[m.From]
+	u.undo = append(u.undo, func() { u.moves, u.left[m.From] = u.moves[:n], left })
 	u.moves = append(u.moves, m)
 	u.left[m.From] = append(slices.Clone(left), m) // the same batch may take the merge back
-	u.came[m.Ref] = m.From
 }
 
 // forgetMoves drops what the unit knows of how records went away from a golden record, once they are back.
@@ -155,7 +158,7 @@ func (u *Unit) forgetMoves(from golden.ID) {
 	moves, left := u.moves, u.left[from]
 	u.undo = append(u.undo, func() { u.moves, u.left[from] = moves, left })
 	u.moves = slices.DeleteFunc(slices.Clone(moves), func(m store.Move) bool { return m.From == from })
-	delete(u.left, from)
+	u.left[from] = nil // as it was read they are gone
 }
 
 // realign has the contacts of two customers name the one that the record of their customer belongs to now. A contact
@@ -209,7 +212,7 @@ func (u *Unit) joinedThere(row *store.Source, c source.Change) {
 	if winner == nil || winner.GoldenID == "" || row.GoldenID == "" {
 		return // the winner is not known yet; it finds the loser when it comes
 	}
-	u.Join(u.follow(winner.GoldenID), row.GoldenID, c.Ref, c.ID)
+	u.joinRow(u.follow(winner.GoldenID), row, c.Ref, c.ID)
 }
 
 // follow returns the golden record that one was merged into, itself when it was not.
@@ -267,14 +270,7 @@ func (u *Unit) loadJoins(ctx context.Context, system string, obj golden.Object, 
 			}
 		}
 		if c.Record != nil && row != nil && row.MergedInto != "" {
-			moves, err := u.tx.MovesOf(ctx, row.Ref)
-			if err != nil {
-				return err
-			}
-			for _, m := range moves {
-				ids = append(ids, m.From, m.To)
-				u.came[row.Ref] = m.From
-			}
+			ids = append(ids, row.GoldenID)
 		}
 		if len(ids) > 0 {
 			if err := u.LoadJoin(ctx, ids...); err != nil {
@@ -316,7 +312,7 @@ func (u *Unit) joinLosers(id golden.ID, c source.Change) {
 	}
 	slices.SortFunc(losers, compareRows)
 	for _, row := range losers {
-		u.Join(id, u.follow(row.GoldenID), row.Ref, c.ID) // nothing when identify has found it by this one
+		u.joinRow(u.follow(id), row, row.Ref, c.ID) // nothing when identify has found it by this one
 	}
 }
 
@@ -324,6 +320,13 @@ func (u *Unit) flushMoves(ctx context.Context) error {
 	for from := range u.parted {
 		if err := u.tx.DropMoves(ctx, from); err != nil {
 			return err
+		}
+		for _, row := range u.of[from] {
+			above := u.above(from, row.Ref)
+			if err := u.tx.DropMovesOf(ctx, above, row.Ref); err != nil {
+				return err
+			}
+			u.moves = slices.DeleteFunc(slices.Clone(u.moves), func(m store.Move) bool { return m.Ref == row.Ref && slices.Contains(above, m.From) })
 		}
 	}
 	return u.tx.AddMoves(ctx, u.moves)
