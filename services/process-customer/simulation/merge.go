@@ -91,14 +91,20 @@ type union struct {
 	joined map[int]map[int]bool
 	loose  map[int]bool
 	// merged are the merges that people ever made, by the customer that went; parted those customers that came back from one.
-	merged map[string]int
+	merged map[merger]bool
 	parted map[int]bool
 	// born are the golden records that records of ours were made for.
 	born map[golden.Ref]golden.ID
 }
 
+// merger is a merge in a system by which a customer went.
+type merger struct {
+	system string
+	loser  int
+}
+
 func newUnion() union {
-	return union{known: map[place]string{}, joined: map[int]map[int]bool{}, loose: map[int]bool{}, merged: map[string]int{}, parted: map[int]bool{}, born: map[golden.Ref]golden.ID{}}
+	return union{known: map[place]string{}, joined: map[int]map[int]bool{}, loose: map[int]bool{}, merged: map[merger]bool{}, parted: map[int]bool{}, born: map[golden.Ref]golden.ID{}}
 }
 
 // merge has people put customer Who in the place of customer N in a system.
@@ -119,7 +125,7 @@ func (w *world) merge(ctx context.Context, l *line, s Step) {
 		}
 	}
 	w.join(s.Who, s.N)
-	w.union.merged[fmt.Sprint(l.name, s.Who, s.N)] = s.N
+	w.union.merged[merger{l.name, s.N}] = true
 	w.contradicted(s.N)
 	if s.Value != "" {
 		w.set(ctx, l, winner, Step{Act: Edit, System: l.name, Who: s.Who, Field: golden.Phone}, s.Value)
@@ -157,17 +163,17 @@ func (w *world) part(rec source.Record) {
 	}
 }
 
-// contradicted asks nothing any more of customers of which people have taken a merge back and ever made another one: what
+// contradicted asks nothing any more of customers that people have merged in both systems, and have taken a merge of back: what
 // belongs together then depends on which of two feeds is heard first.
 func (w *world) contradicted(n int) {
-	count, back := 0, false
-	for _, loser := range w.union.merged {
-		if w.union.joined[n][loser] {
-			count++
-			back = back || w.union.parted[loser]
+	systems, back := map[string]bool{}, false
+	for m := range w.union.merged {
+		if w.union.joined[n][m.loser] {
+			systems[m.system] = true
+			back = back || w.union.parted[m.loser]
 		}
 	}
-	if back && count > 1 {
+	if back && len(systems) > 1 {
 		w.loosen(n)
 	}
 }
