@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
@@ -72,7 +71,7 @@ func (r *run) again(ctx context.Context, erasure string, c source.Change) error 
 	if err != nil || !reopened {
 		return err
 	}
-	r.in.log.WarnContext(ctx, "an erased record is back", slog.String(telemetry.KeySystem, r.system), slog.String("erasure_id", erasure))
+	r.say(slog.LevelWarn, "an erased record is back", slog.String("erasure_id", erasure))
 	r.unit.Note(store.Event{Kind: "erasure_reopened", System: r.system, ChangeID: erasure})
 	return nil
 }

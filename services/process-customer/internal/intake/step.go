@@ -25,11 +25,24 @@ type run struct {
 	letters []store.DeadLetter
 	healthy map[golden.Ref]int64 // records that could be taken in, with the newest version; 0 when that is not known
 	counts  map[string]int
+	said    []saying
+}
+
+// saying is a line for the log, which is written once the transaction has been committed: it may run more than once.
+type saying struct {
+	level slog.Level
+	text  string
+	attrs []slog.Attr
+}
+
+func (r *run) say(level slog.Level, text string, attrs ...slog.Attr) {
+	r.said = append(r.said, saying{level, text, append(attrs, slog.String(telemetry.KeySystem, r.system))})
 }
 
 // step is the transaction.
 func (in *Intake) step(ctx context.Context, system string, b Batch, force *poison) (Outcome, error) {
 	var out Outcome
+	var said []saying
 	err := in.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		unit, err := in.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
 		if err != nil {
@@ -48,14 +61,20 @@ func (in *Intake) step(ctx context.Context, system string, b Batch, force *poiso
 		if err := r.record(ctx); err != nil {
 			return err
 		}
-		out = Outcome{Counts: r.counts}
+		out, said = Outcome{Counts: r.counts}, r.said
 		if b.Feed == nil {
 			return nil
 		}
 		out.Feed, err = tx.SaveFeed(ctx, *b.Feed)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	for _, l := range said {
+		in.log.LogAttrs(ctx, l.level, l.text, l.attrs...)
+	}
+	return out, nil
 }
 
 // observe folds the new changes of the batch in: customers first, because contacts belong to them.
@@ -88,7 +107,7 @@ func (r *run) observe(ctx context.Context) error {
 			return err
 		}
 		for _, c := range changes {
-			r.one(ctx, c)
+			r.one(c)
 		}
 		if obj == golden.Customer {
 			if err := r.unit.Adopt(ctx, r.system); err != nil {
@@ -158,7 +177,7 @@ func (r *run) usable(c source.Change) bool {
 }
 
 // one folds one change in. What it did is undone when it fails.
-func (r *run) one(ctx context.Context, c source.Change) {
+func (r *run) one(c source.Change) {
 	var eff fold.Effect
 	err := r.unit.Try(func() error {
 		var err error
@@ -166,7 +185,7 @@ func (r *run) one(ctx context.Context, c source.Change) {
 		return err
 	})
 	if err != nil {
-		r.in.log.ErrorContext(ctx, "change parked", slog.String(telemetry.KeySystem, r.system), slog.String(telemetry.KeyChangeID, c.ID),
+		r.say(slog.LevelError, "change parked", slog.String(telemetry.KeyChangeID, c.ID),
 			slog.String(telemetry.KeyRecordID, c.Ref.RecordID), slog.String(telemetry.KeyReason, ReasonPanic))
 		r.park(c, poison{ReasonPanic, "", "taking the change in failed"})
 		return
