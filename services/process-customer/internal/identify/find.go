@@ -73,27 +73,21 @@ func (d *judge) fits(ctx context.Context, r store.Reader, p *match.Prepared, num
 		return "", false, err
 	}
 	id = units[0].GoldenID
+	var at *store.Standing
 	for range 16 {
-		goldens, err := r.Goldens(ctx, []golden.ID{id})
-		if err != nil || len(goldens) == 0 || goldens[0].Deleted {
+		if at, err = r.Standing(ctx, id); err != nil || at == nil || at.Deleted {
 			return "", false, err
 		}
-		if goldens[0].MergedInto == "" {
+		if at.MergedInto == "" {
 			break
 		}
-		id = goldens[0].MergedInto
+		id = at.MergedInto
 	}
-	below, err := r.MergedBelow(ctx, []golden.ID{id})
-	if err != nil {
-		return "", false, err
-	}
-	ids := []golden.ID{id}
-	for other := range below {
-		ids = append(ids, other)
-	}
-	all, err := r.MatchUnits(ctx, ids)
-	if err != nil {
-		return "", false, err
+	all := units
+	if id != units[0].GoldenID || len(at.Below) > 0 {
+		if all, err = r.MatchUnits(ctx, append(at.Below, id)); err != nil {
+			return "", false, err
+		}
 	}
 	for _, m := range all {
 		if len(m.Record) == 0 {

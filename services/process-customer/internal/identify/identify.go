@@ -13,8 +13,8 @@
 //
 // Customers and contacts are decided about by the same code, each by a model of their own, customers first: whose a contact is
 // is part of what contacts are compared by. Contacts of different customers are never joined unasked. A key that more than
-// match.KeyCap units have had at one time finds nobody until the index is built anew, and of more than 32 candidates those
-// with the rarest keys count: where that happens, the order of arrival can matter.
+// match.KeyCap units have had at one time finds nobody until the index is built anew, and of many candidates those with the
+// rarest keys count (see candidates): where that happens, the order of arrival can matter.
 package identify
 
 import (

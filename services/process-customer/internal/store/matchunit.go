@@ -344,3 +344,33 @@ func (r Reader) MergedBelow(ctx context.Context, ids []golden.ID) (map[golden.ID
 	})
 	return out, err
 }
+
+// Standing is what has become of a golden record.
+type Standing struct {
+	Deleted    bool
+	MergedInto golden.ID
+	// Below are those that were merged into it themselves.
+	Below []golden.ID
+}
+
+// Standing returns what has become of a golden record; nil when it is not known.
+func (r Reader) Standing(ctx context.Context, id golden.ID) (*Standing, error) {
+	var out *Standing
+	var below []golden.ID
+	err := r.query(ctx, "read what has become of a golden record", `SELECT id, deleted, merged_into FROM golden WHERE id = $1
+		UNION ALL SELECT id, deleted, merged_into FROM golden WHERE merged_into <> '' AND merged_into = $1`, []any{string(id)}, func(rows *sql.Rows) error {
+		var one golden.ID
+		var s Standing
+		err := rows.Scan(&one, &s.Deleted, &s.MergedInto)
+		if one == id {
+			out = &s
+		} else {
+			below = append(below, one)
+		}
+		return err
+	})
+	if out != nil {
+		out.Below = below
+	}
+	return out, err
+}

@@ -3,7 +3,9 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"testing"
 	"testing/fstest"
@@ -46,9 +48,9 @@ func TestMigrate(t *testing.T) {
 	require.NoError(t, err)
 	step := 1
 	if testing.Short() {
-		step = len(files) - 1 // the first release's, and that of the release before this one
+		step = len(files) // the first release's, and that of the release before this one
 	}
-	for n := 1; n < len(files); n += max(1, step-1) {
+	for n := 1; n <= len(files); n += max(1, step-1) {
 		before := fstest.MapFS{}
 		for _, name := range files[:n] {
 			text, err := os.ReadFile("migrations/" + name)
@@ -58,7 +60,7 @@ func TestMigrate(t *testing.T) {
 		t.Run("from "+files[n-1], func(t *testing.T) {
 			t.Parallel()
 			each := dbtest.Each
-			if n > 1 && n < len(files)-1 { // what lies between is one text for both engines
+			if n > 1 && n < len(files) { // what lies between is one text for both engines
 				each = func(t *testing.T, fn func(*testing.T, *db.DB)) { fn(t, dbtest.Open(t, "sqlite")) }
 			}
 			each(t, func(t *testing.T, d *db.DB) {
@@ -73,6 +75,61 @@ func TestMigrate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestMigrateMatching brings an index of matching up to date that SQLite kept otherwise.
+func TestMigrateMatching(t *testing.T) {
+	t.Parallel()
+	before := fstest.MapFS{}
+	files, err := fs.Glob(os.DirFS("migrations"), "*.sql")
+	require.NoError(t, err)
+	for _, name := range files {
+		text, err := os.ReadFile("migrations/" + name)
+		require.NoError(t, err)
+		before[name] = &fstest.MapFile{Data: text}
+	}
+	d := dbtest.Open(t, "sqlite")
+	require.NoError(t, d.Migrate(t.Context(), before, "process_customer_migration"))
+	id, err := golden.DeriveID(golden.Customer, "from before")
+	require.NoError(t, err)
+	contact, err := golden.DeriveID(golden.Contact, "from before")
+	require.NoError(t, err)
+	units := []store.MatchUnit{
+		{Number: 7, GoldenID: id, Live: true, Systems: "erp=1", Record: []byte{1, 0, 255}, Keys: []int64{math.MinInt64, 3}},
+		{Number: 1<<40 + 1, GoldenID: contact, Joined: true, Keys: []int64{}},
+	}
+	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		for _, statement := range []string{
+			`INSERT INTO match_unit (number, golden_id, live, joined, systems, record, keys) VALUES
+				(7, '` + string(id) + `', TRUE, FALSE, 'erp=1', x'0100FF', x'80000000000000000000000000000003'),
+				(1099511627777, '` + string(contact) + `', FALSE, TRUE, '', x'', x'')`,
+			"INSERT INTO match_block (key, unit) VALUES (3, 7), (-9223372036854775808, 7), (3, 1099511627777)",
+		} {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	s, err := store.Open(t.Context(), d)
+	require.NoError(t, err)
+	got, err := s.Read().MatchUnits(t.Context(), []golden.ID{id, contact})
+	require.NoError(t, err)
+	require.ElementsMatch(t, units, got)
+	buckets, err := s.Read().MatchBuckets(t.Context(), []int64{3, math.MinInt64})
+	require.NoError(t, err)
+	require.Equal(t, map[int64][]int64{3: {7, 1<<40 + 1}, math.MinInt64: {7}}, buckets)
+	units[0].Systems, units[0].Keys = "erp=2", []int64{3}
+	require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		return errors.Join(tx.PutMatchUnits(ctx, units[:1]), tx.AddMatchBlocks(ctx, []store.MatchBlock{{Key: 3, Unit: 7}, {Key: 4, Unit: 7}}),
+			tx.DropMatchBlocks(ctx, []store.MatchBlock{{Key: math.MinInt64, Unit: 7}}))
+	}), "and it can be worked on")
+	got, err = s.Read().MatchUnitsByNumber(t.Context(), []int64{7})
+	require.NoError(t, err)
+	require.Equal(t, units[:1], got)
+	buckets, err = s.Read().MatchBuckets(t.Context(), []int64{3, 4, math.MinInt64})
+	require.NoError(t, err)
+	require.Equal(t, map[int64][]int64{3: {7, 1<<40 + 1}, 4: {7}}, buckets)
 }
 
 func fill(t *testing.T, d *db.DB, id golden.ID) {

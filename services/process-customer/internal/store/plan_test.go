@@ -48,6 +48,26 @@ func TestPlans(t *testing.T) {
 			return err
 		}), "source_record_merged (system=? AND merged_into=?)")
 	})
+	t.Run("candidates and their records are found in one tree each", func(t *testing.T) {
+		t.Parallel()
+		require.Contains(t, planOf(t, func(ctx context.Context, r store.Reader) error {
+			_, err := r.MatchBuckets(ctx, []int64{1, 2})
+			return err
+		}), "match_block USING PRIMARY KEY (key=?)")
+		require.Contains(t, planOf(t, func(ctx context.Context, r store.Reader) error {
+			_, err := r.MatchRecords(ctx, []int64{1, 2})
+			return err
+		}), "match_unit USING INTEGER PRIMARY KEY (rowid=?)")
+	})
+	t.Run("what was merged into a record is found by its index", func(t *testing.T) {
+		t.Parallel()
+		plan := planOf(t, func(ctx context.Context, r store.Reader) error {
+			_, err := r.Standing(ctx, "c_1")
+			return err
+		})
+		require.Contains(t, plan, "golden_merged")
+		require.NotContains(t, plan, "SCAN")
+	})
 	for name, after := range map[string]store.MatchEdge{"the first": {}, "those after one": {MatchPair: store.PairOf(1, 2), Bits: 3}} {
 		t.Run("of pairs that a person has to decide, "+name+" are read without the others", func(t *testing.T) {
 			t.Parallel()

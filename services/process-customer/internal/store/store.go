@@ -23,7 +23,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*.sql migrations/sqlite/*.sql
 var migrations embed.FS
 
 // ErrFenced is returned by a write under a lease that another process has taken over.

@@ -56,6 +56,7 @@ func matching(t *testing.T, s *store.Store) {
 
 	matchKeys(t, s, first)
 	matchPairs(t, s, first)
+	standing(t, s, a, b, c)
 
 	// What waits is taken once, when it is due.
 	take := func(now int) (ids []golden.ID) {
@@ -75,6 +76,29 @@ func matching(t *testing.T, s *store.Store) {
 	require.ElementsMatch(t, []golden.ID{a, b}, take(10))
 	require.Equal(t, []golden.ID{c}, take(20))
 	require.Empty(t, take(30))
+}
+
+func standing(t *testing.T, s *store.Store, a, b, c golden.ID) {
+	t.Helper()
+	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
+		record := func(id, into golden.ID, deleted bool) *store.Golden {
+			return &store.Golden{Record: golden.Record{ID: id, Object: golden.Customer, MergedInto: into, Deleted: deleted, Version: 1}}
+		}
+		return tx.PutGoldens(ctx, []*store.Golden{record(a, "", false), record(b, a, false), record(c, a, true)})
+	})
+	of := func(id golden.ID) *store.Standing {
+		at, err := s.Read().Standing(t.Context(), id)
+		require.NoError(t, err)
+		return at
+	}
+	at := of(a)
+	require.ElementsMatch(t, []golden.ID{b, c}, at.Below)
+	require.Equal(t, []any{false, golden.ID("")}, []any{at.Deleted, at.MergedInto})
+	require.Equal(t, &store.Standing{MergedInto: a}, of(b))
+	require.Equal(t, &store.Standing{MergedInto: a, Deleted: true}, of(c))
+	unknown, err := golden.DeriveID(golden.Customer, "matching/unknown")
+	require.NoError(t, err)
+	require.Nil(t, of(unknown))
 }
 
 func matchKeys(t *testing.T, s *store.Store, first int64) {
