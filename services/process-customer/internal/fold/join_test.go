@@ -235,7 +235,8 @@ func TestJoin(t *testing.T) {
 		t.Run("a merge in "+system+" that is told together with its end leaves two customers", func(t *testing.T) {
 			t.Parallel()
 			p := newPairOf(t, survive.Default(), func(o *sourcetest.Options) { o.LateSnapshots = false })
-			before := []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values}
+			values := func() []golden.Values { return []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values} }
+			before := values()
 			sys, winner, loser := p.SF, p.a, p.b
 			if system == "erp" {
 				sys, winner, loser = p.ERP, p.erpA, p.erpB
@@ -251,14 +252,14 @@ func TestJoin(t *testing.T) {
 			require.Empty(t, p.golden(t, p.idB).MergedInto)
 			require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a}, p.records(t, p.idA))
 			require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + p.b}, p.records(t, p.idB))
-			require.Equal(t, before, []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values})
+			require.Equal(t, before, values())
 			sys.Merge(golden.Customer, winner, loser, nil)
 			p.Settle()
 			require.Equal(t, p.idA, p.golden(t, p.idB).MergedInto, "and it can still be one")
 			sys.Undelete(golden.Customer, loser)
 			p.Settle()
 			p.Check()
-			require.Equal(t, before, []golden.Values{p.golden(t, p.idA).Values, p.golden(t, p.idB).Values})
+			require.Equal(t, before, values())
 		})
 	}
 	for name, change := range map[string]func(*sourcetest.Options){
