@@ -21,10 +21,8 @@ const (
 	carefulGroups = 64
 )
 
-var (
-	// errLost means that the group's transaction ended before its commit: nothing of it remains.
-	errLost = errors.New("the transaction was rolled back by SQLite")
-)
+// errLost means that the group's transaction ended before its commit: nothing of it remains.
+var errLost = errors.New("the transaction was rolled back by SQLite")
 
 // spoiled means that a caller failed after having changed something, without a savepoint to go back to.
 type spoiled struct {
