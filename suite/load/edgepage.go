@@ -71,6 +71,11 @@ func (p *page) fanout(r *FanoutResult) {
 	if len(r.LayerRatio) > 0 {
 		p.line("Over that of the two services made by hand: %.2f (rounds from %.2f to %.2f); they have no database either.", r.OverLayers, slices.Min(r.LayerRatio), slices.Max(r.LayerRatio))
 	}
+	if len(r.ViewRatios) > 0 {
+		p.line("\nThe scatter-gather itself, one hop on both sides: process-customer answered %.0f views per second over gRPC, the lower of the services made by hand %.0f.", r.Views, r.BareViews)
+		p.line("**Ratio: %.2f** (rounds from %.2f to %.2f). Target: at least %.1f: %s.", r.ViewRatio, slices.Min(r.ViewRatios), slices.Max(r.ViewRatios),
+			TargetFanout, met(r.ViewRatio >= TargetFanout))
+	}
 	late := (r.HungP99 - r.Limit) / 1000
 	p.line("While one section never answers, at %.0f requests per second: p50 %s, **p99 %s**, no errors. Target: at most the section's limit and %.0f ms, %s: %s.",
 		r.Options.HungRate, micros(r.HungP50), micros(r.HungP99), TargetHungMillis, micros(r.Limit+1000*TargetHungMillis), met(late <= TargetHungMillis))

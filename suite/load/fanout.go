@@ -42,6 +42,12 @@ type FanoutResult struct {
 	Layers     float64   `json:"layers"`
 	OverLayers float64   `json:"over_layers"`
 	LayerRatio []float64 `json:"over_layers_rounds"`
+	// BareViews are views in a second of the lower of those two services alone, Views those of process-customer alone, both over gRPC, and
+	// ViewRatio the latter over the former: the scatter-gather itself.
+	BareViews  float64   `json:"bare_views"`
+	Views      float64   `json:"views"`
+	ViewRatio  float64   `json:"view_ratio"`
+	ViewRatios []float64 `json:"view_ratios"`
 	// Refused is the share of our screens that were turned away; they do not count as screens.
 	Refused float64 `json:"refused"`
 	// BareP99, LayersP99 and SelfsameP99 are latencies in microseconds.
@@ -207,7 +213,7 @@ func (m *fanning) compare(ctx context.Context, systems string, out *FanoutResult
 	out.Bare, out.Layers, out.Selfsame = median(paces[0]), median(paces[1]), median(paces[2])
 	out.Ratio, out.OverLayers = median(out.Ratios), median(out.LayerRatio)
 	out.BareP99, out.LayersP99, out.SelfsameP99 = median(slowest[0]), median(slowest[1]), median(slowest[2])
-	return nil
+	return m.scatter(ctx, low.addr, out)
 }
 
 func (m *fanning) hang(ctx context.Context, out *FanoutResult) error {

@@ -173,6 +173,7 @@ func TestMeasurements(t *testing.T) {
 		require.NoError(t, err)
 		require.Positive(t, r.Selfsame)
 		require.Positive(t, r.Bare)
+		require.Positive(t, r.ViewRatio)
 		require.GreaterOrEqual(t, r.HungP99, r.HungP50)
 		results.Fanout = r
 	})

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// silence is how long nothing may come back while something is under way.
+const silence = 30 * time.Second
+
 // shot is a series of requests at a fixed rate.
 type shot struct {
 	// urls are asked for in turn.
@@ -84,7 +87,7 @@ func sleepUntil(ctx context.Context, due time.Time) bool {
 
 // keepAlive returns a client that keeps its connections open.
 func keepAlive(connections int) *http.Client {
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: silence, Transport: &http.Transport{
 		MaxIdleConns: connections, MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections, DisableCompression: true,
 	}}
 }

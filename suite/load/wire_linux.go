@@ -114,9 +114,6 @@ type volley struct {
 	began time.Time
 }
 
-// silence is how long nothing may come back while something is under way.
-const silence = 30 * time.Second
-
 // fly sends the requests of a shot over connections of the wire, which it leaves open.
 func (w *wire) fly(ctx context.Context, v *volley) (took time.Duration, err error) {
 	runtime.LockOSThread()
