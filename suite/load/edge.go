@@ -201,7 +201,7 @@ func tokenOf(ctx context.Context, issuer string) (string, error) {
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	client := keepAlive(1)
+	client := keepAlive()
 	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
 	if err != nil {
@@ -248,7 +248,7 @@ func post(ctx context.Context, url string, header http.Header, body, key string)
 	req.Header = header.Clone()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
-	client := keepAlive(1)
+	client := keepAlive()
 	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
 	if err != nil {

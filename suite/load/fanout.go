@@ -137,7 +137,7 @@ func (m *fanning) over(ctx context.Context, hanging string, do func(target strin
 func (m *fanning) complete(ctx context.Context, hanging string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
-	client := keepAlive(1)
+	client := keepAlive()
 	defer client.CloseIdleConnections()
 	want := 3
 	if hanging != "none" {

@@ -85,9 +85,9 @@ func sleepUntil(ctx context.Context, due time.Time) bool {
 	}
 }
 
-// keepAlive returns a client that keeps its connections open.
-func keepAlive(connections int) *http.Client {
+// keepAlive returns a client that keeps one connection open.
+func keepAlive() *http.Client {
 	return &http.Client{Timeout: silence, Transport: &http.Transport{
-		MaxIdleConns: connections, MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections, DisableCompression: true,
+		MaxIdleConns: 1, MaxIdleConnsPerHost: 1, MaxConnsPerHost: 1, DisableCompression: true,
 	}}
 }

@@ -246,7 +246,7 @@ func screenURL(base, id string) string {
 
 // screens reads n customers, each as its own screen has it. They are what the baseline answers.
 func screens(ctx context.Context, base string, header http.Header, n int) ([]*mobilev1.Customer, error) {
-	client := keepAlive(1)
+	client := keepAlive()
 	defer client.CloseIdleConnections()
 	var page struct {
 		Customers []struct {
@@ -325,7 +325,7 @@ func (o Options) bare(ctx context.Context, customers []*mobilev1.Customer) (_ *t
 		base: "http://" + front.addr, order: []string{"bare gateway", "bare handler"},
 		pids: map[string]int{"bare gateway": front.cmd.Process.Pid, "bare handler": back.cmd.Process.Pid},
 	}
-	client := keepAlive(1)
+	client := keepAlive()
 	defer client.CloseIdleConnections()
 	for _, want := range customers {
 		var got mobilev1.Customer
