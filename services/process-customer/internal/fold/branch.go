@@ -106,6 +106,24 @@ func (u *Unit) takeLosers(from golden.ID, hosts []golden.ID, ref golden.Ref, cha
 	}
 }
 
+// release has the golden records that the records of from went through on their way further from it forget them: to take their merges
+// back must not bring these along.
+func (u *Unit) release(from golden.ID) {
+	moves, forgotten := u.moves, u.forgotten
+	u.undo = append(u.undo, func() { u.moves, u.forgotten = moves, forgotten })
+	u.moves, u.forgotten = slices.Clone(moves), slices.Clip(forgotten)
+	for _, row := range u.of[from] {
+		for _, id := range u.above(from, row.Ref) {
+			past := func(m store.Move) bool { return m.From == id && m.Ref == row.Ref }
+			left := u.left[id]
+			u.undo = append(u.undo, func() { u.left[id] = left })
+			u.left[id] = slices.DeleteFunc(slices.Clone(left), past)
+			u.moves = slices.DeleteFunc(u.moves, past)
+			u.forgotten = append(u.forgotten, store.Move{From: id, Ref: row.Ref})
+		}
+	}
+}
+
 // above returns the golden records that a record of from has gone through on its way further from it. They have no claim to it any more.
 func (u *Unit) above(from golden.ID, ref golden.Ref) []golden.ID {
 	var out []golden.ID

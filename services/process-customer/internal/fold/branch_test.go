@@ -1,6 +1,8 @@
 package fold_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +44,28 @@ func TestBranch(t *testing.T) {
 		require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a}, p.records(t, p.idA))
 		require.Equal(t, []string{"erp/" + erpC, "salesforce/" + c}, p.records(t, idC))
 	})
+	for _, firstB := range []bool{true, false} {
+		t.Run(fmt.Sprintf("two of them end in one batch, the first one first: %v", firstB), func(t *testing.T) {
+			t.Parallel()
+			p, c, erpC, idC := three(t)
+			p.SF.Merge(golden.Customer, p.a, p.b, nil)
+			p.Settle()
+			p.SF.Merge(golden.Customer, c, p.a, nil)
+			p.Settle()
+			ends := []string{p.b, p.a}
+			if !firstB {
+				slices.Reverse(ends)
+			}
+			for _, id := range ends {
+				p.SF.Undelete(golden.Customer, id)
+			}
+			p.Settle()
+			p.Check()
+			require.Equal(t, []string{"erp/" + p.erpB, "salesforce/" + p.b}, p.records(t, p.idB))
+			require.Equal(t, []string{"erp/" + p.erpA, "salesforce/" + p.a}, p.records(t, p.idA))
+			require.Equal(t, []string{"erp/" + erpC, "salesforce/" + c}, p.records(t, idC))
+		})
+	}
 	t.Run("who was merged into what leaves goes along", func(t *testing.T) {
 		t.Parallel()
 		p, c, _, idC := three(t)

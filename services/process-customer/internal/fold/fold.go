@@ -117,7 +117,9 @@ type Unit struct {
 	left    map[golden.ID][]store.Move // what went away from golden records that were merged
 	came    map[golden.Ref]golden.ID   // where a record was before a merge took it away
 	moves   []store.Move
-	parted  map[golden.ID]bool
+	// forgotten are stored moves that count no more, of golden records that are not back themselves.
+	forgotten []store.Move
+	parted    map[golden.ID]bool
 
 	newRows     map[golden.Ref]bool
 	dirtyRows   map[golden.Ref]bool

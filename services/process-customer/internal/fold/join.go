@@ -20,6 +20,7 @@ func (u *Unit) LoadJoin(ctx context.Context, ids ...golden.ID) error {
 	if err := u.LoadGoldens(ctx, ids); err != nil {
 		return err
 	}
+	ids = u.withHeirs(ids)
 	var children []golden.ID
 	for _, id := range ids {
 		found, err := u.tx.ListChildren(ctx, id, "", maxChildren)
@@ -55,6 +56,22 @@ func (u *Unit) LoadJoin(ctx context.Context, ids ...golden.ID) error {
 		}
 	}
 	return u.loadBranches(ctx, ids)
+}
+
+// withHeirs returns golden records and all that they were merged into, each once: who has their records now, and whoever had them between.
+func (u *Unit) withHeirs(ids []golden.ID) []golden.ID {
+	var out []golden.ID
+	for _, id := range ids {
+		for id != "" && !slices.Contains(out, id) {
+			out = append(out, id)
+			g := u.goldens[id]
+			if g == nil {
+				break
+			}
+			id = g.MergedInto
+		}
+	}
+	return out
 }
 
 // Join merges the golden record from into another one. Both must be loaded (LoadJoin). It reports false when there is
@@ -102,15 +119,18 @@ func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
 	next.MergedInto, next.Version, next.Updated = "", g.Version+1, u.now
 	u.putGolden(next)
 	u.forgetMoves(from)
-	u.parted[from] = true
+	if !u.parted[from] {
+		u.parted[from] = true
+		u.undo = append(u.undo, func() { delete(u.parted, from) })
+	}
 	n := len(u.apart)
 	u.undo = append(u.undo, func() { u.apart = u.apart[:n] })
 	u.apart = append(u.apart, Parted{from, into})
-	u.undo = append(u.undo, func() { delete(u.parted, from) })
 	note := store.Event{System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, GoldenID: from, Kind: "unmerged", Reason: string(into)}
 	u.Note(note)
 	hosts[into] = true
 	u.takeLosers(from, slices.Sorted(maps.Keys(hosts)), ref, changeID)
+	u.release(from)
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
 		if u.goldens[host] == nil {
 			continue
@@ -217,7 +237,7 @@ func (u *Unit) joinedThere(row *store.Source, c source.Change) {
 
 // follow returns the golden record that one was merged into, itself when it was not.
 func (u *Unit) follow(id golden.ID) golden.ID {
-	for range 8 {
+	for range maxDepth {
 		g := u.goldens[id]
 		if g == nil || g.MergedInto == "" {
 			return id
@@ -321,12 +341,10 @@ func (u *Unit) flushMoves(ctx context.Context) error {
 		if err := u.tx.DropMoves(ctx, from); err != nil {
 			return err
 		}
-		for _, row := range u.of[from] {
-			above := u.above(from, row.Ref)
-			if err := u.tx.DropMovesOf(ctx, above, row.Ref); err != nil {
-				return err
-			}
-			u.moves = slices.DeleteFunc(slices.Clone(u.moves), func(m store.Move) bool { return m.Ref == row.Ref && slices.Contains(above, m.From) })
+	}
+	for _, m := range u.forgotten {
+		if err := u.tx.DropMovesOf(ctx, []golden.ID{m.From}, m.Ref); err != nil {
+			return err
 		}
 	}
 	return u.tx.AddMoves(ctx, u.moves)

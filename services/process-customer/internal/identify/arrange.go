@@ -116,9 +116,6 @@ func (w *work) apply(ctx context.Context, steps []step) error {
 		if err := w.u.LoadJoin(ctx, s.GoldenID, s.root); err != nil {
 			return err
 		}
-		if err := w.release(ctx, s.member); err != nil {
-			return err
-		}
 		if w.u.Part(s.GoldenID, golden.Ref{}, cause) && s.into == "" {
 			done = append(done, store.MatchRegroup{At: w.u.Now(), GoldenID: s.GoldenID, Into: s.root, Parted: true, Late: s.late && !w.person})
 		}
@@ -141,27 +138,4 @@ func (w *work) apply(ctx context.Context, steps []step) error {
 		return err
 	}
 	return w.tx.AddMatchRegroups(ctx, done)
-}
-
-// release has golden records that a unit was merged on into by people forget its records: taking their merge back must
-// not bring them along.
-func (w *work) release(ctx context.Context, m *member) error {
-	var above []golden.ID
-	for id := w.u.Golden(m.GoldenID).MergedInto; id != ""; {
-		g := w.u.Golden(id)
-		if g == nil || g.MergedInto == "" {
-			break
-		}
-		above = append(above, id)
-		id = g.MergedInto
-	}
-	if len(above) == 0 {
-		return nil
-	}
-	for _, row := range m.rows {
-		if err := w.tx.DropMovesOf(ctx, above, row.Ref); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -170,14 +170,6 @@ func (d *Desk) join(ctx context.Context, what string, ids []golden.ID, do func(u
 		if err := u.LoadJoin(ctx, ids...); err != nil {
 			return err
 		}
-		for _, id := range ids {
-			// The contacts and what was sent of whoever has the records now.
-			if g := u.Golden(id); g != nil && g.MergedInto != "" {
-				if err := u.LoadJoin(ctx, g.MergedInto); err != nil {
-					return err
-				}
-			}
-		}
 		if err := do(u, cause); err != nil {
 			return err
 		}
