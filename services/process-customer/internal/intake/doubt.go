@@ -25,15 +25,19 @@ const maxAsked = 4
 // its next change corrects what was concluded.
 func (in *Intake) certain(ctx context.Context, system string, b Batch) (Outcome, error) {
 	sys := in.systems[system]
+	again := map[golden.Ref]bool{}
+	b.again = again
 	for asked := 0; ; {
-		b.believe, b.back = asked >= maxAsked || sys == nil, b.back || sys == nil
+		b.believe = asked >= maxAsked || sys == nil
 		out, err := in.step(ctx, system, b, nil)
 		var back returned
 		var doubts doubtful
 		switch {
 		case errors.As(err, &back):
 			b.Changes, err = in.reread(ctx, sys, b.Changes, back)
-			b.back = true
+			for _, ref := range back {
+				again[ref] = true
+			}
 		case errors.As(err, &doubts):
 			b.Changes, err = in.ask(ctx, sys, b.Changes, doubts)
 			asked++
@@ -41,10 +45,16 @@ func (in *Intake) certain(ctx context.Context, system string, b Batch) (Outcome,
 			return out, err
 		}
 		if err != nil {
-			return Outcome{}, err
+			return Outcome{}, unanswered{err}
 		}
 	}
 }
+
+// unanswered is why a system did not say what it was asked. It says nothing about the changes.
+type unanswered struct{ error }
+
+// Unwrap returns the system's error.
+func (e unanswered) Unwrap() error { return e.error }
 
 // returned ends a transaction that would take in records which are known to be deleted in the very version in which changes
 // show them: only their system can say which of the two came last.
@@ -55,7 +65,7 @@ func (r returned) Error() string { return fmt.Sprintf("%d deleted records seem t
 
 // returned returns the loaded records that seem to be back.
 func (r *run) returned(changes []source.Change) returned {
-	if r.batch.back {
+	if r.in.systems[r.system] == nil {
 		return nil
 	}
 	var back returned
@@ -64,7 +74,7 @@ func (r *run) returned(changes []source.Change) returned {
 		if c.Record == nil {
 			continue
 		}
-		if row := r.unit.Row(c.Ref); row != nil && row.Deleted && c.Record.Version == row.Version {
+		if row := r.unit.Row(c.Ref); row != nil && row.Deleted && c.Record.Version == row.Version && !r.batch.again[c.Ref] {
 			back = append(back, c.Ref)
 		}
 	}

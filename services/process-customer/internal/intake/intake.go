@@ -4,8 +4,7 @@
 // The invariant: one batch is one transaction. Inbox rows, golden records, provenance, pending deliveries, ledger,
 // audit trail and the feed's resume token are stored together or not at all, so a batch that is delivered again after
 // a crash finds either nothing or everything of itself. A change is only a hint: what counts is the record it carries,
-// by its own version, and where a hint leaves open whether a record lives, the system is asked before the transaction
-// begins. A change that cannot be taken in is parked and never stops the ones behind it.
+// by its own version, and where a hint leaves open whether a record lives, the system is asked before it is taken in. A change that cannot be taken in is parked and never stops the ones behind it.
 //
 // The package does not read feeds (feed does) and writes to no system (deliver does).
 package intake
@@ -92,8 +91,8 @@ type Batch struct {
 	// Feed is where the feed stands after the batch; nil when the batch does not come from it.
 	Feed *store.Feed
 
-	believe bool // doubts have been asked often enough
-	back    bool // what has come back was read again
+	believe bool                // doubts have been asked often enough
+	again   map[golden.Ref]bool // records that seemed to be back and were read again
 }
 
 // Outcome says what became of the changes of a batch.
@@ -149,6 +148,9 @@ func (in *Intake) Take(ctx context.Context, system string, b Batch) (Outcome, er
 // poisoned reports whether an error is about the content of the batch: the database itself is well.
 func (in *Intake) poisoned(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, store.ErrFenced) || fault.Retryable(err) {
+		return false
+	}
+	if _, ok := errors.AsType[unanswered](err); ok {
 		return false
 	}
 	switch fault.KindOf(err) {

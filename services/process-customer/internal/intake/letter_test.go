@@ -81,5 +81,9 @@ func TestReturned(t *testing.T) {
 		back.ID = "y"
 		_, err := w.Intake.Take(t.Context(), "salesforce", intake.Batch{Changes: []source.Change{back}})
 		require.Equal(t, fault.Unavailable, fault.KindOf(err), "without an answer nothing is decided")
+		w.SF.SetDown(sourcetest.Permanent())
+		_, err = w.Intake.Take(t.Context(), "salesforce", intake.Batch{Changes: []source.Change{back}})
+		require.Error(t, err, "whatever the reason is")
+		require.Empty(t, w.Dead(), "it says nothing about the change")
 	})
 }
