@@ -87,7 +87,6 @@ func TestPlans(t *testing.T) {
 		})
 		require.Equal(t, 2, strings.Count(plan, "COVERING INDEX match_unit_sort"), plan)
 		require.Contains(t, plan, "match_edge_asked")
-		require.NotContains(t, plan, "autoindex_match_unit")
 		require.NotContains(t, plan, "autoindex_match_edge")
 	})
 }

@@ -1,7 +1,7 @@
 -- +goose Up
 
 -- A candidate is found by its number and a key by itself: with numbers that are the places of the rows themselves, and keys that
--- are the rows, each is looked up in one tree instead of two, and the file is a third smaller.
+-- are the rows, each is looked up in one tree instead of two.
 CREATE TABLE match_unit_new (
     number    INTEGER NOT NULL PRIMARY KEY,
     golden_id TEXT    NOT NULL,
