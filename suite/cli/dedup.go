@@ -14,10 +14,8 @@ func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
 	if err := c.need(map[string]string{"fields": c.fields, "model": c.model, "out": c.out}); err != nil {
 		return err
 	}
-	for _, in := range append([]string{c.fields, c.model}, c.records...) {
-		if sameFile(in, c.out) {
-			return usagef("--out would take the place of %s", in)
-		}
+	if err := c.spares(c.model); err != nil {
+		return err
 	}
 	m, err := evaluate.ReadMapping(c.fields)
 	if err != nil {
@@ -44,6 +42,16 @@ func (a *App) matchDedup(ctx context.Context, c matchFlags) error {
 		err = a.printf("precision %.4f, recall %.4f, F1 %.4f\n", r.Quality.Precision, r.Quality.Recall, r.Quality.F1)
 	}
 	return err
+}
+
+// spares refuses an --out that is one of the files that are read.
+func (c matchFlags) spares(more ...string) error {
+	for _, in := range append(append(more, c.fields), c.records...) {
+		if sameFile(in, c.out) {
+			return usagef("--out would take the place of %s", in)
+		}
+	}
+	return nil
 }
 
 // sameFile reports whether two paths lead to one file.

@@ -122,6 +122,9 @@ func (a *App) matchTrain(c matchFlags) error {
 	if err := c.need(map[string]string{"fields": c.fields, "out": c.out}); err != nil {
 		return err
 	}
+	if err := c.spares(); err != nil { // a model that is there may be learned again
+		return err
+	}
 	m, rs, err := c.read()
 	if err != nil {
 		return err

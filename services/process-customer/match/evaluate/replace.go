@@ -10,9 +10,10 @@ import (
 )
 
 // Replace writes a file whole or not at all: an error leaves the file of before as it was. The new one has the permissions of the old one, and is
-// readable by all where there was none. A link leads to the file that is replaced; what is not a regular file, such as a pipe, is written to as it is.
+// readable by its owner only where there was none. A link to a file leads to the file that is replaced; what is not a regular file, such as a pipe, is
+// written to as it is.
 func Replace(path string, write func(io.Writer) error) (err error) {
-	mode := fs.FileMode(0o644)
+	mode := fs.FileMode(0o600)
 	switch at, err := os.Stat(path); {
 	case err == nil && !at.Mode().IsRegular():
 		return writeTo(path, write)
