@@ -116,7 +116,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	api := &rpc.Server{CRM: crm, Mapping: m, Describe: descriptions, Writer: writer, Watcher: watcher, Now: time.Now}
+	api := &rpc.Server{CRM: crm, Mapping: m, Describe: descriptions, Writer: writer, Watcher: watcher, Now: time.Now, Log: tel.Log}
 	operations := &rpc.Operations{Budget: accountant, Doctor: newDoctor(cfg.Salesforce, sessions, crm, conn, m)}
 	register := func(r grpc.ServiceRegistrar) { api.Register(r); operations.Register(r); desk.Register(r) }
 	if err := keys.Check(answers, register); err != nil {

@@ -29,7 +29,11 @@ func (s *accounts) BatchGetAccounts(ctx context.Context, req *salesforcev1.Batch
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetAccountsResponse{Accounts: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable, MergedInto: found.merged}, nil
+	merged, err := s.masters(ctx, s.Mapping.Account, found.missing)
+	if err != nil {
+		return nil, err
+	}
+	return &salesforcev1.BatchGetAccountsResponse{Accounts: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable, MergedInto: merged}, nil
 }
 
 // ListAccounts returns a page of all accounts.

@@ -29,7 +29,11 @@ func (s *contacts) BatchGetContacts(ctx context.Context, req *salesforcev1.Batch
 	if err != nil {
 		return nil, err
 	}
-	return &salesforcev1.BatchGetContactsResponse{Contacts: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable, MergedInto: found.merged}, nil
+	merged, err := s.masters(ctx, s.Mapping.Contact, found.missing)
+	if err != nil {
+		return nil, err
+	}
+	return &salesforcev1.BatchGetContactsResponse{Contacts: found.records, MissingIds: found.missing, UnreadableIds: found.unreadable, MergedInto: merged}, nil
 }
 
 // ListContacts returns a page of all contacts.

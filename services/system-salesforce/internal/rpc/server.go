@@ -7,7 +7,9 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -51,6 +53,8 @@ type Server struct {
 	Writer   *write.Writer
 	Watcher  Watcher
 	Now      func() time.Time
+	// Log gets what was coped with; nil discards it.
+	Log *slog.Logger
 }
 
 // Register adds the services to a gRPC server.
@@ -83,8 +87,6 @@ type found[T any] struct {
 	records []T
 	// missing are the ids of records that are gone, unreadable those of which the org tells nothing.
 	missing, unreadable []string
-	// merged are those of the missing that a merge put another one in the place of.
-	merged map[string]string
 }
 
 // get reads live records by id and translates them. With fates it tells apart, at the cost of a call, what is gone and what cannot be
@@ -116,17 +118,21 @@ func get[T any](ctx context.Context, s *Server, o *mapping.Object, ids []string,
 		}
 		out.records = append(out.records, record)
 	}
-	if fates && len(out.missing) > 0 {
-		out.merged, err = s.masters(ctx, o, out.missing)
-	}
-	return out, err
+	return out, nil
 }
 
-// masters asks which of the records that are gone were merged into others, and returns those by the ids as they were asked for. An org
-// that does not say merges none.
+// masters asks, at the cost of a call, which of the records that are gone were merged into others, and returns those by the ids as they were
+// asked for. An org that does not say merges none.
 func (s *Server) masters(ctx context.Context, o *mapping.Object, ids []string) (map[string]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	said, err := s.CRM.Masters(ctx, o.SObject, ids)
-	if err != nil && !fault.Is(err, fault.Precondition) {
+	if fault.Is(err, fault.Precondition) {
+		cmp.Or(s.Log, slog.New(slog.DiscardHandler)).LogAttrs(ctx, slog.LevelWarn, "the org does not say which records were merged", slog.String("object", o.Name), slog.String("reason", fault.ReasonOf(err)))
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	out := map[string]string{}
