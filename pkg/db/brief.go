@@ -40,6 +40,8 @@ type brief struct {
 type meter struct {
 	duration    metric.Float64Histogram
 	query, exec metric.MeasurementOption
+	// commit is nil where otelsql measures transactions itself.
+	commit metric.MeasurementOption
 	// repeated counts callers of SQLite's group commit who run again because another one failed.
 	repeated metric.Int64Counter
 }
@@ -59,7 +61,11 @@ func newMeter(t *telemetry.Telemetry, attrs ...attribute.KeyValue) (*meter, erro
 	if err != nil {
 		return nil, fmt.Errorf("measure statements: %w", err)
 	}
-	return &meter{duration: d.Inst(), query: as(otelsql.MethodConnQuery), exec: as(otelsql.MethodConnExec), repeated: repeated}, nil
+	out := &meter{duration: d.Inst(), query: as(otelsql.MethodConnQuery), exec: as(otelsql.MethodConnExec), repeated: repeated}
+	if !t.Recording {
+		out.commit = as(otelsql.MethodTxCommit)
+	}
+	return out, nil
 }
 
 func (m *meter) record(ctx context.Context, took time.Duration, as metric.MeasurementOption, err error) {

@@ -106,12 +106,19 @@ func TestEach_AStatementThatHangsEndsWithItsContext(t *testing.T) {
 	d := dbtest.Open(t, "postgres")
 	for range 3 { // also while nobody expects answers at once any more
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		require.ErrorIs(t, d.Each(ctx, func(db.Scanner) error { return nil }, "SELECT pg_sleep(600) WHERE $1 = 0", 0), context.DeadlineExceeded)
+		require.ErrorIs(t, d.Each(ctx, func(db.Scanner) error { return nil }, "SELECT pg_sleep(2) WHERE $1 = 0 /* hangs */", 0), context.DeadlineExceeded)
 		cancel()
 	}
 	var got int64
 	require.NoError(t, d.Each(t.Context(), func(s db.Scanner) error { return s.Scan(&got) }, "SELECT $1::bigint", int64(7)))
 	require.EqualValues(t, 7, got)
+	// The driver waits for the end of those that were given up, and so do we.
+	require.Eventually(t, func() bool {
+		var running int64
+		err := d.Each(t.Context(), func(s db.Scanner) error { return s.Scan(&running) },
+			"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%hangs *' || '/%' AND pid <> pg_backend_pid()")
+		return err == nil && running == 0
+	}, time.Minute, 20*time.Millisecond)
 }
 
 func TestEach_OnlyTheStatementIsMeasured(t *testing.T) {

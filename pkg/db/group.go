@@ -95,8 +95,7 @@ func (g *group) next() bool {
 		if !open {
 			return false
 		}
-		g.gather()
-		g.run(j, g.queue, true)
+		g.lead(j)
 		return true
 	default:
 	}
@@ -110,10 +109,22 @@ func (g *group) next() bool {
 		if !open {
 			return false
 		}
-		g.gather()
-		g.run(j, g.queue, true)
+		g.lead(j)
 	}
 	return true
+}
+
+// lead runs a group once others have had the time to join it.
+func (g *group) lead(first *job) {
+	gathered := false
+	defer func() {
+		if !gathered { // the goroutine ends, inside the function of somebody who needs no fsync
+			first.result <- errLost
+		}
+	}()
+	g.gather()
+	gathered = true
+	g.run(first, g.queue, true)
 }
 
 const (
@@ -179,7 +190,9 @@ func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args [
 			return 0, fmt.Errorf("wait for the transaction: %w", ctx.Err())
 		}
 		err := j.wait()
-		g.meter.record(ctx, j.took, g.meter.exec, err)
+		if j.took > 0 { // it ran
+			g.meter.record(ctx, j.took, g.meter.exec, err)
+		}
 		if !errors.Is(err, errLost) {
 			return j.changed, err
 		}
@@ -264,8 +277,12 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 		if err = tx.Commit(); err != nil {
 			err = fmt.Errorf("commit: %w", err)
 		}
+		took := time.Since(begun)
+		if g.meter.commit != nil {
+			g.meter.record(ctx, took, g.meter.commit, err)
+		}
 		if durable {
-			g.size, g.flush = len(members), time.Since(begun)
+			g.size, g.flush = len(members), took
 		}
 	} else if rollback := tx.Rollback(); err == nil {
 		err = rollback

@@ -9,7 +9,7 @@ import (
 )
 
 // measuredConnector makes connections whose statements are measured as otelsql would, which takes it as long as a third of a small
-// one. It records no spans.
+// one. Commits are measured by the group. It records no spans.
 type measuredConnector struct {
 	connector
 

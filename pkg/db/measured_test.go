@@ -39,7 +39,7 @@ func TestTx_StatementsAreMeasuredWithAndWithoutSpans(t *testing.T) {
 			}
 			// The first one asks for more than the others.
 			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return insert(ctx, tx, 0) }))
-			execs, queries := count("sql.conn.exec"), count("sql.conn.query")
+			execs, queries, commits := count("sql.conn.exec"), count("sql.conn.query"), count("sql.tx.commit")
 			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
 				if err := insert(ctx, tx, 1); err != nil {
 					return err
@@ -52,6 +52,7 @@ func TestTx_StatementsAreMeasuredWithAndWithoutSpans(t *testing.T) {
 			}))
 			require.Equal(t, execs+2, count("sql.conn.exec"))
 			require.Equal(t, queries+1, count("sql.conn.query"))
+			require.Equal(t, commits+1, count("sql.tx.commit"))
 			require.Error(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return insert(ctx, tx, 1) }))
 			require.Equal(t, execs+2, count("sql.conn.exec"))
 			require.Contains(t, scrape(t, tel), `db_client_operation_duration_seconds_count{db_operation_name="sql.conn.exec",db_system_name="sqlite",error_type="`)

@@ -10,11 +10,11 @@ import (
 // the timer and the channel of a context.WithTimeout cost a share of them that counts: so it makes these when somebody
 // wants to wait for them.
 type limited struct {
-	context.Context // the caller's
+	context.Context //nolint:containedctx // the caller's: this is one
 	at              time.Time
 
 	mu     sync.Mutex
-	timed  context.Context // nil: nobody waits
+	timed  context.Context //nolint:containedctx // nil: nobody waits
 	cancel context.CancelFunc
 	ended  bool
 }

@@ -14,6 +14,18 @@ import (
 // earlier are the migrations that both engines share, oldest first; each was the last one of a release.
 var earlier = []string{"00001_idempotency.sql", "00002_operators.sql", "00003_earlier_attempts.sql", "00004_purge.sql"}
 
+// release returns the first n of the earlier migrations.
+func release(t *testing.T, n int) fstest.MapFS {
+	t.Helper()
+	out := fstest.MapFS{}
+	for _, name := range earlier[:n] {
+		text, err := migrations.ReadFile("migrations/" + name)
+		require.NoError(t, err)
+		out[name] = &fstest.MapFile{Data: text}
+	}
+	return out
+}
+
 // TestMigrate brings the tables of earlier releases up to date: what was answered is answered again, what was in doubt still is, and
 // the store can be worked with.
 func TestMigrate(t *testing.T) {
@@ -27,12 +39,7 @@ func TestMigrate(t *testing.T) {
 		from = len(earlier)
 	}
 	for n := from; n <= len(earlier); n++ {
-		before := fstest.MapFS{}
-		for _, name := range earlier[:n] {
-			text, err := migrations.ReadFile("migrations/" + name)
-			require.NoError(t, err)
-			before[name] = &fstest.MapFile{Data: text}
-		}
+		before := release(t, n)
 		t.Run("from "+earlier[n-1], func(t *testing.T) {
 			t.Parallel()
 			dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -69,6 +76,11 @@ func TestMigrate(t *testing.T) {
 				}
 				s, err := NewSQLStore(d, secret, nil)
 				require.NoError(t, err)
+				if d.Engine() == db.PostgreSQL {
+					var checks int
+					require.NoError(t, d.Read().QueryRowContext(t.Context(), "SELECT count(*) FROM pg_constraint WHERE conrelid = 'idempotency'::regclass AND contype = 'c'").Scan(&checks))
+					require.Zero(t, checks, "each would be compiled for each statement")
+				}
 				again := claim("vanished")
 				again.Takeover = true
 				for key, c := range map[string]Claim{"taken over": again, "new": claim("new")} {

@@ -3,7 +3,6 @@ package idempotent
 import (
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -18,13 +17,7 @@ func TestSQLStore_FillsNoTablesOfItsOwn(t *testing.T) {
 	secret, claim := []byte("0123456789abcdef"), Claim{Scope: Scope{Method: "/m", Key: "k"}, Fingerprint: []byte("f"), Owner: []byte("o"), Lease: time.Minute}
 	digest := claim.Scope.Digest(secret)
 	// As it was made by the release before.
-	var before fstest.MapFS = map[string]*fstest.MapFile{}
-	for _, name := range []string{"00001_idempotency.sql", "00002_operators.sql", "00003_earlier_attempts.sql", "00004_purge.sql"} {
-		text, err := migrations.ReadFile("migrations/" + name)
-		require.NoError(t, err)
-		before[name] = &fstest.MapFile{Data: text}
-	}
-	require.NoError(t, d.Migrate(t.Context(), before, migrationTable))
+	require.NoError(t, d.Migrate(t.Context(), release(t, len(earlier)), migrationTable))
 	old := &SQLStore{now: time.Now}
 	_, err := d.Exec(t.Context(), strings.ReplaceAll(sqlInsert, "{now}", "CAST($1 AS BIGINT)"), old.claimArgs(digest, claim)...)
 	require.NoError(t, err)
