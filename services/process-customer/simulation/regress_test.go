@@ -126,6 +126,13 @@ func stories() map[string]simulation.Story {
 			{Act: simulation.Create, System: sf, Who: 2, Person: 1, Value: "phone"},
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), leaving(sf, 1, 2), leaving(erp, 1, 2),
 		}},
+		"contacts whose customer was deleted are given to what a merge brings": {Seed: 110, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"),
+			{Act: simulation.Create, System: sf, Who: 1, Person: 1, Value: "phone"},
+			create(sf, 2, "phone 2"), read(sf), read(erp), deliver(sf), deliver(erp),
+			{Act: simulation.Delete, System: erp, Who: 1},
+			read(erp), deliver(erp), leaving(sf, 1, 2),
+		}},
 		"a merge that nobody told is one when it is found": {Seed: 91, Processes: 1, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), create(sf, 2, "phone 2"), read(sf),
 			{Act: simulation.Lose, System: sf, N: 4},

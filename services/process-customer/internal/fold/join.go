@@ -82,6 +82,9 @@ func (u *Unit) Join(into, from golden.ID, ref golden.Ref, changeID string) bool 
 		return false
 	}
 	for _, row := range slices.Clone(u.of[from]) {
+		if live, dead := split(u.of[into], row.Ref.System); dead && len(live) == 0 && !row.Deleted {
+			u.revive(into, row.Ref.System) // its contacts have a record of their customer there again
+		}
 		u.moveRow(row, into)
 		u.putMove(store.Move{From: from, To: into, Ref: row.Ref, At: u.now})
 	}
