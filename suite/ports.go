@@ -58,21 +58,29 @@ func (e *PortError) Unwrap() error { return e.Cause }
 // once and no request ever reaches a stranger who happens to listen there.
 type ports map[string]net.Listener
 
-// bind binds every port, and those with more names after them. base 0 takes free ones. The error joins a *PortError per port
-// that cannot be used.
+// bind binds every port, and those with more names after them. base 0 takes free ones, of a block that is theirs until close. The error
+// joins a *PortError per port that cannot be used.
 func bind(ctx context.Context, base int, more ...string) (ports, error) {
 	names := slices.Concat(portNames, more)
 	if base < 0 || base > 65535-len(names) {
 		return nil, fmt.Errorf("port base %d is not between 0 and %d", base, 65535-len(names))
 	}
 	p := ports{}
+	var free *block
+	if base == 0 {
+		var err error
+		if free, err = takeBlock(ctx); err != nil {
+			return nil, err
+		}
+		p[blockName] = free.sign
+	}
 	var errs []error
 	for i, name := range names {
-		port, listen := base+i, listenOn
-		if base == 0 {
-			port, listen = 0, listenFree
+		port := base + i
+		if free != nil {
+			port = 0
 		}
-		l, err := listen(ctx, port)
+		l, err := listenOn(ctx, port, free)
 		if err != nil {
 			var op *net.OpError
 			if errors.As(err, &op) {
@@ -89,21 +97,53 @@ func bind(ctx context.Context, base int, more ...string) (ports, error) {
 	return p, nil
 }
 
-func listenOn(ctx context.Context, port int) (net.Listener, error) {
+// listenOn takes a port, the next free one of a block if there is one.
+func listenOn(ctx context.Context, port int, free *block) (net.Listener, error) {
+	if free != nil {
+		return free.listen(ctx)
+	}
 	return (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
 }
 
-// listenFree takes a free port below those that the system gives to outgoing connections (32768 and up on Linux, 49152
-// elsewhere): while a service is down, one of those might get its port, and the service could not come back.
-func listenFree(ctx context.Context, _ int) (net.Listener, error) {
-	const first, last, tries = 12_000, 32_000, 100
-	for range tries {
-		if l, err := listenOn(ctx, first+rand.IntN(last-first)); err == nil { //nolint:gosec // no secret
-			return l, nil
+// The blocks lie below the ports that the system gives to outgoing connections (32768 and up on Linux, 49152 elsewhere): while a
+// service is down, one of those might get its port, and the service could not come back.
+const (
+	firstBlock = 12_000
+	blocks     = 500
+	blockPorts = 40
+	// blockName is what the first port of a block is among ports. Nobody takes it.
+	blockName = ""
+)
+
+// block is a row of ports of which the first one is listened on as long as they are somebody's: another suite, in this process or in
+// any other, takes another block, so a service that is down for a moment finds its ports free.
+type block struct {
+	sign net.Listener
+	next int
+}
+
+func takeBlock(ctx context.Context) (*block, error) {
+	var err error
+	for range 100 {
+		first := firstBlock + blockPorts*rand.IntN(blocks) //nolint:gosec // no secret
+		var sign net.Listener
+		if sign, err = listenOn(ctx, first, nil); err == nil {
+			return &block{sign: sign, next: first + 1}, nil
 		}
 	}
-	return listenOn(ctx, 0)
+	return nil, fmt.Errorf("find free ports: %w", err)
 }
+
+// listen takes the next port of the block that no stranger has.
+func (b *block) listen(ctx context.Context) (l net.Listener, err error) {
+	last := b.sign.Addr().(*net.TCPAddr).Port + blockPorts - 1 //nolint:forcetypeassert // it listens on TCP
+	for err = errNoPort; b.next <= last && l == nil; b.next++ {
+		l, err = listenOn(ctx, b.next, nil)
+	}
+	return l, err
+}
+
+var errNoPort = errors.New("no port of the block is free")
 
 // take returns a listener that the caller closes.
 func (p ports) take(name string) net.Listener {
@@ -126,7 +166,9 @@ func (p ports) close() error {
 func (p ports) addresses() map[string]string {
 	out := make(map[string]string, len(p))
 	for name, l := range p {
-		out[name] = l.Addr().String()
+		if name != blockName {
+			out[name] = l.Addr().String()
+		}
 	}
 	return out
 }

@@ -49,6 +49,25 @@ func TestBind(t *testing.T) {
 		}
 	})
 
+	t.Run("a port that is free for a moment is nobody else's", func(t *testing.T) {
+		t.Parallel()
+		p, err := bind(t.Context(), 0)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, p.close()) }()
+		ours := p.addresses()[ExperienceMobile]
+		require.NoError(t, p.take(ExperienceMobile).Close())
+		for range 50 {
+			other, err := bind(t.Context(), 0)
+			require.NoError(t, err)
+			for _, addr := range other.addresses() {
+				require.NotEqual(t, ours, addr)
+			}
+			require.NoError(t, other.close())
+		}
+		_, err = listenOn(t.Context(), p[blockName].Addr().(*net.TCPAddr).Port, nil)
+		require.Error(t, err, "the block says whose it is")
+	})
+
 	t.Run("a port in use is reported with its number, its purpose and the flag, and nothing stays bound", func(t *testing.T) {
 		t.Parallel()
 		var stranger net.Listener
@@ -205,7 +224,11 @@ func TestUnit(t *testing.T) {
 // behindFree listens on a port before which there is a free one, where no other test is given any.
 func behindFree(t *testing.T) (net.Listener, int) {
 	for range 100 {
-		stranger, err := listenFree(t.Context(), 0)
+		free, err := takeBlock(t.Context())
+		require.NoError(t, err)
+		defer free.sign.Close()
+		free.next++ // the one before is to be free
+		stranger, err := free.listen(t.Context())
 		require.NoError(t, err)
 		port := stranger.Addr().(*net.TCPAddr).Port
 		if before, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(port-1)); err == nil {
