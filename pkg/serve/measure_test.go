@@ -60,7 +60,8 @@ func callSeries(ctx context.Context, t *testing.T, tel *telemetry.Telemetry) []s
 		require.Equal(t, c == codes.OK, call(ctx, t, conn, "Write") == nil)
 		want++
 	}
-	require.Error(t, call(ctx, t, conn, "Missing")) // grpc-go counts it on the client's side only
+	// A method that nobody serves is not called here: grpc-go may answer it before its message is sent, and what its client then
+	// tells a stats handler is that the call went well.
 	_, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 	require.NoError(t, err)
 	found := map[string]bool{}
