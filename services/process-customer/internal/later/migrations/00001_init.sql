@@ -20,6 +20,3 @@ CREATE TABLE queued_operation (
 );
 CREATE INDEX queued_operation_due ON queued_operation (due_us) WHERE NOT done;
 CREATE INDEX queued_operation_age ON queued_operation (updated_us) WHERE done;
-
--- +goose Down
-DROP TABLE queued_operation;

@@ -166,17 +166,3 @@ CREATE TABLE ledger_total (
     count  BIGINT NOT NULL,
     PRIMARY KEY (system, state)
 );
-
--- +goose Down
-DROP TABLE ledger_total;
-DROP TABLE secret;
-DROP TABLE sequence;
-DROP TABLE event;
-DROP TABLE dead_letter;
-DROP TABLE pending;
-DROP TABLE match_key;
-DROP TABLE golden;
-DROP TABLE intent;
-DROP TABLE source_record;
-DROP TABLE inbox;
-DROP TABLE feed;

@@ -45,10 +45,3 @@ CREATE TABLE identity_move (
 ALTER TABLE source_record ADD COLUMN merged_into TEXT NOT NULL DEFAULT '';
 CREATE INDEX source_record_merged ON source_record (system, merged_into) WHERE merged_into <> '';
 CREATE INDEX identity_move_record ON identity_move (system, record_id);
-
--- +goose Down
-DROP INDEX source_record_merged;
-ALTER TABLE source_record DROP COLUMN merged_into;
-DROP TABLE identity_move;
-DROP TABLE question;
-DROP TABLE rule_set;

@@ -21,11 +21,3 @@ CREATE TABLE audit_beginning (
     at_us    BIGINT NOT NULL
 );
 INSERT INTO audit_beginning (position, hash, at_us) SELECT value, NULL, 0 FROM sequence WHERE name = 'event';
-
--- +goose Down
-DROP TABLE audit_beginning;
-DROP TABLE subject_key;
-ALTER TABLE sequence DROP COLUMN hash;
-ALTER TABLE event DROP COLUMN hash;
-ALTER TABLE event DROP COLUMN detail;
-ALTER TABLE event DROP COLUMN actor;

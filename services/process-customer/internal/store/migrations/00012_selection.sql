@@ -15,7 +15,3 @@ CREATE TABLE selection_letter (
     done      BOOLEAN NOT NULL,
     PRIMARY KEY (token, letter_id)
 );
-
--- +goose Down
-DROP TABLE selection_letter;
-DROP TABLE selection;

@@ -61,9 +61,3 @@ CREATE TABLE ignore_rule (
     created_us BIGINT NOT NULL,
     until_us   BIGINT NOT NULL
 );
-
--- +goose Down
-DROP TABLE ignore_rule;
-DROP TABLE finding;
-DROP TABLE reconcile_mark;
-DROP TABLE reconcile_run;

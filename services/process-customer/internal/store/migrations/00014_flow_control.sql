@@ -12,6 +12,3 @@ CREATE TABLE flow_control (
     free_us    BIGINT  NOT NULL, -- until then the allowance is used up
     PRIMARY KEY (system, direction)
 );
-
--- +goose Down
-DROP TABLE flow_control;

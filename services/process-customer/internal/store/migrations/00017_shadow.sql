@@ -16,7 +16,3 @@ CREATE TABLE shadow_write (
     PRIMARY KEY (system, golden_id, record_id, field)
 );
 CREATE INDEX shadow_write_golden ON shadow_write (golden_id);
-
--- +goose Down
-DROP TABLE shadow_write;
-ALTER TABLE flow_control DROP COLUMN shadow;

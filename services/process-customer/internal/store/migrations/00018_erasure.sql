@@ -44,8 +44,3 @@ CREATE TABLE tombstone (
     erasure_id TEXT   NOT NULL,
     at_us      BIGINT NOT NULL
 );
-
--- +goose Down
-DROP TABLE tombstone;
-DROP TABLE erasure_step;
-DROP TABLE erasure;

@@ -72,15 +72,3 @@ CREATE TABLE match_state (
 
 CREATE INDEX golden_merged ON golden (merged_into) WHERE merged_into <> '';
 INSERT INTO sequence (name, value) VALUES ('match_unit', 0), ('match_regroup', 0);
-
--- +goose Down
-DELETE FROM sequence WHERE name IN ('match_unit', 'match_regroup');
-DROP INDEX golden_merged;
-DROP TABLE match_state;
-DROP TABLE match_regroup;
-DROP TABLE match_due;
-DROP TABLE match_verdict;
-DROP TABLE match_edge;
-DROP TABLE match_common;
-DROP TABLE match_block;
-DROP TABLE match_unit;

@@ -2,6 +2,3 @@
 
 -- Which records came to a golden record by a merge.
 CREATE INDEX identity_move_to ON identity_move (to_id);
-
--- +goose Down
-DROP INDEX identity_move_to;

@@ -14,9 +14,3 @@ CREATE TABLE removal (
 );
 CREATE INDEX removal_at ON removal (system, at_us);
 CREATE INDEX removal_golden ON removal (golden_id);
-
--- +goose Down
-DROP TABLE removal;
-DROP INDEX pending_held;
-ALTER TABLE pending DROP COLUMN confirmed;
-ALTER TABLE pending DROP COLUMN held_us;

@@ -4,6 +4,3 @@
 -- is the record's version, an edit of other values needs no look at keys. A release before this one that runs beside counts the
 -- version on and leaves this.
 ALTER TABLE golden ADD COLUMN keyed BIGINT NOT NULL DEFAULT 0;
-
--- +goose Down
-ALTER TABLE golden DROP COLUMN keyed;

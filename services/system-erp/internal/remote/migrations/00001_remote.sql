@@ -46,9 +46,3 @@ CREATE TABLE remote_step (
     block_reason TEXT   NOT NULL,
     PRIMARY KEY (order_id, sequence)
 );
-
--- +goose Down
-DROP TABLE remote_step;
-DROP TABLE remote_document;
-DROP TABLE remote_cursor;
-DROP TABLE remote_write;

@@ -7,6 +7,3 @@ CREATE TABLE remote_document_sum (
     lines     BIGINT NOT NULL,
     PRIMARY KEY (object, day)
 );
-
--- +goose Down
-DROP TABLE remote_document_sum;

@@ -51,9 +51,3 @@ CREATE TABLE api_allowance (
     observed_at BIGINT NOT NULL,
     PRIMARY KEY (org, name)
 );
-
--- +goose Down
-DROP TABLE api_allowance;
-DROP TABLE api_usage;
-DROP TABLE api_budget_lease;
-DROP TABLE api_budget;

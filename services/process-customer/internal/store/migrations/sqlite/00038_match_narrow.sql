@@ -26,28 +26,3 @@ CREATE TABLE match_block_new (
 INSERT INTO match_block_new (key, unit) SELECT key, unit FROM match_block ORDER BY key, unit;
 DROP TABLE match_block;
 ALTER TABLE match_block_new RENAME TO match_block;
-
--- +goose Down
-CREATE TABLE match_unit_old (
-    number    BIGINT  NOT NULL PRIMARY KEY,
-    golden_id TEXT    NOT NULL,
-    live      BOOLEAN NOT NULL,
-    joined    BOOLEAN NOT NULL,
-    systems   TEXT    NOT NULL,
-    record    BYTEA   NOT NULL,
-    keys      BYTEA   NOT NULL
-);
-INSERT INTO match_unit_old (number, golden_id, live, joined, systems, record, keys)
-    SELECT number, golden_id, live, joined, systems, record, keys FROM match_unit ORDER BY number;
-DROP TABLE match_unit;
-ALTER TABLE match_unit_old RENAME TO match_unit;
-CREATE UNIQUE INDEX match_unit_golden ON match_unit (golden_id);
-CREATE INDEX match_unit_sort ON match_unit (live, joined, number);
-CREATE TABLE match_block_old (
-    key  BIGINT NOT NULL,
-    unit BIGINT NOT NULL,
-    PRIMARY KEY (key, unit)
-);
-INSERT INTO match_block_old (key, unit) SELECT key, unit FROM match_block ORDER BY key, unit;
-DROP TABLE match_block;
-ALTER TABLE match_block_old RENAME TO match_block;

@@ -163,19 +163,3 @@ CREATE TABLE setting (
     name  TEXT  NOT NULL PRIMARY KEY,
     value BYTEA NOT NULL
 );
-
--- +goose Down
-DROP TABLE setting;
-DROP TABLE change;
-DROP TABLE feed;
-DROP TABLE warranty;
-DROP TABLE order_item;
-DROP TABLE sales_order;
-DROP TABLE inventory;
-DROP TABLE product;
-DROP TABLE contact_ref;
-DROP TABLE contact;
-DROP TABLE address;
-DROP TABLE customer_tax;
-DROP TABLE customer_ref;
-DROP TABLE customer;

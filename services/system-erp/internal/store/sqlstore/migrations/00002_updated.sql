@@ -2,7 +2,3 @@
 -- For comparing copies by the time of the last change.
 CREATE INDEX customer_updated ON customer (updated, id);
 CREATE INDEX contact_updated ON contact (updated, id);
-
--- +goose Down
-DROP INDEX contact_updated;
-DROP INDEX customer_updated;

@@ -60,19 +60,3 @@ CREATE TABLE price (
 CREATE INDEX customer_email ON customer (email);
 CREATE INDEX customer_name ON customer (name);
 CREATE INDEX customer_tax_value ON customer_tax (scheme, value);
-
--- +goose Down
-DROP INDEX customer_tax_value;
-DROP INDEX customer_name;
-DROP INDEX customer_email;
-DROP TABLE price;
-DROP TABLE delivery_item;
-DROP TABLE delivery;
-DROP TABLE order_event;
-ALTER TABLE order_item DROP COLUMN delivered;
-ALTER TABLE order_item DROP COLUMN requested;
-ALTER TABLE sales_order DROP COLUMN note;
-ALTER TABLE sales_order DROP COLUMN requested;
-ALTER TABLE sales_order DROP COLUMN payer;
-ALTER TABLE sales_order DROP COLUMN bill_to;
-ALTER TABLE sales_order DROP COLUMN ship_to;
