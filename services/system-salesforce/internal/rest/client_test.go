@@ -7,12 +7,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +25,15 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// silent takes requests and never answers.
+type silent struct{}
+
+func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	httptrace.ContextClientTrace(r.Context()).WroteHeaders()
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
 
 // fixedSessions hands out numbered sessions.
 type fixedSessions struct {
@@ -225,16 +236,15 @@ func TestUpsert(t *testing.T) {
 	})
 	t.Run("a deadline that passes while the answer is awaited leaves the outcome uncertain", func(t *testing.T) {
 		t.Parallel()
-		block := make(chan struct{})
-		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-block }))
-		t.Cleanup(server.Close)
-		t.Cleanup(func() { close(block) })
-		c := New(Options{Sessions: &fixedSessions{url: server.URL}, HTTP: server.Client(), APIVersion: "66.0"})
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // of which 300 ms are kept for telling
-		defer cancel()
-		_, err := c.Upsert(ctx, "Account", "Selfsame_Id__c", records(1))
-		require.Equal(t, fault.Uncertain, fault.KindOf(err))
-		require.NoError(t, ctx.Err(), "the caller learns it before its own deadline")
+		synctest.Test(t, func(t *testing.T) {
+			c := New(Options{Sessions: &fixedSessions{url: "https://salesforce.example"}, HTTP: &http.Client{Transport: silent{}}, APIVersion: "66.0"})
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			began := time.Now()
+			_, err := c.Upsert(ctx, "Account", "Selfsame_Id__c", records(1))
+			require.Equal(t, fault.Uncertain, fault.KindOf(err))
+			require.Equal(t, 3*time.Second-deadlineMargin, time.Since(began), "the caller learns it before its own deadline")
+		})
 	})
 }
 
