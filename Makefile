@@ -151,12 +151,15 @@ gen: $(BIN)/.tools ## Generate code and OpenAPI from the contracts, and referenc
 	$(BIN)/buf generate services/system-salesforce/internal/pubsub/eventbus --template services/system-salesforce/internal/pubsub/buf.gen.yaml
 	go generate work
 
+.PHONY: requests
+requests: ## Record what the mobile API asks and answers, for the tests with the release before; refused where it means something else than recorded
+	go test -count=1 -run '^TestLastRelease$$' ./services/experience-mobile -record
+	go test -count=1 -run '^TestLastRelease' ./services/experience-mobile
+
 .PHONY: baseline
-baseline: $(BIN)/.tools ## Record the contracts of a release, which later changes are compared with
-	mkdir -p $(BASELINE)
+baseline: contracts requests ## Record the contracts of a release, which later changes are compared with; refused if they break the last
 	$(BIN)/buf build proto --path proto/selfsame -o $(BASELINE)/contracts.binpb
 	cp services/experience-mobile/internal/openapi/openapi.json $(BASELINE)/openapi.json
-	go test -count=1 -run '^TestLastRelease$$' ./services/experience-mobile -record
 
 # --- check ---
 .PHONY: model

@@ -25,13 +25,13 @@ const fakeTokenLife = 30 * 24 * time.Hour
 func syncToken(p position) (string, error) { return page.Encode(page.Hash("fake-changes"), p) }
 
 func (f *fakeCustomers) ListCustomerChanges(_ context.Context, req *customerv1.ListCustomerChangesRequest) (*customerv1.ListCustomerChangesResponse, error) {
-	at := position{T: time.Now().Unix()}
+	at := position{T: f.now().Unix()}
 	if err := page.Decode(req.GetToken(), page.Hash("fake-changes"), &at); err != nil {
 		return nil, fault.New(fault.Invalid, "SYNC_TOKEN_INVALID", "the sync token is not one that this service gave out")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(time.Unix(at.T, 0)) > fakeTokenLife || at.P > int64(len(f.touched)) {
+	if f.now().Sub(time.Unix(at.T, 0)) > fakeTokenLife || at.P > int64(len(f.touched)) {
 		return nil, fault.New(fault.Precondition, "SYNC_TOKEN_EXPIRED", "changes since the sync token are no longer known")
 	}
 	size := int64(req.GetPageSize())
@@ -137,7 +137,7 @@ func (f *fakeCustomers) GetCaseView(_ context.Context, req *customerv1.GetCaseVi
 	return &customerv1.GetCaseViewResponse{
 		Case: f.caseOf(req.GetCaseId()), Customer: proto.CloneOf(f.customers[c.GetCustomerId()]),
 		OrdersStatus:     &customerv1.SectionStatus{System: "erp", State: customerv1.SectionState_SECTION_STATE_UNAVAILABLE, Reason: "TIMEOUT"},
-		WarrantiesStatus: &customerv1.SectionStatus{System: "erp", State: customerv1.SectionState_SECTION_STATE_OK, AsOf: timestamppb.Now()},
+		WarrantiesStatus: &customerv1.SectionStatus{System: "erp", State: customerv1.SectionState_SECTION_STATE_OK, AsOf: timestamppb.New(f.now())},
 		Warranties:       []*customerv1.WarrantySummary{{SerialNumber: "SN 1", Sku: "pump", Status: "ACTIVE"}},
 	}, nil
 }
@@ -214,8 +214,8 @@ func (f *fakeCustomers) QueueOrder(_ context.Context, req *customerv1.QueueOrder
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o := &customerv1.Operation{
-		Id: fmt.Sprintf("op_%d", len(f.operations)), CustomerId: req.GetOrder().GetCustomerId(), Owner: req.GetOwner(), CreateTime: timestamppb.Now(),
-		NextTryTime: timestamppb.New(time.Now().Add(3500 * time.Millisecond)),
+		Id: fmt.Sprintf("op_%d", len(f.operations)), CustomerId: req.GetOrder().GetCustomerId(), Owner: req.GetOwner(), CreateTime: timestamppb.New(f.now()),
+		NextTryTime: timestamppb.New(f.now().Add(3500 * time.Millisecond)),
 	}
 	f.operations[o.GetId()] = o
 	return &customerv1.QueueOrderResponse{Operation: proto.CloneOf(o)}, nil

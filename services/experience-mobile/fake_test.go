@@ -60,10 +60,12 @@ type fakeCustomers struct {
 	cases      map[string]*customerv1.NewCase // by id
 	operations map[string]*customerv1.Operation
 	alone      map[string]chan struct{} // creations by name that wait for their channel
+	now        func() time.Time
 }
 
 func newFake() *fakeCustomers {
 	f := &fakeCustomers{
+		now:       time.Now,
 		customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{}),
 		runs: map[string]int{}, script: map[string][]func(ctx context.Context) error{}, alone: map[string]chan struct{}{},
 		versions: map[string]int64{}, states: map[string]string{}, cases: map[string]*customerv1.NewCase{}, operations: map[string]*customerv1.Operation{},
@@ -140,7 +142,7 @@ func (f *fakeCustomers) GetCustomerView(ctx context.Context, req *customerv1.Get
 		return v, nil
 	}
 	ok := func(system string) *customerv1.SectionStatus {
-		return &customerv1.SectionStatus{System: system, State: customerv1.SectionState_SECTION_STATE_OK, AsOf: timestamppb.Now()}
+		return &customerv1.SectionStatus{System: system, State: customerv1.SectionState_SECTION_STATE_OK, AsOf: timestamppb.New(f.now())}
 	}
 	v.OrdersStatus, v.CasesStatus, v.WarrantiesStatus = ok("erp"), ok("salesforce"), ok("erp")
 	v.Orders = []*customerv1.OrderSummary{{Id: "4711", State: "CONFIRMED", TotalAmount: "1299.90", TotalCurrency: "EUR", OrderTime: timestamppb.New(readTime)}}
