@@ -218,8 +218,11 @@ func TestProfiled(t *testing.T) {
 	o.Service = []string{self, "profiled", dir}
 	_, err = load.Sync(t.Context(), o, load.SyncOptions{Accounts: 8, Age: 50 * time.Millisecond})
 	require.NoError(t, err)
-	for _, name := range []string{"process-customer.cpu.pprof", "process-customer.heap.pprof", "system-erp.cpu.pprof"} {
-		info, err := os.Stat(filepath.Join(dir, name))
+	for _, name := range []string{"process-customer-*.cpu.pprof", "process-customer-*.heap.pprof", "system-erp-*.cpu.pprof"} {
+		files, err := filepath.Glob(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.Len(t, files, 1, name)
+		info, err := os.Stat(files[0])
 		require.NoError(t, err)
 		require.Positive(t, info.Size(), name)
 	}

@@ -12,9 +12,11 @@ import (
 )
 
 // RunProfiled runs one service like [suite.RunService] and writes a processor profile of its whole life and a heap
-// profile of its end into a directory: NAME.cpu.pprof and NAME.heap.pprof. A service that is killed leaves none.
+// profile of its end into a directory: NAME-PID.cpu.pprof and NAME-PID.heap.pprof, because some are started several times. A service that is
+// killed leaves none.
 func RunProfiled(ctx context.Context, dir, name string, args []string) (err error) {
-	cpu, err := os.Create(filepath.Join(dir, name+".cpu.pprof"))
+	file := fmt.Sprintf("%s-%d", name, os.Getpid())
+	cpu, err := os.Create(filepath.Join(dir, file+".cpu.pprof"))
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
@@ -24,7 +26,7 @@ func RunProfiled(ctx context.Context, dir, name string, args []string) (err erro
 	}
 	defer pprof.StopCPUProfile()
 	runErr := suite.RunService(ctx, name, args)
-	heap, err := os.Create(filepath.Join(dir, name+".heap.pprof"))
+	heap, err := os.Create(filepath.Join(dir, file+".heap.pprof"))
 	if err != nil {
 		return errors.Join(runErr, fmt.Errorf("profile: %w", err))
 	}

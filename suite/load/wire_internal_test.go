@@ -3,9 +3,12 @@
 package load
 
 import (
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,6 +86,63 @@ func serveRecorder(t *testing.T, answer http.HandlerFunc) (*recorder, string, *w
 	return r, srv.URL, w
 }
 
+// connections are those that a server was asked over, ever.
+type connections struct {
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func serveConnections(t *testing.T) (*connections, string, *wire) {
+	t.Helper()
+	c := &connections{}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	srv.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.all = append(c.all, conn)
+		}
+	}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	w := &wire{}
+	t.Cleanup(w.close)
+	return c, srv.URL, w
+}
+
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.all)
+}
+
+// hangUp closes the server's end of a connection, and waits until the other end has been told.
+func (c *connections) hangUp(t *testing.T, l *line) {
+	t.Helper()
+	addr, err := unix.Getsockname(l.fd)
+	require.NoError(t, err)
+	at, ok := addr.(*unix.SockaddrInet4)
+	require.True(t, ok)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.all, func(conn net.Conn) bool {
+		from, ok := conn.RemoteAddr().(*net.TCPAddr)
+		return ok && from.Port == at.Port
+	})
+	require.GreaterOrEqual(t, i, 0)
+	require.NoError(t, c.all[i].Close())
+	for {
+		told := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(told, int(silence.Milliseconds()))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, 1, n, "the end of a connection is not told")
+		return
+	}
+}
+
 var bearer = http.Header{"Authorization": {"Bearer x"}}
 
 func TestFire(t *testing.T) {
@@ -153,6 +213,32 @@ func TestFire(t *testing.T) {
 		}
 		_, err = s.fire(t.Context(), w)
 		require.NoError(t, err)
+	})
+	t.Run("a connection that the server closes before it was told of a request is opened again, one that was idle for long anyway", func(t *testing.T) {
+		t.Parallel()
+		conns, base, w := serveConnections(t)
+		s := shot{urls: []string{base}, header: bearer, requests: 2, connections: 2, key: strconv.Itoa, body: func(int) string { return "" }}
+		_, err := s.fire(t.Context(), w)
+		require.NoError(t, err)
+		lines := w.idle[strings.TrimPrefix(base, "http://")]
+		require.Equal(t, 2, conns.count())
+		s.body = func(i int) string {
+			if i == 0 { // which goes over the second, so the next request goes over the first
+				conns.hangUp(t, lines[0])
+			}
+			return ""
+		}
+		h, err := s.fire(t.Context(), w)
+		require.NoError(t, err)
+		require.Equal(t, 2, h.done)
+		require.Equal(t, 3, conns.count())
+		for _, l := range lines {
+			l.used = l.used.Add(-idleLimit)
+		}
+		s.body = func(int) string { return "" }
+		_, err = s.fire(t.Context(), w)
+		require.NoError(t, err)
+		require.Equal(t, 5, conns.count())
 	})
 	t.Run("a server that hangs up is an error, as is one that is not there", func(t *testing.T) {
 		t.Parallel()

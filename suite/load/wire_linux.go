@@ -17,6 +17,8 @@ type line struct {
 	fd   int // -1: none
 	to   netip.AddrPort
 	busy bool
+	// used is when it was opened or last answered.
+	used time.Time
 	// Of the request that is under way:
 	number int
 	due    time.Duration // since the shot began
@@ -48,7 +50,25 @@ func (l *line) dial() error {
 		l.close()
 		return fmt.Errorf("load: connect to %v: %w", l.to, err)
 	}
+	l.used = time.Now()
 	return nil
+}
+
+// idleLimit is how long a connection is kept that is not used. A server closes one after a while, this one's after ten seconds when nothing was
+// ever asked over it; a request that it meets on the way is lost without an answer. So the one who asks lets go of it first, as clients do.
+const idleLimit = 5 * time.Second
+
+// fresh reports whether a request may be sent: the server has not closed the connection as far as can be known, and will not just now.
+func (l *line) fresh(now time.Time) (bool, error) {
+	if l.fd < 0 || now.Sub(l.used) > idleLimit {
+		return false, nil
+	}
+	var first [1]byte
+	n, _, err := unix.Recvfrom(l.fd, first[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if n > 0 {
+		return false, errors.New("load: the server says something that it was not asked")
+	}
+	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR), nil
 }
 
 func (l *line) close() {
@@ -139,17 +159,12 @@ func (w *wire) fly(ctx context.Context, v *volley) (took time.Duration, err erro
 		}
 		w.idle[host] = append(w.idle[host], l)
 	}
+	// What was closed in the meantime, or soon would be, is opened again before the clock runs.
 	for _, l := range w.idle[host][:v.shot.connections] {
-		if err := v.add(l); err != nil {
+		if err := v.open(l, time.Now()); err != nil {
 			return 0, err
 		}
 		v.free = append(v.free, l)
-	}
-	// What the servers closed in the meantime is opened again, before the clock runs.
-	for n := 1; n > 0; {
-		if n, err = v.take(0); err != nil {
-			return 0, err
-		}
 	}
 	v.began = time.Now()
 	if err := v.run(ctx); err != nil {
@@ -161,6 +176,22 @@ func (w *wire) fly(ctx context.Context, v *volley) (took time.Duration, err erro
 		return 0, err
 	}
 	return time.Since(v.began), nil
+}
+
+// open opens a connection anew unless it is fresh, and listens to it.
+func (v *volley) open(l *line, now time.Time) error {
+	fresh, err := l.fresh(now)
+	if fresh && v.lines[int32(l.fd)] == l { //nolint:gosec // the kernel's
+		return nil
+	}
+	if err == nil && !fresh {
+		v.hangUp(l)
+		err = l.dial()
+	}
+	if err != nil {
+		return err
+	}
+	return v.add(l)
 }
 
 func (v *volley) add(l *line) error {
@@ -208,6 +239,9 @@ func (v *volley) send() (time.Duration, error) {
 		}
 		l := v.free[len(v.free)-1]
 		v.free = v.free[:len(v.free)-1]
+		if err := v.open(l, v.began.Add(now)); err != nil {
+			return 0, err
+		}
 		l.busy, l.number, l.due = true, v.sent, due
 		l.in.reset()
 		l.out = v.request.appendTo(l.out[:0], v.shot, v.sent)
@@ -244,18 +278,20 @@ func (v *volley) take(wait time.Duration) (int, error) {
 }
 
 func (v *volley) read(l *line) error {
-	if !l.busy {
-		return v.again(l) // the server closed it
+	if !l.busy { // the server closed it: it is opened again when it is needed
+		_, err := l.fresh(l.used)
+		v.hangUp(l)
+		return err
 	}
 	complete, err := l.receive()
 	if err != nil || !complete {
 		return err
 	}
-	l.busy = false
+	l.busy, l.used = false, time.Now()
 	v.done++
 	v.free = append(v.free, l)
 	v.bytes += int64(l.in.size)
-	v.latency[l.number] = time.Since(v.began) - l.due
+	v.latency[l.number] = l.used.Sub(v.began) - l.due
 	switch refused := l.in.status == http.StatusTooManyRequests || l.in.status == http.StatusServiceUnavailable; {
 	case refused && v.shot.sheds:
 		v.latency[l.number] = -1
@@ -263,16 +299,13 @@ func (v *volley) read(l *line) error {
 		return fmt.Errorf("load: answered %d: %.200s", l.in.status, l.in.text[l.in.body:])
 	}
 	if l.in.closes {
-		return v.again(l)
+		v.hangUp(l)
 	}
 	return nil
 }
 
-// again opens a connection that the server closed.
-func (v *volley) again(l *line) error {
-	delete(v.lines, int32(l.fd))     //nolint:gosec // the kernel's
-	if err := l.dial(); err != nil { // closes it first, which also ends the kernel's watching
-		return err
-	}
-	return v.add(l)
+// hangUp closes a connection, which also ends the kernel's watching.
+func (v *volley) hangUp(l *line) {
+	delete(v.lines, int32(l.fd)) //nolint:gosec // the kernel's
+	l.close()
 }
