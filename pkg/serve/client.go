@@ -98,6 +98,28 @@ func clientCredentials(t TLS, log *slog.Logger) (credentials.TransportCredential
 	return reloading{src}, nil
 }
 
+// withinKey is the deadline that [Within] set.
+type withinKey struct{}
+
+// Within bounds several calls of other services that are made at once by one deadline: d from now, or the caller's if that is sooner; inside a
+// server's call less what a call keeps back by itself. The calls then need none of their own.
+func Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	at := time.Now().Add(d)
+	if grpc.ServerTransportStreamFromContext(ctx) != nil {
+		if outer, ok := ctx.Deadline(); ok && outer.Before(at) {
+			at = outer
+		}
+		at = at.Add(-hopMargin)
+	}
+	return context.WithDeadline(context.WithValue(ctx, withinKey{}, at), at)
+}
+
+// isWithin reports whether the deadline is one that Within set.
+func isWithin(ctx context.Context, at time.Time) bool {
+	set, ok := ctx.Value(withinKey{}).(time.Time)
+	return ok && set.Equal(at)
+}
+
 // bound makes a unary call wait for the connection, but never without a deadline. Inside a server's call it keeps
 // some of the caller's time back, so that the answer still arrives.
 func bound(limit time.Duration) grpc.UnaryClientInterceptor {
@@ -105,7 +127,7 @@ func bound(limit time.Duration) grpc.UnaryClientInterceptor {
 		var cancel context.CancelFunc = func() {}
 		if at, ok := ctx.Deadline(); !ok {
 			ctx, cancel = context.WithTimeout(ctx, limit)
-		} else if grpc.ServerTransportStreamFromContext(ctx) != nil {
+		} else if !isWithin(ctx, at) && grpc.ServerTransportStreamFromContext(ctx) != nil {
 			ctx, cancel = context.WithDeadline(ctx, at.Add(-hopMargin))
 		}
 		defer cancel()

@@ -1,6 +1,7 @@
 package serve_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -48,5 +49,55 @@ func TestDial_WaitsForAServiceThatIsRestarted(t *testing.T) {
 		require.NoError(t, err)
 		start(t, serve.Service{Name: "test", Register: impl{unary: ok}.register(t), Listener: ln})
 		require.NoError(t, <-answered)
+	})
+}
+
+func TestWithin(t *testing.T) {
+	t.Parallel()
+	const margin = 20 * time.Millisecond
+	lower := start(t, serve.Service{Name: "lower", Register: impl{unary: ok}.register(t)})
+	deadlines := make(chan time.Time, 1) // of the call that leaves
+	down := lower.dial(serve.ClientOptions{Unary: []grpc.UnaryClientInterceptor{
+		func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			at, _ := ctx.Deadline()
+			deadlines <- at
+			return invoke(ctx, method, req, reply, cc, opts...)
+		},
+	}})
+	inside := func(t *testing.T, do func(ctx context.Context, at time.Time) error) {
+		t.Helper()
+		upper := start(t, serve.Service{Name: "upper", Register: impl{unary: func(ctx context.Context) error {
+			at, _ := ctx.Deadline()
+			return do(ctx, at)
+		}}.register(t)})
+		require.NoError(t, call(t.Context(), t, upper.dial(serve.ClientOptions{Timeout: time.Minute}), "Read"))
+	}
+	t.Run("inside a call the caller's deadline counts, less what is kept back once", func(t *testing.T) {
+		inside(t, func(ctx context.Context, at time.Time) error {
+			limited, cancel := serve.Within(ctx, time.Hour)
+			defer cancel()
+			err := call(limited, t, down, "Read")
+			require.Equal(t, at.Add(-margin).UnixNano(), (<-deadlines).UnixNano())
+			return err
+		})
+	})
+	t.Run("what is shortened afterwards is a deadline like any other", func(t *testing.T) {
+		inside(t, func(ctx context.Context, at time.Time) error {
+			limited, cancel := serve.Within(ctx, time.Hour)
+			defer cancel()
+			sooner, cancel := context.WithDeadline(limited, at.Add(-time.Second))
+			defer cancel()
+			err := call(sooner, t, down, "Read")
+			require.Equal(t, at.Add(-time.Second-margin).UnixNano(), (<-deadlines).UnixNano())
+			return err
+		})
+	})
+	t.Run("outside of a call nothing is kept back", func(t *testing.T) {
+		before := time.Now()
+		limited, cancel := serve.Within(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, call(limited, t, down, "Read"))
+		at := <-deadlines
+		require.WithinRange(t, at, before.Add(time.Hour), time.Now().Add(time.Hour))
 	})
 }

@@ -31,8 +31,11 @@ import (
 const (
 	minDeadline = 100 * time.Millisecond // below this a call cannot end well
 	// streamWorkers are the goroutines that calls take turns on while there is one to spare, because a new one has to grow
-	// its stack at each call again: a tenth of the work of a small read.
-	streamWorkers = 32
+	// its stack at each call again: a tenth of the work of a small read. They are as many as calls of one connection may be under
+	// way, since those that wait for another service do not take turns.
+	streamWorkers = maxCalls
+	// maxCalls bounds the calls of one connection that are under way.
+	maxCalls = 250
 	// callerKey is the metadata with the name a caller gives itself; ignored where certificates are required.
 	callerKey = "selfsame-caller"
 )
@@ -55,7 +58,7 @@ func (r *runner) newServer() (*grpc.Server, error) {
 			Time: 30 * time.Second, Timeout: 10 * time.Second,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAllowed, PermitWithoutStream: true}),
-		grpc.MaxConcurrentStreams(250),
+		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.MaxRecvMsgSize(cfg.MaxRecvBytes),
 		grpc.MaxHeaderListSize(16 << 10),

@@ -19,6 +19,7 @@ import (
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -116,9 +117,15 @@ func Start(ctx context.Context, service string, cfg Config, opts ...Option) (*Te
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("telemetry: metrics: %w", err), tracer.Shutdown(ctx))
 	}
-	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res))
+	recording := cfg.OTLPEndpoint != "" || o.exporter != nil
+	measuring := []sdkmetric.Option{sdkmetric.WithReader(exporter), sdkmetric.WithResource(res)}
+	if !recording {
+		// No span is sampled, so no measurement has one to point at, and each need not look for it.
+		measuring = append(measuring, sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter))
+	}
+	meter := sdkmetric.NewMeterProvider(measuring...)
 	return &Telemetry{
-		Log: log, Tracer: tracer, Recording: cfg.OTLPEndpoint != "" || o.exporter != nil, Meter: meter, Propagator: propagator(),
+		Log: log, Tracer: tracer, Recording: recording, Meter: meter, Propagator: propagator(),
 		Metrics:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorLog: errorLog{log}}),
 		shutdown: []func(context.Context) error{tracer.Shutdown, meter.Shutdown},
 	}, nil

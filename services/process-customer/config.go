@@ -93,6 +93,7 @@ const day = 24 * time.Hour
 func DefaultConfig() Config {
 	s := serve.DefaultConfig()
 	s.Listen, s.Ops = "127.0.0.1:9301", "127.0.0.1:9391"
+	s.BusyHeap = 64 << 20 // views that wait for systems have many stacks, which are looked through at each collection
 	return Config{
 		Serve: s, Telemetry: telemetry.DefaultConfig(),
 		Store:      Store{DSN: "sqlite:customer.db", KeyLease: 30 * time.Second, Retention: 14 * day, LetterRetention: 90 * day, AuditRetention: 400 * day},

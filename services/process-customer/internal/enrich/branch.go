@@ -35,16 +35,19 @@ func newBranch[T any](c Config, system, section string, read func(context.Contex
 	}
 }
 
-// ask returns the section of one customer.
-func (b *branch[T]) ask(ctx context.Context, id golden.ID, links map[string][]string) Section[T] {
-	ids := slices.Sorted(slices.Values(links[b.system]))
+// ask returns the section of one customer. Limited is ctx with the time that there is for it.
+func (b *branch[T]) ask(ctx, limited context.Context, id golden.ID, links map[string][]string) Section[T] {
+	ids := links[b.system]
+	if !slices.IsSorted(ids) {
+		ids = slices.Sorted(slices.Values(ids))
+	}
 	if len(ids) == 0 {
 		return Section[T]{System: b.system, State: OK, AsOf: b.config.Now()}
 	}
 	if !b.circuit.TryAcquirePermit() {
 		return b.fallBack(id, ids, ReasonCircuitOpen)
 	}
-	items, err := b.call(ctx, ids)
+	items, err := b.call(limited, ids)
 	if err == nil {
 		b.circuit.RecordSuccess()
 		now := b.config.Now()
@@ -59,15 +62,13 @@ func (b *branch[T]) ask(ctx context.Context, id golden.ID, links map[string][]st
 	return b.fallBack(id, ids, reason)
 }
 
-// call reads under the section's own deadline. A panic of one branch may not take the others along.
+// call reads. A panic of one branch may not take the others along.
 func (b *branch[T]) call(ctx context.Context, ids []string) (items []T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fault.New(fault.Internal, fault.ReasonPanic, "reading %s panicked", b.section)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, b.config.Timeout)
-	defer cancel()
 	return b.read(ctx, ids)
 }
 
