@@ -199,7 +199,17 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 				settle(&in, field, at)
 			}
 			continue
+		case known && c.Newer && mayArrive(&in, field, value):
+			continue // the change that put it there is still to be told, and says whose it is
+		case c.OwnWrite && c.Asked == before && overtaken(&in, field, at):
+			s.echo, s.shadow, sentChanged = true, true, true // it has arrived after what it was overtaken by
+			next.Shadow[field] = value
+			settle(&in, field, len(list)-1)
+			continue
 		case at >= 0 && (c.OwnWrite || (!list[at].Acked && !list[at].Past) || (c.Asked == before && !known)):
+			if c.OwnWrite && overtaken(&in, field, at) {
+				u.doubt(c.Ref, before) // an old reading, or a late arrival
+			}
 			s.echo, s.shadow, sentChanged = true, true, true
 			if newest := list[len(list)-1]; at == len(list)-1 || !newest.Acked {
 				next.Shadow[field] = value

@@ -214,6 +214,20 @@ func (u *Unit) Unsend(p *Plan) {
 	u.putIntent(in)
 }
 
+// overtaken reports whether an entry is of a call that nobody has answered and that something acknowledged has come after:
+// whoever sees its value sees either what was before that, or a late arrival.
+func overtaken(in *store.Intent, field string, at int) bool {
+	list := in.Sent[field]
+	return at >= 0 && at < len(list)-1 && list[len(list)-1].Acked && slices.Contains(in.Late[field], list[at].Value)
+}
+
+// mayArrive reports whether a value was sent by a call that nobody has answered and that something else was seen after, or
+// acknowledged: it may still arrive at any time.
+func mayArrive(in *store.Intent, field, value string) bool {
+	return slices.Contains(in.Late[field], value) ||
+		slices.ContainsFunc(in.Sent[field], func(s store.Sent) bool { return s.Value == value && ((s.Past && !s.Acked) || (s.Open && s.Acked)) })
+}
+
 // lastSent returns the position of the last entry with a value; -1 when there is none.
 func lastSent(list []store.Sent, value string) int {
 	for i := len(list) - 1; i >= 0; i-- {

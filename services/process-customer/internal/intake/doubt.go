@@ -120,8 +120,10 @@ func (in *Intake) ask(ctx context.Context, sys source.System, changes []source.C
 		if known[c.Ref] == "" || c.Overflow {
 			continue
 		}
+		before := c.Record
 		if asRead(c, read, gone) {
 			c.Asked = known[c.Ref]
+			c.Newer = c.Newer || (before != nil && c.Record.EventTime.After(before.EventTime))
 		}
 	}
 	return out, nil

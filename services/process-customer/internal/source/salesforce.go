@@ -141,7 +141,8 @@ func (s *Salesforce) change(m *salesforcev1.Change) (Change, bool) {
 		}
 		return c, true
 	}
-	c.Record, c.Version = rec, rec.Version
+	// Both times are by the CRM's clock; a record is stamped before its change is committed.
+	c.Record, c.Version, c.Newer = rec, rec.Version, !c.CommitTime.IsZero() && rec.EventTime.After(c.CommitTime)
 	return c, true
 }
 

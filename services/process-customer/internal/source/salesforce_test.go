@@ -4,10 +4,12 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
@@ -321,6 +323,8 @@ func TestSalesforceChanges(t *testing.T) {
 		{Id: "2", Kind: salesforcev1.ChangeKind_CHANGE_KIND_DELETED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "001", CommitTime: someTime(), MergedInto: "002"},
 		{Id: "3", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW, Object: salesforcev1.Object_OBJECT_ACCOUNT},
 		{Id: "4", Kind: salesforcev1.ChangeKind_CHANGE_KIND_OVERFLOW},
+		{Id: "5", Kind: salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "005", CommitTime: someTime(), Account: &salesforcev1.Account{Id: "005", UpdateTime: someTime()}},
+		{Id: "6", Kind: salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, Object: salesforcev1.Object_OBJECT_ACCOUNT, RecordId: "005", CommitTime: someTime(), Account: &salesforcev1.Account{Id: "005", UpdateTime: timestamppb.New(someTime().AsTime().Add(time.Second))}},
 	}
 	c.lost = []*salesforcev1.LostRange{
 		{ObjectName: "contact", Cause: salesforcev1.LossCause_LOSS_CAUSE_OVERFLOW, From: someTime(), Until: someTime(), Done: true, Sent: 7},
@@ -350,10 +354,16 @@ func TestSalesforceChanges(t *testing.T) {
 	})
 	t.Run("a change without its record is no deletion unless it says so", func(t *testing.T) {
 		t.Parallel()
-		require.Len(t, got, 4)
+		require.Len(t, got, 6)
 		for _, c := range got {
 			require.NotEqual(t, "009", c.Ref.RecordID)
 		}
+	})
+	t.Run("a record that was stamped after the change was committed is known to be newer", func(t *testing.T) {
+		t.Parallel()
+		require.False(t, got[0].Newer, "nothing is said without a time")
+		require.False(t, got[4].Newer)
+		require.True(t, got[5].Newer)
 	})
 	t.Run("a deletion has the version of its time", func(t *testing.T) {
 		t.Parallel()

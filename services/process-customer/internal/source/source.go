@@ -57,6 +57,9 @@ type Change struct {
 	Overflow bool
 	// OwnWrite is true when the system says that Selfsame caused the change; a hint, never a proof.
 	OwnWrite bool
+	// Newer is true when the record is known to show what a later change has made of it, which is told for itself. False says
+	// nothing.
+	Newer bool
 	// Asked is set when the record was read in answer to a doubt: what was known of it when the question was put.
 	Asked string
 	// Version is that of the record, or of its deletion; zero when the system does not say.

@@ -217,6 +217,7 @@ func (f *Fake) hand(c source.Change) source.Change {
 		c.Deleted, c.MergedInto, c.Version, c.Record = rec.Deleted, rec.MergedInto, rec.Version, nil
 		if !rec.Deleted {
 			c.Record = rec
+			c.Newer = f.opts.ClockVersions && rec.EventTime.After(c.CommitTime)
 		}
 	}
 	if c.Record != nil {
