@@ -201,7 +201,13 @@ func (w *world) parent(ctx context.Context, l *line, g *store.Golden, rec source
 			live = append(live, r.Ref.RecordID)
 		}
 	}
-	if len(live) > 0 && !slices.Contains(live, rec.ParentID) {
+	if len(live) == 0 || slices.Contains(live, rec.ParentID) {
+		return
+	}
+	// A person gave it to a customer that waits for a person: whose it is shows when that one can be taken in. Until then the
+	// person's word is not taken back.
+	parked, err := w.stage.store.Read().OpenIntake(ctx, l.name, []string{rec.ParentID})
+	if of := w.row(ctx, rec.Ref); err != nil || of == nil || !of.ParentOpen || len(parked) == 0 {
 		breach("a contact has the same customer in every system", "%s %s belongs to %q and not to one of %v", l.name, rec.Ref.RecordID, rec.ParentID, live)
 	}
 }

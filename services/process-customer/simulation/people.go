@@ -110,6 +110,11 @@ func (w *world) person(ctx context.Context, s Step) {
 	case Delete:
 		w.truth.deleted[s.Who] = true
 		w.truth.killed[ref], w.truth.ended[ref] = true, true
+		// That a record is about to be deleted is noted before the call. Whoever dies, or loses the database's answer, in between
+		// cannot know whether the call was made: a deletion that is heard of then may be ours.
+		if row := w.row(ctx, ref); row != nil && row.Removed {
+			w.truth.tried[ref] = true
+		}
 		l.fake.Delete(ref.Object, ref.RecordID)
 	case Undelete:
 		delete(w.truth.killed, ref)
