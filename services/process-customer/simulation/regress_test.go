@@ -144,7 +144,8 @@ func stories() map[string]simulation.Story {
 		}},
 		"a write that arrives late is ours, also where it is met by reading what somebody else has changed": {Seed: 1795325732, Late: true, Processes: 1, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp),
-			{Act: simulation.Fault, System: sf, Kind: simulation.LoseRequest}, straggle(sf), deliver(sf),
+			{Act: simulation.Fault, System: sf, Kind: simulation.LoseRequest},
+			straggle(sf), deliver(sf),
 			{Act: simulation.Say, Who: 1, Field: golden.Phone, Value: "phone 9"},
 			{Act: simulation.Wait, N: 120},
 			deliver(sf),
