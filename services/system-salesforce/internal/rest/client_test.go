@@ -350,6 +350,17 @@ func TestRefusal_HidesWhatSalesforceWrote(t *testing.T) {
 	}
 }
 
+func TestRefusal_AnIDThatIsNone(t *testing.T) {
+	t.Parallel()
+	for body, kind := range map[string]fault.Kind{
+		`[{"errorCode":"MALFORMED_ID","message":"m"}]`:                                                     fault.Invalid,
+		`[{"errorCode":"INVALID_QUERY_FILTER_OPERATOR","message":"invalid ID field: 500000000000009999"}]`: fault.Invalid,
+		`[{"errorCode":"INVALID_QUERY_FILTER_OPERATOR","message":"invalid operator on id field"}]`:         fault.Precondition,
+	} {
+		require.Equal(t, kind, fault.KindOf(classify(400, []byte(body), OpRead).err), body)
+	}
+}
+
 func TestParseUsage(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string][2]int64{

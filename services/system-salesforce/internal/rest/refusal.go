@@ -122,6 +122,10 @@ func catalogue(code, message string) Refusal {
 		return Refusal{Kind: fault.Conflict, Reason: ReasonRolledBack, Text: "the record was rolled back together with others", Retryable: true}
 	case codeUnmet:
 		return Refusal{Kind: fault.Conflict, Reason: fault.ReasonETagMismatch, Text: "the record has changed meanwhile"}
+	case "INVALID_QUERY_FILTER_OPERATOR":
+		if strings.Contains(message, "invalid ID field") {
+			return refusedRecord("MALFORMED_ID") // how a query says it
+		}
 	case "QUERY_TIMEOUT":
 		return Refusal{Kind: fault.Timeout, Reason: ReasonQueryTimeout, Text: "the query took Salesforce too long", Retryable: true}
 	case "INVALID_QUERY_LOCATOR":
