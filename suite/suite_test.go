@@ -292,7 +292,7 @@ func TestStart(t *testing.T) {
 				require.ErrorIs(t, s.Kill(ExperienceMobile), errPower)
 				require.NoError(t, s.StopService(ExperienceMobile))
 				require.NoError(t, s.StartService(t.Context(), ExperienceMobile))
-				lastEdge(t, st.GRPC[ProcessCustomer])
+				lastEdge(t, st)
 			}
 			answers("a token outlives the service")
 			require.ErrorIs(t, s.Kill("control"), ErrNoService)
