@@ -160,7 +160,7 @@ func notModified(t *testing.T, w *world) {
 func caching(t *testing.T, w *world) {
 	a := w.do(t, "GET", "/v1/customers/"+known)
 	require.Equal(t, "private, no-store", a.header.Get("Cache-Control"))
-	require.Contains(t, a.header.Get("Vary"), "Accept-Encoding, Authorization")
+	require.Equal(t, []string{"Accept-Encoding, Authorization, Origin"}, a.header.Values("Vary"))
 	require.Equal(t, "no-store", w.do(t, "GET", "/v1/customers/c_none").header.Get("Cache-Control"))
 }
 
@@ -414,4 +414,6 @@ func allViolations(t *testing.T, w *world) {
 		require.NotContains(t, e.Detail, "nobody", "a value is not repeated")
 	}
 	require.Equal(t, []string{"/name"}, w.do(t, "POST", "/v1/customers", body(`{}`), key("all-2")).problem(t, 400, "VALIDATION_FAILED").pointers())
+	p = w.do(t, "POST", "/v1/customers", body(`{"nam":"x","phone":5,"etag":"1","name":" "}`), key("all-3")).problem(t, 400, "VALIDATION_FAILED")
+	require.ElementsMatch(t, []string{"/nam", "/phone", "/etag", "/name"}, p.pointers(), "what is not there, of another type, not to be sent and missing")
 }

@@ -29,6 +29,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
 var record = flag.Bool("record", false, "record the requests of this release for the tests of the next")
@@ -100,6 +101,21 @@ func TestLastRelease_Complete(t *testing.T) {
 		for _, m := range called {
 			require.True(t, answered[m], "%s: add a step to todaySteps, then `make requests`", m)
 		}
+	})
+	t.Run("every refusal that is recorded is explained where its type leads", func(t *testing.T) {
+		t.Parallel()
+		explained := map[string]bool{}
+		for _, e := range problem.Catalogue() {
+			explained[e.Code] = true
+		}
+		refused := 0
+		for _, s := range steps {
+			if code := s.Answered["X-Error-Code"]; code != "" {
+				refused++
+				require.True(t, explained[code], code)
+			}
+		}
+		require.Greater(t, refused, 5)
 	})
 	t.Run("every route of the description is recorded, with a success", func(t *testing.T) {
 		t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -153,6 +154,7 @@ type statusWriter struct {
 func (s *statusWriter) WriteHeader(status int) {
 	if s.status == 0 {
 		s.status = status
+		varyOnce(s.Header())
 	}
 	s.ResponseWriter.WriteHeader(status)
 }
@@ -160,10 +162,18 @@ func (s *statusWriter) WriteHeader(status int) {
 func (s *statusWriter) Write(b []byte) (int, error) {
 	if s.status == 0 {
 		s.status = http.StatusOK
+		varyOnce(s.Header())
 	}
 	n, err := s.ResponseWriter.Write(b)
 	s.bytes += int64(n)
 	return n, err
+}
+
+// varyOnce takes out what libraries have added to Vary though harden's line says it already.
+func varyOnce(h http.Header) {
+	if lines := h["Vary"]; len(lines) > 1 {
+		h["Vary"] = slices.DeleteFunc(lines, func(line string) bool { return line == "Origin" || line == "Accept-Encoding" })
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.

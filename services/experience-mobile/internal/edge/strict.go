@@ -72,6 +72,11 @@ func (e *edge) checkJSON(next http.Handler) http.Handler {
 		case err != nil:
 			e.refuse(w, r, e.problems.New(problem.MalformedJSON, ""))
 		case len(checked.found) > 0:
+			if checked.members { // of what is no object, nothing is missing
+				for _, f := range checked.missing(c.route.bodyField, r.Method == http.MethodPatch) {
+					checked.found = append(checked.found, c.route.where(f))
+				}
+			}
 			e.refuse(w, r, e.invalid(checked.found))
 		default:
 			c.missing = checked.missing(c.route.bodyField, r.Method == http.MethodPatch)
@@ -89,6 +94,8 @@ type checker struct {
 	// at are the names and numbers that lead to where the decoder is.
 	at    []string
 	found []problem.Violation
+	// members is true if the body is an object.
+	members bool
 	// given are the fields of the body itself that were there, filled those that hold something.
 	given, filled []protoreflect.FieldDescriptor
 }
@@ -101,8 +108,11 @@ func checkBody(body []byte, rules *bodyRules) (*checker, error) {
 			return nil, err
 		}
 		c.add(wrongType, "The body must be an object.")
-	} else if err := c.object(rules.message); err != nil {
-		return nil, err
+	} else {
+		c.members = true
+		if err := c.object(rules.message); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := c.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errMalformed
@@ -117,7 +127,7 @@ func (c *checker) missing(bodyField string, patch bool) []fault.Field {
 	var out []fault.Field
 	for _, f := range c.rules.required {
 		if !slices.Contains(c.filled, f) && (!patch || slices.Contains(c.given, f)) {
-			out = append(out, fault.Field{Path: bodyField + "." + string(f.Name()), Reason: "REQUIRED", Description: "the field must not be blank"})
+			out = append(out, fault.Field{Path: bodyField + "." + string(f.Name()), Reason: "REQUIRED", Description: "The field must not be blank."})
 		}
 	}
 	return out

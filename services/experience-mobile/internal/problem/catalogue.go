@@ -2,6 +2,7 @@ package problem
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 )
@@ -42,6 +43,15 @@ const (
 	PredecessorFailed       = "PREDECESSOR_FAILED"
 	UpgradeRequired         = "UPGRADE_REQUIRED"
 	Overloaded              = "OVERLOADED"
+	CustomerUnknown         = "CUSTOMER_UNKNOWN"
+	CustomerDeleted         = "CUSTOMER_DELETED"
+	OrderUnknown            = "ORDER_UNKNOWN"
+	OrderDelivered          = "ORDER_DELIVERED"
+	OrderClosed             = "ORDER_CLOSED"
+	CaseUnknown             = "CASE_UNKNOWN"
+	ProductUnknown          = "PRODUCT_UNKNOWN"
+	OperationUnknown        = "OPERATION_UNKNOWN"
+	OperationExpired        = "OPERATION_EXPIRED"
 	Maintenance             = "MAINTENANCE"
 )
 
@@ -68,7 +78,7 @@ type Entry struct {
 
 // Catalogue returns every code that this service answers with, by status.
 func Catalogue() []Entry {
-	return append(requestEntries(), append(stateEntries(), serverEntries()...)...)
+	return slices.Concat(requestEntries(), recordEntries(), stateEntries(), serverEntries())
 }
 
 // requestEntries are refusals of the request itself.
@@ -141,6 +151,48 @@ func requestEntries() []Entry {
 		{
 			UnsupportedMediaType, http.StatusUnsupportedMediaType, "Only JSON is accepted", "The body must be application/json without a content encoding.", false, 0,
 			"Send `Content-Type: application/json`.",
+		},
+	}
+}
+
+// recordEntries are refusals that are about one record. What the caller may not see is told as what is not there.
+func recordEntries() []Entry {
+	return []Entry{
+		{
+			CustomerUnknown, http.StatusNotFound, "There is no such customer", "No customer that this token sees has this id.", false, 0,
+			"Do not repeat; a customer that was merged into another is found under its old id, too.",
+		},
+		{
+			OrderUnknown, http.StatusNotFound, "There is no such order", "No order that this token sees has this number.", false, 0,
+			"Do not repeat.",
+		},
+		{
+			CaseUnknown, http.StatusNotFound, "There is no such case", "No case that this token sees has this id.", false, 0,
+			"Do not repeat.",
+		},
+		{
+			ProductUnknown, http.StatusNotFound, "There is no such product", "No product has this SKU.", false, 0,
+			"Do not repeat.",
+		},
+		{
+			OperationUnknown, http.StatusNotFound, "There is no such operation", "No operation of this caller has this id; one is kept for 90 days after its end.", false, 0,
+			"Read the customer's orders.",
+		},
+		{
+			CustomerDeleted, http.StatusConflict, "The customer is deleted", "Every system has deleted the customer.", false, 0,
+			"Remove it from what is stored; a new one needs a new key.",
+		},
+		{
+			OrderDelivered, http.StatusConflict, "The order is delivered", "A delivered order cannot be cancelled.", false, 0,
+			"Read the order.",
+		},
+		{
+			OrderClosed, http.StatusConflict, "The order is closed", "The order is closed and changes no more.", false, 0,
+			"Read the order.",
+		},
+		{
+			OperationExpired, http.StatusConflict, "It was given up", "What was to be done later could not be done in time; nothing was placed.", false, 0,
+			"Decide anew; then use a new key.",
 		},
 	}
 }

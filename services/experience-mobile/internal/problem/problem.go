@@ -96,13 +96,15 @@ func (t *Table) FromError(err error, where func(fault.Field) Violation) Problem 
 		return t.New(t.known("", fe.Kind), "")
 	}
 	code := fault.ReasonOf(err)
-	p := t.New(t.known(code, fe.Kind), fe.Message)
+	p := t.New(t.known(code, fe.Kind), sentence(fe.Message))
 	if p.Status < http.StatusInternalServerError && p.Code != code && wellFormed(code) {
 		// A reason that a service below introduced after this one was built: keep its name.
 		p.Code, p.Type = code, DocPath+"#"+code
 	}
 	for _, f := range fe.Fields {
-		p.Errors = append(p.Errors, where(f))
+		v := where(f)
+		v.Detail = rule(v.Detail)
+		p.Errors = append(p.Errors, v)
 	}
 	if len(p.Errors) > 0 {
 		p.Detail = p.Title + ": " + strconv.Itoa(len(p.Errors)) + " violation"
@@ -116,6 +118,31 @@ func (t *Table) FromError(err error, where func(fault.Field) Violation) Problem 
 	}
 	p.Meta = fe.Meta
 	return p
+}
+
+// sentence makes one of what a service says in the style of its logs.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	if first := text[0]; first >= 'a' && first <= 'z' {
+		text = string(first-'a'+'A') + text[1:]
+	}
+	if !strings.ContainsRune(".!?…", rune(text[len(text)-1])) {
+		text += "."
+	}
+	return text
+}
+
+// rule says what the contract's validation means.
+func rule(text string) string {
+	if pattern, ok := strings.CutPrefix(text, "does not match regex pattern "); ok {
+		return "The value must match the pattern " + pattern + "."
+	}
+	if rest, ok := strings.CutPrefix(text, "must "); ok {
+		return sentence("the value must " + rest)
+	}
+	return sentence(text)
 }
 
 // known returns code if the catalogue has it, otherwise the code that stands for the kind.

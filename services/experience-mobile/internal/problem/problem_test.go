@@ -82,7 +82,7 @@ func TestFromError(t *testing.T) {
 			require.Equal(t, reason, p.Code)
 			require.Equal(t, want.retryable, p.Retryable)
 			if p.Status < 500 {
-				require.Equal(t, "told to the caller", p.Detail)
+				require.Equal(t, "Told to the caller.", p.Detail)
 			} else {
 				require.NotContains(t, p.Detail, "told")
 			}
