@@ -170,6 +170,26 @@ func stories() map[string]simulation.Story {
 			{Act: simulation.Merge, System: erp, Who: 1, N: 2, Kind: simulation.TakesContacts},
 			{Act: simulation.Undelete, System: erp, Who: 2},
 		}},
+		"a record that is heard of while its customer is merged goes with it when the merge is taken back": {Seed: 1795404070, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 2, "phone of 2"), create(erp, 1, "phone 1"), read(sf),
+			{Act: simulation.Fault, System: erp, Kind: simulation.LoseAnswer},
+			read(erp), deliver(erp),
+			{Act: simulation.Crash, N: 38},
+			deliver(sf), {Act: simulation.Merge, System: sf, Who: 1, N: 2, Kind: simulation.TakesContacts}, deliver(sf),
+			{Act: simulation.Undelete, System: sf, Who: 2},
+			read(erp),
+		}},
+		"a record that is made while its customer is merged belongs to whom it was merged into": {Seed: 9, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), create(sf, 2, "phone 2"), read(sf), read(erp), leaving(sf, 1, 2),
+			{Act: simulation.Meanwhile, System: erp, Kind: simulation.WhileWriting, After: true, Then: &simulation.Step{Act: simulation.Read, System: sf}},
+			deliver(erp),
+		}},
+		"a record that is made while its customer is merged goes with it when the merge is taken back": {Seed: 9, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(sf, 1, "phone 1"), create(sf, 2, "phone 2"), read(sf), read(erp), leaving(sf, 1, 2),
+			{Act: simulation.Meanwhile, System: erp, Kind: simulation.WhileWriting, After: true, Then: &simulation.Step{Act: simulation.Read, System: sf}},
+			deliver(erp), read(sf), read(erp), deliver(erp), deliver(sf),
+			{Act: simulation.Undelete, System: sf, Who: 2},
+		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
 		}},

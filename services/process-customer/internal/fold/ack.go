@@ -22,16 +22,18 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 		return false
 	}
 	created := row == nil || row.GoldenID == ""
+	id := u.follow(p.GoldenID) // it may have been merged during the call
 	var next *store.Source
 	if created {
-		next = (&store.Source{Ref: ref, GoldenID: p.GoldenID, EventTime: u.now}).Clone()
+		next = (&store.Source{Ref: ref, GoldenID: id, EventTime: u.now}).Clone()
+		u.descend(p.GoldenID, ref)
 	} else {
 		next = row.Clone()
 	}
 	if !created && res.Version > 0 && res.Version < row.Version {
 		// The feed was faster and has told something newer already.
 		u.acked(p, next, res)
-		u.touch(p.GoldenID, ref.System)
+		u.touch(id, ref.System)
 		return false
 	}
 	next.Deleted, next.MergedInto = false, ""
@@ -54,7 +56,7 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 	next.Version = max(next.Version, res.Version)
 	u.acked(p, next, res)
 	if created && ref.Object == golden.Customer {
-		u.link(ref, p.GoldenID)
+		u.link(ref, id)
 	}
 	claimed := false
 	if res.Record != nil {
@@ -62,9 +64,9 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 		next.EventTime = eventTime(source.Change{Record: res.Record}, u.now)
 	}
 	u.putRow(next)
-	u.touch(p.GoldenID, ref.System)
+	u.touch(id, ref.System)
 	if claimed {
-		u.merge(p.GoldenID, ref, changeID)
+		u.merge(id, ref, changeID)
 	}
 	return created
 }

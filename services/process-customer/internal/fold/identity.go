@@ -30,6 +30,7 @@ func (u *Unit) identify(c source.Change, values golden.Values) (golden.ID, error
 	}
 	if ext != "" && u.goldens[ext] != nil {
 		id := u.follow(ext)
+		u.descend(ext, c.Ref)
 		u.noteIdentity(id, "linked", c, reasonExternalID)
 		return id, nil
 	}

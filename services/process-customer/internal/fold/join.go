@@ -37,6 +37,11 @@ func (u *Unit) LoadJoin(ctx context.Context, ids ...golden.ID) error {
 		if err != nil {
 			return err
 		}
+		for _, m := range u.moves {
+			if m.From == id {
+				moves = append(moves, m)
+			}
+		}
 		u.left[id] = moves
 		for _, m := range moves {
 			if err := u.LoadGoldens(ctx, []golden.ID{m.To}); err != nil {
@@ -174,6 +179,26 @@ func (u *Unit) putMove(m store.Move) {
 	u.undo = append(u.undo, func() { u.moves, u.left[m.From] = u.moves[:n], left })
 	u.moves = append(u.moves, m)
 	u.left[m.From] = append(slices.Clone(left), m) // the same batch may take the merge back
+}
+
+// descend notes that a record was made for a golden record which was merged before anybody had heard of the record: when the merge
+// is taken back it goes along.
+func (u *Unit) descend(from golden.ID, ref golden.Ref) {
+	for range maxDepth {
+		g := u.goldens[from]
+		if g == nil || g.MergedInto == "" {
+			return
+		}
+		m := store.Move{From: from, To: g.MergedInto, Ref: ref, At: u.now}
+		if _, loaded := u.left[from]; loaded {
+			u.putMove(m)
+		} else { // whoever loads what is stored finds it among the moves of the unit
+			n := len(u.moves)
+			u.undo = append(u.undo, func() { u.moves = u.moves[:n] })
+			u.moves = append(u.moves, m)
+		}
+		from = g.MergedInto
+	}
 }
 
 // forgetMoves drops what the unit knows of how records went away from a golden record, once they are back.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
@@ -32,15 +33,16 @@ func (u *Unit) intentFor(row *store.Source) store.Intent {
 	if in.Late == nil || u.now.Sub(in.At) > lateFor {
 		in.Late = map[string][]string{}
 	}
-	if row.ExternalID == source.ExternalIDOf(row.GoldenID, "") && u.created(&in) {
+	// The golden record that it was made for may have been merged since.
+	if id := source.GoldenIDOf(row.ExternalID); id != "" && row.ExternalID == source.ExternalIDOf(id, "") && u.follow(id) == row.GoldenID && u.created(&in, id) {
 		u.putIntent(in)
 	}
 	return in
 }
 
-// created moves what was sent when a record had no id yet to what was sent to it. It reports whether there was any.
-func (u *Unit) created(in *store.Intent) bool {
-	c, ok := u.intents[intentKey{in.System, in.GoldenID, ""}]
+// created moves what was sent when a record of a golden record had no id yet to what was sent to it. It reports whether there was any.
+func (u *Unit) created(in *store.Intent, id golden.ID) bool {
+	c, ok := u.intents[intentKey{in.System, id, ""}]
 	if !ok || in.RecordID == "" || (len(c.Sent) == 0 && len(c.Late) == 0) {
 		return false
 	}
@@ -60,7 +62,7 @@ func (u *Unit) created(in *store.Intent) bool {
 func (u *Unit) acked(p *Plan, row *store.Source, res source.Result) {
 	in := u.intentFor(row)
 	if p.Row == nil {
-		u.created(&in) // intentFor has done so already if the external id says so
+		u.created(&in, p.GoldenID) // intentFor has done so already if the external id says so
 	}
 	for field, value := range p.Sent {
 		at := lastSent(in.Sent[field], value)
