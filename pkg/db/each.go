@@ -2,10 +2,12 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +24,8 @@ const eachTries = 3
 
 // Each reads a few rows by their keys, many times a second, and calls row for each of them; its error ends the reading and is
 // returned. It is for what [DB.Brief] is for, and on SQLite it is that. On PostgreSQL the rows do not pass database/sql, where a
-// row of many columns costs more than in the server; destinations are pointers to basic types and to []byte.
+// row of many columns costs more than in the server; destinations are pointers to basic types, to []byte and, until
+// the next row, to sql.RawBytes.
 func (d *DB) Each(ctx context.Context, row func(Scanner) error, text string, args ...any) error {
 	if d.engine != PostgreSQL || trace.SpanFromContext(ctx).IsRecording() {
 		rows, err := d.Brief().QueryContext(ctx, text, args...)
@@ -65,7 +68,7 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 			defer watch(under.Conn().PgConn().Conn())()
 		}
 		begun := time.Now() // the wait for the connection is not the statement's
-		rows, err := under.Conn().Query(ctx, text, args...)
+		rows, err := under.Conn().Query(ctx, text, pgArgs(args)...)
 		if err == nil {
 			failed, err = scanEach(pgRow{rows}, row)
 		}
@@ -83,6 +86,40 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 	}
 	return dead, err
 }
+
+// pgArgs returns the arguments as pgx encodes them without reflection.
+func pgArgs(args []any) []any {
+	for i, a := range args {
+		if list, ok := a.([][]byte); ok {
+			args = slices.Clone(args)
+			args[i] = pgList(list)
+		}
+	}
+	return args
+}
+
+// pgList is a list of bytea.
+type pgList [][]byte
+
+// Dimensions implements pgtype.ArrayGetter.
+func (l pgList) Dimensions() []pgtype.ArrayDimension {
+	if l == nil {
+		return nil
+	}
+	return []pgtype.ArrayDimension{{Length: int32(len(l)), LowerBound: 1}} //nolint:gosec // of a few keys
+}
+
+// Index implements pgtype.ArrayGetter.
+func (l pgList) Index(i int) any { return (*pgBytes)(&l[i]) }
+
+// IndexType implements pgtype.ArrayGetter.
+func (pgList) IndexType() any { return &pgBytes{} }
+
+// pgBytes is a bytea; a pointer to it is an interface without an allocation.
+type pgBytes []byte
+
+// BytesValue implements pgtype.BytesValuer.
+func (b *pgBytes) BytesValue() ([]byte, error) { return *b, nil }
 
 // scanEach tells the error of row from that of the rows.
 func scanEach(rows pgRow, row func(Scanner) error) (failed, err error) {
@@ -125,6 +162,11 @@ func scanRaw(dest any, v []byte, oid uint32, format int16) bool {
 		if *d = nil; v != nil {
 			*d = append(make([]byte, 0, len(v)), v...) // v is the connection's
 		}
+	case *sql.RawBytes:
+		if oid != pgtype.ByteaOID || !inBinary {
+			return false
+		}
+		*d = v
 	case *string:
 		if v == nil || oid != pgtype.TextOID {
 			return false

@@ -57,8 +57,13 @@ type last struct {
 	took   time.Duration
 }
 
-// pgConnector makes connections that save round trips.
-type pgConnector struct{ driver.Connector }
+// pgConnector makes connections that save round trips. With a meter they measure statements and commits as otelsql would, which
+// takes it longer the smaller they are; without one somebody else does.
+type pgConnector struct {
+	driver.Connector
+
+	meter *meter
+}
 
 // Connect implements driver.Connector.
 func (c pgConnector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -70,7 +75,7 @@ func (c pgConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("a connection of type %T", conn), conn.Close())
 	}
-	return &pgConn{stdConn: std}, nil
+	return &pgConn{stdConn: std, meter: c.meter}, nil
 }
 
 type stdConn = stdlib.Conn
@@ -80,6 +85,8 @@ type stdConn = stdlib.Conn
 // at a time.
 type pgConn struct {
 	*stdConn
+
+	meter *meter // nil: somebody else measures
 
 	tx      *pgTx // the last transaction
 	pending bool  // its BEGIN was not sent yet
@@ -127,9 +134,19 @@ func (c *pgConn) begun() {
 
 func (c *pgConn) inside() bool { return c.Conn().PgConn().TxStatus() != 'I' }
 
-// ExecContext implements driver.ExecerContext. A text without parameters may be several statements, which cannot go
-// together with BEGIN.
+// ExecContext implements driver.ExecerContext.
 func (c *pgConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	if c.meter == nil {
+		return c.exec(ctx, text, args)
+	}
+	begun := time.Now()
+	res, err := c.exec(ctx, text, args)
+	c.meter.record(ctx, time.Since(begun), c.meter.exec, err)
+	return res, err
+}
+
+// exec executes a statement. A text without parameters may be several statements, which cannot go together with BEGIN.
+func (c *pgConn) exec(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	if !c.pending || len(args) == 0 {
 		if err := c.open(ctx); err != nil {
 			return nil, err
@@ -167,6 +184,16 @@ func (c *pgConn) send(ctx context.Context, b *pgx.Batch) (tag pgconn.CommandTag,
 
 // QueryContext implements driver.QueryerContext.
 func (c *pgConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	if c.meter == nil {
+		return c.query(ctx, text, args)
+	}
+	begun := time.Now()
+	rows, err := c.query(ctx, text, args)
+	c.meter.record(ctx, time.Since(begun), c.meter.query, err)
+	return rows, err
+}
+
+func (c *pgConn) query(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
@@ -183,6 +210,17 @@ func (c *pgConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, 
 
 // Commit implements driver.Tx.
 func (t *pgTx) Commit() error {
+	m := t.conn.meter
+	if m == nil {
+		return t.commit()
+	}
+	begun := time.Now()
+	err := t.commit()
+	m.record(t.ctx, time.Since(begun), m.commit, err)
+	return err
+}
+
+func (t *pgTx) commit() error {
 	var b pgx.Batch
 	first := 0
 	if t.conn.pending {

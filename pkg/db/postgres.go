@@ -56,7 +56,12 @@ func openPostgres(ctx context.Context, dsn string, t *telemetry.Telemetry) (*DB,
 	if err != nil {
 		return nil, fmt.Errorf("open postgres: %w", err)
 	}
-	db := open(pgConnector{stdlib.GetConnector(*cfg)}, t, attrs...)
+	var db *sql.DB
+	if t.Recording {
+		db = open(pgConnector{Connector: stdlib.GetConnector(*cfg)}, t, attrs...)
+	} else {
+		db = sql.OpenDB(pgConnector{stdlib.GetConnector(*cfg), m})
+	}
 	db.SetMaxOpenConns(pool)
 	db.SetMaxIdleConns(pool)
 	db.SetConnMaxIdleTime(5 * time.Minute)

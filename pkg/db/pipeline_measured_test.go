@@ -1,0 +1,68 @@
+package db_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+)
+
+func TestTx_PostgresIsMeasuredWithAndWithoutSpans(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]telemetry.Option{"without spans": nil, "with spans": {telemetry.WithSpanExporter(tracetest.NewInMemoryExporter())}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := dbtest.DSN(t, "postgres")
+			tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{LogLevel: "error"}, options...)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, tel.Shutdown(context.WithoutCancel(t.Context()))) })
+			d, err := db.Open(t.Context(), dsn, tel)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, d.Close()) })
+			migrate(t, d)
+			count := func(method string) (done, failed int) {
+				for line := range strings.Lines(scrape(t, tel)) {
+					if !strings.HasPrefix(line, "db_client_operation_duration_seconds_count{") || !strings.Contains(line, `db_operation_name="`+method+`",db_system_name="postgresql"`) {
+						continue
+					}
+					var n int
+					_, err := fmt.Sscan(line[strings.LastIndexByte(strings.TrimSpace(line), ' '):], &n)
+					require.NoError(t, err)
+					if strings.Contains(line, "error_type=") {
+						failed += n
+					} else {
+						done += n
+					}
+				}
+				return done, failed
+			}
+			execs, badExecs := count("sql.conn.exec")
+			queries, _ := count("sql.conn.query")
+			commits, _ := count("sql.tx.commit")
+			insertRead := func(ctx context.Context, tx *sql.Tx) error {
+				if err := insert(ctx, tx, 1); err != nil {
+					return err
+				}
+				var n int
+				return tx.QueryRowContext(ctx, "SELECT count(*) FROM item WHERE id = $1", 1).Scan(&n)
+			}
+			require.NoError(t, d.Tx(t.Context(), insertRead))
+			require.Error(t, d.Tx(t.Context(), insertRead))
+			gotExecs, gotBad := count("sql.conn.exec")
+			gotQueries, _ := count("sql.conn.query")
+			gotCommits, _ := count("sql.tx.commit")
+			require.Equal(t, execs+1, gotExecs)
+			require.Equal(t, badExecs+1, gotBad)
+			require.Equal(t, queries+1, gotQueries)
+			require.Equal(t, commits+1, gotCommits)
+		})
+	}
+}
