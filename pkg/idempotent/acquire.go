@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -84,7 +85,7 @@ func (a *attempt) ask(ctx context.Context, question func(context.Context, Claim)
 	if !s.slow {
 		return question(ctx, a.claim)
 	}
-	if !s.breaker.allow(time.Now()) {
+	if !s.breaker.allow() {
 		return Result{}, errBroken
 	}
 	ctx, end := spanned(ctx, "idempotency begin")
@@ -98,14 +99,14 @@ func (a *attempt) ask(ctx context.Context, question func(context.Context, Claim)
 		}
 	}
 	if err == nil || ctx.Err() == nil { // a caller who left says nothing about the store
-		s.breaker.report(time.Now(), err != nil)
+		s.breaker.report(err != nil)
 	}
 	return res, err
 }
 
 func bounded(ctx context.Context, most time.Duration, c Claim, question func(context.Context, Claim) (Result, error)) (Result, error) {
-	l, end := limit(ctx, most)
-	defer end()
+	l := limit(ctx, most)
+	defer l.end()
 	return question(l, c)
 }
 
@@ -143,6 +144,7 @@ var errBroken = errors.New("the idempotency store failed several times in a row 
 
 // breaker keeps calls from queueing for a store that does not answer.
 type breaker struct {
+	bad    atomic.Bool // failed is not zero: most calls need to know no more
 	mu     sync.Mutex
 	failed int
 	until  time.Time
@@ -154,12 +156,16 @@ const (
 )
 
 // allow reports whether the store may be asked. When the pause is over one call may, and the others follow if it succeeds.
-func (b *breaker) allow(now time.Time) bool {
+func (b *breaker) allow() bool {
+	if !b.bad.Load() {
+		return true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failed < breakAfter {
 		return true
 	}
+	now := time.Now()
 	if now.Before(b.until) {
 		return false
 	}
@@ -167,15 +173,20 @@ func (b *breaker) allow(now time.Time) bool {
 	return true
 }
 
-func (b *breaker) report(now time.Time, failed bool) {
+func (b *breaker) report(failed bool) {
+	if !failed && !b.bad.Load() {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !failed {
 		b.failed = 0
+		b.bad.Store(false)
 		return
 	}
+	b.bad.Store(true)
 	if b.failed++; b.failed == breakAfter {
-		b.until = now.Add(breakFor)
+		b.until = time.Now().Add(breakFor)
 	}
 }
 

@@ -2,6 +2,7 @@ package idempotent
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ type combiner[Q, A any] struct {
 	// ask answers the questions in their order.
 	ask func(ctx context.Context, questions []Q) ([]A, error)
 
+	spare   sync.Pool // of *asked that nobody refers to
 	mu      sync.Mutex
 	running int
 	queue   []*asked[Q, A]
@@ -33,7 +35,7 @@ type combiner[Q, A any] struct {
 
 type asked[Q, A any] struct {
 	question Q
-	ready    chan struct{} // closed when there is an answer, or the turn has come
+	ready    chan struct{} // has room for one: there is an answer, or the turn has come
 	lead     bool          // the turn has come: this caller asks for all
 	together int
 	answer   A
@@ -42,23 +44,22 @@ type asked[Q, A any] struct {
 
 // do answers the question. The error of a statement that several shared is never passed on: each caller then asks alone.
 func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
-	me := &asked[Q, A]{question: q}
 	if c.limit == 0 {
-		return c.alone(ctx, me)
+		return c.alone(ctx, q)
 	}
+	me := c.asking(q)
 	c.mu.Lock()
 	if c.running < c.limit && len(c.queue) == 0 {
 		c.running++
 		me.lead = true
 		c.mu.Unlock()
 	} else {
-		me.ready = make(chan struct{})
 		c.queue = append(c.queue, me)
 		c.mu.Unlock()
 		select {
 		case <-me.ready:
 		case <-left(ctx):
-			c.leave(me)
+			c.leave(me) // and is not used again: somebody may be about to answer
 			var none A
 			return none, ctx.Err()
 		}
@@ -72,10 +73,27 @@ func (c *combiner[Q, A]) do(ctx context.Context, q Q) (A, error) {
 		}
 		c.forAll(ctx, me)
 	}
-	if me.err != nil && me.together > 1 && !over(ctx) {
-		return c.alone(ctx, me)
+	answer, together, err := me.answer, me.together, me.err
+	c.done(me)
+	if err != nil && together > 1 && !over(ctx) {
+		return c.alone(ctx, q)
 	}
-	return me.answer, me.err
+	return answer, err
+}
+
+// asking returns what somebody asks, until done.
+func (c *combiner[Q, A]) asking(q Q) *asked[Q, A] {
+	me, ok := c.spare.Get().(*asked[Q, A])
+	if !ok {
+		me = &asked[Q, A]{ready: make(chan struct{}, 1)}
+	}
+	me.question = q
+	return me
+}
+
+func (c *combiner[Q, A]) done(me *asked[Q, A]) {
+	*me = asked[Q, A]{ready: me.ready}
+	c.spare.Put(me)
 }
 
 // left is when a caller waits no longer for others. Who has a limit for the question, as everybody else then has, need not
@@ -128,8 +146,8 @@ func (c *combiner[Q, A]) waiting() int {
 }
 
 // alone asks for one caller.
-func (c *combiner[Q, A]) alone(ctx context.Context, me *asked[Q, A]) (A, error) {
-	answers, err := c.ask(ctx, []Q{me.question})
+func (c *combiner[Q, A]) alone(ctx context.Context, q Q) (A, error) {
+	answers, err := c.ask(ctx, []Q{q})
 	if err != nil {
 		var none A
 		return none, err
@@ -161,14 +179,24 @@ func (c *combiner[Q, A]) forAll(ctx context.Context, me *asked[Q, A]) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 	}
-	answers, err := c.ask(ctx, questions)
+	var answers []A
+	err := errUnanswered // if the question panics
+	defer func() { c.tell(me, batch, answers, err) }()
+	answers, err = c.ask(ctx, questions)
+}
+
+// errUnanswered ends the wait for a statement that somebody else did not survive.
+var errUnanswered = errors.New("the shared statement ended without an answer")
+
+// tell hands the answers, or the error, to those who wait.
+func (c *combiner[Q, A]) tell(me *asked[Q, A], batch []*asked[Q, A], answers []A, err error) {
 	for i, a := range batch {
 		a.together, a.err = len(batch), err
 		if err == nil {
 			a.answer = answers[i]
 		}
 		if a != me {
-			close(a.ready)
+			a.ready <- struct{}{}
 		}
 	}
 }
@@ -184,7 +212,7 @@ func (c *combiner[Q, A]) pass() {
 	next := c.queue[0]
 	c.queue = c.queue[1:]
 	next.lead = true
-	close(next.ready)
+	next.ready <- struct{}{}
 }
 
 // leave takes a caller out that waits no longer. If its question is under way already, nothing can be done about it; if

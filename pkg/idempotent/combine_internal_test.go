@@ -77,6 +77,41 @@ func TestCombiner(t *testing.T) {
 			require.Zero(t, c.running)
 		})
 	})
+	t.Run("nobody waits for a statement that its caller did not survive", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			hold := make(chan struct{})
+			c := combiner[int, int]{limit: 1, ask: func(_ context.Context, q []int) ([]int, error) {
+				if q[0] == 0 {
+					<-hold
+				}
+				if len(q) > 1 {
+					panic("a shared statement")
+				}
+				return q, nil
+			}}
+			var wg sync.WaitGroup
+			var died, answered atomic.Int64
+			for i := range 5 {
+				wg.Go(func() {
+					defer func() {
+						if recover() != nil {
+							died.Add(1)
+						}
+					}()
+					if got, err := c.do(t.Context(), i); err != nil || got != i {
+						t.Errorf("%d: %d %v", i, got, err)
+					}
+					answered.Add(1)
+				})
+				synctest.Wait()
+			}
+			close(hold)
+			wg.Wait()
+			require.Equal(t, []int64{1, 4}, []int64{died.Load(), answered.Load()})
+			require.Zero(t, c.running)
+		})
+	})
 	t.Run("who leaves takes nothing along, also not the turn", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

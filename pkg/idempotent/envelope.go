@@ -74,13 +74,20 @@ func (k kept) encode() ([]byte, error) {
 	return b, nil
 }
 
-// decode is the inverse of encode.
-func decode(b []byte) (k kept, err error) {
+// answerType is the type of a response that is expected. The zero value expects none.
+type answerType struct {
+	name string
+	typ  protoreflect.MessageType
+}
+
+// decode is the inverse of encode. Any type is decoded; the expected one without being looked up.
+func decode(b []byte, expected answerType) (k kept, err error) {
 	if len(b) == 0 || b[0] != plainVersion {
 		return kept{}, fmt.Errorf("%w: unknown version", errUnreadable)
 	}
 	b = b[1:]
-	var typeName, name string
+	var typeName []byte
+	var name string
 	for len(b) > 0 {
 		number, wire, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -102,9 +109,9 @@ func decode(b []byte) (k kept, err error) {
 		b = b[n:]
 		switch number {
 		case fieldType:
-			typeName = string(v)
+			typeName = v
 		case fieldMessage:
-			k.message, err = message(typeName, v)
+			k.message, err = message(typeName, v, expected)
 		case fieldStatus:
 			k.status = &status.Status{}
 			err = proto.Unmarshal(v, k.status)
@@ -126,10 +133,13 @@ func decode(b []byte) (k kept, err error) {
 	return k, nil
 }
 
-func message(typeName string, b []byte) (proto.Message, error) {
-	mt, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(typeName))
-	if err != nil {
-		return nil, fmt.Errorf("type %s: %w", typeName, err)
+func message(typeName, b []byte, expected answerType) (proto.Message, error) {
+	mt := expected.typ
+	if mt == nil || string(typeName) != expected.name {
+		var err error
+		if mt, err = protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(typeName)); err != nil {
+			return nil, fmt.Errorf("type %s: %w", typeName, err)
+		}
 	}
 	m := mt.New().Interface()
 	return m, proto.Unmarshal(b, m)

@@ -24,7 +24,7 @@ type attempt struct {
 	policy    *policy
 	request   proto.Message
 	handler   grpc.UnaryHandler
-	note      *note
+	note      note
 	claim     Claim
 	grant     Grant
 	stream    *stream

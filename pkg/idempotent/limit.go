@@ -19,13 +19,13 @@ type limited struct {
 	ended  bool
 }
 
-// limit returns ctx with a limit; end must be called.
-func limit(ctx context.Context, most time.Duration) (l *limited, end func()) {
-	l = &limited{Context: ctx, at: time.Now().Add(most)}
+// limit returns ctx with a limit; its end must be called.
+func limit(ctx context.Context, most time.Duration) *limited {
+	l := &limited{Context: ctx, at: time.Now().Add(most)}
 	if at, ok := ctx.Deadline(); ok && at.Before(l.at) {
 		l.at = at
 	}
-	return l, l.end
+	return l
 }
 
 // Deadline implements context.Context.

@@ -24,10 +24,10 @@ func TestLimited(t *testing.T) {
 		t.Parallel()
 		under(t, func(t *testing.T, ctx context.Context, _ func()) {
 			begun := time.Now()
-			unwatched, end := limit(ctx, time.Second)
-			defer end()
-			watched, end := limit(ctx, time.Second)
-			defer end()
+			unwatched := limit(ctx, time.Second)
+			defer unwatched.end()
+			watched := limit(ctx, time.Second)
+			defer watched.end()
 			at, ok := unwatched.Deadline()
 			require.True(t, ok)
 			require.Equal(t, begun.Add(time.Second), at)
@@ -42,8 +42,8 @@ func TestLimited(t *testing.T) {
 	t.Run("it is over with that of the caller, and all that comes of it too", func(t *testing.T) {
 		t.Parallel()
 		under(t, func(t *testing.T, ctx context.Context, cancel func()) {
-			l, end := limit(ctx, time.Hour)
-			defer end()
+			l := limit(ctx, time.Hour)
+			defer l.end()
 			derived, stop := context.WithTimeout(l, time.Minute)
 			defer stop()
 			require.NoError(t, derived.Err())
@@ -59,8 +59,8 @@ func TestLimited(t *testing.T) {
 			begun := time.Now()
 			short, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
-			l, end := limit(short, time.Hour)
-			defer end()
+			l := limit(short, time.Hour)
+			defer l.end()
 			at, _ := l.Deadline()
 			require.Equal(t, begun.Add(time.Second), at)
 			<-l.Done()
@@ -72,11 +72,11 @@ func TestLimited(t *testing.T) {
 		t.Parallel()
 		under(t, func(t *testing.T, ctx context.Context, _ func()) {
 			for _, before := range []bool{false, true} {
-				l, end := limit(ctx, time.Hour)
+				l := limit(ctx, time.Hour)
 				if before {
 					_ = l.Done()
 				}
-				end()
+				l.end()
 				require.ErrorIs(t, l.Err(), context.Canceled)
 				<-l.Done()
 				require.ErrorIs(t, l.Err(), context.Canceled)
@@ -94,8 +94,8 @@ func TestLimited(t *testing.T) {
 			failed := make(chan error, 3)
 			ask := func(ctx context.Context) {
 				go func() {
-					l, end := limit(ctx, time.Second)
-					defer end()
+					l := limit(ctx, time.Second)
+					defer l.end()
 					_, err := c.do(l, 1)
 					failed <- err
 				}()

@@ -76,13 +76,13 @@ type meters struct {
 	ageless    metric.Int64Counter
 	mu         *sync.Mutex
 	clients    map[string]bool
-	attributes *sync.Map // label set → metric.MeasurementOption
+	attributes map[labels][]metric.AddOption
 }
 
 const scopeName = "github.com/selfsame-io/selfsame/pkg/idempotent"
 
 func newMeters(mp metric.MeterProvider, log *slog.Logger) meters {
-	m := meters{mu: &sync.Mutex{}, clients: map[string]bool{}, attributes: &sync.Map{}}
+	m := meters{mu: &sync.Mutex{}, clients: map[string]bool{}, attributes: map[labels][]metric.AddOption{}}
 	counter := func(name, what string) metric.Int64Counter {
 		c, err := mp.Meter(scopeName).Int64Counter(name, metric.WithUnit("{request}"), metric.WithDescription(what))
 		if err != nil {
@@ -98,9 +98,8 @@ func newMeters(mp metric.MeterProvider, log *slog.Logger) meters {
 
 type labels struct{ method, outcome, client string }
 
+// client returns the name of a client as metrics have it; mu must be held.
 func (m *meters) client(name string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if name == "" || m.clients[name] {
 		return name
 	}
@@ -111,23 +110,26 @@ func (m *meters) client(name string) string {
 	return name
 }
 
-// with returns the attributes as an option; it is made once for each combination.
-func (m *meters) with(l labels) metric.MeasurementOption {
-	if v, ok := m.attributes.Load(l); ok {
-		return v.(metric.MeasurementOption) //nolint:forcetypeassert // holds nothing else
+// with returns the attributes as options; they are made once for each combination.
+func (m *meters) with(method, outcome, client string) []metric.AddOption {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := labels{method, outcome, m.client(client)}
+	o, ok := m.attributes[l]
+	if !ok {
+		o = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("rpc.method", l.method),
+			attribute.String("selfsame.outcome", l.outcome), attribute.String("selfsame.client", l.client)))}
+		m.attributes[l] = o
 	}
-	o := metric.WithAttributeSet(attribute.NewSet(attribute.String("rpc.method", l.method),
-		attribute.String("selfsame.outcome", l.outcome), attribute.String("selfsame.client", l.client)))
-	m.attributes.Store(l, o)
 	return o
 }
 
 // count notes the outcome in the metric and on the span; never the key.
-func (s *server) count(ctx context.Context, n note) {
-	attrs := s.meters.with(labels{n.method, n.outcome, s.meters.client(s.Client(ctx))})
-	s.meters.requests.Add(ctx, 1, attrs)
+func (s *server) count(ctx context.Context, n *note) {
+	attrs := s.meters.with(n.method, n.outcome, s.Client(ctx))
+	s.meters.requests.Add(ctx, 1, attrs...)
 	if n.ageless && (n.outcome == outcomeExecuted || n.outcome == outcomeTakeover || n.outcome == outcomeResolved) {
-		s.meters.ageless.Add(ctx, 1, attrs)
+		s.meters.ageless.Add(ctx, 1, attrs...)
 	}
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {

@@ -32,6 +32,7 @@ type policy struct {
 	wait          time.Duration // zero: the server's default
 	durability    Durability
 	exclude       exclusion
+	answers       answerType
 }
 
 // policies reads the contracts linked into the binary, each method once.
@@ -99,6 +100,9 @@ func readPolicy(md protoreflect.MethodDescriptor) *policy {
 	}
 	if o.GetPermanent() {
 		p.retention = Forever
+	}
+	if mt, err := protoregistry.GlobalTypes.FindMessageByName(md.Output().FullName()); err == nil {
+		p.answers = answerType{string(md.Output().FullName()), mt}
 	}
 	return p
 }

@@ -17,7 +17,7 @@ import (
 
 // reply answers a call that is not to be executed.
 func (a *attempt) reply(ctx context.Context, res Result) (any, error) {
-	n := a.note
+	n := &a.note
 	n.found(res)
 	switch res.Outcome {
 	case Replay:
@@ -61,7 +61,7 @@ func (a *attempt) replay(ctx context.Context, res Result) (any, error) {
 	plain, err := s.unseal(res.Answer.Body, func() []byte { return aad(res.Digest, res.Fence, "") })
 	var k kept
 	if err == nil {
-		k, err = decode(plain)
+		k, err = decode(plain, a.policy.answers)
 	}
 	if err != nil {
 		// It was executed: executing again would be worse than no answer.
@@ -112,14 +112,18 @@ func (a *attempt) refetch(ctx context.Context, res Result, header metadata.MD) (
 
 // tell sets the status of the key, and what was kept of the headers: as headers, or as trailers of an error.
 func (a *attempt) tell(ctx context.Context, failed bool, said string, more metadata.MD) {
+	set := grpc.SetHeader
+	if failed {
+		set = grpc.SetTrailer
+	}
+	if only := a.server.says[said]; len(more) == 0 && only != nil {
+		_ = set(ctx, only) // fails only if there is nobody to tell
+		return
+	}
 	md := make(metadata.MD, 1+len(more))
 	for name, values := range more {
 		md[name] = values
 	}
 	md[StatusMetadata] = []string{said}
-	set := grpc.SetHeader
-	if failed {
-		set = grpc.SetTrailer
-	}
-	_ = set(ctx, md) // fails only if there is nobody to tell
+	_ = set(ctx, md)
 }

@@ -24,6 +24,7 @@ type server struct {
 	policies policies
 	canon    canon
 	headers  map[string]bool
+	says     map[string]metadata.MD // what is mostly said, which streams copy
 	waiters  chan struct{}
 	flights  flights
 	breaker  breaker
@@ -44,6 +45,7 @@ func newServer(store Store, o Options) *server {
 	s := &server{Options: o.withDefaults(), store: store, slow: store.Capabilities().Durability != Volatile}
 	s.tx, _ = store.(transactional)
 	s.headers = headerSet(s.Headers)
+	s.says = map[string]metadata.MD{StatusReplayed: metadata.Pairs(StatusMetadata, StatusReplayed)}
 	s.waiters = make(chan struct{}, s.MaxWaiters)
 	s.quota = newQuota(s.Quota)
 	s.meters = newMeters(s.Meter, s.Log)
@@ -59,13 +61,13 @@ func (s *server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	n := note{method: info.FullMethod}
 	if err != nil {
 		n.outcome = outcomeInvalid
-		s.count(ctx, n)
+		s.count(ctx, &n)
 		return nil, err
 	}
 	if key == "" {
 		if pol.required {
 			n.outcome = outcomeInvalid
-			s.count(ctx, n)
+			s.count(ctx, &n)
 			return nil, fault.New(fault.Invalid, ReasonKeyMissing, "the method needs an idempotency key (metadata %s)", Metadata)
 		}
 		return handler(ctx, req)
@@ -75,24 +77,24 @@ func (s *server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	if !pol.protected || !isProto {
 		if !pol.read && !pol.natural && !s.IgnoreUnsupported {
 			n.outcome = outcomeUnsupported
-			s.count(ctx, n)
+			s.count(ctx, &n)
 			return nil, fault.New(fault.Unimplemented, ReasonNotSupported, "the method cannot honour an idempotency key; it must be called without")
 		}
 		n.outcome = outcomeIgnored
-		s.count(ctx, n)
+		s.count(ctx, &n)
 		_ = grpc.SetHeader(ctx, metadata.Pairs(StatusMetadata, StatusIgnored))
 		return handler(context.WithValue(ctx, callKey{}, c), req)
 	}
-	a := &attempt{server: s, call: c, policy: pol, request: msg, handler: handler, note: &n}
+	a := &attempt{server: s, call: c, policy: pol, request: msg, handler: handler, note: n}
 	resp, err := a.serve(ctx, key)
-	s.count(ctx, n)
+	s.count(ctx, &a.note)
 	return resp, err
 }
 
 // serve is a call to a protected method with a key.
 func (a *attempt) serve(ctx context.Context, key Key) (any, error) {
 	s := a.server
-	if err := s.admit(ctx, key, a.note); err != nil {
+	if err := s.admit(ctx, key, &a.note); err != nil {
 		return nil, err
 	}
 	p := s.Principal(ctx)

@@ -195,12 +195,6 @@ func (r *record) dest(to []any) []any {
 		&r.answer.OK, &r.answer.Body, &r.answer.Resource, &r.trace, &r.method, &r.claimed, &r.earlier)
 }
 
-// decisive appends where the columns of that name go.
-func (r *record) decisive(to []any) []any {
-	return append(to, &r.fingerprint, (*string)(&r.state), &r.fence, &r.owner, &r.lease, &r.expires, &r.answer.OK, &r.answer.Body,
-		&r.answer.Resource, &r.trace, &r.claimed, &r.earlier)
-}
-
 func (s *SQLStore) read(ctx context.Context, q db.Querier, d Digest) (r record, now int64, err error) {
 	err = q.QueryRowContext(ctx, s.sql(sqlRead), s.at(), d[:]).Scan(append(r.dest(make([]any, 0, maxColumns)), &now)...)
 	return r, now, err

@@ -3,6 +3,8 @@ package idempotent
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +17,32 @@ import (
 type found struct {
 	record
 	now int64
+}
+
+// row is where a found record is read to. Its bytes are those of the connection, until the next row.
+type row struct {
+	found
+
+	fingerprint, owner, body sql.RawBytes
+}
+
+// decisive appends where the columns of that name go, and the time.
+func (r *row) decisive(to []any) []any {
+	return append(to, &r.fingerprint, (*string)(&r.state), &r.fence, &r.owner, &r.lease, &r.expires, &r.answer.OK, &r.body,
+		&r.answer.Resource, &r.trace, &r.claimed, &r.earlier, &r.now)
+}
+
+// keep copies the row to f, its bytes in one piece.
+func (r *row) keep(f *found) *found {
+	*f = r.found
+	all := make([]byte, 0, len(r.fingerprint)+len(r.owner)+len(r.body))
+	all = append(append(append(all, r.fingerprint...), r.owner...), r.body...)
+	owner, body := len(r.fingerprint), len(r.fingerprint)+len(r.owner)
+	f.fingerprint, f.owner = all[:owner:owner], all[owner:body:body]
+	if r.body != nil {
+		f.answer.Body = all[body:]
+	}
+	return f
 }
 
 // claimed is a claim for a record that nobody has.
@@ -56,31 +84,44 @@ const (
 func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]*found, error) {
 	out := make([]*found, len(digests))
 	if len(digests) == 1 {
-		err := s.db.Each(ctx, func(row db.Scanner) error {
-			f := &found{}
-			out[0] = f
-			return row.Scan(append(f.decisive(make([]any, 0, maxColumns)), &f.now)...)
+		err := s.db.Each(ctx, func(scan db.Scanner) error {
+			var r row
+			if err := scan.Scan(r.decisive(make([]any, 0, maxColumns))...); err != nil {
+				return err
+			}
+			out[0] = r.keep(&found{})
+			return nil
 		}, s.sql(sqlDecide), s.at(), digests[0][:])
 		return out, err
 	}
-	var k []byte
-	var f found
-	dest := append(f.decisive(append(make([]any, 0, maxColumns), &k)), &f.now)
-	row := func(row db.Scanner) error {
-		if err := row.Scan(dest...); err != nil {
+	heads := make([]uint64, len(digests)) // to compare few with all
+	for i := range digests {
+		heads[i] = binary.NativeEndian.Uint64(digests[i][:])
+	}
+	room := make([]found, len(digests))
+	var k sql.RawBytes
+	var r row
+	dest := r.decisive(append(make([]any, 0, maxColumns), &k))
+	read := func(scan db.Scanner) error {
+		if err := scan.Scan(dest...); err != nil {
 			return err
 		}
-		read := f
-		for i := range digests { // a key may be asked for more than once
-			if bytes.Equal(digests[i][:], k) {
-				out[i] = &read
+		if len(k) != len(Digest{}) || len(room) == 0 {
+			return nil
+		}
+		f := r.keep(&room[0])
+		room = room[1:]
+		head := binary.NativeEndian.Uint64(k)
+		for i, h := range heads { // a key may be asked for more than once
+			if h == head && digests[i] == Digest(k) {
+				out[i] = f
 			}
 		}
 		return nil
 	}
 	for rest := digests; len(rest) > 0; {
 		text, args, n := s.manyQuery(rest)
-		if err := s.db.Each(ctx, row, text, args...); err != nil {
+		if err := s.db.Each(ctx, read, text, args...); err != nil {
 			return nil, err
 		}
 		rest = rest[n:]

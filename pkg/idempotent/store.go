@@ -58,12 +58,11 @@ func mac(secret []byte, parts ...string) Digest {
 	var room [512]byte
 	inner := room[:sha256.BlockSize]
 	var outer [sha256.BlockSize + sha256.Size]byte
-	for i := range sha256.BlockSize {
-		var b byte
-		if i < len(secret) {
-			b = secret[i]
-		}
-		inner[i], outer[i] = b^0x36, b^0x5c
+	copy(inner, secret)
+	for i := 0; i < sha256.BlockSize; i += 8 {
+		b := binary.NativeEndian.Uint64(inner[i:])
+		binary.NativeEndian.PutUint64(inner[i:], b^0x3636363636363636)
+		binary.NativeEndian.PutUint64(outer[i:], b^0x5c5c5c5c5c5c5c5c)
 	}
 	for _, part := range parts {
 		inner = binary.BigEndian.AppendUint64(inner, uint64(len(part)))
