@@ -183,7 +183,9 @@ func deprecated(t *testing.T, w *world) {
 	sunset, err := http.ParseTime(a.header.Get("Sunset"))
 	require.NoError(t, err)
 	require.Equal(t, int64(1826755200), sunset.Unix())
-	require.Contains(t, strings.Join(a.header.Values("Link"), ", "), `</v1/orders/{order_id}>; rel="successor-version"`)
+	require.Contains(t, strings.Join(a.header.Values("Link"), ", "), `</v1/orders/old-1>; rel="successor-version"`)
+	require.Contains(t, strings.Join(a.header.Values("Link"), ", "), `<`+publicURL+`/docs#deprecated>; rel="deprecation"`)
+	require.Contains(t, w.do(t, "GET", "/docs", anonymous()).body, `id="deprecated"`, "the link leads somewhere")
 	counted := slices.ContainsFunc(strings.Split(w.metrics(t), "\n"), func(line string) bool {
 		return strings.HasPrefix(line, "selfsame_edge_deprecated_calls_total{") && strings.Contains(line, `selfsame_client="old-app"`)
 	})

@@ -37,7 +37,7 @@ func (w *world) open(t *testing.T, order string, options ...option) *stream {
 	}
 	command := w.curl(r) + " -N"
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || shown(t) {
 			t.Logf("reproduce with:\n%s", command)
 		}
 	})

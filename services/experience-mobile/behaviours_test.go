@@ -1,6 +1,7 @@
 package experiencemobile_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -8,9 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestBehaviours is the table of what the REST surface promises. A case runs alone by its number:
+// TestBehaviours is the table of what the REST surface promises. A case runs alone by its number, of two digits, and says
+// with -v what it sends, as curl commands:
 //
-//	go test -run 'TestBehaviours/M26' .
+//	go test -v -run 'TestBehaviours/M26' .
 //
 // Most cases share one process-customer in memory; those that change the configuration have a world of their own.
 func TestBehaviours(t *testing.T) {
@@ -80,6 +82,13 @@ func TestBehaviours(t *testing.T) {
 		{"an order is placed once, and read by its number", placeOrder},
 		{"cases, stock and cancellations", casesAndStock},
 		{"a herd of identical requests is one execution", herd},
+	}
+	numbered := map[string]bool{}
+	for _, c := range cases {
+		numbered[c.name[:3]] = true
+	}
+	for n := 1; n <= 52; n++ {
+		require.True(t, numbered[fmt.Sprintf("M%02d", n)], "M%02d", n)
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

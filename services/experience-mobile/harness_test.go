@@ -318,7 +318,7 @@ func (w *world) send(t *testing.T, method, path string, options ...option) answe
 	}
 	command := w.curl(r)
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || shown(t) {
 			t.Logf("reproduce with:\n%s", command)
 		}
 	})
@@ -331,6 +331,12 @@ func (w *world) send(t *testing.T, method, path string, options ...option) answe
 	content, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	return answer{resp.StatusCode, resp.Header, string(content), resp.Proto, resp.Close}
+}
+
+// shown reports whether a case says what it asks although nothing is wrong: one of the table, with -v.
+func shown(t *testing.T) bool {
+	t.Helper()
+	return testing.Verbose() && strings.HasPrefix(t.Name(), "TestBehaviours/")
 }
 
 func (w *world) curl(r *request) string {

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
@@ -49,6 +50,9 @@ func callOf(ctx context.Context) *call {
 
 func (e *edge) open(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A client that does not take its answer is cut off, whatever the answer is: the body may take one budget, the rest
+		// another. Not every writer has a connection (tests).
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2*e.o.Budget + writeWithin))
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, &call{})))
 	})
 }

@@ -285,7 +285,12 @@ func (s *feed) write(text string) error {
 	if _, err := s.out.Write([]byte(text)); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return err
+	}
+	// HTTP/2 ends a stream at its deadline though nothing is being written: silence must not be taken for a client that is slow.
+	_ = s.control.SetWriteDeadline(time.Time{})
+	return nil
 }
 
 // id names an event: which order, which version, when. It authorizes nothing; the order is read anew.

@@ -103,13 +103,26 @@ func (e *edge) deprecate(next http.Handler) http.Handler {
 			h.Set("Sunset", d.sunset.UTC().Format(http.TimeFormat))
 			h.Add("Link", "<"+e.base(c)+problem.DocPath+`#deprecated>; rel="deprecation"`)
 			if d.successor != "" {
-				h.Add("Link", "<"+d.successor+`>; rel="successor-version"`)
+				h.Add("Link", "<"+successor(c.route, r.URL.EscapedPath())+`>; rel="successor-version"`)
 			}
 			e.oldCalls.Add(r.Context(), 1, metric.WithAttributes(
 				attribute.String("http.route", c.route.template), attribute.String("selfsame.client", e.clients.label(c.principal.Client))))
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// successor is the path of the route that takes the place of this one, for what was asked for: names in the template that
+// both have stand for the same.
+func successor(r *route, path string) string {
+	out := r.deprecated.successor
+	asked := strings.Split(path, "/")
+	for i, part := range strings.Split(r.template, "/") {
+		if strings.HasPrefix(part, "{") && i < len(asked) {
+			out = strings.ReplaceAll(out, part, asked[i])
+		}
+	}
+	return out
 }
 
 // deprecation is the end of a route's life.
