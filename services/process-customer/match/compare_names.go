@@ -20,7 +20,7 @@ func names(ga, fa, gb, fb []value) (given, family uint8) {
 // swapped reports whether the given name of one is the family name of the other, and nothing speaks against the rest.
 func swapped(ga, fa, gb, fb *value) bool {
 	like := func(x, y string) bool { return x != "" && near(x, y) }
-	open := func(x, y string) bool { return x == "" || y == "" || near(x, y) }
+	open := func(x, y string) bool { return x == "" || y == "" || near(x, y) || initialOf(x, y) }
 	return (like(ga.text, fb.text) && open(fa.text, gb.text)) || (like(fa.text, gb.text) && open(ga.text, fb.text))
 }
 
@@ -97,14 +97,15 @@ func organisations(a, b *value) uint8 {
 		}
 	}
 	o := align(a, b)
+	if o.units && o.same > 0 && o.restA+o.restB > 0 {
+		return 7 // "Acme Holding" and "Acme", or "Acme Sales"
+	}
 	if o.restA == 0 || o.restB == 0 {
 		switch {
 		case o.restA == 0 && o.restB == 0 && o.initials:
 			return 6
 		case o.restA == 0 && o.restB == 0:
 			return 5
-		case o.units:
-			return 7
 		case o.common:
 			return 8
 		default:
@@ -210,7 +211,7 @@ func (o *overlap) rest(v *value, used uint32, n int) (bits float64) {
 		}
 		w := weight(v, i)
 		bits += w
-		o.units = o.units && unitWord(v.words[i])
+		o.units = o.units && v.isUnit(i)
 		o.common = o.common && w <= v.limit
 	}
 	return bits
@@ -219,24 +220,6 @@ func (o *overlap) rest(v *value, used uint32, n int) (bits float64) {
 // initialOf reports whether one word is the first letter of the other.
 func initialOf(x, y string) bool {
 	return (len(x) == 1) != (len(y) == 1) && x[0] == y[0]
-}
-
-// unitWord reports whether a word tells parts of one group of companies apart: names that differ in nothing else are
-// sister companies.
-func unitWord(w string) bool {
-	switch w {
-	case "holding", "holdings", "group", "gruppe", "groupe", "grupo", "gruppo", "international", "intl", "global", "worldwide",
-		"service", "services", "servicios", "servizi", "vertrieb", "vertriebs", "vertriebsgesellschaft", "sales", "distribution",
-		"beteiligung", "beteiligungs", "beteiligungsgesellschaft", "verwaltung", "verwaltungs", "verwaltungsgesellschaft", "management",
-		"logistik", "logistics", "logistique", "europe", "europa", "deutschland", "germany", "austria", "oesterreich", "schweiz",
-		"suisse", "france", "italia", "espana", "iberica", "uk", "usa", "america", "americas", "asia", "emea", "nord", "sued", "ost",
-		"west", "north", "south", "east", "stiftung", "foundation", "fondation", "invest", "investment", "investments", "leasing",
-		"produktion", "produktions", "production", "export", "import", "akademie", "academy", "niederlassung", "filiale", "branch",
-		"zweigniederlassung", "werk", "plant", "besitz", "grundbesitz", "rent", "rental", "financial", "finance", "finanz":
-		return true
-	default:
-		return false
-	}
 }
 
 func weight(v *value, i int) float64 {

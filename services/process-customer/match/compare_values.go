@@ -100,6 +100,8 @@ func emails(a, b *value) uint8 {
 		return 7
 	case a.text == b.text && len(a.text) > 3:
 		return 2
+	case sameDomain && otherInitial(a.text, b.text):
+		return 6 // colleagues of one family name, or nobody knows
 	case (sameDomain || near(a.alt, b.alt)) && near(a.text, b.text), jaroWinkler(a.words[0], b.words[0]) >= 0.96:
 		return 3
 	case sameDomain && jaroWinkler(a.text, b.text) >= 0.85:
@@ -111,6 +113,21 @@ func emails(a, b *value) uint8 {
 	default:
 		return 7
 	}
+}
+
+// otherInitial reports whether two mailboxes differ in an initial, one of which may be missing: j.doe and m.doe, or doe.
+func otherInitial(a, b string) bool {
+	x, rest := initialAndRest(a)
+	y, other := initialAndRest(b)
+	return rest == other && x != y
+}
+
+// initialAndRest parts j.doe into j and doe; without a single letter in front it is all rest.
+func initialAndRest(s string) (initial byte, rest string) {
+	if len(s) > 3 && (s[1] == '.' || s[1] == '_' || s[1] == '-') {
+		return s[0], s[2:]
+	}
+	return 0, s
 }
 
 func websites(a, b *value) uint8 {

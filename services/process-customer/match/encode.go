@@ -10,7 +10,7 @@ import (
 )
 
 // encoding is the form in which prepared records are stored. A record in another one has to be prepared again.
-const encoding = 1
+const encoding = 2
 
 // errEncoded means that the bytes are not a record that this matcher has encoded.
 var errEncoded = errors.New("not a prepared record of this model")

@@ -15,6 +15,7 @@ type value struct {
 	words []string // of names and texts
 	bits  []float64
 	limit float64 // bits of a word below which many names have it
+	units uint64  // the words that tell parts of a group apart, by position
 	flags uint8
 }
 
@@ -112,12 +113,15 @@ var parents = map[Entity]map[how][]how{
 	},
 	Organisation: {
 		howOrg: {howStreet}, howPhone: {howStreet}, howPostcode: {howStreet}, howCity: {howPostcode, howStreet}, howNumber: {howStreet},
-		howWebsite: {howOrg}, howEmail: {howWebsite, howOrg},
+		howWebsite: {howOrg}, howEmail: {howWebsite, howOrg}, howCode: {howCity, howPostcode},
 	},
 }
 
 func (l *layout) setParents() {
-	for i := range l.slots {
+	for i, s := range l.slots {
+		if s.how == howCode && l.schema.Fields[s.fields[0]].Kind == Code {
+			continue // no place
+		}
 		for _, want := range parents[l.schema.Entity][l.slots[i].how] {
 			if at := l.slot(want); at >= 0 && at != i {
 				l.slots[i].parent = at
@@ -140,6 +144,10 @@ func (l *layout) slot(h how) int {
 // agreeing is the worst level of a comparison that still counts as agreement, for those that go along with it.
 var agreeing = map[how]uint8{howOrg: 6, howStreet: 3, howPostcode: 2, howCity: 3, howPhone: 2, howWebsite: 2, howMember: 1}
 
+// implying is the worst level of a comparison at which those that go along with it are expected to agree too: the area of a
+// postal code lies in one city.
+var implying = map[how]uint8{howOrg: 6, howStreet: 3, howPostcode: 3, howCity: 3, howPhone: 2, howWebsite: 2, howMember: 1}
+
 // The states of a parent.
 const (
 	apart    = iota // differs, or is missing
@@ -150,7 +158,7 @@ const (
 // state returns the state of the parent of comparison i.
 func (l *layout) state(i int, p *pattern) int {
 	at := l.slots[i].parent
-	if at < 0 || p[at] == 0 || p[at] > agreeing[l.slots[at].how] {
+	if at < 0 || p[at] == 0 || p[at] > implying[l.slots[at].how] {
 		return apart
 	}
 	return together
@@ -336,6 +344,9 @@ type Frequencies struct {
 	Words  map[string]map[uint64]int `yaml:"words,omitempty"`
 	// Filled counts the records that have a value.
 	Filled map[string]int `yaml:"filled,omitempty"`
+	// Units are the words, by their hash, that tell parts of a group of companies apart among these records, besides those that do
+	// so everywhere.
+	Units map[string][]uint64 `yaml:"units,omitempty" json:",omitempty"`
 }
 
 // bits returns the information of each word, 1 to about 20 bits: a word that few names have tells more.
@@ -353,7 +364,12 @@ func (f *Frequencies) bits(name string, words []string) []float64 {
 // weigh gives each word its information.
 func (v *value) weigh(f *Frequencies, name string) {
 	v.bits = f.bits(name, v.words)
-	v.limit = 0
+	v.limit, v.units = 0, 0
+	for i, w := range v.words[:min(len(v.words), 64)] {
+		if unitWord(w) || (f != nil && f.unit(name, w)) {
+			v.units |= 1 << i
+		}
+	}
 	if f != nil && f.Filled[name] > 0 {
 		v.limit = min(10, math.Log2(float64(f.Filled[name])/3))
 	}

@@ -31,6 +31,7 @@ func (t *trainer) collect() {
 		candidates[i] = slices.Clone(ix.Candidates(i))
 		slices.Sort(candidates[i])
 	}
+	t.learnUnits(candidates)
 	shared := map[int32]uint64{}
 	for i := range t.records {
 		clear(shared)

@@ -112,6 +112,7 @@ var sharing = map[Entity]map[how]map[how]float64{
 		howCity:     {howPostcode: 0.95, howStreet: 0.9},
 		howWebsite:  {howOrg: 0.2},
 		howEmail:    {howOrg: 0.2, howWebsite: 0.5},
+		howCode:     {howCity: 0.95, howPostcode: 0.9},
 	},
 }
 

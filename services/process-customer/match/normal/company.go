@@ -29,7 +29,7 @@ func OrganisationWords(words []string) (c Company, bare bool) {
 	all := joinInitials(words)
 	words = all[:0:0]
 	for i, w := range all {
-		if connecting(w) || (w == "the" && i == 0) {
+		if (connecting(w) && i > 0 && i < len(all)-1) || (w == "the" && i == 0) {
 			continue
 		}
 		words = append(words, w)
@@ -45,12 +45,15 @@ func OrganisationWords(words []string) (c Company, bare bool) {
 			form = f
 		}
 	}
-	// A legal form may stand in front: "ООО Ромашка", "PT Astra", "SARL Dupont".
-	for len(words) > 1 && leadingForm(words[0]) {
-		if form == "" {
-			form = canonicalForm(words[0])
+	// A legal form may stand in front: "ООО Ромашка", "PT Astra", "SARL Dupont", "Công ty TNHH Sao Mai".
+	for {
+		n, f := leadingForm(words)
+		if n == 0 {
+			break
 		}
-		words = words[1:]
+		if words = words[n:]; form == "" {
+			form = f
+		}
 	}
 	bare = len(words) == 0 || (len(words) == 1 && LegalForm(words[0]))
 	if len(words) == 0 {
@@ -75,9 +78,10 @@ func joinInitials(words []string) []string {
 	return out
 }
 
+// connecting reports whether a word within a name means "and"; at its ends a letter is rather an initial.
 func connecting(word string) bool {
 	switch word {
-	case "and", "und", "u", "et", "en", "och", "og", "y", "i":
+	case "and", "und", "u", "et", "en", "och", "og", "ja", "y", "i", "e", "ve":
 		return true
 	default:
 		return false
@@ -111,6 +115,47 @@ var longForms = []struct {
 	{strings.Fields("pte ltd"), "ltd"},
 	{strings.Fields("co ltd"), "ltd"},
 	{strings.Fields("co inc"), "inc"},
+	{strings.Fields("spolka akcyjna"), "sa"},
+	{strings.Fields("spolka jawna"), "spj"},
+	{strings.Fields("spolka komandytowa"), "spk"},
+	{strings.Fields("sp j"), "spj"},
+	{strings.Fields("sp k"), "spk"},
+	{strings.Fields("spol s ro"), "sro"},
+	{strings.Fields("spol sro"), "sro"},
+	{strings.Fields("spolecnost s rucenim omezenym"), "sro"},
+	{strings.Fields("spolocnost s rucenim obmedzenym"), "sro"},
+	{strings.Fields("akciova spolecnost"), "as"},
+	{strings.Fields("korlatolt felelossegu tarsasag"), "kft"},
+	{strings.Fields("sociedade anonima"), "sa"},
+	{strings.Fields("sociedade unipessoal limitada"), "lda"},
+	{strings.Fields("sociedade unipessoal lda"), "lda"},
+	{strings.Fields("unipessoal limitada"), "lda"},
+	{strings.Fields("unipessoal lda"), "lda"},
+	{strings.Fields("sociedad limitada unipersonal"), "sl"},
+	{strings.Fields("sociedad anonima unipersonal"), "sa"},
+	{strings.Fields("entreprise unipersonnelle a responsabilite limitee"), "sarl"},
+	{strings.Fields("societe nom collectif"), "snc"},
+	{strings.Fields("societa in accomandita semplice"), "sas"},
+	{strings.Fields("societa in nome collettivo"), "snc"},
+	{strings.Fields("vennootschap onder firma"), "vof"},
+	{strings.Fields("commanditaire vennootschap"), "cv"},
+	{strings.Fields("anonim sirketi"), "as"},
+	{strings.Fields("limited sirketi"), "ltd"},
+	{strings.Fields("limited sti"), "ltd"},
+	{strings.Fields("ltd sirketi"), "ltd"},
+	{strings.Fields("ltd sti"), "ltd"},
+	{strings.Fields("sanayi ticaret"), "co"},
+	{strings.Fields("san tic"), "co"},
+	{strings.Fields("ab publ"), "ab"},
+	{strings.Fields("ekonomisk foerening"), "eg"},
+	{strings.Fields("anonymi etaireia"), "ae"},
+	{strings.Fields("monoprosopi epe"), "epe"},
+	{strings.Fields("monoprosopi ike"), "ike"},
+	{strings.Fields("joint stock company"), "jsc"},
+	{strings.Fields("company limited"), "ltd"},
+	{strings.Fields("kabushiki kaisha"), "kk"},
+	{strings.Fields("sapi de cv"), "sadecv"},
+	{strings.Fields("sab de cv"), "sadecv"},
 	{strings.Fields("gmbh co kg"), "gmbhcokg"},
 	{strings.Fields("gmbh co kgaa"), "kgaa"},
 	{strings.Fields("gmbh co ohg"), "ohg"},
@@ -123,6 +168,19 @@ var longForms = []struct {
 	{strings.Fields("sa de cv"), "sadecv"},
 	{strings.Fields("s de rl"), "srl"},
 	{strings.Fields("de cv"), "sadecv"},
+}
+
+// leadingForms are legal forms of several words that stand in front.
+var leadingForms = []struct {
+	words []string
+	form  string
+}{
+	{strings.Fields("cong ty tnhh mtv"), "tnhh"},
+	{strings.Fields("cong ty tnhh"), "tnhh"},
+	{strings.Fields("cong ty co phan"), "jsc"},
+	{strings.Fields("cong ty cp"), "jsc"},
+	{strings.Fields("obshchestvo s ogranichennoy otvetstvennostyu"), "ooo"},
+	{strings.Fields("obshchestvo s ogranichennoi otvetstvennostiu"), "ooo"},
 }
 
 // legalForm returns how many words at the end are a legal form, and its class.
@@ -192,23 +250,63 @@ func canonicalForm(word string) string {
 		return "srl"
 	case "nyrt", "zrt":
 		return "rt"
+	case "limitada", "ltda":
+		return "lda"
+	case "eurl", "sagl":
+		return "sarl"
+	case "sprl":
+		return "srl"
+	case "sau":
+		return "sa"
+	case "aktiebolag":
+		return "ab"
+	case "handelsbolag":
+		return "hb"
+	case "kommanditbolag":
+		return "kb"
+	case "aktieselskab", "aksjeselskap":
+		return "as"
+	case "allmennaksjeselskap":
+		return "asa"
+	case "anpartsselskab":
+		return "aps"
+	case "interessentskab":
+		return "is"
+	case "kommanditselskab":
+		return "ks"
+	case "osakeyhtioe", "osakeyhtio":
+		return "oy"
+	case "kommandiittiyhtioe", "kommandiittiyhtio":
+		return "ky"
+	case "osauehing":
+		return "oue"
 	case "ab", "ag", "aps", "as", "asa", "bv", "co", "corp", "cv", "doo", "dd", "eg", "ek", "ev", "gbr", "ggmbh",
-		"gmbh", "inc", "kft", "kg", "kgaa", "llc", "llp", "lp", "ltd", "ltda", "nv", "ohg", "oo", "oy", "partg", "plc", "pte",
+		"gmbh", "inc", "kft", "kg", "kgaa", "llc", "llp", "lp", "lda", "ltd", "nv", "ohg", "oo", "oy", "partg", "plc", "pte",
 		"pty", "pvt", "sa", "sadecv", "sarl", "sas", "se", "sicav", "sl", "snc", "spa", "spj", "spzoo", "srl", "sro", "ug",
 		"vof", "zoo", "eireli", "ead", "eood", "ood", "ooo", "pao", "zao", "pc", "pllc", "sapa", "bhd", "sca", "scs", "scrl",
-		"asbl", "vzw", "kk", "gk", "hf", "ehf", "uab", "sia", "cokgaa", "aisbl":
+		"asbl", "vzw", "kk", "gk", "hf", "ehf", "uab", "sia", "cokgaa", "aisbl", "hb", "kb", "is", "ks", "ivs", "ans", "enk",
+		"ky", "tmi", "oue", "ae", "epe", "oe", "ike", "ee", "jsc", "pjsc", "ojsc", "cjsc", "ao", "oao", "tov", "tnhh", "spk", "bt", "sci",
+		"scarl", "cvba", "dac", "clg", "partgmbb", "sti", "ad":
 		return word
 	default:
 		return ""
 	}
 }
 
-// leadingForm reports whether a word at the beginning of a name is a legal form there.
-func leadingForm(word string) bool {
-	switch word {
-	case "ooo", "oao", "pao", "zao", "tov", "pt", "sarl", "sas", "sa", "firma", "fa", "kk":
-		return true
+// leadingForm returns how many words at the beginning are a legal form there, and its class.
+func leadingForm(words []string) (n int, form string) {
+	if len(words) < 2 {
+		return 0, ""
+	}
+	for _, l := range leadingForms {
+		if len(words) > len(l.words) && equalWords(words[:len(l.words)], l.words) {
+			return len(l.words), l.form
+		}
+	}
+	switch words[0] {
+	case "ooo", "oao", "pao", "zao", "ao", "tov", "pt", "sarl", "sas", "sa", "firma", "fa", "kk", "llc", "jsc", "pjsc", "ojsc", "cjsc":
+		return 1, canonicalForm(words[0])
 	default:
-		return false
+		return 0, ""
 	}
 }

@@ -127,12 +127,22 @@ func DomainName(domain string) string {
 
 func roleMailbox(local string) bool {
 	switch local {
-	case "accounting", "accounts", "admin", "administration", "ap", "billing", "buchhaltung", "bureau", "commercial",
-		"compta", "contact", "contacto", "contatti", "customerservice", "einkauf", "empfang", "finance", "hello", "help",
-		"helpdesk", "hr", "info", "information", "invoice", "invoices", "jobs", "kontakt", "kundenservice", "mail",
-		"marketing", "no-reply", "noreply", "office", "order", "orders", "personal", "post", "postmaster", "purchasing",
-		"rechnung", "rechnungen", "reception", "sales", "sekretariat", "service", "support", "team", "ventas", "verkauf",
-		"vertrieb", "webmaster", "zentrale":
+	case "accounting", "accounts", "accountspayable", "admin", "administration", "ap", "billing", "bookings", "careers", "contact",
+		"customerservice", "finance", "hello", "help", "helpdesk", "hr", "info", "information", "invoice", "invoices", "jobs", "mail",
+		"marketing", "no-reply", "noreply", "office", "order", "orders", "post", "postmaster", "press", "purchasing", "reception", "sales",
+		"service", "support", "team", "webmaster",
+		"bewerbung", "buchhaltung", "einkauf", "empfang", "kontakt", "kundenservice", "personal", "rechnung", "rechnungen", "sekretariat",
+		"verkauf", "vertrieb", "verwaltung", "zentrale",
+		"accueil", "achats", "bureau", "commercial", "compta", "comptabilite", "facturation", "secretariat", "ventes",
+		"administracion", "atencioncliente", "comercial", "compras", "contabilidad", "contacto", "facturacion", "oficina", "pedidos", "ventas",
+		"acquisti", "amministrazione", "commerciale", "contabilita", "contatti", "fatture", "ordini", "segreteria", "ufficio", "vendite",
+		"administracao", "contabilidade", "contato", "encomendas", "faturacao", "geral", "secretaria", "vendas",
+		"administratie", "boekhouding", "facturen", "inkoop", "klantenservice", "verkoop",
+		"biuro", "faktury", "ksiegowosc", "secretariaat", "sprzedaz", "zakupy", "zamowienia",
+		"fakturace", "nakup", "obchod", "objednavky", "podpora", "prodej", "uctarna", "iroda", "ertekesites", "szamlazas",
+		"bestilling", "bogholderi", "ekonomi", "faktura", "forsaljning", "indkob", "inkop", "innkjop", "kundeservice", "kundtjanst", "oekonomi",
+		"okonomi", "regnskab", "regnskap", "salg", "laskutus", "myynti", "toimisto",
+		"bilgi", "destek", "iletisim", "muhasebe", "satinalma", "satis", "grammateia", "logistirio", "poliseis", "buh", "otdel", "zakaz", "zakupki":
 		return true
 	default:
 		return false
@@ -141,7 +151,10 @@ func roleMailbox(local string) bool {
 
 func freeMail(domain string) bool {
 	switch domain {
-	case "163.com", "126.com", "aol.com", "bluewin.ch", "free.fr", "freenet.de", "gmail.com",
+	case "163.com", "126.com", "abv.bg", "aol.com", "bk.ru", "bluewin.ch", "bol.com.br", "centrum.cz", "citromail.hu", "free.fr", "freemail.hu",
+		"inbox.lv", "inbox.ru", "interia.pl", "kpnmail.nl", "list.ru", "mynet.com", "naver.com", "o2.pl", "onet.pl", "op.pl", "otenet.gr", "planet.nl",
+		"poczta.onet.pl", "rambler.ru", "sapo.pt", "seznam.cz", "skynet.be", "telenet.be", "telia.com", "telia.se", "terra.com.br", "tlen.pl",
+		"uol.com.br", "ukr.net", "vp.pl", "xs4all.nl", "ziggo.nl", "zoho.com", "freenet.de", "gmail.com",
 		"icloud.com", "laposte.net", "libero.it", "mac.com", "mail.com", "mail.ru", "mailbox.org", "me.com", "msn.com",
 		"orange.fr", "pm.me", "posteo.de", "proton.me", "protonmail.com", "qq.com", "sfr.fr", "t-online.de", "virgilio.it",
 		"wanadoo.fr", "web.de", "wp.pl", "yandex.com", "yandex.ru":

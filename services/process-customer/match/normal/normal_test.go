@@ -33,7 +33,7 @@ func TestOrganisation_PartsNameAndLegalForm(t *testing.T) {
 		"Rossi Elektro S.r.l.":                         {"rossi elektro", "srl"},
 		"Seidel Trading S.p.A.":                        {"seidel trading", "spa"},
 		"The Acme Corporation":                         {"acme", "corp"},
-		"Grupo Bimbo, S.A.B. de C.V.":                  {"grupo bimbo sab", "sadecv"},
+		"Grupo Bimbo, S.A.B. de C.V.":                  {"grupo bimbo", "sadecv"},
 		"Nowak Sp. z o.o.":                             {"nowak", "spzoo"},
 		"ООО Ромашка":                                  {"romashka", "ooo"},
 		"AG":                                           {"ag", ""},
@@ -41,6 +41,14 @@ func TestOrganisation_PartsNameAndLegalForm(t *testing.T) {
 		"Beheermaatschappij J.G. de Groot B.V.":        {"beheermaatschappij jg de groot", "bv"},
 		"Fischer Aktiengesellschaft":                   {"fischer", "ag"},
 		"Smith Private Limited":                        {"smith", "ltd"},
+		"Kowalski Spółka komandytowa":                  {"kowalski", "spk"},
+		"Almeida e Filhos, Unipessoal Lda.":            {"almeida filhos", "lda"},
+		"Deniz Anonim Şirketi":                         {"deniz", "as"},
+		"Deniz A.Ş.":                                   {"deniz", "as"},
+		"Berg Anpartsselskab":                          {"berg", "aps"},
+		"Công ty TNHH Sao Mai":                         {"sao mai", "tnhh"},
+		"AO Vostok":                                    {"vostok", "ao"},
+		"E. Smith & Jones Ltd":                         {"e smith jones", "ltd"},
 	} {
 		require.Equal(t, want, Organisation(in), in)
 	}
@@ -78,6 +86,12 @@ func TestAddress_PartsStreetAndNumber(t *testing.T) {
 		"43 w. 65th st.":      {"west 65th street", "43"},
 		"St. Martin's Lane 4": {"saint martins lane", "4"},
 		"Postfach 4287":       {"pobox", "4287"},
+		"P.O. Box 4287":       {"pobox", "4287"},
+		"Apartado 4287":       {"pobox", "4287"},
+		"Box Lane 12":         {"box lane", "12"},
+		"Gazi Cad. No: 5":     {"gazi caddesi", "5"},
+		"Rua Direita n.º 5":   {"rua direita", "5"},
+		"ul. Polna 7":         {"polna", "7"},
 		"":                    {"", ""},
 	} {
 		require.Equal(t, want, Address(in), in)

@@ -15,7 +15,7 @@ type Street struct {
 
 // Address parses the line of an address that holds street and house number.
 func Address(s string) Street {
-	words := Words(s)
+	words := postbox(Words(s))
 	number := -1
 	// The number is the last word with a digit in most of Europe, the first in America and Britain.
 	for i, w := range words {
@@ -41,13 +41,73 @@ func Address(s string) Street {
 			st.Number += w
 			continue
 		}
+		if numberSign(w) && i+1 == number {
+			continue // "Gazi Cad. No: 5", "Rua Direita n.º 5"
+		}
 		name = append(name, streetWord(w, len(name), i, len(words))...)
+	}
+	if len(name) > 1 && needlessKind(name[0]) {
+		name = name[1:]
 	}
 	for len(st.Number) > 1 && st.Number[0] == '0' && startsWithDigit(st.Number[1:]) {
 		st.Number = st.Number[1:]
 	}
 	st.Name = strings.Join(name, " ")
 	return st
+}
+
+// boxes are names of a box at the post office.
+var boxes = [][]string{
+	{"po", "box"},
+	{"postbox"},
+	{"postbus"},
+	{"postboks"},
+	{"box"},
+	{"apartado", "postal"},
+	{"apartado", "de", "correos"},
+	{"apartado"},
+	{"boite", "postale"},
+	{"case", "postale"},
+	{"casella", "postale"},
+	{"caixa", "postal"},
+	{"skrytka", "pocztowa"},
+	{"skr", "poczt"},
+	{"pk"},
+	{"posta", "kutusu"},
+	{"postilokero"},
+	{"pl", "box"},
+	{"tth"},
+}
+
+// postbox writes what a box at the post office is called in other languages as one word.
+func postbox(words []string) []string {
+	for _, box := range boxes {
+		// Behind it there is nothing but its number: "Box Lane 4" is a street.
+		if n := len(box); len(words) == n+1 && startsWithDigit(words[n]) && equalWords(words[:n], box) {
+			return []string{"postfach", words[n]}
+		}
+	}
+	return words
+}
+
+// numberSign reports whether a word announces the number behind it.
+func numberSign(w string) bool {
+	switch w {
+	case "no", "nr", "num", "numero", "nro", "d", "dom":
+		return true
+	default:
+		return false
+	}
+}
+
+// needlessKind reports whether a word in front of a street's name says only that it is one, and is often left out.
+func needlessKind(w string) bool {
+	switch w {
+	case "ulica", "odos", "ulitsa":
+		return true
+	default:
+		return false
+	}
 }
 
 func startsWithDigit(w string) bool { return w[0] >= '0' && w[0] <= '9' }
@@ -63,7 +123,7 @@ func streetWord(w string, at, i, n int) []string {
 			return append(streetWord(stem, at, i, n), "strasse")
 		}
 	}
-	for _, suffix := range []string{"platz", "allee", "gasse", "weg", "ring", "damm", "ufer", "straat", "laan", "gatan", "vagen"} {
+	for _, suffix := range []string{"platz", "allee", "gasse", "weg", "ring", "damm", "ufer", "straat", "laan", "gatan", "vaegen"} {
 		if stem, ok := strings.CutSuffix(w, suffix); ok && len(stem) >= 3 {
 			return append(streetWord(stem, at, i, n), suffix)
 		}
@@ -85,6 +145,9 @@ var streetKinds = map[string]string{
 	"ter": "terrace", "tce": "terrace", "grv": "grove", "gdns": "gardens", "mt": "mount", "apt": "apartment", "ste": "suite",
 	"fl": "floor", "n": "north", "s": "south", "e": "east", "w": "west", "ne": "northeast", "nw": "northwest", "se": "southeast",
 	"sw": "southwest", "btw": "between", "bet": "between", "vle": "viale", "pza": "plaza", "c": "calle", "ul": "ulica",
+	"cad": "caddesi", "cd": "caddesi", "sok": "sokak", "sk": "sokak", "sokagi": "sokak", "mah": "mahallesi",
+	"al": "aleja", "aleje": "aleja", "os": "osiedle", "r": "rua", "tv": "travessa", "trav": "travessa", "lgo": "largo", "pca": "praca", "estr": "estrada",
+	"leof": "leoforos", "leoforo": "leoforos", "prosp": "prospekt", "per": "pereulok", "nam": "namesti", "tr": "trida", "u": "utca",
 	"pzza": "piazza", "chem": "chemin", "fbg": "faubourg", "rte": "route", "imp": "impasse", "postfach": "pobox", "pob": "pobox",
 }
 
@@ -126,7 +189,14 @@ var cities = map[string]string{
 	"berne": "bern", "lucerne": "luzern", "strassburg": "strasbourg", "nice": "nice", "nizza": "nice", "nyc": "new york",
 	"new york city": "new york", "la": "los angeles", "sf": "san francisco", "philly": "philadelphia", "lv": "las vegas",
 	"mexico city": "ciudad de mexico", "peking": "beijing", "bombay": "mumbai", "calcutta": "kolkata", "madras": "chennai",
-	"st petersburg": "sankt peterburg", "st louis": "saint louis", "st gallen": "sankt gallen", "luettich": "liege", "luik": "liege",
+	"st petersburg": "sankt peterburg", "arhus": "aarhus", "alborg": "aalborg", "elsinore": "helsingoer", "ho chi minh city": "ho chi minh",
+	"saigon": "ho chi minh", "tp ho chi minh": "ho chi minh", "hanoi": "ha noi", "danang": "da nang", "haiphong": "hai phong", "thessalonica": "thessaloniki",
+	"salonica": "thessaloniki", "saloniki": "thessaloniki", "patras": "patra", "heraklion": "irakleio", "iraklio": "irakleio", "larissa": "larisa",
+	"piraeus": "peiraias", "ekaterinburg": "yekaterinburg", "oporto": "porto", "breslau": "wroclaw", "danzig": "gdansk", "posen": "poznan",
+	"lodsch": "lodz", "stettin": "szczecin", "constantinople": "istanbul", "smyrna": "izmir", "helsingfors": "helsinki", "abo": "turku",
+	"s gravenhage": "den haag", "flushing": "vlissingen", "kyiv": "kiev", "kiew": "kiev", "sofia": "sofija", "zagabria": "zagreb", "laibach": "ljubljana",
+	"pressburg": "bratislava", "bruenn": "brno", "pilsen": "plzen", "saragossa": "zaragoza", "la coruna": "a coruna", "bilbo": "bilbao", "malmo": "malmoe",
+	"padua": "padova", "mantua": "mantova", "leghorn": "livorno", "st louis": "saint louis", "st gallen": "sankt gallen", "luettich": "liege", "luik": "liege",
 }
 
 // Postcode returns a postal code without spaces, in upper case, without the prefix of its country: D-10115 is 10115.
@@ -170,6 +240,8 @@ var countries = map[string]string{
 	"norway": "NO", "norwegen": "NO", "norge": "NO", "nor": "NO", "denmark": "DK", "daenemark": "DK", "danmark": "DK", "dnk": "DK",
 	"finland": "FI", "finnland": "FI", "suomi": "FI", "fin": "FI", "greece": "GR", "griechenland": "GR", "grc": "GR", "el": "GR",
 	"romania": "RO", "rumaenien": "RO", "bulgaria": "BG", "bulgarien": "BG", "croatia": "HR", "kroatien": "HR", "slovenia": "SI", "slowenien": "SI",
+	"vietnam": "VN", "vnm": "VN", "ukraine": "UA", "serbia": "RS", "serbien": "RS", "estonia": "EE", "estland": "EE", "latvia": "LV", "lettland": "LV",
+	"lithuania": "LT", "litauen": "LT", "iceland": "IS", "island": "IS", "argentina": "AR", "chile": "CL", "colombia": "CO", "southafrica": "ZA", "rus": "RU", "tur": "TR",
 	"turkey": "TR", "tuerkei": "TR", "turkiye": "TR", "russia": "RU", "russland": "RU", "japan": "JP", "jpn": "JP", "china": "CN", "chn": "CN",
 	"india": "IN", "indien": "IN", "ind": "IN", "australia": "AU", "australien": "AU", "aus": "AU", "newzealand": "NZ", "singapore": "SG", "singapur": "SG",
 }
