@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -49,6 +50,42 @@ func (d *DB) Each(ctx context.Context, row func(Scanner) error, text string, arg
 			return outside(err)
 		}
 	}
+}
+
+// EachIn is Each inside of a transaction that Tx has begun with ctx, for any number of rows. On PostgreSQL row must not use the
+// transaction.
+func (d *DB) EachIn(ctx context.Context, tx *sql.Tx, row func(Scanner) error, text string, args ...any) error {
+	e, ok := ctx.Value(endKey{}).(*end)
+	if !ok || e.tx != tx || e.conn == nil || trace.SpanFromContext(ctx).IsRecording() {
+		rows, err := tx.QueryContext(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := row(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+	return e.conn.Raw(func(c any) error {
+		under, err := pgUnder(c)
+		if err != nil {
+			return err
+		}
+		if err := under.open(ctx); err != nil {
+			return err
+		}
+		begun := time.Now()
+		rows, err := under.Conn().Query(ctx, text, args...)
+		var failed error
+		if err == nil {
+			failed, err = scanEach(pgRow{rows}, row)
+		}
+		d.meter.record(ctx, time.Since(begun), d.meter.query, err)
+		return cmp.Or(failed, err)
+	})
 }
 
 // pgEach reports whether the connection was dead before anything was sent.

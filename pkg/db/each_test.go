@@ -2,8 +2,10 @@ package db_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -58,6 +60,29 @@ func TestEach(t *testing.T) {
 		})
 		t.Run("a statement that is wrong is an error", func(t *testing.T) {
 			require.Error(t, d.Each(t.Context(), func(db.Scanner) error { return nil }, "SELECT nothing FROM t WHERE id = $1", 0))
+			require.Equal(t, want, all(t))
+		})
+		t.Run("inside a transaction it sees what that has written, and the transaction goes on", func(t *testing.T) {
+			var got []row
+			enough := errors.New("enough")
+			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				in := func(each func(row) error) error {
+					var r row
+					return d.EachIn(ctx, tx, func(s db.Scanner) error {
+						if err := s.Scan(&r.id, &r.name, &r.body, &r.ok); err != nil {
+							return err
+						}
+						return each(r)
+					}, "SELECT id, name, body, ok FROM t WHERE id >= $1 ORDER BY id", 0)
+				}
+				require.ErrorIs(t, in(func(row) error { return enough }), enough) // before anything else: BEGIN was put off
+				_, err := tx.ExecContext(ctx, "INSERT INTO t (id, name, body, ok) VALUES ($1, $2, $3, $4)", 3, "new", []byte{4}, true)
+				require.NoError(t, err)
+				require.NoError(t, in(func(r row) error { got = append(got, r); return nil }))
+				_, err = tx.ExecContext(ctx, "DELETE FROM t WHERE id = $1", 3)
+				return err
+			}))
+			require.Equal(t, append(slices.Clone(want), row{3, "new", []byte{4}, true}), got)
 			require.Equal(t, want, all(t))
 		})
 		t.Run("a context that has ended ends it", func(t *testing.T) {

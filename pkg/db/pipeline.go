@@ -40,6 +40,7 @@ func (d *DB) Last(ctx context.Context, tx *sql.Tx, refused func(error) error, te
 // end is how a transaction will end.
 type end struct {
 	tx   *sql.Tx
+	conn *sql.Conn // that it runs on, on PostgreSQL
 	last []last
 	err  error // of one of them, on PostgreSQL
 }

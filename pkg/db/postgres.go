@@ -96,7 +96,7 @@ func (d *DB) pgOnce(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 			_ = tx.Rollback() // also after a panic; fails only if the transaction is over or the connection gone
 		}
 	}()
-	e := &end{tx: tx}
+	e := &end{tx: tx, conn: conn}
 	if err := fn(context.WithValue(ctx, endKey{}, e), tx); err != nil {
 		return err
 	}
