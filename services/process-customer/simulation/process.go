@@ -91,6 +91,7 @@ func (p *process) start(ctx context.Context) {
 	p.engine, err = engine.New(engine.Deps{
 		Store: st, Systems: systems, Rules: p.w.rules, Owner: fmt.Sprintf("%s/%d", processName(p.number), p.starts), Now: p.w.clock.Now,
 		Rand: rand.NewChaCha8(seed), Telemetry: telemetry.Discard(), Deliver: deliver.Config{RetryMin: time.Second, RetryMax: time.Minute},
+		Ahead: 1 + int(p.w.story.Seed%3), //nolint:gosec // one to three: batches are small here
 	})
 	if err != nil {
 		breach("our code starts", "%v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -109,6 +110,7 @@ func (c *crowd) rehearse(batches [][]source.Change) [][]statement {
 	c.t.Helper()
 	r := &rehearsal{}
 	c.w.Wrap(func(engine.Store) engine.Store { r.Store = c.w.Store.Through(r.keep); return r }, nil)
+	c.w.Ahead = math.MaxInt // in as few statements as there can be
 	c.w.Start()
 	out := make([][]statement, len(batches))
 	for i, b := range batches {
@@ -120,6 +122,7 @@ func (c *crowd) rehearse(batches [][]source.Change) [][]statement {
 	}
 	c.exec("UPDATE sequence SET value = value + $1 WHERE name = 'event'", 100*perBatch)
 	c.w.Wrap(func(engine.Store) engine.Store { return c.w.Store }, nil)
+	c.w.Ahead = 0
 	c.w.Start()
 	return out
 }

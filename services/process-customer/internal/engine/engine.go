@@ -40,6 +40,8 @@ type Deps struct {
 	Telemetry *telemetry.Telemetry
 	// Identity decides who is one customer beyond exact keys; optional.
 	Identity fold.Identity
+	// Ahead is that of [intake.Deps].
+	Ahead int
 }
 
 // Engine is the convergence of some systems. Its parts are run, or stepped, by the caller.
@@ -59,7 +61,7 @@ func New(d Deps) (*Engine, error) {
 	e.Folder = fold.New(fold.Config{Rules: d.Rules, Systems: d.Systems, Now: d.Now, Rand: d.Rand, Identity: d.Identity})
 	var err error
 	e.Intake, err = intake.New(intake.Deps{
-		Store: d.Store, Folder: e.Folder, Systems: d.Systems, Now: d.Now, Telemetry: d.Telemetry, Marked: e.Wake,
+		Store: d.Store, Folder: e.Folder, Systems: d.Systems, Now: d.Now, Telemetry: d.Telemetry, Marked: e.Wake, Ahead: d.Ahead,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)

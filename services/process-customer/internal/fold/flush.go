@@ -85,13 +85,23 @@ func (u *Unit) Flush(ctx context.Context) error {
 	if err := u.flushIntents(ctx); err != nil {
 		return err
 	}
+	trail, err := u.tx.Prepare(ctx, u.events)
+	if err != nil {
+		return err
+	}
 	if err := u.flushMarks(ctx); err != nil {
+		return err
+	}
+	if err := u.tx.Seal(ctx, trail); err != nil { // while the marks are written
+		return err
+	}
+	if err := u.wake(ctx); err != nil {
 		return err
 	}
 	if err := u.flushQuestions(ctx); err != nil {
 		return err
 	}
-	return u.tx.AddEvents(ctx, u.events)
+	return u.tx.AddTrail(ctx, trail)
 }
 
 func (u *Unit) flushRows(ctx context.Context) error {
@@ -114,8 +124,8 @@ func (u *Unit) flushRows(ctx context.Context) error {
 	}
 	var rows []*store.Source
 	for ref, dirty := range u.dirtyRows {
-		if dirty {
-			rows = append(rows, u.rows[ref])
+		if row := u.rows[ref]; dirty && u.ahead.rows[ref] != row {
+			rows = append(rows, row)
 		}
 	}
 	slices.SortFunc(rows, compareRows)
@@ -125,8 +135,8 @@ func (u *Unit) flushRows(ctx context.Context) error {
 func (u *Unit) flushGoldens(ctx context.Context) error {
 	var goldens []*store.Golden
 	for id, dirty := range u.dirtyGolden {
-		if dirty {
-			goldens = append(goldens, u.goldens[id])
+		if g := u.goldens[id]; dirty && u.ahead.goldens[id] != g {
+			goldens = append(goldens, g)
 		}
 	}
 	slices.SortFunc(goldens, func(a, b *store.Golden) int { return compareText(a.ID, b.ID) })
@@ -160,10 +170,14 @@ func (u *Unit) flushMarks(ctx context.Context) error {
 	done := map[store.Mark]bool{}
 	add := func(id golden.ID, obj golden.Object, system string) {
 		m := store.Mark{System: system, Object: obj, GoldenID: id, Traceparent: u.traceparent}
-		if !done[m] {
-			done[m], u.marked[id] = true, true
-			marks = append(marks, m)
+		if len(u.revived) > 0 { // else each is met once
+			if done[m] {
+				return
+			}
+			done[m] = true
 		}
+		u.marked[id] = true
+		marks = append(marks, m)
 	}
 	for id, t := range u.touched {
 		g := u.goldens[id]
@@ -195,10 +209,7 @@ func (u *Unit) flushMarks(ctx context.Context) error {
 		}
 		return compareText(a.GoldenID, b.GoldenID)
 	})
-	if err := u.tx.Mark(ctx, marks, u.now); err != nil {
-		return err
-	}
-	return u.wake(ctx)
+	return u.tx.Mark(ctx, marks, u.now)
 }
 
 // wake makes contacts due that wait for customers which a system has from now on.

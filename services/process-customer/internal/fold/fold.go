@@ -139,7 +139,8 @@ type Unit struct {
 	adopted     map[golden.Ref]bool // records that a merge brought to their golden record
 	mergers     bool                // a record is known that a merge in its system put another one in the place of
 	keys        map[*store.Golden][]store.Key
-	stored      map[golden.ID]*store.Golden // as they were read
+	stored      map[golden.ID]*store.Golden // as they were read, or written ahead with new keys
+	ahead       ahead
 }
 
 // Begin starts a unit in a transaction and makes it the only one that decides identities until the transaction ends.
@@ -160,6 +161,7 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 		owners: map[store.Key]golden.ID{}, free: map[store.Key]bool{}, intents: map[intentKey]store.Intent{},
 		newRows: map[golden.Ref]bool{}, dirtyRows: map[golden.Ref]bool{}, dirtyGolden: map[golden.ID]bool{}, dirtyIntent: map[intentKey]bool{},
 		touched: map[golden.ID]touch{}, linked: map[golden.Ref]bool{}, revived: map[golden.ID]map[string]bool{}, met: map[golden.Ref]int64{}, marked: map[golden.ID]bool{}, said: map[golden.ID]bool{}, adopted: map[golden.Ref]bool{}, keys: map[*store.Golden][]store.Key{}, stored: map[golden.ID]*store.Golden{},
+		ahead: ahead{map[golden.Ref]*store.Source{}, map[golden.ID]*store.Golden{}},
 	}, nil
 }
 

@@ -52,7 +52,8 @@ func (in *Intake) create(ctx context.Context, tx *store.Tx, id golden.ID, change
 		return "", false, err
 	}
 	if before, ok := seen[changeID]; ok {
-		return before, before != id, tx.AddTotals(ctx, "duplicates", map[string]int64{golden.SystemAPI: 1})
+		tx.AddTotals("duplicates", map[string]int64{golden.SystemAPI: 1})
+		return before, before != id, nil
 	}
 	tombs, err := tx.Tombs(ctx, []string{store.GoldenKey(id)})
 	if err != nil {
@@ -114,7 +115,8 @@ func (in *Intake) update(ctx context.Context, tx *store.Tx, id golden.ID, change
 		return err
 	}
 	if _, ok := seen[changeID]; ok {
-		return tx.AddTotals(ctx, "duplicates", map[string]int64{golden.SystemAPI: 1})
+		tx.AddTotals("duplicates", map[string]int64{golden.SystemAPI: 1})
+		return nil
 	}
 	if err := unit.LoadGoldens(ctx, []golden.ID{id}); err != nil {
 		return err

@@ -40,7 +40,7 @@ type Store interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what an Intake needs. All fields are required but Marked.
+// Deps are what an Intake needs. All fields are required but Marked and Ahead.
 type Deps struct {
 	Store     Store
 	Folder    *fold.Folder
@@ -49,6 +49,8 @@ type Deps struct {
 	Telemetry *telemetry.Telemetry
 	// Marked is called after a commit that may have marked deliveries.
 	Marked func()
+	// Ahead is after how many changes what they did is written while the next are folded in; 128 when zero.
+	Ahead int
 }
 
 // Intake takes changes in. It is safe for concurrent use.
@@ -61,6 +63,7 @@ type Intake struct {
 	tracer  trace.Tracer
 	records metric.Int64Counter
 	marked  func()
+	ahead   int
 }
 
 // New returns an intake.
@@ -73,6 +76,7 @@ func New(d Deps) (*Intake, error) {
 	in := &Intake{
 		store: d.Store, folder: d.Folder, systems: map[string]source.System{}, now: d.Now, log: d.Telemetry.Log,
 		tracer: d.Telemetry.Tracer.Tracer("intake"), records: records, marked: d.Marked,
+		ahead: cmp.Or(d.Ahead, ahead),
 	}
 	for _, s := range d.Systems {
 		in.systems[s.Name()] = s
@@ -113,6 +117,9 @@ const (
 	ReasonPanic         = fault.ReasonPanic
 	ReasonStoreRefused  = "STORE_REFUSED"
 )
+
+// ahead is so many that a batch of a backlog makes few statements more, and that the database has begun long before it is folded in.
+const ahead = 128
 
 const (
 	maxID    = 255

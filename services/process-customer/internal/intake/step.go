@@ -106,13 +106,35 @@ func (r *run) observe(ctx context.Context) error {
 		if err := r.tx.Expect(ctx, r.changing(changes)); err != nil {
 			return err
 		}
-		for _, c := range changes {
-			r.one(c)
+		if err := r.all(ctx, changes); err != nil {
+			return err
 		}
 		if obj == golden.Customer {
 			if err := r.unit.Adopt(ctx, r.system); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// all folds changes in. What the first ones did is written while the next are folded in.
+func (r *run) all(ctx context.Context, changes []source.Change) error {
+	last := make(map[golden.Ref]int, len(changes))
+	for i := range changes {
+		last[changes[i].Ref] = i
+	}
+	var done []golden.Ref
+	for i := range changes {
+		r.one(changes[i])
+		if last[changes[i].Ref] == i {
+			done = append(done, changes[i].Ref)
+		}
+		if (i+1)%r.in.ahead == 0 && i+1 < len(changes) {
+			if err := r.unit.Ahead(ctx, done); err != nil {
+				return err
+			}
+			done = done[:0]
 		}
 	}
 	return nil
@@ -242,9 +264,7 @@ func (r *run) record(ctx context.Context) error {
 		return err
 	}
 	if n := int64(r.counts[Duplicate]); n > 0 {
-		if err := r.tx.AddTotals(ctx, "duplicates", map[string]int64{r.system: n}); err != nil {
-			return err
-		}
+		r.tx.AddTotals("duplicates", map[string]int64{r.system: n})
 	}
 	if err := r.tx.Park(ctx, oncePerRecord(r.letters)); err != nil {
 		return err

@@ -27,6 +27,8 @@ type querier interface {
 
 // conn is where the statements of a reader or a transaction run.
 type conn struct {
+	db        *db.DB
+	raw       *sql.Tx // nil outside a transaction
 	read      db.Querier
 	write     querier // nil outside a transaction
 	intercept Intercept
@@ -34,28 +36,35 @@ type conn struct {
 	late      *late // nil outside a transaction
 }
 
-// late is a statement that runs while its caller prepares the next one. A transaction runs one statement at a time, so every
-// other one waits for it. Like the transaction it is for one goroutine.
+// late are statements that run, one after the other, while their caller goes on. A transaction runs one statement at a time, so
+// every other one waits for them. Like the transaction it is for one goroutine.
 type late struct {
-	running chan error // nil: none
-	err     error      // of the first that failed: nothing of the transaction will remain
+	last *aside // the last of them; nil: none
+	err  error  // of the first that failed: nothing of the transaction will remain
+}
+
+// aside is something that runs while its caller goes on.
+type aside struct {
+	over chan struct{} // closed when it is over
+	err  error         // from then on
+}
+
+// wait returns once it is over. There may be nothing to wait for.
+func (a *aside) wait() error {
+	if a == nil {
+		return nil
+	}
+	<-a.over
+	return a.err
 }
 
 // wait returns once nothing runs any more, with the error of what has failed so far.
 func (l *late) wait() error {
-	if l == nil || l.running == nil {
-		return l.failed()
-	}
-	err := <-l.running
-	l.running = nil
-	l.err = cmp.Or(l.err, err)
-	return l.err
-}
-
-func (l *late) failed() error {
 	if l == nil {
 		return nil
 	}
+	l.err = cmp.Or(l.err, l.last.wait())
+	l.last = nil
 	return l.err
 }
 
@@ -90,6 +99,32 @@ func (c conn) QueryRowContext(ctx context.Context, query string, args ...any) ro
 	return row{row: c.read.QueryRowContext(ctx, query, args...)}
 }
 
+// each runs a statement that returns rows and calls scan for each of them. Inside a transaction destinations are pointers to basic
+// types and to []byte: what is read by the thousand does not pass database/sql.
+func (c conn) each(ctx context.Context, scan func(db.Scanner) error, query string, args []any) error {
+	if c.raw == nil {
+		rows, err := c.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+	query, args, err := c.before(ctx, query, args)
+	if err == nil {
+		err = c.late.wait()
+	}
+	if err != nil {
+		return err
+	}
+	return c.db.EachIn(ctx, c.raw, scan, query, args...)
+}
+
 // ExecContext runs a statement inside a transaction.
 func (c conn) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	query, args, err := c.before(ctx, query, args)
@@ -103,32 +138,53 @@ func (c conn) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 }
 
 // behind runs a statement of which nothing matters but that it succeeds. On PostgreSQL, which does it in a process of its own,
-// the caller goes on meanwhile, and an error is that of the next statement or of the transaction.
+// the caller goes on meanwhile, and an error is that of the next statement that is waited for, or of the transaction.
 func (c conn) behind(ctx context.Context, what, query string, args []any) error {
 	query, args, err := c.before(ctx, query, args)
-	if err == nil {
-		err = c.late.wait()
-	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return c.aside(func() error {
+	_, err = c.aside(func() error {
 		if _, err := c.write.ExecContext(ctx, query, args...); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil
 	})
+	return err
 }
 
-// aside runs what behind describes; nothing else may be running.
-func (c conn) aside(run func() error) error {
-	if !c.arrays {
-		return run()
+// ask is behind for a statement that returns rows: scan is called for each, from wherever it runs.
+func (c conn) ask(ctx context.Context, what, query string, args []any, scan func(*sql.Rows) error) (*aside, error) {
+	query, args, err := c.before(ctx, query, args)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	running := make(chan error, 1)
-	c.late.running = running
-	go func() { running <- run() }()
-	return nil
+	return c.aside(func() error {
+		rows, err := c.read.QueryContext(ctx, query, args...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return each(rows, what, scan)
+	})
+}
+
+// aside runs what behind describes after everything that runs already, if that succeeds.
+func (c conn) aside(run func() error) (*aside, error) {
+	if !c.arrays {
+		return nil, run()
+	}
+	if c.late.err != nil {
+		return nil, c.late.err
+	}
+	first, next := c.late.last, &aside{over: make(chan struct{})}
+	c.late.last = next
+	go func() {
+		defer close(next.over)
+		if next.err = first.wait(); next.err == nil {
+			next.err = run()
+		}
+	}()
+	return next, nil
 }
 
 // row is a *sql.Row, or why there is none.

@@ -40,16 +40,71 @@ const eventColumns = "position, at_us, golden_id, kind, system, record_id, chang
 // AddEvents appends to the audit trail, in commit order: whoever appends waits for those before it to commit. Take
 // LockIdentity first where both are needed.
 func (t *Tx) AddEvents(ctx context.Context, events []Event) error {
-	if len(events) == 0 {
-		return nil
-	}
-	entries, err := t.sealed(ctx, events)
+	trail, err := t.Prepare(ctx, events)
 	if err != nil {
 		return err
 	}
+	return t.AddTrail(ctx, trail)
+}
+
+// Trail are events on their way into the audit trail.
+type Trail struct {
+	events  []Event
+	keys    map[string][]byte // of their subjects
+	fresh   map[string][]byte // those that are being made
+	making  *aside            // until it is over, keys and fresh belong to it
+	entries []audit.Entry     // nil until they are sealed
+}
+
+// Prepare has the keys at hand with which the events are sealed. Those that are new are made; on PostgreSQL the caller may go on
+// meanwhile.
+func (t *Tx) Prepare(ctx context.Context, events []Event) (*Trail, error) {
+	trail := &Trail{events: events}
+	if len(events) == 0 {
+		return trail, nil
+	}
+	var subjects []string
+	seen, created := map[string]bool{}, map[string]bool{}
+	for i := range events {
+		if s := subject(events[i].GoldenID, events[i].System, events[i].RecordID); !seen[s] && len(events[i].Changes)+len(events[i].Note) > 0 {
+			seen[s] = true
+			subjects = append(subjects, s)
+			created[s] = events[i].Kind == "created"
+		}
+	}
+	var err error
+	if trail.keys, err = t.keysKnown(ctx, subjects, created); err != nil {
+		return nil, err
+	}
+	trail.fresh, trail.making, err = t.makeKeys(ctx, subjects, trail.keys)
+	return trail, err
+}
+
+// Seal makes entries of events. It is for callers that have something else written meanwhile: AddTrail sees to it, too.
+func (t *Tx) Seal(ctx context.Context, trail *Trail) error {
+	if trail.entries != nil || len(trail.events) == 0 {
+		return nil
+	}
+	if err := t.ownKeys(ctx, trail); err != nil {
+		return err
+	}
+	var err error
+	trail.entries, err = sealed(ctx, trail.events, trail.keys)
+	return err
+}
+
+// AddTrail appends what was prepared. It is the same as AddEvents with its events.
+func (t *Tx) AddTrail(ctx context.Context, trail *Trail) error {
+	if len(trail.events) == 0 {
+		return nil
+	}
+	if err := t.Seal(ctx, trail); err != nil {
+		return err
+	}
+	entries := trail.entries
 	var last int64
 	var prev []byte
-	err = t.tx.QueryRowContext(ctx, "UPDATE sequence SET value = value + $1 WHERE name = 'event' RETURNING value, hash", len(events)).Scan(&last, &prev)
+	err := t.tx.QueryRowContext(ctx, "UPDATE sequence SET value = value + $1 WHERE name = 'event' RETURNING value, hash", len(entries)).Scan(&last, &prev)
 	if err != nil {
 		return fmt.Errorf("number events: %w", err)
 	}
@@ -66,8 +121,7 @@ func (t *Tx) AddEvents(ctx context.Context, events []Event) error {
 	if err := t.insert(ctx, "write events", "INSERT INTO event ("+eventColumns+")", "", rows); err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, "end the chain of events", "UPDATE sequence SET hash = $1 WHERE name = 'event'", prev)
-	return err
+	return t.tx.behind(ctx, "end the chain of events", "UPDATE sequence SET hash = $1 WHERE name = 'event'", []any{prev})
 }
 
 // subject is whose data the detail of an event is.
@@ -83,23 +137,11 @@ func subject(id golden.ID, system, recordID string) string {
 }
 
 // sealed returns the events as entries without position and hash.
-func (t *Tx) sealed(ctx context.Context, events []Event) ([]audit.Entry, error) {
-	var subjects []string
-	seen, created := map[string]bool{}, map[string]bool{}
-	for i := range events {
-		if s := subject(events[i].GoldenID, events[i].System, events[i].RecordID); !seen[s] && len(events[i].Changes)+len(events[i].Note) > 0 {
-			seen[s] = true
-			subjects = append(subjects, s)
-			created[s] = events[i].Kind == "created"
-		}
-	}
-	keys, err := t.subjectKeys(ctx, subjects, created)
-	if err != nil {
-		return nil, err
-	}
+func sealed(ctx context.Context, events []Event, keys map[string][]byte) ([]audit.Entry, error) {
 	actor := caller.From(ctx).Name
 	out := make([]audit.Entry, len(events))
-	for i, e := range events {
+	for i := range events {
+		e := &events[i]
 		out[i] = audit.Entry{
 			Micros: db.Micros(e.At), GoldenID: string(e.GoldenID), Kind: e.Kind, System: e.System, RecordID: e.RecordID, ChangeID: e.ChangeID,
 			Fields: strings.Join(e.Fields, ","), Reason: e.Reason, Traceparent: e.Traceparent, Actor: e.Actor,
@@ -109,6 +151,7 @@ func (t *Tx) sealed(ctx context.Context, events []Event) ([]audit.Entry, error) 
 		}
 		if d := (audit.Detail{Fields: e.Changes, Note: e.Note}); !d.Empty() {
 			s := subject(e.GoldenID, e.System, e.RecordID)
+			var err error
 			if out[i].Detail, err = audit.Seal(keys[s], s, d); err != nil {
 				return nil, err
 			}
@@ -124,27 +167,16 @@ func (t *Tx) Expect(ctx context.Context, ids []golden.ID) error {
 	if !t.tx.arrays || len(ids) == 0 || len(ids) > t.most() || t.keys != nil {
 		return nil
 	}
-	query, args, err := t.tx.before(ctx, keysAmong+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids)))
-	if err == nil {
-		err = t.tx.late.wait()
-	}
-	if err != nil {
-		return fmt.Errorf("read subject keys: %w", err)
-	}
 	keys := make(map[string][]byte, len(ids))
+	var err error
+	t.reading, err = t.tx.ask(ctx, "read subject keys", keysAmong+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids)), keyInto(keys))
 	t.keys = keys
-	return t.tx.aside(func() error {
-		rows, err := t.tx.read.QueryContext(ctx, query, args...)
-		if err != nil {
-			return fmt.Errorf("read subject keys: %w", err)
-		}
-		return each(rows, "read subject keys", keyInto(keys))
-	})
+	return err
 }
 
 // keysKnown returns the keys of subjects that exist: read ahead, or now. Those that were just created are not looked for.
 func (t *Tx) keysKnown(ctx context.Context, subjects []string, created map[string]bool) (map[string][]byte, error) {
-	if err := t.tx.late.wait(); err != nil {
+	if err := t.reading.wait(); err != nil {
 		return nil, err
 	}
 	keys := make(map[string][]byte, len(subjects))
@@ -161,14 +193,11 @@ func (t *Tx) keysKnown(ctx context.Context, subjects []string, created map[strin
 	return keys, err
 }
 
-// subjectKeys returns the keys of subjects and makes those that are new. Created are subjects that hardly have one yet.
-func (t *Tx) subjectKeys(ctx context.Context, subjects []string, created map[string]bool) (map[string][]byte, error) {
-	keys, err := t.keysKnown(ctx, subjects, created)
-	if err != nil {
-		return nil, err
-	}
+// makeKeys makes the keys of subjects that have none. Until that is over keys, to which they are added, and those returned, of
+// which the ones remain that somebody else has made, are not to be looked at.
+func (t *Tx) makeKeys(ctx context.Context, subjects []string, keys map[string][]byte) (fresh map[string][]byte, making *aside, err error) {
 	var rows [][]any
-	fresh := map[string][]byte{}
+	fresh = map[string][]byte{}
 	for _, s := range subjects {
 		if keys[s] == nil && fresh[s] == nil {
 			fresh[s] = audit.NewKey()
@@ -178,7 +207,7 @@ func (t *Tx) subjectKeys(ctx context.Context, subjects []string, created map[str
 	err = chunks(t.Reader, rows, func(rows [][]any) error {
 		text, args := t.table(0, nil, rows)
 		t.inserted += int64(len(rows))
-		return t.query(ctx, "make subject keys", "INSERT INTO subject_key (subject, key, created_us) "+text+" ON CONFLICT (subject) DO NOTHING RETURNING subject", args,
+		making, err = t.tx.ask(ctx, "make subject keys", "INSERT INTO subject_key (subject, key, created_us) "+text+" ON CONFLICT (subject) DO NOTHING RETURNING subject", args,
 			func(rows *sql.Rows) error {
 				var s string
 				err := rows.Scan(&s)
@@ -186,14 +215,34 @@ func (t *Tx) subjectKeys(ctx context.Context, subjects []string, created map[str
 				delete(fresh, s)
 				return err
 			})
+		return err
 	})
-	if err != nil || len(fresh) == 0 {
-		return keys, err
+	return fresh, making, err
+}
+
+// ownKeys sees to it that every subject has its key: two that make one at once end with the one that is stored, and so does one
+// who thought that there is none.
+func (t *Tx) ownKeys(ctx context.Context, trail *Trail) error {
+	if err := trail.making.wait(); err != nil || len(trail.fresh) == 0 {
+		return err
 	}
-	// Two that make a key at once end with the one that is stored, and so does one who thought that there is none.
-	stored, err := t.readKeys(ctx, slices.Sorted(maps.Keys(fresh)))
-	maps.Copy(keys, stored)
-	return keys, err
+	stored, err := t.readKeys(ctx, slices.Sorted(maps.Keys(trail.fresh)))
+	maps.Copy(trail.keys, stored)
+	trail.fresh = nil
+	return err
+}
+
+// subjectKeys returns the keys of subjects and makes those that are new. Created are subjects that hardly have one yet.
+func (t *Tx) subjectKeys(ctx context.Context, subjects []string, created map[string]bool) (map[string][]byte, error) {
+	keys, err := t.keysKnown(ctx, subjects, created)
+	if err != nil {
+		return nil, err
+	}
+	trail := &Trail{keys: keys}
+	if trail.fresh, trail.making, err = t.makeKeys(ctx, subjects, keys); err != nil {
+		return nil, err
+	}
+	return keys, t.ownKeys(ctx, trail)
 }
 
 func (r Reader) readKeys(ctx context.Context, subjects []string) (map[string][]byte, error) {

@@ -33,12 +33,12 @@ const goldenColumns = "id, object, parent_id, body, version, deleted, merged_int
 
 func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]*Golden, error) {
 	var out []*Golden
-	err := r.query(ctx, what, "SELECT "+goldenColumns+" FROM golden WHERE "+where, args, func(rows *sql.Rows) error {
+	err := r.many(ctx, what, "SELECT "+goldenColumns+" FROM golden WHERE "+where, args, func(rows db.Scanner) error {
 		var g Golden
 		var created, updated int64
 		var parent, body string
 		var key []byte
-		if err := rows.Scan(&g.ID, &g.Object, &parent, &body, &g.Version, &g.Deleted, &g.MergedInto, &key, &created, &updated, &g.Keyed); err != nil {
+		if err := rows.Scan((*string)(&g.ID), (*string)(&g.Object), &parent, &body, &g.Version, &g.Deleted, (*string)(&g.MergedInto), &key, &created, &updated, &g.Keyed); err != nil {
 			return err
 		}
 		g.NameKey, g.Created, g.Updated = string(key), db.FromMicros(created), db.FromMicros(updated)

@@ -1,8 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -76,12 +80,37 @@ func (l *Line) add(state string, n int64) {
 	}
 }
 
-// AddTotals adds to a counter of the ledger, by system.
-func (t *Tx) AddTotals(ctx context.Context, counter string, bySystem map[string]int64) error {
-	var rows [][]any
+// total names a counter of the ledger.
+type total struct{ system, counter string }
+
+// AddTotals adds to a counter of the ledger, by system, when the transaction ends.
+func (t *Tx) AddTotals(counter string, bySystem map[string]int64) {
+	if t.totals == nil {
+		t.totals = map[total]int64{}
+	}
 	for system, n := range bySystem {
-		if n != 0 {
-			rows = append(rows, []any{system, counter, n})
+		t.totals[total{system, counter}] += n
+	}
+}
+
+// writeTotals is the last statement of a transaction: of what all transactions count in the same few rows, so the next one
+// waits for these no longer than it must.
+func (t *Tx) writeTotals(ctx context.Context) error {
+	if len(t.counted) > 0 {
+		if err := t.tx.late.wait(); err != nil {
+			return err
+		}
+	}
+	for _, count := range t.counted {
+		count()
+	}
+	names := slices.SortedFunc(maps.Keys(t.totals), func(a, b total) int { // in one order, so that no two wait for each other
+		return cmp.Or(strings.Compare(a.system, b.system), strings.Compare(a.counter, b.counter))
+	})
+	var rows [][]any
+	for _, of := range names {
+		if n := t.totals[of]; n != 0 {
+			rows = append(rows, []any{of.system, of.counter, n})
 		}
 	}
 	return t.insert(ctx, "add to ledger", "INSERT INTO ledger_total (system, state, count)",
@@ -112,9 +141,7 @@ func (t *Tx) Purge(ctx context.Context, before time.Time, limit int) (int, error
 		return 0, err
 	}
 	for state, bySystem := range totals {
-		if err := t.AddTotals(ctx, state, bySystem); err != nil {
-			return 0, err
-		}
+		t.AddTotals(state, bySystem)
 	}
 	return n, nil
 }

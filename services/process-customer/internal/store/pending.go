@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -50,9 +49,13 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 		rows[i] = []any{m.System, string(m.GoldenID), string(m.Object), 1, us, 0, us, 0, 0, "", m.Traceparent, false}
 	}
 	fresh, coalesced := map[string]int64{}, map[string]int64{}
-	err := chunks(t.Reader, rows, func(rows [][]any) error {
+	t.counted = append(t.counted, func() {
+		t.AddTotals(outMarked, fresh)
+		t.AddTotals(outCoalesced, coalesced)
+	})
+	return chunks(t.Reader, rows, func(rows [][]any) error {
 		text, args := t.table(0, nil, rows)
-		return t.query(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+") "+text+
+		_, err := t.tx.ask(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+") "+text+
 			` ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
 			traceparent = CASE WHEN pending.traceparent <> '' AND pending.lease_until_us <= excluded.due_us THEN pending.traceparent ELSE excluded.traceparent END,
 			due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END
@@ -67,11 +70,8 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 			}
 			return err
 		})
-	})
-	if err != nil {
 		return err
-	}
-	return errors.Join(t.AddTotals(ctx, outMarked, fresh), t.AddTotals(ctx, outCoalesced, coalesced))
+	})
 }
 
 // Claim takes up to limit due marks of one system and kind until now+lease, the longest due first.
@@ -122,7 +122,8 @@ func (t *Tx) Done(ctx context.Context, system string, claimed []Claimed, outcome
 	if err != nil {
 		return nil, err
 	}
-	return gone, t.AddTotals(ctx, string(outcome), map[string]int64{system: int64(len(gone))})
+	t.AddTotals(string(outcome), map[string]int64{system: int64(len(gone))})
+	return gone, nil
 }
 
 // Again gives claimed marks of one system back, each with the time of its next attempt. Marks that another process

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
@@ -71,38 +73,64 @@ func (s *Source) Clone() *Source {
 const sourceColumns = `system, object, record_id, golden_id, parent_id, parent_open, external_id, version, event_us,
 	deleted, shadow, claims, rewritten, scan_epoch, last_change_id, merged_into, removed`
 
-func scanSource(rows *sql.Rows) (*Source, error) {
+// sourceText is the part of a record that is JSON.
+type sourceText struct{ shadow, claims, rewritten string }
+
+func scanSource(rows db.Scanner) (*Source, sourceText, error) {
 	var s Source
+	var text sourceText
 	var event int64
-	var shadow, claims, rewritten string
-	err := rows.Scan(&s.Ref.System, &s.Ref.Object, &s.Ref.RecordID, &s.GoldenID, &s.ParentID, &s.ParentOpen, &s.ExternalID,
-		&s.Version, &event, &s.Deleted, &shadow, &claims, &rewritten, &s.ScanEpoch, &s.LastChangeID, &s.MergedInto, &s.Removed)
-	if err != nil {
-		return nil, err
-	}
+	err := rows.Scan(&s.Ref.System, (*string)(&s.Ref.Object), &s.Ref.RecordID, (*string)(&s.GoldenID), &s.ParentID, &s.ParentOpen, &s.ExternalID, &s.Version, &event,
+		&s.Deleted, &text.shadow, &text.claims, &text.rewritten, &s.ScanEpoch, &s.LastChangeID, &s.MergedInto, &s.Removed)
 	s.EventTime = db.FromMicros(event)
-	if s.Shadow, err = valuesOf(shadow); err != nil {
-		return nil, fmt.Errorf("shadow of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+	return &s, text, err
+}
+
+func (s *Source) read(text sourceText) (err error) {
+	if s.Shadow, err = valuesOf(text.shadow); err != nil {
+		return fmt.Errorf("shadow of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
 	}
-	if s.Claims, err = claimsOf(s.Ref, claims); err != nil {
-		return nil, fmt.Errorf("claims of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+	if s.Claims, err = claimsOf(s.Ref, text.claims); err != nil {
+		return fmt.Errorf("claims of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
 	}
-	if rewritten != "" {
-		if err := json.Unmarshal([]byte(rewritten), &s.Rewritten); err != nil {
-			return nil, fmt.Errorf("rewritten fields of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
+	if text.rewritten != "" {
+		if err := json.Unmarshal([]byte(text.rewritten), &s.Rewritten); err != nil {
+			return fmt.Errorf("rewritten fields of %s %s: %w", s.Ref.System, s.Ref.RecordID, err)
 		}
 	}
-	return &s, nil
+	return nil
 }
+
+func readSources(records []*Source, texts []sourceText) error {
+	for i, s := range records {
+		if err := s.read(texts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readAtOnce is how many records are worth to be made of their texts while the next ones come from the database.
+const readAtOnce = 64
 
 func (r Reader) sources(ctx context.Context, what, where string, args []any) ([]*Source, error) {
 	var out []*Source
-	err := r.query(ctx, what, "SELECT "+sourceColumns+" FROM source_record WHERE "+where, args, func(rows *sql.Rows) error {
-		s, err := scanSource(rows)
-		out = append(out, s)
-		return err
+	var unread []sourceText
+	var reading errgroup.Group
+	err := r.many(ctx, what, "SELECT "+sourceColumns+" FROM source_record WHERE "+where, args, func(rows db.Scanner) error {
+		s, text, err := scanSource(rows)
+		if err != nil {
+			return err
+		}
+		if out, unread = append(out, s), append(unread, text); len(unread) == readAtOnce {
+			some, texts := out[len(out)-len(unread):], unread
+			unread = make([]sourceText, 0, readAtOnce)
+			reading.Go(func() error { return readSources(some, texts) })
+		}
+		return nil
 	})
-	return out, err
+	err = cmp.Or(err, readSources(out[len(out)-len(unread):], unread))
+	return out, cmp.Or(err, reading.Wait())
 }
 
 // Sources returns the records of a system with these ids; those unknown are left out.
@@ -128,11 +156,11 @@ type Known struct {
 func (r Reader) Known(ctx context.Context, system string, obj golden.Object, ids []string) (map[string]Known, error) {
 	out := make(map[string]Known, len(ids))
 	err := chunks(r, ids, func(ids []string) error {
-		return r.query(ctx, "look for source records", "SELECT record_id, golden_id, version, deleted FROM source_record WHERE system = $1 AND object = $2 AND record_id "+
-			r.among(2, len(ids)), bound(r, []any{system, string(obj)}, ids), func(rows *sql.Rows) error {
+		return r.many(ctx, "look for source records", "SELECT record_id, golden_id, version, deleted FROM source_record WHERE system = $1 AND object = $2 AND record_id "+
+			r.among(2, len(ids)), bound(r, []any{system, string(obj)}, ids), func(rows db.Scanner) error {
 			var id string
 			var k Known
-			err := rows.Scan(&id, &k.GoldenID, &k.Version, &k.Deleted)
+			err := rows.Scan(&id, (*string)(&k.GoldenID), &k.Version, &k.Deleted)
 			out[id] = k
 			return err
 		})

@@ -58,9 +58,12 @@ func (s *Store) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		l := &late{}
 		defer func() { _ = l.wait() }() // also after a panic
-		c := conn{read: tx, write: tx, intercept: s.intercept, arrays: s.arrays(), late: l}
+		c := conn{db: s.db, raw: tx, read: tx, write: tx, intercept: s.intercept, arrays: s.arrays(), late: l}
 		t := &Tx{Reader: Reader{q: c}, db: s.db, tx: c, raw: tx}
 		err := fn(ctx, t)
+		if err == nil {
+			err = t.writeTotals(ctx)
+		}
 		rows = t.inserted
 		return cmp.Or(l.wait(), err) // what failed first is the cause of what followed
 	})
@@ -99,7 +102,10 @@ type Tx struct {
 	tx       conn
 	raw      *sql.Tx
 	inserted int64             // rows
-	keys     map[string][]byte // of subjects, as they were read ahead: once nothing runs any more
+	keys     map[string][]byte // of subjects, as they are read ahead: once reading is over
+	reading  *aside
+	totals   map[total]int64
+	counted  []func() // add to totals what statements behind have counted, once nothing runs any more
 }
 
 // SQL returns the transaction itself, for a package that keeps its own tables in the same database.
@@ -131,6 +137,14 @@ func (r Reader) query(ctx context.Context, what, text string, args []any, scan f
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return each(rows, what, scan)
+}
+
+// many is query for what is read by the thousand; see conn.each.
+func (r Reader) many(ctx context.Context, what, text string, args []any, scan func(db.Scanner) error) error {
+	if err := r.q.each(ctx, scan, text, args); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }
 
 // each calls scan for each row and closes them.

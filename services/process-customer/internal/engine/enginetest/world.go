@@ -65,6 +65,8 @@ type World struct {
 	Identity fold.Identity
 	// DeleteBrake is how many deletions are carried out within an hour from the next Start on; any number when zero.
 	DeleteBrake int
+	// Ahead is after how many changes of a batch what they did is written, from the next Start on; as in the service when zero.
+	Ahead int
 
 	t       T
 	wrap    func(engine.Store) engine.Store
@@ -123,7 +125,7 @@ func (w *World) Start() {
 	e, err := engine.New(engine.Deps{
 		Store: st, Systems: w.systems, Rules: w.Rules, Owner: fmt.Sprintf("test/%d", w.starts), Now: w.Clock.Now,
 		Rand: NewRand(uint64(w.starts)), Telemetry: telemetry.Discard(), //nolint:gosec // a count
-		Deliver: deliver.Config{RetryMin: time.Second, RetryMax: time.Minute, DeleteBrake: w.DeleteBrake}, Identity: w.Identity,
+		Deliver: deliver.Config{RetryMin: time.Second, RetryMax: time.Minute, DeleteBrake: w.DeleteBrake}, Identity: w.Identity, Ahead: w.Ahead,
 	})
 	require.NoError(w.t, err)
 	w.Engine = e

@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -92,7 +91,8 @@ func ledger(t *testing.T, s *store.Store) {
 			row("1", store.Applied, false, at(0)), row("2", store.Unchanged, true, at(0)), row("3", store.Parked, false, at(0)),
 			row("4", store.Refused, false, at(0)), row("5", store.Superseded, false, at(50)), row("6", store.Retrying, false, at(0)),
 		})
-		return errors.Join(err, tx.AddTotals(ctx, "duplicates", map[string]int64{system: 3}))
+		tx.AddTotals("duplicates", map[string]int64{system: 3})
+		return err
 	})
 	want := store.Line{System: system, Received: 6, Applied: 1, Superseded: 1, Unchanged: 1, Retrying: 1, Parked: 1, Refused: 1, Duplicates: 3, Echoes: 1}
 	require.Equal(t, want, line(t, s, system))
@@ -107,8 +107,9 @@ func ledger(t *testing.T, s *store.Store) {
 	seen, err := s.Read().Seen(t.Context(), system, []string{"1", "2", "3", "4", "5", "6"})
 	require.NoError(t, err)
 	require.Len(t, seen, 3, "what is open or young stays")
-	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
-		return tx.AddTotals(ctx, "received", map[string]int64{system: 1})
+	tx(t, s, func(_ context.Context, tx *store.Tx) error {
+		tx.AddTotals("received", map[string]int64{system: 1})
+		return nil
 	})
 	got := line(t, s, system)
 	require.False(t, got.Balanced(), "a change that is counted and in no state shows")
