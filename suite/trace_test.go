@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"encoding/hex"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -85,9 +86,15 @@ func startCollector(t *testing.T) (*spans, string) {
 func oneTrace(t *testing.T) {
 	got, endpoint := startCollector(t)
 	dir := t.TempDir()
-	s, err := Start(t.Context(), Options{Dir: dir + "/demo", Tune: func(c *Configs) {
+	log := &written{}
+	s, err := Start(t.Context(), Options{Dir: dir + "/demo", LogLevel: "debug", Tune: func(c *Configs) {
 		for _, tel := range []*telemetry.Config{&c.SystemSalesforce.Telemetry, &c.SystemERP.Telemetry, &c.ProcessCustomer.Telemetry, &c.ExperienceMobile.Telemetry} {
 			tel.OTLPEndpoint, tel.OTLPInsecure = endpoint, true
+		}
+		for _, o := range []*[]telemetry.Option{
+			&c.SystemSalesforce.TelemetryOptions, &c.SystemERP.TelemetryOptions, &c.ProcessCustomer.TelemetryOptions, &c.ExperienceMobile.TelemetryOptions,
+		} {
+			*o = append(*o, telemetry.WithLogWriter(log))
 		}
 	}})
 	require.NoError(t, err)
@@ -107,12 +114,13 @@ func oneTrace(t *testing.T) {
 	for answer == nil || answer.Status == http.StatusServiceUnavailable { // the services have just started: a phone tries again
 		answer, err = demo.Mobile(ctx, http.MethodPost, "/v1/customers", http.Header{
 			"Traceparent": {"00-" + phone + "-b7ad6b7169203331-01"}, "Idempotency-Key": {"traced-from-the-phone"}, "Content-Type": {"application/json"},
-		}, []byte(`{"name":"Traced GmbH","phone":"+49 30 555"}`))
+		}, []byte(`{"name":"Traced GmbH","phone":"+49 30 5550199","email":"canary@traced.example","address":{"street":"Canary-Gasse 7","city":"Bonn"}}`))
 		require.NoError(t, err)
 	}
 	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
 	_, err = demo.Settle(ctx, nil)
 	require.NoError(t, err)
+	metrics := measured(t, s.State().Ops)
 	require.NoError(t, demo.Close())
 	stopped = true
 	require.NoError(t, s.Stop(), "stopping exports what is left")
@@ -162,9 +170,51 @@ func oneTrace(t *testing.T) {
 			}), "and out to Salesforce over HTTP")
 		}
 	}
+	var exported strings.Builder
 	for _, sp := range got.of(func(span) bool { return true }) {
-		for _, a := range sp.GetAttributes() {
-			require.NotContains(t, a.GetValue().String(), "Traced GmbH", "no personal data in spans")
-		}
+		exported.WriteString(sp.String() + "\n")
 	}
+	require.Contains(t, log.String(), "request answered")
+	for _, planted := range []string{"Traced GmbH", "5550199", "canary@traced.example", "Canary-Gasse", "traced-from-the-phone"} {
+		require.NotContains(t, exported.String(), planted, "no personal data and no keys in spans")
+		require.NotContains(t, metrics, planted, "nor in metrics of any service")
+		require.NotContains(t, log.String(), planted, "nor in logs of any service, at any level")
+	}
+}
+
+// written is what the services log.
+type written struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (w *written) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// measured reads the metrics of every service.
+func measured(t *testing.T, ops map[string]string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var all strings.Builder
+	require.Len(t, ops, 4)
+	for service, addr := range ops {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/metrics", nil)
+		require.NoError(t, err)
+		res, err := client.Do(req)
+		require.NoError(t, err, service)
+		n, err := io.Copy(&all, res.Body)
+		require.NoError(t, err, service)
+		require.Positive(t, n, service)
+		require.NoError(t, res.Body.Close())
+	}
+	return all.String()
 }
