@@ -96,6 +96,16 @@ func TestReadRecords_RefusesWhatItCannotUse(t *testing.T) {
 	require.ErrorContains(t, err, `no column "system" for the source`)
 }
 
+func TestReadRecords_KnowsOtherEncodings(t *testing.T) {
+	t.Parallel()
+	m := mapping(t, persons)
+	rs, err := ReadRecords(m, write(t, "a.csv", "no,who,first,last,born,mail\n1,x,Ren\xe9e,M\xfcller,,\n"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"Renée", "Müller"}, rs.All[0].Values[:2], "what is not UTF-8 is Windows-1252")
+	_, err = ReadRecords(m, write(t, "b.csv", "\xff\xfen\x00o\x00"))
+	require.ErrorContains(t, err, "UTF-16")
+}
+
 func TestReadRecords_TwoFilesAreTwoSources(t *testing.T) {
 	t.Parallel()
 	m := mapping(t, persons)

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
 
 	"github.com/selfsame-io/selfsame/services/process-customer/match"
 )
@@ -157,6 +160,9 @@ func eachRow(path string, start func(header []string) (func(line int, row []stri
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
+	if first := string(head[:min(n, 2)]); first == "\xff\xfe" || first == "\xfe\xff" {
+		return errors.New("the file is written in UTF-16: save it as UTF-8")
+	}
 	line, _, _ := strings.Cut(string(head[:n]), "\n")
 	r := csv.NewReader(f)
 	r.Comma, r.TrimLeadingSpace, r.FieldsPerRecord, r.ReuseRecord, r.LazyQuotes = ',', true, -1, true, true
@@ -172,6 +178,7 @@ func eachRow(path string, start func(header []string) (func(line int, row []stri
 	if err != nil {
 		return fmt.Errorf("read the header: %w", err)
 	}
+	readable(header)
 	names := make([]string, len(header))
 	for i, h := range header {
 		names[i] = strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))
@@ -188,9 +195,21 @@ func eachRow(path string, start func(header []string) (func(line int, row []stri
 		if err != nil {
 			return err
 		}
+		readable(row)
 		at, _ := r.FieldPos(0)
 		if err := take(at, row); err != nil {
 			return err
+		}
+	}
+}
+
+// readable makes the values of a row that are not UTF-8 so: older exports are written in Windows-1252.
+func readable(row []string) {
+	for i, v := range row {
+		if !utf8.ValidString(v) {
+			if text, err := charmap.Windows1252.NewDecoder().String(v); err == nil {
+				row[i] = text
+			}
 		}
 	}
 }
