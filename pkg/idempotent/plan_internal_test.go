@@ -19,7 +19,7 @@ func TestSQLStore_FillsNoTablesOfItsOwn(t *testing.T) {
 	// As it was made by the release before.
 	require.NoError(t, d.Migrate(t.Context(), release(t, len(earlier)), migrationTable))
 	old := &SQLStore{now: time.Now}
-	_, err := d.Exec(t.Context(), strings.ReplaceAll(sqlInsert, "{now}", "CAST($1 AS BIGINT)"), claimArgs(old.at(), digest, claim)...)
+	_, err := d.Exec(t.Context(), strings.ReplaceAll(sqlInsert, "{now}", "CAST($1 AS BIGINT)"), old.claimArgs(digest, claim)...)
 	require.NoError(t, err)
 
 	s, err := NewSQLStore(d, secret, nil)
@@ -32,7 +32,7 @@ func TestSQLStore_FillsNoTablesOfItsOwn(t *testing.T) {
 	for name, st := range map[string]struct {
 		text string
 		args int
-	}{"claim": {sqlInsert, 9}, "take over": {sqlTake, 13}, "answer": {sqlComplete, 9}, "effect and answer": {sqlAnswer, 11}, "claim and answer": {sqlAnswerLate, 13}} {
+	}{"claim": {sqlInsert, 9}, "take over": {sqlTake, 13}, "answer": {sqlComplete, 9}, "effect and answer": {sqlAnswer, 11}} {
 		t.Run(name, func(t *testing.T) {
 			args := make([]any, st.args)
 			for i := range args {

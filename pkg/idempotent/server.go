@@ -107,7 +107,7 @@ func (a *attempt) serve(ctx context.Context, key Key) (any, error) {
 		Fingerprint: s.canon.fingerprint(s.FingerprintVersion, a.method, a.request, a.policy.exclude),
 		Owner:       owner(),
 		Lease:       s.Lease, Retention: a.policy.retention,
-		Takeover: a.policy.takeover, Firm: a.policy.transactional, Probe: a.policy.probe && slices.Contains(s.Probes, a.method),
+		Takeover: a.policy.takeover, Probe: a.policy.probe && slices.Contains(s.Probes, a.method),
 	}
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		a.claim.Trace = telemetry.Traceparent(ctx)

@@ -38,8 +38,7 @@ type SQLStore struct {
 	durable Durability
 	text    map[string]string // statements with the clock filled in
 
-	met       *met  // SQLite only
-	late      *late // SQLite with one secret only
+	met       *met // SQLite only
 	reads     combiner[Digest, *found]
 	claims    combiner[claimed, bool]
 	completes combiner[settled, bool]
@@ -202,8 +201,7 @@ func (s *SQLStore) read(ctx context.Context, q db.Querier, d Digest) (r record, 
 }
 
 // Begin implements Store. It reads first: a finished call is answered without a lock or a write. On SQLite, where a read costs
-// about as much as the claim, it reads first what it has met before; a key that it has not met is nearly always a new one. A claim
-// that may be lost without harm it only reads for (see late).
+// about as much as the claim, it reads first what it has met before; a key that it has not met is nearly always a new one.
 func (s *SQLStore) Begin(ctx context.Context, c Claim) (Result, error) {
 	begin := s.begin
 	if len(s.secrets) > 1 {
@@ -218,13 +216,7 @@ func (s *SQLStore) Begin(ctx context.Context, c Claim) (Result, error) {
 
 func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 	d := s.Digest(c.Scope)
-	late := s.late != nil && c.Takeover && !c.Firm
-	if late {
-		if granted, err := s.beginLate(ctx, c, d); granted || err != nil {
-			return c.first(d), err
-		}
-	}
-	look := late || s.met == nil || s.met.before(d)
+	look := s.met == nil || s.met.before(d)
 	for range maxRaces {
 		var f *found
 		var err error
@@ -235,7 +227,7 @@ func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 		}
 		look = true
 		if f == nil {
-			won, err := s.claim(ctx, c, d)
+			won, err := s.claims.do(ctx, claimed{c, d})
 			if err != nil || won {
 				return c.first(d), err
 			}
@@ -253,23 +245,13 @@ func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 	return c.lostRaces(d), nil
 }
 
-// claim inserts the record of a claim. It reports false if there is one.
-func (s *SQLStore) claim(ctx context.Context, c Claim, d Digest) (bool, error) {
-	done, err := s.inserting(ctx, d)
-	if err != nil {
-		return false, err
-	}
-	defer done()
-	return s.claims.do(ctx, claimed{c, d})
-}
-
 // lostRaces is for a claim that somebody else was always faster than.
 func (c Claim) lostRaces(d Digest) Result {
 	return Result{Outcome: InProgress, Digest: d, Remaining: c.Lease}
 }
 
-func claimArgs(at int64, d Digest, c Claim) []any {
-	return []any{at, d[:], c.Fingerprint, c.Owner, c.Takeover, c.Lease.Microseconds(), (c.Lease + c.Retention).Microseconds(), c.Trace, c.Scope.Method}
+func (s *SQLStore) claimArgs(d Digest, c Claim) []any {
+	return []any{s.at(), d[:], c.Fingerprint, c.Owner, c.Takeover, c.Lease.Microseconds(), (c.Lease + c.Retention).Microseconds(), c.Trace, c.Scope.Method}
 }
 
 // advance does with the record that was read what the state machine says, for res. It reports false if the record changed since.
@@ -279,7 +261,7 @@ func (s *SQLStore) advance(d Digest, c Claim, r record, res Result, step step, r
 		return true, nil
 	case stepTake:
 		err = run(func(ctx context.Context, e db.Execer) (err error) {
-			done, err = changed(e.ExecContext(ctx, s.sql(sqlTake), append(claimArgs(s.at(), d, c), r.fence, string(r.state), r.lease, res.Grant.Recovery)...))
+			done, err = changed(e.ExecContext(ctx, s.sql(sqlTake), append(s.claimArgs(d, c), r.fence, string(r.state), r.lease, res.Grant.Recovery)...))
 			return err
 		})
 	case stepDoubt:
@@ -308,7 +290,7 @@ func (s *SQLStore) beginRotating(ctx context.Context, c Claim) (Result, error) {
 
 func (s *SQLStore) beginTx(ctx context.Context, tx *sql.Tx, d Digest, c Claim) (Result, error) {
 	for range maxRaces {
-		won, err := changed(tx.ExecContext(ctx, s.sql(sqlInsert), claimArgs(s.at(), d, c)...))
+		won, err := changed(tx.ExecContext(ctx, s.sql(sqlInsert), s.claimArgs(d, c)...))
 		if err != nil || won {
 			return c.first(d), err
 		}

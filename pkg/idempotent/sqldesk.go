@@ -59,15 +59,12 @@ const (
 func statements() []string {
 	return []string{
 		sqlRead, sqlDecide, sqlInsert, sqlTake, sqlDoubt, sqlHeartbeat, sqlComplete, sqlEnd, sqlStep, sqlHeld, sqlResolveDone, sqlResolveReleased,
-		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlForgetTombs, sqlForgetReleased, sqlForgetAbandoned, sqlOpen, sqlAnswer, sqlAnswerLate, sqlReadMany, sqlInsertMany, sqlCompleteMany,
+		sqlBury, sqlErase, sqlExpire, sqlVanished, sqlForgetSteps, sqlForgetTombs, sqlForgetReleased, sqlForgetAbandoned, sqlOpen, sqlAnswer, sqlReadMany, sqlInsertMany, sqlCompleteMany,
 	}
 }
 
 // Resolve implements Store.
 func (s *SQLStore) Resolve(ctx context.Context, g Grant, v Verdict) error {
-	if err := s.written(ctx, g.Digest); err != nil {
-		return err
-	}
 	args := []any{s.at(), g.Digest[:], g.Fence, v.Force}
 	text := sqlResolveReleased
 	if v.Executed {
@@ -114,9 +111,6 @@ const (
 
 // Purge implements Store. On SQLite it also gives room that is no longer needed back to the file system.
 func (s *SQLStore) Purge(ctx context.Context, limit int) (int, error) {
-	if err := s.allWritten(ctx); err != nil {
-		return 0, err
-	}
 	total := 0
 	for _, st := range []struct {
 		text string
@@ -197,9 +191,6 @@ func (s *SQLStore) Expire(ctx context.Context, d Digest) error {
 
 // Show implements Store.
 func (s *SQLStore) Show(ctx context.Context, d Digest) (Entry, error) {
-	if err := s.written(ctx, d); err != nil {
-		return Entry{}, err
-	}
 	r, _, err := s.read(ctx, s.db.Read(), d)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Entry{}, ErrNoRecord
@@ -214,9 +205,6 @@ func (s *SQLStore) Show(ctx context.Context, d Digest) (Entry, error) {
 func (s *SQLStore) List(ctx context.Context, f Filter) (Page, error) {
 	text, args, err := f.query()
 	if err != nil {
-		return Page{}, err
-	}
-	if err := s.allWritten(ctx); err != nil {
 		return Page{}, err
 	}
 	rows, err := s.db.Read().QueryContext(ctx, text, args...)
@@ -283,9 +271,6 @@ func (f Filter) query() (string, []any, error) {
 
 // Stats implements Store. On PostgreSQL the number of records is the planner's estimate.
 func (s *SQLStore) Stats(ctx context.Context) (Stats, error) {
-	if err := s.allWritten(ctx); err != nil {
-		return Stats{}, err
-	}
 	var st Stats
 	size := sqlSizeSQLite
 	if s.db.Engine() == db.PostgreSQL {

@@ -12,9 +12,6 @@ import (
 
 // Look implements Store.
 func (s *SQLStore) Look(ctx context.Context, g Grant) (Result, error) {
-	if err := s.written(ctx, g.Digest); err != nil {
-		return Result{}, err
-	}
 	r, now, err := s.read(ctx, s.db.Read(), g.Digest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Result{}, ErrStale
@@ -41,9 +38,6 @@ func (s *SQLStore) held(ctx context.Context, e db.Execer, statement string, g Gr
 func (s *SQLStore) update(ctx context.Context, what, statement string, g Grant, args ...any) error {
 	// What makes a claim stale may be in the same group commit. It is said only after that commit, or the claim would be
 	// stale now and held again a moment later.
-	if err := s.written(ctx, g.Digest); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
 	var stale error
 	err := s.db.Single(ctx, func(ctx context.Context, e db.Execer) error {
 		stale = nil
@@ -70,11 +64,9 @@ func (s *SQLStore) Heartbeat(ctx context.Context, g Grant, lease time.Duration) 
 
 // Complete implements Store.
 func (s *SQLStore) Complete(ctx context.Context, g Grant, a Answer) error {
-	done, err := s.completeLate(ctx, g, a)
-	if err == nil && !done {
-		if done, err = s.completes.do(ctx, settled{g, a}); err == nil && !done {
-			err = ErrStale
-		}
+	ok, err := s.completes.do(ctx, settled{g, a})
+	if err == nil && !ok {
+		err = ErrStale
 	}
 	if err != nil {
 		return fmt.Errorf("complete idempotency claim: %w", err)

@@ -66,9 +66,6 @@ func (s *SQLStore) together() {
 	if s.db.Engine() != db.PostgreSQL {
 		claims, completes, crowded = 0, 0, nil
 		s.met = &met{}
-		if len(s.secrets) == 1 {
-			s.late = newLate()
-		}
 	}
 	s.reads = combiner[Digest, *found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany}
 	s.claims = combiner[claimed, bool]{limit: claims, pace: writePace, crowded: crowded, ask: s.insertMany}
@@ -181,7 +178,7 @@ func (s *SQLStore) insertMany(ctx context.Context, claims []claimed) ([]bool, er
 			// An attempt that may simply be made again, as one is whose owner vanished, may be lost with the machine.
 			run = s.db.ExecRelaxed
 		}
-		n, err := run(ctx, s.sql(sqlInsert), claimArgs(s.at(), c.digest, c.Claim)...)
+		n, err := run(ctx, s.sql(sqlInsert), s.claimArgs(c.digest, c.Claim)...)
 		out[0] = n > 0
 		return out, err
 	}

@@ -90,9 +90,6 @@ type Claim struct {
 	Retention time.Duration
 	// Takeover allows an attempt whose owner vanished to be executed again: every effect below is keyed.
 	Takeover bool
-	// Firm asks for the claim to be in the store's database when it is granted, although Takeover lets it be lost: others look
-	// there only.
-	Firm bool
 	// Probe allows that too, and for an uncertain outcome as well: the handler looks before it acts.
 	Probe bool
 	// Trace is the traceparent of this call.

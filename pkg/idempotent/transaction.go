@@ -268,9 +268,6 @@ func (s *SQLStore) CompleteTx(ctx context.Context, tx *sql.Tx, resp proto.Messag
 	case a.direct:
 		err = s.insertLocked(ctx, tx, a.claim, a.grant.Digest, kept)
 	default:
-		if err = s.writtenIn(ctx, tx, a.grant); err != nil {
-			break
-		}
 		err = s.held(ctx, tx, sqlComplete, a.grant, s.answerArgs(kept, a.grant.Retention)...)
 	}
 	if err != nil {

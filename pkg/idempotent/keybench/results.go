@@ -125,9 +125,6 @@ SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers. The program mak
   protects nobody from anybody's error. A target of 0.7 says that at least 0.7 times as many calls as inserts are answered each second.
   The row is the one described above; a call whose effect and answer are one transaction is compared with two rows in one. Such a
   call does not look for its key first if the process has not met it (Options.Optimistic), as system-erp does with its own store.
-- A RECOVERABLE call may be executed again if its process dies, so its claim is written together with its answer if that comes within
-  10 ms, and by itself if it does not, or if anybody asks for it. The handler measured here answers at once: it is the first case. A
-  handler that takes longer costs a second statement, in a commit that is not flushed and that it does not wait for.
 - A MANUAL call has to have its claim on the disk before its effect may begin, and its answer after: two commits, whatever they
   cost. It is therefore compared twice: with one insert, and with an insert and an update in a commit each.
 - **Replay**: a call with a key that is done, out of as many as there are callers; against calls with a new key.
