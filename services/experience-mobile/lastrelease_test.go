@@ -224,13 +224,17 @@ type lastProcess struct {
 
 	mu    sync.Mutex
 	calls []recordedCall
-	again bool // each may be asked again: a stream looks until it ends
+	again bool           // each may be asked again: a stream looks until it ends
+	late  []recordedCall // those of streams, whose end the edge may hear of later
 	fails []string
 }
 
 func (l *lastProcess) expect(calls []recordedCall, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.again {
+		l.late = append(l.late, l.calls...)
+	}
 	l.calls, l.again, l.fails = slices.Clone(calls), again, nil
 }
 
@@ -282,11 +286,15 @@ func (l *lastProcess) handle(_ any, stream grpc.ServerStream) error {
 func (l *lastProcess) take(m protoreflect.MethodDescriptor, req proto.Message) (recordedCall, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := slices.IndexFunc(l.calls, func(c recordedCall) bool {
+	asked := func(c recordedCall) bool {
 		want := dynamicpb.NewMessage(m.Input())
 		return c.Method == fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name()) && protojson.Unmarshal(c.Request, want) == nil && proto.Equal(want, req)
-	})
+	}
+	i := slices.IndexFunc(l.calls, asked)
 	if i < 0 {
+		if i = slices.IndexFunc(l.late, asked); i >= 0 {
+			return l.late[i], true
+		}
 		return recordedCall{}, false
 	}
 	c := l.calls[i]
