@@ -208,6 +208,7 @@ func TestOverruled(t *testing.T) {
 	require.Equal(t, []string{"m", "x", "x"}, there())
 	require.Len(t, open(), 1)
 	require.Equal(t, golden.Phone, open()[0].Field)
+	require.Contains(t, p.Events(p.idA), "asked")
 	q := open()[0]
 
 	// Rejected, the golden value is written over it; the same question is not asked twice.

@@ -85,7 +85,10 @@ func (u *Unit) Flush(ctx context.Context) error {
 	if err := u.flushIntents(ctx); err != nil {
 		return err
 	}
-	trail, err := u.tx.Prepare(ctx, u.events)
+	if err := u.flushQuestions(ctx); err != nil {
+		return err
+	}
+	trail, err := u.tx.Prepare(ctx, u.events) // nothing is noted from here on
 	if err != nil {
 		return err
 	}
@@ -96,9 +99,6 @@ func (u *Unit) Flush(ctx context.Context) error {
 		return err
 	}
 	if err := u.wake(ctx); err != nil {
-		return err
-	}
-	if err := u.flushQuestions(ctx); err != nil {
 		return err
 	}
 	return u.tx.AddTrail(ctx, trail)
