@@ -15,14 +15,17 @@ func (u *Unit) Ack(p *Plan, res source.Result, changeID string) bool {
 	ref := p.Write.Ref
 	ref.RecordID = res.RecordID
 	row := u.rows[ref]
+	id := u.follow(p.GoldenID) // it may have been merged during the call
 	if row != nil && row.GoldenID != "" && row.GoldenID != p.GoldenID {
+		if row.GoldenID == id {
+			return false // the feed was faster, and has given the record to the heir
+		}
 		// The system gave the write to a record that belongs to somebody else. Nothing may be concluded from it; the
 		// record's own change tells what it holds now.
 		u.Note(store.Event{GoldenID: p.GoldenID, Kind: "conflict", System: ref.System, RecordID: ref.RecordID, ChangeID: changeID, Reason: "RECORD_BELONGS_TO_ANOTHER"})
 		return false
 	}
 	created := row == nil || row.GoldenID == ""
-	id := u.follow(p.GoldenID) // it may have been merged during the call
 	var next *store.Source
 	if created {
 		next = (&store.Source{Ref: ref, GoldenID: id, EventTime: u.now}).Clone()

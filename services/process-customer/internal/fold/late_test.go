@@ -69,6 +69,22 @@ func TestLateWrites(t *testing.T) {
 		w.Check()
 	})
 
+	t.Run("one that somebody else's change of something else has followed before either is read is ours, too", func(t *testing.T) {
+		t.Parallel()
+		w, id, arrive := lateWorld(t)
+		w.Settle()
+		arrive()
+		w.Clock.Advance(time.Second)
+		w.SF.Edit(golden.Customer, id, golden.Values{golden.Website: "https://acme.example"})
+		w.Settle()
+		g := w.Golden(w.SF, golden.Customer, id)
+		require.Equal(t, []string{"3", "https://acme.example"}, []string{g.Values[golden.Phone], g.Values[golden.Website]})
+		require.False(t, claimed(t, w, id, "2"))
+		rec, _ := w.SF.Record(golden.Customer, id)
+		require.Equal(t, "3", rec.Values[golden.Phone])
+		w.Check()
+	})
+
 	t.Run("one that arrives before its successor is seen is told apart from an old reading", func(t *testing.T) {
 		t.Parallel()
 		w, id, arrive := lateWorld(t)

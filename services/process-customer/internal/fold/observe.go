@@ -201,6 +201,10 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 			continue
 		case known && c.Newer && mayArrive(&in, field, value):
 			continue // the change that put it there is still to be told, and says whose it is
+		case known && c.Changed != nil && !c.OwnWrite && !slices.Contains(c.Changed, field) && mayArrive(&in, field, value):
+			s.echo, s.shadow = true, true // somebody else changed something else, and met one of ours that had got lost on the way
+			next.Shadow[field] = value
+			continue
 		case c.OwnWrite && c.Asked == before && overtaken(&in, field, at):
 			s.echo, s.shadow, sentChanged = true, true, true // it has arrived after what it was overtaken by
 			next.Shadow[field] = value

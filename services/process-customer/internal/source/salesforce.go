@@ -125,9 +125,9 @@ func (s *Salesforce) change(m *salesforcev1.Change) (Change, bool) {
 	var rec *Record
 	switch {
 	case m.GetAccount() != nil:
-		rec = s.account(m.GetAccount())
+		rec, c.Changed = s.account(m.GetAccount()), fieldsAt(salesforceAccount(), m.GetChangedFields())
 	case m.GetContact() != nil:
-		rec = s.contact(m.GetContact())
+		rec, c.Changed = s.contact(m.GetContact()), fieldsAt(salesforceContact(), m.GetChangedFields())
 	}
 	told := m.GetKind() == salesforcev1.ChangeKind_CHANGE_KIND_DELETED
 	if rec == nil && !told {

@@ -14,6 +14,20 @@ type slot[M any] struct {
 	at   func(*M) *string
 }
 
+// fieldsAt returns the golden fields that paths name; nil without any path, and not nil when they name none of them.
+func fieldsAt[M any](slots []slot[M], paths []string) []string {
+	if len(paths) == 0 {
+		return nil
+	}
+	fields := []string{}
+	for _, s := range slots {
+		if slices.Contains(paths, s.path) {
+			fields = append(fields, s.field)
+		}
+	}
+	return fields
+}
+
 // valuesOf reads every slot of a message, canonically.
 func valuesOf[M any](obj golden.Object, slots []slot[M], m *M) golden.Values {
 	v := make(golden.Values, len(slots))

@@ -60,6 +60,8 @@ type Change struct {
 	// Newer is true when the record is known to show what a later change has made of it, which is told for itself. False says
 	// nothing.
 	Newer bool
+	// Changed are the fields that the system says this change has touched; a hint, and nil when it does not say.
+	Changed []string
 	// Asked is set when the record was read in answer to a doubt: what was known of it when the question was put.
 	Asked string
 	// Version is that of the record, or of its deletion; zero when the system does not say.

@@ -302,6 +302,7 @@ func (f *Fake) commit(rec *source.Record, own bool) {
 	} else {
 		rec.Version++
 	}
+	before := f.records[k]
 	f.index(k, rec)
 	f.records[k] = rec
 	f.changes++
@@ -312,6 +313,9 @@ func (f *Fake) commit(rec *source.Record, own bool) {
 	if !rec.Deleted {
 		snapshot := copyRecord(rec)
 		c.Record = &snapshot
+	}
+	if before != nil && f.opts.ClockVersions { // a CRM says what was changed
+		c.Changed = append([]string{}, before.Values.Changed(rec.Ref.Object, rec.Values)...)
 	}
 	f.emit(c)
 }
