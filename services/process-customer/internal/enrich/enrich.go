@@ -1,7 +1,7 @@
 // Package enrich asks several systems at once for what belongs to a customer and answers with what came in time.
 //
-// Invariant: View never fails and never takes longer than its deadline. Each section has a deadline, a circuit and a
-// memory of its own, so a slow or broken system costs its own section and no other; an earlier answer is shown with
+// Invariant: View never fails and never takes longer than its deadline, which all sections have. Each has a circuit and
+// a memory of its own, so a slow or broken system costs its own section and no other; an earlier answer is shown with
 // its age and is never passed off as fresh.
 //
 // The package does not retry: a screen waits for it.
