@@ -130,6 +130,9 @@ func (b *Bench) purge(ctx context.Context, w *world, p *Purge, rows string, chun
 		if err := vacuum(); err != nil { // as it would be after so many inserts; also for the planner
 			return err
 		}
+		if _, err := w.raw.ExecContext(ctx, "CHECKPOINT"); err != nil { // or that of the filling falls into one of the windows
+			return err
+		}
 	}
 	b.progress("%s, %s: live calls", GroupPurge, p.Engine)
 	if err := p.live(ctx, w); err != nil {

@@ -131,7 +131,7 @@ SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers. The program mak
 - **Purge**: calls with new keys at a fixed rate, each due at its moment whatever became of those before it; its latency counts from
   there. Windows with and without idempotent.Sweep take turns, which rests between its batches as it does in a service for the first
   hour. Tombstones are kept for a microsecond here, so that answers go the whole way. After the windows the rest is purged
-  without a pause.
+  without a pause. PostgreSQL makes a checkpoint before the windows: what was stored for them would otherwise be flushed in one of them.
 - A load average well above zero before a measurement means that others were at work: such a result is to be repeated.
 `
 
