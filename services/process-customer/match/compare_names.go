@@ -168,7 +168,7 @@ func (o overlap) share() float64 {
 }
 
 // align pairs off the words of two names: equal words first, then those that differ by typing errors or of which one
-// is the beginning of the other.
+// is the beginning of the other, and at last words for the same part of a company.
 func align(a, b *value) overlap {
 	if a.text > b.text {
 		a, b = b, a
@@ -197,6 +197,7 @@ func align(a, b *value) overlap {
 			}
 		}
 	}
+	o.pairUnits(a, b, &usedA, &usedB, na, nb)
 	o.units, o.common = true, true
 	o.restA = o.rest(a, usedA, na)
 	o.restB = o.rest(b, usedB, nb)

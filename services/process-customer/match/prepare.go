@@ -15,7 +15,7 @@ type value struct {
 	words []string // of names and texts
 	bits  []float64
 	limit float64 // bits of a word below which many names have it
-	units uint64  // the words that tell parts of a group apart, by position
+	units uint64  // the words that were learned to tell parts of a group apart, by position
 	flags uint8
 }
 
@@ -365,9 +365,11 @@ func (f *Frequencies) bits(name string, words []string) []float64 {
 func (v *value) weigh(f *Frequencies, name string) {
 	v.bits = f.bits(name, v.words)
 	v.limit, v.units = 0, 0
-	for i, w := range v.words[:min(len(v.words), 64)] {
-		if unitWord(w) || (f != nil && f.unit(name, w)) {
-			v.units |= 1 << i
+	if f != nil && len(f.Units[name]) > 0 { // mostly there are none
+		for i, w := range v.words[:min(len(v.words), 64)] {
+			if f.unit(name, w) {
+				v.units |= 1 << i
+			}
 		}
 	}
 	if f != nil && f.Filled[name] > 0 {

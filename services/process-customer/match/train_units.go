@@ -12,17 +12,33 @@ const (
 )
 
 // unitVotes say, for one word and each name that it was added to, how many pairs of records have the same numbers and how many others.
-type unitVotes map[string]*[2]float64
+type unitVotes struct {
+	names   map[string]*[2]float64
+	taxable bool // some of them have tax numbers
+}
+
+// proven reports whether the votes are enough. Telephones alone are not: a department has one of its own.
+func (u *unitVotes) proven() bool {
+	if !u.taxable || len(u.names) < unitNames {
+		return false
+	}
+	apart := 0.0
+	for _, name := range slices.Sorted(maps.Keys(u.names)) { // in one order: the same records give the same model
+		v := u.names[name]
+		apart += v[1] / (v[0] + v[1])
+	}
+	return apart >= unitShare*float64(len(u.names))
+}
 
 // learnUnits learns which words tell parts of a group of companies apart: two records at one address or with one website, whose names
-// differ in that word alone, mostly have different tax numbers or telephones. A legal form, or a word that is often left out,
+// differ in that word alone, mostly have different tax numbers, and telephones. A legal form, or a word that is often left out,
 // goes along with the same numbers. Where it finds any, all names are weighed anew.
 func (t *trainer) learnUnits(candidates [][]int32) {
 	org := t.layout.slot(howOrg)
 	if t.layout.schema.Entity != Organisation || org < 0 {
 		return
 	}
-	votes := map[string]unitVotes{}
+	votes := map[string]*unitVotes{}
 	for i, near := range candidates {
 		for _, j := range near {
 			if int(j) > i {
@@ -32,12 +48,7 @@ func (t *trainer) learnUnits(candidates [][]int32) {
 	}
 	var found []uint64
 	for _, w := range slices.Sorted(maps.Keys(votes)) {
-		names, apart := 0.0, 0.0
-		for _, v := range votes[w] {
-			names++
-			apart += v[1] / (v[0] + v[1])
-		}
-		if names >= unitNames && apart >= unitShare*names {
+		if votes[w].proven() {
 			found = append(found, hashWord(w))
 		}
 	}
@@ -54,22 +65,23 @@ func (t *trainer) learnUnits(candidates [][]int32) {
 	}
 }
 
-func (t *trainer) voteUnit(org int, a, b *Prepared, votes map[string]unitVotes) {
+func (t *trainer) voteUnit(org int, a, b *Prepared, votes map[string]*unitVotes) {
 	if len(a.values[org]) != 1 || len(b.values[org]) != 1 {
 		return
 	}
 	word, name := addedWord(&a.values[org][0], &b.values[org][0])
-	if len(word) < 3 || unitWord(word) {
+	if len(word) < 3 || unitClass(word) != 0 {
 		return
 	}
 	var p pattern
 	t.layout.compare(a, b, &p)
-	together, same, apart := false, 0.0, 0.0
+	together, taxable, same, apart := false, false, 0.0, 0.0
 	for i, s := range t.layout.slots {
 		switch s.how {
 		case howStreet, howWebsite:
 			together = together || (p[i] != 0 && p[i] <= 2)
 		case howID:
+			taxable = taxable || p[i] != 0
 			switch p[i] {
 			case 1, 2:
 				same += 2
@@ -88,14 +100,17 @@ func (t *trainer) voteUnit(org int, a, b *Prepared, votes map[string]unitVotes) 
 	if !together || same+apart == 0 {
 		return
 	}
-	if votes[word] == nil {
-		votes[word] = unitVotes{}
+	u := votes[word]
+	if u == nil {
+		u = &unitVotes{names: map[string]*[2]float64{}}
+		votes[word] = u
 	}
-	if votes[word][name] == nil {
-		votes[word][name] = &[2]float64{}
+	u.taxable = u.taxable || taxable
+	if u.names[name] == nil {
+		u.names[name] = &[2]float64{}
 	}
-	votes[word][name][0] += same
-	votes[word][name][1] += apart
+	u.names[name][0] += same
+	u.names[name][1] += apart
 }
 
 // addedWord returns the only word that one name has and the other has not, and the name without it; empty when they differ in

@@ -7,27 +7,75 @@ import (
 
 // isUnit reports whether word i of a name tells parts of a group of companies apart: names that differ in nothing else are sister
 // companies.
-func (v *value) isUnit(i int) bool { return i < 64 && v.units&(1<<i) != 0 }
-
-// unitWord reports whether a word tells parts of a group apart wherever it is found. Which others do so, is learned: see
-// learnUnits. It forgives a typing error, and an end that a short field has cut off.
-func unitWord(w string) bool {
-	if w == "" {
-		return false
-	}
-	for _, u := range unitWords[w[0]] {
-		if w == u || (len(w) > 6 && (near(w, u) || (len(w) < len(u) && u[:len(w)] == w))) {
-			return true
-		}
-	}
-	return false
+func (v *value) isUnit(i int) bool {
+	return (i < 64 && v.units&(1<<i) != 0) || unitClass(v.words[i]) != 0
 }
 
-var unitWords = byFirst(unitList)
+// unitClass returns what a word says that tells parts of a group apart wherever it is found; 0 when it is none. Deutschland and
+// Germany are one class: names that have one each are no sisters. Which other words do so, is learned: see learnUnits. It forgives
+// a typing error in a long word, and an end that a short field has cut off; many a surname is near to a short one.
+func unitClass(w string) int {
+	if c := unitWords[w]; c != 0 || len(w) <= 8 {
+		return c
+	}
+	for _, u := range longUnits[w[0]] {
+		if (len(w) > 9 && near(w, u)) || (len(w) < len(u) && u[:len(w)] == w) {
+			return unitWords[u]
+		}
+	}
+	return 0
+}
 
-func byFirst(list string) (by [256][]string) {
-	for w := range strings.FieldsSeq(list) {
-		by[w[0]] = append(by[w[0]], w)
+// pairUnits pairs off what is left over of two names and says the same in other words: Gruppe and Group.
+func (o *overlap) pairUnits(a, b *value, usedA, usedB *uint32, na, nb int) {
+	var classes [32]int
+	for i := range na {
+		if *usedA&(1<<i) == 0 {
+			classes[i] = unitClass(a.words[i])
+		}
+	}
+	if classes == [32]int{} {
+		return
+	}
+	for j := range nb {
+		if *usedB&(1<<j) != 0 {
+			continue
+		}
+		c := unitClass(b.words[j])
+		if i := slices.Index(classes[:na], c); c != 0 && i >= 0 {
+			*usedA |= 1 << i
+			*usedB |= 1 << j
+			classes[i] = 0
+			o.same += min(weight(a, i), weight(b, j))
+		}
+	}
+}
+
+var (
+	unitWords = byClass(unitList)
+	longUnits = byFirst(unitWords)
+)
+
+func byClass(list string) map[string]int {
+	by, class := map[string]int{}, 0
+	for line := range strings.Lines(list) {
+		class++
+		for w := range strings.FieldsSeq(line) {
+			by[w] = class
+		}
+	}
+	return by
+}
+
+// byFirst lists the words that a longer one can be taken for, by their first letter.
+func byFirst(words map[string]int) (by [256][]string) {
+	for w := range words {
+		if len(w) > 8 {
+			by[w[0]] = append(by[w[0]], w)
+		}
+	}
+	for i := range by {
+		slices.Sort(by[i])
 	}
 	return by
 }
@@ -41,29 +89,88 @@ func (f *Frequencies) unit(name, word string) bool {
 	return found
 }
 
-// Words in many languages for what a part of a group does or where it is. What is as often the trade of a company of its own,
-// such as trading or consulting, is left to be learned.
+// Words in many languages for what a part of a group does or where it is: a line for each meaning. What is as often the trade of a
+// company of its own, such as trading or consulting, is left to be learned.
 //
 //nolint:misspell // they are not English
 const unitList = `
-academy africa akademia akademie akademija aluguer america americas arrendamento asia austria balkan baltic befektetesi
-beheer beheermaatschappij beleggingen belgie belgique belgium benelux besitz beteiligung beteiligungen beteiligungs
-beteiligungsgesellschaft branch brasil brazil canada cesko china czechia dagitim danmark deutschland dianomi diensten
-dienstleistungen dienstverlening distribucao distribucija distribucion distribuicao distribuidora distributie distribution
-distribuzione dystrybucja east eesti emea ependyseis espana europa europe export exports filiale finance finances financial
-financiera financni finans finanse finanz finanzas finland foersaeljning fondation fondazione forsaljning foundation france
-fundacao fundacion fundacja germany gestao gestion gestione global groep group groupe grubu grundbesitz grup grupa grupo
-grupp gruppa gruppe gruppen gruppo hizmetleri holding holdinggesellschaft holdings hrvatska hungary huolto iberia iberica
-import imports india internacional international internationale intl inversiones invest investering investeringen
-investeringer investice investicie investicije investimenti investimentos investissement investissements investment
-investments inwestycje ireland isletmesi italia italy japan kapital latvija leasing lietuva lizing logistica logisticas
-logistics logistiek logistik logistika logistiki logistique logistyka lojistik luxembourg magyarorszag management mexico
-myynti nederland netherlands niederlassung nord nordic nordics norge norte north oddzial oesterreich omilos ost osterreich
-palvelut pazarlama plant poland polska portugal producao produccion production productions produkcja produktion produktions
-produzione rent rental romania russia sales salg schweiz service services servicio servicios servicos servis servisi servizi
-serwis sever slovakia slovenija slovensko south spain sprava spravni stichting stiftelse stiftelsen stiftung subsidiary
-sucursal sud sued suisse suomi sur sverige svizzera sweden switzerland szolgaltato taiwan tjaenster tjanster tjenester turkey
-turkiye uk ukraine usa vakif vendas vendita vendite ventas ventes verhuur verkoop vermietung vermoegensverwaltung vertrieb
-vertriebs vertriebsgesellschaft verwaltung verwaltungs verwaltungsgesellschaft vietnam werk west worldwide yatirim
-yatirimlari ypiresies ypostirixi zagranica zapad zarzadzanie zweigniederlassung
+academy akademia akademie akademija
+aluguer arrendamento rent rental verhuur vermietung
+befektetesi beleggingen ependyseis inversiones invest investering investeringen investeringer investice investicie investicije investimenti investimentos investissement investissements investment investments inwestycje yatirim yatirimlari
+beheer beheermaatschappij gestao gestion gestione management sprava spravni verwaltung verwaltungs verwaltungsgesellschaft zarzadzanie
+besitz grundbesitz
+beteiligung beteiligungen beteiligungs beteiligungsgesellschaft
+branch filiale niederlassung oddzial subsidiary sucursal zweigniederlassung
+dagitim dianomi distribucao distribucija distribucion distribuicao distribuidora distributie distribution distribuzione dystrybucja
+diensten dienstleistungen dienstverlening hizmetleri huolto palvelut service services servicio servicios servicos servis servisi servizi serwis szolgaltato tjaenster tjanster tjenester ypiresies
+export exports
+finance finances financial financiera financni finans finanse finanz finanzas
+foersaeljning forsaljning myynti sales salg vendas vendita vendite ventas ventes verkoop vertrieb vertriebs vertriebsgesellschaft
+fondation fondazione foundation fundacao fundacion fundacja stichting stiftelse stiftelsen stiftung vakif
+global worldwide
+groep group groupe grubu grup grupa grupo grupp gruppa gruppe gruppen gruppo omilos
+holding holdinggesellschaft holdings
+import imports
+internacional international internationale intl
+isletmesi
+kapital
+leasing lizing
+logistica logisticas logistics logistiek logistik logistika logistiki logistique logistyka lojistik
+pazarlama
+plant werk
+producao produccion production productions produkcja produktion produktions produzione
+vermoegensverwaltung
+ypostirixi
+zagranica
+africa
+america americas usa
+asia
+austria oesterreich osterreich
+balkan
+baltic
+belgie belgique belgium
+benelux
+brasil brazil
+canada
+cesko czechia
+china
+danmark
+deutschland germany
+east ost
+eesti
+emea
+espana spain
+europa europe
+finland suomi
+france
+hrvatska
+hungary magyarorszag
+iberia iberica
+india
+ireland
+italia italy
+japan
+latvija
+lietuva
+luxembourg
+mexico
+nederland netherlands
+nord norte north sever
+nordic nordics
+norge
+poland polska
+portugal
+romania
+russia
+schweiz suisse svizzera switzerland
+slovakia slovensko
+slovenija
+south sud sued sur
+sverige sweden
+taiwan
+turkey turkiye
+uk
+ukraine
+vietnam
+west zapad
 `

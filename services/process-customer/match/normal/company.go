@@ -26,13 +26,13 @@ func LegalForm(word string) bool {
 // OrganisationWords parses a name whose words are folded already. Bare is true when there is nothing but a legal form and
 // connecting words.
 func OrganisationWords(words []string) (c Company, bare bool) {
-	all := joinInitials(words)
-	words = all[:0:0]
-	for i, w := range all {
-		if (connecting(w) && i > 0 && i < len(all)-1) || (w == "the" && i == 0) {
-			continue
+	words = joinInitials(words)
+	for {
+		rest := withoutConnecting(words)
+		if len(rest) == len(words) {
+			break
 		}
-		words = append(words, w)
+		words = joinInitials(rest)
 	}
 	var form string
 	for len(words) > 1 {
@@ -51,14 +51,11 @@ func OrganisationWords(words []string) (c Company, bare bool) {
 		if n == 0 {
 			break
 		}
-		if words = words[n:]; form == "" {
+		if words = withoutConnecting(words[n:]); form == "" {
 			form = f
 		}
 	}
-	bare = len(words) == 0 || (len(words) == 1 && LegalForm(words[0]))
-	if len(words) == 0 {
-		words = all
-	}
+	bare = len(words) == 0 || (len(words) == 1 && (words[0] == "the" || LegalForm(words[0])))
 	return Company{Core: strings.Join(words, " "), Form: form}, bare
 }
 
@@ -74,6 +71,22 @@ func joinInitials(words []string) []string {
 		}
 		out = append(out, w)
 		run = single
+	}
+	return out
+}
+
+// withoutConnecting leaves out the words between the names that mean "and", and an article in front.
+func withoutConnecting(words []string) []string {
+	var out []string
+	for i, w := range words {
+		if drop := i < len(words)-1 && ((connecting(w) && i > 0) || (w == "the" && i == 0)); drop && out == nil {
+			out = append(make([]string, 0, len(words)), words[:i]...)
+		} else if !drop && out != nil {
+			out = append(out, w)
+		}
+	}
+	if out == nil {
+		return words
 	}
 	return out
 }
@@ -217,7 +230,9 @@ func equalWords(a, b []string) bool {
 	return true
 }
 
-// canonicalForm returns the class of a legal form of one word; empty when it is none.
+// canonicalForm returns the class of a legal form of one word; empty when it is none. Short forms that are a word, a state or
+// initials in other countries, such as the Greek AE, the Finnish Ky and the Swedish HB, stay in the name: there they are frequent
+// words, which weigh little.
 func canonicalForm(word string) string {
 	switch word {
 	case "aktiengesellschaft":
@@ -284,9 +299,8 @@ func canonicalForm(word string) string {
 		"gmbh", "inc", "kft", "kg", "kgaa", "llc", "llp", "lp", "lda", "ltd", "nv", "ohg", "oo", "oy", "partg", "plc", "pte",
 		"pty", "pvt", "sa", "sadecv", "sarl", "sas", "se", "sicav", "sl", "snc", "spa", "spj", "spzoo", "srl", "sro", "ug",
 		"vof", "zoo", "eireli", "ead", "eood", "ood", "ooo", "pao", "zao", "pc", "pllc", "sapa", "bhd", "sca", "scs", "scrl",
-		"asbl", "vzw", "kk", "gk", "hf", "ehf", "uab", "sia", "cokgaa", "aisbl", "hb", "kb", "is", "ks", "ivs", "ans", "enk",
-		"ky", "tmi", "oue", "ae", "epe", "oe", "ike", "ee", "jsc", "pjsc", "ojsc", "cjsc", "ao", "oao", "tov", "tnhh", "spk", "bt", "sci",
-		"scarl", "cvba", "dac", "clg", "partgmbb", "sti", "ad":
+		"asbl", "vzw", "kk", "gk", "hf", "ehf", "uab", "sia", "cokgaa", "aisbl", "ivs", "enk",
+		"tmi", "oue", "epe", "jsc", "pjsc", "ojsc", "cjsc", "ao", "oao", "tov", "tnhh", "spk", "scarl", "cvba", "clg", "partgmbb", "sti":
 		return word
 	default:
 		return ""

@@ -33,11 +33,10 @@ agnieszka: aga
 aikaterini: kaiti
 albert: al albie
 alejandro: alex
-aleksandr: sanya
-aleksandra: ola olka
+aleksandra: olka
 aleksey: alyosha lyosha
 alessandro: sandro
-alexander: alex alec sascha sasha xander lex aleksandr aleksander alexandre alexandros olek
+alexander: alex alec sascha sasha xander lex aleksandr aleksander alexandre alexandros olek sanya
 alexandra: sandra alexa lexi
 alfonso: poncho
 alfred: fred alf fredy
@@ -207,7 +206,6 @@ joanna: jo joanne asia
 joaquim: quim
 johan: janne
 johann: hannes
-johanna: hanna
 johannes: joh joop
 john: johnny jack jock
 jonathan: jon jonny

@@ -49,6 +49,12 @@ func TestOrganisation_PartsNameAndLegalForm(t *testing.T) {
 		"Công ty TNHH Sao Mai":                         {"sao mai", "tnhh"},
 		"AO Vostok":                                    {"vostok", "ao"},
 		"E. Smith & Jones Ltd":                         {"e smith jones", "ltd"},
+		"Café HB":                                      {"cafe hb", ""},
+		"Hotel AE":                                     {"hotel ae", ""},
+		"Life Sci":                                     {"life sci", ""},
+		"A und B":                                      {"ab", ""},
+		"Firma The Shop":                               {"shop", ""},
+		"The":                                          {"the", ""},
 	} {
 		require.Equal(t, want, Organisation(in), in)
 	}
@@ -73,6 +79,10 @@ func TestPerson_FindsThePartsOfAName(t *testing.T) {
 	require.Equal(t, "robert", Nickname("bob"))
 	require.Equal(t, "robert", Nickname("robert"))
 	require.Equal(t, "zoltan", Nickname("zoltan"))
+	require.Equal(t, "alexander", Nickname("aleksandr"))
+	require.Equal(t, "alexander", Nickname("sanya"))
+	require.Equal(t, "hanna", Nickname("hanna"), "a name of its own")
+	require.Equal(t, "ola", Nickname("ola"), "a man in Sweden")
 }
 
 func TestAddress_PartsStreetAndNumber(t *testing.T) {
@@ -92,6 +102,9 @@ func TestAddress_PartsStreetAndNumber(t *testing.T) {
 		"Gazi Cad. No: 5":     {"gazi caddesi", "5"},
 		"Rua Direita n.º 5":   {"rua direita", "5"},
 		"ul. Polna 7":         {"polna", "7"},
+		"ul. ul. Polna 7":     {"polna", "7"},
+		"Am Dom 5":            {"am dom", "5"},
+		"ul. Lenina, d. 5":    {"lenina", "5"},
 		"":                    {"", ""},
 	} {
 		require.Equal(t, want, Address(in), in)
@@ -175,7 +188,7 @@ func TestTaxID_ChecksTheDigits(t *testing.T) {
 }
 
 func FuzzNormalisers(f *testing.F) {
-	for _, s := range []string{"Müller & Söhne GmbH", "Hauptstr. 12a", "+49 30 123", "a.b+c@gmail.com", "ООО Ромашка", "D-10115", "Frankfurt/M.", "DE136695976", "\u13a0\u0345İſ"} {
+	for _, s := range []string{"Müller & Söhne GmbH", "Hauptstr. 12a", "+49 30 123", "a.b+c@gmail.com", "ООО Ромашка", "D-10115", "Frankfurt/M.", "DE136695976", "ul. ul. x", "a und b", "Firma The X", "the the x", "foo e und t bar", "\u13a0\u0345İſ"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -1,6 +1,7 @@
 package normal
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -41,12 +42,12 @@ func Address(s string) Street {
 			st.Number += w
 			continue
 		}
-		if numberSign(w) && i+1 == number {
+		if i+1 == number && numberSign(w, name) {
 			continue // "Gazi Cad. No: 5", "Rua Direita n.º 5"
 		}
 		name = append(name, streetWord(w, len(name), i, len(words))...)
 	}
-	if len(name) > 1 && needlessKind(name[0]) {
+	for len(name) > 1 && needlessKind(name[0]) {
 		name = name[1:]
 	}
 	for len(st.Number) > 1 && st.Number[0] == '0' && startsWithDigit(st.Number[1:]) {
@@ -90,11 +91,15 @@ func postbox(words []string) []string {
 	return words
 }
 
-// numberSign reports whether a word announces the number behind it.
-func numberSign(w string) bool {
+// numberSign reports whether a word behind the name of a street announces the number. The Russian "dom" is a cathedral elsewhere.
+func numberSign(w string, name []string) bool {
 	switch w {
-	case "no", "nr", "num", "numero", "nro", "d", "dom":
+	case "no", "nr", "num", "numero", "nro":
 		return true
+	case "d", "dom":
+		return len(name) > 1 && slices.ContainsFunc(name, func(k string) bool {
+			return k == "ulica" || k == "ulitsa" || k == "prospekt" || k == "pereulok"
+		})
 	default:
 		return false
 	}
