@@ -2,16 +2,14 @@ package cli
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"buf.build/go/protovalidate"
 
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/process-customer/match/evaluate"
 	"github.com/selfsame-io/selfsame/services/process-customer/match/normal"
 )
 
@@ -112,57 +110,61 @@ func (a *App) leads(output string, all []checkedLead) error {
 
 // readLeads reads a CSV file with a header.
 func readLeads(name string) ([]lead, error) {
-	f, err := os.Open(name) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r := csv.NewReader(f)
-	head, err := r.Read()
-	if err != nil {
+	r := leadReader{file: name, id: -1}
+	if err := evaluate.EachRow(name, r.start); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	set := make([]func(*customerv1.Lead, string), len(head))
-	id, company := -1, false
+	if len(r.bad) > 0 {
+		return nil, usagef("%s: rows that cannot be checked:\n%s", name, strings.Join(r.bad, "\n"))
+	}
+	return r.leads, nil
+}
+
+type leadReader struct {
+	file  string
+	set   []func(*customerv1.Lead, string) // by column; nil where it is ignored
+	id    int                              // the column; -1 when there is none
+	leads []lead
+	bad   []string // what is wrong with rows
+}
+
+// start finds the columns.
+func (r *leadReader) start(head []string) (func(line int, row []string) error, error) {
+	r.set = make([]func(*customerv1.Lead, string), len(head))
+	company := false
 	for i, column := range head {
 		key := onlyLetters(column)
-		if set[i] = leadColumns[key]; key == "company" {
+		if r.set[i] = leadColumns[key]; key == "company" {
 			company = true
 		} else if key == "id" {
-			id = i
+			r.id = i
 		}
 	}
 	if !company {
-		return nil, usagef("%s has no column Company", name)
+		return nil, usagef("%s has no column Company", r.file)
 	}
-	var out []lead
-	var bad []string
-	for {
-		row, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			if len(bad) > 0 {
-				return nil, usagef("%s: rows that cannot be checked:\n%s", name, strings.Join(bad, "\n"))
-			}
-			return out, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
-		line, _ := r.FieldPos(0)
-		l := lead{fmt.Sprintf("line %d", line), &customerv1.Lead{Address: &customerv1.Address{}}}
-		for i, value := range row {
-			if set[i] != nil {
-				set[i](l.Lead, strings.TrimSpace(value))
-			}
-		}
-		if id >= 0 {
-			l.id = row[id]
-		}
-		if err := protovalidate.Validate(l.Lead); err != nil { // one bad row would have all answers of its batch refused
-			bad = append(bad, fmt.Sprintf("line %d: %v", line, err))
-		}
-		out = append(out, l)
+	return r.row, nil
+}
+
+func (r *leadReader) row(line int, row []string) error {
+	if len(row) != len(r.set) { // its values would be taken for others
+		r.bad = append(r.bad, fmt.Sprintf("line %d: %d values in %d columns", line, len(row), len(r.set)))
+		return nil
 	}
+	l := lead{fmt.Sprintf("line %d", line), &customerv1.Lead{Address: &customerv1.Address{}}}
+	for i, value := range row {
+		if r.set[i] != nil {
+			r.set[i](l.Lead, strings.TrimSpace(value))
+		}
+	}
+	if r.id >= 0 {
+		l.id = row[r.id]
+	}
+	if err := protovalidate.Validate(l.Lead); err != nil { // one bad row would have all answers of its batch refused
+		r.bad = append(r.bad, fmt.Sprintf("line %d: %v", line, err))
+	}
+	r.leads = append(r.leads, l)
+	return nil
 }
 
 // country returns the code of a country, however it is written; empty when it is not known.

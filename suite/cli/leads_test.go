@@ -81,6 +81,19 @@ func TestMatchLeads(t *testing.T) {
 		require.Contains(t, problems, "company")
 		require.Empty(t, s.asked)
 	})
+	t.Run("reads what a spreadsheet writes", func(t *testing.T) {
+		t.Parallel()
+		s := &importer{}
+		code, _, problems := run(t, "match", "leads", file(t, "Company;City\nM\xfcller AG;K\xf6ln\n"), "--addr", serveOperations(t, s))
+		require.Zero(t, code, problems)
+		require.Equal(t, []string{"Müller AG", "Köln"}, []string{s.asked[0].GetLeads()[0].GetCompany(), s.asked[0].GetLeads()[0].GetAddress().GetCity()})
+	})
+	t.Run("refuses a row whose values are not those of its columns", func(t *testing.T) {
+		t.Parallel()
+		code, _, problems := run(t, "match", "leads", file(t, "Company,City\nAcme,Rome\nSmith, Jones,Oslo\n"), "--addr", serveOperations(t, &importer{}))
+		require.NotZero(t, code)
+		require.Contains(t, problems, "line 3: 3 values in 2 columns")
+	})
 	t.Run("says what is known when the service is lost", func(t *testing.T) {
 		t.Parallel()
 		s := &importer{most: 1}

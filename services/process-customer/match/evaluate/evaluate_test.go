@@ -102,6 +102,10 @@ func TestReadRecords_KnowsOtherEncodings(t *testing.T) {
 	rs, err := ReadRecords(m, write(t, "a.csv", "no,who,first,last,born,mail\n1,x,Ren\xe9e,M\xfcller,,\n"))
 	require.NoError(t, err)
 	require.Equal(t, []string{"Renée", "Müller"}, rs.All[0].Values[:2], "what is not UTF-8 is Windows-1252")
+	_, err = ReadRecords(m, write(t, "c.csv", "no,who,first,last,born,mail\n1,x,Ann,Lee,,\n2,x,Renée,Lee,,\n3,x,Ren\xc3,Lee,,\n"))
+	require.ErrorContains(t, err, "line 4 is not UTF-8, and line 3 is", "one broken value is no other encoding")
+	_, err = ReadRecords(m, write(t, "d.csv", "no,who,first,last,born,mail\n1,x,Ren\xc3,Lee,,\n2,x,Ann,Müller,,\n"))
+	require.ErrorContains(t, err, "line 2 is not UTF-8, and line 3 is", "wherever it stands")
 	_, err = ReadRecords(m, write(t, "b.csv", "\xff\xfen\x00o\x00"))
 	require.ErrorContains(t, err, "UTF-16")
 }

@@ -40,7 +40,7 @@ func ReadRecords(m Mapping, paths ...string) (Records, error) {
 			name += "-2"
 		}
 		f := file{mapping: m, name: name, seen: map[match.Ref]bool{}, source: -1, cluster: -1, records: &rs}
-		if err := eachRow(path, f.start); err != nil {
+		if err := EachRow(path, f.start); err != nil {
 			return rs, fmt.Errorf("%s: %w", path, err)
 		}
 		if n == 0 {
@@ -76,7 +76,7 @@ func eachRecord(m Mapping, paths []string, take func(r match.Record, cluster str
 		}
 		last = name
 		f := file{mapping: m, name: name, source: -1, cluster: -1, records: &Records{Files: len(paths)}, take: take}
-		if err := eachRow(path, f.start); err != nil {
+		if err := EachRow(path, f.start); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -145,8 +145,10 @@ func cell(row []string, i int) string {
 	return strings.TrimSpace(row[i])
 }
 
-// eachRow reads a CSV file: start gets the header and returns what takes the rows.
-func eachRow(path string, start func(header []string) (func(line int, row []string) error, error)) error {
+// EachRow reads a CSV file as people export it: in UTF-8 or Windows-1252, its columns parted by a comma, semicolon, tab or
+// vertical bar. start gets the header and returns what takes the rows; a row is valid during the call, and may have more or fewer
+// values than the header.
+func EachRow(path string, start func(header []string) (func(line int, row []string) error, error)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -178,7 +180,10 @@ func eachRow(path string, start func(header []string) (func(line int, row []stri
 	if err != nil {
 		return fmt.Errorf("read the header: %w", err)
 	}
-	readable(header)
+	var enc encoding
+	if err := enc.readable(1, header); err != nil {
+		return err
+	}
 	names := make([]string, len(header))
 	for i, h := range header {
 		names[i] = strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))
@@ -195,23 +200,45 @@ func eachRow(path string, start func(header []string) (func(line int, row []stri
 		if err != nil {
 			return err
 		}
-		readable(row)
 		at, _ := r.FieldPos(0)
+		if err := enc.readable(at, row); err != nil {
+			return err
+		}
 		if err := take(at, row); err != nil {
 			return err
 		}
 	}
 }
 
+// encoding is that of a file, as far as its values have shown it: the first line with a value that is only UTF-8, and with one
+// that is not. A file is written in one: where both are, some values are broken, and to guess would make other names of them.
+type encoding struct{ utf8, other int }
+
 // readable makes the values of a row that are not UTF-8 so: older exports are written in Windows-1252.
-func readable(row []string) {
+func (e *encoding) readable(line int, row []string) error {
 	for i, v := range row {
-		if !utf8.ValidString(v) {
-			if text, err := charmap.Windows1252.NewDecoder().String(v); err == nil {
-				row[i] = text
+		if strings.IndexFunc(v, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+			continue // ASCII is both
+		}
+		if utf8.ValidString(v) {
+			if e.utf8 == 0 {
+				e.utf8 = line
+			}
+		} else {
+			text, err := charmap.Windows1252.NewDecoder().String(v)
+			if err != nil {
+				return fmt.Errorf("line %d: %w", line, err)
+			}
+			row[i] = text
+			if e.other == 0 {
+				e.other = line
 			}
 		}
+		if e.utf8 > 0 && e.other > 0 {
+			return fmt.Errorf("line %d is not UTF-8, and line %d is: save the file in one encoding", e.other, e.utf8)
+		}
 	}
+	return nil
 }
 
 // pair is two records by position, the smaller first.
@@ -252,7 +279,7 @@ func ReadGold(m Mapping, rs Records, path string) (Pairs, error) {
 	if m.Gold.Cluster != "" {
 		start = g.startClusters
 	}
-	if err := eachRow(path, start); err != nil {
+	if err := EachRow(path, start); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if m.Gold.Cluster != "" {
