@@ -69,23 +69,26 @@ func (d *DB) EachIn(ctx context.Context, tx *sql.Tx, row func(Scanner) error, te
 		}
 		return rows.Err()
 	}
-	return e.conn.Raw(func(c any) error {
-		under, err := pgUnder(c)
-		if err != nil {
-			return err
-		}
-		if err := under.open(ctx); err != nil {
-			return err
-		}
-		begun := time.Now()
-		rows, err := under.Conn().Query(ctx, text, args...)
-		var failed error
-		if err == nil {
-			failed, err = scanEach(pgRow{rows}, row)
-		}
-		d.meter.record(ctx, time.Since(begun), d.meter.query, err)
-		return cmp.Or(failed, err)
-	})
+	// The connection is the transaction's until that ends, so nothing else uses it meanwhile. To read inside of Raw would be to wait
+	// for ever if row panics: Raw then closes the connection, for which it waits until the transaction has ended.
+	var under *pgConn
+	if err := e.conn.Raw(func(c any) (err error) {
+		under, err = pgUnder(c)
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := under.open(ctx); err != nil {
+		return err
+	}
+	begun := time.Now()
+	rows, err := under.Conn().Query(ctx, text, args...)
+	var failed error
+	if err == nil {
+		failed, err = scanEach(pgRow{rows}, row)
+	}
+	d.meter.record(ctx, time.Since(begun), d.meter.query, err)
+	return cmp.Or(failed, err)
 }
 
 // pgEach reports whether the connection was dead before anything was sent.

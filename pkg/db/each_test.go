@@ -85,6 +85,19 @@ func TestEach(t *testing.T) {
 			require.Equal(t, append(slices.Clone(want), row{3, "new", []byte{4}, true}), got)
 			require.Equal(t, want, all(t))
 		})
+		t.Run("a panic over a row inside a transaction ends that, and leaves its connection free", func(t *testing.T) {
+			for range 11 { // more than there are connections
+				require.PanicsWithValue(t, "over a row", func() {
+					_ = d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+						if _, err := tx.ExecContext(ctx, "INSERT INTO t (id, name, body, ok) VALUES ($1, $2, $3, $4)", 3, "new", []byte{4}, true); err != nil {
+							return err
+						}
+						return d.EachIn(ctx, tx, func(db.Scanner) error { panic("over a row") }, "SELECT id FROM t WHERE id >= $1", 0)
+					})
+				})
+			}
+			require.Equal(t, want, all(t), "nothing of it remains")
+		})
 		t.Run("a context that has ended ends it", func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -129,7 +142,9 @@ func TestEach_AConnectionThatTheServerClosedIsReplaced(t *testing.T) {
 func TestEach_AStatementThatHangsEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	d := dbtest.Open(t, "postgres")
-	for range 3 { // also while nobody expects answers at once any more
+	for range 3 {
+		// The one before took its connection with it. To dial is not what is to be in time here.
+		require.NoError(t, d.Each(t.Context(), func(db.Scanner) error { return nil }, "SELECT 1 WHERE $1 = 1", 1))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		require.ErrorIs(t, d.Each(ctx, func(db.Scanner) error { return nil }, "SELECT pg_sleep(2) WHERE $1 = 0 /* hangs */", 0), context.DeadlineExceeded)
 		cancel()
