@@ -184,10 +184,8 @@ func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args [
 	defer g.callers.Add(-1)
 	for range maxReplays {
 		j := &job{ctx: ctx, result: make(chan error, 1), text: text, args: values}
-		select {
-		case queue <- j:
-		case <-ctx.Done():
-			return 0, fmt.Errorf("wait for the transaction: %w", ctx.Err())
+		if err := j.put(queue); err != nil {
+			return 0, err
 		}
 		err := j.wait()
 		if j.took > 0 { // it ran
@@ -221,10 +219,8 @@ func (g *group) through(ctx context.Context, queue chan<- *job, fn func(ctx cont
 }
 
 func (g *group) join(ctx context.Context, queue chan<- *job, j *job) error {
-	select {
-	case queue <- j:
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the transaction: %w", ctx.Err())
+	if err := j.put(queue); err != nil {
+		return err
 	}
 	err := j.wait()
 	if j.failed != nil {

@@ -34,6 +34,20 @@ type job struct {
 	ran   chan error   // what the function returned
 }
 
+// put queues the job. That of a caller who has left before is not begun.
+func (j *job) put(queue chan<- *job) error {
+	err := j.ctx.Err() // which of two that are ready select takes is chance
+	if err == nil {
+		select {
+		case queue <- j:
+			return nil
+		case <-j.ctx.Done():
+			err = j.ctx.Err()
+		}
+	}
+	return fmt.Errorf("wait for the transaction: %w", err)
+}
+
 // wait returns what became of the job, or that the caller has left before it was taken. From then on the answer is a commit away:
 // to leave would make it uncertain.
 func (j *job) wait() error {
