@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -23,6 +24,24 @@ func scrape(t *testing.T, tel *telemetry.Telemetry) string {
 	tel.Metrics.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	require.Equal(t, http.StatusOK, rec.Code)
 	return rec.Body.String()
+}
+
+// counted returns how many operations were measured, and how many of those failed.
+func counted(t *testing.T, tel *telemetry.Telemetry, operation string) (all, failed int) {
+	t.Helper()
+	for line := range strings.Lines(scrape(t, tel)) {
+		if !strings.HasPrefix(line, "db_client_operation_duration_seconds_count{") || !strings.Contains(line, `db_operation_name="`+operation+`"`) {
+			continue
+		}
+		var n int
+		_, err := fmt.Sscan(line[strings.LastIndexByte(strings.TrimSpace(line), ' '):], &n)
+		require.NoError(t, err)
+		all += n
+		if strings.Contains(line, "error_type=") {
+			failed += n
+		}
+	}
+	return all, failed
 }
 
 // BenchmarkSQLite compares the group commit with one transaction per caller, 64 callers each, synchronous=FULL.

@@ -36,12 +36,19 @@ type brief struct {
 	measured bool
 }
 
-// meter measures statements that do not go through otelsql, as it does.
+// operation is what a meter measures.
+type operation uint8
+
+const (
+	opQuery operation = iota
+	opExec
+	opCommit
+)
+
+// meter measures statements that do not go through otelsql, as it does. Nil measures nothing.
 type meter struct {
-	duration    metric.Float64Histogram
-	query, exec metric.MeasurementOption
-	// commit is nil where otelsql measures transactions itself.
-	commit metric.MeasurementOption
+	duration metric.Float64Histogram
+	as       [3]metric.MeasurementOption // by operation; nil where otelsql measures it itself
 	// repeated counts callers of SQLite's group commit who run again because another one failed.
 	repeated metric.Int64Counter
 }
@@ -61,19 +68,27 @@ func newMeter(t *telemetry.Telemetry, attrs ...attribute.KeyValue) (*meter, erro
 	if err != nil {
 		return nil, fmt.Errorf("measure statements: %w", err)
 	}
-	out := &meter{duration: d.Inst(), query: as(otelsql.MethodConnQuery), exec: as(otelsql.MethodConnExec), repeated: repeated}
+	out := &meter{duration: d.Inst(), repeated: repeated}
+	out.as[opQuery], out.as[opExec] = as(otelsql.MethodConnQuery), as(otelsql.MethodConnExec)
 	if !t.Recording {
-		out.commit = as(otelsql.MethodTxCommit)
+		out.as[opCommit] = as(otelsql.MethodTxCommit)
 	}
 	return out, nil
 }
 
-func (m *meter) record(ctx context.Context, took time.Duration, as metric.MeasurementOption, err error) {
-	if err == nil {
-		m.duration.Record(ctx, took.Seconds(), as)
-		return
+func (m *meter) record(ctx context.Context, took time.Duration, op operation, err error) {
+	switch {
+	case m == nil || m.as[op] == nil:
+	case err == nil:
+		m.duration.Record(ctx, took.Seconds(), m.as[op])
+	default:
+		m.duration.Record(ctx, took.Seconds(), m.as[op], metric.WithAttributes(semconv.ErrorType(err)))
 	}
-	m.duration.Record(ctx, took.Seconds(), as, metric.WithAttributes(semconv.ErrorType(err)))
+}
+
+// since records what has just ended, with its error: it is for defer.
+func (m *meter) since(ctx context.Context, begun time.Time, op operation, err *error) {
+	m.record(ctx, time.Since(begun), op, *err)
 }
 
 // openBrief returns connections for brief statements. They connect when they are first used. Where no spans are recorded
@@ -117,6 +132,6 @@ func (b *brief) QueryRowContext(ctx context.Context, query string, args ...any) 
 
 func (b *brief) measure(ctx context.Context, begun time.Time, err error) {
 	if !b.measured {
-		b.meter.record(ctx, time.Since(begun), b.meter.query, err)
+		b.meter.record(ctx, time.Since(begun), opQuery, err)
 	}
 }

@@ -87,7 +87,7 @@ func (d *DB) EachIn(ctx context.Context, tx *sql.Tx, row func(Scanner) error, te
 	if err == nil {
 		failed, err = scanEach(pgRow{rows}, row)
 	}
-	d.meter.record(ctx, time.Since(begun), d.meter.query, err)
+	d.meter.record(ctx, time.Since(begun), opQuery, err)
 	return cmp.Or(failed, err)
 }
 
@@ -112,7 +112,7 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 		if err == nil {
 			failed, err = scanEach(pgRow{rows}, row)
 		}
-		d.meter.record(ctx, time.Since(begun), d.meter.query, err)
+		d.meter.record(ctx, time.Since(begun), opQuery, err)
 		if dead = err != nil && pgconn.SafeToRetry(err); dead {
 			return driver.ErrBadConn // it is thrown away
 		}

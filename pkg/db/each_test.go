@@ -4,9 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -170,22 +168,7 @@ func TestEach_OnlyTheStatementIsMeasured(t *testing.T) {
 	d, err := db.Open(t.Context(), dsn+"&pool_max_conns=1", tel)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	// measured is how many statements were, and how many of them failed.
-	measured := func() (all, failed int) {
-		for line := range strings.Lines(scrape(t, tel)) {
-			if !strings.HasPrefix(line, "db_client_operation_duration_seconds_count{") || !strings.Contains(line, `db_operation_name="sql.conn.query"`) {
-				continue
-			}
-			var n int
-			_, err := fmt.Sscan(line[strings.LastIndexByte(strings.TrimSpace(line), ' '):], &n)
-			require.NoError(t, err)
-			all += n
-			if strings.Contains(line, "error_type=") {
-				failed += n
-			}
-		}
-		return all, failed
-	}
+	measured := func() (all, failed int) { return counted(t, tel, "sql.conn.query") }
 	each := func(ctx context.Context, text string, row func(db.Scanner) error) error {
 		return d.Each(ctx, row, text, 1)
 	}

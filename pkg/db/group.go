@@ -189,7 +189,7 @@ func (g *group) exec(ctx context.Context, queue chan<- *job, text string, args [
 		}
 		err := j.wait()
 		if j.took > 0 { // it ran
-			g.meter.record(ctx, j.took, g.meter.exec, err)
+			g.meter.record(ctx, j.took, opExec, err)
 		}
 		if !errors.Is(err, errLost) {
 			return j.changed, err
@@ -227,7 +227,7 @@ func (g *group) join(ctx context.Context, queue chan<- *job, j *job) error {
 		return j.failed // whether it could be rolled back changes nothing for this caller
 	}
 	for _, l := range j.end.last {
-		g.meter.record(ctx, l.took, g.meter.exec, err)
+		g.meter.record(ctx, l.took, opExec, err)
 	}
 	return err
 }
@@ -274,9 +274,7 @@ func (g *group) run(first *job, queue <-chan *job, durable bool) {
 			err = fmt.Errorf("commit: %w", err)
 		}
 		took := time.Since(begun)
-		if g.meter.commit != nil {
-			g.meter.record(ctx, took, g.meter.commit, err)
-		}
+		g.meter.record(ctx, took, opCommit, err)
 		if durable {
 			g.size, g.flush = len(members), took
 		}

@@ -40,17 +40,13 @@ type measuredConn struct {
 func (c *measuredConn) Raw() driver.Conn { return c.keepingConn }
 
 // ExecContext implements driver.ExecerContext.
-func (c *measuredConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	begun := time.Now()
-	res, err := c.keepingConn.ExecContext(ctx, text, args)
-	c.meter.record(ctx, time.Since(begun), c.meter.exec, err)
-	return res, err
+func (c *measuredConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (_ driver.Result, err error) {
+	defer c.meter.since(ctx, time.Now(), opExec, &err)
+	return c.keepingConn.ExecContext(ctx, text, args)
 }
 
 // QueryContext implements driver.QueryerContext.
-func (c *measuredConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	begun := time.Now()
-	rows, err := c.keepingConn.QueryContext(ctx, text, args)
-	c.meter.record(ctx, time.Since(begun), c.meter.query, err)
-	return rows, err
+func (c *measuredConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (_ driver.Rows, err error) {
+	defer c.meter.since(ctx, time.Now(), opQuery, &err)
+	return c.keepingConn.QueryContext(ctx, text, args)
 }

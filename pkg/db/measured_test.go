@@ -3,8 +3,6 @@ package db_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,15 +25,9 @@ func TestTx_StatementsAreMeasuredWithAndWithoutSpans(t *testing.T) {
 			require.NoError(t, err)
 			defer func() { require.NoError(t, d.Close()) }()
 			migrate(t, d)
-			count := func(method string) (n int) {
-				series := `db_client_operation_duration_seconds_count{db_operation_name="` + method + `",db_system_name="sqlite"} `
-				for line := range strings.Lines(scrape(t, tel)) {
-					if v, ok := strings.CutPrefix(line, series); ok {
-						_, err := fmt.Sscan(v, &n)
-						require.NoError(t, err)
-					}
-				}
-				return n
+			count := func(method string) int {
+				all, failed := counted(t, tel, method)
+				return all - failed
 			}
 			// The first one asks for more than the others.
 			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return insert(ctx, tx, 0) }))

@@ -135,19 +135,10 @@ func (c *pgConn) begun() {
 
 func (c *pgConn) inside() bool { return c.Conn().PgConn().TxStatus() != 'I' }
 
-// ExecContext implements driver.ExecerContext.
-func (c *pgConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	if c.meter == nil {
-		return c.exec(ctx, text, args)
-	}
-	begun := time.Now()
-	res, err := c.exec(ctx, text, args)
-	c.meter.record(ctx, time.Since(begun), c.meter.exec, err)
-	return res, err
-}
-
-// exec executes a statement. A text without parameters may be several statements, which cannot go together with BEGIN.
-func (c *pgConn) exec(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+// ExecContext implements driver.ExecerContext. A text without parameters may be several statements, which cannot go together with
+// BEGIN.
+func (c *pgConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (_ driver.Result, err error) {
+	defer c.meter.since(ctx, time.Now(), opExec, &err)
 	if !c.pending || len(args) == 0 {
 		if err := c.open(ctx); err != nil {
 			return nil, err
@@ -184,17 +175,8 @@ func (c *pgConn) send(ctx context.Context, b *pgx.Batch) (tag pgconn.CommandTag,
 }
 
 // QueryContext implements driver.QueryerContext.
-func (c *pgConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	if c.meter == nil {
-		return c.query(ctx, text, args)
-	}
-	begun := time.Now()
-	rows, err := c.query(ctx, text, args)
-	c.meter.record(ctx, time.Since(begun), c.meter.query, err)
-	return rows, err
-}
-
-func (c *pgConn) query(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *pgConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (_ driver.Rows, err error) {
+	defer c.meter.since(ctx, time.Now(), opQuery, &err)
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
@@ -210,18 +192,8 @@ func (c *pgConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, 
 }
 
 // Commit implements driver.Tx.
-func (t *pgTx) Commit() error {
-	m := t.conn.meter
-	if m == nil {
-		return t.commit()
-	}
-	begun := time.Now()
-	err := t.commit()
-	m.record(t.ctx, time.Since(begun), m.commit, err)
-	return err
-}
-
-func (t *pgTx) commit() error {
+func (t *pgTx) Commit() (err error) {
+	defer t.conn.meter.since(t.ctx, time.Now(), opCommit, &err)
 	var b pgx.Batch
 	first := 0
 	if t.conn.pending {

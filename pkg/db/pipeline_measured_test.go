@@ -3,8 +3,6 @@ package db_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,25 +26,9 @@ func TestTx_PostgresIsMeasuredWithAndWithoutSpans(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, d.Close()) })
 			migrate(t, d)
-			count := func(method string) (done, failed int) {
-				for line := range strings.Lines(scrape(t, tel)) {
-					if !strings.HasPrefix(line, "db_client_operation_duration_seconds_count{") || !strings.Contains(line, `db_operation_name="`+method+`",db_system_name="postgresql"`) {
-						continue
-					}
-					var n int
-					_, err := fmt.Sscan(line[strings.LastIndexByte(strings.TrimSpace(line), ' '):], &n)
-					require.NoError(t, err)
-					if strings.Contains(line, "error_type=") {
-						failed += n
-					} else {
-						done += n
-					}
-				}
-				return done, failed
-			}
-			execs, badExecs := count("sql.conn.exec")
-			queries, _ := count("sql.conn.query")
-			commits, _ := count("sql.tx.commit")
+			execs, badExecs := counted(t, tel, "sql.conn.exec")
+			queries, _ := counted(t, tel, "sql.conn.query")
+			commits, _ := counted(t, tel, "sql.tx.commit")
 			insertRead := func(ctx context.Context, tx *sql.Tx) error {
 				if err := insert(ctx, tx, 1); err != nil {
 					return err
@@ -56,10 +38,10 @@ func TestTx_PostgresIsMeasuredWithAndWithoutSpans(t *testing.T) {
 			}
 			require.NoError(t, d.Tx(t.Context(), insertRead))
 			require.Error(t, d.Tx(t.Context(), insertRead))
-			gotExecs, gotBad := count("sql.conn.exec")
-			gotQueries, _ := count("sql.conn.query")
-			gotCommits, _ := count("sql.tx.commit")
-			require.Equal(t, execs+1, gotExecs)
+			gotExecs, gotBad := counted(t, tel, "sql.conn.exec")
+			gotQueries, _ := counted(t, tel, "sql.conn.query")
+			gotCommits, _ := counted(t, tel, "sql.tx.commit")
+			require.Equal(t, execs+2, gotExecs)
 			require.Equal(t, badExecs+1, gotBad)
 			require.Equal(t, queries+1, gotQueries)
 			require.Equal(t, commits+1, gotCommits)
