@@ -116,8 +116,8 @@ func (a *attempt) tell(ctx context.Context, failed bool, said string, more metad
 	if failed {
 		set = grpc.SetTrailer
 	}
-	if only := a.server.says[said]; len(more) == 0 && only != nil {
-		_ = set(ctx, only) // fails only if there is nobody to tell
+	if said == StatusReplayed && len(more) == 0 {
+		_ = set(ctx, a.server.replayed) // fails only if there is nobody to tell
 		return
 	}
 	md := make(metadata.MD, 1+len(more))

@@ -24,7 +24,7 @@ type server struct {
 	policies policies
 	canon    canon
 	headers  map[string]bool
-	says     map[string]metadata.MD // what is mostly said, which streams copy
+	replayed metadata.MD // what is mostly said, which streams copy
 	waiters  chan struct{}
 	flights  flights
 	breaker  breaker
@@ -45,7 +45,7 @@ func newServer(store Store, o Options) *server {
 	s := &server{Options: o.withDefaults(), store: store, slow: store.Capabilities().Durability != Volatile}
 	s.tx, _ = store.(transactional)
 	s.headers = headerSet(s.Headers)
-	s.says = map[string]metadata.MD{StatusReplayed: metadata.Pairs(StatusMetadata, StatusReplayed)}
+	s.replayed = metadata.Pairs(StatusMetadata, StatusReplayed)
 	s.waiters = make(chan struct{}, s.MaxWaiters)
 	s.quota = newQuota(s.Quota)
 	s.meters = newMeters(s.Meter, s.Log)
