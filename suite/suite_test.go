@@ -221,12 +221,12 @@ func TestUnit(t *testing.T) {
 	})
 }
 
-// behindFree listens on a port before which there is a free one, where no other test is given any.
+// behindFree listens on a port before which there is a free one, of a block that no other test is given any of before this one ends.
 func behindFree(t *testing.T) (net.Listener, int) {
 	for range 100 {
 		free, err := takeBlock(t.Context())
 		require.NoError(t, err)
-		defer free.sign.Close()
+		t.Cleanup(func() { _ = free.sign.Close() })
 		free.next++ // the one before is to be free
 		stranger, err := free.listen(t.Context())
 		require.NoError(t, err)
