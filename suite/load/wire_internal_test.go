@@ -123,14 +123,16 @@ func (c *connections) hangUp(t *testing.T, l *line) {
 	require.NoError(t, err)
 	at, ok := addr.(*unix.SockaddrInet4)
 	require.True(t, ok)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := slices.IndexFunc(c.all, func(conn net.Conn) bool {
+	of := func(conn net.Conn) bool {
 		from, ok := conn.RemoteAddr().(*net.TCPAddr)
 		return ok && from.Port == at.Port
-	})
-	require.GreaterOrEqual(t, i, 0)
-	require.NoError(t, c.all[i].Close())
+	}
+	require.Eventually(t, func() bool { // one that was just opened the server may not have seen yet
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		i := slices.IndexFunc(c.all, of)
+		return i >= 0 && c.all[i].Close() == nil
+	}, silence, time.Millisecond)
 	for {
 		told := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(told, int(silence.Milliseconds()))
@@ -221,7 +223,8 @@ func TestFire(t *testing.T) {
 		_, err := s.fire(t.Context(), w)
 		require.NoError(t, err)
 		lines := w.idle[strings.TrimPrefix(base, "http://")]
-		require.Equal(t, 2, conns.count())
+		before := conns.count()
+		require.GreaterOrEqual(t, before, 2)
 		s.body = func(i int) string {
 			if i == 0 { // which goes over the second, so the next request goes over the first
 				conns.hangUp(t, lines[0])
@@ -231,14 +234,15 @@ func TestFire(t *testing.T) {
 		h, err := s.fire(t.Context(), w)
 		require.NoError(t, err)
 		require.Equal(t, 2, h.done)
-		require.Equal(t, 3, conns.count())
+		require.GreaterOrEqual(t, conns.count(), before+1, "or more, if this machine has slept for long enough")
+		before = conns.count()
 		for _, l := range lines {
 			l.used = l.used.Add(-idleLimit)
 		}
 		s.body = func(int) string { return "" }
 		_, err = s.fire(t.Context(), w)
 		require.NoError(t, err)
-		require.Equal(t, 5, conns.count())
+		require.GreaterOrEqual(t, conns.count(), before+2)
 	})
 	t.Run("a server that hangs up is an error, as is one that is not there", func(t *testing.T) {
 		t.Parallel()
