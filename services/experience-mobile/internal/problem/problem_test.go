@@ -88,6 +88,12 @@ func TestFromError(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a text is a sentence, and ends once", func(t *testing.T) {
+		t.Parallel()
+		for text, want := range map[string]string{"gone": "Gone.", "is it gone?": "Is it gone?", "there is more…": "There is more…", "straße 7 ½": "Straße 7 ½.", "größe": "Größe."} {
+			require.Equal(t, want, table.FromError(fault.ToStatus(fault.New(fault.NotFound, fault.ReasonOf(fault.New(fault.NotFound, "", "")), "%s", text)).Err(), where).Detail)
+		}
+	})
 	t.Run("a 5xx never tells what happened inside", func(t *testing.T) {
 		t.Parallel()
 		for _, k := range []fault.Kind{fault.Internal, fault.Unavailable, fault.Timeout, fault.Unimplemented, fault.Kind(99)} {
