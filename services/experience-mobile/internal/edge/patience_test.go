@@ -1,14 +1,18 @@
 package edge
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 )
 
 // connection is a writer that notes until when it may be written to.
@@ -19,6 +23,19 @@ type connection struct {
 
 func (c *connection) SetWriteDeadline(t time.Time) error {
 	c.until = append(c.until, t)
+	return nil
+}
+
+// oneOrder answers every call with an order.
+type oneOrder struct{ grpc.ClientConnInterface }
+
+func (oneOrder) Invoke(_ context.Context, _ string, _, reply any, opts ...grpc.CallOption) error {
+	for _, o := range opts {
+		if h, ok := o.(grpc.HeaderCallOption); ok {
+			*h.HeaderAddr = metadata.Pairs(MetaVersion, Version(1))
+		}
+	}
+	reply.(*mobilev1.FindOrderResponse).Order = &mobilev1.Order{} //nolint:forcetypeassert // it is asked nothing else
 	return nil
 }
 
@@ -40,6 +57,24 @@ func TestWritesEnd(t *testing.T) {
 			require.False(t, c.until[0].IsZero())
 		})
 	}
+	t.Run("who does not take the end of a stream is cut off", func(t *testing.T) {
+		t.Parallel()
+		draining := make(chan struct{})
+		close(draining)
+		h, err := New(Options{
+			Telemetry: tel, Service: oneOrder{}, Tokens: anyone{}, Budget: time.Minute, MaxBody: 1 << 20, Streams: Streams{Draining: draining},
+		})
+		require.NoError(t, err)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/orders/o_a/events", nil)
+		r.Header.Set("Authorization", "Bearer x")
+		c := &connection{ResponseRecorder: httptest.NewRecorder()}
+		h.ServeHTTP(c, r)
+		require.Equal(t, http.StatusOK, c.Code, c.Body.String())
+		require.Equal(t, EventStream, c.Header().Get("Content-Type"))
+		require.Greater(t, len(c.until), 2)
+		require.True(t, c.until[len(c.until)-2].IsZero(), "silence is no reason to end it")
+		require.False(t, c.until[len(c.until)-1].IsZero())
+	})
 	t.Run("a stream may be silent as long as it likes", func(t *testing.T) {
 		t.Parallel()
 		c := &connection{ResponseRecorder: httptest.NewRecorder()}

@@ -113,6 +113,7 @@ func (e *edge) stream(next http.Handler) http.Handler {
 		defer leave()
 		s := &feed{edge: e, request: r, call: c, order: id, out: w, control: http.NewResponseController(w)}
 		s.run(first, followed)
+		_ = s.control.SetWriteDeadline(time.Now().Add(writeWithin)) // of what ends the answer: writing took off its own
 	})
 }
 
