@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -103,6 +105,31 @@ func TestPanics(t *testing.T) {
 		})
 		require.Equal(t, http.ErrAbortHandler, escaped)
 	})
+}
+
+func TestViolationsAreBounded(t *testing.T) {
+	t.Parallel()
+	h, err := New(Options{Telemetry: telemetry.Discard(), Service: fixed{}, Tokens: anyone{}, Budget: time.Minute, MaxBody: 1 << 20})
+	require.NoError(t, err)
+	for unknown, want := range map[int]int{1: 2, maxViolations - 1: maxViolations, maxViolations: maxViolations, maxViolations + 1: maxViolations} {
+		t.Run(strconv.Itoa(unknown)+" unknown fields, and no name", func(t *testing.T) {
+			t.Parallel()
+			body := &strings.Builder{}
+			for i := range unknown {
+				body.WriteString(`{,`[min(i, 1):][:1] + `"nope` + strconv.Itoa(i) + `":1`)
+			}
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/customers", strings.NewReader(body.String()+"}"))
+			r.Header.Set("Authorization", "Bearer x")
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Idempotency-Key", "of-a-body-with-"+strconv.Itoa(unknown))
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			var p problem.Problem
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
+			require.Equal(t, problem.ValidationFailed, p.Code)
+			require.Len(t, p.Errors, want)
+		})
+	}
 }
 
 // FuzzJSON: whatever the body, the checker neither fails to end nor lets through what the decoder behind it would

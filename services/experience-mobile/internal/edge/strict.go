@@ -68,20 +68,22 @@ func (e *edge) checkJSON(next http.Handler) http.Handler {
 			return
 		}
 		checked, err := checkBody(c.body, c.route.body)
-		switch {
-		case err != nil:
+		if err != nil {
 			e.refuse(w, r, e.problems.New(problem.MalformedJSON, ""))
-		case len(checked.found) > 0:
-			if checked.members { // of what is no object, nothing is missing
-				for _, f := range checked.missing(c.route.bodyField, r.Method == http.MethodPatch) {
-					checked.found = append(checked.found, c.route.where(f))
-				}
-			}
-			e.refuse(w, r, e.invalid(checked.found))
-		default:
-			c.missing = checked.missing(c.route.bodyField, r.Method == http.MethodPatch)
-			next.ServeHTTP(w, r)
+			return
 		}
+		c.missing = checked.missing(c.route.bodyField, r.Method == http.MethodPatch)
+		found := checked.found
+		if len(found) == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if checked.members { // of what is no object, nothing is missing
+			for _, f := range c.missing[:min(len(c.missing), maxViolations-len(found))] {
+				found = append(found, c.route.where(f))
+			}
+		}
+		e.refuse(w, r, e.invalid(found))
 	})
 }
 
