@@ -1,5 +1,7 @@
 package match
 
+import "github.com/selfsame-io/selfsame/services/process-customer/match/normal"
+
 // names compares all names of two people and returns the levels of the best pair.
 func names(ga, fa, gb, fb []value) (given, family uint8) {
 	best := 255
@@ -97,7 +99,7 @@ func organisations(a, b *value) uint8 {
 		}
 	}
 	o := align(a, b)
-	if o.units && o.same > 0 && o.restA+o.restB > 0 {
+	if o.units && o.same > 0 {
 		return 7 // "Acme Holding" and "Acme", or "Acme Sales"
 	}
 	if o.restA == 0 || o.restB == 0 {
@@ -155,7 +157,7 @@ func acronym(words []string, short string) bool {
 type overlap struct {
 	same, restA, restB float64
 	initials           bool // a word was found as its initial only
-	units              bool // all that is left over are words for a part of a company
+	units              bool // what is left over are words for a part of a company
 	common             bool // all that is left over are words that many names have
 }
 
@@ -198,24 +200,32 @@ func align(a, b *value) overlap {
 		}
 	}
 	o.pairUnits(a, b, &usedA, &usedB, na, nb)
-	o.units, o.common = true, true
-	o.restA = o.rest(a, usedA, na)
-	o.restB = o.rest(b, usedB, nb)
+	o.common = true
+	unitsA, otherA := o.rest(a, usedA, na, &o.restA)
+	unitsB, otherB := o.rest(b, usedB, nb, &o.restB)
+	o.units = unitsA+unitsB > 0 && !otherA && !otherB
 	return o
 }
 
-// rest adds up what is left over of one name.
-func (o *overlap) rest(v *value, used uint32, n int) (bits float64) {
+// rest adds up what is left over of one name: the words for a part of a company, and whether there are others. A last word that
+// may be a legal form is neither.
+func (o *overlap) rest(v *value, used uint32, n int, bits *float64) (units int, other bool) {
 	for i := range n {
 		if used&(1<<i) != 0 {
 			continue
 		}
 		w := weight(v, i)
-		bits += w
-		o.units = o.units && v.isUnit(i)
+		*bits += w
 		o.common = o.common && w <= v.limit
+		switch {
+		case other:
+		case v.isUnit(i):
+			units++
+		case i < len(v.words)-1 || !normal.PerhapsForm(v.words[i]):
+			other = true
+		}
 	}
-	return bits
+	return units, other
 }
 
 // initialOf reports whether one word is the first letter of the other.

@@ -13,17 +13,33 @@ func (v *value) isUnit(i int) bool {
 
 // unitClass returns what a word says that tells parts of a group apart wherever it is found; 0 when it is none. Deutschland and
 // Germany are one class: names that have one each are no sisters. Which other words do so, is learned: see learnUnits. It forgives
-// a typing error in a long word, and an end that a short field has cut off; many a surname is near to a short one.
+// two letters that have changed places and, in a long word, other typing errors and an end that a short field has cut off; many a
+// surname is near to a short one.
 func unitClass(w string) int {
-	if c := unitWords[w]; c != 0 || len(w) <= 8 {
+	if c := unitWords[w]; c != 0 || len(w) < longUnit {
 		return c
 	}
 	for _, u := range longUnits[w[0]] {
-		if (len(w) > 9 && near(w, u)) || (len(w) < len(u) && u[:len(w)] == w) {
+		if transposed(w, u) || (len(w) > 9 && near(w, u)) || (len(w) > 8 && len(w) < len(u) && u[:len(w)] == w) {
 			return unitWords[u]
 		}
 	}
 	return 0
+}
+
+// longUnit is how many letters a word has at least for which an error is forgiven.
+const longUnit = 7
+
+// transposed reports whether two words differ by two letters that have changed places.
+func transposed(x, y string) bool {
+	if len(x) != len(y) {
+		return false
+	}
+	i := 0
+	for i < len(x)-2 && x[i] == y[i] {
+		i++
+	}
+	return x[i] == y[i+1] && x[i+1] == y[i] && x[i+2:] == y[i+2:]
 }
 
 // pairUnits pairs off what is left over of two names and says the same in other words: Gruppe and Group.
@@ -70,7 +86,7 @@ func byClass(list string) map[string]int {
 // byFirst lists the words that a longer one can be taken for, by their first letter.
 func byFirst(words map[string]int) (by [256][]string) {
 	for w := range words {
-		if len(w) > 8 {
+		if len(w) >= longUnit {
 			by[w[0]] = append(by[w[0]], w)
 		}
 	}

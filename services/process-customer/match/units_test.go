@@ -19,6 +19,9 @@ func TestOrganisations_PartsOfAGroupAreToldApart(t *testing.T) {
 		{"Nowak Meble", "Nowak Meble Grupa", "unit_added"},
 		{"Nowak Meble Holding", "Nowak Meble Serwis", "unit_added"},
 		{"Nowak Meble Distributon", "Nowak Meble", "unit_added"},
+		{"Nowak Meble Hodling", "Nowak Meble", "unit_added"},
+		{"Nowak Meble Logistik HB", "Nowak Meble", "unit_added"},
+		{"Nowak Meble Holding Aktieng", "Nowak Meble AG", "unit_added"},
 		{"Nowak Meble Vertriebsgesellsc", "Nowak Meble", "unit_added"},
 		{"Nowak Meble Holding", "Nowak Meble Holding", "exact"},
 		{"Nowak Meble Holding Deutschland", "Nowak Meble Germany", "unit_added"},
@@ -26,6 +29,7 @@ func TestOrganisations_PartsOfAGroupAreToldApart(t *testing.T) {
 		require.Equal(t, c.want, level(c.a, c.b), "%s | %s", c.a, c.b)
 	}
 	require.NotEqual(t, "unit_added", level("Holding", "Services"), "nothing is left that they share")
+	require.NotEqual(t, "unit_added", level("Nowak Meble HB", "Nowak Meble"), "a legal form at most")
 	for _, same := range [][2]string{
 		{"International", "Intl"},
 		{"Deutschland", "Germany"},

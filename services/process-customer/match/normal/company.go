@@ -230,9 +230,21 @@ func equalWords(a, b []string) bool {
 	return true
 }
 
-// canonicalForm returns the class of a legal form of one word; empty when it is none. Short forms that are a word, a state or
-// initials in other countries, such as the Greek AE, the Finnish Ky and the Swedish HB, stay in the name: there they are frequent
-// words, which weigh little.
+// PerhapsForm reports whether a word at the end of a name is a legal form in one country, and a word, a state or initials in others.
+// It stays in the name, where it weighs little if many names have it. So does what a short field has left of one.
+func PerhapsForm(word string) bool {
+	if len(word) > 5 && (strings.HasPrefix("aktiengesellschaft", word) || strings.HasPrefix("gesellschaft", word)) {
+		return true
+	}
+	switch word {
+	case "ad", "ae", "ans", "bt", "dac", "ee", "hb", "ike", "is", "kb", "ks", "ky", "oe", "sci":
+		return true
+	default:
+		return false
+	}
+}
+
+// canonicalForm returns the class of a legal form of one word; empty when it is none, or only perhaps.
 func canonicalForm(word string) string {
 	switch word {
 	case "aktiengesellschaft":
