@@ -233,8 +233,10 @@ func equalWords(a, b []string) bool {
 // PerhapsForm reports whether a word at the end of a name is a legal form in one country, and a word, a state or initials in others.
 // It stays in the name, where it weighs little if many names have it. So does what a short field has left of one.
 func PerhapsForm(word string) bool {
-	if len(word) > 5 && (strings.HasPrefix("aktiengesellschaft", word) || strings.HasPrefix("gesellschaft", word)) {
-		return true
+	for _, long := range []string{"aktiengesellschaft", "gesellschaft"} {
+		if len(word) > 5 && strings.HasPrefix(long, word) {
+			return true
+		}
 	}
 	switch word {
 	case "ad", "ae", "ans", "bt", "dac", "ee", "hb", "ike", "is", "kb", "ks", "ky", "oe", "sci":
