@@ -56,32 +56,50 @@ type unanswered struct{ error }
 // Unwrap returns the system's error.
 func (e unanswered) Unwrap() error { return e.error }
 
-// returned ends a transaction that would take in records which are known to be deleted in the very version in which changes
-// show them: only their system can say which of the two came last.
+// returned ends a transaction that would take in records of which the same version is told, or known, as deleted and as living:
+// only their system can say which of the two came last.
 type returned []golden.Ref
 
 // Error says how many records there are.
-func (r returned) Error() string { return fmt.Sprintf("%d deleted records seem to be back", len(r)) }
+func (r returned) Error() string {
+	return fmt.Sprintf("%d records are deleted and living in the same version", len(r))
+}
 
-// returned returns the loaded records that seem to be back.
+// returned returns the loaded records that seem to be back, or gone, without being any newer.
 func (r *run) returned(changes []source.Change) returned {
 	if r.in.systems[r.system] == nil {
 		return nil
 	}
+	type state struct {
+		version int64
+		deleted bool
+	}
+	was := map[golden.Ref]state{}
 	var back returned
 	for i := range changes {
 		c := &changes[i]
-		if c.Record == nil {
-			continue
+		is := state{c.Version, c.Deleted}
+		switch {
+		case c.Record != nil:
+			is.version = c.Record.Version
+		case !c.Deleted || c.Version == 0:
+			continue // it says nothing, or not in which version
 		}
-		if row := r.unit.Row(c.Ref); row != nil && row.Deleted && c.Record.Version == row.Version && !r.batch.again[c.Ref] {
+		before, met := was[c.Ref]
+		if row := r.unit.Row(c.Ref); !met && row != nil {
+			before, met = state{row.Version, row.Deleted}, true
+		}
+		if met && is.version == before.version && is.deleted != before.deleted && !r.batch.again[c.Ref] {
 			back = append(back, c.Ref)
+		}
+		if !met || is.version >= before.version {
+			was[c.Ref] = is
 		}
 	}
 	return back
 }
 
-// reread reads records that seem to be back and returns the changes with what they hold now.
+// reread reads such records and returns the changes with what they hold now.
 func (in *Intake) reread(ctx context.Context, sys source.System, changes []source.Change, back returned) ([]source.Change, error) {
 	read := map[golden.Ref]*source.Record{}
 	gone := map[golden.Ref]source.Record{}

@@ -189,6 +189,24 @@ func TestDelete(t *testing.T) {
 		w.Check()
 		require.Contains(t, w.Events(g.ID), "undeleted")
 	})
+	for name, size := range map[string]int{"in one batch": 10, "in two": 1} {
+		t.Run("a deletion that is told after it was undone in the same moment, "+name, func(t *testing.T) {
+			t.Parallel()
+			w := enginetest.NewWith(t, storetest.Schema.Open(t, "sqlite"), func(o *sourcetest.Options) { o.BatchSize, o.LateSnapshots, o.ClockStep = size, false, time.Second })
+			sf := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
+			w.Settle()
+			w.Clock.Advance(time.Hour)
+			w.SF.Hold()
+			w.SF.Delete(golden.Customer, sf)
+			w.SF.Undelete(golden.Customer, sf)
+			w.SF.Release(sourcetest.Reversed)
+			w.Settle()
+			rows, err := w.Store.Read().Sources(t.Context(), "salesforce", golden.Customer, []string{sf})
+			require.NoError(t, err)
+			require.False(t, rows[0].Deleted)
+			w.Check()
+		})
+	}
 	t.Run("a customer that no system has is deleted, and a namesake is a new one", func(t *testing.T) {
 		w := setup(t)
 		w.Deleting = true
