@@ -117,8 +117,14 @@ func needlessKind(w string) bool {
 
 func startsWithDigit(w string) bool { return w[0] >= '0' && w[0] <= '9' }
 
+// ordinal reports whether a word is a number such as 5th.
 func ordinal(w string) bool {
-	return strings.HasSuffix(w, "st") || strings.HasSuffix(w, "nd") || strings.HasSuffix(w, "rd") || strings.HasSuffix(w, "th")
+	for _, suffix := range []string{"st", "nd", "rd", "th"} {
+		if number, ok := strings.CutSuffix(w, suffix); ok {
+			return number != "" && strings.Trim(number, "0123456789") == ""
+		}
+	}
+	return false
 }
 
 // streetWord writes out the kind of a street. German kinds grow onto the name, so they are parted from it.
