@@ -27,24 +27,8 @@ func LegalForm(word string) bool {
 // connecting words.
 func OrganisationWords(words []string) (c Company, bare bool) {
 	words = joinInitials(words)
-	for {
-		rest := withoutConnecting(words)
-		if len(rest) == len(words) {
-			break
-		}
-		words = joinInitials(rest)
-	}
-	var form string
-	for len(words) > 1 {
-		n, f := legalForm(words)
-		if n == 0 || n >= len(words) {
-			break
-		}
-		words = words[:len(words)-n]
-		if form == "" || f != "co" {
-			form = f
-		}
-	}
+	words, form := withoutForms(words)
+	words = withoutAllConnecting(words)
 	// A legal form may stand in front: "ООО Ромашка", "PT Astra", "SARL Dupont", "Công ty TNHH Sao Mai".
 	for {
 		n, f := leadingForm(words)
@@ -57,6 +41,51 @@ func OrganisationWords(words []string) (c Company, bare bool) {
 	}
 	bare = len(words) == 0 || (len(words) == 1 && (words[0] == "the" || LegalForm(words[0])))
 	return Company{Core: strings.Join(words, " "), Form: form}, bare
+}
+
+// withoutForms returns a name without the legal forms at its end, and their class. One word always remains. Forms are found
+// without connecting words, as "GmbH und Co. KG"; but whether such a word is at the end of a name does not depend on a form behind it.
+func withoutForms(words []string) (core []string, form string) {
+	for {
+		inner := withoutAllConnecting(words)
+		if len(inner) < 2 {
+			return words, form
+		}
+		n, f := legalForm(inner)
+		if n == 0 || n >= len(inner) {
+			return words, form
+		}
+		before, ok := inFront(words, inner[len(inner)-n:])
+		if !ok {
+			return words, form
+		}
+		if words = before; form == "" || f != "co" {
+			form = f
+		}
+	}
+}
+
+// inFront returns the words in front of a legal form that was found at the end when connecting words were left out and
+// initials joined. What connects a name with a company behind it goes, too: "Huber und Co". It reports false when the form begins
+// within a word.
+func inFront(words, form []string) ([]string, bool) {
+	letters := 0
+	for _, w := range form {
+		letters += len(w)
+	}
+	i := len(words)
+	for letters > 0 && i > 0 {
+		i--
+		if i == len(words)-1 || !connecting(words[i]) {
+			letters -= len(words[i])
+		}
+	}
+	if canonicalForm(form[0]) == "co" {
+		for i > 1 && connecting(words[i-1]) {
+			i--
+		}
+	}
+	return words[:i], letters == 0 && i > 0
 }
 
 // joinInitials writes runs of single letters as one word: "s r o" is "sro".
@@ -75,14 +104,31 @@ func joinInitials(words []string) []string {
 	return out
 }
 
+// withoutAllConnecting leaves out connecting words until none is left, since initials come together when one goes.
+func withoutAllConnecting(words []string) []string {
+	for {
+		rest := withoutConnecting(words)
+		if len(rest) == len(words) {
+			return words
+		}
+		words = joinInitials(rest)
+	}
+}
+
 // withoutConnecting leaves out the words between the names that mean "and", and an article in front.
 func withoutConnecting(words []string) []string {
 	var out []string
+	kept := 0
 	for i, w := range words {
-		if drop := i < len(words)-1 && ((connecting(w) && i > 0) || (w == "the" && i == 0)); drop && out == nil {
+		drop := i < len(words)-1 && ((connecting(w) && kept > 0) || (w == "the" && i == 0))
+		if drop && out == nil {
 			out = append(make([]string, 0, len(words)), words[:i]...)
-		} else if !drop && out != nil {
-			out = append(out, w)
+		}
+		if !drop {
+			kept++
+			if out != nil {
+				out = append(out, w)
+			}
 		}
 	}
 	if out == nil {

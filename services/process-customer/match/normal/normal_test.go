@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func TestText_MakesSpellingsOfOneNameEqual(t *testing.T) {
@@ -185,6 +186,20 @@ func TestTaxID_ChecksTheDigits(t *testing.T) {
 		id, _ := TaxID(none, "DE")
 		require.Empty(t, id, none)
 	}
+}
+
+func TestOrganisation_AFormBehindChangesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		words := rapid.SliceOfN(rapid.SampledFrom([]string{"e", "y", "und", "and", "ve", "ab", "sa", "gmbh", "kg", "a", "x", "mueller"}), 1, 6).Draw(t, "words")
+		c, bare := OrganisationWords(words)
+		if bare {
+			return
+		}
+		name := strings.Join(words, " ")
+		require.Equal(t, c.Core, Organisation(name+" GmbH & Co. KG").Core)
+		require.Equal(t, c.Core, Organisation(c.Core).Core)
+	})
 }
 
 func FuzzNormalisers(f *testing.F) {
