@@ -144,9 +144,14 @@ func (l *layout) slot(h how) int {
 // agreeing is the worst level of a comparison that still counts as agreement, for those that go along with it.
 var agreeing = map[how]uint8{howOrg: 6, howStreet: 3, howPostcode: 2, howCity: 3, howPhone: 2, howWebsite: 2, howMember: 1}
 
-// implying is the worst level of a comparison at which those that go along with it are expected to agree too: the area of a
-// postal code lies in one city.
-var implying = map[how]uint8{howOrg: 6, howStreet: 3, howPostcode: 3, howCity: 3, howPhone: 2, howWebsite: 2, howMember: 1}
+// implying is the worst level of a comparison at which those that go along with it are expected to agree too: a code of the same
+// postal area is not the same, but the area lies in one city.
+func implying(h how) uint8 {
+	if h == howPostcode {
+		return 3
+	}
+	return agreeing[h]
+}
 
 // The states of a parent.
 const (
@@ -158,7 +163,7 @@ const (
 // state returns the state of the parent of comparison i.
 func (l *layout) state(i int, p *pattern) int {
 	at := l.slots[i].parent
-	if at < 0 || p[at] == 0 || p[at] > implying[l.slots[at].how] {
+	if at < 0 || p[at] == 0 || p[at] > implying(l.slots[at].how) {
 		return apart
 	}
 	return together
