@@ -12,6 +12,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
@@ -56,6 +57,50 @@ func TestKeys_AreForOperators(t *testing.T) {
 	require.Equal(t, serve.ReasonOperatorRequired, fault.ReasonOf(err))
 	_, err = erpv1.NewCustomerServiceClient(conn).ListCustomers(t.Context(), &erpv1.ListCustomersRequest{})
 	require.NoError(t, err)
+}
+
+// What was answered about a record is kept no longer than the record.
+func TestIdempotencyKey_GoesWithTheRecord(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, dsn string) {
+		r := start(t, dsn)
+		customer := func(key string) (string, error) {
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "idempotency-key", key)
+			resp, err := r.customers.CreateCustomer(ctx, &erpv1.CreateCustomerRequest{Customer: &erpv1.Customer{Name: "Acme " + key}})
+			return resp.GetCustomer().GetId(), err
+		}
+		ids := map[string]string{}
+		for _, k := range []string{"stays", "deleted", "merged", "employs"} {
+			id, err := customer(k)
+			require.NoError(t, err)
+			ids[k] = id
+		}
+		contact := func() (string, error) {
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "idempotency-key", "contact")
+			resp, err := r.contacts.CreateContact(ctx, &erpv1.CreateContactRequest{Contact: &erpv1.Contact{LastName: "Doe", CustomerId: ids["employs"]}})
+			return resp.GetContact().GetId(), err
+		}
+		person, err := contact()
+		require.NoError(t, err)
+
+		_, err = r.customers.DeleteCustomer(t.Context(), &erpv1.DeleteCustomerRequest{Id: ids["deleted"]})
+		require.NoError(t, err)
+		_, err = r.customers.MergeCustomers(t.Context(), &erpv1.MergeCustomersRequest{Id: ids["merged"], Into: ids["stays"]})
+		require.NoError(t, err)
+		_, err = r.contacts.DeleteContact(t.Context(), &erpv1.DeleteContactRequest{Id: person})
+		require.NoError(t, err)
+		for _, k := range []string{"deleted", "merged"} {
+			_, err = customer(k)
+			refused(t, err, fault.Precondition, idempotent.ReasonResultGone, "")
+		}
+		_, err = contact()
+		refused(t, err, fault.Precondition, idempotent.ReasonResultGone, "")
+		for _, k := range []string{"stays", "employs"} {
+			id, err := customer(k)
+			require.NoError(t, err)
+			require.Equal(t, ids[k], id, "the answer about a record that stays is kept")
+		}
+	})
 }
 
 func TestIdempotencyKey_Replicas(t *testing.T) {

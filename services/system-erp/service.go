@@ -72,7 +72,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			err = serr
 		}
 	}()
-	api, err := rpc.New(rpc.Deps{Store: records, Feed: feed, Meter: meter, Answer: answers.CompleteTx})
+	api, err := rpc.New(rpc.Deps{Store: records, Feed: feed, Meter: meter, Answer: answers.CompleteTx, Forget: answers.Erase})
 	if err != nil {
 		return err
 	}

@@ -24,16 +24,13 @@ func named(collection, id string) string {
 	return collection + id
 }
 
-// Subject is the id of the customer whose data an answer holds, also for the contacts of a customer, so that all of a customer's
-// answers are found when they are erased. A contact without a customer is its own subject.
+// Subject is the id of the record that an answer holds. When the record is deleted, or merged into another, so is what answers
+// hold of it.
 func Subject(_ string, _, resp proto.Message) string {
 	switch m := resp.(type) {
 	case *erpv1.CreateCustomerResponse:
 		return m.GetCustomer().GetId()
 	case *erpv1.CreateContactResponse:
-		if id := m.GetContact().GetCustomerId(); id != "" {
-			return id
-		}
 		return m.GetContact().GetId()
 	}
 	return ""

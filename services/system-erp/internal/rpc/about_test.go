@@ -18,11 +18,8 @@ func TestSubject(t *testing.T) {
 		"a customer's answer is about the customer": {
 			&erpv1.CreateCustomerResponse{Customer: &erpv1.Customer{Id: "C-1"}}, "C-1", "customers/C-1",
 		},
-		"a contact's answer is erased with its customer": {
-			&erpv1.CreateContactResponse{Contact: &erpv1.Contact{Id: "P-1", CustomerId: "C-1"}}, "C-1", "contacts/P-1",
-		},
-		"a contact of nobody is erased by its own id": {
-			&erpv1.CreateContactResponse{Contact: &erpv1.Contact{Id: "P-1"}}, "P-1", "contacts/P-1",
+		"a contact's answer is about the contact, whose customer may stay": {
+			&erpv1.CreateContactResponse{Contact: &erpv1.Contact{Id: "P-1", CustomerId: "C-1"}}, "P-1", "contacts/P-1",
 		},
 		"an answer without a record is about nobody": {&erpv1.CreateCustomerResponse{}, "", ""},
 		"other answers are about nobody":             {&erpv1.ListCustomersResponse{}, "", ""},

@@ -93,6 +93,9 @@ func (s *contactServer) DeleteContact(ctx context.Context, req *erpv1.DeleteCont
 	if err != nil {
 		return nil, err
 	}
+	if err := s.forgotten(ctx, req.GetId()); err != nil {
+		return nil, err
+	}
 	return &erpv1.DeleteContactResponse{Contact: fromContact(res.Record), Outcome: fromOutcome(res.Outcome)}, nil
 }
 

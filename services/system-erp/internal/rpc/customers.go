@@ -96,6 +96,9 @@ func (s *customerServer) DeleteCustomer(ctx context.Context, req *erpv1.DeleteCu
 	if err != nil {
 		return nil, err
 	}
+	if err := s.forgotten(ctx, req.GetId()); err != nil {
+		return nil, err
+	}
 	return &erpv1.DeleteCustomerResponse{Customer: fromCustomer(res.Record), Outcome: fromOutcome(res.Outcome)}, nil
 }
 
@@ -103,6 +106,9 @@ func (s *customerServer) MergeCustomers(ctx context.Context, req *erpv1.MergeCus
 	res, err := s.store.MergeCustomers(ctx, req.GetId(), req.GetInto())
 	s.counted(ctx, "customer", res.Outcome, err)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.forgotten(ctx, req.GetId()); err != nil {
 		return nil, err
 	}
 	return &erpv1.MergeCustomersResponse{Customer: fromCustomer(res.Record), Outcome: fromOutcome(res.Outcome)}, nil

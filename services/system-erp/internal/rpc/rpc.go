@@ -28,7 +28,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
 
-// Deps are what the methods work with; all but Answer and Now are required.
+// Deps are what the methods work with; all but Answer, Forget and Now are required.
 type Deps struct {
 	Store backend.Backend
 	Feed  *changes.Feed
@@ -36,6 +36,9 @@ type Deps struct {
 	// Answer stores the answer of a call with an idempotency key in the transaction of its effect
 	// (idempotent.SQLStore.CompleteTx); nil stores nothing.
 	Answer func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
+	// Forget erases the kept answers about a record that is gone (idempotent.SQLStore.Erase), by its id, and says how many; nil
+	// erases nothing.
+	Forget func(ctx context.Context, subject string) (int, error)
 	// Now derives the state of a warranty; time.Now when nil.
 	Now func() time.Time
 }
@@ -46,6 +49,7 @@ type Server struct {
 	feed      *changes.Feed
 	now       func() time.Time
 	answer    func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
+	forget    func(ctx context.Context, subject string) (int, error)
 	records   metric.Int64Counter
 	customers *erp.Schema[erp.Customer]
 	contacts  *erp.Schema[erp.Contact]
@@ -59,13 +63,16 @@ func New(d Deps) (*Server, error) {
 	if d.Answer == nil {
 		d.Answer = func(context.Context, *sql.Tx, proto.Message) error { return nil }
 	}
+	if d.Forget == nil {
+		d.Forget = func(context.Context, string) (int, error) { return 0, nil }
+	}
 	records, err := d.Meter.Int64Counter("selfsame.erp.records",
 		metric.WithDescription("Records written, by kind of record and outcome."))
 	if err != nil {
 		return nil, fmt.Errorf("record metrics: %w", err)
 	}
 	return &Server{
-		store: d.Store, feed: d.Feed, now: d.Now, answer: d.Answer, records: records,
+		store: d.Store, feed: d.Feed, now: d.Now, answer: d.Answer, forget: d.Forget, records: records,
 		customers: erp.Customers(), contacts: erp.Contacts(),
 	}, nil
 }
@@ -84,6 +91,15 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 func (s *Server) count(ctx context.Context, object string, o erp.Outcome) {
 	s.records.Add(ctx, 1, metric.WithAttributes(
 		attribute.String(telemetry.KeyObject, object), attribute.String(telemetry.KeyOutcome, o.String())))
+}
+
+// forgotten erases what answers still hold of a record that is gone. Whoever is told that this failed asks for the deletion again,
+// which then changes nothing in the record and comes here again.
+func (s *Server) forgotten(ctx context.Context, id string) error {
+	if _, err := s.forget(ctx, id); err != nil {
+		return fmt.Errorf("erase the answers about a record that is gone: %w", err)
+	}
+	return nil
 }
 
 // counted notes the outcome of a single write; an error that is no refusal is not an outcome.
