@@ -15,14 +15,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
-	optionsv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/openapi"
 )
@@ -547,22 +546,26 @@ func publishedRetention(t *testing.T, _ *world) {
 	require.NoError(t, json.Unmarshal(openapi.Document(), &doc))
 	page, err := os.ReadFile("../../docs/idempotency.md")
 	require.NoError(t, err)
-	for route, c := range map[string]struct{ method, kept string }{
-		"post /v1/customers": {"CreateCustomer", "7 days"}, "patch /v1/customers/{customer_id}": {"UpdateCustomer", "7 days"}, "post /v1/orders": {"PlaceOrder", "30 days"},
-	} {
-		m := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService").Methods().ByName(protoreflect.Name(c.method))
-		policy, ok := proto.GetExtension(m.Options(), optionsv1.E_Idempotency).(*optionsv1.IdempotencyPolicy)
-		require.True(t, ok)
-		kept := 7 * 24 * time.Hour
-		if r := policy.GetRetention(); r != nil {
-			kept = r.AsDuration()
+	methods := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService").Methods()
+	published := 0
+	for i := range methods.Len() {
+		terms, writes := idempotent.TermsOf(methods.Get(i))
+		if !writes || terms.Key == "natural" {
+			continue // each change within has the key of the route that it stands for
 		}
-		days := int(kept / (24 * time.Hour))
-		require.Equal(t, fmt.Sprintf("%d days", days), c.kept)
-		verb, path, _ := strings.Cut(route, " ")
-		require.Equal(t, fmt.Sprintf("P%dD", days), doc.Paths[path][verb].Policy["retention"], route)
-		require.Regexp(t, regexp.QuoteMeta("`"+strings.ToUpper(verb)+" "+path+"`")+`[^\n]*`+c.kept, string(page), "docs/idempotency.md")
+		rule, ok := proto.GetExtension(methods.Get(i).Options(), annotations.E_Http).(*annotations.HttpRule)
+		require.True(t, ok)
+		verb, path := "post", rule.GetPost()
+		if path == "" {
+			verb, path = "patch", rule.GetPatch()
+		}
+		days := int(terms.Retention / (24 * time.Hour))
+		require.Equal(t, fmt.Sprintf("P%dD", days), doc.Paths[path][verb].Policy["retention"], path)
+		require.Equal(t, "wait", doc.Paths[path][verb].Policy["inFlight"], path)
+		require.Regexp(t, regexp.QuoteMeta("| `"+strings.ToUpper(verb)+" "+path+"`")+fmt.Sprintf(`[^\n]*\| %d days \|`, days), string(page), "docs/idempotency.md")
+		published++
 	}
+	require.Equal(t, 5, published)
 	require.Contains(t, string(page), fmt.Sprintf("%d days", idempotent.DefaultTombstone/(24*time.Hour)))
 }
 

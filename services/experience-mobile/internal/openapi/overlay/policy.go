@@ -2,39 +2,43 @@ package overlay
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 	optionsv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 )
 
-// defaultRetention is how long an answer is kept when the contract does not say: the default of package idempotent.
-const defaultRetention = 7 * 24 * time.Hour
-
-// policy is what the contract says about the key of an operation, every field that is set: words for enums, ISO 8601
-// for durations.
+// policy is what the contract says about the key of an operation, defaults filled in: words for enums, ISO 8601 for durations.
 func policy(operation string) object {
-	out := object{"retention": iso(defaultRetention)}
 	service := mobilev1.File_selfsame_mobile_v1_mobile_service_proto.Services().ByName("MobileService")
 	m := service.Methods().ByName(protoreflect.Name(operation))
 	if m == nil {
-		return out
+		return object{}
 	}
-	p, ok := proto.GetExtension(m.Options(), optionsv1.E_Idempotency).(*optionsv1.IdempotencyPolicy)
+	t, ok := idempotent.TermsOf(m)
 	if !ok {
+		return object{}
+	}
+	out := object{"key": t.Key, "recovery": t.Recovery}
+	if t.InFlight == "" {
 		return out
 	}
-	p.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if !f.IsList() && !f.IsMap() {
-			out[f.JSONName()] = plain(f, v)
-		}
-		return true
-	})
+	out["inFlight"], out["keptOutcomes"] = t.InFlight, t.KeptOutcomes
+	if t.Wait > 0 {
+		out["wait"] = iso(t.Wait)
+	}
+	if t.Retention == idempotent.Forever {
+		out["permanent"] = true
+	} else {
+		out["retention"] = iso(t.Retention)
+	}
+	if len(t.Ignored) > 0 {
+		out["fingerprintExclude"] = t.Ignored
+	}
 	return out
 }
 
@@ -49,24 +53,6 @@ func policyOf(operation string) standing {
 	}
 	_, ok := proto.GetExtension(m.Options(), optionsv1.E_Deprecation).(*optionsv1.Deprecation)
 	return standing{deprecated: ok && proto.HasExtension(m.Options(), optionsv1.E_Deprecation)}
-}
-
-func plain(f protoreflect.FieldDescriptor, v protoreflect.Value) any {
-	switch f.Kind() {
-	case protoreflect.EnumKind:
-		d := f.Enum()
-		if e := d.Values().ByNumber(v.Enum()); e != nil {
-			zero := strings.TrimSuffix(string(d.Values().ByNumber(0).Name()), "UNSPECIFIED")
-			return strings.ToLower(strings.TrimPrefix(string(e.Name()), zero))
-		}
-		return int32(v.Enum())
-	case protoreflect.MessageKind:
-		if d, ok := v.Message().Interface().(*durationpb.Duration); ok {
-			return iso(d.AsDuration())
-		}
-	default:
-	}
-	return v.Interface()
 }
 
 // iso writes a duration as ISO 8601 does: whole days as days, anything else in seconds.
