@@ -40,7 +40,7 @@ func TestConformance(t *testing.T) {
 		{"F-12 killed after the answer was stored: the retry gets it", killedAfterAnswer},
 		{"F-15 stopped in order while fifty calls run: none is lost and none is done twice", stoppedInOrder},
 		{"F-16 the edge is killed while it waits for the answer: another finds it", killedEdge},
-		{"F-18 everything is down for longer than the lease: the work comes to its end", allDown},
+		{"F-18 everything is down for longer than the lease: what was accepted comes to its end without its client", allDown},
 		{"G-06 the answer of the ERP is lost: the retry finds the order", lostAnswer},
 		{"I-05 one system takes the customer and the other fails: each has it once in the end", halfDelivered},
 		{"I-05 the service of Salesforce is killed before and after the effect: one account in the end", killedSalesforce},
@@ -217,18 +217,27 @@ func allDown(t *testing.T, w *world) {
 	defer leave()
 	require.Eventually(t, func() bool { return w.orders(t)[order.name] == 1 }, patience, 5*time.Millisecond)
 	w.until(t, customer)
+	// Nobody asks for this one again: it was accepted while the ERP takes no orders.
+	w.fault(t, remote.Fault{Kind: "down", Method: "CreateOrder"})
+	accepted := w.order(w.buyers[1])
+	accepted.later = true
+	require.Equal(t, http.StatusAccepted, w.until(t, accepted).status)
 	services := []string{suite.ProcessCustomer, suite.ExperienceMobile, suite.SystemERP, suite.SystemSalesforce}
+	placed := w.orders(t)
 	for _, s := range services {
 		require.NoError(t, w.suite.Kill(s))
 	}
 	<-first
+	require.NoError(t, w.demo.ClearFaults(t.Context()))
 	timer := time.NewTimer(2 * lease)
 	<-timer.C
+	require.Zero(t, placed[accepted.name])
 	for _, s := range services {
 		require.NoError(t, w.suite.StartService(t.Context(), s))
 	}
 	w.settle(t) // the customer reaches both systems without anybody asking again
 	require.Equal(t, 1, w.customers(t)[customer.name])
+	require.Eventually(t, func() bool { return w.orders(t)[accepted.name] == 1 }, patience, 10*time.Millisecond)
 	w.once(t, order, w.until(t, order))
 }
 
@@ -440,6 +449,8 @@ func TestAThousandCallsWithOneKey(t *testing.T) {
 	// Who did it may have been told to come again while it was under way, and is then a replay too.
 	require.GreaterOrEqual(t, replayed.Load(), int64(calls-1), "all but one were replays")
 	require.Equal(t, 1, w.orders(t)[in.name])
+	// No other attempt took over: there was one execution.
+	require.EqualValues(t, 1, w.newest(t, "PlaceOrder").GetAttempt())
 	var through struct{ Totals map[string]int }
 	_, err := w.demo.JSON(t.Context(), http.MethodGet, w.demo.State.Control+"/calls", nil, &through)
 	require.NoError(t, err)

@@ -136,6 +136,7 @@ type intent struct {
 	name      string // of the customer, or the purchase order number
 	token     string // of another user than that of the demo
 	trace     string // of every call, 32 hexadecimal digits; empty: none
+	later     bool   // an order may be placed later, if it cannot be placed now
 }
 
 // newIntent makes one with a key of its own. A body without a name gets a purchase order number.
@@ -183,6 +184,9 @@ func (w *world) send(ctx context.Context, in intent) (answer, error) {
 	req.Header = http.Header{"Authorization": {"Bearer " + bearer}, "Content-Type": {"application/json"}, "Idempotency-Key": {in.key}}
 	if in.trace != "" {
 		req.Header.Set("Traceparent", "00-"+in.trace+"-00f067aa0ba902b7-01")
+	}
+	if in.later {
+		req.Header.Set("Prefer", "respond-async")
 	}
 	resp, err := w.http.Do(req)
 	if err != nil {
