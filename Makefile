@@ -60,6 +60,10 @@ test: ## Fast tests of every module (race detector on where there is a C compile
 test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers to test with
 	go test $(RACE_ON) -shuffle=on -timeout 30m -p 2 $(PKG)
 
+.PHONY: seeds
+seeds: ## Play the first 2,000 histories of the simulation, which the race detector makes too slow for test-full
+	go test -count=1 -timeout 10m -run '^TestSeeds$$' ./suite/simulation
+
 .PHONY: bench
 bench: ## Benchmarks; BENCH=regexp
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
@@ -167,7 +171,7 @@ model: ## Search every state of the model of the idempotency claim (needs spin a
 	docs/design/claim-model/check
 
 .PHONY: check
-check: gen-diff contracts lint modules test-full test conformance-diff ## Everything CI runs
+check: gen-diff contracts lint modules test-full test seeds conformance-diff ## Everything CI runs
 
 .PHONY: check-fast
 check-fast: contracts modules test ## The part that every commit passes
