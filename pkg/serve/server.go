@@ -221,26 +221,37 @@ func validate(req any) error {
 	if !ok {
 		return nil
 	}
-	err := protovalidate.Validate(msg)
-	if broken, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
-		return violations(broken)
-	}
+	fields, err := Broken(msg)
 	if err != nil {
-		return fmt.Errorf("validate %s: %w", msg.ProtoReflect().Descriptor().FullName(), err)
+		return err
 	}
-	return nil
+	if len(fields) == 0 {
+		return nil
+	}
+	e := fault.New(fault.Invalid, fault.ReasonValidationFailed, "the request is not valid")
+	e.Fields = fields
+	return e
 }
 
-func violations(broken *protovalidate.ValidationError) error {
-	e := fault.New(fault.Invalid, fault.ReasonValidationFailed, "the request is not valid")
+// Broken returns the rules of its contract that a message breaks: what a server refuses a request for.
+func Broken(m proto.Message) ([]fault.Field, error) {
+	err := protovalidate.Validate(m)
+	if err == nil {
+		return nil, nil
+	}
+	broken, ok := errors.AsType[*protovalidate.ValidationError](err)
+	if !ok {
+		return nil, fmt.Errorf("validate %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	var fields []fault.Field
 	for _, v := range broken.Violations {
-		e.Fields = append(e.Fields, fault.Field{
+		fields = append(fields, fault.Field{
 			Path:        protovalidate.FieldPathString(v.Proto.GetField()),
 			Reason:      v.Proto.GetRuleId(),
 			Description: v.Proto.GetMessage(),
 		})
 	}
-	return e
+	return fields, nil
 }
 
 func validUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

@@ -425,4 +425,12 @@ func allViolations(t *testing.T, w *world) {
 	require.Equal(t, []string{"/name"}, w.do(t, "POST", "/v1/customers", body(`{}`), key("all-2")).problem(t, 400, "VALIDATION_FAILED").pointers())
 	p = w.do(t, "POST", "/v1/customers", body(`{"nam":"x","phone":5,"etag":"1","name":" "}`), key("all-3")).problem(t, 400, "VALIDATION_FAILED")
 	require.ElementsMatch(t, []string{"/nam", "/phone", "/etag", "/name"}, p.pointers(), "what is not there, of another type, not to be sent and missing")
+	p = w.do(t, "POST", "/v1/customers", body(`{"nam":"x","name":7,"email":"nobody","address":{"town":"x","country":"Germany"}}`), key("all-4")).problem(t, 400, "VALIDATION_FAILED")
+	require.ElementsMatch(t, []string{"/nam", "/name", "/email", "/address/town", "/address/country"}, p.pointers(), "broken rules beside what is not there")
+	for _, e := range p.Errors {
+		require.NotContains(t, e.Detail, "nobody", "a value is not repeated")
+	}
+	items := strings.Repeat(`{"sku":"","no":1},`, 40)
+	p = w.do(t, "POST", "/v1/orders", body(`{"customerId":"c_1","items":[`+strings.TrimSuffix(items, ",")+`]}`), key("all-5")).problem(t, 400, "VALIDATION_FAILED")
+	require.Len(t, p.Errors, 50, "no more than fifty are told")
 }

@@ -80,7 +80,32 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite is the same for making a customer, with the key and the check of the body that only the edge has.
+// BenchmarkReplay repeats a completed key, which is answered from memory.
+func BenchmarkReplay(b *testing.B) {
+	tel, err := telemetry.Start(b.Context(), "bench", telemetry.Config{LogLevel: "error"})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, tel.Shutdown(context.Background())) })
+	whole, err := New(Options{
+		Telemetry: tel, Service: fixed{}, Tokens: anyone{}, Budget: 5 * time.Second, MaxBody: 1 << 20, Load: Load{Shed: true},
+		Replay: Replay{Store: replay.NewMemory(32<<20, nil), For: time.Hour, Join: time.Second},
+	})
+	require.NoError(b, err)
+	const body = `{"name":"Schröder Immobile 1 GmbH"}`
+	b.ReportAllocs()
+	for b.Loop() {
+		w := &nowhereWriter{http.Header{}}
+		whole.ServeHTTP(w, &http.Request{
+			Method: http.MethodPost, URL: &url.URL{Path: "/v1/customers"}, ContentLength: int64(len(body)),
+			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "127.0.0.1:8080", RemoteAddr: "127.0.0.1:1234", Body: io.NopCloser(strings.NewReader(body)),
+			Header: http.Header{
+				"Authorization": {"Bearer x.y.z"}, "Accept": {"application/json"}, "User-Agent": {"bench"}, "Content-Type": {"application/json"},
+				"Idempotency-Key": {"bench-key-0123456789"},
+			},
+		})
+	}
+}
+
+// BenchmarkWrite is what BenchmarkRead is, for making a customer, with the key and the check of the body that only the edge has.
 func BenchmarkWrite(b *testing.B) {
 	tel, err := telemetry.Start(b.Context(), "bench", telemetry.Config{LogLevel: "error"})
 	require.NoError(b, err)

@@ -101,7 +101,7 @@ func (e *edge) readBody(next http.Handler) http.Handler {
 		control := http.NewResponseController(w)
 		// Not every writer has a connection (tests); then there is nothing to cut off.
 		_ = control.SetReadDeadline(time.Now().Add(e.o.Budget))
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, e.o.MaxBody))
+		body, err := readSized(http.MaxBytesReader(w, r.Body, e.o.MaxBody), r.ContentLength)
 		if err == nil {
 			// Otherwise the deadline stays: the server reads on to end the connection in order, which must not last.
 			_ = control.SetReadDeadline(time.Time{})
@@ -119,6 +119,26 @@ func (e *edge) readBody(next http.Handler) http.Handler {
 		r.Body = holdBody(body)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// sizedBelow is up to which size room is made for a body before it is here: more is made as it comes in, whatever was announced.
+const sizedBelow = 4 << 10
+
+// readSized reads everything, at once into as much room as is needed if the body is a small one of which the size is known.
+func readSized(r io.Reader, announced int64) ([]byte, error) {
+	if announced <= 0 || announced > sizedBelow {
+		return io.ReadAll(r)
+	}
+	body := make([]byte, announced+1) // to meet the end
+	n, err := io.ReadFull(r, body)
+	if int64(n) == announced && errors.Is(err, io.ErrUnexpectedEOF) {
+		return body[:n], nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rest, err := io.ReadAll(r)
+	return append(body, rest...), err
 }
 
 func (e *edge) tooLarge(w http.ResponseWriter, r *http.Request) {

@@ -11,24 +11,35 @@ import (
 )
 
 // codec reads and writes JSON for the mux. The library's own reads a body twice, first to find the end of its value and then the value itself,
-// and copies what it writes once more; here a body is complete and was checked to be one value (see checkJSON).
-type codec struct{ runtime.JSONPb }
+// and copies what it writes once more; here a body is complete and was checked to be one value, and mostly made a message of (see checkJSON).
+type codec struct {
+	runtime.JSONPb
+
+	layouts layouts
+}
 
 func newCodec() *codec {
-	return &codec{runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
+	return &codec{JSONPb: runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
 }
 
 // Marshal implements runtime.Marshaler.
 func (c *codec) Marshal(v any) ([]byte, error) {
-	if m, ok := v.(proto.Message); ok {
-		return c.MarshalOptions.Marshal(m)
+	m, ok := v.(proto.Message)
+	if !ok {
+		return c.JSONPb.Marshal(v)
 	}
-	return c.JSONPb.Marshal(v)
+	if text, ok := c.layouts.write(m); ok {
+		return text, nil
+	}
+	return c.MarshalOptions.Marshal(m)
 }
 
 // NewDecoder implements runtime.Marshaler. The decoder reads everything, which must be one value; of nothing it is io.EOF.
 func (c *codec) NewDecoder(r io.Reader) runtime.Decoder {
 	return runtime.DecoderFunc(func(v any) error {
+		if b, ok := r.(*heldBody); ok && b.takenBy(v) {
+			return nil
+		}
 		body, err := readAll(r)
 		if err != nil {
 			return err
@@ -48,12 +59,29 @@ type heldBody struct {
 	bytes.Reader
 
 	text []byte
+	// made is the message that it stands for; nil if none was made yet.
+	made proto.Message
 }
 
 func holdBody(text []byte) *heldBody {
 	b := &heldBody{text: text}
 	b.Reset(text)
 	return b
+}
+
+// takenBy sets what v points to to the message that was made, unless something was read or it is no pointer to such a message.
+func (b *heldBody) takenBy(v any) bool {
+	if b.made == nil || b.Len() < len(b.text) {
+		return false
+	}
+	p, made := reflect.ValueOf(v), reflect.ValueOf(b.made)
+	if p.Kind() != reflect.Pointer || p.IsNil() || p.Elem().Type() != made.Type() {
+		return false
+	}
+	p.Elem().Set(made)
+	b.Reset(nil)
+	b.made = nil
+	return true
 }
 
 // Close implements io.Closer.

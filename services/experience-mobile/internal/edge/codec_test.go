@@ -19,6 +19,16 @@ func TestCodec(t *testing.T) {
 		require.Equal(t, "x", made.GetName(), name)
 		require.ErrorIs(t, c.NewDecoder(body).Decode(&made), io.EOF, "%s: nothing is left", name)
 	}
+	held := holdBody([]byte(`{"name":"z"}`))
+	held.made = &mobilev1.Customer{Name: "made"}
+	order := &mobilev1.NewOrder{}
+	require.Error(t, c.NewDecoder(held).Decode(&order), "another message is not what was made")
+	held = holdBody([]byte(`{"name":"z"}`))
+	held.made = &mobilev1.Customer{Name: "made"}
+	var taken *mobilev1.Customer
+	require.NoError(t, c.NewDecoder(held).Decode(&taken))
+	require.Equal(t, "made", taken.GetName(), "what was made is not made again")
+	require.ErrorIs(t, c.NewDecoder(held).Decode(&taken), io.EOF, "nothing is left")
 	begun := holdBody([]byte(` {"name":"y"}`))
 	_, err := begun.Read(make([]byte, 1))
 	require.NoError(t, err)

@@ -155,8 +155,8 @@ func New(o Options) (http.Handler, error) {
 		e.finish,               // ETag, 304, the fields asked for, Content-Length
 		e.idempotencyKey,       // 400 unless writes carry exactly one key; If-Match, 428
 		e.checkQuery,           // 400 for unknown or malformed parameters
-		e.checkJSON,            // 400 with a pointer for each unknown or malformed field
 		e.replay,               // completed keys are answered here; a herd waits for its first
+		e.checkJSON,            // 400 with a pointer for each unknown or malformed field
 		e.shed,                 // 503 before collapse: no more go below than can be done
 		e.strip,                // no header of the client goes further
 	), nil

@@ -13,22 +13,30 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
 // bodyRules are what the contract says about a body beyond its shape. They are read once: extensions of descriptors are
 // expensive to look at.
 type bodyRules struct {
-	message  protoreflect.MessageDescriptor
+	message protoreflect.MessageDescriptor
+	// kind makes the message that a body stands for.
+	kind     protoreflect.MessageType
 	readOnly map[protoreflect.FieldDescriptor]bool
 	// required are the fields of the body itself that must have a value.
 	required []protoreflect.FieldDescriptor
 }
 
 func newBodyRules(message protoreflect.MessageDescriptor) *bodyRules {
-	r := &bodyRules{message: message, readOnly: map[protoreflect.FieldDescriptor]bool{}}
+	r := &bodyRules{message: message, kind: dynamicpb.NewMessageType(message), readOnly: map[protoreflect.FieldDescriptor]bool{}}
+	if generated, err := protoregistry.GlobalTypes.FindMessageByName(message.FullName()); err == nil {
+		r.kind = generated
+	}
 	seen := map[protoreflect.MessageDescriptor]bool{}
 	var walk func(m protoreflect.MessageDescriptor)
 	walk = func(m protoreflect.MessageDescriptor) {
@@ -75,16 +83,47 @@ func (e *edge) checkJSON(next http.Handler) http.Handler {
 		c.missing = checked.missing(c.route.bodyField, r.Method == http.MethodPatch)
 		found := checked.found
 		if len(found) == 0 {
+			if body, ok := r.Body.(*heldBody); ok && !checked.partly {
+				body.made = checked.made.Interface()
+			}
 			next.ServeHTTP(w, r)
 			return
 		}
-		if checked.members { // of what is no object, nothing is missing
-			for _, f := range c.missing[:min(len(c.missing), maxViolations-len(found))] {
+		if checked.members { // what is no object lacks nothing and breaks no rule
+			for _, f := range c.missing {
 				found = append(found, c.route.where(f))
 			}
+			if !checked.partly {
+				found = append(found, e.broken(c.route, checked.made, found)...)
+			}
 		}
-		e.refuse(w, r, e.invalid(found))
+		e.refuse(w, r, e.invalid(found[:min(len(found), maxViolations)]))
 	})
+}
+
+// broken returns the rules of the contract that the body breaks where nothing else is wrong, so that all is told at once: behind the edge
+// they are only checked of what has the shape of the contract. What has not was left out, so a rule about anything around it says nothing.
+func (e *edge) broken(rt *route, made protoreflect.Message, found []problem.Violation) []problem.Violation {
+	fields, err := serve.Broken(made.Interface())
+	if err != nil {
+		return nil // the refusal stands without it
+	}
+	for i := range fields {
+		fields[i].Path = rt.bodyField + "." + fields[i].Path
+	}
+	refusal := fault.New(fault.Invalid, fault.ReasonValidationFailed, "")
+	refusal.Fields = fields
+	return slices.DeleteFunc(e.problems.FromError(refusal, rt.where).Errors, func(v problem.Violation) bool {
+		return slices.ContainsFunc(found, func(f problem.Violation) bool {
+			return v.Pointer == nil || within(*v.Pointer, *f.Pointer) || within(*f.Pointer, *v.Pointer)
+		})
+	})
+}
+
+// within reports whether a JSON pointer points to what another points to, or into it.
+func within(inner, outer string) bool {
+	rest, ok := strings.CutPrefix(inner, outer)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 var errMalformed = errors.New("malformed json")
@@ -100,11 +139,15 @@ type checker struct {
 	members bool
 	// given are the fields of the body itself that were there, filled those that hold something.
 	given, filled []protoreflect.FieldDescriptor
+	// made is the message that the body stands for, without what is wrong.
+	made protoreflect.Message
+	// partly is true if something that is not wrong is not in it, or in another form.
+	partly bool
 }
 
 // checkBody compares a body with the contract. It fails only if the body is not one JSON value.
 func checkBody(body []byte, rules *bodyRules) (*checker, error) {
-	c := &checker{dec: jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true)), rules: rules}
+	c := &checker{dec: jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true)), rules: rules, made: rules.kind.New()}
 	if c.dec.PeekKind() != '{' {
 		if err := c.skip(); err != nil {
 			return nil, err
@@ -112,7 +155,7 @@ func checkBody(body []byte, rules *bodyRules) (*checker, error) {
 		c.add(wrongType, "The body must be an object.")
 	} else {
 		c.members = true
-		if err := c.object(rules.message); err != nil {
+		if err := c.object(c.made); err != nil {
 			return nil, err
 		}
 	}
@@ -146,13 +189,13 @@ func (c *checker) add(code, detail string) {
 	c.found = append(c.found, problem.At(pointer.String(), code, detail))
 }
 
-// object checks an object, braces included.
-func (c *checker) object(message protoreflect.MessageDescriptor) error {
+// object checks an object, braces included, and sets what it holds.
+func (c *checker) object(made protoreflect.Message) error {
 	if _, err := c.dec.ReadToken(); err != nil {
 		return errMalformed
 	}
 	var room [16]protoreflect.FieldDescriptor // for most messages
-	seen := room[:0]
+	seen, message := room[:0], made.Descriptor()
 	for {
 		token, err := c.dec.ReadToken()
 		if err != nil {
@@ -177,15 +220,15 @@ func (c *checker) object(message protoreflect.MessageDescriptor) error {
 		if field != nil {
 			seen = append(seen, field)
 		}
-		if err := c.member(field); err != nil {
+		if err := c.member(made, field); err != nil {
 			return err
 		}
 		c.at = c.at[:len(c.at)-1]
 	}
 }
 
-// member checks one value; a nil field only reads over it.
-func (c *checker) member(field protoreflect.FieldDescriptor) error {
+// member checks one value and sets it; a nil field only reads over it.
+func (c *checker) member(made protoreflect.Message, field protoreflect.FieldDescriptor) error {
 	kind := c.dec.PeekKind()
 	if field != nil && len(c.at) == 1 {
 		c.given = append(c.given, field)
@@ -197,7 +240,11 @@ func (c *checker) member(field protoreflect.FieldDescriptor) error {
 		return c.skip()
 	}
 	if !field.IsList() && !field.IsMap() {
-		return c.value(field)
+		v, err := c.value(field, made.NewField)
+		if v.IsValid() {
+			made.Set(field, v)
+		}
+		return err
 	}
 	if !field.IsList() || kind != '[' {
 		c.add(wrongType, "The value must be a list.")
@@ -206,11 +253,17 @@ func (c *checker) member(field protoreflect.FieldDescriptor) error {
 	if _, err := c.dec.ReadToken(); err != nil {
 		return errMalformed
 	}
+	list := made.Mutable(field).List()
 	for i := 0; c.dec.PeekKind() != ']'; i++ {
 		c.at = append(c.at, strconv.Itoa(i))
-		if err := c.value(field); err != nil {
+		v, err := c.value(field, func(protoreflect.FieldDescriptor) protoreflect.Value { return list.NewElement() })
+		if err != nil {
 			return err
 		}
+		if !v.IsValid() {
+			v = list.NewElement() // the others keep their places
+		}
+		list.Append(v)
 		c.at = c.at[:len(c.at)-1]
 	}
 	if _, err := c.dec.ReadToken(); err != nil {
@@ -219,8 +272,8 @@ func (c *checker) member(field protoreflect.FieldDescriptor) error {
 	return nil
 }
 
-// value checks a value that is no list. Of a number only that it is one: the decoder behind checks its range.
-func (c *checker) value(field protoreflect.FieldDescriptor) error {
+// value checks a value that is no list, and returns it unless it is wrong or a number: of that only the decoder behind checks the range.
+func (c *checker) value(field protoreflect.FieldDescriptor, empty func(protoreflect.FieldDescriptor) protoreflect.Value) (none protoreflect.Value, err error) {
 	kind := c.dec.PeekKind()
 	want, detail := jsontext.Kind('0'), "The value must be a number."
 	switch field.Kind() {
@@ -238,11 +291,13 @@ func (c *checker) value(field protoreflect.FieldDescriptor) error {
 	case kind != want:
 		c.add(wrongType, detail)
 	case kind == '{':
-		return c.object(field.Message())
+		v := empty(field)
+		c.partly = c.partly || field.Message().ParentFile().Package() == "google.protobuf" // they have a form of their own
+		return v, c.object(v.Message())
 	case kind == '"':
 		token, err := c.dec.ReadToken()
 		if err != nil {
-			return errMalformed
+			return none, errMalformed
 		}
 		text := token.String()
 		if strings.IndexByte(text, 0) >= 0 {
@@ -251,9 +306,17 @@ func (c *checker) value(field protoreflect.FieldDescriptor) error {
 		if len(c.at) == 1 && strings.TrimSpace(text) != "" {
 			c.filled = append(c.filled, field)
 		}
-		return nil
+		return protoreflect.ValueOfString(text), nil
+	case kind == 't':
+		token, err := c.dec.ReadToken()
+		if err != nil {
+			return none, errMalformed
+		}
+		return protoreflect.ValueOfBool(token.Bool()), nil
+	default:
+		c.partly = true
 	}
-	return c.skip()
+	return none, c.skip()
 }
 
 // skip reads over a value.
