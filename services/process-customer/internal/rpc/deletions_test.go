@@ -64,7 +64,7 @@ func TestHeldDeletions(t *testing.T) {
 	require.Zero(t, confirm(last), "confirming twice is confirming once")
 	w.Settle()
 	require.Empty(t, w.SF.Records(golden.Customer))
-	trail, err := a.operations.ListAudit(t.Context(), &customerv1.ListAuditRequest{Operators: true, ShowValues: true})
+	trail, err := a.operations.ListAudit(t.Context(), &customerv1.ListAuditRequest{Operators: true, Actor: "ada", ShowValues: true})
 	require.NoError(t, err)
 	require.Len(t, trail.GetEntries(), 1)
 	require.Equal(t, []string{"deletions_confirmed", "ada", "moved away"}, []string{trail.GetEntries()[0].GetKind(), trail.GetEntries()[0].GetActor(), trail.GetEntries()[0].GetNote()})

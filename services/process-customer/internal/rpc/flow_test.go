@@ -37,11 +37,10 @@ func TestSetFlow(t *testing.T) {
 	_, err = set(&customerv1.SetFlowRequest{System: "erp", Direction: "deliver"})
 	require.NoError(t, err)
 	require.Len(t, shown(), 1)
-	trail, err := a.operations.ListAudit(t.Context(), &customerv1.ListAuditRequest{Operators: true, ShowValues: true})
+	trail, err := a.operations.ListAudit(t.Context(), &customerv1.ListAuditRequest{Operators: true, Actor: "ada", ShowValues: true})
 	require.NoError(t, err)
 	var kinds []string
 	for _, e := range trail.GetEntries() {
-		require.Equal(t, "ada", e.GetActor())
 		kinds = append(kinds, e.GetKind()+" "+e.GetSystem()+" "+e.GetNote())
 	}
 	require.Equal(t, []string{"paused erp maintenance", "throttled salesforce ", "resumed erp "}, kinds)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/ledger"
@@ -225,9 +226,14 @@ func (s *operations) Resync(ctx context.Context, req *customerv1.ResyncRequest) 
 	}
 	started := false
 	err := s.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockIdentity(ctx); err != nil {
+			return err
+		}
 		var err error
-		started, err = tx.RequestScan(ctx, req.GetSystem())
-		return err
+		if started, err = tx.RequestScan(ctx, req.GetSystem()); err != nil || !started {
+			return err
+		}
+		return tx.AddEvents(ctx, []store.Event{{At: s.d.Now(), Kind: "resync_requested", System: req.GetSystem(), Traceparent: telemetry.Traceparent(ctx)}})
 	})
 	if err != nil {
 		return nil, err

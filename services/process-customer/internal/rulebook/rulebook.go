@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
@@ -111,7 +112,10 @@ func (b *Book) Open(ctx context.Context, first *survive.Rules) error {
 		use = first
 		set := b.set(first, Trial{})
 		set.Done = len(some) == 0
-		return errors.Join(tx.PutRules(ctx, set), tx.DropRules(ctx, store.RulesWaiting))
+		if active.Digest == set.Digest {
+			return errors.Join(tx.PutRules(ctx, set), tx.DropRules(ctx, store.RulesWaiting))
+		}
+		return errors.Join(tx.PutRules(ctx, set), tx.DropRules(ctx, store.RulesWaiting), b.told(ctx, tx, "rules_in_force", set, ""))
 	})
 	if err != nil {
 		return fmt.Errorf("open rules: %w", err)
@@ -150,11 +154,14 @@ func (b *Book) Propose(ctx context.Context, r *survive.Rules) (Proposal, error) 
 	}
 	p := Proposal{Trial: trial, Waiting: b.waits(active, r, trial)}
 	if p.Waiting == "" {
-		return p, b.activate(ctx, r, trial, active.Digest)
+		return p, b.activate(ctx, r, trial, active.Digest, "")
 	}
 	set := b.set(r, trial)
 	set.Slot, set.Reason, set.Done = store.RulesWaiting, p.Waiting, true
 	err = b.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockIdentity(ctx); err != nil {
+			return err
+		}
 		waiting, err := tx.Rules(ctx, store.RulesWaiting)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -162,7 +169,10 @@ func (b *Book) Propose(ctx context.Context, r *survive.Rules) (Proposal, error) 
 		if err == nil && waiting.Version > set.Version {
 			return nil // a replica with an older file does not push newer rules out
 		}
-		return tx.PutRules(ctx, set)
+		if err == nil && waiting.Digest == set.Digest {
+			return tx.PutRules(ctx, set) // tried again
+		}
+		return errors.Join(tx.PutRules(ctx, set), b.told(ctx, tx, "rules_waiting", set, p.Waiting))
 	})
 	if err == nil {
 		b.d.Log.WarnContext(ctx, "rules wait for confirmation", slog.String("reason", p.Waiting), slog.String("digest", set.Digest),
@@ -215,11 +225,21 @@ func (b *Book) Confirm(ctx context.Context, digest string) error {
 	if err != nil {
 		return fmt.Errorf("waiting rules: %w", err)
 	}
-	return b.activate(ctx, rules, Trial{Records: waiting.Records, Touched: waiting.Changed}, "")
+	return b.activate(ctx, rules, Trial{Records: waiting.Records, Touched: waiting.Changed}, "", waiting.Reason)
 }
 
-// activate puts rules in force, unless others than expected are by now; an empty digest expects any.
-func (b *Book) activate(ctx context.Context, r *survive.Rules, trial Trial, expected string) error {
+// told leaves an entry about rules in the audit trail, with the rules themselves: the table has those of today only. Why is why they
+// wait, or why those that are in force by a person's word had waited.
+func (b *Book) told(ctx context.Context, tx *store.Tx, kind string, set store.RuleSet, why string) error {
+	return tx.AddEvents(ctx, []store.Event{{
+		At: set.Since, Kind: kind, Reason: why, Traceparent: telemetry.Traceparent(ctx),
+		Note: fmt.Sprintf("# version %d, digest %s: changes %d of %d records\n%s", set.Version, set.Digest, set.Changed, set.Records, set.Content),
+	}})
+}
+
+// activate puts rules in force, unless others than expected are by now; an empty digest expects any. Overruled is why they had to
+// wait for a person, if they had to.
+func (b *Book) activate(ctx context.Context, r *survive.Rules, trial Trial, expected, overruled string) error {
 	set := b.set(r, trial)
 	put := false
 	err := b.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
@@ -235,7 +255,7 @@ func (b *Book) activate(ctx context.Context, r *survive.Rules, trial Trial, expe
 			return nil
 		}
 		put = true
-		return errors.Join(tx.PutRules(ctx, set), tx.DropRules(ctx, store.RulesWaiting))
+		return errors.Join(tx.PutRules(ctx, set), tx.DropRules(ctx, store.RulesWaiting), b.told(ctx, tx, "rules_in_force", set, overruled))
 	})
 	if err != nil {
 		return fmt.Errorf("put rules in force: %w", err)

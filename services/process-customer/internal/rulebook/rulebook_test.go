@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
@@ -134,6 +135,30 @@ func TestBook(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrNotFound)
 		require.NoError(t, b.Turn(t.Context()))
 		require.Equal(t, "1", again(t, w, g.ID).Values[golden.Phone])
+	})
+	t.Run("what came into force, when and by whom stays in the audit trail", func(t *testing.T) {
+		t.Parallel()
+		storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
+			w, file, b, _ := setupOn(t, d, 99)
+			file.text = fmt.Sprintf(byERP, 2)
+			require.NoError(t, b.Turn(t.Context()))
+			require.NoError(t, b.Turn(t.Context()), "it waits once")
+			waiting, err := w.Store.Read().Rules(t.Context(), store.RulesWaiting)
+			require.NoError(t, err)
+			ada := caller.With(t.Context(), caller.Identity{Name: "ada"})
+			require.NoError(t, b.Confirm(ada, waiting.Digest))
+			require.NoError(t, b.Confirm(ada, waiting.Digest), "twice is once")
+			entries, err := w.Store.Read().Audit(t.Context(), store.AuditFilter{Operators: true}, true, 0, 100)
+			require.NoError(t, err)
+			var told []string
+			for _, e := range entries {
+				told = append(told, strings.TrimSpace(e.Kind+" "+e.Actor+" "+e.Reason))
+			}
+			require.Equal(t, []string{"rules_in_force", "rules_waiting  RULES_TOUCH_TOO_MUCH", "rules_in_force ada RULES_TOUCH_TOO_MUCH"}, told)
+			head, text, _ := strings.Cut(entries[2].Note, "\n")
+			require.Equal(t, "# version 2, digest "+waiting.Digest+": changes 1 of 1 records", head)
+			require.Equal(t, file.text, text, "the rules themselves can be read when others are in force")
+		})
 	})
 	t.Run("a replica with an older file follows the rules in force and changes none", func(t *testing.T) {
 		t.Parallel()
