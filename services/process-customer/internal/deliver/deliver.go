@@ -259,8 +259,9 @@ func (d *Deliverer) Step(ctx context.Context) (int, error) {
 	return 0, nil
 }
 
-// gate reports whether the system may be written to now. Before everything it holds has been read, and while any
-// system is being read, a record that seems to be missing may only not have been reached yet.
+// gate reports whether the system may be written to now. While everything it holds is being read, and while any system is
+// for the first time, a record that seems to be missing may only not have been reached yet. What is written to the others
+// goes on when a system is read again.
 func (d *Deliverer) gate(ctx context.Context) (bool, error) {
 	if d.now().Before(d.Status().PausedUntil) {
 		return false, nil
@@ -275,10 +276,12 @@ func (d *Deliverer) gate(ctx context.Context) (bool, error) {
 	}
 	scanned := false
 	for _, f := range feeds {
-		if f.State == store.FeedScanning || (f.State == store.FeedPaused && f.Scan == store.ScanRunning) {
+		own := f.System == d.System()
+		reading := f.State == store.FeedScanning || (f.State == store.FeedPaused && f.Scan == store.ScanRunning)
+		if reading && (own || !f.Complete) {
 			return false, nil
 		}
-		if f.System == d.System() {
+		if own {
 			scanned = f.Complete
 		}
 	}

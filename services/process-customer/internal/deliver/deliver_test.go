@@ -172,11 +172,11 @@ func TestDeliver(t *testing.T) {
 		w.Check()
 		require.Len(t, w.ERP.Records(golden.Contact), 1)
 	})
-	t.Run("nothing is written while a system is being read", func(t *testing.T) {
+	t.Run("nothing is written while a system is read for the first time", func(t *testing.T) {
 		w := setup(t)
 		w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
 		require.NoError(t, w.Read(t.Context()))
-		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State = store.FeedScanning })
+		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Complete = store.FeedScanning, false })
 		require.NoError(t, w.Deliver(t.Context()))
 		require.Zero(t, w.ERP.Calls(sourcetest.OpUpsert))
 		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State = store.FeedLive })
@@ -184,6 +184,24 @@ func TestDeliver(t *testing.T) {
 		require.NoError(t, w.Deliver(t.Context()))
 		require.Zero(t, w.ERP.Calls(sourcetest.OpUpsert), "what it has is not known yet")
 	})
+	for name, again := range map[string]store.Feed{
+		"":                                    {State: store.FeedScanning, Scan: store.ScanRunning},
+		", also where an operator stopped it": {State: store.FeedPaused, Scan: store.ScanRunning},
+	} {
+		t.Run("a system that is read again is not written to, the others are"+name, func(t *testing.T) {
+			w := setup(t)
+			w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
+			w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Zeta"})
+			require.NoError(t, w.Read(t.Context()))
+			setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Scan = again.State, again.Scan })
+			require.NoError(t, w.Deliver(t.Context()))
+			require.Len(t, w.ERP.Records(golden.Customer), 2, "what Salesforce says reaches the ERP")
+			require.Len(t, w.SF.Records(golden.Customer), 1, "what the ERP says has to wait: it may be there already")
+			setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Scan = store.FeedLive, store.ScanDone })
+			require.NoError(t, w.Deliver(t.Context()))
+			require.Len(t, w.SF.Records(golden.Customer), 2)
+		})
+	}
 	t.Run("a system that rewrites a value is not written for ever", func(t *testing.T) {
 		w := setup(t)
 		erpID := w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Acme", golden.TaxID: "de 100 000 001"})
