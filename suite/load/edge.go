@@ -74,15 +74,26 @@ type EdgeResult struct {
 	Loads      []EdgeLoad `json:"loads"`
 }
 
-// bench are the processes of a measurement, stopped last first.
+// bench are the processes of a measurement, stopped last first. With cores, they stand where what is asked stands.
 type bench struct {
 	o        Options
+	cores    *cores
 	children []*child
 }
 
 func (b *bench) launch(ctx context.Context, args ...string) (*child, error) {
-	c, err := launchBare(ctx, b.o.Bare, args...)
-	if err == nil {
+	var c *child
+	launch := func() (err error) {
+		c, err = launchBare(ctx, b.o.Bare, args...)
+		return err
+	}
+	var err error
+	if b.cores != nil {
+		err = b.cores.start(launch)
+	} else {
+		err = launch()
+	}
+	if c != nil {
 		b.children = append(b.children, c)
 	}
 	return c, err

@@ -32,7 +32,7 @@ func (p *page) replay(r *ReplayResult) {
 	p.circumstances(r.Circumstances)
 	p.line("`POST /v1/orders` through all services, %d rounds of %d orders, each then repeated until there are %d requests; each kind at half of the",
 		r.Options.Rounds, r.Options.Orders, r.Options.Replays)
-	p.line("rate at which it can be done. The processor time is that of all four services.\n")
+	p.line("rate at which it can be done. The processor time is that of all four services.%s\n", standing(r.Apart))
 	p.head("", "executed", "repeated, answered at the edge", "a handler that answers as many bytes, always the same")
 	p.row("requests per second", fmt.Sprintf("%.0f", r.ExecutedRate), fmt.Sprintf("%.0f", r.ReplayedRate), fmt.Sprintf("%.0f", r.ReplayedRate))
 	p.row("processor time per request", micros(r.Executed.Micros), micros(r.Replayed.Micros), micros(r.Memory.Micros))
@@ -41,6 +41,17 @@ func (p *page) replay(r *ReplayResult) {
 	p.row("contained in it: sent late, p99", micros(r.Executed.Late), micros(r.Replayed.Late), micros(r.Memory.Late))
 	p.line("\n**Executing over repeating: %.1f** (rounds from %.1f to %.1f). Target: at least %.0f: %s. p99 at half of the load: target at most %s: %s.",
 		r.Ratio, slices.Min(r.Ratios), slices.Max(r.Ratios), TargetReplay, met(r.Ratio >= TargetReplay), micros(TargetReplayP99), met(r.Replayed.P99 <= TargetReplayP99))
+}
+
+// standing says where what is asked stood, if apart from what asks.
+func standing(apart int) string {
+	switch apart {
+	case 0:
+		return ""
+	case 1:
+		return " What sends the load has a core of its own; the services, and the handler, have one other."
+	}
+	return fmt.Sprintf(" What sends the load has a core of its own; the services, and the handler, have the other %d.", apart)
 }
 
 func (p *page) overload(r *OverloadResult) {

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"time"
 )
 
 // silence is how long nothing may come back while something is under way.
 const silence = 30 * time.Second
+
+// shotMemory is how much memory this process may have during a shot before it collects.
+const shotMemory = 512 << 20
 
 // shot is a series of requests at a fixed rate.
 type shot struct {
@@ -53,6 +57,9 @@ func (s shot) fire(ctx context.Context, w *wire) (hits, error) {
 		return hits{}, err
 	}
 	v := &volley{shot: s, request: r, latency: make([]time.Duration, s.requests), late: make([]time.Duration, s.requests)}
+	// What is collected meanwhile would be in the latencies. What a shot leaves behind is little; that of what else this process does is bounded.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(shotMemory))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	out := hits{}
 	if out.took, err = w.fly(ctx, v); err != nil {
 		return hits{}, err

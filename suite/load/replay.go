@@ -30,10 +30,12 @@ type ReplayOptions struct {
 type ReplayResult struct {
 	Circumstances
 
-	Options  ReplayOptions `json:"options"`
-	Executed Side          `json:"executed"`
-	Replayed Side          `json:"replayed"`
-	Memory   Side          `json:"memory"`
+	Options ReplayOptions `json:"options"`
+	// Apart is how many cores the services and the handler had while what sends the load had one of its own; zero if all stood on all.
+	Apart    int  `json:"apart"`
+	Executed Side `json:"executed"`
+	Replayed Side `json:"replayed"`
+	Memory   Side `json:"memory"`
 	// ExecutedRate and ReplayedRate are half of what each is done in a second without a pause.
 	ExecutedRate float64 `json:"executed_rate"`
 	ReplayedRate float64 `json:"replayed_rate"`
@@ -48,14 +50,28 @@ const orderSKU = "VALVE-15"
 // Replay starts the suite with answers kept at the edge and measures both kinds of request in turn.
 func Replay(ctx context.Context, o Options, r ReplayOptions) (_ *ReplayResult, err error) {
 	out := &ReplayResult{Circumstances: begin(), Options: r}
-	run, err := o.start(ctx, "replay", Generate(r.Accounts), func(s *suite.Options) {
-		// The demo keeps nothing at the edge; a deployment does by default.
-		s.Tune = func(c *suite.Configs) { c.ExperienceMobile.Replay.Memory = 32 << 20 }
+	places, err := separate()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, places.end()) }()
+	out.Apart = places.apart()
+	var run *running
+	defer func() {
+		if run != nil {
+			err = errors.Join(err, run.stop())
+		}
+	}()
+	err = places.start(func() (err error) {
+		run, err = o.start(ctx, "replay", Generate(r.Accounts), func(s *suite.Options) {
+			// The demo keeps nothing at the edge; a deployment does by default.
+			s.Tune = func(c *suite.Configs) { c.ExperienceMobile.Replay.Memory = 32 << 20 }
+		})
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, run.stop()) }()
 	o.progress("  waiting for the initial sync")
 	if _, err := run.settled(ctx, o.quiet(), nil); err != nil {
 		return nil, err
@@ -66,7 +82,7 @@ func Replay(ctx context.Context, o Options, r ReplayOptions) (_ *ReplayResult, e
 	if err != nil {
 		return nil, err
 	}
-	m := &replaying{o: o, r: r, run: run, target: &target{base: st.REST, wire: &wire{}}, header: header}
+	m := &replaying{o: o, r: r, run: run, cores: places, target: &target{base: st.REST, wire: &wire{}}, header: header}
 	defer m.target.wire.close()
 	m.target.order = []string{suite.ExperienceMobile, suite.ProcessCustomer, suite.SystemERP, suite.SystemSalesforce}
 	m.target.pids = st.PIDs
@@ -97,6 +113,7 @@ type replaying struct {
 	o      Options
 	r      ReplayOptions
 	run    *running
+	cores  *cores
 	target *target
 	header http.Header
 	bodies []string
@@ -131,7 +148,7 @@ func (m *replaying) measure(ctx context.Context, out *ReplayResult) (err error) 
 		return fmt.Errorf("repeat orders: %w", err)
 	}
 	out.ExecutedRate, out.ReplayedRate = first.pace()/2, again.pace()/2
-	b := &bench{o: m.o}
+	b := &bench{o: m.o, cores: m.cores}
 	defer func() { err = errors.Join(err, b.stop()) }()
 	memory, err := b.launch(ctx, bareMemory, strconv.FormatInt(max(again.bytes/int64(m.r.Replays), 2), 10))
 	if err != nil {
