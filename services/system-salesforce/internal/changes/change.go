@@ -32,7 +32,7 @@ type source struct {
 	kind    salesforcev1.Object
 	columns []string
 	// put sets the record of a change.
-	put func(ctx context.Context, c *salesforcev1.Change, row rest.Record) error
+	put func(ctx context.Context, c *salesforcev1.Change, row rest.Record, user string) error
 }
 
 // source returns the source of one of our names.
@@ -42,14 +42,14 @@ func (w *Watcher) source(name string) (*source, error) {
 	switch name {
 	case objectAccount:
 		s.object, s.kind = m.Account, salesforcev1.Object_OBJECT_ACCOUNT
-		s.put = func(_ context.Context, c *salesforcev1.Change, row rest.Record) (err error) {
-			c.Account, err = m.ReadAccount(row)
+		s.put = func(_ context.Context, c *salesforcev1.Change, row rest.Record, user string) (err error) {
+			c.Account, err = m.ReadAccount(row, user)
 			return err
 		}
 	case objectContact:
 		s.object, s.kind = m.Contact, salesforcev1.Object_OBJECT_CONTACT
-		s.put = func(_ context.Context, c *salesforcev1.Change, row rest.Record) (err error) {
-			c.Contact, err = m.ReadContact(row)
+		s.put = func(_ context.Context, c *salesforcev1.Change, row rest.Record, user string) (err error) {
+			c.Contact, err = m.ReadContact(row, user)
 			return err
 		}
 	default:
@@ -58,7 +58,7 @@ func (w *Watcher) source(name string) (*source, error) {
 			return nil, notMapped(name)
 		}
 		s.object, s.kind = o, salesforcev1.Object_OBJECT_OTHER
-		s.put = func(ctx context.Context, c *salesforcev1.Change, row rest.Record) error {
+		s.put = func(ctx context.Context, c *salesforcev1.Change, row rest.Record, _ string) error {
 			var schema *mapping.Schema
 			err := w.patiently(ctx, name, "the describe", func() (err error) {
 				schema, err = w.o.Schema(ctx, o.SObject)
@@ -104,12 +104,12 @@ func (l *lane) recordChange(ctx context.Context, s *source, e pubsub.Event, id s
 		c.MergedInto = records.masters[id]
 		return c, nil
 	}
-	return c, s.set(ctx, c, records.rows[id])
+	return c, s.set(ctx, c, records.rows[id], l.user)
 }
 
-// set puts the record into a change.
-func (s *source) set(ctx context.Context, c *salesforcev1.Change, row rest.Record) error {
-	err := s.put(ctx, c, row)
+// set puts the record into a change, as the user that we are sees it.
+func (s *source) set(ctx context.Context, c *salesforcev1.Change, row rest.Record, user string) error {
+	err := s.put(ctx, c, row, user)
 	if _, ok := fault.As(err); err == nil || ok || ctx.Err() != nil {
 		return err
 	}

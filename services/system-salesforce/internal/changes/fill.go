@@ -137,7 +137,12 @@ type filler struct {
 }
 
 // columns are those to read of a live record: no event says who wrote it, so the record has to.
-func (r *filler) columns() []string { return append(slices.Clip(r.source.columns), "LastModifiedById") }
+func (r *filler) columns() []string {
+	if slices.Contains(r.source.columns, mapping.ChangedBy) {
+		return r.source.columns
+	}
+	return append(slices.Clip(r.source.columns), mapping.ChangedBy)
+}
 
 func (r *filler) run(ctx context.Context) error {
 	for !r.fill.Live && r.fill.At < r.fill.Until {
@@ -361,9 +366,8 @@ func (r *filler) changed(ctx context.Context, row rest.Record) (*salesforcev1.Ch
 		return nil, fault.New(fault.Internal, rest.ReasonAnswerInvalid, "a record of the CRM has no id or no time")
 	}
 	c := r.change(salesforcev1.ChangeKind_CHANGE_KIND_UPDATED, rest.FullID(id), fmt.Sprint(at.UnixMilli()), at)
-	by, _ := row["LastModifiedById"].(string)
-	c.OwnWrite = len(r.lane.user) >= 15 && strings.HasPrefix(by, r.lane.user[:15])
-	return c, r.source.set(ctx, c, row)
+	c.OwnWrite = mapping.WrittenBy(row, r.lane.user)
+	return c, r.source.set(ctx, c, row, r.lane.user)
 }
 
 // gone is the change that stands for a deletion; master is what a merge put in the record's place, if one did.

@@ -54,7 +54,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := m.ReadAccount(row); err != nil {
+		if _, err := m.ReadAccount(row, ""); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -262,7 +262,7 @@ func TestEtag(t *testing.T) {
 	}
 	one, err := m.Account.Etag(row("Acme"))
 	require.NoError(t, err)
-	a, err := m.ReadAccount(row("Acme"))
+	a, err := m.ReadAccount(row("Acme"), "")
 	require.NoError(t, err)
 	require.Equal(t, one, a.GetEtag(), "every way to read a record gives the same etag")
 	other, err := m.Account.Etag(row("Bolt"))

@@ -214,7 +214,7 @@ func ownName(s string) bool {
 
 // reserved are the names of what every record has.
 func reserved() []string {
-	return []string{"object", "id", "version", "etag", "create_time", "update_time", "deleted"}
+	return []string{"object", "id", "version", "etag", "create_time", "update_time", "deleted", "own_write"}
 }
 
 func (f fieldEntry) merge(over fieldEntry) fieldEntry {

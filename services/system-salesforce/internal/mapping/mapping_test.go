@@ -61,10 +61,10 @@ func golden(t *testing.T, name string, v any) {
 func TestRead(t *testing.T) {
 	t.Parallel()
 	m := load(t, "")
-	a, err := m.ReadAccount(readRow(t, "account.json"))
+	a, err := m.ReadAccount(readRow(t, "account.json"), "")
 	require.NoError(t, err)
 	golden(t, "account", a)
-	c, err := m.ReadContact(readRow(t, "contact.json"))
+	c, err := m.ReadContact(readRow(t, "contact.json"), "")
 	require.NoError(t, err)
 	golden(t, "contact", c)
 	s, err := m.ReadCase(readRow(t, "case.json"))
@@ -76,13 +76,13 @@ func TestRead(t *testing.T) {
 		for _, field := range []string{"Id", "SystemModstamp", "CreatedDate"} {
 			row := readRow(t, "account.json")
 			delete(row, field)
-			_, err := m.ReadAccount(row)
+			_, err := m.ReadAccount(row, "")
 			require.ErrorContains(t, err, field)
 		}
 	})
 	t.Run("an account without an address has none", func(t *testing.T) {
 		t.Parallel()
-		a, err := m.ReadAccount(map[string]any{"Id": "001", "CreatedDate": "2026-01-02T03:04:05.000+0000", "SystemModstamp": "2026-01-02T03:04:05Z"})
+		a, err := m.ReadAccount(map[string]any{"Id": "001", "CreatedDate": "2026-01-02T03:04:05.000+0000", "SystemModstamp": "2026-01-02T03:04:05Z"}, "")
 		require.NoError(t, err)
 		require.Nil(t, a.GetAddress())
 	})
@@ -157,7 +157,7 @@ func TestCountry(t *testing.T) {
 			m := load(t, "version: 1\nobjects:\n  account:\n    fields:\n      address.country: {country: "+c.format+"}\n")
 			row := readRow(t, "account.json")
 			row["BillingCountry"] = c.stored
-			a, err := m.ReadAccount(row)
+			a, err := m.ReadAccount(row, "")
 			require.NoError(t, err)
 			require.Equal(t, c.ours, a.GetAddress().GetCountry())
 			out, problem := m.WriteAccount(a, []string{"address.country"})
@@ -178,7 +178,7 @@ func TestLoad(t *testing.T) {
 		require.Len(t, after.Account.Columns(), len(before.Account.Columns()))
 		row := readRow(t, "account.json")
 		row["SAP__c"] = "99"
-		a, err := after.ReadAccount(row)
+		a, err := after.ReadAccount(row, "")
 		require.NoError(t, err)
 		require.Equal(t, "99", a.GetErpNumber())
 	})

@@ -123,6 +123,9 @@ func foreignKey(relation string) string {
 // Columns returns the sObject fields to read: the mapped ones and those every record needs.
 func (o *Object) Columns() []string {
 	out := []string{"Id", "CreatedDate", "SystemModstamp"}
+	if o.Name == "account" || o.Name == "contact" {
+		out = append(out, ChangedBy)
+	}
 	for _, f := range o.fields {
 		out = append(out, f.Column)
 	}

@@ -33,17 +33,26 @@ type Problem struct {
 	Message string
 }
 
-// ReadAccount translates a record read with Columns.
-func (m *Mapping) ReadAccount(row map[string]any) (*salesforcev1.Account, error) {
-	a := &salesforcev1.Account{}
+// ReadAccount translates a record read with Columns. User is the id of the user that we are; empty when it is not known.
+func (m *Mapping) ReadAccount(row map[string]any, user string) (*salesforcev1.Account, error) {
+	a := &salesforcev1.Account{OwnWrite: WrittenBy(row, user)}
 	return a, m.Account.Read(a, row)
 }
 
-// ReadContact translates a record read with Columns.
-func (m *Mapping) ReadContact(row map[string]any) (*salesforcev1.Contact, error) {
-	c := &salesforcev1.Contact{}
+// ReadContact translates a record read with Columns. User is the id of the user that we are; empty when it is not known.
+func (m *Mapping) ReadContact(row map[string]any, user string) (*salesforcev1.Contact, error) {
+	c := &salesforcev1.Contact{OwnWrite: WrittenBy(row, user)}
 	return c, m.Contact.Read(c, row)
 }
+
+// WrittenBy reports whether a record says that a user has changed it last.
+func WrittenBy(row map[string]any, user string) bool {
+	by, _ := row[ChangedBy].(string)
+	return len(user) >= 15 && strings.HasPrefix(by, user[:15])
+}
+
+// ChangedBy is the column that names who has changed a record last.
+const ChangedBy = "LastModifiedById"
 
 // ReadCase translates a record read with Columns.
 func (m *Mapping) ReadCase(row map[string]any) (*salesforcev1.Case, error) {

@@ -188,6 +188,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// User returns the id of the user of the session; empty when there is no session, or it does not say.
+func (c *Client) User(ctx context.Context) string {
+	session, err := c.o.Sessions.Session(ctx)
+	if err != nil {
+		return ""
+	}
+	return session.UserID
+}
+
 // attempt sends the request once, or twice when the session had ended: a refused session proves that nothing happened.
 func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (t *trouble) {
 	end, settle, err := c.begin(ctx)

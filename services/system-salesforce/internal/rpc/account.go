@@ -13,7 +13,7 @@ type accounts struct {
 
 // GetAccount returns one account.
 func (s *accounts) GetAccount(ctx context.Context, req *salesforcev1.GetAccountRequest) (*salesforcev1.GetAccountResponse, error) {
-	got, err := get(ctx, s.Server, s.Mapping.Account, []string{req.GetId()}, false, s.Mapping.ReadAccount)
+	got, err := get(ctx, s.Server, s.Mapping.Account, []string{req.GetId()}, false, own(ctx, s.Server, s.Mapping.ReadAccount))
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *accounts) GetAccount(ctx context.Context, req *salesforcev1.GetAccountR
 
 // BatchGetAccounts returns many accounts.
 func (s *accounts) BatchGetAccounts(ctx context.Context, req *salesforcev1.BatchGetAccountsRequest) (*salesforcev1.BatchGetAccountsResponse, error) {
-	found, err := get(ctx, s.Server, s.Mapping.Account, req.GetIds(), true, s.Mapping.ReadAccount)
+	found, err := get(ctx, s.Server, s.Mapping.Account, req.GetIds(), true, own(ctx, s.Server, s.Mapping.ReadAccount))
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +43,9 @@ func (s *accounts) ListAccounts(ctx context.Context, req *salesforcev1.ListAccou
 		return nil, err
 	}
 	resp := &salesforcev1.ListAccountsResponse{NextPageToken: next, Accounts: make([]*salesforcev1.Account, 0, len(rows))}
+	read := own(ctx, s.Server, s.Mapping.ReadAccount)
 	for _, row := range rows {
-		a, err := s.Mapping.ReadAccount(row)
+		a, err := read(row)
 		if err != nil {
 			return nil, unreadable(err)
 		}

@@ -13,7 +13,7 @@ type contacts struct {
 
 // GetContact returns one contact.
 func (s *contacts) GetContact(ctx context.Context, req *salesforcev1.GetContactRequest) (*salesforcev1.GetContactResponse, error) {
-	got, err := get(ctx, s.Server, s.Mapping.Contact, []string{req.GetId()}, false, s.Mapping.ReadContact)
+	got, err := get(ctx, s.Server, s.Mapping.Contact, []string{req.GetId()}, false, own(ctx, s.Server, s.Mapping.ReadContact))
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *contacts) GetContact(ctx context.Context, req *salesforcev1.GetContactR
 
 // BatchGetContacts returns many contacts.
 func (s *contacts) BatchGetContacts(ctx context.Context, req *salesforcev1.BatchGetContactsRequest) (*salesforcev1.BatchGetContactsResponse, error) {
-	found, err := get(ctx, s.Server, s.Mapping.Contact, req.GetIds(), true, s.Mapping.ReadContact)
+	found, err := get(ctx, s.Server, s.Mapping.Contact, req.GetIds(), true, own(ctx, s.Server, s.Mapping.ReadContact))
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +43,9 @@ func (s *contacts) ListContacts(ctx context.Context, req *salesforcev1.ListConta
 		return nil, err
 	}
 	resp := &salesforcev1.ListContactsResponse{NextPageToken: next, Contacts: make([]*salesforcev1.Contact, 0, len(rows))}
+	read := own(ctx, s.Server, s.Mapping.ReadContact)
 	for _, row := range rows {
-		a, err := s.Mapping.ReadContact(row)
+		a, err := read(row)
 		if err != nil {
 			return nil, unreadable(err)
 		}

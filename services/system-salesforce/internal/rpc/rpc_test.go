@@ -37,7 +37,10 @@ type crm struct {
 	asked []string
 	// masters are what records were merged into, by id.
 	masters map[string]string
+	user    string
 }
+
+func (c *crm) User(context.Context) string { return c.user }
 
 func (c *crm) Masters(_ context.Context, _ string, ids []string) (map[string]string, error) {
 	if c.masters == nil {
@@ -289,6 +292,45 @@ func TestList(t *testing.T) {
 		_, err := s.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{})
 		require.Equal(t, fault.Internal, fault.KindOf(err))
 	})
+}
+
+func TestOwnWrites(t *testing.T) {
+	t.Parallel()
+	const us, other = "005000000000001AAA", "005000000000002AAA"
+	for name, c := range map[string]struct {
+		user, by string
+		want     bool
+	}{
+		"what we changed last is our own":              {us, us, true},
+		"also where one of the ids is short":           {us, us[:15], true},
+		"what somebody else changed last is not":       {us, other, false},
+		"nothing is while it is not known who we are":  {"", us, false},
+		"nothing is that does not say who changed it":  {us, "", false},
+		"and nothing that nobody known has changed is": {"", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x, s := setup(t)
+			x.user = c.user
+			row := account(1, now)
+			row["LastName"], row["LastModifiedById"] = "X", c.by
+			x.rows = []rest.Record{row}
+			ids := []string{row["Id"].(string)}
+			listed, err := s.ListAccounts(t.Context(), &salesforcev1.ListAccountsRequest{})
+			require.NoError(t, err)
+			read, err := s.BatchGetAccounts(t.Context(), &salesforcev1.BatchGetAccountsRequest{Ids: ids})
+			require.NoError(t, err)
+			persons := &contacts{Server: s.Server}
+			people, err := persons.ListContacts(t.Context(), &salesforcev1.ListContactsRequest{})
+			require.NoError(t, err)
+			person, err := persons.BatchGetContacts(t.Context(), &salesforcev1.BatchGetContactsRequest{Ids: ids})
+			require.NoError(t, err)
+			require.Equal(t, []bool{c.want, c.want, c.want, c.want}, []bool{
+				listed.GetAccounts()[0].GetOwnWrite(), read.GetAccounts()[0].GetOwnWrite(), people.GetContacts()[0].GetOwnWrite(), person.GetContacts()[0].GetOwnWrite(),
+			})
+			require.Contains(t, x.queries[0], "LastModifiedById")
+		})
+	}
 }
 
 func upsert(id, external, name string, mask ...string) *salesforcev1.AccountUpsert {

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,6 +30,8 @@ type CRM interface {
 	Masters(ctx context.Context, object string, ids []string) (map[string]string, error)
 	Remove(ctx context.Context, ids []string) ([]rest.Result, error)
 	Publish(ctx context.Context, event string, records []rest.Record) ([]rest.Result, error)
+	// User is the id of the user as whom records are read and written; empty when it is not known.
+	User(ctx context.Context) string
 	Usage() rest.Usage
 }
 
@@ -119,6 +122,16 @@ func get[T any](ctx context.Context, s *Server, o *mapping.Object, ids []string,
 		out.records = append(out.records, record)
 	}
 	return out, nil
+}
+
+// own has records say whether we have changed them last.
+func own[T any](ctx context.Context, s *Server, read func(row map[string]any, user string) (T, error)) func(map[string]any) (T, error) {
+	user := ""
+	once := sync.OnceFunc(func() { user = s.CRM.User(ctx) })
+	return func(row map[string]any) (T, error) {
+		once() // a row has been read, so there is a session
+		return read(row, user)
+	}
 }
 
 // masters asks, at the cost of a call, which of the records that are gone were merged into others, and returns those by the ids as they were

@@ -278,7 +278,9 @@ type Account struct {
 	// True for a deleted record; only id, version and times are set then.
 	Deleted bool `protobuf:"varint,14,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// Names this state of the record for a conditional write.
-	Etag          string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	// True when the CRM says that Selfsame's user made the last change of the record; false says nothing. Never written.
+	OwnWrite      bool `protobuf:"varint,16,opt,name=own_write,json=ownWrite,proto3" json:"own_write,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +420,13 @@ func (x *Account) GetEtag() string {
 	return ""
 }
 
+func (x *Account) GetOwnWrite() bool {
+	if x != nil {
+		return x.OwnWrite
+	}
+	return false
+}
+
 // Contact is a person who works for an account.
 type Contact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -450,7 +459,9 @@ type Contact struct {
 	// True for a deleted record; only id, version and times are set then.
 	Deleted bool `protobuf:"varint,14,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// Names this state of the record for a conditional write.
-	Etag          string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	// True when the CRM says that Selfsame's user made the last change of the record; false says nothing. Never written.
+	OwnWrite      bool `protobuf:"varint,16,opt,name=own_write,json=ownWrite,proto3" json:"own_write,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +599,13 @@ func (x *Contact) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Contact) GetOwnWrite() bool {
+	if x != nil {
+		return x.OwnWrite
+	}
+	return false
 }
 
 // Case is a service request of a customer.
@@ -983,7 +1001,7 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"\vpostal_code\x18\x03 \x01(\tB\v\xbaH\x04r\x02\x18\x14\x90\xe7\x18\x04R\n" +
 	"postalCode\x12#\n" +
 	"\x06region\x18\x04 \x01(\tB\v\xbaH\x04r\x02\x18P\x90\xe7\x18\x04R\x06region\x12!\n" +
-	"\acountry\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18PR\acountry\"\xce\x04\n" +
+	"\acountry\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18PR\acountry\"\xeb\x04\n" +
 	"\aAccount\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x02id\x12(\n" +
 	"\vexternal_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18PR\n" +
@@ -1004,7 +1022,8 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x18\n" +
 	"\adeleted\x18\x0e \x01(\bR\adeleted\x12\x1b\n" +
-	"\x04etag\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xc9\x04\n" +
+	"\x04etag\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1b\n" +
+	"\town_write\x18\x10 \x01(\bR\bownWrite\"\xe6\x04\n" +
 	"\aContact\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18\x12R\x02id\x12(\n" +
 	"\vexternal_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18PR\n" +
@@ -1028,7 +1047,8 @@ const file_selfsame_salesforce_v1_account_proto_rawDesc = "" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x18\n" +
 	"\adeleted\x18\x0e \x01(\bR\adeleted\x12\x1b\n" +
-	"\x04etag\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x96\x05\n" +
+	"\x04etag\x18\x0f \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12\x1b\n" +
+	"\town_write\x18\x10 \x01(\bR\bownWrite\"\x96\x05\n" +
 	"\x04Case\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\tR\x06number\x12\x1d\n" +
