@@ -50,6 +50,13 @@ func (u *Unit) Adopt(ctx context.Context, system string) error {
 	for _, o := range orphans {
 		row := u.rows[o.Ref]
 		parent := u.rows[golden.Ref{System: system, Object: golden.Customer, RecordID: row.ParentID}]
+		if _, held := row.Shadow[golden.Parent]; held && nobodys(parent) {
+			next := row.Clone()
+			delete(next.Shadow, golden.Parent)
+			u.putRow(next)
+			u.touch(next.GoldenID, system)
+			continue
+		}
 		if !row.ParentOpen || parent == nil || parent.GoldenID == "" || row.GoldenID == "" {
 			continue
 		}

@@ -66,6 +66,10 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	next.ExternalID = rec.ExternalID
 
 	seen := u.compare(row, next, c, values)
+	if _, held := next.Shadow[golden.Parent]; held && parentOpen && nobodys(u.rows[golden.Ref{System: c.Ref.System, Object: golden.Customer, RecordID: rec.ParentID}]) {
+		delete(next.Shadow, golden.Parent)
+		seen.shadow = true
+	}
 	if known && !revived {
 		u.markEdits(next, seen.claimed)
 	}
@@ -117,6 +121,9 @@ func (u *Unit) observeGone(row *store.Source, c source.Change) Effect {
 			Ref: c.Ref, Deleted: true, Version: c.Version, EventTime: c.CommitTime, LastChangeID: c.ID,
 			Shadow: golden.Values{}, Claims: map[string][]golden.Claim{}, MergedInto: c.MergedInto,
 		})
+		if c.Ref.Object == golden.Customer {
+			u.linked[c.Ref] = true // its contacts wait for nothing any more
+		}
 		return Effect{State: store.Unchanged}
 	case c.Version > 0 && c.Version < row.Version:
 		return Effect{State: store.Superseded, GoldenID: row.GoldenID}
@@ -170,6 +177,12 @@ func (u *Unit) resolveParent(rec *source.Record) (golden.Values, bool) {
 	return values, false
 }
 
+// nobodys reports whether a customer's record is gone that was never taken in: whose it was cannot be known any more, and a contact
+// that names it is given back to whom it belonged before.
+func nobodys(row *store.Source) bool {
+	return row != nil && row.Deleted && row.GoldenID == "" && row.MergedInto == ""
+}
+
 // sight is what a comparison of a snapshot with what we knew came to.
 type sight struct {
 	claimed []string // fields that the record says something new about
@@ -192,26 +205,29 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 		old, known := next.Shadow[field]
 		list := in.Sent[field]
 		at := lastSent(list, value)
-		switch {
-		case known && old == value:
+		if known && old == value {
 			if at >= 0 && at == len(list)-1 && list[at].Acked {
 				sentChanged = true
 				settle(&in, field, at)
 			}
 			continue
+		}
+		// Who changed a record last has not written all that it holds: only where ours may be late does that tell whose it is.
+		ours := c.OwnWrite || (c.Record.OwnWrite && mayArrive(&in, field, value))
+		switch {
 		case known && c.Newer && mayArrive(&in, field, value):
 			continue // the change that put it there is still to be told, and says whose it is
 		case known && c.Changed != nil && !c.OwnWrite && !slices.Contains(c.Changed, field) && mayArrive(&in, field, value):
 			s.echo, s.shadow = true, true // somebody else changed something else, and met one of ours that had got lost on the way
 			next.Shadow[field] = value
 			continue
-		case c.OwnWrite && c.Asked == before && overtaken(&in, field, at):
+		case ours && c.Asked == before && overtaken(&in, field, at):
 			s.echo, s.shadow, sentChanged = true, true, true // it has arrived after what it was overtaken by
 			next.Shadow[field] = value
 			settle(&in, field, len(list)-1)
 			continue
-		case at >= 0 && (c.OwnWrite || (!list[at].Acked && !list[at].Past) || (c.Asked == before && !known)):
-			if c.OwnWrite && overtaken(&in, field, at) {
+		case at >= 0 && (ours || (!list[at].Acked && !list[at].Past) || (c.Asked == before && !known)):
+			if ours && overtaken(&in, field, at) {
 				u.doubt(c.Ref, before) // an old reading, or a late arrival
 			}
 			s.echo, s.shadow, sentChanged = true, true, true
@@ -220,7 +236,7 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 			}
 			settle(&in, field, at)
 			continue
-		case c.OwnWrite && slices.Contains(in.Late[field], value):
+		case ours && slices.Contains(in.Late[field], value):
 			s.echo, s.shadow = true, true // one of our own that had got lost on the way
 			next.Shadow[field] = value
 			continue

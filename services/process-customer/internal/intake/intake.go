@@ -220,14 +220,19 @@ func (in *Intake) confirm(ctx context.Context, system string, changes []source.C
 	if len(parents) == 0 {
 		return out, nil
 	}
-	read = map[golden.Ref]*source.Record{}
-	if err := fetch(ctx, sys, golden.Customer, parents, read, map[golden.Ref]source.Record{}); err != nil {
+	read, gone = map[golden.Ref]*source.Record{}, map[golden.Ref]source.Record{}
+	if err := fetch(ctx, sys, golden.Customer, parents, read, gone); err != nil {
 		return nil, err
 	}
 	var front []source.Change
 	for _, id := range parents {
-		if rec := read[golden.Ref{System: system, Object: golden.Customer, RecordID: id}]; rec != nil {
+		ref := golden.Ref{System: system, Object: golden.Customer, RecordID: id}
+		if rec := read[ref]; rec != nil {
 			front = append(front, Reading("parent", *rec))
+		} else if rec, ok := gone[ref]; ok {
+			c := Gone("parent", ref, rec.Version, in.now())
+			c.MergedInto = rec.MergedInto
+			front = append(front, c)
 		}
 	}
 	return append(front, out...), nil

@@ -325,12 +325,13 @@ func (s *Salesforce) contact(m *salesforcev1.Contact) *Record {
 type externallyStamped interface {
 	stamped
 	GetExternalId() string
+	GetOwnWrite() bool
 }
 
 // record reads what accounts and contacts have in common.
 func (s *Salesforce) record(obj golden.Object, m externallyStamped) *Record {
 	rec := stamp(s.name, obj, m)
-	rec.ExternalID = m.GetExternalId()
+	rec.ExternalID, rec.OwnWrite = m.GetExternalId(), m.GetOwnWrite()
 	return rec
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
 
-// merging is a CRM in which every record but 001A and 003A is gone: 001B and 003B were merged into them.
+// merging is a CRM in which every record but 001A and 003A, which we have changed last, is gone: 001B and 003B were merged into them.
 type merging struct {
 	salesforcev1.AccountServiceClient
 	contacts
@@ -23,13 +23,13 @@ type contacts struct {
 
 func (merging) BatchGetAccounts(context.Context, *salesforcev1.BatchGetAccountsRequest, ...grpc.CallOption) (*salesforcev1.BatchGetAccountsResponse, error) {
 	return &salesforcev1.BatchGetAccountsResponse{
-		Accounts: []*salesforcev1.Account{{Id: "001A"}}, MissingIds: []string{"001B", "001C"}, MergedInto: map[string]string{"001B": "001A"},
+		Accounts: []*salesforcev1.Account{{Id: "001A", OwnWrite: true}}, MissingIds: []string{"001B", "001C"}, MergedInto: map[string]string{"001B": "001A"},
 	}, nil
 }
 
 func (contacts) BatchGetContacts(context.Context, *salesforcev1.BatchGetContactsRequest, ...grpc.CallOption) (*salesforcev1.BatchGetContactsResponse, error) {
 	return &salesforcev1.BatchGetContactsResponse{
-		Contacts: []*salesforcev1.Contact{{Id: "003A"}}, MissingIds: []string{"003B", "003C"}, MergedInto: map[string]string{"003B": "003A"},
+		Contacts: []*salesforcev1.Contact{{Id: "003A", OwnWrite: true}}, MissingIds: []string{"003B", "003C"}, MergedInto: map[string]string{"003B": "003A"},
 	}, nil
 }
 
@@ -46,6 +46,7 @@ func TestSalesforceMerged(t *testing.T) {
 			require.Len(t, recs, 2)
 			require.Equal(t, prefix+"A", recs[0].Ref.RecordID)
 			require.False(t, recs[0].Deleted)
+			require.True(t, recs[0].OwnWrite, "it says that we have changed it last")
 			gone := recs[1]
 			require.Equal(t, golden.Ref{System: "salesforce", Object: obj, RecordID: prefix + "B"}, gone.Ref)
 			require.True(t, gone.Deleted)

@@ -40,6 +40,9 @@ type Record struct {
 	// MergedInto is the record of the same system and kind that a merge there put in this one's place; empty when the
 	// record was not merged, or the system does not say. Set only with Deleted.
 	MergedInto string
+	// OwnWrite is true when the system says that the last change of the record was Selfsame's; false says nothing. An ERP does not
+	// tell: a write that comes late has another version there and is refused.
+	OwnWrite bool
 }
 
 // Change is a hint that one record may have changed, with the record as it was when the hint was read.

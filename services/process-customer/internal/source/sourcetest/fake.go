@@ -44,6 +44,8 @@ type Options struct {
 	KeepsTombstones bool
 	// NamesMasters makes Fetch return deleted records that were merged into others, without a version, as Salesforce tells of them.
 	NamesMasters bool
+	// NamesWriters makes records tell whether their last change was ours.
+	NamesWriters bool
 	// LateSnapshots makes a change carry the record as it is when the change is read, as the real feeds do, instead of
 	// as it was when the change was made.
 	LateSnapshots bool
@@ -56,7 +58,7 @@ type Options struct {
 // Salesforce returns options that behave like the adapter over system-salesforce: coarse versions, no version check,
 // bare results, every write is a change. Now may be nil.
 func Salesforce(now func() time.Time) Options {
-	return Options{Name: "salesforce", Now: now, ClockVersions: true, LateSnapshots: true, NamesMasters: true}
+	return Options{Name: "salesforce", Now: now, ClockVersions: true, LateSnapshots: true, NamesMasters: true, NamesWriters: true}
 }
 
 // ERP returns options that behave like the adapter over system-erp: a counter per record, checked, records returned,
@@ -296,7 +298,7 @@ func (f *Fake) commit(rec *source.Record, own bool) {
 	if f.opts.ClockStep > 0 {
 		now = now.Truncate(f.opts.ClockStep)
 	}
-	rec.EventTime = now
+	rec.EventTime, rec.OwnWrite = now, own && f.opts.NamesWriters
 	if f.opts.ClockVersions {
 		rec.Version = max(rec.Version, now.UnixMilli())
 	} else {
