@@ -13,7 +13,7 @@ import (
 )
 
 // What sends the load and what is asked share no core, and afterwards everything is as before. It moves this process, so it is not parallel.
-func TestSeparate(t *testing.T) { //nolint:paralleltest // see above
+func TestSeparate(t *testing.T) {
 	var before unix.CPUSet
 	require.NoError(t, unix.SchedGetaffinity(0, &before))
 	c, err := separate()

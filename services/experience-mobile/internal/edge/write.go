@@ -76,7 +76,7 @@ func (l *layouts) write(m proto.Message) ([]byte, bool) {
 
 func (l *layout) append(b []byte, m protoreflect.Message) ([]byte, bool) {
 	b = append(b, '{')
-	begin, ok := len(b), true
+	begin := len(b)
 	for i := range l.fields {
 		f := &l.fields[i]
 		if f.omitted && !m.Has(f.desc) {
@@ -87,6 +87,7 @@ func (l *layout) append(b []byte, m protoreflect.Message) ([]byte, bool) {
 			name = name[1:] // the first has no comma
 		}
 		b = append(b, name...)
+		var ok bool
 		if v := m.Get(f.desc); f.desc.IsList() {
 			b, ok = f.appendList(b, v.List())
 		} else {
