@@ -25,6 +25,8 @@ type combiner[Q, A any] struct {
 	crowded func() bool // nil: never
 	// ask answers the questions in their order.
 	ask func(ctx context.Context, questions []Q) ([]A, error)
+	// free takes back what ask returned, which is copied then; may be nil.
+	free func([]A)
 
 	spare   sync.Pool // of *asked that nobody refers to
 	mu      sync.Mutex
@@ -152,7 +154,11 @@ func (c *combiner[Q, A]) alone(ctx context.Context, q Q) (A, error) {
 		var none A
 		return none, err
 	}
-	return answers[0], nil
+	answer := answers[0]
+	if c.free != nil {
+		c.free(answers)
+	}
+	return answer, nil
 }
 
 // forAll asks for the caller, whose turn it is, and those who wait. The statement goes on if the caller leaves, for the
@@ -198,6 +204,9 @@ func (c *combiner[Q, A]) tell(me *asked[Q, A], batch []*asked[Q, A], answers []A
 		if a != me {
 			a.ready <- struct{}{}
 		}
+	}
+	if c.free != nil && err == nil {
+		c.free(answers)
 	}
 }
 

@@ -251,3 +251,37 @@ func TestCombiner(t *testing.T) {
 		require.Zero(t, c.running)
 	})
 }
+
+func TestCombiner_AnswersAreCopiedBeforeTheirRoomIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		room, freed := make([]int, maxTogether), 0
+		c := combiner[int, int]{limit: 1, ask: func(_ context.Context, q []int) ([]int, error) {
+			if q[0] == 0 {
+				<-hold
+			}
+			return room[:copy(room, q)], nil
+		}}
+		c.free = func(all []int) {
+			freed += len(all)
+			for i := range all {
+				all[i] = -1
+			}
+		}
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				if got, err := c.do(t.Context(), i); err != nil || got != i {
+					t.Errorf("%d: %d %v", i, got, err)
+				}
+			})
+			synctest.Wait()
+		}
+		close(hold)
+		wg.Wait()
+		got, err := c.alone(t.Context(), 42)
+		require.NoError(t, err)
+		require.Equal(t, []int{42, 11}, []int{got, freed})
+	})
+}

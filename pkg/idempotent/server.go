@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -30,6 +31,7 @@ type server struct {
 	breaker  breaker
 	quota    *quota
 	meters   meters
+	spare    sync.Pool // of *attempt that nobody refers to
 }
 
 // UnaryServer returns the interceptor that protects the methods whose contract says so. It belongs inside
@@ -85,9 +87,17 @@ func (s *server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 		_ = grpc.SetHeader(ctx, metadata.Pairs(StatusMetadata, StatusIgnored))
 		return handler(context.WithValue(ctx, callKey{}, c), req)
 	}
-	a := &attempt{server: s, call: c, policy: pol, request: msg, handler: handler, note: n}
+	a, ok := s.spare.Get().(*attempt)
+	if !ok {
+		a = &attempt{}
+	}
+	a.server, a.call, a.policy, a.request, a.handler, a.note = s, c, pol, msg, handler, n
 	resp, err := a.serve(ctx, key)
 	s.count(ctx, &a.note)
+	if a.stream == nil { // a handler that began may have passed it on
+		*a = attempt{}
+		s.spare.Put(a)
+	}
 	return resp, err
 }
 

@@ -227,6 +227,21 @@ func succeed(text string) grpc.UnaryHandler {
 	return func(context.Context, any) (any, error) { return wrapperspb.String(text), nil }
 }
 
+func TestServer_WhatAHandlerKeepsIsNotUsedForAnotherCall(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, registerContract())
+	ic := idempotent.UnaryServer(idempotent.NewMemoryStore(nil), idempotent.Options{})
+	var kept context.Context
+	for range 100 { // all but the first are replays
+		_, err := direct(t.Context(), ic, "Manual", "key", func(ctx context.Context, _ any) (any, error) {
+			kept = ctx
+			return wrapperspb.String("answer"), nil
+		})
+		require.NoError(t, err)
+	}
+	require.Equal(t, int64(1), idempotent.Fence(kept))
+}
+
 func TestServer_Panic(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, idempotent.NewMemoryStore(nil), idempotent.Options{})

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -33,13 +34,15 @@ type SQLStore struct {
 
 	db      *db.DB
 	secrets [][]byte
+	key     *secretKey       // of the first secret
 	now     func() time.Time // nil: PostgreSQL's clock
 	clock   string           // SQL for now, from $1
 	durable Durability
 	text    map[string]string // statements with the clock filled in
 
 	met       *met // SQLite only
-	reads     combiner[Digest, *found]
+	reads     combiner[Digest, found]
+	records   sync.Pool // of *[]found, for the answers to reads
 	claims    combiner[claimed, bool]
 	completes combiner[settled, bool]
 }
@@ -69,6 +72,11 @@ func NewSQLStore(d *db.DB, secret []byte, now func() time.Time, opts ...SQLOptio
 			return nil, fmt.Errorf("idempotency store: the secret has %d bytes, want at least %d", len(secret), minSecret)
 		}
 	}
+	key, err := newSecretKey(secret)
+	if err != nil {
+		return nil, fmt.Errorf("idempotency store: %w", err)
+	}
+	s.key = key
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	files, err := fs.Sub(migrations, "migrations")
@@ -136,7 +144,9 @@ func (s *SQLStore) Capabilities() Capabilities {
 }
 
 // Digest implements Store.
-func (s *SQLStore) Digest(scope Scope) Digest { return scope.Digest(s.secrets[0]) }
+func (s *SQLStore) Digest(scope Scope) Digest {
+	return s.key.mac(scope.Principal, scope.Method, scope.Key)
+}
 
 // at is the argument $1 of every statement: the time, or nothing to add to the database's own.
 func (s *SQLStore) at() int64 {
@@ -218,7 +228,7 @@ func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 	d := s.Digest(c.Scope)
 	look := s.met == nil || s.met.before(d)
 	for range maxRaces {
-		var f *found
+		var f found
 		var err error
 		if look {
 			if f, err = s.reads.do(ctx, d); err != nil {
@@ -226,7 +236,7 @@ func (s *SQLStore) begin(ctx context.Context, c Claim) (Result, error) {
 			}
 		}
 		look = true
-		if f == nil {
+		if !f.there() {
 			won, err := s.claims.do(ctx, claimed{c, d})
 			if err != nil || won {
 				return c.first(d), err

@@ -13,11 +13,13 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 )
 
-// found is a record and when it was read.
+// found is a record and when it was read; the zero value stands for one that is not there.
 type found struct {
 	record
 	now int64
 }
+
+func (f *found) there() bool { return f.state != "" }
 
 // row is where a found record is read to. Its bytes are those of the connection, until the next row.
 type row struct {
@@ -33,7 +35,7 @@ func (r *row) decisive(to []any) []any {
 }
 
 // keep copies the row to f, its bytes in one piece.
-func (r *row) keep(f *found) *found {
+func (r *row) keep(f *found) {
 	*f = r.found
 	all := make([]byte, 0, len(r.fingerprint)+len(r.owner)+len(r.body))
 	all = append(append(append(all, r.fingerprint...), r.owner...), r.body...)
@@ -42,7 +44,6 @@ func (r *row) keep(f *found) *found {
 	if r.body != nil {
 		f.answer.Body = all[body:]
 	}
-	return f
 }
 
 // claimed is a claim for a record that nobody has.
@@ -67,7 +68,7 @@ func (s *SQLStore) together() {
 		claims, completes, crowded = 0, 0, nil
 		s.met = &met{}
 	}
-	s.reads = combiner[Digest, *found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany}
+	s.reads = combiner[Digest, found]{limit: 1, pace: readPace, crowded: crowded, ask: s.readMany, free: s.freeRecords}
 	s.claims = combiner[claimed, bool]{limit: claims, pace: writePace, crowded: crowded, ask: s.insertMany}
 	s.completes = combiner[settled, bool]{limit: completes, pace: writePace, crowded: crowded, ask: s.completeMany}
 }
@@ -80,16 +81,16 @@ const (
 	writePace = time.Millisecond
 )
 
-// readMany reads records; nil stands for one that is not there. Whoever asks for the same gets the same, which nobody changes.
-func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]*found, error) {
-	out := make([]*found, len(digests))
+// readMany reads records. Whoever asks for the same gets the same, whose bytes nobody changes.
+func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]found, error) {
+	out := s.newRecords(len(digests))
 	if len(digests) == 1 {
 		err := s.db.Each(ctx, func(scan db.Scanner) error {
 			var r row
 			if err := scan.Scan(r.decisive(make([]any, 0, maxColumns))...); err != nil {
 				return err
 			}
-			out[0] = r.keep(&found{})
+			r.keep(&out[0])
 			return nil
 		}, s.sql(sqlDecide), s.at(), digests[0][:])
 		return out, err
@@ -98,7 +99,6 @@ func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]*found, er
 	for i := range digests {
 		heads[i] = binary.NativeEndian.Uint64(digests[i][:])
 	}
-	room := make([]found, len(digests))
 	var k sql.RawBytes
 	var r row
 	dest := r.decisive(append(make([]any, 0, maxColumns), &k))
@@ -106,15 +106,19 @@ func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]*found, er
 		if err := scan.Scan(dest...); err != nil {
 			return err
 		}
-		if len(k) != len(Digest{}) || len(room) == 0 {
+		if len(k) != len(Digest{}) {
 			return nil
 		}
-		f := r.keep(&room[0])
-		room = room[1:]
-		head := binary.NativeEndian.Uint64(k)
+		head, first := binary.NativeEndian.Uint64(k), -1
 		for i, h := range heads { // a key may be asked for more than once
-			if h == head && digests[i] == Digest(k) {
-				out[i] = f
+			if h != head || digests[i] != Digest(k) {
+				continue
+			}
+			if first < 0 {
+				r.keep(&out[i])
+				first = i
+			} else {
+				out[i] = out[first]
 			}
 		}
 		return nil
@@ -127,6 +131,23 @@ func (s *SQLStore) readMany(ctx context.Context, digests []Digest) ([]*found, er
 		rest = rest[n:]
 	}
 	return out, nil
+}
+
+// newRecords returns n records that are not there, until they are freed.
+func (s *SQLStore) newRecords(n int) []found {
+	if room, _ := s.records.Get().(*[]found); room != nil && n <= cap(*room) {
+		return (*room)[:n]
+	}
+	room := enough
+	if n > enough {
+		room = max(n, maxTogether)
+	}
+	return make([]found, n, room)
+}
+
+func (s *SQLStore) freeRecords(all []found) {
+	clear(all)
+	s.records.Put(&all)
 }
 
 // The time is asked for once: to make it a number costs PostgreSQL as much as to find a record.

@@ -1,12 +1,17 @@
 package idempotent
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
+	"encoding"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 	"time"
 )
 
@@ -71,6 +76,68 @@ func mac(secret []byte, parts ...string) Digest {
 	sum := sha256.Sum256(inner)
 	copy(outer[sha256.BlockSize:], sum[:])
 	return sha256.Sum256(outer[:])
+}
+
+// secretKey is a secret that much is hidden under. Of the blocks of a mac two are the same each time: it keeps what SHA-256 makes of
+// them.
+type secretKey struct {
+	inner, outer []byte
+	spare        sync.Pool // of *macRoom
+}
+
+type macRoom struct {
+	hash.Hash
+	text []byte
+}
+
+func newSecretKey(secret []byte) (*secretKey, error) {
+	if len(secret) > sha256.BlockSize {
+		sum := sha256.Sum256(secret)
+		secret = sum[:]
+	}
+	padded := func(pad byte) ([]byte, error) {
+		block := bytes.Repeat([]byte{pad}, sha256.BlockSize)
+		subtle.XORBytes(block, block, secret)
+		h := sha256.New()
+		h.Write(block)
+		m, ok := h.(encoding.BinaryMarshaler)
+		if !ok {
+			return nil, fmt.Errorf("the state of a %T cannot be kept", h)
+		}
+		return m.MarshalBinary()
+	}
+	inner, err := padded(0x36)
+	if err != nil {
+		return nil, err
+	}
+	outer, err := padded(0x5c)
+	return &secretKey{inner: inner, outer: outer}, err
+}
+
+// mac is mac under the secret.
+func (k *secretKey) mac(parts ...string) (d Digest) {
+	r, ok := k.spare.Get().(*macRoom)
+	if !ok {
+		r = &macRoom{Hash: sha256.New()}
+	}
+	defer k.spare.Put(r)
+	r.text = r.text[:0]
+	for _, part := range parts {
+		r.text = binary.BigEndian.AppendUint64(r.text, uint64(len(part)))
+		r.text = append(r.text, part...)
+	}
+	r.after(k.inner)
+	r.after(k.outer)
+	copy(d[:], r.text)
+	return d
+}
+
+// after puts in the place of the text its hash behind what led to the state.
+func (r *macRoom) after(state []byte) {
+	// It is the state of such a hash.
+	_ = r.Hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state) //nolint:errcheck,forcetypeassert // see newSecretKey
+	r.Write(r.text)
+	r.text = r.Sum(r.text[:0])
 }
 
 // Forever is a retention that does not end: the answer is kept, and the key stays used.

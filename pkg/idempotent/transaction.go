@@ -195,7 +195,7 @@ func (s *SQLStore) peek(ctx context.Context, c Claim) (Result, error) {
 		if err != nil {
 			return Result{}, fmt.Errorf("read idempotency record: %w", err)
 		}
-		if f == nil {
+		if !f.there() {
 			continue
 		}
 		res, step := c.decide(d, f.record, f.now)
