@@ -90,16 +90,18 @@ type macRoom struct {
 	text []byte
 }
 
+// newSecretKey fails if SHA-256 does not go on from what it was at.
 func newSecretKey(secret []byte) (*secretKey, error) {
+	block := secret
 	if len(secret) > sha256.BlockSize {
 		sum := sha256.Sum256(secret)
-		secret = sum[:]
+		block = sum[:]
 	}
 	padded := func(pad byte) ([]byte, error) {
-		block := bytes.Repeat([]byte{pad}, sha256.BlockSize)
-		subtle.XORBytes(block, block, secret)
+		padded := bytes.Repeat([]byte{pad}, sha256.BlockSize)
+		subtle.XORBytes(padded, padded, block)
 		h := sha256.New()
-		h.Write(block)
+		h.Write(padded)
 		m, ok := h.(encoding.BinaryMarshaler)
 		if !ok {
 			return nil, fmt.Errorf("the state of a %T cannot be kept", h)
@@ -111,7 +113,14 @@ func newSecretKey(secret []byte) (*secretKey, error) {
 		return nil, err
 	}
 	outer, err := padded(0x5c)
-	return &secretKey{inner: inner, outer: outer}, err
+	if err != nil {
+		return nil, err
+	}
+	k := &secretKey{inner: inner, outer: outer}
+	if k.mac("a", "b") != mac(secret, "a", "b") {
+		return nil, errors.New("the state of SHA-256 is not restored as it was kept")
+	}
+	return k, nil
 }
 
 // mac is mac under the secret.
@@ -134,7 +143,7 @@ func (k *secretKey) mac(parts ...string) (d Digest) {
 
 // after puts in the place of the text its hash behind what led to the state.
 func (r *macRoom) after(state []byte) {
-	// It is the state of such a hash.
+	// It is the state of such a hash, and newSecretKey has tried it.
 	_ = r.Hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state) //nolint:errcheck,forcetypeassert // see newSecretKey
 	r.Write(r.text)
 	r.text = r.Sum(r.text[:0])
