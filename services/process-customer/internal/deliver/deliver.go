@@ -111,6 +111,9 @@ type Deps struct {
 	Reread func(ctx context.Context, system string, changes []source.Change) error
 	// Marked is called after a commit that may have marked deliveries to other systems.
 	Marked func()
+	// Together keeps every system from being written to while one of them is read again. It is for matching that joins by scores: whether
+	// a record is one customer with another may depend on a third that is gone, which the end of a scan tells.
+	Together bool
 	// Jitter spreads the calls to a system that failed as a whole, 0 to 1. Retries of single records are spread over all of
 	// their wait when it is not zero, so that records that failed together do not come back together.
 	Jitter float64
@@ -132,7 +135,9 @@ type Deliverer struct {
 	circuit retry.Backoff // of the system
 	backoff retry.Backoff // of one record
 	wake    chan struct{}
-	full    bool // the last batch was as large as it could be: there may be many more
+	// together is Deps.Together.
+	together bool
+	full     bool // the last batch was as large as it could be: there may be many more
 	// blind are records that could not be read when they were last looked at: hidden from us, perhaps.
 	blind map[golden.Ref]bool
 
@@ -178,7 +183,7 @@ func New(d Deps) (*Deliverer, error) {
 		tracer: d.Telemetry.Tracer.Tracer("deliver"), records: records, lag: lag, reread: d.Reread, marked: marked,
 		circuit: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: d.Jitter},
 		backoff: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: full(d.Jitter)},
-		wake:    make(chan struct{}, 1), blind: map[golden.Ref]bool{},
+		wake:    make(chan struct{}, 1), together: d.Together, blind: map[golden.Ref]bool{},
 	}, nil
 }
 
@@ -261,7 +266,7 @@ func (d *Deliverer) Step(ctx context.Context) (int, error) {
 
 // gate reports whether the system may be written to now. While everything it holds is being read, and while any system is
 // for the first time, a record that seems to be missing may only not have been reached yet. What is written to the others
-// goes on when a system is read again.
+// goes on when a system is read again, unless all have to wait together.
 func (d *Deliverer) gate(ctx context.Context) (bool, error) {
 	if d.now().Before(d.Status().PausedUntil) {
 		return false, nil
@@ -277,8 +282,8 @@ func (d *Deliverer) gate(ctx context.Context) (bool, error) {
 	scanned := false
 	for _, f := range feeds {
 		own := f.System == d.System()
-		reading := f.State == store.FeedScanning || (f.State == store.FeedPaused && f.Scan == store.ScanRunning)
-		if reading && (own || !f.Complete) {
+		reading := f.State == store.FeedScanning || f.Scan == store.ScanRunning // also while it fails, waits or is paused
+		if reading && (own || d.together || !f.Complete) {
 			return false, nil
 		}
 		if own {

@@ -187,6 +187,7 @@ func TestDeliver(t *testing.T) {
 	for name, again := range map[string]store.Feed{
 		"":                                    {State: store.FeedScanning, Scan: store.ScanRunning},
 		", also where an operator stopped it": {State: store.FeedPaused, Scan: store.ScanRunning},
+		", also while its scan fails":         {State: store.FeedFailing, Scan: store.ScanRunning},
 	} {
 		t.Run("a system that is read again is not written to, the others are"+name, func(t *testing.T) {
 			w := setup(t)
@@ -202,6 +203,24 @@ func TestDeliver(t *testing.T) {
 			require.Len(t, w.SF.Records(golden.Customer), 2)
 		})
 	}
+	t.Run("nothing is written while a system is read again where all wait together", func(t *testing.T) {
+		w := setup(t)
+		w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
+		require.NoError(t, w.Read(t.Context()))
+		d, err := deliver.New(deliver.Deps{
+			Store: w.Store, Folder: w.Folder, System: w.ERP, Now: w.Clock.Now, Telemetry: telemetry.Discard(), Together: true,
+			Reread: func(context.Context, string, []source.Change) error { return nil },
+		})
+		require.NoError(t, err)
+		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Scan = store.FeedScanning, store.ScanRunning })
+		n, err := d.Step(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, n)
+		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Scan = store.FeedLive, store.ScanDone })
+		n, err = d.Step(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+	})
 	t.Run("a system that rewrites a value is not written for ever", func(t *testing.T) {
 		w := setup(t)
 		erpID := w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Acme", golden.TaxID: "de 100 000 001"})

@@ -75,7 +75,7 @@ func New(d Deps) (*Engine, error) {
 		}
 		out, err := deliver.New(deliver.Deps{
 			Config: d.Deliver, Store: d.Store, Folder: e.Folder, System: s, Now: d.Now, Telemetry: d.Telemetry, Reread: e.reread, Marked: e.Wake,
-			Jitter: d.Jitter,
+			Jitter: d.Jitter, Together: d.Identity != nil,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("engine: %w", err)
