@@ -212,8 +212,9 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 			}
 			continue
 		}
-		// Who changed a record last has not written all that it holds: only where ours may be late does that tell whose it is.
-		ours := c.OwnWrite || (c.Record.OwnWrite && mayArrive(&in, field, value))
+		// Who changed a record last has not written all that it holds: only where ours may be late does that tell whose it is, and only
+		// in a reading. A change says itself what it has changed.
+		ours := c.OwnWrite || (c.Changed == nil && c.Record.OwnWrite && mayArrive(&in, field, value))
 		switch {
 		case known && c.Newer && mayArrive(&in, field, value):
 			continue // the change that put it there is still to be told, and says whose it is
