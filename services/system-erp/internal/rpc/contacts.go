@@ -3,7 +3,9 @@ package rpc
 import (
 	"context"
 	"database/sql"
+	"errors"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
@@ -90,10 +92,10 @@ func (s *contactServer) UpdateContact(ctx context.Context, req *erpv1.UpdateCont
 func (s *contactServer) DeleteContact(ctx context.Context, req *erpv1.DeleteContactRequest) (*erpv1.DeleteContactResponse, error) {
 	res, err := s.store.Contacts().Delete(ctx, req.GetId())
 	s.counted(ctx, "contact", res.Outcome, err)
-	if err != nil {
-		return nil, err
+	if err == nil || fault.Is(err, fault.NotFound) {
+		err = errors.Join(err, s.forgotten(ctx, req.GetId()))
 	}
-	if err := s.forgotten(ctx, req.GetId()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &erpv1.DeleteContactResponse{Contact: fromContact(res.Record), Outcome: fromOutcome(res.Outcome)}, nil

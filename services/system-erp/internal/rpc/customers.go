@@ -3,7 +3,9 @@ package rpc
 import (
 	"context"
 	"database/sql"
+	"errors"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/page"
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
@@ -93,10 +95,10 @@ func (s *customerServer) UpdateCustomer(ctx context.Context, req *erpv1.UpdateCu
 func (s *customerServer) DeleteCustomer(ctx context.Context, req *erpv1.DeleteCustomerRequest) (*erpv1.DeleteCustomerResponse, error) {
 	res, err := s.store.Customers().Delete(ctx, req.GetId())
 	s.counted(ctx, "customer", res.Outcome, err)
-	if err != nil {
-		return nil, err
+	if err == nil || fault.Is(err, fault.NotFound) {
+		err = errors.Join(err, s.forgotten(ctx, req.GetId()))
 	}
-	if err := s.forgotten(ctx, req.GetId()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &erpv1.DeleteCustomerResponse{Customer: fromCustomer(res.Record), Outcome: fromOutcome(res.Outcome)}, nil
