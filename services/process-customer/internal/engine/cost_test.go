@@ -104,18 +104,18 @@ func (r *rehearsal) keep(_ context.Context, query string, args []any) (string, [
 	return query, args, nil
 }
 
-// rehearse returns the statements with which batches are written, each as if the others had not come. Events get numbers that
-// nobody else gets.
-func (c *crowd) rehearse(batches [][]source.Change) [][]statement {
+// rehearse returns the statements with which so many batches are written, each as if the others had not come. Events get numbers
+// that nobody else gets.
+func (c *crowd) rehearse(batches int, next func() []source.Change) [][]statement {
 	c.t.Helper()
 	r := &rehearsal{}
 	c.w.Wrap(func(engine.Store) engine.Store { r.Store = c.w.Store.Through(r.keep); return r }, nil)
 	c.w.Ahead = math.MaxInt // in as few statements as there can be
 	c.w.Start()
-	out := make([][]statement, len(batches))
-	for i, b := range batches {
+	out := make([][]statement, batches)
+	for i := range out {
 		c.exec("UPDATE sequence SET value = value + $1 WHERE name = 'event'", 100*perBatch)
-		_, err := c.w.Intake.Take(c.t.Context(), "erp", intake.Batch{Changes: b})
+		_, err := c.w.Intake.Take(c.t.Context(), "erp", intake.Batch{Changes: next()})
 		require.ErrorIs(c.t, err, errRehearsed)
 		require.NotEmpty(c.t, r.statements)
 		out[i] = r.statements
@@ -187,22 +187,19 @@ func measure(t *testing.T, name string, customers, rounds, batches int) measured
 	c := newCrowd(t, known(t, name), customers)
 	t.Logf("%s: %d customers after %.0f s", name, customers, time.Since(begun).Seconds())
 	m := measured{engine: name, customers: customers}
+	compare := func(next func() []source.Change, ours, raw *spent) {
+		rows := c.rehearse(batches, next)
+		c.rest()
+		for i := range rows {
+			changes := next()
+			ours.measure(c, len(changes), func() { c.take(changes) })
+			raw.measure(c, len(changes), func() { c.write(rows[i]) })
+			rows[i] = nil // what is kept here the garbage collector looks through for whoever allocates
+		}
+	}
 	for range rounds {
-		var edits, creates, others, newcomers [][]source.Change
-		for range batches {
-			edits, others = append(edits, c.edits()), append(others, c.edits())
-			creates, newcomers = append(creates, c.newcomers()), append(newcomers, c.newcomers())
-		}
-		rows, rowsOfNew := c.rehearse(others), c.rehearse(newcomers)
-		compare := func(changes [][]source.Change, rows [][]statement, ours, raw *spent) {
-			c.rest()
-			for i := range changes {
-				ours.measure(c, len(changes[i]), func() { c.take(changes[i]) })
-				raw.measure(c, len(changes[i]), func() { c.write(rows[i]) })
-			}
-		}
-		compare(edits, rows, &m.edits, &m.rawEdits)
-		compare(creates, rowsOfNew, &m.creates, &m.rawCreate)
+		compare(c.edits, &m.edits, &m.rawEdits)
+		compare(c.newcomers, &m.creates, &m.rawCreate)
 	}
 	t.Logf("%s: %d customers measured after %.0f s", name, customers, time.Since(begun).Seconds())
 	return m

@@ -153,18 +153,17 @@ func (c conn) behind(ctx context.Context, what, query string, args []any) error 
 	return err
 }
 
-// ask is behind for a statement that returns rows: scan is called for each, from wherever it runs.
-func (c conn) ask(ctx context.Context, what, query string, args []any, scan func(*sql.Rows) error) (*aside, error) {
+// ask is behind for a statement that returns rows: scan is called for each, from wherever it runs, with destinations as those of each.
+func (c conn) ask(ctx context.Context, what, query string, args []any, scan func(db.Scanner) error) (*aside, error) {
 	query, args, err := c.before(ctx, query, args)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return c.aside(func() error {
-		rows, err := c.read.QueryContext(ctx, query, args...)
-		if err != nil {
+		if err := c.db.EachIn(ctx, c.raw, scan, query, args...); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		return each(rows, what, scan)
+		return nil
 	})
 }
 

@@ -169,7 +169,7 @@ func (t *Tx) Expect(ctx context.Context, ids []golden.ID) error {
 	}
 	keys := make(map[string][]byte, len(ids))
 	var err error
-	t.reading, err = t.tx.ask(ctx, "read subject keys", keysAmong+t.among(0, len(ids)), bound(t.Reader, nil, texts(ids)), keyInto(keys))
+	t.reading, err = t.tx.ask(ctx, "read subject keys", keysAmong+t.oneOf(0, len(ids)), bound(t.Reader, nil, texts(ids)), keyInto(keys))
 	t.keys = keys
 	return err
 }
@@ -208,7 +208,7 @@ func (t *Tx) makeKeys(ctx context.Context, subjects []string, keys map[string][]
 		text, args := t.table(0, nil, rows)
 		t.inserted += int64(len(rows))
 		making, err = t.tx.ask(ctx, "make subject keys", "INSERT INTO subject_key (subject, key, created_us) "+text+" ON CONFLICT (subject) DO NOTHING RETURNING subject", args,
-			func(rows *sql.Rows) error {
+			func(rows db.Scanner) error {
 				var s string
 				err := rows.Scan(&s)
 				keys[s] = fresh[s]
@@ -248,15 +248,15 @@ func (t *Tx) subjectKeys(ctx context.Context, subjects []string, created map[str
 func (r Reader) readKeys(ctx context.Context, subjects []string) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	err := chunks(r, subjects, func(subjects []string) error {
-		return r.query(ctx, "read subject keys", keysAmong+r.among(0, len(subjects)), bound(r, nil, subjects), keyInto(out))
+		return r.many(ctx, "read subject keys", keysAmong+r.oneOf(0, len(subjects)), bound(r, nil, subjects), keyInto(out))
 	})
 	return out, err
 }
 
 const keysAmong = "SELECT subject, key FROM subject_key WHERE subject "
 
-func keyInto(out map[string][]byte) func(*sql.Rows) error {
-	return func(rows *sql.Rows) error {
+func keyInto(out map[string][]byte) func(db.Scanner) error {
+	return func(rows db.Scanner) error {
 		var s string
 		var key []byte
 		err := rows.Scan(&s, &key)

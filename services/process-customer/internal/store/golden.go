@@ -56,7 +56,7 @@ func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]
 func (r Reader) Goldens(ctx context.Context, ids []golden.ID) ([]*Golden, error) {
 	var out []*Golden
 	err := chunks(r, ids, func(ids []golden.ID) error {
-		got, err := r.goldens(ctx, "read golden records", "id "+r.among(0, len(ids)), bound(r, nil, texts(ids)))
+		got, err := r.goldens(ctx, "read golden records", "id "+r.oneOf(0, len(ids)), bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
@@ -142,7 +142,7 @@ func (r Reader) Owners(ctx context.Context, keys []Key) (map[Key]golden.ID, erro
 func (r Reader) KeysOf(ctx context.Context, ids []golden.ID) ([]Owned, error) {
 	var out []Owned
 	err := chunks(r, ids, func(ids []golden.ID) error {
-		return r.keys(ctx, "golden_id "+r.among(0, len(ids)), bound(r, nil, texts(ids)), func(o Owned) { out = append(out, o) })
+		return r.keys(ctx, "golden_id "+r.oneOf(0, len(ids)), bound(r, nil, texts(ids)), func(o Owned) { out = append(out, o) })
 	})
 	return out, err
 }

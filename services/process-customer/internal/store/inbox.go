@@ -42,7 +42,7 @@ type Inbox struct {
 func (r Reader) Seen(ctx context.Context, system string, ids []string) (map[string]golden.ID, error) {
 	out := map[string]golden.ID{}
 	err := chunks(r, ids, func(ids []string) error {
-		return r.query(ctx, "read inbox", "SELECT change_id, golden_id FROM inbox WHERE system = $1 AND change_id "+r.among(1, len(ids)),
+		return r.query(ctx, "read inbox", "SELECT change_id, golden_id FROM inbox WHERE system = $1 AND change_id "+r.oneOf(1, len(ids)),
 			bound(r, []any{system}, ids), func(rows *sql.Rows) error {
 				var id string
 				var g golden.ID

@@ -54,7 +54,17 @@ func (r Reader) among(skip, n int) string {
 	return b.String()
 }
 
-// bound returns the arguments of a statement with a condition of among: the fixed ones and the values.
+// oneOf renders the condition that a column is one of n texts, each of which an index has few rows for: see bound. For = ANY
+// PostgreSQL estimates how many rows every single one has, which takes longer than to read them. So here it joins with them; where
+// all depends on an index of few rows being used, however many it is thought to have, among is right.
+func (r Reader) oneOf(skip, n int) string {
+	if r.q.arrays {
+		return "IN (SELECT unnest($" + strconv.Itoa(skip+1) + "::TEXT[]))"
+	}
+	return r.among(skip, n)
+}
+
+// bound returns the arguments of a statement with a condition of among or oneOf: the fixed ones and the values.
 func bound[T any](r Reader, fixed []any, values []T) []any {
 	out := make([]any, 0, len(fixed)+len(values))
 	out = append(out, fixed...)

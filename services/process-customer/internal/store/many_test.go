@@ -16,6 +16,8 @@ func TestMany(t *testing.T) {
 		require.Equal(t, "IN ($2,$3)", lite.among(1, len(ids)))
 		require.Equal(t, []any{"x", "a", "b"}, bound(lite, []any{"x"}, ids))
 		require.Equal(t, "= ANY($2)", arrays.among(1, len(ids)))
+		require.Equal(t, "IN ($2,$3)", lite.oneOf(1, len(ids)))
+		require.Equal(t, "IN (SELECT unnest($2::TEXT[]))", arrays.oneOf(1, len(ids)))
 		require.Equal(t, []any{"x", ids}, bound(arrays, []any{"x"}, ids))
 	})
 	t.Run("rows are parameters, or an array per column", func(t *testing.T) {

@@ -59,7 +59,7 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 			` ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
 			traceparent = CASE WHEN pending.traceparent <> '' AND pending.lease_until_us <= excluded.due_us THEN pending.traceparent ELSE excluded.traceparent END,
 			due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END
-			RETURNING system, gen`, args, func(rows *sql.Rows) error {
+			RETURNING system, gen`, args, func(rows db.Scanner) error {
 			var system string
 			var gen int64
 			err := rows.Scan(&system, &gen)

@@ -51,7 +51,7 @@ func (r Reader) questions(ctx context.Context, where string, args []any) ([]Ques
 func (r Reader) QuestionsOf(ctx context.Context, ids []golden.ID) ([]Question, error) {
 	var out []Question
 	err := chunks(r, ids, func(ids []golden.ID) error {
-		got, err := r.questions(ctx, "golden_id "+r.among(0, len(ids))+" ORDER BY system, object, record_id, field", bound(r, nil, texts(ids)))
+		got, err := r.questions(ctx, "golden_id "+r.oneOf(0, len(ids))+" ORDER BY system, object, record_id, field", bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})

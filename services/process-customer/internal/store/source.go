@@ -137,7 +137,7 @@ func (r Reader) sources(ctx context.Context, what, where string, args []any) ([]
 func (r Reader) Sources(ctx context.Context, system string, obj golden.Object, ids []string) ([]*Source, error) {
 	var out []*Source
 	err := chunks(r, ids, func(ids []string) error {
-		got, err := r.sources(ctx, "read source records", "system = $1 AND object = $2 AND record_id "+r.among(2, len(ids)),
+		got, err := r.sources(ctx, "read source records", "system = $1 AND object = $2 AND record_id "+r.oneOf(2, len(ids)),
 			bound(r, []any{system, string(obj)}, ids))
 		out = append(out, got...)
 		return err
@@ -157,7 +157,7 @@ func (r Reader) Known(ctx context.Context, system string, obj golden.Object, ids
 	out := make(map[string]Known, len(ids))
 	err := chunks(r, ids, func(ids []string) error {
 		return r.many(ctx, "look for source records", "SELECT record_id, golden_id, version, deleted FROM source_record WHERE system = $1 AND object = $2 AND record_id "+
-			r.among(2, len(ids)), bound(r, []any{system, string(obj)}, ids), func(rows db.Scanner) error {
+			r.oneOf(2, len(ids)), bound(r, []any{system, string(obj)}, ids), func(rows db.Scanner) error {
 			var id string
 			var k Known
 			err := rows.Scan(&id, (*string)(&k.GoldenID), &k.Version, &k.Deleted)
@@ -172,7 +172,7 @@ func (r Reader) Known(ctx context.Context, system string, obj golden.Object, ids
 func (r Reader) SourcesOf(ctx context.Context, ids []golden.ID) ([]*Source, error) {
 	var out []*Source
 	err := chunks(r, ids, func(ids []golden.ID) error {
-		got, err := r.sources(ctx, "read records of golden records", "golden_id "+r.among(0, len(ids)), bound(r, nil, texts(ids)))
+		got, err := r.sources(ctx, "read records of golden records", "golden_id "+r.oneOf(0, len(ids)), bound(r, nil, texts(ids)))
 		out = append(out, got...)
 		return err
 	})
@@ -335,7 +335,7 @@ func (r Reader) Intents(ctx context.Context, system string, ids []golden.ID) ([]
 	var out []Intent
 	err := chunks(r, ids, func(ids []golden.ID) error {
 		return r.query(ctx, "read intents", "SELECT system, golden_id, record_id, sent, at_us FROM intent WHERE system = $1 AND golden_id "+
-			r.among(1, len(ids)), bound(r, []any{system}, texts(ids)), func(rows *sql.Rows) error {
+			r.oneOf(1, len(ids)), bound(r, []any{system}, texts(ids)), func(rows *sql.Rows) error {
 			var i Intent
 			var sent string
 			var at int64
