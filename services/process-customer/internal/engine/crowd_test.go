@@ -101,7 +101,8 @@ var copied = []struct{ table, columns, values, id string }{
 	{"subject_key", "subject, key, created_us", "m.new_id, b.key, b.created_us", "subject"},
 	{
 		"inbox", "system, change_id, object, record_id, golden_id, state, echo, received_us, traceparent",
-		"b.system, b.change_id || '/' || m.new_number, b.object, b.record_id, m.new_id, b.state, b.echo, b.received_us, b.traceparent", "golden_id",
+		`b.system, b.change_id || '/' || m.new_number, b.object, b.record_id, m.new_id, CASE WHEN b.state = 'applied' THEN 'retrying' ELSE b.state END,
+		b.echo, b.received_us, b.traceparent`, "golden_id",
 	},
 	{
 		"event", "position, at_us, golden_id, kind, system, record_id, change_id, fields, reason, traceparent, actor, detail, hash",
@@ -171,8 +172,14 @@ func (c *crowd) copyRows(ctx context.Context, tx *sql.Tx, k int, events int64) e
 			return fmt.Errorf("copy %s: %w", x.table, err)
 		}
 	}
+	// As what the service takes in: it is changed once, which leaves PostgreSQL room for as much again.
+	if _, err := tx.ExecContext(ctx, settle); err != nil {
+		return fmt.Errorf("settle copies: %w", err)
+	}
 	return nil
 }
+
+const settle = "UPDATE inbox SET state = 'applied' WHERE state = 'retrying'"
 
 func (c *crowd) exec(text string, args ...any) {
 	c.t.Helper()
@@ -185,7 +192,7 @@ func (c *crowd) exec(text string, args ...any) {
 func (c *crowd) rest() {
 	c.t.Helper()
 	c.exec("DELETE FROM pending")
-	c.exec("UPDATE inbox SET state = 'applied' WHERE state = 'retrying'")
+	c.exec(settle)
 	if *page != "" && c.d.Engine() == db.PostgreSQL {
 		c.exec("VACUUM ANALYZE golden, source_record, match_key, subject_key, inbox, event, pending, intent, sequence, ledger_total")
 		_, _ = c.d.Exec(c.t.Context(), "CHECKPOINT") // where the user may

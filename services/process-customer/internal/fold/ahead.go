@@ -19,7 +19,7 @@ type ahead struct {
 
 // Ahead writes records that changes which were observed have touched, and those of their golden records whose keys need no
 // look at the database. Call it between changes, about records that no later one is about. It is about speed only; nothing is
-// marked, and nothing said, before Flush. SQLite gains nothing by it and loses a statement or two: both do the same.
+// marked, and nothing said, before Flush. SQLite gains nothing by it: both do the same.
 func (u *Unit) Ahead(ctx context.Context, refs []golden.Ref) error {
 	if len(u.doubts) > 0 {
 		return nil // probably nothing will remain

@@ -9,6 +9,10 @@ import (
 // Statements are about many rows at once, and the engines differ in what that costs. SQLite gets one parameter per value.
 // PostgreSQL reads and plans every statement of a transaction as it is given, which for thousands of parameters takes longer
 // than what they are for: it gets one array per column, so that a statement is the same short text for any number of rows.
+//
+// Rows are written to SQLite one by one. Their statement is compiled once. One about many rows is compiled each time, and SQLite
+// keeps a copy of every page that it changes, to be able to take the first rows back should a later one be refused: the more records
+// there are, the more pages these are.
 
 const (
 	// maxRows bounds the rows of one statement on SQLite, so that their values stay below its limit.
@@ -80,6 +84,17 @@ func bound[T any](r Reader, fixed []any, values []T) []any {
 // insert writes rows: head, where they come from, tail. Rows of one statement must differ in what tail calls a conflict. The
 // caller may go on before they are written (see behind); it must not change what they hold.
 func (t *Tx) insert(ctx context.Context, what, head, tail string, rows [][]any) error {
+	t.inserted += int64(len(rows))
+	if !t.q.arrays && len(rows) > 0 {
+		text, _ := t.table(0, nil, rows[:1])
+		text = head + " " + text + " " + tail
+		for _, row := range rows {
+			if err := t.tx.behind(ctx, what, text, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for len(rows) > 0 {
 		n := min(len(rows), t.most())
 		text, args := t.table(0, nil, rows[:n])
@@ -87,8 +102,29 @@ func (t *Tx) insert(ctx context.Context, what, head, tail string, rows [][]any) 
 			return err
 		}
 		rows = rows[n:]
-		t.inserted += int64(n)
 	}
+	return nil
+}
+
+// put is insert of rows that may be there already. What is to be done about one that is there is other; or same, if what the indexes
+// of the table say about it remains, as same itself has to find out. SQLite changes the entries of each index whose columns are
+// assigned, equal or not, and these are all over the database. PostgreSQL compares them by itself.
+func (t *Tx) put(ctx context.Context, what, head, same, other string, rows [][]any) error {
+	if t.q.arrays || len(rows) == 0 {
+		return t.insert(ctx, what, head, other, rows)
+	}
+	text, _ := t.table(0, nil, rows[:1])
+	same, other = head+" "+text+" "+same, head+" "+text+" "+other
+	for _, row := range rows {
+		n, err := t.exec(ctx, what, same, row...)
+		if err == nil && n == 0 {
+			_, err = t.exec(ctx, what, other, row...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	t.inserted += int64(len(rows))
 	return nil
 }
 

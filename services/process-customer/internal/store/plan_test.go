@@ -90,3 +90,53 @@ func TestPlans(t *testing.T) {
 		require.NotContains(t, plan, "autoindex_match_edge")
 	})
 }
+
+func TestIndexes(t *testing.T) {
+	t.Parallel()
+	t.Run("SQLite changes no index when a value changes that none of them knows", func(t *testing.T) {
+		t.Parallel()
+		d := storetest.Schema.Open(t, "sqlite")
+		s, err := store.Open(t.Context(), d)
+		require.NoError(t, err)
+		type statement struct {
+			text string
+			args []any
+		}
+		var ran []statement
+		s = s.Through(func(_ context.Context, query string, args []any) (string, []any, error) {
+			ran = append(ran, statement{query, args})
+			return query, args, nil
+		})
+		id, err := golden.DeriveID(golden.Customer, "plan")
+		require.NoError(t, err)
+		record := &store.Golden{Record: golden.Record{ID: id, Object: golden.Customer, Values: golden.Values{}}, NameKey: "acme"}
+		source := &store.Source{Ref: golden.Ref{System: "erp", Object: golden.Customer, RecordID: "1"}, GoldenID: id}
+		put := func() {
+			ran = nil
+			require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+				if err := tx.PutGoldens(ctx, []*store.Golden{record}); err != nil {
+					return err
+				}
+				return tx.PutSources(ctx, []*store.Source{source})
+			}))
+		}
+		put()
+		put()
+		require.Len(t, ran, 2, "one statement each: %v", ran)
+		for _, x := range ran {
+			rows, err := d.Read().QueryContext(t.Context(), "EXPLAIN "+x.text, x.args...)
+			require.NoError(t, err)
+			defer rows.Close()
+			for rows.Next() {
+				var step [8]any
+				var at, name any
+				require.NoError(t, rows.Scan(&at, &name, &step[0], &step[1], &step[2], &step[3], &step[4], &step[5]))
+				require.NotEqual(t, "IdxDelete", name, x.text)
+			}
+			require.NoError(t, rows.Err())
+		}
+		record.NameKey, source.GoldenID = "emca", id+"2"
+		put()
+		require.Len(t, ran, 4, "what an index knows has changed")
+	})
+}

@@ -46,6 +46,34 @@ func sources(t *testing.T, s *store.Store) {
 	require.NoError(t, err)
 	require.Empty(t, got)
 
+	// Each that an index knows a record by, changed alone.
+	next = next.Clone()
+	next.ParentOpen = true
+	put(next)
+	next = next.Clone()
+	next.ParentID = "002"
+	put(next)
+	got, err = r.Orphans(t.Context(), system, []string{"002"})
+	require.NoError(t, err)
+	require.Equal(t, []*store.Source{next}, got)
+	next = next.Clone()
+	next.MergedInto = "10"
+	put(next)
+	got, err = r.LosersTo(t.Context(), system, golden.Contact, []string{"10"})
+	require.NoError(t, err)
+	require.Equal(t, []*store.Source{next}, got)
+	moved := next.Clone()
+	moved.GoldenID = newID(t, golden.Contact)
+	put(moved)
+	got, err = r.SourcesOf(t.Context(), []golden.ID{moved.GoldenID})
+	require.NoError(t, err)
+	require.Equal(t, []*store.Source{moved}, got)
+	got, err = r.SourcesOf(t.Context(), []golden.ID{id})
+	require.NoError(t, err)
+	require.Empty(t, got)
+	moved.GoldenID = id
+	put(moved)
+
 	var many []*store.Source
 	for i := range 450 { // more than one statement holds
 		c := rec.Clone()
@@ -177,6 +205,32 @@ func goldens(t *testing.T, s *store.Store) {
 	counts, err := r.CountGoldens(t.Context())
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, counts[golden.Customer], int64(1))
+
+	// Each that an index knows a record by, changed alone.
+	named := c.Clone()
+	named.NameKey = "gs moved"
+	put(named)
+	list, err = r.ListGoldens(t.Context(), golden.Contact, "gs mo", "", 10)
+	require.NoError(t, err)
+	require.Equal(t, []*store.Golden{named}, list)
+	list, err = r.ListGoldens(t.Context(), golden.Contact, "gs c", "", 10)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	named = named.Clone()
+	named.Values[golden.Parent] = string(b.ID)
+	put(named)
+	children, err = r.ListChildren(t.Context(), b.ID, "", 10)
+	require.NoError(t, err)
+	require.Equal(t, []*store.Golden{named}, children)
+	children, err = r.ListChildren(t.Context(), parent, "", 10)
+	require.NoError(t, err)
+	require.Empty(t, children)
+	named = named.Clone()
+	named.MergedInto = newID(t, golden.Contact)
+	put(named)
+	merged, err := r.MergedInto(t.Context(), named.MergedInto)
+	require.NoError(t, err)
+	require.Equal(t, []golden.ID{named.ID}, merged)
 
 	key := store.Key{Object: golden.Customer, Kind: "tax_id", Value: t.Name()}
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
