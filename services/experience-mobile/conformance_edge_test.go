@@ -2,7 +2,10 @@ package experiencemobile_test
 
 import (
 	"bufio"
+	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -87,6 +90,12 @@ func propagationCases() []conformance {
 			require.Equal(t, 200, a.status, a.body)
 			require.Regexp(t, "^[A-Za-z0-9_-]{43}$", w.keysBelow()[0])
 			require.Equal(t, "2", w.fake.get("c_ü/% ?").GetPhone())
+		}},
+		{"J-05 a write that has too little time left is not begun", func(t *testing.T, _ *world) {
+			w := setupOver(t, newBelow(func(b *below) { b.options.MinTime = time.Hour })) // no request has as much
+			require.True(t, *w.create(t, "J05", "j05").problem(t, 504, "DEADLINE_TOO_SHORT").Retryable)
+			require.Zero(t, w.below.begun.Load(), "no claim")
+			require.Zero(t, w.fake.ran("J05"))
 		}},
 		{"J-13 what we sent wrong is our failure, not the client's", func(t *testing.T, w *world) {
 			for reason, shown := range map[string]string{idempotent.ReasonKeyInvalid: secretText, idempotent.ReasonKeyMissing: secretText} {
@@ -446,7 +455,70 @@ func storeCases() []conformance {
 			w.below.stuck.Store(false)
 			require.Equal(t, 201, w.another(t).create(t, "L04", "l04-1").status, "with a patient edge, because this machine may be busy")
 		}},
+		{"L-05 conflicts inside the store are repeated, or told as 503, never as a failure", storeConflicts},
+		{"L-06 an answer that was stored without our hearing of it is the answer", func(t *testing.T, _ *world) {
+			w := setup(t)
+			w.below.deaf.Store(true)
+			first := w.create(t, "L06", "l06")
+			require.Equal(t, 201, first.status, first.body)
+			require.Equal(t, "executed", first.header.Get("Idempotency-Status"))
+			again := w.create(t, "L06", "l06")
+			require.Equal(t, first.body, again.body)
+			require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
+			require.Equal(t, 1, w.fake.ran("L06"))
+		}},
+		{"L-10 an answer that cannot be read is told as our failure, and never made again", func(t *testing.T, _ *world) {
+			w := setupOver(t, newBelow(func(b *below) { b.Store = corrupting{idempotent.NewMemoryStore(b.now)} }))
+			require.Equal(t, 201, w.create(t, "L10", "l10").status)
+			for range 2 {
+				require.False(t, *w.create(t, "L10", "l10").problem(t, 500, "IDEMPOTENCY_ANSWER_UNREADABLE").Retryable)
+			}
+			require.Equal(t, 1, w.fake.ran("L10"))
+		}},
 	}
+}
+
+// storeConflicts lets transactions of the store fail as a database does, a few times and then for good.
+func storeConflicts(t *testing.T, _ *world) {
+	for name, err := range map[string]error{
+		"serialization":  fault.New(fault.Conflict, "TRANSACTION_CONFLICT", "too many concurrent changes"),
+		"deadlock":       errors.New("ERROR: deadlock detected (SQLSTATE 40P01)"),
+		"no connection":  context.DeadlineExceeded,
+		"no transaction": sql.ErrConnDone,
+	} {
+		w := setupOver(t, newBelow(func(b *below) {
+			b.begin.err, b.complete.err = err, err
+			b.Store = durable{idempotent.NewMemoryStore(b.now)}
+		}))
+		w.below.begin.left.Store(1)
+		w.below.complete.left.Store(2)
+		require.Equal(t, 201, w.create(t, "L05 few", "l05-few").status, name)
+		w.below.begin.left.Store(3)
+		a := w.create(t, "L05 many", "l05-many")
+		require.True(t, *a.problem(t, 503, "IDEMPOTENCY_STORE_UNAVAILABLE").Retryable, name)
+		require.NotEmpty(t, a.header.Get("Retry-After"), name)
+		require.NotContains(t, a.body, "40P01")
+		require.Zero(t, w.fake.ran("L05 many"), name)
+		w.below.begin.left.Store(0)
+		w.below.complete.left.Store(3)
+		w.create(t, "L05 many", "l05-many").problem(t, 503, "IDEMPOTENCY_STORE_UNAVAILABLE")
+		require.Equal(t, 1, w.fake.ran("L05 many"), name)
+	}
+}
+
+// corrupting changes answers behind the back of their writer.
+type corrupting struct{ idempotent.Store }
+
+func (c corrupting) Complete(ctx context.Context, g idempotent.Grant, a idempotent.Answer) error {
+	a.Body = append([]byte{99}, a.Body...)
+	return c.Store.Complete(ctx, g, a)
+}
+
+// durable is a store in memory that is asked like one that may fail.
+type durable struct{ idempotent.Store }
+
+func (durable) Capabilities() idempotent.Capabilities {
+	return idempotent.Capabilities{Durability: idempotent.Durable}
 }
 
 func limitCases() []conformance {

@@ -242,6 +242,23 @@ func concurrencyCases() []conformance {
 			release()
 			require.Equal(t, 201, (<-first).status)
 		}},
+		{"E-06 who waits is told 409 before its time is over, not 504 after it", func(t *testing.T, _ *world) {
+			w := setupOver(t, newBelow(waits(time.Minute)))
+			hurried := w.another(t, func(c *experiencemobile.Config) { c.Budget = time.Second })
+			release := w.fake.hold("E06")
+			defer release()
+			first := w.begin(t, "E06", "e06")
+			require.Eventually(t, func() bool { // the answer has 50 ms for its way, which may not be enough on a busy machine
+				a := hurried.create(t, "E06", "e06")
+				if a.status == 504 {
+					return false
+				}
+				a.problem(t, 409, "IDEMPOTENCY_IN_PROGRESS")
+				return true
+			}, time.Minute, time.Millisecond)
+			release()
+			require.Equal(t, 201, (<-first).status)
+		}},
 		{"E-07 those who wait are bounded, the others are told at once", func(t *testing.T, _ *world) {
 			w := setupOver(t, newBelow(waits(15*time.Second), func(b *below) { b.options.MaxWaiters = 4 }))
 			release := w.fake.hold("E07")
@@ -405,6 +422,7 @@ func failureCases() []conformance {
 			w := setupOver(t, newBelow(func(b *below) { b.options.Lease = 300 * time.Millisecond }))
 			w.below.mute.Store(true)
 			a := w.create(t, "G10", "g10")
+			require.NotContains(t, a.body, "Nothing was changed")
 			require.True(t, *a.problem(t, 503, "IDEMPOTENCY_STORE_UNAVAILABLE").Retryable)
 			w.below.mute.Store(false)
 			require.Eventually(t, func() bool { return w.create(t, "G10", "g10").status == 201 }, 40*time.Second, 200*time.Millisecond)

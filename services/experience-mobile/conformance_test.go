@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 )
 
 // conformance is one case of the table of idempotency, at the REST edge. The edge is real, and so is the interceptor of
@@ -31,7 +34,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	for _, c := range slices.Concat(keyCases(), scopeCases(), fingerprintCases(), replayCases(), concurrencyCases(),
-		failureCases(), timeCases(), clockCases(), propagationCases(), gatewayCases(), storeCases(), limitCases()) {
+		failureCases(), ownerCases(), releaseCases(), timeCases(), clockCases(), propagationCases(), gatewayCases(), storeCases(), limitCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(t, w)
@@ -289,7 +292,27 @@ func scopeCases() []conformance {
 			}
 			guessing.Wait()
 		}},
+		{"B-09 after the erasure of a person a retry learns that it was done, and nothing more", erasedAnswer},
 	}
+}
+
+// erasedAnswer erases one of two people, each of whom an answer is about.
+func erasedAnswer(t *testing.T, _ *world) {
+	w := setupOver(t, newBelow(func(b *below) {
+		b.options.Subject = func(_ string, _, resp proto.Message) string {
+			return "customers/" + resp.(interface{ GetCustomer() *customerv1.Customer }).GetCustomer().GetId()
+		}
+	}))
+	first, others := w.create(t, "B09 canary", "b09"), w.create(t, "B09 other", "b09-other")
+	require.Equal(t, []int{201, 201}, []int{first.status, others.status})
+	n, err := w.below.Erase(t.Context(), strings.TrimPrefix(first.header.Get("Location"), "/v1/"))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	a := w.create(t, "B09 canary", "b09")
+	require.False(t, *a.problem(t, 410, "IDEMPOTENCY_RESULT_GONE").Retryable)
+	require.NotContains(t, a.body, "canary")
+	require.Equal(t, 1, w.fake.ran("B09 canary"))
+	require.Equal(t, others.body, w.create(t, "B09 other", "b09-other").body, "who was not erased is answered as before")
 }
 
 func (w *world) metrics(t *testing.T) string {

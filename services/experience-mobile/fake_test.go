@@ -50,6 +50,7 @@ type fakeCustomers struct {
 	lists      []*customerv1.ListCustomersRequest
 	seen       []metadata.MD
 	left       []time.Duration                 // what each call had left until its deadline
+	answered   []proto.Message                 // what each call that succeeded was answered
 	orders     map[string]*customerv1.NewOrder // by number
 	release    chan struct{}                   // closed lets slow creations go on
 	runs       map[string]int                  // executions of a creation, by name
@@ -88,14 +89,20 @@ func (f *fakeCustomers) put(c *customerv1.Customer) {
 	f.touched = append(f.touched, c.GetId())
 }
 
-// record keeps the metadata of every call.
+// record keeps the metadata of every call, and its answer.
 func (f *fakeCustomers) record(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	at, _ := ctx.Deadline()
 	f.mu.Lock()
 	f.seen, f.left = append(f.seen, md), append(f.left, time.Until(at))
 	f.mu.Unlock()
-	return handler(ctx, req)
+	resp, err := handler(ctx, req)
+	if m, ok := resp.(proto.Message); ok && err == nil {
+		f.mu.Lock()
+		f.answered = append(f.answered, m)
+		f.mu.Unlock()
+	}
+	return resp, err
 }
 
 // fault fails as the id demands.

@@ -91,8 +91,25 @@ type below struct {
 	down             atomic.Bool // the store cannot be reached
 	mute             atomic.Bool // what the store is told at the end is lost
 	stuck            atomic.Bool // the store does not answer
+	deaf             atomic.Bool // what the store says at the end is lost
+	begin, complete  flaky       // fail some times before they work
+	manual           bool        // nobody may execute again what its owner did not finish
+	ending           func()      // called when an answer is about to be stored
 	begun, completed atomic.Int64
 	now              func() time.Time
+}
+
+// flaky fails some times.
+type flaky struct {
+	left atomic.Int64
+	err  error
+}
+
+func (f *flaky) next() error {
+	if f.left.Load() > 0 && f.left.Add(-1) >= 0 {
+		return f.err
+	}
+	return nil
 }
 
 var errStoreDown = errors.New("dial tcp 10.0.0.3:5432: connection refused")
@@ -106,6 +123,12 @@ func (b *below) Begin(ctx context.Context, c idempotent.Claim) (idempotent.Resul
 		<-ctx.Done()
 		return idempotent.Result{}, ctx.Err()
 	}
+	if err := b.begin.next(); err != nil {
+		return idempotent.Result{}, err
+	}
+	if b.manual {
+		c.Takeover = false
+	}
 	return b.Store.Begin(ctx, c)
 }
 
@@ -113,8 +136,17 @@ func (b *below) Complete(ctx context.Context, g idempotent.Grant, a idempotent.A
 	if b.mute.Load() {
 		return errStoreDown
 	}
+	if b.ending != nil {
+		b.ending()
+	}
+	if err := b.complete.next(); err != nil {
+		return err
+	}
 	b.completed.Add(1)
-	return b.Store.Complete(ctx, g, a)
+	if err := b.Store.Complete(ctx, g, a); err != nil || !b.deaf.Load() {
+		return err
+	}
+	return errStoreDown
 }
 
 // newBelow is a store in memory; change may alter how the interceptor treats keys.
@@ -197,6 +229,15 @@ func startFake(t *testing.T, keys *below) (f *fakeCustomers, target string, stop
 func setup(t *testing.T, change ...func(*experiencemobile.Config)) *world {
 	t.Helper()
 	return setupOver(t, newBelow(), change...)
+}
+
+// released is the world after a release: a process-customer and an experience-mobile of their own, over other keys.
+func (w *world) released(t *testing.T, keys *below) *world {
+	t.Helper()
+	other := &world{idp: w.idp, log: &lockedBuffer{}, below: keys}
+	other.fake, other.target, other.stop = startFake(t, keys)
+	other.serve(t)
+	return other
 }
 
 // another is one more replica of experience-mobile over the same process-customer.

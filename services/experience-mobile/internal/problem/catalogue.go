@@ -306,7 +306,7 @@ func serverEntries() []Entry {
 			"Wait for `Retry-After`, then send the same request with the same key.",
 		},
 		{
-			IdempotencyUnavailable, http.StatusServiceUnavailable, "Keys cannot be checked now", "Nothing was changed, because the key could not be checked.", true, 1,
+			IdempotencyUnavailable, http.StatusServiceUnavailable, "Keys cannot be checked now", "The key could not be checked, and nothing was changed; or what was changed could not be noted.", true, 1,
 			"Wait for `Retry-After`, then send the same request with the same key.",
 		},
 		{
