@@ -1,8 +1,9 @@
 // Package conformance knows the cases of idempotency and which test holds which: it reads the output of the tests and
 // writes the page that lists every case with its tests and their results.
 //
-// The invariant: every case is held by a test that passed, or argued in the design record; a case with neither, a test that
-// failed or was skipped, and a test about a case that does not exist are errors, so the page cannot be written.
+// The invariant: every case is held by a test that passed, or argued in the design record; a case with neither, one that names an
+// HTTP status and has no test through the edge, a test that failed or was skipped, and a test about a case that does not exist
+// are errors, so the page cannot be written.
 //
 // It runs no tests and judges none: what a test proves is said by its own name.
 package conformance
@@ -139,6 +140,11 @@ func level(pkg string) string {
 	return path.Base(pkg)
 }
 
+// overHTTP finds what a case says about the edge.
+var overHTTP = regexp.MustCompile(`\b(20\d|2xx|4\d\d|5\d\d|5xx)\b`)
+
+func throughEdge(t Test) bool { return t.Level == "REST" || t.Level == "suite" }
+
 // Page returns the page, or every reason why it cannot be written.
 func Page(cases []Case, r *Results) (string, error) {
 	known := map[string]bool{}
@@ -159,6 +165,10 @@ func Page(cases []Case, r *Results) (string, error) {
 			argued++
 		default:
 			errs = append(errs, fmt.Errorf("%s (%s) has neither a test nor an argument", c.ID, c.Then))
+			continue
+		}
+		if c.Argued == "" && overHTTP.MatchString(c.Then) && !slices.ContainsFunc(tests, throughEdge) {
+			errs = append(errs, fmt.Errorf("%s (%s) names an HTTP status, and no test of it goes through the edge", c.ID, c.Then))
 		}
 	}
 	for id := range r.byCase {

@@ -46,7 +46,7 @@ func TestArguments(t *testing.T) {
 
 func TestPage(t *testing.T) {
 	t.Parallel()
-	cases := []Case{{ID: "A-01", Priority: "1", Then: "400 | no"}, {ID: "A-02", Priority: "2", Then: "2xx", Argued: "because"}}
+	cases := []Case{{ID: "A-01", Priority: "1", Then: "refused | no"}, {ID: "A-02", Priority: "2", Then: "2xx", Argued: "because"}}
 	line := func(action, id string) string {
 		return `{"Action":"` + action + `","Package":"m/pkg/idempotent","Test":"TestConformance/` + id + `_a_key_is_needed"}` + "\n"
 	}
@@ -61,7 +61,7 @@ func TestPage(t *testing.T) {
 		t.Parallel()
 		text, err := page(t, "# some package\n"+line("run", "A-01")+line("pass", "A-01")+line("pass", "A-01"))
 		require.NoError(t, err)
-		require.Contains(t, text, "| A-01 | 1 | 400 &#124; no | **gRPC** a key is needed | pass |\n")
+		require.Contains(t, text, "| A-01 | 1 | refused &#124; no | **gRPC** a key is needed | pass |\n")
 		require.Contains(t, text, "| A-02 | 2 | 2xx | [argued](../design/0011-one-effect-per-key.md): because | argued |\n")
 		require.Contains(t, text, "Of 2 cases 1 are held")
 	})
@@ -73,13 +73,26 @@ func TestPage(t *testing.T) {
 	t.Run("a page with holes cannot be written", func(t *testing.T) {
 		t.Parallel()
 		for output, why := range map[string]string{
-			"":                   "A-01 (400 | no) has neither a test nor an argument",
+			"":                   "A-01 (refused | no) has neither a test nor an argument",
 			line("fail", "A-01"): "fail",
 			line("skip", "A-01"): "skip",
 			line("pass", "A-01") + line("pass", "Z-99"): "Z-99, which is no case",
 		} {
 			_, err := page(t, output)
 			require.ErrorContains(t, err, why)
+		}
+	})
+	t.Run("a case that names an HTTP status has a test through the edge", func(t *testing.T) {
+		t.Parallel()
+		for then, fails := range map[string]bool{"409 until reconciled": true, "503, never 500": true, "answer 2xx": true, "exec 1": false, "4,096 calls": false} {
+			r := &Results{}
+			require.NoError(t, r.Read(strings.NewReader(line("pass", "A-01"))))
+			one := []Case{{ID: "A-01", Priority: "1", Then: then}}
+			_, err := Page(one, r)
+			require.Equal(t, fails, err != nil, then)
+			require.NoError(t, r.Read(strings.NewReader(strings.Replace(line("pass", "A-01"), "pkg/idempotent", "services/experience-mobile", 1))))
+			_, err = Page(one, r)
+			require.NoError(t, err, then)
 		}
 	})
 	t.Run("what is no test output is refused", func(t *testing.T) {
