@@ -125,7 +125,8 @@ func stalled(t *testing.T, name string) (*world, sleeper) {
 	t.Cleanup(s.wake)
 	first := make(chan answer, 1)
 	s.first = first
-	go func() { first <- w.create(t, name, strings.ToLower(name)) }()
+	send := func() answer { return w.create(t, name, strings.ToLower(name)) }
+	go func() { first <- send() }()
 	<-asleep
 	c.advance(2 * time.Hour)
 	return w, s
