@@ -433,4 +433,10 @@ func allViolations(t *testing.T, w *world) {
 	items := strings.Repeat(`{"sku":"","no":1},`, 40)
 	p = w.do(t, "POST", "/v1/orders", body(`{"customerId":"c_1","items":[`+strings.TrimSuffix(items, ",")+`]}`), key("all-5")).problem(t, 400, "VALIDATION_FAILED")
 	require.Len(t, p.Errors, 50, "no more than fifty are told")
+	items = strings.Repeat(`{},`, 60)
+	p = w.do(t, "POST", "/v1/orders", body(`{"customerId":"c_1","items":[`+strings.TrimSuffix(items, ",")+`]}`), key("all-6")).problem(t, 400, "VALIDATION_FAILED")
+	require.Len(t, p.Errors, 50, "nor where all have the shape of the contract")
+	items = strings.Repeat(`{},`, 2000)
+	p = w.do(t, "POST", "/v1/orders", body(`{"no":1,"customerId":"c_1","items":[`+strings.TrimSuffix(items, ",")+`]}`), key("all-7")).problem(t, 400, "VALIDATION_FAILED")
+	require.Equal(t, []string{"/no"}, p.pointers(), "what takes long to check is not checked where nobody is turned away yet")
 }

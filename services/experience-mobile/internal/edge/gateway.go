@@ -162,6 +162,7 @@ func (e *edge) fail(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshale
 	}
 	c := callOf(ctx)
 	p := e.problems.FromError(withMissing(err, c.missing), c.route.where)
+	p.Errors = p.Errors[:min(len(p.Errors), maxViolations)]
 	h := w.Header()
 	noteStatus(ctx, c, h, p.Code)
 	if tag := p.Meta["etag"]; p.Code == fault.ReasonETagMismatch && tag != "" {

@@ -93,7 +93,7 @@ func (e *edge) checkJSON(next http.Handler) http.Handler {
 			for _, f := range c.missing {
 				found = append(found, c.route.where(f))
 			}
-			if !checked.partly {
+			if !checked.partly && checked.elements <= maxRuled && len(found) < maxViolations {
 				found = append(found, e.broken(c.route, checked.made, found)...)
 			}
 		}
@@ -126,6 +126,10 @@ func within(inner, outer string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
+// maxRuled is up to how many elements of lists the rules are checked in the place of the services behind, which turn callers away first
+// when they have too much to do. No request of the contract needs as many.
+const maxRuled = 1000
+
 var errMalformed = errors.New("malformed json")
 
 // checker reads a body once. Its decoder refuses what is no JSON, text that is not UTF-8, and escapes of half a character.
@@ -143,6 +147,8 @@ type checker struct {
 	made protoreflect.Message
 	// partly is true if something that is not wrong is not in it, or in another form.
 	partly bool
+	// elements are those of all lists.
+	elements int
 }
 
 // checkBody compares a body with the contract. It fails only if the body is not one JSON value.
@@ -264,6 +270,7 @@ func (c *checker) member(made protoreflect.Message, field protoreflect.FieldDesc
 			v = list.NewElement() // the others keep their places
 		}
 		list.Append(v)
+		c.elements++
 		c.at = c.at[:len(c.at)-1]
 	}
 	if _, err := c.dec.ReadToken(); err != nil {
