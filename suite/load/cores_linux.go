@@ -32,7 +32,10 @@ func separate() (*cores, error) {
 			break
 		}
 	}
-	return c, move(c.load)
+	if err := move(c.load); err != nil {
+		return nil, errors.Join(err, move(c.all))
+	}
+	return c, nil
 }
 
 // apart returns how many cores there are for what is asked; zero if the load stands on the same.
@@ -58,9 +61,15 @@ func (c *cores) start(processes func() error) error {
 	return errors.Join(processes(), move(c.load))
 }
 
+const maxPasses = 100
+
 // move puts all threads of this process on cores. A thread stands where the one stood that made it, so it is repeated until none had to be moved.
 func move(to unix.CPUSet) error {
-	for moved := true; moved; {
+	moved := true
+	for passes := 0; moved; passes++ {
+		if passes == maxPasses {
+			return errors.New("load: cores: threads do not stay where they are put")
+		}
 		moved = false
 		tasks, err := filepath.Glob("/proc/self/task/*")
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -46,6 +47,32 @@ type hits struct {
 	late time.Duration
 }
 
+// collector is the garbage collector of this process, which rests while any shot is on its way.
+var collector resting
+
+type resting struct {
+	mu      sync.Mutex
+	shots   int
+	percent int
+	limit   int64
+}
+
+func (r *resting) rest() (work func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shots++; r.shots == 1 {
+		r.percent, r.limit = debug.SetGCPercent(-1), debug.SetMemoryLimit(shotMemory)
+	}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.shots--; r.shots == 0 {
+			debug.SetGCPercent(r.percent)
+			debug.SetMemoryLimit(r.limit)
+		}
+	}
+}
+
 // pace is how many requests were done in a second.
 func (h hits) pace() float64 { return float64(h.done) / h.took.Seconds() }
 
@@ -58,8 +85,7 @@ func (s shot) fire(ctx context.Context, w *wire) (hits, error) {
 	}
 	v := &volley{shot: s, request: r, latency: make([]time.Duration, s.requests), late: make([]time.Duration, s.requests)}
 	// What is collected meanwhile would be in the latencies. What a shot leaves behind is little; that of what else this process does is bounded.
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(shotMemory))
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer collector.rest()()
 	out := hits{}
 	if out.took, err = w.fly(ctx, v); err != nil {
 		return hits{}, err
