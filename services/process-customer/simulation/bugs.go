@@ -33,6 +33,8 @@ const (
 	AckFirst Bug = "ack before commit"
 	// BlindCreate repeats the creation of a record without looking whether an earlier attempt has made it.
 	BlindCreate Bug = "repeat a create blindly"
+	// BlindUpdate writes to a system that checks no versions without looking what the record holds.
+	BlindUpdate Bug = "update blindly"
 	// Resurrect believes a reading from before a deletion that comes in after it.
 	Resurrect Bug = "let a late update resurrect"
 	// MergeIsEnd hears of a record that was merged away only that it is gone.
@@ -41,7 +43,7 @@ const (
 
 // Bugs returns all of them but None.
 func Bugs() []Bug {
-	return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate, Resurrect, MergeIsEnd}
+	return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate, BlindUpdate, Resurrect, MergeIsEnd}
 }
 
 // bug is a mistake at one of the seams: between us and a system, between us and the database, or in a statement.
@@ -74,6 +76,8 @@ func plant(b Bug) (bug, bool) {
 		return bug{system: func(_ *world, s source.System) source.System { return &heedless{System: s} }}, true
 	case BlindCreate:
 		return bug{system: func(_ *world, s source.System) source.System { return &blind{System: s} }}, true
+	case BlindUpdate:
+		return bug{system: func(_ *world, s source.System) source.System { return &trusted{System: s} }}, true
 	case Resurrect:
 		return bug{system: func(_ *world, s source.System) source.System { return &timeless{System: s} }}, true
 	case MergeIsEnd:
@@ -147,6 +151,12 @@ type blind struct{ source.System }
 func (*blind) Find(context.Context, golden.Object, []string) ([]source.Record, error) {
 	return nil, nil
 }
+
+// trusted is a system that claims to check versions.
+type trusted struct{ source.System }
+
+// ChecksVersions claims it.
+func (*trusted) ChecksVersions() bool { return true }
 
 // timeless is a system that does not say which version a deletion was, nor to whoever asks that a record is gone.
 type timeless struct{ source.System }

@@ -59,7 +59,7 @@ func (l *line) meanwhile(ctx context.Context, kind string, after bool) {
 }
 
 // upsert carries a call out, as the next planned fault says.
-func (l *line) upsert(ctx context.Context, obj golden.Object, writes []source.Write) ([]source.Result, error) {
+func (l *line) upsert(ctx context.Context, obj golden.Object, writes []source.Write, seen map[golden.Ref]source.Record) ([]source.Result, error) {
 	kind := l.planned()
 	for _, w := range writes {
 		l.w.attempted(l, obj, w)
@@ -71,7 +71,10 @@ func (l *line) upsert(ctx context.Context, obj golden.Object, writes []source.Wr
 		l.late = append(l.late, straggler{object: obj, writes: slices.Clone(writes)})
 	}
 	return l.under(kind, len(writes), func(from, to int) ([]source.Result, error) {
-		return l.write(ctx, obj, writes[from:to], false)
+		return l.write(ctx, obj, writes[from:to], func(ref golden.Ref, field, value string) bool {
+			rec, looked := seen[ref]
+			return looked && rec.Values[field] != value
+		})
 	})
 }
 
@@ -143,8 +146,9 @@ func (l *line) partly(kind string, n int, do func(from, to int) ([]source.Result
 	return out, nil
 }
 
-// write has the system write, and watches what that does to what people have written.
-func (l *line) write(ctx context.Context, obj golden.Object, writes []source.Write, late bool) ([]source.Result, error) {
+// write has the system write, and watches what that does to what people have written. Unseen reports whether who writes had looked
+// before a value was typed.
+func (l *line) write(ctx context.Context, obj golden.Object, writes []source.Write, unseen func(ref golden.Ref, field, value string) bool) ([]source.Result, error) {
 	before := make([]source.Record, len(writes))
 	for i, w := range writes {
 		if w.Ref.RecordID != "" {
@@ -168,7 +172,7 @@ func (l *line) write(ctx context.Context, obj golden.Object, writes []source.Wri
 		}
 		if res[i].Err == nil && before[i].Ref.RecordID != "" {
 			after, _ := l.fake.Record(obj, before[i].Ref.RecordID)
-			l.w.overwritten(ctx, l, w, before[i], after, late)
+			l.w.overwritten(ctx, l, w, before[i], after, unseen)
 		}
 	}
 	return res, nil
@@ -185,7 +189,7 @@ func (l *line) land(ctx context.Context) {
 			continue
 		}
 		l.w.note("   %s: a write of %d records arrives late", l.name, len(s.writes))
-		if _, err := l.write(ctx, s.object, s.writes, true); err != nil {
+		if _, err := l.write(ctx, s.object, s.writes, nil); err != nil {
 			l.w.note("   and fails: %s", fault.ReasonOf(err))
 		}
 	}
@@ -195,6 +199,7 @@ func (l *line) land(ctx context.Context) {
 type link struct {
 	p    *process
 	line *line
+	seen map[golden.Ref]source.Record // what it has read first since it began to deliver
 }
 
 // Name returns the name of the system.
@@ -202,6 +207,9 @@ func (k *link) Name() string { return k.line.name }
 
 // Fields returns the fields of the system.
 func (k *link) Fields(obj golden.Object) []string { return k.line.fake.Fields(obj) }
+
+// ChecksVersions reports whether the system does.
+func (k *link) ChecksVersions() bool { return k.line.checks }
 
 // Upsert writes.
 func (k *link) Upsert(ctx context.Context, obj golden.Object, writes []source.Write) ([]source.Result, error) {
@@ -214,7 +222,7 @@ func (k *link) Upsert(ctx context.Context, obj golden.Object, writes []source.Wr
 		w.note("   %s writes to %s: %s", processName(k.p.number), k.line.name, describe(x))
 	}
 	k.line.meanwhile(ctx, WhileWriting, false)
-	res, err := k.line.upsert(ctx, obj, writes)
+	res, err := k.line.upsert(ctx, obj, writes, k.seen)
 	k.line.meanwhile(ctx, WhileWriting, true)
 	switch {
 	case err != nil:
@@ -265,6 +273,11 @@ func (k *link) Fetch(ctx context.Context, obj golden.Object, ids []string) ([]so
 	k.line.meanwhile(ctx, WhileFetching, false)
 	recs, missing, err := k.line.fake.Fetch(ctx, obj, ids)
 	k.line.w.note("   %s fetches %v from %s: %s", processName(k.p.number), ids, k.line.name, fault.ReasonOf(err))
+	for _, rec := range recs {
+		if _, seen := k.seen[rec.Ref]; !seen {
+			k.seen[rec.Ref] = rec
+		}
+	}
 	k.line.meanwhile(ctx, WhileFetching, true)
 	if err := k.p.point(); err != nil {
 		return nil, nil, err

@@ -229,8 +229,9 @@ func (w *world) attempted(l *line, obj golden.Object, x source.Write) {
 	}
 }
 
-// overwritten looks at a write of ours: has it taken away a word that nobody had heard of?
-func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before, after source.Record, late bool) {
+// overwritten looks at a write of ours: has it taken away a word that nobody had heard of? Unseen is nil for a write that arrives
+// late.
+func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before, after source.Record, unseen func(golden.Ref, string, string) bool) {
 	said := w.truth.last[before.Ref]
 	for _, field := range golden.Fields(before.Ref.Object) {
 		value, typed := said[field]
@@ -244,9 +245,17 @@ func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before
 		if len(rows) == 1 && knows(rows[0], field, value) {
 			continue
 		}
-		// A create has no version to be checked against; whoever repeats one looks first. Only what lands between the look and the
-		// write is written over.
-		if !late && ((l.checks && x.Ref.RecordID != "") || (x.Ref.RecordID == "" && !l.absent[x.ExternalID])) {
+		// A system checks the version, or we look first; who repeats a create looks whether it was made. Only what lands between the
+		// look and the write is written over.
+		excused := unseen == nil
+		switch {
+		case excused:
+		case x.Ref.RecordID == "":
+			excused = l.absent[x.ExternalID]
+		case !l.checks:
+			excused = unseen(before.Ref, field, value) || w.truth.excused[before.Ref][field]
+		}
+		if !excused {
 			breach("no write takes away what was never read", "%s of %s %s: %q became %q", field, l.name, before.Ref.RecordID, value, after.Values[field])
 		}
 		w.excuse(before.Ref, field)

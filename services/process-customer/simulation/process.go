@@ -12,6 +12,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deliver"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
@@ -51,6 +52,7 @@ type process struct {
 	unsure  int             // transactions until one is committed without an answer; 0 is never
 	session map[string]bool // feeds that it believes to hold
 	busy    map[string]bool // what it is in the middle of
+	links   []*link
 }
 
 // point is a moment at which it makes a difference to die: around every statement, commit and call.
@@ -72,10 +74,12 @@ func (p *process) point() error {
 func (p *process) start(ctx context.Context) {
 	p.starts++
 	p.dead, p.fuse, p.refuse, p.unsure = false, 0, 0, 0
-	p.session, p.busy = map[string]bool{}, map[string]bool{}
+	p.session, p.busy, p.links = map[string]bool{}, map[string]bool{}, nil
 	var systems []source.System
 	for _, l := range p.w.lines {
-		var s source.System = &link{p: p, line: l}
+		k := &link{p: p, line: l, seen: map[golden.Ref]source.Record{}}
+		p.links = append(p.links, k)
+		var s source.System = k
 		if p.w.bug.system != nil {
 			s = p.w.bug.system(p.w, s)
 		}
@@ -223,6 +227,7 @@ func (p *process) deliver(ctx context.Context, system string) {
 			continue
 		}
 		for range rounds {
+			p.forget(system)
 			n, err := d.Step(ctx)
 			if err != nil {
 				p.outcome("delivering to "+system, err)
@@ -231,6 +236,15 @@ func (p *process) deliver(ctx context.Context, system string) {
 			if n == 0 {
 				return
 			}
+		}
+	}
+}
+
+// forget has the process begin to look anew.
+func (p *process) forget(system string) {
+	for _, k := range p.links {
+		if k.line.name == system {
+			clear(k.seen)
 		}
 	}
 }

@@ -220,6 +220,20 @@ func stories() map[string]simulation.Story {
 			{Act: simulation.Lose, System: sf, N: 1},
 			{Act: simulation.Delete, System: sf, Who: 1},
 		}},
+		"an edit that the feed has not told is not written over": {Seed: 9, Processes: 1, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), read(sf), read(erp),
+			{Act: simulation.Hold, System: sf},
+			edit(sf, 1, golden.Phone, "phone 2"), edit(erp, 1, golden.Phone, "phone 3"), read(erp), deliver(sf),
+		}},
+		"an edit after a write of which nobody knows is not written over": {Seed: 9, Late: true, Processes: 1, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), read(sf), read(erp),
+			{Act: simulation.Hold, System: sf},
+			edit(erp, 1, golden.Phone, "phone 2"), read(erp),
+			{Act: simulation.Fault, System: sf, Kind: simulation.Unsure},
+			deliver(sf), edit(sf, 1, golden.Phone, "phone 3"),
+			{Act: simulation.Wait, N: 120},
+			deliver(sf),
+		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
 		}},

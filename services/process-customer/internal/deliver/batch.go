@@ -21,6 +21,9 @@ type item struct {
 	mark   *store.Claimed
 	result source.Result
 	called bool
+	// looked is true when the record was read before it was to be written, reading what it turned out to say that was not known.
+	looked  bool
+	reading *source.Change
 	// found is true when the record turned out to be there already.
 	found bool
 	// whole is true when the error is about the call and says nothing about this record.

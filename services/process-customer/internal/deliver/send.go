@@ -92,15 +92,19 @@ func (b *batch) unsettled() []*item {
 // is taken to be broken.
 const maxFutile = 8
 
-// send writes items in calls of at most source.MaxWrites. A call that is refused as a whole is divided until the
-// record to blame stands alone, so that one bad record stops no other.
+// send writes items in calls of at most source.MaxWrites, each after a look where the system checks no versions. A call that is
+// refused as a whole is divided until the record to blame stands alone, so that one bad record stops no other.
 func (b *batch) send(ctx context.Context, items []*item) {
 	futile := 0
 	queue := chunk(items)
 	for len(queue) > 0 {
 		part := queue[0]
 		queue = queue[1:]
-		err := b.call(ctx, part)
+		writable, err := b.unread(ctx, part)
+		if err == nil && len(writable) > 0 {
+			part = writable
+			err = b.call(ctx, part)
+		}
 		if err == nil {
 			futile = 0
 			continue

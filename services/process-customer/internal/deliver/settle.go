@@ -172,14 +172,14 @@ func (b *batch) load(ctx context.Context, unit *fold.Unit) error {
 	return unit.LoadIntents(ctx, b.d.System(), ids)
 }
 
-// maxEager is up to which attempt a record that was found is written without a wait: it is known now, unless it cannot be
-// taken in.
+// maxEager is up to which attempt a record that was found, or read, is written without a wait: it is known now, unless it cannot
+// be taken in.
 const maxEager = 3
 
 // settlement is what becomes of one mark; the worst of its items decides.
 type settlement struct {
 	mark   *store.Claimed
-	found  bool
+	known  bool // what the record holds is known when the mark is tried again
 	worst  verdict
 	err    error
 	whole  bool
@@ -191,7 +191,7 @@ func (b *batch) apply(unit *fold.Unit, it *item, s *settlement) {
 	system := b.d.System()
 	v := b.judge(it)
 	if v > s.worst || (v == s.worst && s.err == nil) {
-		s.worst, s.err, s.whole, s.record, s.found = v, it.result.Err, it.whole, it.plan.Write.Ref.RecordID, it.found
+		s.worst, s.err, s.whole, s.record, s.known = v, it.result.Err, it.whole, it.plan.Write.Ref.RecordID, it.found || it.reading != nil
 	}
 	if v == delivered && it.plan.Delete {
 		changeID := fmt.Sprintf("ack/%s/%d", it.plan.GoldenID, it.mark.Gen)
@@ -288,7 +288,7 @@ func (b *batch) retry(s *settlement, now time.Time) store.Retry {
 	}
 	r.Attempt++
 	wait := d.backoff.Next(r.Attempt)
-	if s.worst == reread && (r.Attempt == 1 || (s.found && r.Attempt <= maxEager)) {
+	if s.worst == reread && (r.Attempt == 1 || (s.known && r.Attempt <= maxEager)) {
 		wait = 0
 	}
 	r.Due = now.Add(max(wait, fault.RetryAfter(s.err)))
@@ -313,9 +313,18 @@ func (b *batch) letter(s *settlement, now time.Time) store.DeadLetter {
 // readAgain reads the records that turned out to be other than known and takes them in; their marks are due already.
 func (b *batch) readAgain(ctx context.Context) error {
 	var ids []string
+	var known []source.Change
 	for _, it := range b.items {
-		if it.plan.Row != nil && b.judge(it) == reread {
+		switch {
+		case it.reading != nil:
+			known = append(known, *it.reading)
+		case it.plan.Row != nil && b.judge(it) == reread:
 			ids = append(ids, it.plan.Row.Ref.RecordID)
+		}
+	}
+	if len(known) > 0 {
+		if err := b.d.reread(ctx, b.d.System(), known); err != nil {
+			return err
 		}
 	}
 	if len(ids) == 0 {

@@ -23,6 +23,7 @@ type Plan struct {
 	Repeat bool
 	// added are the fields whose value Send has noted for the first time, opened those that were sent before without an answer.
 	added, opened []string
+	guard         guard
 }
 
 // Planned is what a system has to be told about one golden record.
@@ -124,6 +125,7 @@ func (u *Unit) Plan(id golden.ID, system string) Planned {
 			taken = true
 		}
 		if len(p.Sent) > 0 || p.Write.ExternalID != "" {
+			u.guard(&p)
 			out.Plans = append(out.Plans, p)
 		}
 	}

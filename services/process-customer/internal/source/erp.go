@@ -58,6 +58,9 @@ func ERPServices() []protoreflect.ServiceDescriptor {
 // Name implements System.
 func (e *ERP) Name() string { return e.name }
 
+// ChecksVersions implements System.
+func (e *ERP) ChecksVersions() bool { return true }
+
 // Fields implements System. The ERP has no market segment.
 func (e *ERP) Fields(obj golden.Object) []string {
 	if obj == golden.Contact {

@@ -16,8 +16,8 @@ import (
 // salesforcePage is the greatest page the service gives.
 const salesforcePage = 2000
 
-// Salesforce is the CRM behind system-salesforce. It keeps our id in the record's external id, cannot check an
-// expected version, and does not return what it stored: the change feed tells.
+// Salesforce is the CRM behind system-salesforce. It keeps our id in the record's external id, checks no expected version
+// where many records are written in one call, and does not return what it stored: the change feed tells.
 type Salesforce struct {
 	name     string
 	quiet    time.Duration
@@ -54,6 +54,10 @@ func SalesforceServices() []protoreflect.ServiceDescriptor {
 
 // Name implements System.
 func (s *Salesforce) Name() string { return s.name }
+
+// ChecksVersions implements System. The service can, for the price of a call per 25 records and a wait of a second, and needs an
+// etag that no feed tells.
+func (s *Salesforce) ChecksVersions() bool { return false }
 
 // Fields implements System.
 func (s *Salesforce) Fields(obj golden.Object) []string {

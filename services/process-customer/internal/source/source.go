@@ -123,8 +123,8 @@ type Write struct {
 	ParentID string
 	// Values are the fields to write; an empty value clears the field. Fields the system does not carry are left out.
 	Values golden.Values
-	// ExpectedVersion is the version the caller knows; zero writes over whatever is there. A system that cannot check it
-	// ignores it.
+	// ExpectedVersion is the version the caller knows; zero writes over whatever is there. A system that does not check it
+	// ignores it: see [System.ChecksVersions].
 	ExpectedVersion int64
 }
 
@@ -152,6 +152,9 @@ type System interface {
 	Name() string
 	// Fields returns the canonical fields of obj that the system carries, in the order of [golden.Fields].
 	Fields(obj golden.Object) []string
+	// ChecksVersions reports whether Upsert refuses a write with another expected version. Where it does not, whoever writes looks
+	// first.
+	ChecksVersions() bool
 	// Watch calls fn with the changes after token and then with every new one, until ctx ends, fn returns an error (which
 	// it returns unwrapped) or the stream ends; nil means it ended in good order and may be opened again. The first batch
 	// comes at once and carries the position. An empty token starts now: nothing that changes after the first batch is

@@ -128,6 +128,9 @@ func New(o Options) *Fake {
 // Name returns the configured name.
 func (f *Fake) Name() string { return f.opts.Name }
 
+// ChecksVersions reports whether the system does.
+func (f *Fake) ChecksVersions() bool { return f.opts.ChecksVersions }
+
 // Fields returns the carried fields.
 func (f *Fake) Fields(obj golden.Object) []string {
 	if f.opts.Fields == nil {
