@@ -122,6 +122,7 @@ func readLeads(name string) ([]lead, error) {
 
 type leadReader struct {
 	file  string
+	head  []string
 	set   []func(*customerv1.Lead, string) // by column; nil where it is ignored
 	id    int                              // the column; -1 when there is none
 	leads []lead
@@ -130,7 +131,7 @@ type leadReader struct {
 
 // start finds the columns.
 func (r *leadReader) start(head []string) (func(line int, row []string) error, error) {
-	r.set = make([]func(*customerv1.Lead, string), len(head))
+	r.head, r.set = head, make([]func(*customerv1.Lead, string), len(head))
 	company := false
 	for i, column := range head {
 		key := onlyLetters(column)
@@ -153,6 +154,13 @@ func (r *leadReader) row(line int, row []string) error {
 	}
 	l := lead{fmt.Sprintf("line %d", line), &customerv1.Lead{Address: &customerv1.Address{}}}
 	for i, value := range row {
+		if r.set[i] == nil && i != r.id {
+			continue
+		}
+		if err := evaluate.CheckLength(line, r.head[i], value); err != nil {
+			r.bad = append(r.bad, err.Error())
+			return nil
+		}
 		if r.set[i] != nil {
 			r.set[i](l.Lead, strings.TrimSpace(value))
 		}

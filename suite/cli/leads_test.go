@@ -81,6 +81,17 @@ func TestMatchLeads(t *testing.T) {
 		require.Contains(t, problems, "company")
 		require.Empty(t, s.asked)
 	})
+	t.Run("names the line and the column of a value that is too long", func(t *testing.T) {
+		t.Parallel()
+		s := &importer{}
+		long := strings.Repeat("x", 1<<20)
+		code, _, problems := run(t, "match", "leads", file(t, "Id,Company,Rating\n1,Acme,"+long+"\n2,"+long+",\n"+long+",Acme,\n"), "--addr", serveOperations(t, s))
+		require.NotZero(t, code)
+		require.Contains(t, problems, `line 3, column "Company": the value is longer than 8192 bytes`)
+		require.Contains(t, problems, `line 4, column "Id": the value is longer than 8192 bytes`)
+		require.NotContains(t, problems, "line 2", "what is ignored may be long")
+		require.Empty(t, s.asked)
+	})
 	t.Run("reads what a spreadsheet writes", func(t *testing.T) {
 		t.Parallel()
 		s := &importer{}

@@ -100,7 +100,7 @@ func emails(a, b *value) uint8 {
 		return 7
 	case a.text == b.text && len(a.text) > 3:
 		return 2
-	case sameDomain && otherInitial(a.text, b.text):
+	case (sameDomain || near(a.alt, b.alt)) && otherInitial(a.text, b.text):
 		return 6 // colleagues of one family name, or nobody knows
 	case (sameDomain || near(a.alt, b.alt)) && near(a.text, b.text), jaroWinkler(a.words[0], b.words[0]) >= 0.96:
 		return 3

@@ -74,6 +74,9 @@ type Rules struct {
 	// DifferentGivenNames forbids pairs of people whose given names have nothing in common, such as relatives who work for one
 	// customer; where their e-mail address is the same, they are only never joined unasked.
 	DifferentGivenNames bool `yaml:"different_given_names,omitempty" json:",omitempty"`
+	// SharedMailboxes never joins unasked people with one e-mail address whose given names are plainly two: relatives share a
+	// mailbox, and so do colleagues of one family name.
+	SharedMailboxes bool `yaml:"shared_mailboxes,omitempty" json:",omitempty"`
 	// DifferentGroups forbids pairs of people who are not known to belong to the same, such as contacts of two customers; where
 	// their e-mail address is the same, they are only never joined unasked.
 	DifferentGroups bool `yaml:"different_groups,omitempty" json:",omitempty"`
@@ -181,7 +184,7 @@ func probability(bits float64) float64 { return 1 / (1 + math.Exp2(-bits)) }
 // bitsOf is the inverse of probability.
 func bitsOf(p float64) float64 { return math.Log2(p / (1 - p)) }
 
-// Score compares two records. It does not allocate.
+// Score compares two records. It does not allocate, but for two people with one mailbox.
 func (x *Matcher) Score(a, b *Prepared) Score {
 	var p pattern
 	x.layout.compare(a, b, &p)
@@ -190,14 +193,14 @@ func (x *Matcher) Score(a, b *Prepared) Score {
 
 func (x *Matcher) score(a, b *Prepared, p *pattern) Score {
 	s := Score{Bits: x.bits(a, b, p), Veto: x.layout.veto(a, b, p, x.model.Rules)}
-	if x.holds(p) != "" {
+	if x.holds(a, b, p) != "" {
 		s.Bits, s.Held = min(s.Bits, x.ask), true
 	}
 	return s
 }
 
 // holds returns which rule never joins a pair unasked; empty when none does.
-func (x *Matcher) holds(p *pattern) string {
+func (x *Matcher) holds(a, b *Prepared, p *pattern) string {
 	switch {
 	case x.model.Rules.AskHouseholds && x.layout.household(p):
 		return "household"
@@ -205,6 +208,8 @@ func (x *Matcher) holds(p *pattern) string {
 		return "other_group"
 	case x.model.Rules.DifferentGivenNames && x.layout.otherGiven(p):
 		return "other_given_name"
+	case x.model.Rules.SharedMailboxes && x.sharedMailbox(a, b, p):
+		return "shared_mailbox"
 	default:
 		return ""
 	}
@@ -384,7 +389,7 @@ func (x *Matcher) Explain(a, b *Prepared) (Score, []Evidence) {
 	})
 	score := x.score(a, b, &p)
 	if all := x.bits(a, b, &p); all > score.Bits {
-		evidence = append(evidence, Evidence{x.holds(&p), "ask", score.Bits - all})
+		evidence = append(evidence, Evidence{x.holds(a, b, &p), "ask", score.Bits - all})
 	}
 	return score, evidence
 }

@@ -46,7 +46,7 @@ func (c Costs) Bands() Bands {
 
 // DefaultRules are the rules when none are given. Households are not asked about: in most data a family name and an
 // address with another given name are rather errors than relatives, and all of them would be asked about.
-var DefaultRules = Rules{DifferentIDs: true, DifferentGenerations: true, DifferentUnits: true, DifferentNames: true, DifferentGroups: true}
+var DefaultRules = Rules{DifferentIDs: true, DifferentGenerations: true, DifferentUnits: true, DifferentNames: true, DifferentGroups: true, SharedMailboxes: true}
 
 // ErrTooFew is returned by Train when there is nothing to learn from.
 var ErrTooFew = errors.New("at least 20 records that share keys are needed to learn from")

@@ -330,3 +330,32 @@ func TestPage_SaysWhatIsMissed(t *testing.T) {
 	require.Contains(t, page, "| one | most candidates | 200 | 300 | **missed** |")
 	require.Contains(t, page, "- x/1 y/2 0.000: name exact +3.0")
 }
+
+func TestReadRecords_RefusesWhatIsTooLong(t *testing.T) {
+	t.Parallel()
+	m := mapping(t, persons)
+	const header = "no,who,first,last,born,mail,notes\n"
+	for name, c := range map[string]struct {
+		content string
+		want    TooLongError
+	}{
+		"a value":                    {"1,x,Ann,Lee,,,\n2,x,Ann," + strings.Repeat("L", 1<<20) + ",,,\n", TooLongError{3, "last", MaxValue}},
+		"an id":                      {strings.Repeat("9", MaxValue+1) + ",x,Ann,Lee,,,\n", TooLongError{2, "no", MaxValue}},
+		"the truth":                  {"1," + strings.Repeat("x", MaxValue+1) + ",Ann,Lee,,,\n", TooLongError{2, "who", MaxValue}},
+		"a quote that nobody closes": {"1,x,Ann,Lee,,,\"a\nb\"\n2,x,\"Ann,Lee,,,\n" + strings.Repeat("3,x,Ann,Lee,,,\n", maxRow/10), TooLongError{4, "", maxRow}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := ReadRecords(m, write(t, "crm.csv", header+c.content))
+			var long *TooLongError
+			require.ErrorAs(t, err, &long)
+			require.Equal(t, c.want, *long)
+		})
+	}
+	_, err := ReadRecords(m, write(t, "h.csv", strings.Repeat("h", maxRow+1<<16)))
+	require.ErrorContains(t, err, "line 1: the row is longer")
+	rs, err := ReadRecords(m, write(t, "n.csv", header+"1,x,Ann,"+strings.Repeat("L", MaxValue)+",,,"+strings.Repeat("n", 1<<20)+"\n"))
+	require.NoError(t, err, "what is not read may be long")
+	require.Len(t, rs.All, 1)
+	require.EqualError(t, &TooLongError{3, "last", MaxValue}, `line 3, column "last": the value is longer than 8192 bytes: is a quote missing?`)
+}

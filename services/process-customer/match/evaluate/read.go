@@ -58,6 +58,7 @@ type file struct {
 	records             *Records
 	id, source, cluster int
 	at                  []int // the columns of the fields
+	header              []string
 	// take gets each record, with its cluster, instead of records; optional.
 	take func(r match.Record, cluster string) error
 }
@@ -99,7 +100,7 @@ func (f *file) start(header []string) (func(line int, row []string) error, error
 			return nil, fmt.Errorf("there is no column %q for the cluster", m.Cluster)
 		}
 	}
-	f.at = make([]int, len(m.Fields))
+	f.header, f.at = header, make([]int, len(m.Fields))
 	for i, c := range m.Fields {
 		if f.at[i] = column(header, c.Columns); f.at[i] < 0 && !c.Optional {
 			return nil, fmt.Errorf("there is no column %q", strings.Join(c.Columns, "\" or \""))
@@ -109,6 +110,11 @@ func (f *file) start(header []string) (func(line int, row []string) error, error
 }
 
 func (f *file) row(line int, row []string) error {
+	for _, c := range append([]int{f.id, f.source, f.cluster}, f.at...) {
+		if err := CheckLength(line, f.column(c), cell(row, c)); err != nil {
+			return err
+		}
+	}
 	r := match.Record{Source: f.name, ID: cell(row, f.id), Values: make([]string, len(f.at))}
 	if f.source >= 0 {
 		r.Source = cell(row, f.source)
@@ -138,6 +144,8 @@ func (f *file) row(line int, row []string) error {
 	return nil
 }
 
+func (f *file) column(i int) string { return cell(f.header, i) }
+
 func cell(row []string, i int) string {
 	if i < 0 || i >= len(row) {
 		return ""
@@ -145,8 +153,54 @@ func cell(row []string, i int) string {
 	return strings.TrimSpace(row[i])
 }
 
+// The limits of a file, in bytes: MaxValue is that of a value which is used, as in a running suite, maxRow that of a row with all its
+// columns.
+const (
+	MaxValue = 8192
+	maxRow   = 8 << 20
+)
+
+// TooLongError refuses a value, or a row where Column is empty, that is longer than Most bytes.
+type TooLongError struct {
+	Line   int
+	Column string
+	Most   int
+}
+
+func (e *TooLongError) Error() string {
+	if e.Column == "" {
+		return fmt.Sprintf("line %d: the row is longer than %d bytes: is a quote missing?", e.Line, e.Most)
+	}
+	return fmt.Sprintf("line %d, column %q: the value is longer than %d bytes: is a quote missing?", e.Line, e.Column, e.Most)
+}
+
+// CheckLength returns a *TooLongError where a value is longer than MaxValue.
+func CheckLength(line int, column, value string) error {
+	if len(value) > MaxValue {
+		return &TooLongError{line, column, MaxValue}
+	}
+	return nil
+}
+
+var errLongRow = errors.New("the row is too long")
+
+// rows reads a file and fails where a row is too long, before all of it is in memory.
+type rows struct {
+	file        io.Reader
+	read, start int64 // how much was read, and where the row begins
+}
+
+func (r *rows) Read(p []byte) (int, error) {
+	if r.read-r.start > maxRow {
+		return 0, errLongRow
+	}
+	n, err := r.file.Read(p)
+	r.read += int64(n)
+	return n, err
+}
+
 // EachRow reads a CSV file as people export it: in UTF-8 or Windows-1252, its columns parted by a comma, semicolon, tab or
-// vertical bar. start gets the header and returns what takes the rows; a row is valid during the call, and may have more or fewer
+// vertical bar. A row of more than 8 MiB is a *TooLongError. start gets the header and returns what takes the rows; a row is valid during the call, and may have more or fewer
 // values than the header.
 func EachRow(path string, start func(header []string) (func(line int, row []string) error, error)) error {
 	f, err := os.Open(path)
@@ -166,7 +220,8 @@ func EachRow(path string, start func(header []string) (func(line int, row []stri
 		return errors.New("the file is written in UTF-16: save it as UTF-8")
 	}
 	line, _, _ := strings.Cut(string(head[:n]), "\n")
-	r := csv.NewReader(f)
+	limited := &rows{file: f}
+	r := csv.NewReader(limited)
 	r.Comma, r.TrimLeadingSpace, r.FieldsPerRecord, r.ReuseRecord, r.LazyQuotes = ',', true, -1, true, true
 	for _, comma := range []rune{';', '\t', '|'} {
 		if strings.Count(line, string(comma)) > strings.Count(line, string(r.Comma)) {
@@ -176,6 +231,9 @@ func EachRow(path string, start func(header []string) (func(line int, row []stri
 	header, err := r.Read()
 	if errors.Is(err, io.EOF) {
 		return errors.New("the file is empty")
+	}
+	if errors.Is(err, errLongRow) {
+		return &TooLongError{Line: 1, Most: maxRow}
 	}
 	if err != nil {
 		return fmt.Errorf("read the header: %w", err)
@@ -192,15 +250,21 @@ func EachRow(path string, start func(header []string) (func(line int, row []stri
 	if err != nil {
 		return err
 	}
+	next := lastLine(r, header) + 1
 	for {
+		limited.start = r.InputOffset()
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if errors.Is(err, errLongRow) {
+			return &TooLongError{Line: next, Most: maxRow}
 		}
 		if err != nil {
 			return err
 		}
 		at, _ := r.FieldPos(0)
+		next = lastLine(r, row) + 1
 		if err := enc.readable(at, row); err != nil {
 			return err
 		}
@@ -208,6 +272,13 @@ func EachRow(path string, start func(header []string) (func(line int, row []stri
 			return err
 		}
 	}
+}
+
+// lastLine returns the line that a row ends in.
+func lastLine(r *csv.Reader, row []string) int {
+	last := len(row) - 1
+	line, _ := r.FieldPos(last)
+	return line + strings.Count(row[last], "\n")
 }
 
 // encoding is that of a file, as far as its values have shown it: the first line with a value that is only UTF-8, and with one

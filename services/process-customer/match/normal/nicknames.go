@@ -2,8 +2,22 @@ package normal
 
 import "strings"
 
-// nicknames maps short forms to full given names.
-var nicknames = readNicknames(nicknameList)
+// nicknames maps short forms to full given names, fullNames to all that they may stand for, in one spelling.
+var (
+	nicknames = readNicknames(nicknameList)
+	fullNames = readFullNames(nicknameList + lessCommon)
+)
+
+func readFullNames(list string) map[string][]string {
+	m := map[string][]string{}
+	for line := range strings.Lines(list) {
+		full, short, _ := strings.Cut(strings.TrimSpace(line), ":")
+		for s := range strings.FieldsSeq(short) {
+			m[Spelling(s)] = append(m[Spelling(s)], Spelling(full))
+		}
+	}
+	return m
+}
 
 func readNicknames(list string) map[string]string {
 	m := map[string]string{}
@@ -400,4 +414,18 @@ zdenek: zdenda
 zeynep: zeyno
 zofia: zosia
 zoltan: zoli
+`
+
+// lessCommon are short forms that stand for another name more often, or are names of their own.
+const lessCommon = `
+aleksey: lesha
+anna: anya ania
+elena: lena lenka
+jaroslav: jarda
+josefa: pepa
+maria: masha manya
+rafael: rafa
+richard: rick
+sergey: serezha
+wilhelmina: mina
 `

@@ -230,3 +230,15 @@ func FuzzNormalisers(f *testing.F) {
 		}
 	})
 }
+
+func TestFullNames(t *testing.T) {
+	t.Parallel()
+	require.ElementsMatch(t, []string{"eric", "richard"}, FullNames("rick"))
+	require.Equal(t, []string{"nikolai"}, FullNames(Spelling("kolya")))
+	require.Empty(t, FullNames("zoltan"))
+	for want, names := range map[string][]string{"iulia": {"yuliya", "julija", "iuliia", "julia"}, "sofie": {"sophie", "sofie"}, "dmitri": {"dmitry", "dmitriy", "dmitrii"}, "": {""}} {
+		for _, name := range names {
+			require.Equal(t, want, Spelling(name), name)
+		}
+	}
+}

@@ -98,3 +98,25 @@ func Nickname(given string) string {
 	}
 	return given
 }
+
+// FullNames returns all full given names that a short form may stand for. It takes and returns what Spelling makes of them.
+func FullNames(short string) []string { return fullNames[short] }
+
+// Spelling makes one of what languages write in several ways: Yuliya, Julija and Iuliia, or Sophie and Sofie.
+func Spelling(given string) string {
+	out := make([]byte, 0, 32)
+	for i := range len(given) {
+		c := given[i]
+		switch {
+		case c == 'j' || c == 'y':
+			c = 'i'
+		case c == 'h' && i > 0 && given[i-1] == 'p':
+			out[len(out)-1] = 'f'
+			continue
+		}
+		if c != 'i' || len(out) == 0 || out[len(out)-1] != 'i' {
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
