@@ -144,7 +144,7 @@ func (k *secretKey) mac(parts ...string) (d Digest) {
 // after puts in the place of the text its hash behind what led to the state.
 func (r *macRoom) after(state []byte) {
 	// It is the state of such a hash, and newSecretKey has tried it.
-	_ = r.Hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state) //nolint:errcheck,forcetypeassert // see newSecretKey
+	_ = r.Hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state) //nolint:forcetypeassert // see newSecretKey
 	r.Write(r.text)
 	r.text = r.Sum(r.text[:0])
 }
