@@ -449,8 +449,6 @@ func TestAThousandCallsWithOneKey(t *testing.T) {
 	// Who did it may have been told to come again while it was under way, and is then a replay too.
 	require.GreaterOrEqual(t, replayed.Load(), int64(calls-1), "all but one were replays")
 	require.Equal(t, 1, w.orders(t)[in.name])
-	// No other attempt took over: there was one execution.
-	require.EqualValues(t, 1, w.newest(t, "PlaceOrder").GetAttempt())
 	var through struct{ Totals map[string]int }
 	_, err := w.demo.JSON(t.Context(), http.MethodGet, w.demo.State.Control+"/calls", nil, &through)
 	require.NoError(t, err)
