@@ -72,11 +72,7 @@ func NewSQLStore(d *db.DB, secret []byte, now func() time.Time, opts ...SQLOptio
 			return nil, fmt.Errorf("idempotency store: the secret has %d bytes, want at least %d", len(secret), minSecret)
 		}
 	}
-	key, err := newSecretKey(secret)
-	if err != nil {
-		return nil, fmt.Errorf("idempotency store: %w", err)
-	}
-	s.key = key
+	s.key = newSecretKey(secret)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	files, err := fs.Sub(migrations, "migrations")

@@ -1,11 +1,9 @@
 package idempotent
 
 import (
-	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -78,75 +76,36 @@ func mac(secret []byte, parts ...string) Digest {
 	return sha256.Sum256(outer[:])
 }
 
-// secretKey is a secret that much is hidden under. Of the blocks of a mac two are the same each time: it keeps what SHA-256 makes of
-// them.
-type secretKey struct {
-	inner, outer []byte
-	spare        sync.Pool // of *macRoom
-}
+// secretKey is a secret that much is hidden under. Of the blocks of a mac two are the same each time: package hmac keeps what
+// SHA-256 makes of them once it has begun anew.
+type secretKey struct{ spare sync.Pool } // of *macRoom
 
 type macRoom struct {
 	hash.Hash
+
 	text []byte
 }
 
-// newSecretKey fails if SHA-256 does not go on from what it was at.
-func newSecretKey(secret []byte) (*secretKey, error) {
-	block := secret
-	if len(secret) > sha256.BlockSize {
-		sum := sha256.Sum256(secret)
-		block = sum[:]
-	}
-	padded := func(pad byte) ([]byte, error) {
-		padded := bytes.Repeat([]byte{pad}, sha256.BlockSize)
-		subtle.XORBytes(padded, padded, block)
-		h := sha256.New()
-		h.Write(padded)
-		m, ok := h.(encoding.BinaryMarshaler)
-		if !ok {
-			return nil, fmt.Errorf("the state of a %T cannot be kept", h)
-		}
-		return m.MarshalBinary()
-	}
-	inner, err := padded(0x36)
-	if err != nil {
-		return nil, err
-	}
-	outer, err := padded(0x5c)
-	if err != nil {
-		return nil, err
-	}
-	k := &secretKey{inner: inner, outer: outer}
-	if k.mac("a", "b") != mac(secret, "a", "b") {
-		return nil, errors.New("the state of SHA-256 is not restored as it was kept")
-	}
-	return k, nil
+func newSecretKey(secret []byte) *secretKey {
+	k := &secretKey{}
+	k.spare.New = func() any { return &macRoom{Hash: hmac.New(sha256.New, secret)} }
+	return k
 }
 
 // mac is mac under the secret.
 func (k *secretKey) mac(parts ...string) (d Digest) {
-	r, ok := k.spare.Get().(*macRoom)
-	if !ok {
-		r = &macRoom{Hash: sha256.New()}
-	}
+	r := k.spare.Get().(*macRoom) //nolint:forcetypeassert // holds nothing else
 	defer k.spare.Put(r)
 	r.text = r.text[:0]
 	for _, part := range parts {
 		r.text = binary.BigEndian.AppendUint64(r.text, uint64(len(part)))
 		r.text = append(r.text, part...)
 	}
-	r.after(k.inner)
-	r.after(k.outer)
-	copy(d[:], r.text)
-	return d
-}
-
-// after puts in the place of the text its hash behind what led to the state.
-func (r *macRoom) after(state []byte) {
-	// It is the state of such a hash, and newSecretKey has tried it.
-	_ = r.Hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state) //nolint:forcetypeassert // see newSecretKey
+	r.Reset()
 	r.Write(r.text)
 	r.text = r.Sum(r.text[:0])
+	copy(d[:], r.text)
+	return d
 }
 
 // Forever is a retention that does not end: the answer is kept, and the key stays used.
