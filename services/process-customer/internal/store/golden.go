@@ -106,13 +106,11 @@ func (t *Tx) PutGoldens(ctx context.Context, records []*Golden) error {
 			[]byte(g.NameKey), db.Micros(g.Created), db.Micros(g.Updated), g.Keyed,
 		})
 	}
-	return t.put(ctx, "write golden records", "INSERT INTO golden ("+goldenColumns+")",
-		`ON CONFLICT (id) DO UPDATE SET body = excluded.body, version = excluded.version, deleted = excluded.deleted, updated_us = excluded.updated_us,
-		keyed = excluded.keyed
-		WHERE parent_id = excluded.parent_id AND merged_into = excluded.merged_into AND name_key = excluded.name_key`,
-		`ON CONFLICT (id) DO UPDATE SET parent_id = excluded.parent_id, body = excluded.body, version = excluded.version,
-		deleted = excluded.deleted, merged_into = excluded.merged_into, name_key = excluded.name_key, updated_us = excluded.updated_us,
-		keyed = excluded.keyed`, rows)
+	return t.put(ctx, "write golden records", upsert{
+		into: "golden (" + goldenColumns + ")", key: "id",
+		indexed: []string{"parent_id", "merged_into", "name_key"},
+		free:    []string{"body", "version", "deleted", "updated_us", "keyed"},
+	}, rows)
 }
 
 // Key is something a golden record is recognised by.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -106,19 +107,29 @@ func (t *Tx) insert(ctx context.Context, what, head, tail string, rows [][]any) 
 	return nil
 }
 
-// put is insert of rows that may be there already. What is to be done about one that is there is other; or same, if what the indexes
-// of the table say about it remains, as same itself has to find out. SQLite changes the entries of each index whose columns are
-// assigned, equal or not, and these are all over the database. PostgreSQL compares them by itself.
-func (t *Tx) put(ctx context.Context, what, head, same, other string, rows [][]any) error {
+// upsert says how rows replace those that are there: indexed are the columns that the indexes of the table know, free the others
+// that change.
+type upsert struct {
+	into, key     string
+	indexed, free []string
+}
+
+// put writes rows, each in the place of the one with its key. SQLite changes the entries of each index whose columns are assigned, equal
+// or not, and these are all over the database: it is given the free ones alone where the others remain. PostgreSQL compares them by itself.
+func (t *Tx) put(ctx context.Context, what string, u upsert, rows [][]any) error {
+	head := "INSERT INTO " + u.into
+	conflict := "ON CONFLICT (" + u.key + ") DO UPDATE SET "
+	all := conflict + excluded(slices.Concat(u.indexed, u.free), ", ")
 	if t.q.arrays || len(rows) == 0 {
-		return t.insert(ctx, what, head, other, rows)
+		return t.insert(ctx, what, head, all, rows)
 	}
 	text, _ := t.table(0, nil, rows[:1])
-	same, other = head+" "+text+" "+same, head+" "+text+" "+other
+	text = head + " " + text + " "
+	same := text + conflict + excluded(u.free, ", ") + " WHERE " + excluded(u.indexed, " AND ")
 	for _, row := range rows {
 		n, err := t.exec(ctx, what, same, row...)
 		if err == nil && n == 0 {
-			_, err = t.exec(ctx, what, other, row...)
+			_, err = t.exec(ctx, what, text+all, row...)
 		}
 		if err != nil {
 			return err
@@ -126,6 +137,15 @@ func (t *Tx) put(ctx context.Context, what, head, same, other string, rows [][]a
 	}
 	t.inserted += int64(len(rows))
 	return nil
+}
+
+// excluded renders that columns are what was to be inserted, to assign or to compare.
+func excluded(columns []string, between string) string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c + " = excluded." + c
+	}
+	return strings.Join(out, between)
 }
 
 // table renders rows as a query that returns them, with columns column1, column2 and so on, and its arguments, whose numbers

@@ -241,15 +241,13 @@ func (t *Tx) PutSources(ctx context.Context, records []*Source) error {
 			s.Version, db.Micros(s.EventTime), s.Deleted, shadow, string(text), string(rewritten), s.ScanEpoch, s.LastChangeID, s.MergedInto, s.Removed,
 		})
 	}
-	return t.put(ctx, "write source records", "INSERT INTO source_record ("+sourceColumns+")",
-		`ON CONFLICT (system, object, record_id) DO UPDATE SET external_id = excluded.external_id, version = excluded.version,
-		event_us = excluded.event_us, deleted = excluded.deleted, shadow = excluded.shadow, claims = excluded.claims, rewritten = excluded.rewritten,
-		scan_epoch = excluded.scan_epoch, last_change_id = excluded.last_change_id, removed = excluded.removed
-		WHERE golden_id = excluded.golden_id AND parent_id = excluded.parent_id AND parent_open = excluded.parent_open AND merged_into = excluded.merged_into`,
-		`ON CONFLICT (system, object, record_id) DO UPDATE SET golden_id = excluded.golden_id, parent_id = excluded.parent_id,
-		parent_open = excluded.parent_open, external_id = excluded.external_id, version = excluded.version,
-		event_us = excluded.event_us, deleted = excluded.deleted, shadow = excluded.shadow, claims = excluded.claims, rewritten = excluded.rewritten,
-		scan_epoch = excluded.scan_epoch, last_change_id = excluded.last_change_id, merged_into = excluded.merged_into, removed = excluded.removed`, rows)
+	return t.put(ctx, "write source records", upsert{
+		into: "source_record (" + sourceColumns + ")", key: "system, object, record_id",
+		indexed: []string{"golden_id", "parent_id", "parent_open", "merged_into"},
+		free: []string{
+			"external_id", "version", "event_us", "deleted", "shadow", "claims", "rewritten", "scan_epoch", "last_change_id", "removed",
+		},
+	}, rows)
 }
 
 // Meet notes that the scan epoch has met records which are otherwise unchanged.
