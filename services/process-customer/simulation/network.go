@@ -19,6 +19,7 @@ type line struct {
 	name    string
 	fake    *sourcetest.Fake
 	checks  bool     // whether the system refuses writes to another version
+	names   bool     // whether it says whose a change is
 	faults  []string // how the next writing calls end
 	late    []straggler
 	armed   []Step // what happens during coming calls
@@ -173,6 +174,9 @@ func (l *line) write(ctx context.Context, obj golden.Object, writes []source.Wri
 		if res[i].Err == nil && before[i].Ref.RecordID != "" {
 			after, _ := l.fake.Record(obj, before[i].Ref.RecordID)
 			l.w.overwritten(ctx, l, w, before[i], after, unseen)
+			if unseen == nil && !l.names {
+				l.w.unattributed(before[i], after)
+			}
 		}
 	}
 	return res, nil

@@ -22,7 +22,7 @@ type truth struct {
 	who map[golden.Ref]int
 	// last is the last value that a person typed into a field.
 	last map[golden.Ref]map[string]string
-	// ever are all values that a person typed into a field of a record.
+	// ever are all values that a person typed into a field of a record, or may have typed for all that can be known.
 	ever map[golden.Ref]map[string][]string
 	// typed are all values that were given to a field of a customer or contact anywhere.
 	typed map[string][]string
@@ -170,14 +170,22 @@ func (w *world) expected(ctx context.Context, ref golden.Ref, field, value strin
 
 func (w *world) said(ref golden.Ref, field, value string) {
 	if w.truth.last[ref] == nil {
-		w.truth.last[ref], w.truth.ever[ref] = map[string]string{}, map[string][]string{}
+		w.truth.last[ref] = map[string]string{}
 	}
-	w.truth.ever[ref][field] = append(w.truth.ever[ref][field], value)
+	w.everSaid(ref, field, value)
 	for _, member := range w.rules.Unit(ref.Object, field) {
 		delete(w.truth.last[ref], member) // the whole address is what a person says who edits a part of it
 	}
 	w.truth.last[ref][field] = value
 	delete(w.truth.excused[ref], field)
+}
+
+// everSaid notes a value that may be taken for a person's word.
+func (w *world) everSaid(ref golden.Ref, field, value string) {
+	if w.truth.ever[ref] == nil {
+		w.truth.ever[ref] = map[string][]string{}
+	}
+	w.truth.ever[ref][field] = append(w.truth.ever[ref][field], value)
 }
 
 // create makes a record, unless people have made it before or there is one already.
@@ -260,6 +268,16 @@ func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before
 		}
 		w.excuse(before.Ref, field)
 		w.note("   %s of %s %s was overwritten unseen", field, l.name, before.Ref.RecordID)
+	}
+}
+
+// unattributed looks at a write of ours that has arrived late at a system which does not say who has changed a record: nobody can tell
+// what it has changed from what a person types.
+func (w *world) unattributed(before, after source.Record) {
+	for _, field := range golden.Fields(before.Ref.Object) {
+		if value := after.Values[field]; before.Values[field] != value {
+			w.everSaid(before.Ref, field, value)
+		}
 	}
 }
 

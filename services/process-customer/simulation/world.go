@@ -53,7 +53,7 @@ func open(ctx context.Context, stage *Stage, story Story, b Bug) (*world, error)
 	for _, o := range []sourcetest.Options{sf, sourcetest.ERP(w.clock.Now)} {
 		o.LateSnapshots = story.Late
 		o.PageSize, o.BatchSize = 3, 4
-		w.lines = append(w.lines, &line{w: w, name: o.Name, fake: sourcetest.New(o), checks: o.ChecksVersions, poison: map[int]string{}, told: map[string]bool{}, absent: map[string]bool{}})
+		w.lines = append(w.lines, &line{w: w, name: o.Name, fake: sourcetest.New(o), checks: o.ChecksVersions, names: o.NamesWriters, poison: map[int]string{}, told: map[string]bool{}, absent: map[string]bool{}})
 	}
 	for n := range story.Processes {
 		p := &process{w: w, number: n}

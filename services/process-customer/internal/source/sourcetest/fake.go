@@ -312,7 +312,7 @@ func (f *Fake) commit(rec *source.Record, own bool) {
 	f.records[k] = rec
 	f.changes++
 	c := source.Change{
-		ID: fmt.Sprintf("%s-%d", f.opts.Name, f.changes), Ref: rec.Ref, Deleted: rec.Deleted, OwnWrite: own,
+		ID: fmt.Sprintf("%s-%d", f.opts.Name, f.changes), Ref: rec.Ref, Deleted: rec.Deleted, OwnWrite: rec.OwnWrite,
 		Version: rec.Version, CommitTime: now, MergedInto: rec.MergedInto,
 	}
 	if !rec.Deleted {
