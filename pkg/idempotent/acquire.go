@@ -193,35 +193,40 @@ func (b *breaker) report(failed bool) {
 // flights are the calls that this process executes at the moment.
 type flights struct {
 	mu  sync.Mutex
-	now map[Digest]chan struct{}
+	now map[Digest]flight
 }
 
-// enter notes that the process executes for the record, until leave. It reports false if it already does.
-func (f *flights) enter(d Digest) (leave func(), first bool) {
+type flight struct {
+	fingerprint []byte
+	done        chan struct{}
+}
+
+// enter notes that the process executes for the record, until leave. If it already does, leave is nil and running the
+// fingerprint of the request that it executes.
+func (f *flights) enter(d Digest, fingerprint []byte) (leave func(), running []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.now == nil {
-		f.now = map[Digest]chan struct{}{}
+		f.now = map[Digest]flight{}
 	}
-	_, running := f.now[d]
-	if running {
-		return func() {}, false
+	if now, ok := f.now[d]; ok {
+		return nil, now.fingerprint
 	}
 	done := make(chan struct{})
-	f.now[d] = done
+	f.now[d] = flight{fingerprint, done}
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		delete(f.now, d)
 		close(done)
-	}, true
+	}, nil
 }
 
 // wait returns when the process stops executing for the record; if it does not execute, after pause; in any case after
 // limit. The error is that of ctx.
 func (f *flights) wait(ctx context.Context, d Digest, pause, limit time.Duration) error {
 	f.mu.Lock()
-	done := f.now[d]
+	done := f.now[d].done
 	f.mu.Unlock()
 	if done != nil {
 		pause = time.Second // another process may take over

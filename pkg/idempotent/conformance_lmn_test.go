@@ -382,9 +382,12 @@ func casesN() []conformanceCase {
 			require.ErrorContains(t, idempotent.Check(volatile, info("Manual")), "durable")
 			require.NoError(t, idempotent.Check(volatile, info("Recoverable")))
 			require.ErrorContains(t, idempotent.Check(durable, info("Transaction")), "transaction")
+			require.NoError(t, idempotent.Check(volatile, info("Anywhere", "Recoverable")))
+			require.Equal(t, []string{service + ".Anywhere"}, idempotent.Apart(volatile, info("Anywhere", "Recoverable", "New", "Read")))
 			s, err := idempotent.NewSQLStore(dbtest.Open(t, "sqlite"), secret, nil)
 			require.NoError(t, err)
-			require.NoError(t, idempotent.Check(s, info("Transaction", "Manual")))
+			require.NoError(t, idempotent.Check(s, info("Transaction", "Anywhere", "Manual")))
+			require.Empty(t, idempotent.Apart(s, info("Transaction", "Anywhere", "Manual")))
 		}},
 		{"N-07", "a caller that uses too many keys is stopped, others are not", func(t *testing.T) {
 			w, clock := confClock(t, idempotent.Options{Quota: idempotent.Quota{PerMinute: 60, Burst: 10}})

@@ -49,6 +49,7 @@ var registerContract = sync.OnceValue(func() error {
 		"Undeclared":  nil,
 		"None":        policy(optionsv1.KeyRequirement_KEY_REQUIREMENT_NONE, optionsv1.Recovery_RECOVERY_UNSPECIFIED),
 		"Transaction": policy(required, optionsv1.Recovery_RECOVERY_TRANSACTIONAL),
+		"Anywhere":    policy(required, optionsv1.Recovery_RECOVERY_RECOVERABLE),
 		"Reject":      policy(required, optionsv1.Recovery_RECOVERY_RECOVERABLE),
 		"Successes":   policy(required, optionsv1.Recovery_RECOVERY_RECOVERABLE),
 		"Permanent":   policy(required, optionsv1.Recovery_RECOVERY_RECOVERABLE),
@@ -57,6 +58,7 @@ var registerContract = sync.OnceValue(func() error {
 	change := func(name string, fn func(*optionsv1.IdempotencyPolicy)) {
 		fn(proto.GetExtension(methods[name], optionsv1.E_Idempotency).(*optionsv1.IdempotencyPolicy))
 	}
+	change("Anywhere", func(p *optionsv1.IdempotencyPolicy) { p.InTransaction = true })
 	change("Reject", func(p *optionsv1.IdempotencyPolicy) { p.InFlight = optionsv1.InFlight_IN_FLIGHT_REJECT })
 	change("Successes", func(p *optionsv1.IdempotencyPolicy) { p.KeptOutcomes = optionsv1.KeptOutcomes_KEPT_OUTCOMES_SUCCESS })
 	change("Permanent", func(p *optionsv1.IdempotencyPolicy) { p.Permanent, p.Retention = true, nil })
@@ -197,7 +199,7 @@ func newWorld(t *testing.T, store idempotent.Store, o idempotent.Options) *world
 	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.UnaryServer(nil), identify, gate, idempotent.UnaryServer(store, o)))
 	w.srv = srv
 	desc := grpc.ServiceDesc{ServiceName: service, HandlerType: (*any)(nil)}
-	for _, name := range []string{"Recoverable", "Probe", "Manual", "Optional", "Natural", "Read", "Undeclared", "None", "Transaction", "Reject", "Successes", "Permanent", "Rich"} {
+	for _, name := range []string{"Recoverable", "Probe", "Manual", "Optional", "Natural", "Read", "Undeclared", "None", "Transaction", "Anywhere", "Reject", "Successes", "Permanent", "Rich"} {
 		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: name, Handler: w.dispatch(name)})
 	}
 	srv.RegisterService(&desc, w)

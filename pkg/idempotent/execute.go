@@ -53,8 +53,9 @@ func Fence(ctx context.Context) int64 {
 
 // execute runs the handler under its claim and settles the claim.
 func (a *attempt) execute(ctx context.Context) (any, error) {
-	leave, _ := a.server.flights.enter(a.grant.Digest)
-	defer leave()
+	if leave, _ := a.server.flights.enter(a.grant.Digest, a.claim.Fingerprint); leave != nil {
+		defer leave()
+	}
 	a.note.executing(a.grant)
 	resp, err := a.run(ctx)
 	if err == nil && a.completed.Load() {

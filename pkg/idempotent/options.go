@@ -78,7 +78,7 @@ type Options struct {
 	// before they act when [Recovering] says so. Only these are executed again after an uncertain attempt. Check refuses a method
 	// that is declared so and not listed.
 	Probes []string
-	// Optimistic lets a call of a RECOVERY_TRANSACTIONAL method begin without a look at its key if the store is this process's own
+	// Optimistic lets a call of a method whose effect is one transaction begin without a look at its key if the store is this process's own
 	// (SQLite) and has not met the key since it was opened. If the key was used before all the same, the transaction is rolled
 	// back and the stored answer returned. Set it only where handlers have no effect outside that transaction.
 	Optimistic bool

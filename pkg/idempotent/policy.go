@@ -25,7 +25,8 @@ type policy struct {
 	natural       bool // a key is only passed on
 	takeover      bool
 	probe         bool
-	transactional bool
+	transactional bool // nothing is claimed if the store is in the transaction of the effect
+	anywhere      bool // and if it is not, a claim will do
 	reject        bool // no waiting
 	successOnly   bool
 	retention     time.Duration // zero: the server's default
@@ -89,7 +90,8 @@ func readPolicy(md protoreflect.MethodDescriptor) *policy {
 		protected:     true,
 		required:      o.GetKey() == optionsv1.KeyRequirement_KEY_REQUIREMENT_REQUIRED,
 		takeover:      o.GetRecovery() == optionsv1.Recovery_RECOVERY_RECOVERABLE || o.GetRecovery() == optionsv1.Recovery_RECOVERY_TRANSACTIONAL,
-		transactional: o.GetRecovery() == optionsv1.Recovery_RECOVERY_TRANSACTIONAL,
+		transactional: o.GetRecovery() == optionsv1.Recovery_RECOVERY_TRANSACTIONAL || o.GetInTransaction(),
+		anywhere:      o.GetInTransaction(),
 		probe:         o.GetRecovery() == optionsv1.Recovery_RECOVERY_PROBE,
 		reject:        o.GetInFlight() == optionsv1.InFlight_IN_FLIGHT_REJECT,
 		successOnly:   o.GetKeptOutcomes() == optionsv1.KeptOutcomes_KEPT_OUTCOMES_SUCCESS,
@@ -159,6 +161,8 @@ func lint(md protoreflect.MethodDescriptor) error {
 		return errors.New("a stream cannot be protected by a key")
 	case protects && o.GetRecovery() == optionsv1.Recovery_RECOVERY_UNSPECIFIED:
 		return errors.New("the policy does not say how a vanished attempt is finished")
+	case o.GetInTransaction() && (!protects || o.GetRecovery() != optionsv1.Recovery_RECOVERY_RECOVERABLE):
+		return errors.New("it is said to be in the transaction of its effect, and is not recoverable where its answer cannot be")
 	case o.GetPermanent() && o.GetRetention() != nil:
 		return errors.New("a permanent answer has no retention")
 	case o.GetRetention() != nil && (o.GetRetention().AsDuration() < time.Minute || o.GetRetention().AsDuration() > Forever):
@@ -197,6 +201,26 @@ func Check(store Store, services map[string]grpc.ServiceInfo, probes ...string) 
 	return errors.Join(errs...)
 }
 
+// Apart returns the methods of a server, sorted, that claim their keys in a commit of its own although their effect is one
+// transaction in the service's database, because the store is not in that database.
+func Apart(store Store, services map[string]grpc.ServiceInfo) []string {
+	can := store.Capabilities()
+	var out []string
+	for service, info := range services {
+		for _, m := range info.Methods {
+			md := descriptorOf("/" + service + "/" + m.Name)
+			if md == nil {
+				continue
+			}
+			if t, ok := TermsOf(md); ok && t.InTransaction && t.With(can).Recovery == t.Recovery {
+				out = append(out, service+"."+m.Name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func check(can Capabilities, md protoreflect.MethodDescriptor, looks bool) error {
 	if md == nil {
 		return errors.New("its contract is not known, so nobody can say what a key means")
@@ -208,7 +232,7 @@ func check(can Capabilities, md protoreflect.MethodDescriptor, looks bool) error
 	switch {
 	case p.protected && can.Durability < p.durability:
 		return fmt.Errorf("the policy demands a %s store of keys, this one is %s", p.durability, can.Durability)
-	case p.transactional && !can.Transactional:
+	case p.transactional && !p.anywhere && !can.Transactional:
 		return errors.New("the policy demands a store of keys in the transaction of the effect")
 	case p.probe && !looks:
 		return errors.New("the policy says that its handler looks for the effect of an earlier attempt, and the server knows of none that does")

@@ -15,8 +15,10 @@ import (
 type Terms struct {
 	// Key is "required", "optional", "natural" (a key is only passed on) or "none".
 	Key string
-	// Recovery is what becomes of an attempt that vanished.
+	// Recovery is what becomes of an attempt that vanished, whatever the store of keys; see With.
 	Recovery string
+	// InTransaction tells that the whole effect is one transaction in the database of the service that has it.
+	InTransaction bool
 	// The rest is empty where no key is claimed.
 
 	// Retention is how long the answer is replayed; Forever when it is permanent.
@@ -36,7 +38,7 @@ func TermsOf(md protoreflect.MethodDescriptor) (Terms, bool) {
 	if read || o == nil {
 		return Terms{}, false
 	}
-	t := Terms{Key: word(o.GetKey()), Recovery: word(o.GetRecovery())}
+	t := Terms{Key: word(o.GetKey()), Recovery: word(o.GetRecovery()), InTransaction: o.GetInTransaction()}
 	p := readPolicy(md)
 	if !p.protected {
 		return t, true
@@ -58,6 +60,15 @@ func TermsOf(md protoreflect.MethodDescriptor) (Terms, bool) {
 	slices.Sort(t.Ignored)
 	t.Ignored = slices.Compact(t.Ignored)
 	return t, true
+}
+
+// With returns the terms that hold with a store: a method whose effect is one transaction is transactional where the store can
+// keep its answer in that.
+func (t Terms) With(can Capabilities) Terms {
+	if t.InTransaction && can.Transactional {
+		t.Recovery = word(optionsv1.Recovery_RECOVERY_TRANSACTIONAL)
+	}
+	return t
 }
 
 // word is the name of a value of an enum without that of the enum.

@@ -26,6 +26,7 @@ func TestTermsOf(t *testing.T) {
 		"Recoverable": waits(idempotent.Terms{Key: "required", Recovery: "recoverable", KeptOutcomes: "final", Retention: given}),
 		"Optional":    waits(idempotent.Terms{Key: "optional", Recovery: "recoverable", KeptOutcomes: "final", Retention: given}),
 		"Transaction": waits(idempotent.Terms{Key: "required", Recovery: "transactional", KeptOutcomes: "final", Retention: given}),
+		"Anywhere":    waits(idempotent.Terms{Key: "required", Recovery: "recoverable", InTransaction: true, KeptOutcomes: "final", Retention: given}),
 		"Reject":      {Key: "required", Recovery: "recoverable", KeptOutcomes: "final", Retention: given, InFlight: "reject"},
 		"Successes":   waits(idempotent.Terms{Key: "required", Recovery: "recoverable", KeptOutcomes: "success", Retention: given}),
 		"Permanent":   waits(idempotent.Terms{Key: "required", Recovery: "recoverable", KeptOutcomes: "final", Retention: idempotent.Forever}),
@@ -38,6 +39,11 @@ func TestTermsOf(t *testing.T) {
 		got, ok := idempotent.TermsOf(methods.ByName(protoreflect.Name(name)))
 		require.True(t, ok, name)
 		require.Equal(t, want, got, name)
+		require.Equal(t, want, got.With(idempotent.Capabilities{Durability: idempotent.Durable, Shared: true}), name)
+		if want.InTransaction {
+			want.Recovery = "transactional"
+		}
+		require.Equal(t, want, got.With(idempotent.Capabilities{Transactional: true}), name)
 	}
 	for _, name := range []string{"Read", "Undeclared"} {
 		_, ok := idempotent.TermsOf(methods.ByName(protoreflect.Name(name)))

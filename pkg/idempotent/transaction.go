@@ -1,6 +1,7 @@
 package idempotent
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -30,7 +31,7 @@ type transactional interface {
 	insertAlone(ctx context.Context, c Claim, d Digest, a Answer) error
 }
 
-// transact serves a call to a RECOVERY_TRANSACTIONAL method. It reports false if there is a claim to be respected: then
+// transact serves a call to a method whose effect is one transaction. It reports false if there is a claim to be respected: then
 // the call goes the ordinary way.
 func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error) {
 	end, release, mayWait := time.Time{}, func() {}, true
@@ -57,10 +58,14 @@ func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error)
 			resp, err = a.reply(ctx, res)
 			return resp, true, err
 		}
-		leave, first := a.server.flights.enter(res.Digest)
-		if first {
+		leave, running := a.server.flights.enter(res.Digest, a.claim.Fingerprint)
+		if leave != nil {
 			defer leave()
 			return a.commit(ctx, res.Digest, unmet)
+		}
+		if !a.same(running) {
+			resp, err = a.reply(ctx, Result{Outcome: Mismatch, Digest: res.Digest})
+			return resp, true, err
 		}
 		if end.IsZero() && mayWait {
 			var free func()
@@ -78,6 +83,11 @@ func (a *attempt) transact(ctx context.Context) (resp any, done bool, err error)
 		}
 		a.note.waited = true
 	}
+}
+
+// same reports whether the request is the one that is executed at the moment, by its fingerprint.
+func (a *attempt) same(running []byte) bool {
+	return bytes.Equal(a.claim.Fingerprint, running) || a.compareAs(running) && bytes.Equal(a.claim.Fingerprint, running)
 }
 
 func (a *attempt) look(ctx context.Context) (Result, error) {

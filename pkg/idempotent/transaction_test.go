@@ -3,6 +3,7 @@ package idempotent_test
 import (
 	"context"
 	"database/sql"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -10,12 +11,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	optionsv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 )
 
 // A service that was started again does not know which keys it has met. Without a look it finds out when it commits.
@@ -128,5 +134,90 @@ func TestOptimistic(t *testing.T) {
 		require.Equal(t, idempotent.StatusExecuted, taken.status)
 		require.Equal(t, 1, effects(t, d))
 		replayed(t, w.call(t.Context(), "Transaction", key, name))
+	})
+}
+
+// A method whose effect is one transaction claims nothing where the keys are in that database, and a key like any other method
+// where they are not.
+func TestInTransaction(t *testing.T) {
+	t.Parallel()
+	const key = "in-transaction-012345"
+	open := func(t *testing.T, s idempotent.Store) []idempotent.Entry {
+		t.Helper()
+		page, err := s.List(t.Context(), idempotent.Filter{})
+		require.NoError(t, err)
+		return page.Entries
+	}
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s, err := idempotent.NewSQLStore(d, secret, nil)
+		require.NoError(t, err)
+		w := newWorld(t, s, idempotent.Options{})
+		begun, proceed := make(chan struct{}, 2), make(chan struct{})
+		w.handle(func(ctx context.Context, req string) (string, error) {
+			begun <- struct{}{}
+			<-proceed
+			return "did " + req, d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+				return s.CompleteTx(ctx, tx, wrapperspb.String("did "+req))
+			})
+		})
+		var calls sync.WaitGroup
+		answers := make([]reply, 2)
+		for i := range answers {
+			calls.Go(func() { answers[i] = w.call(t.Context(), "Anywhere", key, "one") })
+		}
+		<-begun
+		require.Empty(t, open(t, s), "nothing is claimed")
+		other := w.call(t.Context(), "Anywhere", key, "another")
+		refused(t, other, codes.FailedPrecondition, idempotent.ReasonKeyReused) // while the first one runs
+		close(proceed)
+		calls.Wait()
+		for _, a := range answers {
+			require.NoError(t, a.err)
+			require.Equal(t, "did one", a.text)
+		}
+		require.ElementsMatch(t, []string{idempotent.StatusExecuted, idempotent.StatusReplayed}, []string{answers[0].status, answers[1].status})
+		require.Empty(t, begun, "the second one waited")
+		kept := open(t, s)
+		require.Len(t, kept, 1)
+		require.Equal(t, idempotent.Done, kept[0].State)
+		require.Equal(t, int64(1), kept[0].Fence)
+	})
+	t.Run("elsewhere", func(t *testing.T) {
+		t.Parallel()
+		s := idempotent.NewMemoryStore(nil)
+		w := newWorld(t, s, idempotent.Options{Optimistic: true})
+		w.handle(func(_ context.Context, req string) (string, error) {
+			claimed := open(t, s)
+			require.Len(t, claimed, 1)
+			require.Equal(t, idempotent.Claimed, claimed[0].State)
+			require.True(t, claimed[0].Recoverable)
+			return "did " + req, nil
+		})
+		require.Equal(t, idempotent.StatusExecuted, w.call(t.Context(), "Anywhere", key, "one").status)
+		replayed(t, w.call(t.Context(), "Anywhere", key, "one"))
+	})
+	t.Run("a contract that says it of what is no transaction, or twice, is refused", func(t *testing.T) {
+		t.Parallel()
+		required := optionsv1.KeyRequirement_KEY_REQUIREMENT_REQUIRED
+		for _, policy := range []*optionsv1.IdempotencyPolicy{
+			{Key: optionsv1.KeyRequirement_KEY_REQUIREMENT_NATURAL, Recovery: optionsv1.Recovery_RECOVERY_RECOVERABLE, InTransaction: true},
+			{Key: required, Recovery: optionsv1.Recovery_RECOVERY_MANUAL, InTransaction: true},
+			{Key: required, Recovery: optionsv1.Recovery_RECOVERY_TRANSACTIONAL, InTransaction: true},
+		} {
+			o := &descriptorpb.MethodOptions{}
+			proto.SetExtension(o, optionsv1.E_Idempotency, policy)
+			text := proto.String(".google.protobuf.StringValue")
+			file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
+				Name: proto.String("refused.proto"), Package: proto.String("refused"), Syntax: proto.String("proto3"),
+				Dependency: []string{"google/protobuf/wrappers.proto"},
+				Service: []*descriptorpb.ServiceDescriptorProto{{
+					Name: proto.String("S"), Method: []*descriptorpb.MethodDescriptorProto{{Name: proto.String("M"), Options: o, InputType: text, OutputType: text}},
+				}},
+			}, protoregistry.GlobalFiles)
+			require.NoError(t, err)
+			errs := idempotent.Lint(file)
+			require.Len(t, errs, 1)
+			require.ErrorContains(t, errs[0], "in the transaction of its effect")
+		}
 	})
 }

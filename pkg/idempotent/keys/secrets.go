@@ -48,8 +48,18 @@ func ParseSecrets(text string) ([][]byte, error) {
 // policy, or a policy that demands more than the store gives, is an error, and so is a method whose contract says that it looks
 // for the effect of an earlier attempt and that is not among probes. Nothing is served by it.
 func Check(store idempotent.Store, register func(grpc.ServiceRegistrar), probes ...string) error {
+	return idempotent.Check(store, served(register), probes...)
+}
+
+// Apart returns the methods of what a service is about to serve whose keys are claimed apart from the transaction of their
+// effect, because the store is not in its database.
+func Apart(store idempotent.Store, register func(grpc.ServiceRegistrar)) []string {
+	return idempotent.Apart(store, served(register))
+}
+
+func served(register func(grpc.ServiceRegistrar)) map[string]grpc.ServiceInfo {
 	probe := grpc.NewServer()
 	defer probe.Stop()
 	register(probe)
-	return idempotent.Check(store, probe.GetServiceInfo(), probes...)
+	return probe.GetServiceInfo()
 }

@@ -469,7 +469,11 @@ type IdempotencyPolicy struct {
 	Permanent bool `protobuf:"varint,8,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	// The least durability of the store that keeps the keys. Absent, it follows from recovery: durable where only a
 	// read-back or a person could tell what happened, otherwise whatever the server has.
-	Durability    Durability `protobuf:"varint,9,opt,name=durability,proto3,enum=selfsame.options.v1.Durability" json:"durability,omitempty"`
+	Durability Durability `protobuf:"varint,9,opt,name=durability,proto3,enum=selfsame.options.v1.Durability" json:"durability,omitempty"`
+	// True if the whole effect is one transaction in the database of the service that has it. Where the keys are kept in that
+	// database too, the answer is stored in that transaction and nothing is claimed before, as RECOVERY_TRANSACTIONAL demands
+	// of every store; where they are kept elsewhere, `recovery` alone holds, which must be recoverable.
+	InTransaction bool `protobuf:"varint,10,opt,name=in_transaction,json=inTransaction,proto3" json:"in_transaction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +571,13 @@ func (x *IdempotencyPolicy) GetDurability() Durability {
 	return Durability_DURABILITY_UNSPECIFIED
 }
 
+func (x *IdempotencyPolicy) GetInTransaction() bool {
+	if x != nil {
+		return x.InTransaction
+	}
+	return false
+}
+
 var file_selfsame_options_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -635,7 +646,7 @@ const file_selfsame_options_v1_options_proto_rawDesc = "" +
 	"\vDeprecation\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x122\n" +
 	"\x06sunset\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06sunset\x12\x1c\n" +
-	"\tsuccessor\x18\x03 \x01(\tR\tsuccessor\"\x81\x04\n" +
+	"\tsuccessor\x18\x03 \x01(\tR\tsuccessor\"\xa8\x04\n" +
 	"\x11IdempotencyPolicy\x125\n" +
 	"\x03key\x18\x01 \x01(\x0e2#.selfsame.options.v1.KeyRequirementR\x03key\x129\n" +
 	"\brecovery\x18\x02 \x01(\x0e2\x1d.selfsame.options.v1.RecoveryR\brecovery\x127\n" +
@@ -647,7 +658,9 @@ const file_selfsame_options_v1_options_proto_rawDesc = "" +
 	"\tpermanent\x18\b \x01(\bR\tpermanent\x12?\n" +
 	"\n" +
 	"durability\x18\t \x01(\x0e2\x1f.selfsame.options.v1.DurabilityR\n" +
-	"durability*O\n" +
+	"durability\x12%\n" +
+	"\x0ein_transaction\x18\n" +
+	" \x01(\bR\rinTransaction*O\n" +
 	"\bInFlight\x12\x19\n" +
 	"\x15IN_FLIGHT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eIN_FLIGHT_WAIT\x10\x01\x12\x14\n" +
