@@ -21,6 +21,7 @@ func TestPolicies(t *testing.T) {
 	const page = "../docs/reference/idempotency-policies.md"
 	text := policiesPage()
 	require.Contains(t, text, "| `PlaceOrder` | required | recoverable | 30 days; final |")
+	require.Contains(t, text, "| `QueueOrder` | required | transactional or recoverable | 30 days; final |")
 	if os.Getenv("UPDATE") == "1" {
 		require.NoError(t, os.WriteFile(page, []byte(text), 0o644))
 	}
@@ -50,8 +51,10 @@ server's defaults. Methods that are not here only read; a key means nothing to t
 
 - **Key**: *required*: a call without one is refused. *optional*: without one it is not protected. *natural*: the request names its record by a key of its
   own, and sending it twice changes nothing the second time; an idempotency key is only passed on. *none*: a call with one is refused.
-- **Recovery**: what becomes of an attempt that vanished. *recoverable*: the next one does the work again, by keys of its own below. *transactional*: effect
-  and answer are one transaction. *manual*: a person or a read-back decides.
+- **Recovery**: what becomes of an attempt that vanished. *recoverable*: the next one does the work again, by keys of its own below, when the lease of the
+  vanished one is over. *transactional*: effect and answer are one transaction, and the next one may begin at once. *transactional or recoverable*: the first
+  where the service that has the effect keeps its keys in its own database, as it does unless told otherwise, the second where it keeps them elsewhere
+  (` + "`store.keys`" + `). *manual*: a person or a read-back decides.
 - **Kept**: how long the answer is replayed, and which outcomes are answers. *final*: responses, and refusals that a repetition would meet again.
 - **Meanwhile**: what a second call does while the first one is executed.
 - **Not compared**: fields that may differ between a request and its repetition.
@@ -71,14 +74,17 @@ server's defaults. Methods that are not here only read; a key means nothing to t
 }
 
 func policyRow(method string, t idempotent.Terms) string {
-	kept, meanwhile := "", ""
+	kept, meanwhile, recovery := "", "", t.Recovery
+	if best := t.With(idempotent.Capabilities{Transactional: true}).Recovery; best != recovery {
+		recovery = best + " or " + recovery
+	}
 	if t.InFlight != "" {
 		kept, meanwhile = days(t.Retention)+"; "+t.KeptOutcomes, t.InFlight
 	}
 	if t.Wait > 0 {
 		meanwhile += " " + t.Wait.String()
 	}
-	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", method, t.Key, t.Recovery, kept, meanwhile, strings.Join(t.Ignored, ", "))
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", method, t.Key, recovery, kept, meanwhile, strings.Join(t.Ignored, ", "))
 }
 
 func days(d time.Duration) string {

@@ -23,8 +23,9 @@ type answers struct {
 	close      func() error
 }
 
-// openAnswers opens the store of answers: in the database of the customers, or in Redis. In Redis an answer is stored after its
-// effect, not with it: an attempt that dies in between is done again, and finds its effect by the id that follows from the key.
+// openAnswers opens the store of answers: in the database of the customers, or in Redis. In the database a call whose effect is
+// there is one commit, with its answer. In Redis its key is claimed before and its answer stored after its effect: an attempt that
+// dies in between is done again when its lease is over, and finds its effect by the id that follows from the key.
 func openAnswers(ctx context.Context, d *db.DB, records *store.Store, cfg Store) (answers, error) {
 	secret := []byte(cfg.KeySecret.Reveal())
 	if len(secret) == 0 {

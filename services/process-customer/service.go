@@ -155,6 +155,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := keys.Check(answers, register); err != nil {
 		return err
 	}
+	if apart := keys.Apart(answers, register); len(apart) > 0 {
+		tel.Log.InfoContext(ctx, "idempotency keys are not in the database of the customers: a crash blocks the key of these methods, too",
+			slog.Any("methods", apart), slog.Duration("key_lease", cfg.Store.KeyLease))
+	}
 	ring, err := keys.ParseRing(cfg.Store.AnswerKeys.Reveal())
 	if err != nil {
 		return fmt.Errorf("store.answer_keys: %w", err)

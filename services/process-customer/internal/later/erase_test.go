@@ -20,7 +20,7 @@ func TestErase(t *testing.T) {
 	store, err := Open(ctx, d)
 	require.NoError(t, err)
 	for id, customer := range map[string]string{"a": "c_1", "b": "c_2"} {
-		_, err := store.Add(ctx, Operation{
+		_, err := added(ctx, d, Operation{
 			ID: id, Owner: "me", CustomerID: customer, Ref: "ref " + id, Created: now, Due: now, Order: &customerv1.NewOrder{CustomerId: customer, PurchaseOrder: "secret"},
 		})
 		require.NoError(t, err)

@@ -18,6 +18,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// added adds in a transaction of its own.
+func added(ctx context.Context, d *db.DB, o Operation) (stored Operation, err error) {
+	err = d.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		stored, err = Add(ctx, tx, o)
+		return err
+	})
+	return stored, err
+}
+
 // shop is an ERP that takes orders by reference, when it does.
 type shop struct {
 	err    error
@@ -44,7 +53,7 @@ func TestOperations(t *testing.T) {
 			return NewWorker(store, erp.place, func() time.Time { return now }, slog.New(slog.DiscardHandler))
 		}
 		add := func(id string) Operation {
-			o, err := store.Add(ctx, Operation{
+			o, err := added(ctx, d, Operation{
 				ID: id, Owner: "me", CustomerID: "c_1", Ref: "ref " + id, Created: now, Due: now,
 				Order: &customerv1.NewOrder{CustomerId: "c_1", Items: []*customerv1.NewOrderItem{{Sku: "pump", Quantity: "1"}}},
 			})
@@ -131,7 +140,7 @@ func TestCancel(t *testing.T) {
 		store, err := Open(ctx, d)
 		require.NoError(t, err)
 		for i, id := range []string{"a", "b", "c", "d"} {
-			_, err := store.Add(ctx, Operation{
+			_, err := added(ctx, d, Operation{
 				ID: id, CustomerID: "c_1", Ref: "ref " + id, Created: now.Add(time.Duration(i/2) * time.Second), Due: now, Order: &customerv1.NewOrder{CustomerId: "c_1"},
 			})
 			require.NoError(t, err)

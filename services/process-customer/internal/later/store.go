@@ -60,24 +60,19 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 
 const columns = "id, owner, customer_id, ref, request, done, response, reason, message, created_us, due_us, attempt, fence"
 
-// Add stores an operation, or returns the one that is there under its id.
-func (s *Store) Add(ctx context.Context, o Operation) (Operation, error) {
+// Add stores an operation in a transaction, or returns the one that is there under its id.
+func Add(ctx context.Context, tx *sql.Tx, o Operation) (Operation, error) {
 	request, err := proto.Marshal(o.Order)
 	if err != nil {
 		return Operation{}, fmt.Errorf("write order: %w", err)
 	}
-	var stored Operation
-	err = s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO queued_operation (`+columns+`, updated_us, lease_until_us)
-			VALUES ($1, $2, $3, $4, $5, FALSE, $6, '', '', $7, $8, 0, 0, $7, 0) ON CONFLICT (id) DO NOTHING`,
-			o.ID, o.Owner, o.CustomerID, o.Ref, request, []byte{}, db.Micros(o.Created), db.Micros(o.Due))
-		if err != nil {
-			return fmt.Errorf("add operation: %w", err)
-		}
-		stored, err = one(ctx, tx, o.ID)
-		return err
-	})
-	return stored, err
+	_, err = tx.ExecContext(ctx, `INSERT INTO queued_operation (`+columns+`, updated_us, lease_until_us)
+		VALUES ($1, $2, $3, $4, $5, FALSE, $6, '', '', $7, $8, 0, 0, $7, 0) ON CONFLICT (id) DO NOTHING`,
+		o.ID, o.Owner, o.CustomerID, o.Ref, request, []byte{}, db.Micros(o.Created), db.Micros(o.Due))
+	if err != nil {
+		return Operation{}, fmt.Errorf("add operation: %w", err)
+	}
+	return one(ctx, tx, o.ID)
 }
 
 // Get returns an operation; ErrNotFound when there is none.

@@ -11,6 +11,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/later"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 	stepQueue = "operation"
 )
 
-// QueueOrder stores the order under the reference that PlaceOrder would give it.
+// QueueOrder stores the order under the reference that PlaceOrder would give it, and its answer with it.
 func (s *screens) QueueOrder(ctx context.Context, req *customerv1.QueueOrderRequest) (*customerv1.QueueOrderResponse, error) {
 	asked := req.GetOrder()
 	seed, err := effectID(ctx, "place-order")
@@ -34,14 +35,22 @@ func (s *screens) QueueOrder(ctx context.Context, req *customerv1.QueueOrderRequ
 		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
 	}
 	now := s.d.Now()
-	o, err := s.d.Later.Add(ctx, later.Operation{
-		ID: "op_" + idempotent.ChildOf(seed, stepQueue, ""), Owner: req.GetOwner(), CustomerID: string(c.Golden.ID),
-		Ref: idempotent.ChildOf(seed, stepPlace, ""), Order: asked, Created: now, Due: now,
+	var resp *customerv1.QueueOrderResponse
+	err = s.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		o, err := later.Add(ctx, tx.SQL(), later.Operation{
+			ID: "op_" + idempotent.ChildOf(seed, stepQueue, ""), Owner: req.GetOwner(), CustomerID: string(c.Golden.ID),
+			Ref: idempotent.ChildOf(seed, stepPlace, ""), Order: asked, Created: now, Due: now,
+		})
+		if err != nil {
+			return err
+		}
+		resp = &customerv1.QueueOrderResponse{Operation: operation(o)}
+		return s.d.Answer(ctx, tx.SQL(), resp)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &customerv1.QueueOrderResponse{Operation: operation(o)}, nil
+	return resp, nil
 }
 
 func (s *screens) GetOperation(ctx context.Context, req *customerv1.GetOperationRequest) (*customerv1.GetOperationResponse, error) {

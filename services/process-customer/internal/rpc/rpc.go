@@ -52,9 +52,8 @@ type Cases interface {
 	OpenCase(ctx context.Context, c source.NewCase) (source.CaseDetail, error)
 }
 
-// Queue keeps work that is done later.
+// Queue tells of work that is done later.
 type Queue interface {
-	Add(ctx context.Context, o later.Operation) (later.Operation, error)
 	Get(ctx context.Context, id string) (later.Operation, error)
 	List(ctx context.Context, done bool, after later.Mark, limit int) ([]later.Operation, error)
 }

@@ -1787,7 +1787,7 @@ const file_selfsame_customer_v1_customer_service_proto_rawDesc = "" +
 	"\x19SECTION_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SECTION_STATE_OK\x10\x01\x12\x17\n" +
 	"\x13SECTION_STATE_STALE\x10\x02\x12\x1d\n" +
-	"\x19SECTION_STATE_UNAVAILABLE\x10\x032\xf9\a\n" +
+	"\x19SECTION_STATE_UNAVAILABLE\x10\x032\xfd\a\n" +
 	"\x0fCustomerService\x12g\n" +
 	"\vGetCustomer\x12(.selfsame.customer.v1.GetCustomerRequest\x1a).selfsame.customer.v1.GetCustomerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\x0fGetCustomerView\x12,.selfsame.customer.v1.GetCustomerViewRequest\x1a-.selfsame.customer.v1.GetCustomerViewResponse\"\x03\x90\x02\x01\x12m\n" +
@@ -1797,9 +1797,9 @@ const file_selfsame_customer_v1_customer_service_proto_rawDesc = "" +
 	"ListOrders\x12'.selfsame.customer.v1.ListOrdersRequest\x1a(.selfsame.customer.v1.ListOrdersResponse\"\x03\x90\x02\x01\x12^\n" +
 	"\bGetOrder\x12%.selfsame.customer.v1.GetOrderRequest\x1a&.selfsame.customer.v1.GetOrderResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\n" +
-	"PlaceOrder\x12'.selfsame.customer.v1.PlaceOrderRequest\x1a(.selfsame.customer.v1.PlaceOrderResponse\"\x12\x8a\xe7\x18\v\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01\x90\x02\x00\x12x\n" +
-	"\x0eCreateCustomer\x12+.selfsame.customer.v1.CreateCustomerRequest\x1a,.selfsame.customer.v1.CreateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00\x12x\n" +
-	"\x0eUpdateCustomer\x12+.selfsame.customer.v1.UpdateCustomerRequest\x1a,.selfsame.customer.v1.UpdateCustomerResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00B\xed\x01\n" +
+	"PlaceOrder\x12'.selfsame.customer.v1.PlaceOrderRequest\x1a(.selfsame.customer.v1.PlaceOrderResponse\"\x12\x8a\xe7\x18\v\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01\x90\x02\x00\x12z\n" +
+	"\x0eCreateCustomer\x12+.selfsame.customer.v1.CreateCustomerRequest\x1a,.selfsame.customer.v1.CreateCustomerResponse\"\r\x8a\xe7\x18\x06\b\x02\x10\x01P\x01\x90\x02\x00\x12z\n" +
+	"\x0eUpdateCustomer\x12+.selfsame.customer.v1.UpdateCustomerRequest\x1a,.selfsame.customer.v1.UpdateCustomerResponse\"\r\x8a\xe7\x18\x06\b\x02\x10\x01P\x01\x90\x02\x00B\xed\x01\n" +
 	"\x18com.selfsame.customer.v1B\x14CustomerServiceProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
 
 var (

@@ -1910,7 +1910,7 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\x13GetOperationRequest\x12,\n" +
 	"\foperation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\voperationId\"U\n" +
 	"\x14GetOperationResponse\x12=\n" +
-	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation2\xe5\n" +
+	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation2\xe7\n" +
 	"\n" +
 	"\rScreenService\x12\x7f\n" +
 	"\x13ListCustomerChanges\x120.selfsame.customer.v1.ListCustomerChangesRequest\x1a1.selfsame.customer.v1.ListCustomerChangesResponse\"\x03\x90\x02\x01\x12a\n" +
@@ -1918,9 +1918,9 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\vCancelOrder\x12(.selfsame.customer.v1.CancelOrderRequest\x1a).selfsame.customer.v1.CancelOrderResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00\x12a\n" +
 	"\tListCases\x12&.selfsame.customer.v1.ListCasesRequest\x1a'.selfsame.customer.v1.ListCasesResponse\"\x03\x90\x02\x01\x12g\n" +
 	"\vGetCaseView\x12(.selfsame.customer.v1.GetCaseViewRequest\x1a).selfsame.customer.v1.GetCaseViewResponse\"\x03\x90\x02\x01\x12f\n" +
-	"\bOpenCase\x12%.selfsame.customer.v1.OpenCaseRequest\x1a&.selfsame.customer.v1.OpenCaseResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00\x12s\n" +
+	"\bOpenCase\x12%.selfsame.customer.v1.OpenCaseRequest\x1a&.selfsame.customer.v1.OpenCaseResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00\x12u\n" +
 	"\n" +
-	"QueueOrder\x12'.selfsame.customer.v1.QueueOrderRequest\x1a(.selfsame.customer.v1.QueueOrderResponse\"\x12\x8a\xe7\x18\v\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01\x90\x02\x00\x12j\n" +
+	"QueueOrder\x12'.selfsame.customer.v1.QueueOrderRequest\x1a(.selfsame.customer.v1.QueueOrderResponse\"\x14\x8a\xe7\x18\r\b\x02\x10\x01\x1a\x05\b\x80\x9a\x9e\x01P\x01\x90\x02\x00\x12j\n" +
 	"\fGetOperation\x12).selfsame.customer.v1.GetOperationRequest\x1a*.selfsame.customer.v1.GetOperationResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\x0fGetAvailability\x12,.selfsame.customer.v1.GetAvailabilityRequest\x1a-.selfsame.customer.v1.GetAvailabilityResponse\"\x03\x90\x02\x01\x12\x7f\n" +
 	"\x13CheckCreateCustomer\x120.selfsame.customer.v1.CheckCreateCustomerRequest\x1a1.selfsame.customer.v1.CheckCreateCustomerResponse\"\x03\x90\x02\x01\x12\x7f\n" +

@@ -3936,12 +3936,12 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\bresponse\x18\x04 \x01(\v2\x19.selfsame.mobile.v1.OrderB\x03\xe0A\x03R\bresponse\x12>\n" +
 	"\x05error\x18\x05 \x01(\v2#.selfsame.mobile.v1.MutationProblemB\x03\xe0A\x03R\x05error\"S\n" +
 	"\x14GetOperationResponse\x12;\n" +
-	"\toperation\x18\x01 \x01(\v2\x1d.selfsame.mobile.v1.OperationR\toperation2\xfa\x13\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.selfsame.mobile.v1.OperationR\toperation2\xfe\x13\n" +
 	"\rMobileService\x12\x90\x01\n" +
 	"\vGetCustomer\x12&.selfsame.mobile.v1.GetCustomerRequest\x1a'.selfsame.mobile.v1.GetCustomerResponse\"0\x82\xd3\xe4\x93\x02'b\bcustomer\x12\x1b/v1/customers/{customer_id}\x90\x02\x01\x12~\n" +
-	"\rListCustomers\x12(.selfsame.mobile.v1.ListCustomersRequest\x1a).selfsame.mobile.v1.ListCustomersResponse\"\x18\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/customers\x90\x02\x01\x12\x9d\x01\n" +
-	"\x0eCreateCustomer\x12).selfsame.mobile.v1.CreateCustomerRequest\x1a*.selfsame.mobile.v1.CreateCustomerResponse\"4\x8a\xe7\x18\x04\b\x02\x10\x01\x82\xd3\xe4\x93\x02#:\bcustomerb\bcustomer\"\r/v1/customers\x90\x02\x00\x12\xab\x01\n" +
-	"\x0eUpdateCustomer\x12).selfsame.mobile.v1.UpdateCustomerRequest\x1a*.selfsame.mobile.v1.UpdateCustomerResponse\"B\x8a\xe7\x18\x04\b\x02\x10\x01\x82\xd3\xe4\x93\x021:\bcustomerb\bcustomer2\x1b/v1/customers/{customer_id}\x90\x02\x00\x12\x8a\x01\n" +
+	"\rListCustomers\x12(.selfsame.mobile.v1.ListCustomersRequest\x1a).selfsame.mobile.v1.ListCustomersResponse\"\x18\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/customers\x90\x02\x01\x12\x9f\x01\n" +
+	"\x0eCreateCustomer\x12).selfsame.mobile.v1.CreateCustomerRequest\x1a*.selfsame.mobile.v1.CreateCustomerResponse\"6\x8a\xe7\x18\x06\b\x02\x10\x01P\x01\x82\xd3\xe4\x93\x02#:\bcustomerb\bcustomer\"\r/v1/customers\x90\x02\x00\x12\xad\x01\n" +
+	"\x0eUpdateCustomer\x12).selfsame.mobile.v1.UpdateCustomerRequest\x1a*.selfsame.mobile.v1.UpdateCustomerResponse\"D\x8a\xe7\x18\x06\b\x02\x10\x01P\x01\x82\xd3\xe4\x93\x021:\bcustomerb\bcustomer2\x1b/v1/customers/{customer_id}\x90\x02\x00\x12\x8a\x01\n" +
 	"\n" +
 	"ListOrders\x12%.selfsame.mobile.v1.ListOrdersRequest\x1a&.selfsame.mobile.v1.ListOrdersResponse\"-\x82\xd3\xe4\x93\x02$\x12\"/v1/customers/{customer_id}/orders\x90\x02\x01\x12\x8f\x01\n" +
 	"\n" +

@@ -24,6 +24,9 @@ func policy(operation string) object {
 		return object{}
 	}
 	out := object{"key": t.Key, "recovery": t.Recovery}
+	if t.InTransaction {
+		out["inTransaction"] = true
+	}
 	if t.InFlight == "" {
 		return out
 	}
