@@ -25,3 +25,21 @@ func TestAsk_ACallerWhoLeavesSaysNothingAboutTheStore(t *testing.T) {
 	_, err = a.ask(t.Context(), failing)
 	require.ErrorIs(t, err, errBroken, "the breaker is open still")
 }
+
+// elsewhere is a store that others share, and that keeps nothing when it ends: a Redis without a file.
+type elsewhere struct{ *MemoryStore }
+
+func (elsewhere) Capabilities() Capabilities { return Capabilities{Durability: Volatile, Shared: true} }
+
+func TestAsk_AVolatileStoreMayKeepACallWaitingIfItIsShared(t *testing.T) {
+	t.Parallel()
+	a := &attempt{server: newServer(elsewhere{NewMemoryStore(nil)}, Options{StoreTimeout: 10 * time.Millisecond})}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := a.ask(ctx, func(ctx context.Context, _ Claim) (Result, error) {
+		<-ctx.Done()
+		return Result{}, ctx.Err()
+	})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, ctx.Err(), "the limit is that of the store, not of the call")
+}

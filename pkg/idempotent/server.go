@@ -44,7 +44,8 @@ func UnaryServer(store Store, o Options) grpc.UnaryServerInterceptor {
 }
 
 func newServer(store Store, o Options) *server {
-	s := &server{Options: o.withDefaults(), store: store, slow: store.Capabilities().Durability != Volatile}
+	can := store.Capabilities()
+	s := &server{Options: o.withDefaults(), store: store, slow: can.Shared || can.Durability != Volatile}
 	s.tx, _ = store.(transactional)
 	s.headers = headerSet(s.Headers)
 	s.replayed = metadata.Pairs(StatusMetadata, StatusReplayed)
