@@ -14,10 +14,12 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/linear"
 	"github.com/selfsame-io/selfsame/pkg/idempotent/redisstore"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,16 +31,20 @@ var secret = []byte("0123456789abcdef")
 func size() linear.Run { return linear.Run{Workers: 4, Steps: 8, Keys: 2} }
 
 const (
-	stored = 2000 // histories per store that keeps its records elsewhere
+	stored = 2000 // histories per store that keeps its records elsewhere; twice as many in memory
 	lanes  = 4    // stores of a kind that are tested at once
 )
 
 // histories checks runs of different seeds and refuses a load that could not have found anything. Several stores share the
-// work, each with its own clock: histories on one clock would move each other's time, and hide mistakes with leases.
-func histories(t *testing.T, runs int, open func(*linear.Clock) (store idempotent.Store, tidy func(context.Context) error)) {
+// work, each of replicas with connections of their own and one clock: histories on one clock would move each other's time, and hide
+// mistakes with leases.
+func histories(t *testing.T, runs int, open func(*linear.Clock) (replicas []idempotent.Store, tidy func(context.Context) error)) {
 	t.Helper()
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		runs = max(runs/50, 40)
+	case racing: // all of them without it, by make conformance
+		runs /= 2
 	}
 	var (
 		next atomic.Int64
@@ -48,7 +54,7 @@ func histories(t *testing.T, runs int, open func(*linear.Clock) (store idempoten
 	)
 	for range lanes {
 		clock := &linear.Clock{}
-		store, tidy := open(clock)
+		replicas, tidy := open(clock)
 		all.Go(func() error {
 			for n := 1; ; n++ {
 				run := size()
@@ -56,7 +62,7 @@ func histories(t *testing.T, runs int, open func(*linear.Clock) (store idempoten
 				if run.Seed > uint64(runs) {
 					return nil
 				}
-				res, err := linear.Check(t.Context(), store, clock, run)
+				res, err := linear.Check(t.Context(), clock, run, replicas...)
 				if err != nil {
 					return err
 				}
@@ -68,6 +74,7 @@ func histories(t *testing.T, runs int, open func(*linear.Clock) (store idempoten
 				sum.Granted += res.Granted
 				sum.Stale += res.Stale
 				sum.TakenOver += res.TakenOver
+				sum.Lost += res.Lost
 				mu.Unlock()
 				if n%50 == 0 {
 					if err := tidy(t.Context()); err != nil {
@@ -78,9 +85,11 @@ func histories(t *testing.T, runs int, open func(*linear.Clock) (store idempoten
 		})
 	}
 	require.NoError(t, all.Wait())
-	t.Logf("%d histories, %d operations: %d granted, %d of them after another attempt, %d stale", runs, sum.Operations, sum.Granted, sum.TakenOver, sum.Stale)
+	t.Logf("%d histories, %d operations: %d granted, %d of them after another attempt, %d stale, %d without a reply",
+		runs, sum.Operations, sum.Granted, sum.TakenOver, sum.Stale, sum.Lost)
 	require.Greater(t, sum.TakenOver, runs/2, "too few claims were taken over for the runs to mean anything")
 	require.Greater(t, sum.Stale, runs/2, "too few late owners")
+	require.Greater(t, sum.Lost, runs/2, "too few lost replies")
 }
 
 func TestConformance(t *testing.T) {
@@ -88,36 +97,64 @@ func TestConformance(t *testing.T) {
 	const name = "E-09 thousands of random histories are linearizable: "
 	t.Run(name+"memory", func(t *testing.T) {
 		t.Parallel()
-		histories(t, 2*stored, func(clock *linear.Clock) (idempotent.Store, func(context.Context) error) {
-			return idempotent.NewMemoryStore(clock.Now), nothing
+		histories(t, 2*stored, func(clock *linear.Clock) ([]idempotent.Store, func(context.Context) error) {
+			return []idempotent.Store{idempotent.NewMemoryStore(clock.Now)}, nothing
 		})
 	})
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(name+engine, func(t *testing.T) {
 			t.Parallel()
-			histories(t, stored, func(clock *linear.Clock) (idempotent.Store, func(context.Context) error) {
-				s, err := idempotent.NewSQLStore(dbtest.Open(t, engine), secret, clock.Now)
-				require.NoError(t, err)
-				return s, nothing
+			histories(t, stored, func(clock *linear.Clock) ([]idempotent.Store, func(context.Context) error) {
+				return openSQL(t, engine, clock), nothing
 			})
 		})
 	}
 	t.Run(name+"redis", func(t *testing.T) {
 		t.Parallel()
-		histories(t, stored, func(clock *linear.Clock) (idempotent.Store, func(context.Context) error) { return openRedis(t, clock) })
+		histories(t, stored, func(clock *linear.Clock) ([]idempotent.Store, func(context.Context) error) {
+			return openRedis(t, clock)
+		})
 	})
 	t.Run("E-10 every mutant is detected", mutants)
 }
 
 func nothing(context.Context) error { return nil }
 
+// openSQL returns two replicas. A SQLite file has one process, so there they share its connections.
+func openSQL(t *testing.T, engine string, clock *linear.Clock) []idempotent.Store {
+	t.Helper()
+	dsn := dbtest.DSN(t, engine)
+	open := func() *db.DB {
+		d, err := db.Open(t.Context(), dsn, telemetry.Discard())
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, d.Close()) })
+		return d
+	}
+	d := open()
+	var out []idempotent.Store
+	for i := range 2 {
+		if i > 0 && engine == "postgres" {
+			d = open()
+		}
+		s, err := idempotent.NewSQLStore(d, secret, clock.Now)
+		require.NoError(t, err)
+		out = append(out, s)
+	}
+	return out
+}
+
 // openRedis also returns what removes all records of the store: a purge walks everything that the server holds.
-func openRedis(t *testing.T, clock *linear.Clock) (idempotent.Store, func(context.Context) error) {
+func openRedis(t *testing.T, clock *linear.Clock) ([]idempotent.Store, func(context.Context) error) {
 	t.Helper()
 	url := dbtest.Redis(t)
 	prefix := "linear-" + strings.ToLower(rand.Text()) + ":"
-	s, closeStore, err := redisstore.Open(t.Context(), url, secret, redisstore.Options{Prefix: prefix, Now: clock.Now})
-	require.NoError(t, err)
+	var out []idempotent.Store
+	var closers []func() error
+	for range 2 {
+		s, closeStore, err := redisstore.Open(t.Context(), url, secret, redisstore.Options{Prefix: prefix, Now: clock.Now})
+		require.NoError(t, err)
+		out, closers = append(out, s), append(closers, closeStore)
+	}
 	o, err := redis.ParseURL(url)
 	require.NoError(t, err)
 	c := redis.NewClient(o)
@@ -133,28 +170,24 @@ func openRedis(t *testing.T, clock *linear.Clock) (idempotent.Store, func(contex
 	t.Cleanup(func() {
 		require.NoError(t, tidy(context.Background()))
 		require.NoError(t, c.Close())
-		require.NoError(t, closeStore())
+		for _, closeStore := range closers {
+			require.NoError(t, closeStore())
+		}
 	})
-	return s, tidy
+	return out, tidy
 }
 
 // mutants: each is a store with one mistake. The same store without the mistake passes, so it is the mistake that is
 // found: in far fewer histories than the stores themselves have to pass.
 func mutants(t *testing.T) {
 	t.Parallel()
-	// caught returns which history found the mistake, 0 if none of them did.
-	caught := func(t *testing.T, m mistake, run linear.Run, runs int) int {
+	// caught returns which history found the mistake, and what it was; 0 if none of them did.
+	caught := func(t *testing.T, m mistake, run linear.Run, runs int) (int, string) {
 		clock := &linear.Clock{}
 		store := &flawed{MemoryStore: idempotent.NewMemoryStore(clock.Now), mistake: m, now: clock.Now, records: map[idempotent.Digest]*entry{}}
-		for n := range runs {
-			run.Seed = uint64(n)
-			res, err := linear.Check(t.Context(), store, clock, run)
-			require.NoError(t, err)
-			if !res.Legal {
-				return n + 1
-			}
-		}
-		return 0
+		n, why, err := linear.First(t.Context(), clock, run, runs, store)
+		require.NoError(t, err)
+		return n, why
 	}
 	few := 500
 	if testing.Short() {
@@ -162,23 +195,26 @@ func mutants(t *testing.T) {
 	}
 	full, fair := size(), size()
 	fair.NoStalls = true
-	require.Zero(t, caught(t, "", full, few), "without a mistake")
+	n, why := caught(t, "", full, few)
+	require.Zero(t, n, "without a mistake: %s", why)
 	for _, m := range []mistake{
-		checkThenSet, leaseIgnored, noFence, noOwner, overwrites, printIgnored, neverTaken, zombieBeats, zombieReleases, releaseForgets, staleReads, purgesLiving,
+		checkThenSet, leaseIgnored, noFence, noOwner, overwrites, printIgnored, neverTaken, zombieBeats, zombieReleases, releaseForgets, staleReads, purgesLiving, ownerUnknown,
 	} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			n := caught(t, m, full, stored)
+			n, _ := caught(t, m, full, stored)
 			t.Logf("found by history %d", n)
 			require.NotZero(t, n)
 		})
 	}
 	t.Run("a missing fence is found by stalls only", func(t *testing.T) {
 		t.Parallel()
-		require.Zero(t, caught(t, noFence, fair, few))
+		n, why := caught(t, noFence, fair, few)
+		require.Zero(t, n, why)
 	})
 	t.Run("check-then-set is found without stalls too", func(t *testing.T) {
 		t.Parallel()
-		require.NotZero(t, caught(t, checkThenSet, fair, stored))
+		n, _ := caught(t, checkThenSet, fair, stored)
+		require.NotZero(t, n)
 	})
 }

@@ -51,7 +51,23 @@ func (s state) taken(in input, recovery bool) state {
 	}
 }
 
+// open is the record after an operation whose reply was lost, had it taken effect now. That it never did needs no branch: the
+// operation ends after all others, where nobody sees any more what it does.
+func (s state) open(in input) state {
+	for _, out := range []output{
+		{}, {outcome: idempotent.Granted, fence: s.fence + 1}, {outcome: idempotent.Granted, fence: s.fence + 1, recovery: true}, {outcome: idempotent.InDoubt},
+	} {
+		if ok, next := s.step(in, out); ok {
+			return next
+		}
+	}
+	return s
+}
+
 func (s state) step(in input, out output) (bool, state) {
+	if out.lost {
+		return true, s.open(in)
+	}
 	switch in.kind {
 	case begin:
 		return s.begin(in, out)

@@ -24,6 +24,7 @@ const (
 	releaseForgets mistake = "a release forgets earlier attempts"
 	staleReads     mistake = "answers are looked up in a replica that lags"
 	purgesLiving   mistake = "a purge removes what lives"
+	ownerUnknown   mistake = "whoever lost the reply to a claim does not get it again"
 )
 
 type entry struct {
@@ -91,7 +92,7 @@ func (f *flawed) Begin(_ context.Context, c idempotent.Claim) (idempotent.Result
 		take(*r, true)
 	case seen.is == idempotent.Uncertain:
 		res.Outcome = idempotent.InDoubt
-	case r.owner == string(c.Owner):
+	case r.owner == string(c.Owner) && f.mistake != ownerUnknown:
 		res.Outcome, res.Fence = idempotent.Granted, r.fence
 		res.Grant = idempotent.Grant{Digest: d, Fence: r.fence, Owner: c.Owner, Retention: c.Retention, Recovery: r.tainted}
 	case !over && f.mistake != leaseIgnored, f.mistake == neverTaken:

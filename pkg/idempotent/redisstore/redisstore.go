@@ -89,23 +89,31 @@ func New(ctx context.Context, client redis.UniversalClient, secret []byte, o Opt
 	if err := s.checkClient(); err != nil {
 		return nil, err
 	}
+	if err := s.load(func(text string) string { return text }); err != nil {
+		return nil, err
+	}
+	return s, s.checkServer(ctx)
+}
+
+// load makes the scripts, each of what change makes of its text.
+func (s *Store) load(change func(string) string) error {
 	for name, script := range map[string]**redis.Script{
 		"begin": &s.begin, "held": &s.held, "look": &s.look, "desk": &s.desk, "index": &s.index,
 	} {
 		common, err := sources.ReadFile("lua/record.lua")
 		if err != nil {
-			return nil, fmt.Errorf("redis: %w", err)
+			return fmt.Errorf("redis: %w", err)
 		}
 		text, err := sources.ReadFile("lua/" + name + ".lua")
 		if err != nil {
-			return nil, fmt.Errorf("redis: %w", err)
+			return fmt.Errorf("redis: %w", err)
 		}
 		if name == "index" {
 			common = nil
 		}
-		*script = redis.NewScript(string(common) + string(text))
+		*script = redis.NewScript(change(string(common) + string(text)))
 	}
-	return s, s.checkServer(ctx)
+	return nil
 }
 
 func (s *Store) checkClient() error {
