@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,8 +30,9 @@ func reconcileCommand(ctx context.Context, a *App, args []string) error {
 	}
 	c := a.flags("reconcile").withAddr()
 	deep := c.Bool("deep", false, "list every record, and look for deliveries that nobody waits for")
+	values := c.Bool("values", false, "read every record and compare its values, besides what --deep does")
 	repair := c.Bool("repair", false, "take what is found in, as any other change")
-	values := c.Bool("show-values", false, "print the values that differ; they are personal data")
+	show := c.Bool("show-values", false, "print the values that differ; they are personal data")
 	systems, err := c.parse(args)
 	if err != nil {
 		return err
@@ -47,25 +49,36 @@ func reconcileCommand(ctx context.Context, a *App, args []string) error {
 		}
 		var runs []*customerv1.Reconciliation
 		for _, system := range systems {
-			run, err := compareSystem(ctx, o, &customerv1.StartReconciliationRequest{System: system, Deep: *deep, Repair: *repair})
+			req := &customerv1.StartReconciliationRequest{System: system, Deep: *deep || *values, Values: *values, Repair: *repair}
+			run, err := a.compareSystem(ctx, o, req, c.output)
 			if err != nil {
 				return err
 			}
 			runs = append(runs, run)
 		}
-		return a.reconciliations(ctx, o, c.output, runs, *values)
+		return a.reconciliations(ctx, o, c.output, runs, *show)
 	})
 }
 
 // compareSystem starts a comparison and waits for its end. One that is under way and is not what was asked for is waited for
 // first.
-func compareSystem(ctx context.Context, o customerv1.OperationsServiceClient, req *customerv1.StartReconciliationRequest) (*customerv1.Reconciliation, error) {
+func (a *App) compareSystem(ctx context.Context, o customerv1.OperationsServiceClient, req *customerv1.StartReconciliationRequest, output string) (*customerv1.Reconciliation, error) {
 	for {
 		res, err := o.StartReconciliation(ctx, req)
 		if err != nil {
 			return nil, err
 		}
 		run := res.GetReconciliation()
+		if res.GetStarted() && req.GetValues() {
+			if !run.GetValues() {
+				return nil, errors.New("the service is of a release that compares no values")
+			}
+			if output != "json" {
+				if err := a.printf("Reading all of %s takes about %d calls.\n", req.GetSystem(), run.GetReadCalls()); err != nil {
+					return nil, err
+				}
+			}
+		}
 		for run.GetState() == "QUEUED" || run.GetState() == "RUNNING" {
 			select {
 			case <-ctx.Done():
@@ -78,7 +91,7 @@ func compareSystem(ctx context.Context, o customerv1.OperationsServiceClient, re
 			}
 			run = got.GetReconciliation()
 		}
-		if res.GetStarted() || (run.GetDeep() == req.GetDeep() && run.GetRepair() == req.GetRepair()) {
+		if res.GetStarted() || (run.GetDeep() == req.GetDeep() && run.GetValues() == req.GetValues() && run.GetRepair() == req.GetRepair()) {
 			return run, nil
 		}
 	}
@@ -135,6 +148,17 @@ func (a *App) reconciliations(ctx context.Context, o customerv1.OperationsServic
 		return errSilent
 	}
 	return err
+}
+
+func depth(r *customerv1.Reconciliation) string {
+	switch {
+	case r.GetValues():
+		return "values"
+	case r.GetDeep():
+		return "deep"
+	default:
+		return "digests"
+	}
 }
 
 func (a *App) reconcileTables(runs []*customerv1.Reconciliation, findings []*customerv1.Finding, open int) error {
@@ -209,10 +233,10 @@ func reconcileShow(ctx context.Context, a *App, args []string) error {
 			}
 			return a.json(&customerv1.ListFindingsResponse{Findings: findings})
 		}
-		rows := [][]string{{"COMPARISON", "SYSTEM", "STATE", "BEGAN", "RECORDS", "CALLS", "READING ALL", "REPAIRED", "REASON"}}
+		rows := [][]string{{"COMPARISON", "SYSTEM", "DEPTH", "STATE", "BEGAN", "RECORDS", "CALLS", "READING ALL", "REPAIRED", "REASON"}}
 		for _, r := range runs.GetReconciliations() {
 			rows = append(rows, []string{
-				r.GetId(), r.GetSystem(), r.GetState(), ago(r.GetStartTime()), number(r.GetCompared()), number(r.GetCalls()), number(r.GetReadCalls()),
+				r.GetId(), r.GetSystem(), depth(r), r.GetState(), ago(r.GetStartTime()), number(r.GetCompared()), number(r.GetCalls()), number(r.GetReadCalls()),
 				number(r.GetRepaired()), or(r.GetReason(), "-"),
 			})
 		}

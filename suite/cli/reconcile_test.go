@@ -15,6 +15,7 @@ type compareServer struct {
 	customerv1.UnimplementedOperationsServiceServer
 	mu       sync.Mutex
 	other    bool // a comparison of another kind is under way at first
+	old      bool // of a release that compares no values
 	polls    int
 	findings []*customerv1.Finding
 	state    string
@@ -34,7 +35,8 @@ func (s *compareServer) StartReconciliation(_ context.Context, req *customerv1.S
 		s.other = false
 		return &customerv1.StartReconciliationResponse{Reconciliation: &customerv1.Reconciliation{Id: "r_other", System: req.GetSystem(), State: "DONE", Deep: !req.GetDeep()}}, nil
 	}
-	return &customerv1.StartReconciliationResponse{Started: true, Reconciliation: &customerv1.Reconciliation{Id: "r_1", System: req.GetSystem(), State: "QUEUED"}}, nil
+	run := &customerv1.Reconciliation{Id: "r_1", System: req.GetSystem(), State: "QUEUED", Deep: req.GetDeep(), Values: req.GetValues() && !s.old, ReadCalls: 51}
+	return &customerv1.StartReconciliationResponse{Started: true, Reconciliation: run}, nil
 }
 
 func (s *compareServer) GetReconciliation(context.Context, *customerv1.GetReconciliationRequest) (*customerv1.GetReconciliationResponse, error) {
@@ -48,7 +50,7 @@ func (s *compareServer) GetReconciliation(context.Context, *customerv1.GetReconc
 }
 
 func (s *compareServer) ListReconciliations(context.Context, *customerv1.ListReconciliationsRequest) (*customerv1.ListReconciliationsResponse, error) {
-	return &customerv1.ListReconciliationsResponse{Reconciliations: []*customerv1.Reconciliation{{Id: "r_old", State: "FAILED", Reason: "UNAVAILABLE"}}}, nil
+	return &customerv1.ListReconciliationsResponse{Reconciliations: []*customerv1.Reconciliation{{Id: "r_old", State: "FAILED", Deep: true, Values: true, Reason: "UNAVAILABLE"}}}, nil
 }
 
 func (s *compareServer) ListFindings(_ context.Context, req *customerv1.ListFindingsRequest) (*customerv1.ListFindingsResponse, error) {
@@ -92,7 +94,10 @@ func TestReconcile(t *testing.T) {
 		"pages of findings":                    {&compareServer{state: "DONE", findings: []*customerv1.Finding{finding("REPAIRED"), finding("PARKED")}}, []string{"erp", "--repair"}, exitFailed, []string{"REPAIRED", "PARKED"}},
 		"a comparison that failed":             {&compareServer{state: "FAILED"}, []string{"erp"}, exitFailed, []string{"FAILED"}},
 		"another one under way is waited for":  {&compareServer{state: "DONE", other: true}, []string{"erp", "--deep"}, exitOK, []string{"4711"}},
-		"what was found before":                {&compareServer{findings: []*customerv1.Finding{finding("OPEN")}}, []string{"show"}, exitOK, []string{"r_old", "UNAVAILABLE", "K-7"}},
+		"what was found before":                {&compareServer{findings: []*customerv1.Finding{finding("OPEN")}}, []string{"show"}, exitOK, []string{"r_old", "values", "UNAVAILABLE", "K-7"}},
+		"what reading everything takes":        {&compareServer{state: "DONE"}, []string{"erp", "--values"}, exitOK, []string{"all of erp takes about 51 calls", "4711", "No difference"}},
+		"values, after another one":            {&compareServer{state: "DONE", other: true}, []string{"erp", "--values"}, exitOK, []string{"about 51 calls", "4711"}},
+		"an older service compares no values":  {&compareServer{state: "DONE", old: true}, []string{"erp", "--values"}, exitFailed, []string{"compares no values"}},
 		"a rule":                               {&compareServer{}, []string{"ignore", "erp", "--field", "phone", "--for", "24h", "--reason", "known"}, exitOK, []string{"i_"}},
 		"a rule needs an end and a reason":     {&compareServer{}, []string{"ignore", "erp", "--field", "phone"}, exitUsage, []string{"--for"}},
 		"the rules, after one was ended":       {&compareServer{}, []string{"rules", "--end", "i_0"}, exitOK, []string{"i_1", "known"}},

@@ -201,7 +201,7 @@ func TestJoin(t *testing.T) {
 			Store: p.Store, Folder: p.Folder, Systems: p.Systems, Take: p.Intake.Take, Now: p.Clock.Now, Marked: p.Wake, Telemetry: telemetry.Discard(),
 		})
 		require.NoError(t, err)
-		_, _, err = rec.Start(t.Context(), "erp", true, true)
+		_, _, err = rec.Start(t.Context(), "erp", store.DepthDeep, true)
 		require.NoError(t, err)
 		did, err := rec.Step(t.Context())
 		require.NoError(t, err)

@@ -38,7 +38,8 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	if scanEpoch > 0 {
 		u.met[c.Ref] = scanEpoch
 	}
-	if row != nil && rec.Version < row.Version {
+	back := row != nil && rec.Version < row.Version && c.SetBack == row.Version
+	if row != nil && rec.Version < row.Version && !back {
 		return Effect{State: store.Superseded, GoldenID: row.GoldenID}, nil
 	}
 	values, parentOpen := u.resolveParent(rec)
@@ -65,6 +66,9 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	linkChanged := !known || revived || next.ExternalID != rec.ExternalID
 	next.ExternalID = rec.ExternalID
 
+	if back {
+		setBack(row, next, rec)
+	}
 	seen := u.compare(row, next, c, values)
 	if _, held := next.Shadow[golden.Parent]; held && parentOpen && nobodys(u.rows[golden.Ref{System: c.Ref.System, Object: golden.Customer, RecordID: rec.ParentID}]) {
 		delete(next.Shadow, golden.Parent)
@@ -73,7 +77,9 @@ func (u *Unit) Observe(c source.Change, scanEpoch int64) (Effect, error) {
 	if known && !revived {
 		u.markEdits(next, seen.claimed)
 	}
-	next.Version = max(next.Version, rec.Version)
+	if next.Version = max(next.Version, rec.Version); back {
+		next.Version = rec.Version
+	}
 	next.EventTime, next.LastChangeID = eventTime(c, u.now), c.ID
 	if scanEpoch > 0 {
 		next.ScanEpoch = scanEpoch
@@ -263,6 +269,9 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 		}
 		next.Shadow[field] = value
 		s.shadow = true
+		if lost(row, c) {
+			continue // what it said since is still its word, and is written again
+		}
 		if have := next.Claims[field]; len(have) > 0 && have[0].Value == value && c.Record.Version <= have[0].Version {
 			continue // an old reading of a claim we have; what we wrote since will be written again
 		}

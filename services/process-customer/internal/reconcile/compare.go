@@ -30,9 +30,10 @@ type comparison struct {
 	run store.Run
 	sys source.Comparer
 
-	ignore   []store.IgnoreRule
-	findings []store.Finding
-	marks    map[golden.Object]store.ReconcileMark
+	ignore    []store.IgnoreRule
+	findings  []store.Finding // that are not stored yet
+	marks     map[golden.Object]store.ReconcileMark
+	readCalls int64
 }
 
 // all compares everything the system has.
@@ -44,12 +45,38 @@ func (c *comparison) all(ctx context.Context) error {
 	// Background work leaves the allowance of a system to what keeps records agreeing.
 	ctx = priority.With(ctx, priority.Bulk)
 	c.marks = map[golden.Object]store.ReconcileMark{}
+	c.run.Compared = 0 // of a process that died before the end
+	standing, err := c.standing(ctx)
+	if err != nil {
+		return err
+	}
 	for _, obj := range golden.Objects() {
-		if err := c.object(ctx, obj); err != nil {
+		if err := c.object(ctx, obj, standing[obj]); err != nil {
 			return err
 		}
 	}
+	c.run.ReadCalls = c.readCalls
 	return nil
+}
+
+// standing returns, by kind of record and of finding, what was found before: a comparison looks at all of it again, also at what it
+// is not deep enough to find by itself.
+func (c *comparison) standing(ctx context.Context) (map[golden.Object]map[string][]string, error) {
+	out := map[golden.Object]map[string][]string{}
+	for after := (store.Finding{}); ; {
+		page, err := c.r.store.Read().Findings(ctx, c.run.System, "", "", false, after, maxFound)
+		if err != nil || len(page) == 0 {
+			return out, err
+		}
+		for i := range page {
+			f := &page[i]
+			if out[f.Ref.Object] == nil {
+				out[f.Ref.Object] = map[string][]string{}
+			}
+			out[f.Ref.Object][f.Kind] = append(out[f.Ref.Object][f.Kind], f.Ref.RecordID)
+		}
+		after = page[len(page)-1]
+	}
 }
 
 // called counts calls and keeps the run ours.
@@ -60,13 +87,42 @@ func (c *comparison) called(ctx context.Context, n int64) error {
 }
 
 // object compares the records of one kind.
-func (c *comparison) object(ctx context.Context, obj golden.Object) error {
+func (c *comparison) object(ctx context.Context, obj golden.Object, standing map[string][]string) error {
+	var err error
+	if c.run.Depth >= store.DepthValues {
+		err = c.values(ctx, obj)
+	} else {
+		err = c.stamps(ctx, obj, standing[Different])
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.twice(ctx, obj); err != nil {
+		return err
+	}
+	if c.run.Depth >= store.DepthDeep {
+		return c.undelivered(ctx, obj)
+	}
+	for part := range slices.Chunk(standing[Undelivered], fetchSize) {
+		ids := make([]golden.ID, len(part))
+		for i, id := range part {
+			ids[i] = golden.ID(id)
+		}
+		if err := c.undeliveredOf(ctx, obj, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stamps compares the records of one kind by their stamps, and looks at those that were found before.
+func (c *comparison) stamps(ctx context.Context, obj golden.Object, before []string) error {
 	mark, err := c.r.store.Read().ReconcileMark(ctx, c.run.System, obj)
 	if err != nil {
 		return err
 	}
 	from, begun := mark.Stamp, c.r.now()
-	if c.run.Deep {
+	if c.run.Depth >= store.DepthDeep {
 		from = 0
 	}
 	known := map[string]int64{}
@@ -86,18 +142,13 @@ func (c *comparison) object(ctx context.Context, obj golden.Object) error {
 	if err != nil {
 		return err
 	}
+	for _, id := range before {
+		s.suspects[id] = true
+	}
 	c.run.Compared += int64(len(known))
-	c.run.ReadCalls += c.sys.ReadCalls(int64(len(known)))
+	c.readCalls += c.sys.ReadCalls(int64(len(known)))
 	if err := c.judge(ctx, obj, slices.Sorted(keys(s.suspects))); err != nil {
 		return err
-	}
-	if err := c.twice(ctx, obj); err != nil {
-		return err
-	}
-	if c.run.Deep {
-		if err := c.undelivered(ctx, obj); err != nil {
-			return err
-		}
 	}
 	c.marks[obj] = c.next(mark, s.newest, begun)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
@@ -16,15 +17,24 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
-// maxTwice bounds the duplicates that are reported.
-const maxTwice = 10_000
+const (
+	// maxTwice bounds the duplicates that are reported.
+	maxTwice = 10_000
+	// maxFound is how many findings are held until they are stored.
+	maxFound = 1000
+)
 
 func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
 
 // judge reads suspects and says what is wrong with them. What is known is looked at after the reading, so news that came
-// meanwhile is not taken for a difference.
+// meanwhile is not taken for a difference; and before, so that a record which is older than what was known by then is known to have
+// been set back.
 func (c *comparison) judge(ctx context.Context, obj golden.Object, ids []string) error {
 	for part := range slices.Chunk(ids, fetchSize) {
+		before, err := c.r.store.Read().Known(ctx, c.run.System, obj, part)
+		if err != nil {
+			return err
+		}
 		recs, missing, err := c.sys.Fetch(ctx, obj, part)
 		if serr := c.called(ctx, 1); err == nil {
 			err = serr
@@ -50,12 +60,18 @@ func (c *comparison) judge(ctx context.Context, obj golden.Object, ids []string)
 		why := "reconcile/" + c.run.ID
 		for i := range recs {
 			if rec := &recs[i]; !rec.Deleted {
-				f, differs := c.difference(rec, known[rec.Ref.RecordID])
+				row := known[rec.Ref.RecordID]
+				back := row != nil && rec.Version < row.Version && row.Version == before[rec.Ref.RecordID].Version
+				f, differs := c.difference(rec, row, back)
 				if f.Kind != "" {
 					found = append(found, f)
 				}
 				if differs {
-					changes = append(changes, intake.Reading(why, *rec))
+					ch := intake.Reading(why, *rec)
+					if back {
+						ch.SetBack = row.Version
+					}
+					changes = append(changes, ch)
 				}
 			}
 		}
@@ -74,14 +90,36 @@ func (c *comparison) judge(ctx context.Context, obj golden.Object, ids []string)
 		if err := c.repair(ctx, changes, found); err != nil {
 			return err
 		}
-		c.findings = append(c.findings, found...)
+		if err := c.found(ctx, found); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// difference compares a record as it was read with what is known of it. A record may have a newer stamp and hold nothing
-// new: that is no finding, but worth taking in.
-func (c *comparison) difference(rec *source.Record, row *store.Source) (store.Finding, bool) {
+// found keeps findings. Many are stored before the end of the run: what is found is true whatever becomes of it.
+func (c *comparison) found(ctx context.Context, found []store.Finding) error {
+	c.findings = append(c.findings, found...)
+	if len(c.findings) < maxFound {
+		return nil
+	}
+	err := c.r.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockIdentity(ctx); err != nil {
+			return err
+		}
+		if err := tx.SaveRun(ctx, c.run, c.r.now(), lease); err != nil {
+			return err
+		}
+		return tx.PutFindings(ctx, once(c.findings))
+	})
+	c.findings = nil
+	return err
+}
+
+// difference compares a record as it was read with what is known of it. Back is true when it was read after what is known and shows
+// an older version. A record may have a newer stamp and hold nothing new, or hold nothing in a field that nobody has heard of: that
+// is no finding, but worth taking in.
+func (c *comparison) difference(rec *source.Record, row *store.Source, back bool) (store.Finding, bool) {
 	if row == nil || row.Deleted {
 		var id golden.ID
 		if row != nil {
@@ -89,13 +127,16 @@ func (c *comparison) difference(rec *source.Record, row *store.Source) (store.Fi
 		}
 		return c.finding(rec.Ref, MissingHere, id, rec.EventTime, nil), true
 	}
-	if row.Version > rec.Version {
+	if row.Version > rec.Version && !back {
 		return store.Finding{}, false
 	}
 	var changes []audit.Field
+	news := row.Version != rec.Version || !row.EventTime.Equal(rec.EventTime)
 	for _, field := range golden.Fields(rec.Ref.Object) {
 		value, said := rec.Values[field]
-		if have, told := row.Shadow[field]; said && (!told || have != value) {
+		have, told := row.Shadow[field]
+		news = news || (said && !told)
+		if said && have != value {
 			changes = append(changes, audit.Field{Name: field, Before: have, After: value})
 		}
 	}
@@ -105,18 +146,33 @@ func (c *comparison) difference(rec *source.Record, row *store.Source) (store.Fi
 	if rec.ExternalID != row.ExternalID {
 		changes = append(changes, audit.Field{Name: "external_id", Before: row.ExternalID, After: rec.ExternalID})
 	}
-	if len(changes) == 0 {
-		return store.Finding{}, row.Version != rec.Version || !row.EventTime.Equal(rec.EventTime)
+	if back {
+		changes = append(changes, audit.Field{Name: "version", Before: strconv.FormatInt(row.Version, 10), After: strconv.FormatInt(rec.Version, 10)})
 	}
-	return c.finding(rec.Ref, Different, row.GoldenID, rec.EventTime, changes), true
+	if len(changes) == 0 {
+		return store.Finding{}, news
+	}
+	f := c.finding(rec.Ref, Different, row.GoldenID, rec.EventTime, changes)
+	if back || (row.Version == rec.Version && row.EventTime.Equal(rec.EventTime) && f.State == store.FindingOpen) {
+		f.Since = f.Seen // nobody tells when it came to hold something else
+	}
+	if back {
+		f.State = store.FindingOpen // no event will tell
+	}
+	return f, true
 }
 
+// finding returns a finding. One that is so young that news of it may be on its way is in flight.
 func (c *comparison) finding(ref golden.Ref, kind string, id golden.ID, since time.Time, changes []audit.Field) store.Finding {
 	now := c.r.now()
 	if kind == MissingThere || since.IsZero() || since.After(now) {
 		since = now // nobody tells when it was deleted
 	}
-	return store.Finding{Ref: ref, Kind: kind, GoldenID: id, State: store.FindingOpen, Changes: changes, Since: since, Seen: now, RunID: c.run.ID}
+	state := store.FindingOpen
+	if kind != Duplicate && kind != MissingThere && now.Sub(since) < c.r.cfg.Settle {
+		state = store.FindingInFlight
+	}
+	return store.Finding{Ref: ref, Kind: kind, GoldenID: id, State: state, Changes: changes, Since: since, Seen: now, RunID: c.run.ID}
 }
 
 // states says of findings whether they are accepted, held by a dead letter, or perhaps about to end by themselves.
@@ -154,7 +210,7 @@ func (c *comparison) states(ctx context.Context, found []store.Finding) error {
 			f.State = store.FindingIgnored
 		case held || unread[f.Ref]:
 			f.State = store.FindingParked
-		case slices.Contains(marked[f.GoldenID], c.run.System), f.Kind != Duplicate && f.Kind != MissingThere && c.r.now().Sub(f.Since) < c.r.cfg.Settle:
+		case slices.Contains(marked[f.GoldenID], c.run.System):
 			f.State = store.FindingInFlight
 		}
 	}
@@ -228,9 +284,10 @@ func (c *comparison) twice(ctx context.Context, obj golden.Object) error {
 	for _, row := range rows {
 		found = append(found, c.finding(row.Ref, Duplicate, row.GoldenID, row.EventTime, nil))
 	}
-	err = c.states(ctx, found)
-	c.findings = append(c.findings, found...)
-	return err
+	if err := c.states(ctx, found); err != nil {
+		return err
+	}
+	return c.found(ctx, found)
 }
 
 // undelivered looks for golden records that the system does not hold although nothing waits to write them. No call is made.
@@ -305,9 +362,10 @@ func (c *comparison) undeliveredOf(ctx context.Context, obj golden.Object, ids [
 		}
 		c.r.marked()
 	}
-	err = c.states(ctx, found) // what was marked just now is in flight
-	c.findings = append(c.findings, found...)
-	return err
+	if err := c.states(ctx, found); err != nil { // what was marked just now is in flight
+		return err
+	}
+	return c.found(ctx, found)
 }
 
 // finish stores what the run has come to. What a run that is done has not met is settled.

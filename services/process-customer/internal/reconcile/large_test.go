@@ -68,6 +68,17 @@ func TestCompare_Large(t *testing.T) {
 				system, n, equal.Calls, differ.Calls, differ.ReadCalls, n)
 			require.LessOrEqual(t, equal.Calls, int64(6))
 			require.LessOrEqual(t, differ.Calls, int64(8))
+
+			// What stands differently at known times, and one record that is not there any more.
+			for i := range 20 {
+				there.Slip(golden.Customer, ids[i*n/20+1], golden.Values{golden.Phone: fmt.Sprint(i)})
+			}
+			there.Drop(1)
+			there.Delete(golden.Customer, ids[n/2+2])
+			values, found := b.look(system, store.DepthValues, false)
+			require.Equal(t, map[string]int{"DIFFERENT OPEN": 40, "MISSING_THERE OPEN": 1}, kinds(found))
+			t.Logf("%s: comparing the values of %d records took %d calls, with 41 differences", system, n, values.Calls)
+			require.LessOrEqual(t, values.Calls, values.ReadCalls+3, "the pages, the differences, and what else is where one is missing")
 		})
 	}
 }

@@ -8,9 +8,10 @@
 //
 // Why that is exact: every change gives a record a new time. Suppose everything was equal up to a moment. A change that was
 // missed since moves its record behind that moment, where all ids are listed; a record that was made is there, too; and a
-// deletion changes the count of the rest. The first comparison, and a deep one, lists every id and time. What it cannot see
-// is a change within the same tick of the system's clock as a known one (a second in Salesforce); reading everything again
-// ("resync") does.
+// deletion changes the count of the rest. The first comparison, and a deep one, lists every id and time. What neither can see
+// is what differs at equal times: a change within the same tick of the system's clock as a known one (a second in Salesforce), a field
+// that the system tells only now, a value that is read otherwise than before. A comparison of values sees it: it reads everything, page
+// by page, and compares it with what is known (values.go).
 //
 // The package decides nothing about values: repair hands readings to intake, or has a record marked. It never writes to a
 // system.
@@ -48,11 +49,13 @@ const (
 )
 
 // Config says how often and how carefully systems are compared. The zero value of a duration means its default, of
-// Every and DeepEvery that there is no schedule.
+// Every, DeepEvery and ValuesEvery that there is no schedule.
 type Config struct {
-	// Every is how often a system is compared; DeepEvery how often every id and time is, instead of digests.
-	Every     time.Duration `conf:"every" help:"how often each system is compared with what is known of it; 0 only on demand"`
-	DeepEvery time.Duration `conf:"deep_every" help:"how often the comparison lists every record instead of digests; 0 only on demand"`
+	// Every is how often a system is compared; DeepEvery how often every id and time is, instead of digests; ValuesEvery how often
+	// every value is.
+	Every       time.Duration `conf:"every" help:"how often each system is compared with what is known of it; 0 only on demand"`
+	DeepEvery   time.Duration `conf:"deep_every" help:"how often the comparison lists every record instead of digests; 0 only on demand"`
+	ValuesEvery time.Duration `conf:"values_every" help:"how often the comparison reads every record and compares all values; 0 only on demand"`
 	// Repair has scheduled comparisons repair what they find.
 	Repair bool `conf:"repair" help:"whether scheduled comparisons repair what they find"`
 	// Settle is how young a difference may be to count as in flight; 2 min.
@@ -65,7 +68,7 @@ type Config struct {
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Every: time.Hour, DeepEvery: 24 * time.Hour, Settle: 2 * time.Minute, Margin: 10 * time.Minute, Keep: 30 * 24 * time.Hour}
+	return Config{Every: time.Hour, DeepEvery: 24 * time.Hour, ValuesEvery: 7 * 24 * time.Hour, Settle: 2 * time.Minute, Margin: 10 * time.Minute, Keep: 30 * 24 * time.Hour}
 }
 
 func (c Config) withDefaults() Config {
@@ -189,7 +192,7 @@ func (r *Reconciler) observe(meter metric.Meter) error {
 				since = now.Sub(open).Seconds()
 			}
 			o.ObserveFloat64(oldest, since, metric.WithAttributes(system))
-			last, err := r.store.Read().LastRun(ctx, name, false)
+			last, err := r.store.Read().LastRun(ctx, name, store.DepthDigests)
 			if err != nil {
 				return err
 			}

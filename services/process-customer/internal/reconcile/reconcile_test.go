@@ -60,7 +60,16 @@ func (b *bench) people(n int) []string {
 // compare runs a comparison and returns it with what it found.
 func (b *bench) compare(system string, deep, repair bool) (store.Run, []store.Finding) {
 	b.t.Helper()
-	run, fresh, err := b.rec.Start(b.t.Context(), system, deep, repair)
+	depth := store.DepthDigests
+	if deep {
+		depth = store.DepthDeep
+	}
+	return b.look(system, depth, repair)
+}
+
+func (b *bench) look(system string, depth store.Depth, repair bool) (store.Run, []store.Finding) {
+	b.t.Helper()
+	run, fresh, err := b.rec.Start(b.t.Context(), system, depth, repair)
 	require.NoError(b.t, err)
 	require.True(b.t, fresh)
 	did, err := b.rec.Step(b.t.Context())
@@ -283,13 +292,13 @@ func TestRun_Fails(t *testing.T) {
 		require.Equal(t, fault.ReasonUnavailable, run.Reason)
 		require.Len(t, found, 1, "a run that failed settles nothing")
 	}
-	_, _, err := b.rec.Start(t.Context(), "nobody", false, false)
+	_, _, err := b.rec.Start(t.Context(), "nobody", store.DepthDigests, false)
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
 
-	first, fresh, err := b.rec.Start(t.Context(), "salesforce", true, false)
+	first, fresh, err := b.rec.Start(t.Context(), "salesforce", store.DepthDeep, false)
 	require.NoError(t, err)
 	require.True(t, fresh)
-	second, fresh, err := b.rec.Start(t.Context(), "salesforce", false, false)
+	second, fresh, err := b.rec.Start(t.Context(), "salesforce", store.DepthDigests, false)
 	require.NoError(t, err)
 	require.False(t, fresh, "one at a time")
 	require.Equal(t, first.ID, second.ID)
@@ -297,13 +306,13 @@ func TestRun_Fails(t *testing.T) {
 
 func TestSchedule(t *testing.T) {
 	t.Parallel()
-	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{Every: time.Hour, DeepEvery: 3 * time.Hour, Repair: true})
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{Every: time.Hour, DeepEvery: 2 * time.Hour, ValuesEvery: 5 * time.Hour, Repair: true})
 	ids := b.people(3)
 	did, err := b.rec.Step(t.Context())
 	require.NoError(t, err)
 	require.False(t, did, "nothing is due at the start")
-	var deep []bool
-	for range 5 {
+	var depths []store.Depth
+	for range 7 {
 		b.Clock.Advance(time.Hour)
 		for more := true; more; {
 			more, err = b.rec.Step(t.Context())
@@ -312,9 +321,25 @@ func TestSchedule(t *testing.T) {
 		runs, err := b.Store.Read().ReconcileRuns(t.Context(), "salesforce", 1)
 		require.NoError(t, err)
 		require.Equal(t, store.RunDone, runs[0].State)
-		deep = append(deep, runs[0].Deep)
+		depths = append(depths, runs[0].Depth)
 	}
-	require.Equal(t, []bool{true, false, false, true, false}, deep)
+	digests, deep, values := store.DepthDigests, store.DepthDeep, store.DepthValues
+	require.Equal(t, []store.Depth{values, digests, deep, digests, deep, values, digests}, depths)
+	b.SF.Fail(sourcetest.OpList, sourcetest.Unreachable(), sourcetest.Unreachable())
+	depths = nil
+	for range 8 {
+		b.Clock.Advance(time.Hour)
+		for more := true; more; {
+			more, err = b.rec.Step(t.Context())
+			require.NoError(t, err)
+		}
+		runs, err := b.Store.Read().ReconcileRuns(t.Context(), "salesforce", 1)
+		require.NoError(t, err)
+		if runs[0].State == store.RunDone {
+			depths = append(depths, runs[0].Depth)
+		}
+	}
+	require.Equal(t, []store.Depth{deep, digests, deep, digests, digests, values}, depths, "while not everything can be read, digests are compared in between")
 	b.SF.Drop(1)
 	b.SF.Edit(golden.Customer, ids[0], golden.Values{golden.Phone: "7"})
 	b.Clock.Advance(time.Hour)
@@ -329,12 +354,21 @@ func TestSchedule(t *testing.T) {
 	require.NoError(t, err)
 	runs, err := b.Store.Read().ReconcileRuns(t.Context(), "", 100)
 	require.NoError(t, err)
-	require.Less(t, len(runs), 8, "old runs are forgotten")
+	require.Len(t, runs, 8, "old runs are forgotten, but the last of each depth")
 }
 
 // TestRun_Crash lets the process die at every point of a repair. Another one begins the run again and ends alike.
 func TestRun_Crash(t *testing.T) {
 	t.Parallel()
+	for _, depth := range []store.Depth{store.DepthDeep, store.DepthValues} {
+		t.Run(depth.String(), func(t *testing.T) {
+			t.Parallel()
+			crash(t, depth)
+		})
+	}
+}
+
+func crash(t *testing.T, depth store.Depth) {
 	points, step := 0, 1
 	if testing.Short() {
 		step = 13
@@ -348,7 +382,7 @@ func TestRun_Crash(t *testing.T) {
 		b.SF.Edit(golden.Customer, ids[0], golden.Values{golden.Phone: "1"})
 		b.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Unheard of"})
 		b.Clock.Advance(time.Hour)
-		run, _, err := b.rec.Start(t.Context(), "salesforce", true, true)
+		run, _, err := b.rec.Start(t.Context(), "salesforce", depth, true)
 		require.NoError(t, err)
 		killer := enginetest.NewKiller(at)
 		b.Wrap(func(s engine.Store) engine.Store { return killer.Store(s) }, nil)
@@ -370,8 +404,9 @@ func TestRun_Crash(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, []string{store.RunDone, store.RunFailed}, run.State)
 		if run.State == store.RunFailed { // it could still say so before it died
-			_, _ = b.compare("salesforce", true, true)
+			run, _ = b.look("salesforce", depth, true)
 		}
+		require.LessOrEqual(t, run.Compared, int64(4), "what the first process counted does not count twice")
 		b.Settle()
 		b.Check()
 		require.Len(t, b.ERP.Records(golden.Customer), 4)

@@ -23,9 +23,18 @@ const (
 )
 
 // Start asks for a comparison of a system. When one is queued or running that one is returned, and false.
-func (r *Reconciler) Start(ctx context.Context, system string, deep, repair bool) (store.Run, bool, error) {
-	if r.systems[system] == nil {
+func (r *Reconciler) Start(ctx context.Context, system string, depth store.Depth, repair bool) (store.Run, bool, error) {
+	sys := r.systems[system]
+	if sys == nil {
 		return store.Run{}, false, fault.New(fault.NotFound, "SYSTEM_UNKNOWN", "no such system can be compared")
+	}
+	asked := store.Run{ID: "r_" + strings.ToLower(rand.Text()), System: system, Depth: depth, Repair: repair, Requested: r.now()}
+	if depth >= store.DepthValues { // what reading everything will take is told before it is done
+		known, err := r.count(ctx)
+		if err != nil {
+			return store.Run{}, false, err
+		}
+		asked.ReadCalls = sys.ReadCalls(known[system])
 	}
 	var run store.Run
 	var fresh bool
@@ -34,12 +43,12 @@ func (r *Reconciler) Start(ctx context.Context, system string, deep, repair bool
 			return err
 		}
 		var err error
-		run, fresh, err = tx.QueueRun(ctx, store.Run{ID: "r_" + strings.ToLower(rand.Text()), System: system, Deep: deep, Repair: repair, Requested: r.now()})
+		run, fresh, err = tx.QueueRun(ctx, asked)
 		if err != nil || !fresh {
 			return err
 		}
 		return tx.AddEvents(ctx, []store.Event{{
-			At: r.now(), Kind: "reconcile_requested", System: system, ChangeID: run.ID, Reason: mode(deep, repair), Traceparent: telemetry.Traceparent(ctx),
+			At: r.now(), Kind: "reconcile_requested", System: system, ChangeID: run.ID, Reason: mode(depth, repair), Traceparent: telemetry.Traceparent(ctx),
 		}})
 	})
 	if err != nil {
@@ -52,15 +61,11 @@ func (r *Reconciler) Start(ctx context.Context, system string, deep, repair bool
 	return run, fresh, nil
 }
 
-func mode(deep, repair bool) string {
-	out := "DIGESTS"
-	if deep {
-		out = "DEEP"
-	}
+func mode(depth store.Depth, repair bool) string {
 	if repair {
-		out += "_REPAIR"
+		return depth.String() + "_REPAIR"
 	}
-	return out
+	return depth.String()
 }
 
 // Run compares what was asked for, and what is due, until ctx ends. Failures are kept with the run.
@@ -111,17 +116,29 @@ func (r *Reconciler) schedule(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		deep, err := r.store.Read().LastRun(ctx, name, true)
+		deep, err := r.store.Read().LastRun(ctx, name, store.DepthDeep)
 		if err != nil {
 			return err
 		}
+		values, err := r.store.Read().LastRun(ctx, name, store.DepthValues)
+		if err != nil {
+			return err
+		}
+		depth := store.DepthDigests
+		switch {
+		case len(last) > 0 && last[0].State == store.RunFailed && last[0].Depth > depth:
+			// What cannot be read as a whole now is not to keep it from being compared at all.
+		case r.cfg.ValuesEvery > 0 && now.Sub(values.Requested) >= r.cfg.ValuesEvery:
+			depth = store.DepthValues
+		case r.cfg.DeepEvery > 0 && now.Sub(deep.Requested) >= r.cfg.DeepEvery:
+			depth = store.DepthDeep
+		}
 		active := len(last) > 0 && (last[0].State == store.RunQueued || last[0].State == store.RunRunning)
-		dueDeep := r.cfg.DeepEvery > 0 && now.Sub(deep.Requested) >= r.cfg.DeepEvery
 		due := r.cfg.Every > 0 && now.Sub(r.begun) >= r.cfg.Every && (len(last) == 0 || now.Sub(last[0].Requested) >= r.cfg.Every)
 		if active || !due || !r.ready(ctx, name) {
 			continue
 		}
-		if _, _, err := r.Start(ctx, name, dueDeep, r.cfg.Repair); err != nil {
+		if _, _, err := r.Start(ctx, name, depth, r.cfg.Repair); err != nil {
 			return err
 		}
 	}

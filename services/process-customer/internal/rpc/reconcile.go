@@ -16,14 +16,21 @@ import (
 
 // Reconciler compares systems with what is known of them.
 type Reconciler interface {
-	Start(ctx context.Context, system string, deep, repair bool) (store.Run, bool, error)
+	Start(ctx context.Context, system string, depth store.Depth, repair bool) (store.Run, bool, error)
 }
 
 // maxIgnored is how long a difference may be accepted.
 const maxIgnored = 366 * 24 * time.Hour
 
 func (s *operations) StartReconciliation(ctx context.Context, req *customerv1.StartReconciliationRequest) (*customerv1.StartReconciliationResponse, error) {
-	run, fresh, err := s.d.Reconciler.Start(ctx, req.GetSystem(), req.GetDeep(), req.GetRepair())
+	depth := store.DepthDigests
+	switch {
+	case req.GetValues():
+		depth = store.DepthValues
+	case req.GetDeep():
+		depth = store.DepthDeep
+	}
+	run, fresh, err := s.d.Reconciler.Start(ctx, req.GetSystem(), depth, req.GetRepair())
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +39,7 @@ func (s *operations) StartReconciliation(ctx context.Context, req *customerv1.St
 
 func reconciliation(r store.Run) *customerv1.Reconciliation {
 	return &customerv1.Reconciliation{
-		Id: r.ID, System: r.System, Deep: r.Deep, Repair: r.Repair, State: r.State, Reason: r.Reason, RequestTime: stamp(r.Requested),
+		Id: r.ID, System: r.System, Deep: r.Depth >= store.DepthDeep, Values: r.Depth >= store.DepthValues, Repair: r.Repair, State: r.State, Reason: r.Reason, RequestTime: stamp(r.Requested),
 		StartTime: stamp(r.Started), EndTime: stamp(r.Ended), Compared: r.Compared, Calls: r.Calls, ReadCalls: r.ReadCalls, Repaired: r.Repaired,
 	}
 }

@@ -94,6 +94,16 @@ func TestReconciliation(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, runs.GetReconciliations(), 3)
 
+	w.SF.Slip(golden.Customer, findings[1].GetRecordId(), golden.Values{golden.Phone: "8"})
+	started, err := a.operations.StartReconciliation(t.Context(), &customerv1.StartReconciliationRequest{System: "salesforce", Values: true})
+	require.NoError(t, err)
+	require.Equal(t, []any{true, true, int64(1)}, []any{
+		started.GetReconciliation().GetDeep(), started.GetReconciliation().GetValues(), started.GetReconciliation().GetReadCalls(),
+	})
+	_, err = a.operations.d.Reconciler.(*reconcile.Reconciler).Step(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list(&customerv1.ListFindingsRequest{State: "OPEN"}), 1)
+
 	rule.Id, rule.ExpireTime = "rule-0002", timestamppb.New(w.Clock.Now().Add(-time.Hour))
 	_, err = a.operations.CreateIgnoreRule(t.Context(), rule)
 	require.Equal(t, fault.Invalid, fault.KindOf(err))

@@ -67,6 +67,9 @@ type Change struct {
 	Changed []string
 	// Asked is set when the record was read in answer to a doubt: what was known of it when the question was put.
 	Asked string
+	// SetBack is set when the record was read for its own sake and showed a lower version than was known before: its system has been
+	// set back. It is the version that was known.
+	SetBack int64
 	// Version is that of the record, or of its deletion; zero when the system does not say.
 	Version int64
 	// CommitTime is when the change was committed, by the system's clock.

@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -42,29 +44,24 @@ var earlier = []string{
 // TestMigrate brings databases of earlier releases up to date: what was there is there, and can be worked on.
 func TestMigrate(t *testing.T) {
 	t.Parallel()
-	files, err := fs.Glob(os.DirFS("migrations"), "*.sql")
-	require.NoError(t, err)
 	id, err := golden.DeriveID(golden.Customer, "from before")
 	require.NoError(t, err)
+	files := schema(t, db.SQLite)
+	names := slices.Sorted(maps.Keys(files))
+	last := len(names) - 2 // that of the release before this one
 	step := 1
 	if testing.Short() {
-		step = len(files) // the first release's, and that of the release before this one
+		step = last
 	}
-	for n := 1; n <= len(files); n += max(1, step-1) {
-		before := fstest.MapFS{}
-		for _, name := range files[:n] {
-			text, err := os.ReadFile("migrations/" + name)
-			require.NoError(t, err)
-			before[name] = &fstest.MapFile{Data: text}
-		}
-		t.Run("from "+files[n-1], func(t *testing.T) {
+	for n := 0; n <= last; n += step {
+		t.Run("from "+names[n], func(t *testing.T) {
 			t.Parallel()
 			each := dbtest.Each
-			if n > 1 && n < len(files) { // what lies between is one text for both engines
+			if n > 0 && n < last { // what lies between is one text for both engines
 				each = func(t *testing.T, fn func(*testing.T, *db.DB)) { fn(t, dbtest.Open(t, "sqlite")) }
 			}
 			each(t, func(t *testing.T, d *db.DB) {
-				require.NoError(t, d.Migrate(t.Context(), before, "process_customer_migration"))
+				require.NoError(t, d.Migrate(t.Context(), until(schema(t, d.Engine()), names[n]), "process_customer_migration"))
 				fill(t, d, id)
 				s, err := store.Open(t.Context(), d)
 				require.NoError(t, err)
@@ -80,16 +77,8 @@ func TestMigrate(t *testing.T) {
 // TestMigrateMatching brings an index of matching up to date that SQLite kept otherwise.
 func TestMigrateMatching(t *testing.T) {
 	t.Parallel()
-	before := fstest.MapFS{}
-	files, err := fs.Glob(os.DirFS("migrations"), "*.sql")
-	require.NoError(t, err)
-	for _, name := range files {
-		text, err := os.ReadFile("migrations/" + name)
-		require.NoError(t, err)
-		before[name] = &fstest.MapFile{Data: text}
-	}
 	d := dbtest.Open(t, "sqlite")
-	require.NoError(t, d.Migrate(t.Context(), before, "process_customer_migration"))
+	require.NoError(t, d.Migrate(t.Context(), until(schema(t, db.SQLite), "00037_match_contacts.sql"), "process_customer_migration"))
 	id, err := golden.DeriveID(golden.Customer, "from before")
 	require.NoError(t, err)
 	contact, err := golden.DeriveID(golden.Contact, "from before")
@@ -130,6 +119,37 @@ func TestMigrateMatching(t *testing.T) {
 	buckets, err = s.Read().MatchBuckets(t.Context(), []int64{3, 4, math.MinInt64})
 	require.NoError(t, err)
 	require.Equal(t, map[int64][]int64{3: {7, 1<<40 + 1}, 4: {7}}, buckets)
+}
+
+// schema returns all migrations of an engine by their names.
+func schema(t *testing.T, engine db.Engine) fstest.MapFS {
+	t.Helper()
+	out := fstest.MapFS{}
+	dirs := []string{"migrations"}
+	if engine == db.SQLite {
+		dirs = append(dirs, "migrations/sqlite")
+	}
+	for _, dir := range dirs {
+		names, err := fs.Glob(os.DirFS(dir), "*.sql")
+		require.NoError(t, err)
+		for _, name := range names {
+			text, err := os.ReadFile(dir + "/" + name)
+			require.NoError(t, err)
+			out[name] = &fstest.MapFile{Data: text}
+		}
+	}
+	return out
+}
+
+// until returns the migrations up to one of them.
+func until(all fstest.MapFS, last string) fstest.MapFS {
+	out := fstest.MapFS{}
+	for name, file := range all {
+		if name <= last {
+			out[name] = file
+		}
+	}
+	return out
 }
 
 func fill(t *testing.T, d *db.DB, id golden.ID) {

@@ -19,20 +19,48 @@ const (
 	RunFailed  = "FAILED"
 )
 
+// Depth is how much of a system a comparison looks at. Each depth sees what the ones before it see.
+type Depth int
+
+// Depths.
+const (
+	// DepthDigests looks at digests of stamps.
+	DepthDigests Depth = iota
+	// DepthDeep looks at every stamp.
+	DepthDeep
+	// DepthValues looks at every value.
+	DepthValues
+)
+
+// String returns the name of the depth.
+func (d Depth) String() string { return [...]string{"DIGESTS", "DEEP", "VALUES"}[d] }
+
+func depthOf(deep, values bool) Depth {
+	switch {
+	case values:
+		return DepthValues
+	case deep:
+		return DepthDeep
+	default:
+		return DepthDigests
+	}
+}
+
 // Run is one comparison of a system with what is known of it.
 type Run struct {
-	ID, System   string
-	Deep, Repair bool
+	ID, System string
+	Depth      Depth
+	Repair     bool
 	// State is one of the constants, Reason the stable reason of a failure.
 	State, Reason             string
 	Requested, Started, Ended time.Time
 	Fence                     int64
-	// Compared counts the records covered, Calls the calls made, ReadCalls those that reading everything would have taken,
-	// Repaired the findings that were fed to intake or marked.
+	// Compared counts the records covered, Calls the calls made, ReadCalls those that reading everything would have taken (before
+	// the end an estimate, zero where nobody has estimated), Repaired the findings that were fed to intake or marked.
 	Compared, Calls, ReadCalls, Repaired int64
 }
 
-const runColumns = "id, system, deep, repair, state, reason, requested_us, started_us, ended_us, fence, compared, calls, read_calls, repaired"
+const runColumns = "id, system, deep, by_value, repair, state, reason, requested_us, started_us, ended_us, fence, compared, calls, read_calls, repaired"
 
 func (r Reader) runs(ctx context.Context, where string, args []any) ([]Run, error) {
 	var out []Run
@@ -47,7 +75,9 @@ func (r Reader) runs(ctx context.Context, where string, args []any) ([]Run, erro
 func scanRun(row interface{ Scan(...any) error }) (Run, error) {
 	var x Run
 	var requested, started, ended int64
-	err := row.Scan(&x.ID, &x.System, &x.Deep, &x.Repair, &x.State, &x.Reason, &requested, &started, &ended, &x.Fence, &x.Compared, &x.Calls, &x.ReadCalls, &x.Repaired)
+	var deep, values bool
+	err := row.Scan(&x.ID, &x.System, &deep, &values, &x.Repair, &x.State, &x.Reason, &requested, &started, &ended, &x.Fence, &x.Compared, &x.Calls, &x.ReadCalls, &x.Repaired)
+	x.Depth = depthOf(deep, values)
 	x.Requested, x.Started, x.Ended = db.FromMicros(requested), db.FromMicros(started), db.FromMicros(ended)
 	return x, err
 }
@@ -69,9 +99,10 @@ func (r Reader) ReconcileRuns(ctx context.Context, system string, limit int) ([]
 	return r.runs(ctx, "($1 = '' OR system = $1) ORDER BY requested_us DESC, id DESC LIMIT $2", []any{system, limit})
 }
 
-// LastRun returns the newest run of a system that is done, deep ones only if asked; the zero Run when there is none.
-func (r Reader) LastRun(ctx context.Context, system string, deep bool) (Run, error) {
-	runs, err := r.runs(ctx, "system = $1 AND state = 'DONE' AND (deep OR NOT $2) ORDER BY requested_us DESC LIMIT 1", []any{system, deep})
+// LastRun returns the newest run of a system that is done and looked at least so deep; the zero Run when there is none.
+func (r Reader) LastRun(ctx context.Context, system string, depth Depth) (Run, error) {
+	runs, err := r.runs(ctx, "system = $1 AND state = 'DONE' AND (deep OR NOT $2) AND (by_value OR NOT $3) ORDER BY requested_us DESC LIMIT 1",
+		[]any{system, depth >= DepthDeep, depth >= DepthValues})
 	if err != nil || len(runs) == 0 {
 		return Run{}, err
 	}
@@ -80,9 +111,9 @@ func (r Reader) LastRun(ctx context.Context, system string, deep bool) (Run, err
 
 // QueueRun asks for a run. When one of the system is queued or running that one is returned, and false.
 func (t *Tx) QueueRun(ctx context.Context, x Run) (Run, bool, error) {
-	n, err := t.exec(ctx, "queue run", `INSERT INTO reconcile_run (id, system, deep, repair, state, reason, requested_us, started_us, ended_us, lease_until_us, fence, compared, calls, read_calls, repaired)
-		VALUES ($1, $2, $3, $4, 'QUEUED', '', $5, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT (system) WHERE state IN ('QUEUED', 'RUNNING') DO NOTHING`,
-		x.ID, x.System, x.Deep, x.Repair, db.Micros(x.Requested))
+	n, err := t.exec(ctx, "queue run", `INSERT INTO reconcile_run (id, system, deep, by_value, repair, state, reason, requested_us, started_us, ended_us, lease_until_us, fence, compared, calls, read_calls, repaired)
+		VALUES ($1, $2, $3, $4, $5, 'QUEUED', '', $6, 0, 0, 0, 0, 0, 0, $7, 0) ON CONFLICT (system) WHERE state IN ('QUEUED', 'RUNNING') DO NOTHING`,
+		x.ID, x.System, x.Depth >= DepthDeep, x.Depth >= DepthValues, x.Repair, db.Micros(x.Requested), x.ReadCalls)
 	if err != nil {
 		return Run{}, false, err
 	}
@@ -117,10 +148,10 @@ func (t *Tx) SaveRun(ctx context.Context, x Run, now time.Time, lease time.Durat
 	return err
 }
 
-// TrimRuns removes up to limit runs that ended before a time, but not the last of each system and kind, and returns how many.
+// TrimRuns removes up to limit runs that ended before a time, but not the last of each system and depth, and returns how many.
 func (t *Tx) TrimRuns(ctx context.Context, before time.Time, limit int) (int, error) {
 	n, err := t.exec(ctx, "trim runs", `DELETE FROM reconcile_run WHERE id IN (SELECT id FROM reconcile_run r WHERE state IN ('DONE', 'FAILED') AND requested_us < $1
-		AND EXISTS (SELECT 1 FROM reconcile_run n WHERE n.system = r.system AND n.deep = r.deep AND n.state = 'DONE' AND n.requested_us > r.requested_us) LIMIT $2)`,
+		AND EXISTS (SELECT 1 FROM reconcile_run n WHERE n.system = r.system AND n.deep = r.deep AND n.by_value = r.by_value AND n.state = 'DONE' AND n.requested_us > r.requested_us) LIMIT $2)`,
 		db.Micros(before), limit)
 	return int(n), err
 }
@@ -170,6 +201,43 @@ func (r Reader) KnownStamps(ctx context.Context, system string, obj golden.Objec
 			fn(id, at)
 			return err
 		})
+}
+
+// LiveIDs returns up to limit live records of a system after one, in order.
+func (r Reader) LiveIDs(ctx context.Context, system string, obj golden.Object, after string, limit int) ([]string, error) {
+	var out []string
+	err := r.many(ctx, "list record ids", "SELECT record_id FROM source_record WHERE system = $1 AND object = $2 AND record_id > $3 AND NOT deleted ORDER BY record_id LIMIT $4",
+		[]any{system, string(obj), after, limit}, func(rows db.Scanner) error {
+			var id string
+			err := rows.Scan(&id)
+			out = append(out, id)
+			return err
+		})
+	return out, err
+}
+
+// Contents returns records of a system by id without what they claim, only what they hold; those unknown are left out.
+func (r Reader) Contents(ctx context.Context, system string, obj golden.Object, ids []string) (map[string]*Source, error) {
+	out := make(map[string]*Source, len(ids))
+	err := chunks(r, ids, func(ids []string) error {
+		return r.many(ctx, "read what records hold", `SELECT record_id, golden_id, parent_id, external_id, version, event_us, deleted, shadow FROM source_record
+			WHERE system = $1 AND object = $2 AND record_id `+r.oneOf(2, len(ids)), bound(r, []any{system, string(obj)}, ids), func(rows db.Scanner) error {
+			s := &Source{Ref: golden.Ref{System: system, Object: obj}}
+			var event int64
+			var shadow string
+			err := rows.Scan(&s.Ref.RecordID, (*string)(&s.GoldenID), &s.ParentID, &s.ExternalID, &s.Version, &event, &s.Deleted, &shadow)
+			if err != nil {
+				return err
+			}
+			s.EventTime = db.FromMicros(event)
+			out[s.Ref.RecordID] = s
+			if s.Shadow, err = valuesOf(shadow); err != nil {
+				return fmt.Errorf("shadow of %s %s: %w", system, s.Ref.RecordID, err)
+			}
+			return nil
+		})
+	})
+	return out, err
 }
 
 // Twice returns the live records of a system that share a golden record with another one of it.

@@ -35,7 +35,10 @@ type StartReconciliationRequest struct {
 	// the system does not hold although nothing waits to write them.
 	Deep bool `protobuf:"varint,2,opt,name=deep,proto3" json:"deep,omitempty"`
 	// True to feed what is found to intake and deliveries.
-	Repair        bool `protobuf:"varint,3,opt,name=repair,proto3" json:"repair,omitempty"`
+	Repair bool `protobuf:"varint,3,opt,name=repair,proto3" json:"repair,omitempty"`
+	// True to read every record, in pages, and compare its values, also where its time is the known one. Such a comparison is a deep
+	// one, too.
+	Values        bool `protobuf:"varint,4,opt,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -91,6 +94,13 @@ func (x *StartReconciliationRequest) GetRepair() bool {
 	return false
 }
 
+func (x *StartReconciliationRequest) GetValues() bool {
+	if x != nil {
+		return x.Values
+	}
+	return false
+}
+
 // Reconciliation is one comparison of a system with what is known of it.
 type Reconciliation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -116,10 +126,12 @@ type Reconciliation struct {
 	Compared int64 `protobuf:"varint,10,opt,name=compared,proto3" json:"compared,omitempty"`
 	// Calls it made.
 	Calls int64 `protobuf:"varint,11,opt,name=calls,proto3" json:"calls,omitempty"`
-	// Calls that reading everything would have taken.
+	// Calls that reading everything would have taken; of a comparison of values that has not ended, an estimate.
 	ReadCalls int64 `protobuf:"varint,12,opt,name=read_calls,json=readCalls,proto3" json:"read_calls,omitempty"`
 	// Findings that were repaired.
-	Repaired      int64 `protobuf:"varint,13,opt,name=repaired,proto3" json:"repaired,omitempty"`
+	Repaired int64 `protobuf:"varint,13,opt,name=repaired,proto3" json:"repaired,omitempty"`
+	// Whether every record was read.
+	Values        bool `protobuf:"varint,14,opt,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -243,6 +255,13 @@ func (x *Reconciliation) GetRepaired() int64 {
 		return x.Repaired
 	}
 	return 0
+}
+
+func (x *Reconciliation) GetValues() bool {
+	if x != nil {
+		return x.Values
+	}
+	return false
 }
 
 // StartReconciliationResponse carries the comparison.
@@ -1203,11 +1222,12 @@ var File_selfsame_customer_v1_reconciliation_proto protoreflect.FileDescriptor
 
 const file_selfsame_customer_v1_reconciliation_proto_rawDesc = "" +
 	"\n" +
-	")selfsame/customer/v1/reconciliation.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a!selfsame/options/v1/options.proto\"k\n" +
+	")selfsame/customer/v1/reconciliation.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a selfsame/customer/v1/audit.proto\x1a!selfsame/options/v1/options.proto\"\x83\x01\n" +
 	"\x1aStartReconciliationRequest\x12!\n" +
 	"\x06system\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x06system\x12\x12\n" +
 	"\x04deep\x18\x02 \x01(\bR\x04deep\x12\x16\n" +
-	"\x06repair\x18\x03 \x01(\bR\x06repair\"\xb0\x03\n" +
+	"\x06repair\x18\x03 \x01(\bR\x06repair\x12\x16\n" +
+	"\x06values\x18\x04 \x01(\bR\x06values\"\xc8\x03\n" +
 	"\x0eReconciliation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06system\x18\x02 \x01(\tR\x06system\x12\x12\n" +
@@ -1224,7 +1244,8 @@ const file_selfsame_customer_v1_reconciliation_proto_rawDesc = "" +
 	"\x05calls\x18\v \x01(\x03R\x05calls\x12\x1d\n" +
 	"\n" +
 	"read_calls\x18\f \x01(\x03R\treadCalls\x12\x1a\n" +
-	"\brepaired\x18\r \x01(\x03R\brepaired\"\x85\x01\n" +
+	"\brepaired\x18\r \x01(\x03R\brepaired\x12\x16\n" +
+	"\x06values\x18\x0e \x01(\bR\x06values\"\x85\x01\n" +
 	"\x1bStartReconciliationResponse\x12L\n" +
 	"\x0ereconciliation\x18\x01 \x01(\v2$.selfsame.customer.v1.ReconciliationR\x0ereconciliation\x12\x18\n" +
 	"\astarted\x18\x02 \x01(\bR\astarted\"5\n" +

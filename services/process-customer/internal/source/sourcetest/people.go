@@ -61,6 +61,27 @@ func (f *Fake) Edit(obj golden.Object, id string, values golden.Values) {
 	f.commit(&rec, false)
 }
 
+// Slip changes the given fields of a record without anybody's doing, as a new mapping of its service does: it keeps its version and
+// time, and no change is told. It panics like Edit.
+func (f *Fake) Slip(obj golden.Object, id string, values golden.Values) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rec := copyRecord(f.live(obj, id))
+	f.put(&rec, values)
+	f.records[key{obj, id}] = &rec
+}
+
+// Restore puts a record back to what it was, version and time included, as a restored backup does; no change is told. It panics like
+// Edit.
+func (f *Fake) Restore(rec source.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.live(rec.Ref.Object, rec.Ref.RecordID)
+	k, old := key{rec.Ref.Object, rec.Ref.RecordID}, copyRecord(&rec)
+	f.index(k, &old)
+	f.records[k] = &old
+}
+
 // Reparent moves a contact to another customer of the system, none when parentID is empty. It panics like Edit.
 func (f *Fake) Reparent(id, parentID string) {
 	f.mu.Lock()

@@ -49,6 +49,7 @@ func Run(t *testing.T, d *db.DB) {
 		"rules in force and rules that wait":       ruleSets,
 		"questions":                                questions,
 		"moves of identity":                        moves,
+		"comparisons":                              comparisons,
 		"units, keys and edges of matching":        matching,
 	} {
 		t.Run(name, func(t *testing.T) { theme(t, s) })
