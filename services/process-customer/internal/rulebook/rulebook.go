@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -38,6 +39,9 @@ const (
 	ReasonInvalid = "RULES_INVALID"
 	// ReasonNotWaiting means that the named rules do not wait.
 	ReasonNotWaiting = "RULES_NOT_WAITING"
+	// ReasonTouchesMore means that the named rules touch so many more records by now than when they were proposed that a person has to
+	// look at them once more.
+	ReasonTouchesMore = "RULES_TOUCH_MORE"
 )
 
 // Store is what is needed of the database.
@@ -204,7 +208,9 @@ func (b *Book) waits(active store.RuleSet, r *survive.Rules, t Trial) string {
 	}
 }
 
-// Confirm puts the waiting rules with this digest in force. Confirming rules that are in force changes nothing.
+// Confirm puts the waiting rules with this digest in force. They are tried again first: when they touch more records than were shown,
+// by more than the brake, what is shown is brought up to date and a person has to confirm that. Confirming rules that are in force
+// changes nothing.
 func (b *Book) Confirm(ctx context.Context, digest string) error {
 	read := b.d.Store.Read()
 	active, err := read.Rules(ctx, store.RulesActive)
@@ -225,7 +231,42 @@ func (b *Book) Confirm(ctx context.Context, digest string) error {
 	if err != nil {
 		return fmt.Errorf("waiting rules: %w", err)
 	}
-	return b.activate(ctx, rules, Trial{Records: waiting.Records, Touched: waiting.Changed}, "", waiting.Reason)
+	trial, err := b.Try(ctx, rules, 0)
+	if err != nil {
+		return err
+	}
+	if (trial.Touched-waiting.Changed)*100 > trial.Records*int64(b.d.Brake) {
+		return b.grown(ctx, waiting, trial)
+	}
+	return b.activate(ctx, rules, trial, "", waiting.Reason)
+}
+
+// grown has rules wait on with what they would touch now, and returns the error that says so.
+func (b *Book) grown(ctx context.Context, shown store.RuleSet, trial Trial) error {
+	set := shown
+	set.Records, set.Changed = trial.Records, trial.Touched
+	err := b.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockIdentity(ctx); err != nil {
+			return err
+		}
+		waiting, err := tx.Rules(ctx, store.RulesWaiting)
+		if errors.Is(err, store.ErrNotFound) || (err == nil && waiting.Digest != set.Digest) {
+			return nil // others wait by now, or none
+		}
+		if err != nil {
+			return err
+		}
+		entry := set
+		entry.Since = b.d.Now()
+		return errors.Join(tx.PutRules(ctx, set), b.told(ctx, tx, "rules_waiting", entry, ReasonTouchesMore))
+	})
+	if err != nil {
+		return fmt.Errorf("keep what waiting rules would touch: %w", err)
+	}
+	return fault.New(fault.Precondition, ReasonTouchesMore,
+		"the rules would touch %d of %d records by now, %d of %d were shown: look at them again and confirm once more",
+		trial.Touched, trial.Records, shown.Changed, shown.Records).
+		WithMeta("touched", strconv.FormatInt(trial.Touched, 10)).WithMeta("shown", strconv.FormatInt(shown.Changed, 10))
 }
 
 // told leaves an entry about rules in the audit trail, with the rules themselves: the table has those of today only. Why is why they

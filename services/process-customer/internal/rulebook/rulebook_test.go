@@ -136,6 +136,43 @@ func TestBook(t *testing.T) {
 		require.NoError(t, b.Turn(t.Context()))
 		require.Equal(t, "1", again(t, w, g.ID).Values[golden.Phone])
 	})
+	t.Run("rules that touch many more records than were shown wait for another look", func(t *testing.T) {
+		t.Parallel()
+		storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
+			w, file, b, g := setupOn(t, d, 60)
+			file.text = fmt.Sprintf(byERP, 2)
+			require.NoError(t, b.Turn(t.Context()))
+			waiting := func() store.RuleSet {
+				got, err := w.Store.Read().Rules(t.Context(), store.RulesWaiting)
+				require.NoError(t, err)
+				return got
+			}
+			shown := waiting()
+			require.Equal(t, []int64{1, 1}, []int64{shown.Changed, shown.Records})
+			for i := range 2 {
+				id := w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: fmt.Sprintf("Beta %d AG", i), golden.TaxID: fmt.Sprintf("DE20000000%d", i), golden.Phone: "1"})
+				w.Settle()
+				w.SF.Edit(golden.Customer, w.Twin(w.Golden(w.ERP, golden.Customer, id).ID, w.SF).Ref.RecordID, golden.Values{golden.Phone: "2"})
+				w.Settle()
+			}
+			err := b.Confirm(t.Context(), shown.Digest)
+			refused, ok := fault.As(err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, []any{fault.Precondition, rulebook.ReasonTouchesMore}, []any{refused.Kind, refused.Reason})
+			require.Equal(t, []string{"3", "1"}, []string{refused.Meta["touched"], refused.Meta["shown"]})
+			require.Contains(t, refused.Message, "3 of 3 records by now, 1 of 1 were shown")
+			require.EqualValues(t, 1, active(t, w).Version)
+			require.Equal(t, "2", again(t, w, g.ID).Values[golden.Phone])
+			now := waiting()
+			require.Equal(t, []any{int64(3), int64(3), shown.Since, shown.Reason}, []any{now.Changed, now.Records, now.Since, now.Reason})
+			entries, err := w.Store.Read().Audit(t.Context(), store.AuditFilter{Operators: true}, true, 0, 100)
+			require.NoError(t, err)
+			require.Equal(t, rulebook.ReasonTouchesMore, entries[len(entries)-1].Reason)
+
+			require.NoError(t, b.Confirm(t.Context(), shown.Digest), "what is shown now may be confirmed")
+			require.Equal(t, []int64{2, 3, 3}, []int64{active(t, w).Version, active(t, w).Changed, active(t, w).Records})
+		})
+	})
 	t.Run("what came into force, when and by whom stays in the audit trail", func(t *testing.T) {
 		t.Parallel()
 		storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
