@@ -118,7 +118,7 @@ type planned struct {
 	orphans []orphan
 }
 
-// plan works out the writes and notes what will be sent.
+// plan works out the writes and notes what will be sent; of a creation that may have been made before once it was looked for (see look).
 func (b *batch) plan(unit *fold.Unit, held map[golden.ID]bool, now time.Time) planned {
 	var out planned
 	system, writes := b.d.System(), 0
@@ -140,7 +140,9 @@ func (b *batch) plan(unit *fold.Unit, held map[golden.ID]bool, now time.Time) pl
 			out.wait = append(out.wait, store.Retry{Claimed: *c, Due: now}) // the next batch
 		default:
 			for _, w := range p.Plans {
-				unit.Send(&w)
+				if !w.Repeat {
+					unit.Send(&w)
+				}
 				b.items = append(b.items, &item{plan: w, mark: c})
 			}
 			writes += len(p.Plans)

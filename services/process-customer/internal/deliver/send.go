@@ -2,11 +2,16 @@ package deliver
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
 // ReasonFound means that a record which was to be created was there already: an earlier attempt, of which nobody knew, had
@@ -15,7 +20,8 @@ const ReasonFound = "RECORD_FOUND"
 
 // look looks up the records that are to be created and may have been created before, by their external id. One that is
 // found is taken in like any reading: what people have made of it meanwhile is theirs, and creating it again would write
-// over it.
+// over it. What is about to be sent is noted for the others only: a record that was found does not hold it, and its blanks would be
+// taken for somebody's word.
 func (b *batch) look(ctx context.Context) error {
 	d := b.d
 	var repeats []*item
@@ -35,6 +41,7 @@ func (b *batch) look(ctx context.Context) error {
 			continue
 		}
 		found := map[string]bool{}
+		var absent []*item
 		var changes []source.Change
 		for _, rec := range recs {
 			found[rec.ExternalID] = true
@@ -44,13 +51,54 @@ func (b *batch) look(ctx context.Context) error {
 			if found[it.plan.Write.ExternalID] {
 				it.found = true
 				it.result.Err = fault.New(fault.Conflict, ReasonFound, "the record was made by an earlier attempt")
+			} else {
+				absent = append(absent, it)
 			}
+		}
+		if err := b.note(ctx, absent); err != nil {
+			return err
 		}
 		if len(changes) > 0 {
 			if err := d.reread(ctx, d.System(), changes); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// note notes what is about to be sent.
+func (b *batch) note(ctx context.Context, items []*item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	d := b.d
+	ids := make([]golden.ID, len(items))
+	for i, it := range items {
+		ids[i] = it.plan.GoldenID
+	}
+	plans := make([]fold.Plan, len(items))
+	err := d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		unit, err := d.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
+		if err != nil {
+			return err
+		}
+		if err := unit.LoadForPlan(ctx, d.System(), ids); err != nil {
+			return err
+		}
+		for i, it := range items {
+			plans[i] = it.plan
+			if unit.Golden(it.plan.GoldenID) != nil { // else it was erased, and so will be what is written
+				unit.Send(&plans[i])
+			}
+		}
+		return unit.Flush(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("note what is sent to %s: %w", d.System(), err)
+	}
+	for i, it := range items {
+		it.plan = plans[i]
 	}
 	return nil
 }
