@@ -67,7 +67,6 @@ type world struct {
 	http   *http.Client
 	buyers []buyer
 	serial atomic.Int64
-	missed int // points that nobody came to
 }
 
 // buyer is a customer whom both systems have.
@@ -75,25 +74,31 @@ type buyer struct{ golden, erp string }
 
 func setup(t *testing.T, processes bool) *world {
 	t.Helper()
-	return start(t, processes, nil)
+	return start(t, processes, nil, asTheyAre)
 }
 
-// setupMortal starts services that stop where they are told to.
-func setupMortal(t *testing.T) (*world, stops) {
+// setupMortal starts services that stop where they are told to, configured as tune says.
+func setupMortal(t *testing.T, tune func(*suite.Configs)) (*world, stops) {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	s := stops{t.TempDir()}
-	return start(t, true, []string{self, mortal, s.dir}), s
+	return start(t, true, []string{self, mortal, s.dir}, func(c *suite.Configs) {
+		c.ProcessCustomer.Store.KeyLease = time.Second // the shortest there is: a killed call blocks its key for so long, at many points
+		tune(c)
+	}), s
 }
 
-func start(t *testing.T, processes bool, command []string) *world {
+func asTheyAre(*suite.Configs) {}
+
+func start(t *testing.T, processes bool, command []string, tune func(*suite.Configs)) *world {
 	t.Helper()
 	s, err := suite.Start(t.Context(), suite.Options{
 		Dir: t.TempDir() + "/demo", Processes: processes, Command: command, LogLevel: "error",
 		Tune: func(c *suite.Configs) {
 			c.ProcessCustomer.Store.KeyLease = lease
 			c.ProcessCustomer.Store.AnswerKeys = conf.Secret("k1:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
+			tune(c)
 		},
 	})
 	require.NoError(t, err)
