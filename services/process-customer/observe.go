@@ -16,7 +16,7 @@ import (
 // absent would never fire.
 func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) error {
 	g := newGauges(tel, "the backlog")
-	pending := g.count("selfsame.sync.pending", "{record}", "Records that wait to be written.")
+	pending := g.count("selfsame.sync.pending", "{record}", "Records that wait to be written, by how urgent that is.")
 	age := g.level("selfsame.sync.oldest_pending.age", "s", "Age of the oldest record that waits.")
 	dead := g.count("selfsame.dead_letter.count", "{record}", "Open dead letters.")
 	deadAge := g.level("selfsame.dead_letter.oldest.age", "s", "Age of the oldest open dead letter.")
@@ -53,9 +53,12 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		for _, name := range systems {
 			system := attribute.String("selfsame.system", name)
 			b := bySystem[name]
-			o.ObserveInt64(pending, b.Pending, metric.WithAttributes(system))
+			for _, level := range store.Levels() {
+				of := metric.WithAttributes(system, attribute.String("selfsame.priority", level.Priority().String()))
+				o.ObserveInt64(pending, b.Levels[level].Pending, of)
+				o.ObserveFloat64(age, since(b.Levels[level].Oldest), of)
+			}
 			o.ObserveInt64(held, b.Held, metric.WithAttributes(system))
-			o.ObserveFloat64(age, since(b.Oldest), metric.WithAttributes(system))
 			for _, direction := range []string{store.DirectionIntake, store.DirectionDeliver} {
 				o.ObserveInt64(dead, counts[direction][name], metric.WithAttributes(system, attribute.String("selfsame.direction", direction)))
 			}

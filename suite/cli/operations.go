@@ -71,10 +71,11 @@ func status(ctx context.Context, a *App, args []string) error {
 		if err := a.table(rows); err != nil {
 			return err
 		}
-		rows = [][]string{{"", "", "", "", "", "", ""}, {"TARGET", "PENDING", "RETRYING", "OLDEST", "DEAD LETTERS", "WRITTEN", "CALLS", "WAITS UNTIL", "REASON"}}
+		rows = [][]string{{"", "", "", "", "", "", ""}, {"TARGET", "PENDING", "BULK", "RETRYING", "OLDEST", "URGENT", "DEAD LETTERS", "WRITTEN", "CALLS", "WAITS UNTIL", "REASON"}}
 		for _, t := range s.GetTargets() {
 			rows = append(rows, []string{
-				t.GetSystem(), number(t.GetPending()), number(t.GetRetrying()), (time.Duration(t.GetOldestPendingMs()) * time.Millisecond).String(),
+				t.GetSystem(), number(t.GetPending()), number(t.GetBulkPending()), number(t.GetRetrying()),
+				age(t.GetOldestPendingMs()), age(t.GetOldestUrgentPendingMs()),
 				number(t.GetDeadLetters()), number(t.GetRecordsWritten()), number(t.GetCalls()), clock(t.GetResumeTime()), or(t.GetReason(), "-"),
 			})
 		}
@@ -93,6 +94,8 @@ func status(ctx context.Context, a *App, args []string) error {
 		return a.rulesState(s.GetRules().GetActive(), s.GetRules().GetWaiting(), s.GetRules().GetProblems())
 	})
 }
+
+func age(ms int64) string { return (time.Duration(ms) * time.Millisecond).String() }
 
 // bare removes the kind before an id: "customer/c_1" and "c_1" are the same.
 func bare(id string) string {

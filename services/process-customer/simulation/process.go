@@ -213,22 +213,35 @@ func (p *process) read(ctx context.Context, system string) {
 	}
 }
 
-// deliver is what Deliverer.Run does between two waits.
+// deliver is what Deliverer.Run does between two waits. While a lane is in the middle of something, the other one goes on.
 func (p *process) deliver(ctx context.Context, system string) {
-	key := "deliver " + system
+	for _, level := range store.Levels() {
+		p.deliverLevel(ctx, system, level)
+	}
+}
+
+func (p *process) deliverLevel(ctx context.Context, system string, level store.Level) {
+	key := fmt.Sprintf("deliver %s %d", system, level)
 	if p.busy[key] {
 		return
 	}
 	p.busy[key] = true
 	busy := p.busy
 	defer func() { delete(busy, key) }()
+	for _, k := range p.links {
+		if k.line.name == system { // what one lane has looked at is not what the other one has
+			before := k.seen
+			k.seen = map[golden.Ref]source.Record{}
+			defer func() { k.seen = before }()
+		}
+	}
 	for _, d := range p.engine.Deliverers {
 		if d.System() != system {
 			continue
 		}
 		for range rounds {
 			p.forget(system)
-			n, err := d.Step(ctx)
+			n, err := d.Step(ctx, level)
 			if err != nil {
 				p.outcome("delivering to "+system, err)
 				return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
@@ -89,6 +90,7 @@ type Progress struct {
 // RedriveSelection tries the next letters of a selection again. What is done is remembered, so it may be called again after
 // a failure, by anybody.
 func (d *Desk) RedriveSelection(ctx context.Context, token string, mode Mode) (Progress, error) {
+	ctx = priority.With(ctx, priority.Bulk)
 	return d.onSelection(ctx, token, func(ctx context.Context, letters []store.DeadLetter, and also) (int, error) {
 		return d.redrive(ctx, letters, mode, mode.String()+", selection "+token, and)
 	})

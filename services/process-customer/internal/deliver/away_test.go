@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
@@ -77,7 +78,7 @@ func TestAway(t *testing.T) {
 		bad := &picky{System: w.ERP, culprit: "Customer 7"}
 		d := deliverTo(t, w, bad)
 		for {
-			n, err := d.Step(t.Context())
+			n, err := enginetest.Step(t.Context(), d)
 			require.NoError(t, err)
 			if n == 0 {
 				break
@@ -94,7 +95,7 @@ func TestAway(t *testing.T) {
 		}
 		require.NoError(t, w.Read(t.Context()))
 		broken := &picky{System: w.ERP, broken: true}
-		_, err := deliverTo(t, w, broken).Step(t.Context())
+		_, err := enginetest.Step(t.Context(), deliverTo(t, w, broken))
 		require.NoError(t, err)
 		require.LessOrEqual(t, broken.calls, 8)
 		require.Empty(t, w.Dead())

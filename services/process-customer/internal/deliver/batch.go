@@ -32,8 +32,9 @@ type item struct {
 
 // batch is what one Step works on.
 type batch struct {
-	d       *Deliverer
+	d       *lane
 	object  golden.Object
+	level   store.Level
 	lease   time.Duration // how long the marks are ours; zero means Config.Lease
 	claimed []store.Claimed
 	items   []*item
@@ -48,7 +49,7 @@ func (b *batch) claim(ctx context.Context) error {
 	system := d.System()
 	lease := max(b.lease, d.cfg.Lease)
 	// Nothing due is the common case and needs no transaction.
-	if due, err := d.store.Read().Due(ctx, system, b.object, d.now()); err != nil || !due {
+	if due, err := d.store.Read().Due(ctx, system, b.object, b.level, d.now()); err != nil || !due {
 		return err
 	}
 	err := d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
@@ -67,7 +68,7 @@ func (b *batch) claim(ctx context.Context) error {
 		if limit == 0 {
 			return nil
 		}
-		claimed, err := tx.Claim(ctx, system, b.object, now, lease, limit)
+		claimed, err := tx.Claim(ctx, system, b.object, b.level, now, lease, limit)
 		if err != nil || len(claimed) == 0 {
 			return err
 		}

@@ -7,6 +7,10 @@
 // later (record or system not available), read and decide again (another version), or a dead letter (refused for good);
 // an unknown outcome is never taken for a failure, because writing again by external id is safe.
 //
+// What is urgent does not wait for what is not: each level has a lane of its own, and a load that takes minutes is nobody's turn but its
+// own. Two lanes are to each other what two replicas are: a mark is claimed by one of them, and what one record needs of another
+// is looked at, not hoped from an order.
+//
 // The package decides no values (fold does) and reads no feeds.
 package deliver
 
@@ -17,11 +21,10 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
 
-	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/retry"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
@@ -119,7 +122,7 @@ type Deps struct {
 	Jitter float64
 }
 
-// Deliverer writes to one system. Run or Step may be called by one goroutine at a time; Status by any.
+// Deliverer writes to one system. Run may be called by one goroutine at a time, Step by one for each level; Status by any.
 type Deliverer struct {
 	cfg     Config
 	store   Store
@@ -137,12 +140,11 @@ type Deliverer struct {
 	wake    chan struct{}
 	// together is Deps.Together.
 	together bool
-	full     bool // the last batch was as large as it could be: there may be many more
+	lanes    [2]*lane // by level
+
+	mu sync.Mutex
 	// blind are records that could not be read when they were last looked at: hidden from us, perhaps.
 	blind map[golden.Ref]bool
-
-	mu     sync.Mutex
-	status Status
 }
 
 // Status is what a deliverer has experienced since the process started.
@@ -178,13 +180,17 @@ func New(d Deps) (*Deliverer, error) {
 	if marked == nil {
 		marked = func() {}
 	}
-	return &Deliverer{
+	out := &Deliverer{
 		cfg: cfg, store: d.Store, folder: d.Folder, system: d.System, now: d.Now, log: d.Telemetry.Log,
 		tracer: d.Telemetry.Tracer.Tracer("deliver"), records: records, lag: lag, reread: d.Reread, marked: marked,
 		circuit: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: d.Jitter},
 		backoff: retry.Backoff{Min: cfg.RetryMin, Max: cfg.RetryMax, Factor: 2, Jitter: full(d.Jitter)},
 		wake:    make(chan struct{}, 1), together: d.Together, blind: map[golden.Ref]bool{},
-	}, nil
+	}
+	for _, level := range store.Levels() {
+		out.lanes[level] = &lane{Deliverer: out, level: level}
+	}
+	return out, nil
 }
 
 // full returns the widest jitter, unless there is to be none.
@@ -206,159 +212,29 @@ func (d *Deliverer) Wake() {
 	}
 }
 
-// Status returns what happened so far.
+// Status returns what happened so far. A reason, and a wait, of large pieces of work alone are told while nothing urgent has any.
 func (d *Deliverer) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.status
+	out, bulk := d.lanes[store.LevelSync].status, d.lanes[store.LevelBulk].status
+	out.Calls, out.Written = out.Calls+bulk.Calls, out.Written+bulk.Written
+	if out.Reason == "" {
+		out.Reason, out.PausedUntil, out.Resume = bulk.Reason, bulk.PausedUntil, bulk.Resume
+	}
+	return out
 }
 
 // Run delivers until ctx ends. A database that does not answer is waited for.
 func (d *Deliverer) Run(ctx context.Context) error {
-	broken := 0
-	for ctx.Err() == nil {
-		n, err := d.Step(ctx)
-		wait := d.cfg.Poll
-		switch {
-		case err != nil && ctx.Err() == nil:
-			broken++
-			wait = d.circuit.Next(min(broken, 5))
-			d.log.WarnContext(ctx, "delivery failed", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)),
-				slog.String(telemetry.KeyError, err.Error()))
-		case n > 0:
-			broken = 0
-			continue
-		default:
-			broken = 0
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-d.wake:
-			if err != nil {
-				<-timer.C
-			}
-		}
-		timer.Stop()
+	var g errgroup.Group
+	for _, l := range d.lanes {
+		g.Go(func() error { l.run(ctx); return nil })
 	}
-	return nil
+	return g.Wait()
 }
 
-// Step delivers one batch or bulk load, customers before contacts, and returns how many marks it worked on; zero when nothing is
-// due or deliveries to the system have to wait. An error is about the database only.
-func (d *Deliverer) Step(ctx context.Context) (int, error) {
-	open, err := d.gate(ctx)
-	if err != nil || !open {
-		return 0, err
-	}
-	for _, obj := range golden.Objects() {
-		n, err := d.wave(ctx, obj)
-		if n == 0 && err == nil {
-			n, err = d.batch(ctx, obj)
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
-	}
-	return 0, nil
-}
-
-// gate reports whether the system may be written to now. While everything it holds is being read, and while any system is
-// for the first time, a record that seems to be missing may only not have been reached yet. What is written to the others
-// goes on when a system is read again, unless all have to wait together.
-func (d *Deliverer) gate(ctx context.Context) (bool, error) {
-	if d.now().Before(d.Status().PausedUntil) {
-		return false, nil
-	}
-	feeds, err := d.store.Read().Feeds(ctx)
-	if err != nil {
-		return false, err
-	}
-	control, err := d.store.Read().Control(ctx, d.System(), store.DirectionDeliver)
-	if err != nil || control.Allowance(d.now(), 1) == 0 {
-		return false, err
-	}
-	scanned := false
-	for _, f := range feeds {
-		own := f.System == d.System()
-		reading := f.State == store.FeedScanning || f.Scan == store.ScanRunning // also while it fails, waits or is paused
-		if reading && (own || d.together || !f.Complete) {
-			return false, nil
-		}
-		if own {
-			scanned = f.Complete
-		}
-	}
-	return scanned, nil
-}
-
-// batch delivers what is due of one kind.
-func (d *Deliverer) batch(ctx context.Context, obj golden.Object) (int, error) {
-	b := &batch{d: d, object: obj}
-	if err := b.claim(ctx); err != nil || len(b.claimed) == 0 {
-		return 0, err
-	}
-	d.full = len(b.claimed) >= d.cfg.BatchSize
-	if len(b.items) > 0 {
-		ctx, span := d.tracer.Start(ctx, "send "+d.System(), trace.WithSpanKind(trace.SpanKindProducer), trace.WithLinks(b.links()...),
-			trace.WithAttributes(attribute.String(telemetry.KeySystem, d.System()), attribute.Int(telemetry.KeyCount, len(b.items))))
-		defer span.End()
-		if err := b.look(ctx); err != nil {
-			return 0, err
-		}
-		b.send(ctx, b.unsettled())
-		if err := b.record(ctx); err != nil {
-			return 0, err
-		}
-		if err := b.readAgain(ctx); err != nil {
-			return 0, err
-		}
-	}
-	return len(b.claimed), nil
-}
-
-// called notes the outcome of a call; err is about the whole call.
-func (d *Deliverer) called(err error, written int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.status.Calls++
-	d.status.Written += int64(written)
-	if err == nil {
-		d.status.failures, d.status.Reason, d.status.PausedUntil, d.status.Resume = 0, "", time.Time{}, time.Time{}
-		return
-	}
-	d.status.failures++
-	d.status.Reason = fault.ReasonOf(err)
-}
-
-// pause keeps the system from being called for a while.
-func (d *Deliverer) pause(err error) time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	wait := max(d.circuit.Next(min(d.status.failures, 7)), fault.RetryAfter(err))
-	if fault.KindOf(err) == fault.Exhausted && fault.RetryAfter(err) == 0 {
-		wait = max(wait, time.Minute)
-	}
-	d.status.PausedUntil = d.now().Add(wait)
-	d.status.Resume = d.status.PausedUntil
-	if at := resume(err); at.After(d.status.Resume) {
-		d.status.Resume = at
-	}
-	d.log.Info("deliveries wait", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)),
-		slog.Time("until", d.status.PausedUntil), slog.Time("resume", d.status.Resume))
-	return d.status.PausedUntil
-}
-
-// resume is when a system foresees that refused work may go on; the zero time when it does not say.
-func resume(err error) time.Time {
-	fe, ok := fault.As(err)
-	if !ok {
-		return time.Time{}
-	}
-	at, err := time.Parse(time.RFC3339, fe.Meta["resume_time"])
-	if err != nil {
-		return time.Time{}
-	}
-	return at
+// Step delivers one batch or bulk load in the lane of a level, customers before contacts, and returns how many marks it worked on; zero
+// when nothing is due or deliveries to the system have to wait. An error is about the database only.
+func (d *Deliverer) Step(ctx context.Context, level store.Level) (int, error) {
+	return d.lanes[level].step(ctx)
 }

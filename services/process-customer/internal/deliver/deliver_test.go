@@ -115,7 +115,7 @@ func TestDeliver(t *testing.T) {
 			require.NoError(t, w.Read(context.Background()))
 		})
 		require.NoError(t, w.Read(t.Context()))
-		_, err := erp(w).Step(t.Context())
+		_, err := enginetest.Step(t.Context(), erp(w))
 		require.NoError(t, err)
 		require.EqualValues(t, 1, backlog(t, w).Pending)
 		w.Settle()
@@ -213,11 +213,11 @@ func TestDeliver(t *testing.T) {
 		})
 		require.NoError(t, err)
 		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Scan = store.FeedScanning, store.ScanRunning })
-		n, err := d.Step(t.Context())
+		n, err := enginetest.Step(t.Context(), d)
 		require.NoError(t, err)
 		require.Zero(t, n)
 		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Scan = store.FeedLive, store.ScanDone })
-		n, err = d.Step(t.Context())
+		n, err = enginetest.Step(t.Context(), d)
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 	})
@@ -272,7 +272,7 @@ func claim(t *testing.T, w *enginetest.World) (out []store.Claimed) {
 	t.Helper()
 	require.NoError(t, w.Store.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		var err error
-		out, err = tx.Claim(ctx, "erp", golden.Customer, w.Clock.Now().Add(time.Hour), time.Nanosecond, 10)
+		out, err = tx.Claim(ctx, "erp", golden.Customer, store.LevelSync, w.Clock.Now().Add(time.Hour), time.Nanosecond, 10)
 		return err
 	}))
 	return out

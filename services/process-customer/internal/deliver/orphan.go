@@ -18,7 +18,7 @@ type orphan struct {
 }
 
 // parents parks the contacts whose customer nobody is going to write: it is a dead letter itself, or was given up. They are
-// marked again when the system has the customer. It returns the marks that are gone.
+// marked again when the system has the customer. One for which something urgent waits is urgent itself. It returns the marks that are gone.
 func (b *batch) parents(ctx context.Context, tx *store.Tx, unit *fold.Unit, orphans []orphan) (map[*store.Claimed]bool, error) {
 	if len(orphans) == 0 {
 		return nil, nil
@@ -38,8 +38,10 @@ func (b *batch) parents(ctx context.Context, tx *store.Tx, unit *fold.Unit, orph
 	var marks []store.Claimed
 	var letters []store.DeadLetter
 	var gone []golden.ID
+	var awaited []golden.ID
 	for _, o := range orphans {
 		if slices.Contains(marked[o.parent], system) {
+			awaited = append(awaited, o.parent)
 			continue // it is on its way
 		}
 		out[o.mark] = true
@@ -49,6 +51,11 @@ func (b *batch) parents(ctx context.Context, tx *store.Tx, unit *fold.Unit, orph
 			GoldenID: o.mark.GoldenID, Reason: store.ReasonParentParked, Message: "its customer is a dead letter, or was given up", Attempts: 1, Parked: unit.Now(),
 		})
 		unit.Note(store.Event{GoldenID: o.mark.GoldenID, Kind: "parked", System: system, Reason: store.ReasonParentParked})
+	}
+	if b.level == store.LevelSync {
+		if err := tx.Urge(ctx, system, awaited); err != nil {
+			return nil, err
+		}
 	}
 	if err := tx.Park(ctx, letters); err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ func TestPoison(t *testing.T) {
 				require.EqualValues(t, n, backlog(t, w).Pending)
 
 				// One step claims and settles them all; it is not the patience of many steps that brings the others through.
-				did, err := deliverTo(t, w, bad).Step(t.Context())
+				did, err := enginetest.Step(t.Context(), deliverTo(t, w, bad))
 				require.NoError(t, err)
 				require.Equal(t, n, did)
 				require.Len(t, w.ERP.Records(golden.Customer), n-1)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 )
@@ -43,4 +44,27 @@ func (d *Deliverer) readings(ctx context.Context, obj golden.Object, ids []strin
 		}
 	}
 	return changes, unreadable, nil
+}
+
+// noteBlind notes which of the records that were read could not be.
+func (d *Deliverer) noteBlind(obj golden.Object, ids, unreadable []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range ids {
+		delete(d.blind, golden.Ref{System: d.System(), Object: obj, RecordID: id})
+	}
+	for _, id := range unreadable {
+		d.blind[golden.Ref{System: d.System(), Object: obj, RecordID: id}] = true
+	}
+}
+
+func (d *Deliverer) isBlind(ref golden.Ref) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.blind[ref]
+}
+
+// takeIn takes in what was read. It tells what people have done, whatever it was read for.
+func (d *Deliverer) takeIn(ctx context.Context, changes []source.Change) error {
+	return d.reread(priority.With(ctx, priority.Sync), d.System(), changes)
 }

@@ -59,7 +59,7 @@ func (b *batch) look(ctx context.Context) error {
 			return err
 		}
 		if len(changes) > 0 {
-			if err := d.reread(ctx, d.System(), changes); err != nil {
+			if err := d.takeIn(ctx, changes); err != nil {
 				return err
 			}
 		}

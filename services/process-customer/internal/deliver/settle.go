@@ -58,7 +58,7 @@ func (b *batch) judge(it *item) verdict {
 		if it.plan.Delete {
 			return delivered
 		}
-		if it.plan.Row == nil || b.d.blind[it.plan.Row.Ref] && it.mark.Attempt+1 >= b.d.cfg.MaxInternal {
+		if it.plan.Row == nil || b.d.isBlind(it.plan.Row.Ref) && it.mark.Attempt+1 >= b.d.cfg.MaxInternal {
 			return dead
 		}
 		return reread // deleted since; reading it will say so, unless it is hidden from us
@@ -323,7 +323,7 @@ func (b *batch) readAgain(ctx context.Context) error {
 		}
 	}
 	if len(known) > 0 {
-		if err := b.d.reread(ctx, b.d.System(), known); err != nil {
+		if err := b.d.takeIn(ctx, known); err != nil {
 			return err
 		}
 	}
@@ -333,16 +333,11 @@ func (b *batch) readAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, b.d.cfg.Timeout)
 	defer cancel()
 	changes, unreadable, err := b.d.readings(ctx, b.object, ids)
-	for _, id := range ids {
-		delete(b.d.blind, golden.Ref{System: b.d.System(), Object: b.object, RecordID: id})
-	}
-	for _, id := range unreadable {
-		b.d.blind[golden.Ref{System: b.d.System(), Object: b.object, RecordID: id}] = true
-	}
+	b.d.noteBlind(b.object, ids, unreadable)
 	if err != nil {
 		// The next attempt meets the same conflict and reads again.
 		b.d.log.WarnContext(ctx, "records not read again", slog.String(telemetry.KeySystem, b.d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
 		return nil
 	}
-	return b.d.reread(ctx, b.d.System(), changes)
+	return b.d.takeIn(ctx, changes)
 }

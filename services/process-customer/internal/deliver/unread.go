@@ -86,14 +86,3 @@ func (b *batch) glance(ctx context.Context, ids []string) (map[string]source.Cha
 	}
 	return out, nil
 }
-
-// asked notes the outcome of a look before a write. That reading works does not mean that writing does.
-func (d *Deliverer) asked(err error) {
-	if err != nil {
-		d.called(err, 0)
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.status.Calls++
-}

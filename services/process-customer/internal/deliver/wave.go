@@ -8,32 +8,35 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
-// wave delivers a large backlog to a system that takes many records at once: several batches are claimed, each in its own
+// wave delivers a large backlog of a level to a system that takes many records at once: several batches are claimed, each in its own
 // transaction, sent as one load, and recorded batch by batch. It returns 0 when the backlog is not large or the system
 // takes only batches.
-func (d *Deliverer) wave(ctx context.Context, obj golden.Object) (int, error) {
-	loader, ok := d.system.(source.Loader)
-	if !ok || !d.full {
+func (l *lane) wave(ctx context.Context, obj golden.Object, level store.Level) (int, error) {
+	loader, ok := l.system.(source.Loader)
+	if !ok || !l.lanes[level].full.Load() {
 		return 0, nil
 	}
-	deep, err := d.store.Read().DueAtLeast(ctx, d.System(), obj, d.now(), d.cfg.BulkFrom)
+	ctx = priority.With(ctx, level.Priority())
+	deep, err := l.store.Read().DueAtLeast(ctx, l.System(), obj, level, l.now(), l.cfg.BulkFrom)
 	if err != nil || !deep {
 		return 0, err
 	}
 	var batches []*batch
 	n := 0
-	for n < d.cfg.BulkSize {
-		b := &batch{d: d, object: obj, lease: d.cfg.BulkTimeout + d.cfg.Lease}
+	for n < l.cfg.BulkSize {
+		b := &batch{d: l, object: obj, level: level, lease: l.cfg.BulkTimeout + l.cfg.Lease}
 		if err := b.claim(ctx); err != nil {
 			if n == 0 {
 				return 0, err
 			}
-			d.log.WarnContext(ctx, "bulk load is smaller than it could be", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
+			l.log.WarnContext(ctx, "bulk load is smaller than it could be", slog.String(telemetry.KeySystem, l.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
 			break // what is claimed goes first; the next step meets the error again
 		}
 		if len(b.claimed) == 0 {
@@ -47,15 +50,15 @@ func (d *Deliverer) wave(ctx context.Context, obj golden.Object) (int, error) {
 	if len(batches) == 0 {
 		return n, nil
 	}
-	ctx, span := d.tracer.Start(ctx, "load "+d.System(), trace.WithSpanKind(trace.SpanKindProducer),
-		trace.WithAttributes(attribute.String(telemetry.KeySystem, d.System()), attribute.Int(telemetry.KeyCount, n)))
+	ctx, span := l.tracer.Start(ctx, "load "+l.System(), trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithAttributes(attribute.String(telemetry.KeySystem, l.System()), attribute.Int(telemetry.KeyCount, n)))
 	defer span.End()
 	for _, b := range batches {
 		if err := b.look(ctx); err != nil {
 			return 0, err
 		}
 	}
-	d.load(ctx, loader, obj, batches)
+	l.load(ctx, loader, obj, batches)
 	for _, b := range batches {
 		if err := b.record(ctx); err != nil {
 			return 0, err
@@ -69,7 +72,7 @@ func (d *Deliverer) wave(ctx context.Context, obj golden.Object) (int, error) {
 
 // load sends the items of all batches: those that the system does not have as one load, the others in calls of their batch,
 // because a load knows records by external id only.
-func (d *Deliverer) load(ctx context.Context, loader source.Loader, obj golden.Object, batches []*batch) {
+func (l *lane) load(ctx context.Context, loader source.Loader, obj golden.Object, batches []*batch) {
 	var fresh []*item
 	seen := map[string]bool{}
 	for _, b := range batches {
@@ -95,7 +98,7 @@ func (d *Deliverer) load(ctx context.Context, loader source.Loader, obj golden.O
 		writes[i] = it.plan.Write
 		it.called = true
 	}
-	bounded, cancel := context.WithTimeout(ctx, d.cfg.BulkTimeout)
+	bounded, cancel := context.WithTimeout(ctx, l.cfg.BulkTimeout)
 	defer cancel()
 	results, err := loader.Load(bounded, obj, writes)
 	if err == nil && len(results) != len(writes) {
@@ -110,15 +113,15 @@ func (d *Deliverer) load(ctx context.Context, loader source.Loader, obj golden.O
 			}
 		}
 	}
-	d.called(err, written)
+	l.called(err, written)
 	if err != nil {
-		d.loadFailed(ctx, batches, fresh, err)
+		l.loadFailed(ctx, batches, fresh, err)
 	}
 }
 
 // loadFailed deals with a load that failed as a whole: when the system does not take it as a load, its records go in batches.
-func (d *Deliverer) loadFailed(ctx context.Context, batches []*batch, fresh []*item, err error) {
-	d.log.WarnContext(ctx, "bulk load failed", slog.String(telemetry.KeySystem, d.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
+func (l *lane) loadFailed(ctx context.Context, batches []*batch, fresh []*item, err error) {
+	l.log.WarnContext(ctx, "bulk load failed", slog.String(telemetry.KeySystem, l.System()), slog.String(telemetry.KeyReason, fault.ReasonOf(err)))
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Precondition, fault.Unimplemented, fault.NotFound, fault.Forbidden:
 		of := map[*item]bool{}
@@ -138,7 +141,7 @@ func (d *Deliverer) loadFailed(ctx context.Context, batches []*batch, fresh []*i
 		}
 		return
 	}
-	until := d.pause(err)
+	until := l.pause(err)
 	for _, b := range batches {
 		b.until = until
 	}

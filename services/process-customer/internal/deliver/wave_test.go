@@ -57,22 +57,28 @@ func deep(t *testing.T) (*enginetest.World, *bulky, *deliver.Deliverer) {
 	}
 	require.NoError(t, w.Read(t.Context()))
 	b := &bulky{System: w.ERP}
+	return w, b, inLoads(t, w, b)
+}
+
+// inLoads returns a deliverer in batches of 10 and loads of 20 to 50.
+func inLoads(t *testing.T, w *enginetest.World, to source.System) *deliver.Deliverer {
+	t.Helper()
 	d, err := deliver.New(deliver.Deps{
-		Config: deliver.Config{BatchSize: 10, BulkFrom: 20, BulkSize: 50}, Store: w.Store, Folder: w.Folder, System: b, Now: w.Clock.Now,
+		Config: deliver.Config{BatchSize: 10, BulkFrom: 20, BulkSize: 50}, Store: w.Store, Folder: w.Folder, System: to, Now: w.Clock.Now,
 		Telemetry: telemetry.Discard(), Reread: func(ctx context.Context, system string, changes []source.Change) error {
 			_, err := w.Intake.Take(ctx, system, intake.Batch{Changes: changes})
 			return err
 		},
 	})
 	require.NoError(t, err)
-	return w, b, d
+	return d
 }
 
 // drain delivers until nothing is due.
 func drain(t *testing.T, d *deliver.Deliverer) {
 	t.Helper()
 	for range 1000 {
-		n, err := d.Step(t.Context())
+		n, err := enginetest.Step(t.Context(), d)
 		require.NoError(t, err)
 		if n == 0 {
 			return

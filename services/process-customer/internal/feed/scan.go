@@ -79,7 +79,7 @@ func (f *Feed) page(ctx context.Context) error {
 			f.log.InfoContext(ctx, "scan done", slog.Int64("epoch", next.Epoch), slog.Int64(telemetry.KeyCount, next.Scanned))
 		}
 	}
-	return f.takeAll(ctx, changes, f.feed.Epoch, next)
+	return f.takeAll(priority.With(ctx, scanLevel), changes, f.feed.Epoch, next)
 }
 
 // list reads one page of what the system has.
@@ -104,7 +104,8 @@ func (f *Feed) list(ctx context.Context, next *store.Feed) ([]source.Change, boo
 	return changes, token == "", nil
 }
 
-// scanLevel is how urgent the calls of a scan are: large work that leaves the allowance of a system to what keeps records agreeing.
+// scanLevel is how urgent the calls of a scan are, and what it finds to be written: large work that leaves the allowance of a system, and
+// the first turn, to what keeps records agreeing.
 const scanLevel = priority.Bulk
 
 // sweepSize is how many records are asked for at once.

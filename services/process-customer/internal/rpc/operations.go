@@ -71,15 +71,22 @@ func (s *operations) targets(ctx context.Context, r store.Reader) ([]*customerv1
 		for _, b := range backlogs {
 			if b.System == t.System() {
 				m.Pending, m.Retrying, m.HeldDeletions = b.Pending, b.Retrying, b.Held
-				if !b.Oldest.IsZero() {
-					m.OldestPendingMs = max(0, s.d.Now().Sub(b.Oldest).Milliseconds())
-				}
+				m.BulkPending = b.Levels[store.LevelBulk].Pending
+				m.OldestPendingMs, m.OldestUrgentPendingMs = s.age(b.Oldest), s.age(b.Levels[store.LevelSync].Oldest)
 			}
 		}
 		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b *customerv1.TargetStatus) int { return strings.Compare(a.GetSystem(), b.GetSystem()) })
 	return out, nil
+}
+
+// age returns how long ago t was, in milliseconds; zero for the zero time.
+func (s *operations) age(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(0, s.d.Now().Sub(t).Milliseconds())
 }
 
 // feedState is what an operator is told: a feed that was told to begin again does not say that it is up to date until it has.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
@@ -319,6 +320,7 @@ func (b *Book) Step(ctx context.Context) (more bool, err error) {
 	if err != nil || active.Done {
 		return false, err
 	}
+	ctx = priority.With(ctx, priority.Bulk)
 	err = b.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		unit, err := b.d.Folder.Begin(ctx, tx, "")
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
@@ -32,7 +33,7 @@ func (s *Salesforce) Load(ctx context.Context, obj golden.Object, writes []Write
 	if err != nil {
 		return nil, fault.FromStatus(err)
 	}
-	header, tables := loadOf(obj, writes)
+	header, tables := loadOf(ctx, obj, writes)
 	var work errgroup.Group
 	work.Go(func() error { return sendLoad(stream, header, tables) })
 	results, known, err := takeLoad(stream, writes)
@@ -58,8 +59,11 @@ func missingOutcome(cause error) error {
 }
 
 // loadOf translates writes into the header of a load and its records, by columns.
-func loadOf(obj golden.Object, writes []Write) (*salesforcev1.UpsertHeader, []*salesforcev1.UpsertTable) {
+func loadOf(ctx context.Context, obj golden.Object, writes []Write) (*salesforcev1.UpsertHeader, []*salesforcev1.UpsertTable) {
 	header := &salesforcev1.UpsertHeader{Object: "account", Backlog: int64(len(writes)), Priority: salesforcev1.Priority_PRIORITY_SYNC}
+	if priority.From(ctx) > priority.Sync {
+		header.Priority = salesforcev1.Priority_PRIORITY_BULK
+	}
 	paths := pathsOf(salesforceAccount())
 	if obj == golden.Contact {
 		header.Object, paths = "contact", pathsOf(salesforceContact())

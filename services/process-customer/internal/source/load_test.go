@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
@@ -120,6 +121,10 @@ func TestLoad(t *testing.T) {
 		}
 		require.Equal(t, "account", l.header.GetObject())
 		require.EqualValues(t, 1201, l.header.GetBacklog())
+		require.Equal(t, salesforcev1.Priority_PRIORITY_SYNC, l.header.GetPriority())
+		_, err = s.Load(priority.With(t.Context(), priority.Bulk), golden.Customer, in[:1])
+		require.NoError(t, err)
+		require.Equal(t, salesforcev1.Priority_PRIORITY_BULK, l.header.GetPriority(), "as urgent as what is delivered")
 		require.Equal(t, []string{"address.city", "name", "website"}, l.header.GetFields())
 		require.Equal(t, "Köln", l.rows[0].GetRecord().GetFields()["address.city"].GetText())
 		require.NotContains(t, l.rows[0].GetRecord().GetFields(), "website", "an empty value is cleared by the mask")

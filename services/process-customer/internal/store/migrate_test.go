@@ -193,6 +193,11 @@ func kept(t *testing.T, s *store.Store, id golden.ID) {
 	marked, err := r.Marked(t.Context(), []golden.ID{id})
 	require.NoError(t, err)
 	require.Equal(t, []string{"salesforce"}, marked[id])
+	backlogs, err := r.Backlogs(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []store.Backlog{{
+		System: "salesforce", Pending: 1, Retrying: 1, Oldest: time.UnixMicro(1).UTC(), Levels: [2]store.Waiting{store.LevelSync: {1, time.UnixMicro(1).UTC()}},
+	}}, backlogs, "what waited before anybody told what is urgent is not put last")
 	letters, err := r.ListDeadLetters(t.Context(), "", false, time.Time{}, "", 10)
 	require.NoError(t, err)
 	require.Len(t, letters, 1)

@@ -6,8 +6,39 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
+
+// Level is how urgent a delivery is; a smaller level goes first.
+type Level int
+
+const (
+	// LevelSync is what somebody has changed, and what follows from it.
+	LevelSync Level = iota
+	// LevelBulk is part of a large piece of work that nobody waits for record by record: reading a system as a whole, a rule that changes,
+	// a comparison.
+	LevelBulk
+)
+
+// Levels returns the levels, the most urgent first.
+func Levels() [2]Level { return [2]Level{LevelSync, LevelBulk} }
+
+// Priority is that of the calls to a system with which marks of the level are delivered.
+func (l Level) Priority() priority.Level {
+	if l == LevelBulk {
+		return priority.Bulk
+	}
+	return priority.Sync
+}
+
+// levelOf returns the level of marks that the work of ctx makes.
+func levelOf(ctx context.Context) Level {
+	if priority.From(ctx) > priority.Sync {
+		return LevelBulk
+	}
+	return LevelSync
+}
 
 // Mark says that a system may have to be written.
 type Mark struct {
@@ -38,28 +69,30 @@ type Retry struct {
 	Postponed bool
 }
 
-const pendingColumns = `system, golden_id, object, gen, due_us, attempt, first_us, lease_until_us, fence, reason, traceparent, postponed`
-
-// Mark marks systems as to be written. A mark that exists gets a new generation and becomes due now: a delivery under
-// way will not remove it. Until a delivery is under way the mark keeps the trace of what it was first made for.
+// Mark marks systems as to be written, as urgently as ctx says (see pkg/priority). A mark that exists gets a new generation, becomes
+// due now and keeps the more urgent level: a delivery under way will not remove it. Until a delivery is under way the mark keeps the
+// trace of what it was first made for.
 func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 	rows := make([][]any, len(marks))
-	us := db.Micros(now)
 	for i, m := range marks {
-		rows[i] = []any{m.System, string(m.GoldenID), string(m.Object), 1, us, 0, us, 0, 0, "", m.Traceparent, false}
+		rows[i] = []any{m.System, string(m.GoldenID), string(m.Object), m.Traceparent}
 	}
+	fixed := []any{db.Micros(now), int64(levelOf(ctx))}
 	fresh, coalesced := map[string]int64{}, map[string]int64{}
 	t.counted = append(t.counted, func() {
 		t.AddTotals(outMarked, fresh)
 		t.AddTotals(outCoalesced, coalesced)
 	})
 	return chunks(t.Reader, rows, func(rows [][]any) error {
-		text, args := t.table(0, nil, rows)
-		_, err := t.tx.ask(ctx, "mark deliveries", "INSERT INTO pending ("+pendingColumns+") "+text+
-			` ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
+		text, args := t.table(len(fixed), nil, rows)
+		_, err := t.tx.ask(ctx, "mark deliveries", `INSERT INTO pending (system, golden_id, object, gen, due_us, attempt, first_us, lease_until_us, fence, reason,
+				traceparent, postponed, level)
+			SELECT column1, column2, column3, 1, CAST($1 AS BIGINT), 0, CAST($1 AS BIGINT), 0, 0, '', column4, FALSE, CAST($2 AS BIGINT) FROM (`+text+`) AS v WHERE TRUE
+			ON CONFLICT (system, golden_id) DO UPDATE SET gen = pending.gen + 1, postponed = FALSE,
 			traceparent = CASE WHEN pending.traceparent <> '' AND pending.lease_until_us <= excluded.due_us THEN pending.traceparent ELSE excluded.traceparent END,
-			due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END
-			RETURNING system, gen`, args, func(rows db.Scanner) error {
+			due_us = CASE WHEN pending.due_us < excluded.due_us THEN pending.due_us ELSE excluded.due_us END,
+			level = CASE WHEN pending.level < excluded.level THEN pending.level ELSE excluded.level END
+			RETURNING system, gen`, append(fixed[:len(fixed):len(fixed)], args...), func(rows db.Scanner) error {
 			var system string
 			var gen int64
 			err := rows.Scan(&system, &gen)
@@ -74,16 +107,17 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 	})
 }
 
-// Claim takes up to limit due marks of one system and kind until now+lease, the longest due first.
-func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, now time.Time, lease time.Duration, limit int) ([]Claimed, error) {
+// Claim takes up to limit due marks of one system, kind and level until now+lease, the longest due first.
+func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, level Level, now time.Time, lease time.Duration, limit int) ([]Claimed, error) {
 	var out []Claimed
-	// MATERIALIZED: PostgreSQL may otherwise run the inner SELECT again and exceed the limit.
+	// MATERIALIZED: PostgreSQL may otherwise run the inner SELECT again and exceed the limit. The order is that of the index, so that no
+	// more is read than is taken, however much waits.
 	err := t.query(ctx, "claim deliveries", `WITH c AS MATERIALIZED (
-			SELECT golden_id FROM pending WHERE system = $1 AND object = $2 AND due_us <= $3 AND lease_until_us <= $3
-			ORDER BY due_us, golden_id LIMIT $5`+t.db.SkipLocked()+`)
+			SELECT golden_id FROM pending WHERE system = $1 AND object = $2 AND level = $6 AND due_us <= $3 AND lease_until_us <= $3
+			ORDER BY due_us LIMIT $5`+t.db.SkipLocked()+`)
 		UPDATE pending SET lease_until_us = $4, fence = fence + 1 WHERE system = $1 AND golden_id IN (SELECT golden_id FROM c)
 		RETURNING golden_id, gen, fence, attempt, first_us, traceparent, postponed, held_us, confirmed`,
-		[]any{system, string(obj), db.Micros(now), db.Micros(now.Add(lease)), limit}, func(rows *sql.Rows) error {
+		[]any{system, string(obj), db.Micros(now), db.Micros(now.Add(lease)), limit, int64(level)}, func(rows *sql.Rows) error {
 			c := Claimed{Mark: Mark{System: system, Object: obj}}
 			var first, held int64
 			err := rows.Scan(&c.GoldenID, &c.Gen, &c.Fence, &c.Attempt, &first, &c.Traceparent, &c.Postponed, &held, &c.Confirmed)
@@ -92,6 +126,15 @@ func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, now ti
 			return err
 		})
 	return out, err
+}
+
+// Urge makes marks of one system urgent, because something urgent waits for them.
+func (t *Tx) Urge(ctx context.Context, system string, ids []golden.ID) error {
+	return chunks(t.Reader, texts(ids), func(ids []string) error {
+		_, err := t.exec(ctx, "urge deliveries", "UPDATE pending SET level = 0 WHERE system = $1 AND level > 0 AND golden_id "+t.among(1, len(ids)),
+			bound(t.Reader, []any{system}, ids)...)
+		return err
+	})
 }
 
 // Done removes claimed marks of one system that nobody marked again meanwhile, and counts them under an outcome; those
@@ -176,31 +219,54 @@ type Backlog struct {
 	Pending, Retrying, Held int64
 	// Oldest is when the oldest mark was made that does not wait for a person; zero when there is none.
 	Oldest time.Time
+	// Levels are the same by level.
+	Levels [2]Waiting
+}
+
+// Waiting is what of a backlog has one level. A mark that became urgent is as old as the first change that is not delivered yet.
+type Waiting struct {
+	Pending int64
+	Oldest  time.Time
 }
 
 // Backlogs returns the backlog of every system that has one, by name.
 func (r Reader) Backlogs(ctx context.Context) ([]Backlog, error) {
 	var out []Backlog
-	err := r.query(ctx, "count deliveries", `SELECT system, COUNT(*),
+	err := r.query(ctx, "count deliveries", `SELECT system, level, COUNT(*),
 		CAST(COALESCE(SUM(CASE WHEN (attempt > 0 OR reason <> '') AND NOT (`+waiting+`) THEN 1 ELSE 0 END), 0) AS BIGINT),
-		CAST(COALESCE(SUM(CASE WHEN `+waiting+` THEN 1 ELSE 0 END), 0) AS BIGINT), MIN(CASE WHEN NOT (`+waiting+`) THEN first_us END) FROM pending GROUP BY system ORDER BY system`, nil, func(rows *sql.Rows) error {
-		var b Backlog
+		CAST(COALESCE(SUM(CASE WHEN `+waiting+` THEN 1 ELSE 0 END), 0) AS BIGINT), MIN(CASE WHEN NOT (`+waiting+`) THEN first_us END)
+		FROM pending GROUP BY system, level ORDER BY system, level`, nil, func(rows *sql.Rows) error {
+		var system string
+		var level Level
+		var n, retrying, held int64
 		var oldest sql.NullInt64
-		err := rows.Scan(&b.System, &b.Pending, &b.Retrying, &b.Held, &oldest)
-		if oldest.Valid {
-			b.Oldest = db.FromMicros(oldest.Int64)
+		if err := rows.Scan(&system, &level, &n, &retrying, &held, &oldest); err != nil {
+			return err
 		}
-		out = append(out, b)
-		return err
+		if len(out) == 0 || out[len(out)-1].System != system {
+			out = append(out, Backlog{System: system})
+		}
+		b := &out[len(out)-1]
+		w := &b.Levels[min(level, LevelBulk)]
+		w.Pending += n
+		b.Pending, b.Retrying, b.Held = b.Pending+n, b.Retrying+retrying, b.Held+held
+		if oldest.Valid {
+			w.Oldest = db.FromMicros(oldest.Int64)
+			if b.Oldest.IsZero() || w.Oldest.Before(b.Oldest) {
+				b.Oldest = w.Oldest
+			}
+		}
+		return nil
 	})
 	return out, err
 }
 
-// Due reports whether a mark of a system and kind can be claimed.
-func (r Reader) Due(ctx context.Context, system string, obj golden.Object, now time.Time) (bool, error) {
+// Due reports whether a mark of a system, kind and level can be claimed.
+func (r Reader) Due(ctx context.Context, system string, obj golden.Object, level Level, now time.Time) (bool, error) {
 	due := false
-	err := r.query(ctx, "look for due deliveries", `SELECT 1 FROM pending WHERE system = $1 AND object = $2 AND due_us <= $3 AND lease_until_us <= $3 LIMIT 1`,
-		[]any{system, string(obj), db.Micros(now)}, func(rows *sql.Rows) error {
+	err := r.query(ctx, "look for due deliveries", `SELECT 1 FROM pending
+		WHERE system = $1 AND object = $2 AND level = $4 AND due_us <= $3 AND lease_until_us <= $3 LIMIT 1`,
+		[]any{system, string(obj), db.Micros(now), int64(level)}, func(rows *sql.Rows) error {
 			var one int
 			due = true
 			return rows.Scan(&one)
@@ -208,12 +274,12 @@ func (r Reader) Due(ctx context.Context, system string, obj golden.Object, now t
 	return due, err
 }
 
-// DueAtLeast reports whether n marks or more of a kind may be claimed now. It looks at no more than n.
-func (r Reader) DueAtLeast(ctx context.Context, system string, obj golden.Object, now time.Time, n int) (bool, error) {
+// DueAtLeast reports whether n marks or more of a kind and level may be claimed now. It looks at no more than n.
+func (r Reader) DueAtLeast(ctx context.Context, system string, obj golden.Object, level Level, now time.Time, n int) (bool, error) {
 	have := 0
 	err := r.query(ctx, "count due deliveries", `SELECT COUNT(*) FROM (
-			SELECT 1 FROM pending WHERE system = $1 AND object = $2 AND due_us <= $3 AND lease_until_us <= $3 LIMIT $4) AS due`,
-		[]any{system, string(obj), db.Micros(now), n}, func(rows *sql.Rows) error { return rows.Scan(&have) })
+			SELECT 1 FROM pending WHERE system = $1 AND object = $2 AND level = $5 AND due_us <= $3 AND lease_until_us <= $3 LIMIT $4) AS due`,
+		[]any{system, string(obj), db.Micros(now), n, int64(level)}, func(rows *sql.Rows) error { return rows.Scan(&have) })
 	return have >= n, err
 }
 

@@ -2,11 +2,15 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
@@ -88,6 +92,62 @@ func TestPlans(t *testing.T) {
 		require.Equal(t, 2, strings.Count(plan, "COVERING INDEX match_unit_sort"), plan)
 		require.Contains(t, plan, "match_edge_asked")
 		require.NotContains(t, plan, "autoindex_match_edge")
+	})
+}
+
+// TestClaimPlan has marks claimed from the index in its order, on both engines: not a backlog sorted for 200 of it.
+func TestClaimPlan(t *testing.T) {
+	t.Parallel()
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
+		s, err := store.Open(t.Context(), d)
+		require.NoError(t, err)
+		const n = 5000
+		for level, p := range []priority.Level{priority.Sync, priority.Bulk} {
+			var marks []store.Mark
+			for i := range n {
+				marks = append(marks, store.Mark{System: "erp", Object: golden.Customer, GoldenID: golden.ID(fmt.Sprintf("c_%d_%d", level, i))})
+			}
+			require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+				return tx.Mark(priority.With(ctx, p), marks, time.Unix(int64(level), 0))
+			}))
+		}
+		explain := "EXPLAIN QUERY PLAN "
+		if d.Engine() == db.PostgreSQL {
+			explain = "EXPLAIN "
+			_, err := d.Exec(t.Context(), "ANALYZE pending")
+			require.NoError(t, err)
+		}
+		var text string
+		var with []any
+		through := s.Through(func(_ context.Context, query string, args []any) (string, []any, error) {
+			text, with = query, args
+			return query, args, nil
+		})
+		require.NoError(t, through.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			claimed, err := tx.Claim(ctx, "erp", golden.Customer, store.LevelBulk, time.Unix(9, 0), time.Minute, 200)
+			require.Len(t, claimed, 200)
+			return err
+		}))
+		rows, err := d.Read().QueryContext(t.Context(), explain+text, with...)
+		require.NoError(t, err)
+		defer rows.Close()
+		columns, err := rows.Columns()
+		require.NoError(t, err)
+		var plan strings.Builder
+		for rows.Next() {
+			step := make([]any, len(columns))
+			into := make([]any, len(columns))
+			for i := range step {
+				into[i] = &step[i]
+			}
+			require.NoError(t, rows.Scan(into...))
+			fmt.Fprintln(&plan, step[len(step)-1])
+		}
+		require.NoError(t, rows.Err())
+		require.Contains(t, plan.String(), "pending_due")
+		require.NotContains(t, plan.String(), "Sort")
+		require.NotContains(t, plan.String(), "ORDER BY")
+		require.NotContains(t, plan.String(), "SCAN pending")
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/priority"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 )
@@ -62,8 +63,9 @@ func (t *Tx) PutShadow(ctx context.Context, writes []ShadowWrite) error {
 		"ON CONFLICT (system, golden_id, record_id, field) DO UPDATE SET kind = excluded.kind, detail = excluded.detail", rows)
 }
 
-// EndShadow forgets everything noted about a system and marks the records concerned to be written.
+// EndShadow forgets everything noted about a system and marks the records concerned to be written, which may be very many.
 func (t *Tx) EndShadow(ctx context.Context, system, traceparent string, now time.Time) error {
+	ctx = priority.With(ctx, priority.Bulk)
 	for after := ""; ; {
 		var marks []Mark
 		err := t.query(ctx, "read shadowed records", `SELECT DISTINCT golden_id, object FROM shadow_write WHERE system = $1 AND golden_id > $2

@@ -204,8 +204,12 @@ type TargetStatus struct {
 	ResumeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=resume_time,json=resumeTime,proto3" json:"resume_time,omitempty"`
 	// Of the pending records, those whose deletion waits for a person.
 	HeldDeletions int64 `protobuf:"varint,10,opt,name=held_deletions,json=heldDeletions,proto3" json:"held_deletions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Of the pending records, those that belong to a large piece of work, such as a first load, and that nothing urgent has to wait for.
+	BulkPending int64 `protobuf:"varint,11,opt,name=bulk_pending,json=bulkPending,proto3" json:"bulk_pending,omitempty"`
+	// Age of the oldest of the other pending records, in milliseconds; zero when none is.
+	OldestUrgentPendingMs int64 `protobuf:"varint,12,opt,name=oldest_urgent_pending_ms,json=oldestUrgentPendingMs,proto3" json:"oldest_urgent_pending_ms,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *TargetStatus) Reset() {
@@ -304,6 +308,20 @@ func (x *TargetStatus) GetResumeTime() *timestamppb.Timestamp {
 func (x *TargetStatus) GetHeldDeletions() int64 {
 	if x != nil {
 		return x.HeldDeletions
+	}
+	return 0
+}
+
+func (x *TargetStatus) GetBulkPending() int64 {
+	if x != nil {
+		return x.BulkPending
+	}
+	return 0
+}
+
+func (x *TargetStatus) GetOldestUrgentPendingMs() int64 {
+	if x != nil {
+		return x.OldestUrgentPendingMs
 	}
 	return 0
 }
@@ -1948,7 +1966,7 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x12;\n" +
 	"\vresume_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"resumeTime\x12?\n" +
-	"\rposition_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\fpositionTime\"\xe6\x02\n" +
+	"\rposition_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\fpositionTime\"\xc2\x03\n" +
 	"\fTargetStatus\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x18\n" +
 	"\apending\x18\x02 \x01(\x03R\apending\x12\x1a\n" +
@@ -1961,7 +1979,9 @@ const file_selfsame_customer_v1_operations_service_proto_rawDesc = "" +
 	"\vresume_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"resumeTime\x12%\n" +
 	"\x0eheld_deletions\x18\n" +
-	" \x01(\x03R\rheldDeletions\"\xd3\x02\n" +
+	" \x01(\x03R\rheldDeletions\x12!\n" +
+	"\fbulk_pending\x18\v \x01(\x03R\vbulkPending\x127\n" +
+	"\x18oldest_urgent_pending_ms\x18\f \x01(\x03R\x15oldestUrgentPendingMs\"\xd3\x02\n" +
 	"\x11GetStatusResponse\x126\n" +
 	"\x05feeds\x18\x01 \x03(\v2 .selfsame.customer.v1.FeedStatusR\x05feeds\x12<\n" +
 	"\atargets\x18\x02 \x03(\v2\".selfsame.customer.v1.TargetStatusR\atargets\x12\x1c\n" +

@@ -169,7 +169,7 @@ func (w *World) Read(ctx context.Context) error {
 func (w *World) Deliver(ctx context.Context) error {
 	for _, d := range w.Deliverers {
 		for {
-			n, err := d.Step(ctx)
+			n, err := Step(ctx, d)
 			if err != nil {
 				return err
 			}
@@ -179,6 +179,18 @@ func (w *World) Deliver(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Step has each lane of a deliverer do a step, the more urgent one first, and returns how many marks they worked on.
+func Step(ctx context.Context, d *deliver.Deliverer) (int, error) {
+	sum := 0
+	for _, level := range store.Levels() {
+		n, err := d.Step(ctx, level)
+		if sum += n; err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
 }
 
 // Turn reads and delivers once.

@@ -66,7 +66,7 @@ func everyStatement(t *testing.T, s *store.Store) {
 		)
 	}
 	deliver := func(ctx context.Context, tx *store.Tx) error {
-		claimed, err := tx.Claim(ctx, system, golden.Customer, at(1), time.Minute, 10)
+		claimed, err := tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(1), time.Minute, 10)
 		if err != nil {
 			return err
 		}

@@ -113,7 +113,7 @@ func resetLeases(t *testing.T, s *store.Store) {
 		if err := tx.Mark(ctx, []store.Mark{{System: system, Object: golden.Customer, GoldenID: id}}, at(0)); err != nil {
 			return err
 		}
-		_, err := tx.Claim(ctx, system, golden.Customer, at(0), time.Hour, 1)
+		_, err := tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(0), time.Hour, 1)
 		return err
 	})
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error { return tx.ResetLeases(ctx) })
@@ -121,7 +121,7 @@ func resetLeases(t *testing.T, s *store.Store) {
 		_, ok, err := tx.AcquireFeed(ctx, system, "new", at(1), time.Hour)
 		require.True(t, ok)
 		require.NoError(t, err)
-		claimed, err := tx.Claim(ctx, system, golden.Customer, at(1), time.Hour, 1)
+		claimed, err := tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(1), time.Hour, 1)
 		require.Len(t, claimed, 1)
 		return err
 	})

@@ -48,7 +48,7 @@ func inbox(t *testing.T, s *store.Store) {
 	})
 	require.EqualValues(t, 2, settle().Retrying)
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
-		claimed, err := tx.Claim(ctx, "target", golden.Customer, at(3), time.Minute, 10)
+		claimed, err := tx.Claim(ctx, "target", golden.Customer, store.LevelSync, at(3), time.Minute, 10)
 		if err == nil {
 			_, err = tx.Done(ctx, "target", claimed, store.Delivered)
 		}

@@ -25,7 +25,7 @@ func pending(t *testing.T, s *store.Store) {
 	claim := func(now time.Time) (out []store.Claimed) {
 		tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 			var err error
-			out, err = tx.Claim(ctx, system, golden.Customer, now, time.Minute, 10)
+			out, err = tx.Claim(ctx, system, golden.Customer, store.LevelSync, now, time.Minute, 10)
 			return err
 		})
 		return out
@@ -42,11 +42,11 @@ func pending(t *testing.T, s *store.Store) {
 	for range 9 {
 		mark(at(0), "later")
 	}
-	due, err := s.Read().Due(t.Context(), system, golden.Customer, at(0))
+	due, err := s.Read().Due(t.Context(), system, golden.Customer, store.LevelSync, at(0))
 	require.NoError(t, err)
 	require.True(t, due)
 	for n, want := range map[int]bool{1: true, 2: false} {
-		enough, err := s.Read().DueAtLeast(t.Context(), system, golden.Customer, at(0), n)
+		enough, err := s.Read().DueAtLeast(t.Context(), system, golden.Customer, store.LevelSync, at(0), n)
 		require.NoError(t, err)
 		require.Equal(t, want, enough, n)
 	}
@@ -81,7 +81,9 @@ func pending(t *testing.T, s *store.Store) {
 	require.Equal(t, 4, fourth[0].Attempt)
 	backlogs, err := s.Read().Backlogs(t.Context())
 	require.NoError(t, err)
-	require.Contains(t, backlogs, store.Backlog{System: system, Pending: 1, Retrying: 1, Oldest: at(0)})
+	require.Contains(t, backlogs, store.Backlog{
+		System: system, Pending: 1, Retrying: 1, Oldest: at(0), Levels: [2]store.Waiting{store.LevelSync: {Pending: 1, Oldest: at(0)}},
+	})
 	next, err := s.Read().NextDue(t.Context(), system)
 	require.NoError(t, err)
 	require.Equal(t, at(131), next)
@@ -107,7 +109,7 @@ func pendingRace(t *testing.T, s *store.Store) {
 				var claimed []store.Claimed
 				err := s.Tx(context.Background(), func(ctx context.Context, tx *store.Tx) error {
 					var err error
-					claimed, err = tx.Claim(ctx, system, golden.Customer, at(1), time.Minute, 20)
+					claimed, err = tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(1), time.Minute, 20)
 					return err
 				})
 				if err != nil || len(claimed) == 0 {

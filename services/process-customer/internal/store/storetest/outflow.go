@@ -38,7 +38,7 @@ func outflow(t *testing.T, s *store.Store) {
 	var claimed []store.Claimed
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 		var err error
-		claimed, err = tx.Claim(ctx, system, golden.Customer, at(1), time.Minute, 10)
+		claimed, err = tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(1), time.Minute, 10)
 		return err
 	})
 	require.Len(t, claimed, 3)

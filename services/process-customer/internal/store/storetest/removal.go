@@ -24,7 +24,7 @@ func heldDeletions(t *testing.T, s *store.Store) {
 	claim := func(now time.Time) (out []store.Claimed) {
 		tx(t, s, func(ctx context.Context, tx *store.Tx) error {
 			var err error
-			out, err = tx.Claim(ctx, system, golden.Customer, now, time.Minute, 10)
+			out, err = tx.Claim(ctx, system, golden.Customer, store.LevelSync, now, time.Minute, 10)
 			return err
 		})
 		return out
@@ -68,7 +68,7 @@ func heldDeletions(t *testing.T, s *store.Store) {
 	require.Equal(t, []golden.ID{"c_h3"}, rest)
 	backlogs, err := r.Backlogs(t.Context())
 	require.NoError(t, err)
-	require.Contains(t, backlogs, store.Backlog{System: system, Pending: 3, Held: 3}, "what is held has not failed")
+	require.Contains(t, backlogs, store.Backlog{System: system, Pending: 3, Held: 3, Levels: [2]store.Waiting{store.LevelSync: {Pending: 3}}}, "what is held has not failed")
 
 	require.Empty(t, claim(at(99)))
 	again := claim(at(100))

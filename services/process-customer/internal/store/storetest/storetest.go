@@ -32,6 +32,7 @@ func Run(t *testing.T, d *db.DB) {
 		"what is shown of a golden record":         shown,
 		"pending: coalescing, generations, leases": pending,
 		"pending: many claim at once":              pendingRace,
+		"pending: levels":                          pendingLevels,
 		"deletions that wait for a person":         heldDeletions,
 		"dead letters":                             deadLetters,
 		"what would be written":                    shadows,
