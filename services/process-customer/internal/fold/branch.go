@@ -56,7 +56,7 @@ func (u *Unit) loadBranches(ctx context.Context, ids []golden.ID) error {
 // none, because the two were one already. The merges that the record has gone through are those from where it was first to where it is;
 // its own is the last of them that the record which took its place has not gone through as well.
 func (u *Unit) branch(ctx context.Context, row *store.Source) (golden.ID, error) {
-	moves, err := u.tx.MovesOf(ctx, row.Ref)
+	moves, err := u.path(ctx, row.Ref)
 	if err != nil || len(moves) == 0 {
 		return "", err
 	}
@@ -84,6 +84,20 @@ func (u *Unit) branch(ctx context.Context, row *store.Source) (golden.ID, error)
 	return "", nil
 }
 
+// path returns the merges that a record has gone through.
+func (u *Unit) path(ctx context.Context, ref golden.Ref) ([]store.Move, error) {
+	moves, err := u.tx.MovesOf(ctx, ref)
+	if err == nil && len(moves) == 0 {
+		u.native[ref] = true
+	}
+	return moves, err
+}
+
+// home reports whether a record that was merged away in its system is where it was without any merge.
+func (u *Unit) home(ref golden.Ref) bool {
+	return u.native[ref] && !slices.ContainsFunc(u.moves, func(m store.Move) bool { return m.Ref == ref })
+}
+
 // takeLosers has those follow a golden record that has left others which had come to them by being merged into one of its records.
 func (u *Unit) takeLosers(from golden.ID, hosts []golden.ID, ref golden.Ref, changeID string) {
 	for _, host := range hosts {
@@ -95,11 +109,15 @@ func (u *Unit) takeLosers(from golden.ID, hosts []golden.ID, ref golden.Ref, cha
 				continue
 			}
 			winner := u.rows[golden.Ref{System: row.Ref.System, Object: row.Ref.Object, RecordID: row.MergedInto}]
-			branch := u.came[row.Ref]
-			if winner == nil || winner.GoldenID != from || branch == "" || branch == from || u.follow(branch) != host {
+			if winner == nil || winner.GoldenID != from {
 				continue
 			}
-			if u.Part(branch, ref, changeID) {
+			branch := u.came[row.Ref]
+			switch {
+			case branch == "" && u.home(row.Ref): // it gave way to what had been merged into it, and they were one already
+				u.joinRow(from, row, ref, changeID)
+			case branch == "" || branch == from || u.follow(branch) != host:
+			case u.Part(branch, ref, changeID):
 				u.joinRow(from, u.rows[row.Ref], ref, changeID)
 			}
 		}

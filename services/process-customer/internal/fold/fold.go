@@ -116,6 +116,7 @@ type Unit struct {
 	asked   map[questionKey]store.Question
 	left    map[golden.ID][]store.Move // what went away from golden records that were merged
 	came    map[golden.Ref]golden.ID   // where a record was before a merge took it away
+	native  map[golden.Ref]bool        // records that were merged away in their system and that no stored merge has moved
 	moves   []store.Move
 	// forgotten are stored moves that count no more, of golden records that are not back themselves.
 	forgotten []store.Move
@@ -155,7 +156,7 @@ func (f *Folder) Begin(ctx context.Context, tx *store.Tx, traceparent string) (*
 	}
 	return &Unit{
 		f: f, rules: rules, asked: map[questionKey]store.Question{}, tx: tx,
-		left: map[golden.ID][]store.Move{}, came: map[golden.Ref]golden.ID{}, parted: map[golden.ID]bool{},
+		left: map[golden.ID][]store.Move{}, came: map[golden.Ref]golden.ID{}, native: map[golden.Ref]bool{}, parted: map[golden.ID]bool{},
 		now: f.now(), traceparent: traceparent,
 		rows: map[golden.Ref]*store.Source{}, of: map[golden.ID][]*store.Source{}, goldens: map[golden.ID]*store.Golden{},
 		owners: map[store.Key]golden.ID{}, free: map[store.Key]bool{}, intents: map[intentKey]store.Intent{},

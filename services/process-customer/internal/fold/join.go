@@ -140,7 +140,7 @@ func (u *Unit) Part(from golden.ID, ref golden.Ref, changeID string) bool {
 	u.takeLosers(from, slices.Sorted(maps.Keys(hosts)), ref, changeID)
 	u.release(from)
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
-		if u.goldens[host] == nil {
+		if g := u.goldens[host]; g == nil || g.MergedInto != "" {
 			continue
 		}
 		note.GoldenID, note.Kind, note.Reason = host, "released", string(from)
@@ -315,6 +315,9 @@ func (u *Unit) loadJoins(ctx context.Context, system string, obj golden.Object, 
 		if c.MergedInto != "" {
 			if winner := u.rows[golden.Ref{System: system, Object: obj, RecordID: c.MergedInto}]; winner != nil && row != nil {
 				ids = append(ids, winner.GoldenID, row.GoldenID)
+				if _, err := u.path(ctx, c.Ref); err != nil {
+					return err
+				}
 			}
 		}
 		if c.Record != nil && row != nil && row.MergedInto != "" {

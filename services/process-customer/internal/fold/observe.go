@@ -243,12 +243,12 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 			}
 			settle(&in, field, at)
 			continue
-		case ours && slices.Contains(in.Late[field], value):
+		case ours && (slices.Contains(in.Late[field], value) || ((row == nil || row.GoldenID == "") && u.given(next, field, value))):
 			s.echo, s.shadow = true, true // one of our own that had got lost on the way
 			next.Shadow[field] = value
 			continue
-		case !known && value == "" && len(list) == 0:
-			next.Shadow[field] = "" // a new record without a value says nothing, unless we had given it one
+		case !known && value == "" && lastAcked(list) < 0:
+			next.Shadow[field] = "" // a new record without a value says nothing, unless it is known to have had ours
 			s.shadow = true
 			continue
 		}
@@ -282,6 +282,15 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 		u.putIntent(in)
 	}
 	return s
+}
+
+// given reports whether what a record holds which we have made and never heard of is what its golden record has from elsewhere: it was
+// written there, and what was noted of that has gone to the record that was made in its place.
+func (u *Unit) given(row *store.Source, field, value string) bool {
+	return row.ExternalID == source.ExternalIDOf(source.GoldenIDOf(row.ExternalID), "") &&
+		slices.ContainsFunc(u.of[row.GoldenID], func(r *store.Source) bool {
+			return r.Shadow[field] == value || slices.ContainsFunc(r.Claims[field], func(c golden.Claim) bool { return c.Value == value })
+		})
 }
 
 // claim makes claims of what next now holds in the fields, and in those that move together with them.
