@@ -258,6 +258,13 @@ func stories() map[string]simulation.Story {
 			{Act: simulation.Wait, N: 1},
 			deliver(sf),
 		}},
+		"what was not sent yet is not taken for cleared where an earlier attempt is found": {Seed: 9, Processes: 1, Steps: []simulation.Step{
+			create(erp, 1, "phone 1"), read(sf), read(erp),
+			{Act: simulation.Fault, System: sf, Kind: simulation.LoseAnswer},
+			edit(erp, 1, golden.Email, "email 4"), deliver(sf), read(erp),
+			{Act: simulation.Wait, N: 10},
+			deliver(sf),
+		}},
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
 		}},

@@ -169,10 +169,10 @@ func TestLanes(t *testing.T) {
 		require.Len(t, w.ERP.Records(golden.Customer), 2)
 	})
 	t.Run("a deep backlog of edits goes as a load that holds up none that come after", func(t *testing.T) {
-		w, b, d := deep(t)
+		w, b, _ := deep(t)
 		known := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Afterwards"})
 		l := &loading{bulky: b, levels: map[priority.Level]int{}}
-		d = inLoads(t, w, l)
+		d := inLoads(t, w, l)
 		came := false
 		l.meanwhile = func() {
 			require.NoError(t, w.Read(t.Context()))
