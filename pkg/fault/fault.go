@@ -264,6 +264,22 @@ func Retryable(err error) bool {
 	}
 }
 
+// MetaResume is the entry of an error's metadata that says when refused work may go on, as far as can be foreseen; RFC 3339.
+const MetaResume = "resume_time"
+
+// ResumeTime returns when the work that err refuses may go on ([MetaResume]); the zero time if it does not say.
+func ResumeTime(err error) time.Time {
+	fe, ok := As(err)
+	if !ok {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, fe.Meta[MetaResume])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
 // RetryAfter returns how long err asks to wait; zero if it does not say.
 func RetryAfter(err error) time.Duration {
 	if fe, ok := As(err); ok {

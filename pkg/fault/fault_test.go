@@ -227,3 +227,13 @@ func ExampleWrap() {
 	// true
 	// true
 }
+
+func TestResumeTime(t *testing.T) {
+	t.Parallel()
+	refused := fault.New(fault.Exhausted, "API_BUDGET_EXHAUSTED", "kept for others")
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	require.True(t, fault.ResumeTime(fmt.Errorf("write: %w", refused.WithMeta(fault.MetaResume, at.Format(time.RFC3339)))).Equal(at))
+	for _, err := range []error{nil, errors.New("x"), refused, refused.WithMeta(fault.MetaResume, "soon")} {
+		require.Zero(t, fault.ResumeTime(err))
+	}
+}

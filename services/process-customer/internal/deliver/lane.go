@@ -225,23 +225,10 @@ func (l *lane) pause(err error) time.Time {
 	}
 	s.PausedUntil = l.now().Add(wait)
 	s.Resume = s.PausedUntil
-	if at := resume(err); at.After(s.Resume) {
+	if at := fault.ResumeTime(err); at.After(s.Resume) {
 		s.Resume = at
 	}
 	l.log.Info("deliveries wait", slog.String(telemetry.KeySystem, l.System()), slog.String("priority", l.level.Priority().String()),
 		slog.String(telemetry.KeyReason, fault.ReasonOf(err)), slog.Time("until", s.PausedUntil), slog.Time("resume", s.Resume))
 	return s.PausedUntil
-}
-
-// resume is when a system foresees that refused work may go on; the zero time when it does not say.
-func resume(err error) time.Time {
-	fe, ok := fault.As(err)
-	if !ok {
-		return time.Time{}
-	}
-	at, err := time.Parse(time.RFC3339, fe.Meta["resume_time"])
-	if err != nil {
-		return time.Time{}
-	}
-	return at
 }

@@ -300,7 +300,7 @@ func salesforceRefusal(e *salesforcev1.RecordError) error {
 		out = out.WithRetryAfter(wait)
 	}
 	if at := e.GetResumeTime(); at != nil {
-		out = out.WithMeta("resume_time", at.AsTime().Format(time.RFC3339))
+		out = out.WithMeta(fault.MetaResume, at.AsTime().Format(time.RFC3339))
 	}
 	return out
 }

@@ -187,7 +187,7 @@ func (a *Accountant) refusal(ctx context.Context, level priority.Level, answer A
 	at := resume.UTC().Truncate(time.Second).Format(time.RFC3339)
 	wait := min(max(resume.Sub(now), time.Second), a.o.Config.Recheck)
 	return fault.New(fault.Exhausted, ReasonExhausted, "%s; %s work may go on about %s", text, level, at).
-		WithRetryAfter(wait).WithMeta(MetaResume, at).WithMeta(MetaPriority, level.String())
+		WithRetryAfter(wait).WithMeta(fault.MetaResume, at).WithMeta(MetaPriority, level.String())
 }
 
 // Run reports to the store, gives unused calls back, and has one replica read the limits now and then, until ctx ends. Failures

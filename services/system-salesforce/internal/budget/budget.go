@@ -36,8 +36,6 @@ const (
 
 // Keys of the metadata of a refusal.
 const (
-	// MetaResume is when the refused work may go on, as far as can be foreseen; RFC 3339.
-	MetaResume = "resume_time"
 	// MetaPriority is the level that was refused.
 	MetaPriority = "priority"
 )
@@ -130,7 +128,7 @@ type forced struct{}
 
 // Begin implements rest.Budget at the priority of ctx.
 //
-// Errors: Exhausted ReasonExhausted with RetryAfter, MetaResume and MetaPriority; Unavailable ReasonUnknown or ReasonStore
+// Errors: Exhausted ReasonExhausted with RetryAfter, fault.MetaResume and MetaPriority; Unavailable ReasonUnknown or ReasonStore
 // with RetryAfter; Timeout when ctx ended first.
 func (a *Accountant) Begin(ctx context.Context) (func(rest.CallOutcome), error) {
 	level := priority.From(ctx)

@@ -14,7 +14,7 @@ import (
 func resumeOf(t require.TestingT, err error) time.Time {
 	fe, ok := fault.As(err)
 	require.True(t, ok)
-	at, perr := time.Parse(time.RFC3339, fe.Meta[MetaResume])
+	at, perr := time.Parse(time.RFC3339, fe.Meta[fault.MetaResume])
 	require.NoError(t, perr)
 	return at
 }

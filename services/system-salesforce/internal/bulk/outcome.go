@@ -140,7 +140,7 @@ func (l *Ledger) add(o Ledger) {
 func blame(err error) rest.Refusal {
 	r := rest.Refusal{
 		Kind: fault.KindOf(err), Reason: fault.ReasonOf(err), Text: "the job could not be run", Retryable: fault.Retryable(err),
-		Class: rest.ClassOf(err), RetryAfter: fault.RetryAfter(err), Resume: rest.ResumeOf(err),
+		Class: rest.ClassOf(err), RetryAfter: fault.RetryAfter(err), Resume: fault.ResumeTime(err),
 	}
 	if fe, ok := fault.As(err); ok {
 		r.Text = fe.Message

@@ -198,19 +198,6 @@ func printable(code string) string {
 	return code
 }
 
-// ResumeOf is when work that err refuses for want of the allowance may go on; the zero time when it does not say.
-func ResumeOf(err error) time.Time {
-	fe, ok := fault.As(err)
-	if !ok {
-		return time.Time{}
-	}
-	at, err := time.Parse(time.RFC3339, fe.Meta["resume_time"])
-	if err != nil {
-		return time.Time{}
-	}
-	return at
-}
-
 func (r Refusal) fault() *fault.Error {
 	e := fault.New(r.Kind, r.Reason, "%s", r.Text)
 	if r.wait > 0 {

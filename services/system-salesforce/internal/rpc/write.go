@@ -154,7 +154,7 @@ func callError(err error) *salesforcev1.RecordError {
 	if wait := fault.RetryAfter(err); wait > 0 {
 		e.RetryAfter = durationpb.New(wait)
 	}
-	e.ResumeTime = timestamp(rest.ResumeOf(err))
+	e.ResumeTime = timestamp(fault.ResumeTime(err))
 	if fe, ok := fault.As(err); ok {
 		e.Message = fe.Message
 	}
