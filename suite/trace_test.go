@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	"github.com/selfsame-io/selfsame/suite/remote"
 )
 
@@ -86,7 +87,7 @@ func startCollector(t *testing.T) (*spans, string) {
 func oneTrace(t *testing.T) {
 	got, endpoint := startCollector(t)
 	dir := t.TempDir()
-	log := &written{}
+	log := &telemetrytest.Log{}
 	s, err := Start(t.Context(), Options{Dir: dir + "/demo", LogLevel: "debug", Tune: func(c *Configs) {
 		for _, tel := range []*telemetry.Config{&c.SystemSalesforce.Telemetry, &c.SystemERP.Telemetry, &c.ProcessCustomer.Telemetry, &c.ExperienceMobile.Telemetry} {
 			tel.OTLPEndpoint, tel.OTLPInsecure = endpoint, true
@@ -180,24 +181,6 @@ func oneTrace(t *testing.T) {
 		require.NotContains(t, metrics, planted, "nor in metrics of any service")
 		require.NotContains(t, log.String(), planted, "nor in logs of any service, at any level")
 	}
-}
-
-// written is what the services log.
-type written struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (w *written) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(p)
-}
-
-func (w *written) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
 }
 
 // measured reads the metrics of every service.

@@ -1,14 +1,12 @@
 package idempotent_test
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +26,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 )
 
 // slowStore keeps everybody waiting.
@@ -132,7 +131,7 @@ func casesL() []conformanceCase {
 		}},
 		{"L-10", "an answer that cannot be read is an alarm and never executed again", func(t *testing.T) {
 			m := idempotent.NewMemoryStore(nil)
-			var logs lockedBuffer
+			var logs telemetrytest.Log
 			reader := sdkmetric.NewManualReader()
 			w := newWorld(t, corrupting{m}, idempotent.Options{
 				Log: slog.New(slog.NewTextHandler(&logs, nil)), Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)),
@@ -154,23 +153,6 @@ type corrupting struct{ idempotent.Store }
 func (c corrupting) Complete(ctx context.Context, g idempotent.Grant, a idempotent.Answer) error {
 	a.Body = append([]byte{99}, a.Body...)
 	return c.Store.Complete(ctx, g, a)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // counted returns the values of a counter by outcome.
@@ -308,7 +290,7 @@ func canaries(t *testing.T) {
 	d := dbtest.Open(t, "sqlite")
 	s, err := idempotent.NewSQLStore(d, secret, nil)
 	require.NoError(t, err)
-	var logs lockedBuffer
+	var logs telemetrytest.Log
 	reader, spans := sdkmetric.NewManualReader(), tracetest.NewInMemoryExporter()
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	ring, err := idempotent.NewKeyring(idempotent.MasterKey{ID: "1", Secret: []byte(strings.Repeat("k", 32))})

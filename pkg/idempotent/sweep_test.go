@@ -18,6 +18,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 )
 
 // slowPurge has so many old records, and takes its time.
@@ -95,7 +96,7 @@ func TestSweep(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			s := &slowPurge{err: errors.New("down")}
-			var logs lockedBuffer
+			var logs telemetrytest.Log
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, slog.New(slog.NewTextHandler(&logs, nil))))

@@ -1,7 +1,6 @@
 package serve_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,6 +34,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -175,7 +175,7 @@ func ok(context.Context) error { return nil }
 
 func TestRun_ServesAndStops(t *testing.T) {
 	t.Parallel()
-	var logs lockedBuffer
+	var logs telemetrytest.Log
 	tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{}, telemetry.WithLogWriter(&logs))
 	require.NoError(t, err)
 	loopEnded := make(chan struct{})
@@ -217,19 +217,6 @@ func TestRun_ServesAndStops(t *testing.T) {
 	require.Contains(t, logs.String(), `"msg":"stopped"`)
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
-
 func TestRun_Readiness(t *testing.T) {
 	t.Parallel()
 	var open atomic.Bool
@@ -265,7 +252,7 @@ func TestRun_Readiness(t *testing.T) {
 
 func TestRun_StopOrder(t *testing.T) {
 	t.Parallel()
-	var events lockedBuffer
+	var events telemetrytest.Log
 	inCall, finish := make(chan struct{}), make(chan struct{})
 	cfg := serve.DefaultConfig()
 	cfg.DrainDelay, cfg.StopTimeout = 200*time.Millisecond, time.Minute

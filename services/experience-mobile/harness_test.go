@@ -1,7 +1,6 @@
 package experiencemobile_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +26,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
@@ -75,7 +75,7 @@ type world struct {
 	idp    *provider
 	fake   *fakeCustomers
 	client *http.Client
-	log    *lockedBuffer
+	log    *telemetrytest.Log
 	stop   func() // stops process-customer
 	halt   func() // stops experience-mobile
 	below  *below
@@ -164,23 +164,6 @@ func newBelow(change ...func(*below)) *below {
 	return b
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -234,7 +217,7 @@ func setup(t *testing.T, change ...func(*experiencemobile.Config)) *world {
 // released is the world after a release: a process-customer and an experience-mobile of their own, over other keys.
 func (w *world) released(t *testing.T, keys *below) *world {
 	t.Helper()
-	other := &world{idp: w.idp, log: &lockedBuffer{}, below: keys}
+	other := &world{idp: w.idp, log: &telemetrytest.Log{}, below: keys}
 	other.fake, other.target, other.stop = startFake(t, keys)
 	other.serve(t)
 	return other
@@ -243,7 +226,7 @@ func (w *world) released(t *testing.T, keys *below) *world {
 // another is one more replica of experience-mobile over the same process-customer.
 func (w *world) another(t *testing.T, change ...func(*experiencemobile.Config)) *world {
 	t.Helper()
-	other := &world{idp: w.idp, log: &lockedBuffer{}, below: w.below, fake: w.fake, stop: w.stop, target: w.target}
+	other := &world{idp: w.idp, log: &telemetrytest.Log{}, below: w.below, fake: w.fake, stop: w.stop, target: w.target}
 	other.serve(t, change...)
 	return other
 }
@@ -251,7 +234,7 @@ func (w *world) another(t *testing.T, change ...func(*experiencemobile.Config)) 
 // setupOver starts a world whose process-customer keeps keys in a store of the test.
 func setupOver(t *testing.T, keys *below, change ...func(*experiencemobile.Config)) *world {
 	t.Helper()
-	w := &world{idp: newProvider(t), log: &lockedBuffer{}, below: keys}
+	w := &world{idp: newProvider(t), log: &telemetrytest.Log{}, below: keys}
 	w.fake, w.target, w.stop = startFake(t, keys)
 	w.serve(t, change...)
 	return w

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
@@ -339,7 +340,7 @@ func playToday(t *testing.T) []step {
 	f.now = func() time.Time { return readTime }
 	customerv1.RegisterCustomerServiceServer(srv, f)
 	customerv1.RegisterScreenServiceServer(srv, f)
-	w := &world{idp: newProvider(t), log: &lockedBuffer{}}
+	w := &world{idp: newProvider(t), log: &telemetrytest.Log{}}
 	w.target = serveStub(t, srv)
 	w.serve(t)
 	tokens := map[string]string{}

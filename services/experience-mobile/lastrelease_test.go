@@ -26,6 +26,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 )
 
 // What the edge asked the process service, what it was answered and what apps were answered then, and the contracts of that
@@ -91,7 +93,7 @@ func recordedSteps(t *testing.T) []step {
 func replaySteps(t *testing.T, files *protoregistry.Files, steps []step) {
 	t.Helper()
 	old := &lastProcess{files: files}
-	w := &world{idp: newProvider(t), log: &lockedBuffer{}}
+	w := &world{idp: newProvider(t), log: &telemetrytest.Log{}}
 	w.target = startStub(t, grpc.UnknownServiceHandler(old.handle))
 	w.serve(t)
 	for _, s := range steps {
@@ -107,7 +109,7 @@ func replaySteps(t *testing.T, files *protoregistry.Files, steps []step) {
 // TestLastRelease_Older: what the process service does not know yet is this deployment's trouble and not the app's.
 func TestLastRelease_Older(t *testing.T) {
 	t.Parallel()
-	w := &world{idp: newProvider(t), log: &lockedBuffer{}}
+	w := &world{idp: newProvider(t), log: &telemetrytest.Log{}}
 	w.target = startStub(t) // knows nothing at all
 	w.serve(t)
 	w.do(t, "GET", "/v1/products/pump/availability").problem(t, 500, "INTERNAL")

@@ -4,8 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,34 +16,11 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
 	processcustomer "github.com/selfsame-io/selfsame/services/process-customer"
 )
-
-// lines is a log that a test reads.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-// with returns the lines that contain what.
-func (l *lines) with(what string) (out []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.text.String()) {
-		if strings.Contains(line, what) {
-			out = append(out, line)
-		}
-	}
-	return out
-}
 
 // wide is a listener that claims to be reachable from other machines, as 0.0.0.0 is.
 type wide struct{ net.Listener }
@@ -107,7 +82,7 @@ func TestKeys_InRedis(t *testing.T) {
 		cfg := config(t)
 		cfg.Store.Keys, cfg.Serve.Listen = conf.Secret(url), "127.0.0.1:0"
 		made := map[string]bool{}
-		log := &lines{}
+		log := &telemetrytest.Log{}
 		cfg.TelemetryOptions = []telemetry.Option{telemetry.WithLogWriter(log)}
 		for try := range 2 {
 			started := make(chan serve.Addrs, 1)
@@ -132,7 +107,7 @@ func TestKeys_InRedis(t *testing.T) {
 			require.NoError(t, <-ended)
 		}
 		require.Len(t, made, 1)
-		said := log.with("idempotency keys are not in the database of the customers")
+		said := log.With("idempotency keys are not in the database of the customers")
 		require.Len(t, said, 2, "once per start")
 		for _, method := range []string{"CustomerService.CreateCustomer", "CustomerService.UpdateCustomer", "ScreenService.QueueOrder"} {
 			require.Contains(t, said[0], "selfsame.customer.v1."+method)
