@@ -287,7 +287,7 @@ func (u *Unit) compare(row, next *store.Source, c source.Change, values golden.V
 // given reports whether what a record holds which we have made and never heard of is what its golden record has from elsewhere: it was
 // written there, and what was noted of that has gone to the record that was made in its place.
 func (u *Unit) given(row *store.Source, field, value string) bool {
-	return row.ExternalID == source.ExternalIDOf(source.GoldenIDOf(row.ExternalID), "") &&
+	return source.IsFirst(row.ExternalID) &&
 		slices.ContainsFunc(u.of[row.GoldenID], func(r *store.Source) bool {
 			return r.Shadow[field] == value || slices.ContainsFunc(r.Claims[field], func(c golden.Claim) bool { return c.Value == value })
 		})

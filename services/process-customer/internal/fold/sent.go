@@ -34,7 +34,7 @@ func (u *Unit) intentFor(row *store.Source) store.Intent {
 		in.Late = map[string][]string{}
 	}
 	// The golden record that it was made for may have been merged since.
-	if id := source.GoldenIDOf(row.ExternalID); id != "" && row.ExternalID == source.ExternalIDOf(id, "") && u.follow(id) == row.GoldenID && u.created(&in, id) {
+	if id := source.GoldenIDOf(row.ExternalID); source.IsFirst(row.ExternalID) && u.follow(id) == row.GoldenID && u.created(&in, id) {
 		u.putIntent(in)
 	}
 	return in

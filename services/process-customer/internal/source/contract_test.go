@@ -29,4 +29,11 @@ func TestIDs(t *testing.T) {
 			t.Errorf("GoldenIDOf(%q) = %q, want %q", text, got, want)
 		}
 	}
+	for text, want := range map[string]bool{
+		source.ExternalIDOf(id, ""): true, source.ExternalIDOf(id, "001x"): false, "": false, "BP-7": false, id + ".": false,
+	} {
+		if got := source.IsFirst(text); got != want {
+			t.Errorf("IsFirst(%q) = %t, want %t", text, got, want)
+		}
+	}
 }

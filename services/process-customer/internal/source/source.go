@@ -212,6 +212,12 @@ func ExternalIDOf(id golden.ID, recordID string) string {
 	return string(id) + "." + recordID
 }
 
+// IsFirst reports whether an external id of ours is that of the first record which a system has of a golden record.
+func IsFirst(externalID string) bool {
+	id := GoldenIDOf(externalID)
+	return id != "" && externalID == ExternalIDOf(id, "")
+}
+
 // GoldenIDOf returns the golden id in an external id, or "" when the text is not one of ours.
 func GoldenIDOf(externalID string) golden.ID {
 	text, _, _ := strings.Cut(externalID, ".")

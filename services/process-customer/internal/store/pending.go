@@ -110,8 +110,8 @@ func (t *Tx) Mark(ctx context.Context, marks []Mark, now time.Time) error {
 // Claim takes up to limit due marks of one system, kind and level until now+lease, the longest due first.
 func (t *Tx) Claim(ctx context.Context, system string, obj golden.Object, level Level, now time.Time, lease time.Duration, limit int) ([]Claimed, error) {
 	var out []Claimed
-	// MATERIALIZED: PostgreSQL may otherwise run the inner SELECT again and exceed the limit. The order is that of the index, so that no
-	// more is read than is taken, however much waits.
+	// MATERIALIZED: PostgreSQL may otherwise run the inner SELECT again and exceed the limit. The order is that of the index, so that
+	// nothing is sorted, and nothing read but what is taken and what others have claimed before it.
 	err := t.query(ctx, "claim deliveries", `WITH c AS MATERIALIZED (
 			SELECT golden_id FROM pending WHERE system = $1 AND object = $2 AND level = $6 AND due_us <= $3 AND lease_until_us <= $3
 			ORDER BY due_us LIMIT $5`+t.db.SkipLocked()+`)
