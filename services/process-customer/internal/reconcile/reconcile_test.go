@@ -311,13 +311,16 @@ func TestSchedule(t *testing.T) {
 	did, err := b.rec.Step(t.Context())
 	require.NoError(t, err)
 	require.False(t, did, "nothing is due at the start")
-	var depths []store.Depth
-	for range 7 {
-		b.Clock.Advance(time.Hour)
+	due := func() {
 		for more := true; more; {
 			more, err = b.rec.Step(t.Context())
 			require.NoError(t, err)
 		}
+	}
+	var depths []store.Depth
+	for range 7 {
+		b.Clock.Advance(time.Hour)
+		due()
 		runs, err := b.Store.Read().ReconcileRuns(t.Context(), "salesforce", 1)
 		require.NoError(t, err)
 		require.Equal(t, store.RunDone, runs[0].State)
@@ -329,10 +332,7 @@ func TestSchedule(t *testing.T) {
 	depths = nil
 	for range 8 {
 		b.Clock.Advance(time.Hour)
-		for more := true; more; {
-			more, err = b.rec.Step(t.Context())
-			require.NoError(t, err)
-		}
+		due()
 		runs, err := b.Store.Read().ReconcileRuns(t.Context(), "salesforce", 1)
 		require.NoError(t, err)
 		if runs[0].State == store.RunDone {
@@ -343,10 +343,7 @@ func TestSchedule(t *testing.T) {
 	b.SF.Drop(1)
 	b.SF.Edit(golden.Customer, ids[0], golden.Values{golden.Phone: "7"})
 	b.Clock.Advance(time.Hour)
-	for more := true; more; {
-		more, err = b.rec.Step(t.Context())
-		require.NoError(t, err)
-	}
+	due()
 	b.Settle()
 	b.Check()
 	b.Clock.Advance(31 * 24 * time.Hour)
