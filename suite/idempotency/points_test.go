@@ -140,10 +140,6 @@ func (w *world) killAtPoints(t *testing.T, s stops, chosen func([]point) []point
 			return func(t *testing.T) {
 				met := false
 				for try := 0; try < tries && !met; try++ {
-					if try > 0 { // it may be on the way of a service only that has worked for a while
-						w.until(t, c.make())
-						w.settle(t)
-					}
 					var d outcome
 					d, met = w.dieAt(t, s, p, c.make(), client)
 					done = append(done, d)
