@@ -43,9 +43,9 @@ images: ## Build the images of all services
 
 # --- test ---
 # With the race detector the compiler also checks every conversion of a pointer, which is a third of the time of a test with
-# SQLite: its code, translated from C, is left out of that. The fast tests leave that one package out of the detector as well,
-# which halves the rest: no memory of ours is touched in it, and test-full watches it too. It must be that package alone: a
-# generic function that several packages share, sync.Map's say, is taken from any of them.
+# SQLite: its code, translated from C, is left out of that. That one package is left out of the detector as well, which halves
+# the rest: no memory of ours is touched in it, and test-full watches it too where the database and the stores of keys are tested
+# (pkg). It must be that package alone: a generic function that several packages share, sync.Map's say, is taken from any of them.
 RACE_ON := -race -gcflags='modernc.org/...=-d=checkptr=0'
 RACE_FAST := $(RACE_ON) -gcflags='modernc.org/sqlite/lib=-d=checkptr=0 -race=0'
 # The race detector needs a C compiler; without one the fast tests still run.
@@ -58,7 +58,8 @@ test: ## Fast tests of every module (race detector on where there is a C compile
 
 .PHONY: test-full
 test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers to test with
-	go test $(RACE_ON) -shuffle=on -timeout 30m -p 2 $(PKG)
+	go test $(RACE_ON) -shuffle=on -timeout 30m -p 2 ./pkg/...
+	go test $(RACE_FAST) -shuffle=on -timeout 30m -p 2 $(patsubst %,./%/...,$(filter-out pkg,$(MODULES)))
 
 .PHONY: seeds
 seeds: ## Play the first 2,000 histories of the simulation, which the race detector makes too slow for test-full
