@@ -37,7 +37,7 @@ func observe(tel *telemetry.Telemetry, records *store.Store, systems ...string) 
 		if err != nil {
 			return err
 		}
-		for _, f := range feeds {
+		for _, f := range store.InUse(feeds, systems, time.Now()) {
 			if f.Token != "" { // without a position nothing can be lost: everything is read
 				at := f.Position
 				if at.IsZero() {

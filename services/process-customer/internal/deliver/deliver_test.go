@@ -212,6 +212,7 @@ func TestDeliver(t *testing.T) {
 			Reread: func(context.Context, string, []source.Change) error { return nil },
 		})
 		require.NoError(t, err)
+		w.Leave("a system that is not configured any more")
 		setFeed(t, w, "salesforce", func(f *store.Feed) { f.State, f.Scan = store.FeedScanning, store.ScanRunning })
 		n, err := enginetest.Step(t.Context(), d)
 		require.NoError(t, err)

@@ -112,7 +112,7 @@ func (l *lane) gate(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	scanned := false
-	for _, f := range feeds {
+	for _, f := range store.InUse(feeds, l.folder.Systems(), l.now()) {
 		own := f.System == l.System()
 		reading := f.State == store.FeedScanning || f.Scan == store.ScanRunning // also while it fails, waits or is paused
 		if reading && (own || l.together || !f.Complete) {

@@ -132,7 +132,7 @@ func (w *Worker) busy(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	busy := false
-	for _, f := range feeds {
+	for _, f := range store.InUse(feeds, w.folder.Systems(), w.decider.now()) {
 		busy = busy || (!f.Complete && f.Scan == store.ScanRunning)
 	}
 	if !busy {

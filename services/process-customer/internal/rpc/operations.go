@@ -33,7 +33,7 @@ func (s *operations) GetStatus(ctx context.Context, _ *customerv1.GetStatusReque
 	resp := &customerv1.GetStatusResponse{
 		Customers: counts[golden.Customer], Contacts: counts[golden.Contact], RulesVersion: s.d.Rules().Digest(),
 	}
-	for _, f := range feeds {
+	for _, f := range store.InUse(feeds, s.systems(), s.d.Now()) {
 		resp.Feeds = append(resp.Feeds, &customerv1.FeedStatus{
 			System: f.System, State: feedState(f), Scanned: f.Complete, ScannedRecords: f.Scanned, LastMessageTime: stamp(f.LastMessage),
 			LastCommitTime: stamp(f.LastCommit), Reason: f.Reason, ResumeTime: stamp(f.Resume), PositionTime: stamp(f.Position),
@@ -47,6 +47,15 @@ func (s *operations) GetStatus(ctx context.Context, _ *customerv1.GetStatusReque
 	}
 	resp.Flows, err = flows(ctx, r)
 	return resp, err
+}
+
+// systems returns the names of the systems that are configured.
+func (s *operations) systems() []string {
+	out := make([]string, len(s.d.Targets))
+	for i, t := range s.d.Targets {
+		out[i] = t.System()
+	}
+	return out
 }
 
 func (s *operations) targets(ctx context.Context, r store.Reader) ([]*customerv1.TargetStatus, error) {

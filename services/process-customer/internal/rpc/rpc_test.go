@@ -392,6 +392,7 @@ func TestOperations(t *testing.T) {
 		g := w.Golden(w.SF, golden.Customer, id)
 		w.ERP.Refuse(string(g.ID), -1, sourcetest.Permanent())
 		w.Settle()
+		w.Leave("a system that is not configured any more")
 
 		status, err := a.operations.GetStatus(t.Context(), &customerv1.GetStatusRequest{})
 		require.NoError(t, err)

@@ -114,6 +114,25 @@ func (w *World) Wrap(wrapStore func(engine.Store) engine.Store, wrapSystem func(
 	}
 }
 
+// Only has later starts know no other systems, as after the others were taken out of the configuration. Wrap puts all of them back.
+func (w *World) Only(systems ...source.System) { w.systems = systems }
+
+// Leave puts a feed there that a system has left behind which was taken out of the configuration during its first scan.
+func (w *World) Leave(system string) {
+	w.t.Helper()
+	require.NoError(w.t, w.Store.Tx(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.EnsureFeed(ctx, system); err != nil {
+			return err
+		}
+		f, _, err := tx.AcquireFeed(ctx, system, "another", w.Clock.Now(), 0)
+		if err == nil {
+			f.State, f.Scan, f.Epoch = store.FeedScanning, store.ScanRunning, 1
+			_, err = tx.SaveFeed(ctx, f)
+		}
+		return err
+	}))
+}
+
 // Start throws the engine away, as a crash does, and starts another one over the same database.
 func (w *World) Start() {
 	w.t.Helper()

@@ -25,6 +25,7 @@ func Run(t *testing.T, d *db.DB) {
 	for name, theme := range map[string]func(*testing.T, *store.Store){
 		"feed lease and fence":                     feedLease,
 		"feed position and requested scan":         feedPosition,
+		"feeds that count":                         feedsInUse,
 		"inbox and settlement":                     inbox,
 		"source records":                           sources,
 		"intents":                                  intents,
