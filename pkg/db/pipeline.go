@@ -204,6 +204,9 @@ func (t *pgTx) Commit() (err error) {
 		b.Queue(begin)
 		first = 1
 	}
+	if t.conn.Conn().IsClosed() {
+		return errGone
+	}
 	if t.end == nil {
 		tag, err := t.conn.Conn().Exec(t.ctx, "commit")
 		return t.ended(tag, err)
@@ -228,6 +231,8 @@ func (t *pgTx) ended(tag pgconn.CommandTag, err error) error {
 	switch {
 	case err == nil && tag.String() == "ROLLBACK":
 		return pgx.ErrTxCommitRollback
+	case errors.Is(err, pgconn.ErrConnClosed): // what pgx says, too, when the connection ends after COMMIT was sent
+		return errUnanswered
 	case err != nil && !t.conn.Conn().IsClosed() && t.conn.inside():
 		_ = t.Rollback() // if that fails too the connection is closed
 	}

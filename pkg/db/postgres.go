@@ -98,6 +98,9 @@ func (d *DB) pgOnce(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 	}()
 	e := &end{tx: tx, conn: conn}
 	if err := fn(context.WithValue(ctx, endKey{}, e), tx); err != nil {
+		if lost(conn) {
+			return fmt.Errorf("%w: %w", errGone, err)
+		}
 		return err
 	}
 	if len(e.last) > 0 {
@@ -113,13 +116,32 @@ func (d *DB) pgOnce(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 	return commitError(err)
 }
 
+var (
+	// errGone is that of a transaction that ended with its connection, before COMMIT. Drivers say so in many ways, one of which, an
+	// unexpected end, may as well be about something that was read.
+	errGone = errors.New("the connection to the database is lost")
+	// errUnanswered is that of a COMMIT that may have been executed.
+	errUnanswered = errors.New("no answer to commit")
+)
+
+// lost reports whether a connection is of no use any more.
+func lost(conn *sql.Conn) bool {
+	closed := true // if database/sql has noticed
+	_ = conn.Raw(func(c any) error {
+		under, err := pgUnder(c)
+		closed = err == nil && under.Conn().IsClosed()
+		return nil
+	})
+	return closed
+}
+
 // commitError tells a refused COMMIT, which the server answered, from one whose answer was lost.
 func commitError(err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, answered := errors.AsType[*pgconn.PgError](err); answered || pgconn.SafeToRetry(err) ||
-		errors.Is(err, pgx.ErrTxCommitRollback) || errors.Is(err, sql.ErrTxDone) {
+		errors.Is(err, errGone) || errors.Is(err, pgx.ErrTxCommitRollback) || errors.Is(err, sql.ErrTxDone) {
 		return fmt.Errorf("commit: %w", err)
 	}
 	return fault.Wrap(fault.Uncertain, fault.ReasonOutcomeUncertain, err, "the connection broke during commit")

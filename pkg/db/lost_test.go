@@ -1,0 +1,88 @@
+package db_test
+
+import (
+	"context"
+	"database/sql"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+)
+
+// TestLostConnection breaks the connection of a transaction after each of its round trips.
+func TestLostConnection(t *testing.T) {
+	t.Parallel()
+	const add = "INSERT INTO lost (id) VALUES ($1)"
+	for name, fn := range map[string]func(ctx context.Context, d *db.DB, tx *sql.Tx) error{
+		"COMMIT goes alone": func(ctx context.Context, _ *db.DB, tx *sql.Tx) error {
+			if _, err := tx.ExecContext(ctx, add, 1); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, "UPDATE lost SET id = id + 1")
+			return err
+		},
+		"a statement goes with COMMIT": func(ctx context.Context, d *db.DB, tx *sql.Tx) error {
+			rows, err := tx.QueryContext(ctx, "SELECT id FROM lost")
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+				t.Error("a row of before")
+			}
+			if err := rows.Close(); err != nil {
+				return err
+			}
+			return d.Last(ctx, tx, nil, add, 1)
+		},
+		"all goes with COMMIT": func(ctx context.Context, d *db.DB, tx *sql.Tx) error { return d.Last(ctx, tx, nil, add, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := dbtest.DSN(t, "postgres")
+			l, behind := dbtest.NewLine(t, dsn)
+			open := func(dsn string) *db.DB {
+				d, err := db.Open(t.Context(), dsn, telemetry.Discard())
+				require.NoError(t, err)
+				t.Cleanup(func() { require.NoError(t, d.Close()) })
+				return d
+			}
+			d, direct := open(behind), open(dsn)
+			_, err := direct.Exec(t.Context(), "CREATE TABLE lost (id BIGINT)")
+			require.NoError(t, err)
+			uncertain := 0
+			for n := 0; ; n++ {
+				l.BreakAfter(n)
+				err := d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return fn(ctx, d, tx) })
+				broken := l.Spare()
+				there, lerr := direct.Exec(t.Context(), "DELETE FROM lost")
+				require.NoError(t, lerr)
+				switch {
+				case !broken:
+					require.NoError(t, err)
+				case fault.KindOf(err) == fault.Uncertain:
+					uncertain++
+					continue
+				case err != nil: // else it was a connection that lay idle, and there was another one
+					require.Equal(t, fault.Unavailable, fault.KindOf(err), "round trip %d: %v", n, err)
+					require.Zero(t, there, "round trip %d: %v", n, err)
+					continue
+				}
+				require.EqualValues(t, 1, there, "round trip %d", n)
+				if !broken {
+					break
+				}
+			}
+			require.Positive(t, uncertain, "the answer to COMMIT was lost")
+		})
+	}
+	t.Run("an unexpected end of something else is what it is", func(t *testing.T) {
+		t.Parallel()
+		d := dbtest.Open(t, "postgres")
+		require.Equal(t, io.ErrUnexpectedEOF, d.Tx(t.Context(), func(context.Context, *sql.Tx) error { return io.ErrUnexpectedEOF }))
+	})
+}
