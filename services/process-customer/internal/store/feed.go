@@ -154,9 +154,10 @@ func (t *Tx) RequestScan(ctx context.Context, system string) (bool, error) {
 
 // ResetLeases frees what a process that is no more had taken. Only for a database that one process uses at a time.
 func (t *Tx) ResetLeases(ctx context.Context) error {
-	if _, err := t.exec(ctx, "reset feed leases", "UPDATE feed SET lease_until_us = 0"); err != nil {
-		return err
+	for _, table := range []string{"feed", "pending", "erasure_step", "reconcile_run"} {
+		if _, err := t.exec(ctx, "reset leases of "+table, "UPDATE "+table+" SET lease_until_us = 0 WHERE lease_until_us > 0"); err != nil {
+			return err
+		}
 	}
-	_, err := t.exec(ctx, "reset delivery leases", "UPDATE pending SET lease_until_us = 0 WHERE lease_until_us > 0")
-	return err
+	return nil
 }

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -113,7 +115,21 @@ func resetLeases(t *testing.T, s *store.Store) {
 		if err := tx.Mark(ctx, []store.Mark{{System: system, Object: golden.Customer, GoldenID: id}}, at(0)); err != nil {
 			return err
 		}
-		_, err := tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(0), time.Hour, 1)
+		if _, err := tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(0), time.Hour, 1); err != nil {
+			return err
+		}
+		e := store.Erasure{ID: "e-" + system, GoldenID: id, Object: golden.Customer, State: store.Erasing, Requested: at(0)}
+		e.Steps = []store.ErasureStep{{ErasureID: e.ID, Hash: []byte("h"), Ref: golden.Ref{System: system, Object: golden.Customer, RecordID: "r1"}}}
+		if err := tx.PutErasure(ctx, e); err != nil {
+			return err
+		}
+		if _, err := tx.ClaimSteps(ctx, at(0), time.Hour, 10); err != nil {
+			return err
+		}
+		if _, _, err := tx.QueueRun(ctx, store.Run{ID: "r-" + system, System: system, Requested: at(0)}); err != nil {
+			return err
+		}
+		_, _, err := tx.TakeRun(ctx, at(0), time.Hour)
 		return err
 	})
 	tx(t, s, func(ctx context.Context, tx *store.Tx) error { return tx.ResetLeases(ctx) })
@@ -123,6 +139,29 @@ func resetLeases(t *testing.T, s *store.Store) {
 		require.NoError(t, err)
 		claimed, err := tx.Claim(ctx, system, golden.Customer, store.LevelSync, at(1), time.Hour, 1)
 		require.Len(t, claimed, 1)
-		return err
+		if err != nil {
+			return err
+		}
+		steps, err := tx.ClaimSteps(ctx, at(1), time.Hour, 10)
+		i := slices.IndexFunc(steps, func(s store.ErasureStep) bool { return s.ErasureID == "e-"+system })
+		require.GreaterOrEqual(t, i, 0)
+		if err != nil {
+			return err
+		}
+		steps[i].State = store.StepDone
+		if err := tx.SettleStep(ctx, steps[i]); err != nil {
+			return err
+		}
+		if ended, err := tx.FinishErasure(ctx, store.Erasure{ID: "e-" + system, Done: at(1)}); err != nil || !ended {
+			return errors.Join(err, errors.New("the erasure stays open"))
+		}
+		run, taken, err := tx.TakeRun(ctx, at(1), time.Hour)
+		require.True(t, taken)
+		require.Equal(t, "r-"+system, run.ID)
+		if err != nil {
+			return err
+		}
+		run.State = store.RunDone
+		return tx.SaveRun(ctx, run, at(1), 0)
 	})
 }
