@@ -9,9 +9,13 @@ import (
 	"github.com/selfsame-io/selfsame/suite"
 )
 
-// rulesOption: rules=FILE has process-customer follow a rule file of the story.
+// rulesOption: rules=FILE has process-customer follow a rule file of the story, rules-once=FILE look at it at each of its starts only.
 func rulesOption(c *call, o *suite.Options, arg string) bool {
-	file, ours := strings.CutPrefix(arg, "rules=")
+	file, ours, every := "", false, 200*time.Millisecond
+	if file, ours = strings.CutPrefix(arg, "rules="); !ours {
+		file, ours = strings.CutPrefix(arg, "rules-once=")
+		every = time.Hour
+	}
 	if !ours {
 		return false
 	}
@@ -21,7 +25,7 @@ func rulesOption(c *call, o *suite.Options, arg string) bool {
 			before(cfg)
 		}
 		cfg.ProcessCustomer.RulesFile = c.ts.MkAbs(file)
-		cfg.ProcessCustomer.RulesReload = 200 * time.Millisecond
+		cfg.ProcessCustomer.RulesReload = every
 	}
 	return true
 }

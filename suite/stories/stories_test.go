@@ -62,7 +62,7 @@ func TestStories(t *testing.T) {
 			"demo": verb(demoVerb), "settle": verb(settleVerb), "verify": verb(verifyVerb), "await": verb(awaitVerb),
 			"sf": verb(sfVerb), "erp": verb(erpVerb), "mobile": verb(mobileVerb), "key": verb(keyVerb), "selection": verb(selectionVerb),
 			"fault": verb(faultVerb), "crash": verb(crashVerb), "shutdown": verb(shutdownVerb), "start": verb(startVerb),
-			"org": verb(orgVerb), "sap": verb(sapVerb),
+			"org": verb(orgVerb), "sap": verb(sapVerb), "compare": verb(compareVerb),
 			"selfsame": selfsameVerb, "until": untilVerb,
 		},
 	})
