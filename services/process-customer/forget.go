@@ -43,7 +43,7 @@ func sweeps(cfg Store) []sweep {
 }
 
 // forget removes what is older than its retention. A failure is only noted: the next round does the work.
-func forget(ctx context.Context, records *store.Store, cfg Store, log *slog.Logger) error {
+func forget(ctx context.Context, records *store.Store, kinds []sweep, log *slog.Logger) error {
 	tick := time.NewTicker(forgetEvery)
 	defer tick.Stop()
 	var anchored time.Time
@@ -54,7 +54,7 @@ func forget(ctx context.Context, records *store.Store, cfg Store, log *slog.Logg
 		case <-tick.C:
 		}
 		now := time.Now()
-		for _, s := range sweeps(cfg) {
+		for _, s := range kinds {
 			if s.keep > 0 {
 				s.run(ctx, records, now, log)
 			}
@@ -76,9 +76,11 @@ func (s sweep) run(ctx context.Context, records *store.Store, now time.Time, log
 			n, err = s.once(ctx, tx, now)
 			return err
 		})
-		if err != nil {
-			n = 0
+		if err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "old rows cannot be removed", slog.String("what", s.what), slog.String(telemetry.KeyError, err.Error()))
+		}
+		if err != nil {
+			return
 		}
 	}
 }

@@ -185,7 +185,7 @@ func loops(eng *engine.Engine, records *store.Store, answers idempotent.Store, b
 		out = append(out, serve.Loop{Name: "deliver " + d.System(), Run: d.Run})
 	}
 	return append(out,
-		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, cfg, log) }},
+		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, sweeps(cfg), log) }},
 		serve.Loop{Name: "ledger", Run: func(ctx context.Context) error { return book.Run(ctx, lookEvery) }},
 		serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, forgetEvery, log) }},
 	)
