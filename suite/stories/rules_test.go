@@ -11,8 +11,9 @@ import (
 
 // rulesOption: rules=FILE has process-customer follow a rule file of the story, rules-once=FILE look at it at each of its starts only.
 func rulesOption(c *call, o *suite.Options, arg string) bool {
-	file, ours, every := "", false, 200*time.Millisecond
-	if file, ours = strings.CutPrefix(arg, "rules="); !ours {
+	every := 200 * time.Millisecond
+	file, ours := strings.CutPrefix(arg, "rules=")
+	if !ours {
 		file, ours = strings.CutPrefix(arg, "rules-once=")
 		every = time.Hour
 	}
