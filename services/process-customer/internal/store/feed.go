@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -150,6 +151,12 @@ func fenced(f Feed, err error) (Feed, error) {
 func (t *Tx) RequestScan(ctx context.Context, system string) (bool, error) {
 	n, err := t.exec(ctx, "request scan of "+system, "UPDATE feed SET scan = 'needed' WHERE system = $1 AND scan <> 'needed'", system)
 	return n > 0, err
+}
+
+// InUse returns the feeds of the systems that are configured, and those that some process reads now: replicas may be started with
+// another configuration. One that stays behind when its system is taken out of the configuration goes on if it comes back.
+func InUse(feeds []Feed, configured []string, now time.Time) []Feed {
+	return slices.DeleteFunc(slices.Clone(feeds), func(f Feed) bool { return !slices.Contains(configured, f.System) && !f.LeaseUntil.After(now) })
 }
 
 // ResetLeases frees what a process that is no more had taken. Only for a database that one process uses at a time.
