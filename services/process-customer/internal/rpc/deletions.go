@@ -62,7 +62,7 @@ func (s *operations) ListHeldDeletions(ctx context.Context, req *customerv1.List
 
 // ConfirmDeletions implements OperationsService.
 func (s *operations) ConfirmDeletions(ctx context.Context, req *customerv1.ConfirmDeletionsRequest) (*customerv1.ConfirmDeletionsResponse, error) {
-	if !slices.ContainsFunc(s.d.Targets, func(t Target) bool { return t.System() == req.GetSystem() }) {
+	if !slices.Contains(s.systems(), req.GetSystem()) {
 		return nil, fault.New(fault.NotFound, "SYSTEM_UNKNOWN", "no such system is configured")
 	}
 	var n int64

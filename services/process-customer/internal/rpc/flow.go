@@ -31,7 +31,7 @@ func flow(c store.Control) *customerv1.Flow {
 }
 
 func (s *operations) SetFlow(ctx context.Context, req *customerv1.SetFlowRequest) (*customerv1.SetFlowResponse, error) {
-	if !slices.ContainsFunc(s.d.Targets, func(t Target) bool { return t.System() == req.GetSystem() }) {
+	if !slices.Contains(s.systems(), req.GetSystem()) {
 		return nil, fault.New(fault.NotFound, "SYSTEM_UNKNOWN", "no such system is configured")
 	}
 	if req.GetPerMinute() > 0 && req.GetDirection() != store.DirectionDeliver {
