@@ -76,10 +76,10 @@ func (s sweep) run(ctx context.Context, records *store.Store, now time.Time, log
 			n, err = s.once(ctx, tx, now)
 			return err
 		})
-		if err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "old rows cannot be removed", slog.String("what", s.what), slog.String(telemetry.KeyError, err.Error()))
-		}
 		if err != nil {
+			if ctx.Err() == nil {
+				log.WarnContext(ctx, "old rows cannot be removed", slog.String("what", s.what), slog.String(telemetry.KeyError, err.Error()))
+			}
 			return
 		}
 	}
