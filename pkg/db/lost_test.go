@@ -54,7 +54,7 @@ func TestLostConnection(t *testing.T) {
 			d, direct := open(behind), open(dsn)
 			_, err := direct.Exec(t.Context(), "CREATE TABLE lost (id BIGINT)")
 			require.NoError(t, err)
-			uncertain := 0
+			uncertain := int64(0) // and there all the same
 			for n := 0; ; n++ {
 				l.BreakAfter(n)
 				err := d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return fn(ctx, d, tx) })
@@ -65,7 +65,7 @@ func TestLostConnection(t *testing.T) {
 				case !broken:
 					require.NoError(t, err)
 				case fault.KindOf(err) == fault.Uncertain:
-					uncertain++
+					uncertain += there
 					continue
 				case err != nil: // else it was a connection that lay idle, and there was another one
 					require.Equal(t, fault.Unavailable, fault.KindOf(err), "round trip %d: %v", n, err)
