@@ -80,6 +80,20 @@ func TestLostConnection(t *testing.T) {
 			require.Positive(t, uncertain, "the answer to COMMIT was lost")
 		})
 	}
+	t.Run("what reads outside a transaction says so, too", func(t *testing.T) {
+		t.Parallel()
+		l, behind := dbtest.NewLine(t, dbtest.DSN(t, "postgres"))
+		d, err := db.Open(t.Context(), behind, telemetry.Discard())
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, d.Close()) })
+		var one int
+		read := func() error { return d.Read().QueryRowContext(t.Context(), "SELECT $1::int", 1).Scan(&one) }
+		require.NoError(t, read())
+		l.BreakAfter(1)
+		require.Equal(t, fault.Unavailable, fault.KindOf(read()))
+		require.True(t, l.Spare())
+		require.NoError(t, read(), "there is another connection")
+	})
 	t.Run("an unexpected end of something else is what it is", func(t *testing.T) {
 		t.Parallel()
 		d := dbtest.Open(t, "postgres")

@@ -180,7 +180,11 @@ func (c *pgConn) QueryContext(ctx context.Context, text string, args []driver.Na
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
-	return c.stdConn.QueryContext(ctx, text, args)
+	rows, err := c.stdConn.QueryContext(ctx, text, args)
+	if err != nil && c.Conn().IsClosed() && !errors.Is(err, driver.ErrBadConn) { // else another connection is tried
+		return nil, outside(fmt.Errorf("%w: %w", errGone, err))
+	}
+	return rows, err
 }
 
 // PrepareContext implements driver.ConnPrepareContext.

@@ -100,6 +100,7 @@ func TestBroken(t *testing.T) {
 				x.restore()
 				x.start()
 			default:
+				require.Equal(t, fault.Unavailable, fault.KindOf(err), "round trip %d: %v", n, err)
 				lost++
 				x.again("round trip %d", n)
 			}
