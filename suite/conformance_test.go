@@ -69,6 +69,17 @@ func everyAlertTested(t *testing.T, rules, tests string) {
 	}
 }
 
+// metrics is the page of a service.
+func metrics(t *testing.T, ops string) string {
+	t.Helper()
+	res, err := http.Get("http://" + ops + "/metrics") //nolint:noctx // loopback
+	require.NoError(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return string(body)
+}
+
 // alertsLook proves that every series of the rules exists in a running service.
 func alertsLook(t *testing.T) {
 	s, err := Start(t.Context(), Options{Dir: t.TempDir() + "/demo", LogLevel: "error"})
@@ -90,18 +101,26 @@ func alertsLook(t *testing.T) {
 		return status
 	}
 	require.Equal(t, []int{201, 201, 422}, []int{send("Looked At"), send("Looked At"), send("Other")})
-	res, err := http.Get("http://" + s.State().Ops[ProcessCustomer] + "/metrics") //nolint:noctx // loopback
-	require.NoError(t, err)
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	require.NoError(t, err)
-	page := string(body)
+	page := metrics(t, s.State().Ops[ProcessCustomer])
 	text, err := os.ReadFile(alertRules)
+	require.NoError(t, err)
+	retention, err := os.ReadFile("../deploy/prometheus/retention.rules.yaml")
 	require.NoError(t, err)
 	names := regexp.MustCompile(`\bselfsame_idempotency_[a-z_]+`).FindAllString(string(text), -1)
 	require.NotEmpty(t, names)
 	for _, name := range names {
 		require.Contains(t, page, "\n"+name, "an alert looks at %s", name)
+	}
+	for service, rows := range map[string][]string{
+		ProcessCustomer: {"changes", "settled dead letters", "selections", "audit entries", "operations", "comparisons", "idempotency keys"},
+		SystemERP:       {"changes", "idempotency keys"}, SystemSalesforce: {"bulk leftovers", "idempotency keys"},
+	} {
+		page := metrics(t, s.State().Ops[service])
+		for _, of := range rows {
+			for _, name := range regexp.MustCompile(`\bselfsame_retention_[a-z_]+`).FindAllString(string(retention), -1) {
+				require.Contains(t, page, "\n"+name+`{selfsame_rows="`+of+`"}`, "an alert looks at this of %s", service)
+			}
+		}
 	}
 	for _, outcome := range []string{"executed", "replayed", "mismatch"} {
 		require.Regexp(t, `selfsame_idempotency_requests_total\{[^}]*rpc_method="[^"]*CreateCustomer"[^}]*selfsame_outcome="`+outcome+`"[^}]*\} [1-9]`, page)

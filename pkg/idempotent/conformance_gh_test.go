@@ -283,7 +283,7 @@ func casesH() []conformanceCase {
 					s := &slowPurge{left: 10_000_000, can: can}
 					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 					defer cancel()
-					require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil))
+					require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil, nil))
 					require.LessOrEqual(t, s.most, 1000)
 					require.Greater(t, len(s.calls), 10)
 					for i := range s.calls[1:] {

@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
@@ -21,11 +24,18 @@ const (
 // that commit wait until what the purge has written is on the disk too; and it rests between them for twenty times as long as
 // the batch took, or a hundred times where all share one writer: a store that has much to forget is not busy with that, and of
 // a hundred calls at most one meets it. Where that is too slow, and there is still more after an hour, it rests for four times
-// as long until there is not. A failure is logged; the next round does the work. A nil log
-// discards.
-func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logger) error {
+// as long until there is not. A failure is logged and counted; the next round does the work. A nil log
+// discards, a nil meter tells nobody.
+func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logger, meter metric.MeterProvider) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if meter == nil {
+		meter = noop.NewMeterProvider()
+	}
+	removal, err := telemetry.NewRemoval(meter.Meter(scopeName), "idempotency keys", every)
+	if err != nil {
+		return err
 	}
 	batch, gentle := sweepBatch, time.Duration(sweepRest)
 	if can := store.Capabilities(); can.Transactional && !can.Shared {
@@ -43,7 +53,7 @@ func Sweep(ctx context.Context, store Store, every time.Duration, log *slog.Logg
 		begun := time.Now()
 		n, err := store.Purge(ctx, batch)
 		switch {
-		case err != nil && ctx.Err() == nil:
+		case removal.Done(ctx, err):
 			log.WarnContext(ctx, "old idempotency keys cannot be removed", slog.String(telemetry.KeyError, err.Error()))
 			pause = every
 		case n < batch:

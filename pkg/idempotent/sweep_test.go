@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 )
 
@@ -50,7 +50,7 @@ func TestSweep(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			begun := time.Now()
 			done := make(chan error)
-			go func() { done <- idempotent.Sweep(ctx, s, time.Minute, nil) }()
+			go func() { done <- idempotent.Sweep(ctx, s, time.Minute, nil, nil) }()
 			<-time.After(150 * time.Second)
 			cancel()
 			require.NoError(t, <-done)
@@ -68,7 +68,7 @@ func TestSweep(t *testing.T) {
 			s := &slowPurge{left: 200_000}
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
 			defer cancel()
-			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil))
+			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil, nil))
 			require.Zero(t, s.left)
 			pauses := map[time.Duration]int{}
 			for i := range s.calls[1:] {
@@ -86,7 +86,7 @@ func TestSweep(t *testing.T) {
 			s := &slowPurge{left: 50, can: idempotent.Capabilities{Transactional: true}}
 			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 			defer cancel()
-			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil))
+			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, nil, nil))
 			require.Len(t, s.calls, 3)
 			require.Equal(t, 10100*time.Millisecond, s.calls[1].Sub(s.calls[0]), "and rests for longer")
 			require.Zero(t, s.left)
@@ -97,11 +97,16 @@ func TestSweep(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &slowPurge{err: errors.New("down")}
 			var logs telemetrytest.Log
+			tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{}, telemetry.WithLogWriter(&logs))
+			require.NoError(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
-			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, slog.New(slog.NewTextHandler(&logs, nil))))
+			require.NoError(t, idempotent.Sweep(ctx, s, time.Minute, tel.Log, tel.Meter))
 			require.Len(t, s.calls, 2)
 			require.Contains(t, logs.String(), "cannot be removed")
+			require.Equal(t, "2", telemetrytest.Sample(tel.Metrics, `selfsame_retention_failures_total{selfsame_rows="idempotency keys"}`))
+			require.Equal(t, "180", telemetrytest.Sample(tel.Metrics, `selfsame_retention_last_success_age_seconds{selfsame_rows="idempotency keys"}`))
+			require.NoError(t, tel.Shutdown(context.Background()))
 		})
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -31,7 +31,7 @@ type pile struct {
 
 func (p *pile) sweep(what string, keep time.Duration) sweep {
 	p.begun = time.Now()
-	return sweep{what, keep, func(context.Context, *store.Tx, time.Time) (int, error) {
+	return sweep{what: what, keep: keep, once: func(context.Context, *store.Tx, time.Time) (int, error) {
 		p.at = append(p.at, time.Since(p.begun))
 		if p.done != nil {
 			p.done()
@@ -55,7 +55,23 @@ func remembering(t *testing.T, what string, test func(t *testing.T, records *sto
 	})
 }
 
-func logger(logs *telemetrytest.Log) *slog.Logger { return slog.New(slog.NewTextHandler(logs, nil)) }
+// telling is what a service tells of itself, with the log in logs.
+func telling(t *testing.T, logs *telemetrytest.Log) *telemetry.Telemetry {
+	t.Helper()
+	tel, err := telemetry.Start(t.Context(), Name, telemetry.Config{LogFormat: "text"}, telemetry.WithLogWriter(logs))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tel.Shutdown(context.Background())) })
+	return tel
+}
+
+// told returns how long ago rows were removed, and how often they could not be.
+func told(tel *telemetry.Telemetry, rows string) []string {
+	of := `{selfsame_rows="` + rows + `"}`
+	return []string{
+		telemetrytest.Sample(tel.Metrics, "selfsame_retention_last_success_age_seconds"+of),
+		telemetrytest.Sample(tel.Metrics, "selfsame_retention_failures_total"+of),
+	}
+}
 
 func TestForget(t *testing.T) {
 	t.Parallel()
@@ -63,7 +79,7 @@ func TestForget(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
 		defer cancel()
 		much, little, kept := &pile{left: 2*forgetBatch + 1}, &pile{left: 1}, &pile{left: 1}
-		require.NoError(t, forget(ctx, records, []sweep{much.sweep("much", time.Hour), little.sweep("little", time.Hour), kept.sweep("kept", 0)}, logger(logs)))
+		require.NoError(t, forget(ctx, records, []sweep{much.sweep("much", time.Hour), little.sweep("little", time.Hour), kept.sweep("kept", 0)}, telling(t, logs)))
 		require.Equal(t, []time.Duration{time.Minute, time.Minute, time.Minute, 2 * time.Minute}, much.at)
 		require.Equal(t, []time.Duration{time.Minute, 2 * time.Minute}, little.at)
 		require.Empty(t, kept.at, "what is kept for ever")
@@ -79,7 +95,8 @@ func TestForget(t *testing.T) {
 				broken.left, broken.err = forgetBatch+1, nil
 			}
 		}
-		require.NoError(t, forget(ctx, records, []sweep{broken.sweep("broken", time.Hour), other.sweep("other", time.Hour)}, logger(logs)))
+		tel := telling(t, logs)
+		require.NoError(t, forget(ctx, records, []sweep{broken.sweep("broken", time.Hour), other.sweep("other", time.Hour)}, tel))
 		require.Equal(t, []time.Duration{time.Minute, 2 * time.Minute, 2 * time.Minute}, broken.at)
 		require.Zero(t, broken.left)
 		require.Equal(t, []time.Duration{time.Minute, 2 * time.Minute}, other.at)
@@ -87,6 +104,18 @@ func TestForget(t *testing.T) {
 		require.Len(t, warned, 1)
 		require.Contains(t, warned[0], "what=broken")
 		require.Contains(t, warned[0], "down")
+		require.Equal(t, []string{"30", "1"}, told(tel, "broken"))
+		require.Equal(t, []string{"30", "0"}, told(tel, "other"))
+	})
+	remembering(t, "it is told what is not removed any more", func(t *testing.T, records *store.Store, logs *telemetrytest.Log) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute+time.Second)
+		defer cancel()
+		tel := telling(t, logs)
+		broken, other, kept := &pile{err: errors.New("down")}, &pile{left: 1}, &pile{left: 1}
+		require.NoError(t, forget(ctx, records, []sweep{broken.sweep("broken", time.Hour), other.sweep("other", time.Hour), kept.sweep("kept", 0)}, tel))
+		require.Equal(t, []string{"601", "10"}, told(tel, "broken"))
+		require.Equal(t, []string{"1", "0"}, told(tel, "other"))
+		require.Equal(t, []string{"", ""}, told(tel, "kept"), "of what is kept for ever there is nothing to tell")
 	})
 	remembering(t, "it ends between two batches, and says nothing about that", func(t *testing.T, records *store.Store, logs *telemetrytest.Log) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -97,15 +126,17 @@ func TestForget(t *testing.T) {
 				endless.err = ctx.Err()
 			}
 		}
-		require.NoError(t, forget(ctx, records, []sweep{endless.sweep("endless", time.Hour), next.sweep("next", time.Hour)}, logger(logs)))
+		tel := telling(t, logs)
+		require.NoError(t, forget(ctx, records, []sweep{endless.sweep("endless", time.Hour), next.sweep("next", time.Hour)}, tel))
 		require.Len(t, endless.at, 3)
 		require.Empty(t, next.at)
 		require.Empty(t, logs.String())
+		require.Equal(t, []string{"0", "0"}, told(tel, "endless"))
 	})
 	remembering(t, "the end of the audit trail is told every hour", func(t *testing.T, records *store.Store, logs *telemetrytest.Log) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour+90*time.Second)
 		defer cancel()
-		require.NoError(t, forget(ctx, records, nil, logger(logs)))
+		require.NoError(t, forget(ctx, records, nil, telling(t, logs)))
 		require.Len(t, logs.With("end of the audit trail"), 3)
 	})
 }
@@ -147,7 +178,8 @@ func twoReplicas(t *testing.T, d *db.DB) {
 	logs := &telemetrytest.Log{}
 	var both errgroup.Group
 	for range 2 {
-		both.Go(func() error { return forget(ctx, records, sweeps(cfg), logger(logs)) })
+		tel := telling(t, logs)
+		both.Go(func() error { return forget(ctx, records, sweeps(cfg), tel) })
 	}
 	require.NoError(t, both.Wait())
 	require.Empty(t, logs.With("cannot be removed"))

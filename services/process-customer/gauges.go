@@ -9,6 +9,9 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
+// scope names the meter of this package.
+const scope = "github.com/selfsame-io/selfsame/services/process-customer"
+
 // gauges are numbers that are read together whenever somebody asks for them.
 type gauges struct {
 	what  string
@@ -18,7 +21,7 @@ type gauges struct {
 }
 
 func newGauges(tel *telemetry.Telemetry, what string) *gauges {
-	return &gauges{what: what, meter: tel.Meter.Meter("github.com/selfsame-io/selfsame/services/process-customer")}
+	return &gauges{what: what, meter: tel.Meter.Meter(scope)}
 }
 
 // count returns a gauge of whole things.

@@ -168,15 +168,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Unary: []grpc.UnaryServerInterceptor{idempotent.UnaryServer(answers, idempotent.Options{
 			Log: tel.Log, Meter: tel.Meter, Resource: rpc.Resource, Subject: rpc.Subject, Keys: ring, Lease: cfg.Store.KeyLease,
 		})},
-		Loops: append(append(loops(eng, records, answers, book, cfg.Store, tel.Log), who.loops...), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run},
+		Loops: append(append(loops(eng, records, answers, book, cfg.Store, tel), who.loops...), serve.Loop{Name: "rules", Run: inForce.Run}, serve.Loop{Name: "reconcile", Run: rec.Run},
 			serve.Loop{Name: "erase", Run: eraser.Run}, parity,
-			serve.Loop{Name: "later", Run: later.NewWorker(queue, api.Place, time.Now, tel.Log).Run}),
+			serve.Loop{Name: "later", Run: later.NewWorker(queue, api.Place, time.Now, tel).Run}),
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},
 		Listener: cfg.Listener, OpsListener: cfg.OpsListener, Started: cfg.Started,
 	})
 }
 
-func loops(eng *engine.Engine, records *store.Store, answers idempotent.Store, book *ledger.Watch, cfg Store, log *slog.Logger) []serve.Loop {
+func loops(eng *engine.Engine, records *store.Store, answers idempotent.Store, book *ledger.Watch, cfg Store, tel *telemetry.Telemetry) []serve.Loop {
 	var out []serve.Loop
 	for _, f := range eng.Feeds {
 		out = append(out, serve.Loop{Name: "feed " + f.System(), Run: f.Run})
@@ -185,9 +185,11 @@ func loops(eng *engine.Engine, records *store.Store, answers idempotent.Store, b
 		out = append(out, serve.Loop{Name: "deliver " + d.System(), Run: d.Run})
 	}
 	return append(out,
-		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, sweeps(cfg), log) }},
+		serve.Loop{Name: "forget", Run: func(ctx context.Context) error { return forget(ctx, records, sweeps(cfg), tel) }},
 		serve.Loop{Name: "ledger", Run: func(ctx context.Context) error { return book.Run(ctx, lookEvery) }},
-		serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, forgetEvery, log) }},
+		serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error {
+			return idempotent.Sweep(ctx, answers, forgetEvery, tel.Log, tel.Meter)
+		}},
 	)
 }
 

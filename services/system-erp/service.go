@@ -98,7 +98,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		},
 		Loops: append(records.loops,
 			serve.Loop{Name: "changes", Run: feed.Run},
-			serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, purgeKeys, tel.Log) }},
+			serve.Loop{Name: "forget keys", Run: func(ctx context.Context) error { return idempotent.Sweep(ctx, answers, purgeKeys, tel.Log, tel.Meter) }},
 		),
 		HTTP:     webhooks,
 		Checks:   []serve.Check{{Name: "database", Ready: database.Ping}},

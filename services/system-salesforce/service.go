@@ -131,7 +131,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Loops: []serve.Loop{
 			{Name: "connect", Run: g.run},
 			{Name: "bulk leftovers", Run: jobs.Tend},
-			{Name: "forget keys", Run: func(ctx context.Context) error { return keystore.Forget(ctx, answers, tel.Log) }},
+			{Name: "forget keys", Run: func(ctx context.Context) error { return keystore.Forget(ctx, answers, tel) }},
 			{Name: "budget", Run: func(ctx context.Context) error { return accountant.Run(ctx, limits(crm)) }},
 		},
 		Checks:   []serve.Check{{Name: "salesforce", Ready: func(context.Context) error { return g.ready() }}},

@@ -209,7 +209,7 @@ func (p *Purge) window(ctx context.Context, w *world, sweep idempotent.Store) ([
 	sweeping, stop := context.WithCancel(ctx)
 	var sweeper, all sync.WaitGroup
 	if sweep != nil {
-		sweeper.Go(func() { _ = idempotent.Sweep(sweeping, sweep, sweepEvery, nil) })
+		sweeper.Go(func() { _ = idempotent.Sweep(sweeping, sweep, sweepEvery, nil, nil) })
 	}
 	call := w.fresh(recoverable)
 	n := int(float64(p.Rate) * p.Seconds)

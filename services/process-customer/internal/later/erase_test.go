@@ -3,12 +3,12 @@ package later
 import (
 	"context"
 	"database/sql"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
@@ -33,6 +33,6 @@ func TestErase(t *testing.T) {
 	require.True(t, gone.Done)
 	require.Equal(t, []string{"", ReasonErased, ""}, []string{gone.Owner, gone.Reason, gone.Order.GetPurchaseOrder()})
 	erp := &shop{placed: map[string]int{}}
-	require.NoError(t, NewWorker(store, erp.place, func() time.Time { return now }, slog.New(slog.DiscardHandler)).Round(ctx))
+	require.NoError(t, NewWorker(store, erp.place, func() time.Time { return now }, telemetry.Discard()).Round(ctx))
 	require.Equal(t, map[string]int{"ref b": 1}, erp.placed, "only the other customer's order is placed")
 }

@@ -29,6 +29,8 @@ const (
 	// patience is how long an order is tried. After that a person has to look.
 	patience = 7 * 24 * time.Hour
 	sweep    = 1000
+	// purgeEvery is how often operations are removed that nobody can ask for any more.
+	purgeEvery = time.Minute
 )
 
 // ReasonExpired means that the ERP did not take the order in all the time it was tried.
@@ -42,25 +44,30 @@ type Worker struct {
 	store *Store
 	place Place
 	now   func() time.Time
-	log   *slog.Logger
+	tel   *telemetry.Telemetry
 }
 
 // NewWorker returns a worker; any number may share a store.
-func NewWorker(store *Store, place Place, now func() time.Time, log *slog.Logger) *Worker {
-	return &Worker{store: store, place: place, now: now, log: log}
+func NewWorker(store *Store, place Place, now func() time.Time, tel *telemetry.Telemetry) *Worker {
+	return &Worker{store: store, place: place, now: now, tel: tel}
 }
 
 // Run works until ctx ends. A failure of the store is noted; the next round does the work.
 func (w *Worker) Run(ctx context.Context) error {
+	removal, err := telemetry.NewRemoval(w.tel.Meter.Meter("later"), "operations", purgeEvery)
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	for rounds := 0; ; rounds++ {
+	for purged := (time.Time{}); ; {
 		if err := w.Round(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "queued orders cannot be read", slog.String(telemetry.KeyError, err.Error()))
+			w.tel.Log.WarnContext(ctx, "queued orders cannot be read", slog.String(telemetry.KeyError, err.Error()))
 		}
-		if rounds%60 == 0 {
-			if err := w.store.purge(ctx, w.now().Add(-Keep), sweep); err != nil && ctx.Err() == nil {
-				w.log.WarnContext(ctx, "old operations cannot be removed", slog.String(telemetry.KeyError, err.Error()))
+		if now := w.now(); now.Sub(purged) >= purgeEvery { // a round may take long
+			purged = now
+			if err := w.store.purge(ctx, now.Add(-Keep), sweep); removal.Done(ctx, err) {
+				w.tel.Log.WarnContext(ctx, "old operations cannot be removed", slog.String(telemetry.KeyError, err.Error()))
 			}
 		}
 		select {
@@ -103,7 +110,7 @@ func (w *Worker) try(ctx context.Context, o Operation) error {
 		o.Done, o.Reason, o.Message = true, ReasonExpired, "the order was not taken in the time it was tried"
 	default:
 		o.Due = now.Add(gap(o.Attempt))
-		w.log.LogAttrs(ctx, slog.LevelInfo, "queued order waits", slog.String("operation_id", o.ID), slog.Int64("attempt", o.Attempt),
+		w.tel.Log.LogAttrs(ctx, slog.LevelInfo, "queued order waits", slog.String("operation_id", o.ID), slog.Int64("attempt", o.Attempt),
 			slog.String("reason", fault.ReasonOf(err)))
 	}
 	return w.store.settle(ctx, o, now)

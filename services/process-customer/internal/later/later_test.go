@@ -3,8 +3,9 @@ package later
 import (
 	"context"
 	"database/sql"
-	"log/slog"
+	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
@@ -50,7 +53,7 @@ func TestOperations(t *testing.T) {
 		require.NoError(t, err)
 		erp := &shop{placed: map[string]int{}, err: fault.New(fault.Unavailable, "", "down")}
 		worker := func() *Worker {
-			return NewWorker(store, erp.place, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+			return NewWorker(store, erp.place, func() time.Time { return now }, telemetry.Discard())
 		}
 		add := func(id string) Operation {
 			o, err := added(ctx, d, Operation{
@@ -129,6 +132,49 @@ func TestOperations(t *testing.T) {
 		require.NoError(t, store.purge(ctx, now.Add(-time.Hour), 100))
 		_, err = store.Get(ctx, "a")
 		require.ErrorIs(t, err, ErrNotFound)
+	})
+}
+
+// What is too old is looked for every minute, however long the rounds take.
+func TestRun_Forgets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := storetest.Schema.Open(t, "sqlite")
+		store, err := Open(t.Context(), d)
+		require.NoError(t, err)
+		tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{}, telemetry.WithLogWriter(io.Discard))
+		require.NoError(t, err)
+		told := func() (out []string) {
+			for _, series := range []string{"last_success_age_seconds", "failures_total"} {
+				out = append(out, telemetrytest.Sample(tel.Metrics, "selfsame_retention_"+series+`{selfsame_rows="operations"}`))
+			}
+			return out
+		}
+		add := func(id string) {
+			_, err := added(t.Context(), d, Operation{ID: id, CustomerID: "c_1", Ref: id, Created: time.Now(), Due: time.Now(), Order: &customerv1.NewOrder{}})
+			require.NoError(t, err)
+		}
+		slow := func(context.Context, Operation) (*customerv1.OrderSummary, error) {
+			time.Sleep(90 * time.Second)
+			return nil, fault.New(fault.Invalid, "NO", "no")
+		}
+		add("a")
+		add("b")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- NewWorker(store, slow, time.Now, tel).Run(ctx) }()
+		time.Sleep(3*time.Minute + 10500*time.Millisecond)
+		require.Equal(t, []string{"10.5", "0"}, told())
+		add("c")
+		time.Sleep(100 * time.Second)
+		require.Equal(t, []string{"9.5", "0"}, told())
+		_, err = d.Exec(t.Context(), "DROP TABLE queued_operation")
+		require.NoError(t, err)
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, []string{"129.5", "2"}, told())
+		cancel()
+		require.NoError(t, <-done)
+		require.NoError(t, tel.Shutdown(context.Background()))
 	})
 }
 

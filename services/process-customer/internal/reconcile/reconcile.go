@@ -117,6 +117,7 @@ type Reconciler struct {
 	begun   time.Time // when this process began; nothing is due before a first interval has passed
 
 	mu      sync.Mutex
+	removal *telemetry.Removal
 	known   map[string]int64 // live records by system, as last counted
 	counted time.Time
 }
@@ -136,6 +137,9 @@ func New(d Deps) (*Reconciler, error) {
 	var err error
 	if r.calls, err = d.Telemetry.Meter.Meter("reconcile").Int64Counter("selfsame.reconciliation.calls", metric.WithUnit("{call}"),
 		metric.WithDescription("Calls that comparisons made.")); err != nil {
+		return nil, fmt.Errorf("reconcile: %w", err)
+	}
+	if r.removal, err = telemetry.NewRemoval(d.Telemetry.Meter.Meter("reconcile"), "comparisons", trimEvery); err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
 	}
 	return r, r.observe(d.Telemetry.Meter.Meter("reconcile"))

@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
@@ -28,11 +30,12 @@ type bench struct {
 	*enginetest.World
 	t   *testing.T
 	rec *reconcile.Reconciler
+	tel *telemetry.Telemetry
 }
 
 func setup(t *testing.T, d *db.DB, cfg reconcile.Config) *bench {
 	t.Helper()
-	b := &bench{World: enginetest.New(t, d), t: t}
+	b := &bench{World: enginetest.New(t, d), t: t, tel: telemetry.Discard()}
 	b.Settle()
 	b.begin(cfg, b.Store)
 	return b
@@ -42,7 +45,7 @@ func (b *bench) begin(cfg reconcile.Config, s reconcile.Store) {
 	b.t.Helper()
 	var err error
 	b.rec, err = reconcile.New(reconcile.Deps{
-		Config: cfg, Store: s, Folder: b.Folder, Systems: b.Systems, Take: b.Intake.Take, Now: b.Clock.Now, Marked: b.Wake, Telemetry: telemetry.Discard(),
+		Config: cfg, Store: s, Folder: b.Folder, Systems: b.Systems, Take: b.Intake.Take, Now: b.Clock.Now, Marked: b.Wake, Telemetry: b.tel,
 	})
 	require.NoError(b.t, err)
 }
@@ -352,6 +355,40 @@ func TestSchedule(t *testing.T) {
 	runs, err := b.Store.Read().ReconcileRuns(t.Context(), "", 100)
 	require.NoError(t, err)
 	require.Len(t, runs, 8, "old runs are forgotten, but the last of each depth")
+}
+
+// refusing is a store that commits nothing while err is set.
+type refusing struct {
+	reconcile.Store
+	err error
+}
+
+func (r *refusing) Tx(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+	if r.err != nil {
+		return r.err
+	}
+	return r.Store.Tx(ctx, fn)
+}
+
+func TestSchedule_TellsWhatIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{}, telemetry.WithLogWriter(io.Discard))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tel.Shutdown(context.Background())) }()
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{})
+	records := &refusing{Store: b.Store}
+	b.tel = tel
+	b.begin(reconcile.Config{}, records)
+	failures := func() string {
+		return telemetrytest.Sample(tel.Metrics, `selfsame_retention_failures_total{selfsame_rows="comparisons"}`)
+	}
+	_, err = b.rec.Step(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "0", failures())
+	records.err = fault.New(fault.Unavailable, "", "down")
+	_, err = b.rec.Step(t.Context())
+	require.ErrorIs(t, err, records.err)
+	require.Equal(t, "1", failures())
 }
 
 // TestRun_Crash lets the process die at every point of a repair. Another one begins the run again and ends alike.

@@ -18,8 +18,9 @@ const (
 	look = 5 * time.Second
 	// lease is how long a silent process keeps a run.
 	lease = 5 * time.Minute
-	// trimBatch bounds what one look removes.
+	// trimBatch bounds what one look removes. There is no look while a comparison runs: trimEvery is how often there is one in spite of that.
 	trimBatch = 1000
+	trimEvery = time.Hour
 )
 
 // Start asks for a comparison of a system. When one is queued or running that one is returned, and false.
@@ -142,11 +143,13 @@ func (r *Reconciler) schedule(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+	err := r.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		_, err1 := tx.TrimRuns(ctx, now.Add(-r.cfg.Keep), trimBatch)
 		_, err2 := tx.TrimIgnoreRules(ctx, now.Add(-r.cfg.Keep), trimBatch)
 		return errors.Join(err1, err2)
 	})
+	r.removal.Done(ctx, err)
+	return err
 }
 
 // ready reports whether everything of a system has been read once: before, nothing can be said.

@@ -1,13 +1,13 @@
 package rpc
 
 import (
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/later"
 )
@@ -32,7 +32,7 @@ func TestQueueOrder(t *testing.T) {
 
 	queue, ok := a.screens.d.Later.(*later.Store)
 	require.True(t, ok)
-	worker := later.NewWorker(queue, a.Place, w.Clock.Now, slog.New(slog.DiscardHandler))
+	worker := later.NewWorker(queue, a.Place, w.Clock.Now, telemetry.Discard())
 	require.NoError(t, worker.Round(t.Context()))
 	require.Empty(t, book.placed, "the customer is not there yet")
 	w.Settle()

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
 
@@ -52,6 +53,8 @@ type Feed struct {
 	store store.Feed
 	o     Options
 	purge metric.Int64Counter
+	// removal is nil when changes are kept for ever.
+	removal *telemetry.Removal
 
 	mu      sync.Mutex
 	wake    chan struct{} // closed and replaced when there may be something new
@@ -89,6 +92,12 @@ func New(s store.Feed, o Options) (*Feed, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	f := &Feed{store: s, o: o, wake: make(chan struct{}), streams: make(map[*int64]struct{})}
+	if o.Retention > 0 {
+		var err error
+		if f.removal, err = telemetry.NewRemoval(o.Meter, "changes", o.PurgeEvery); err != nil {
+			return nil, err
+		}
+	}
 	if o.Meter != nil {
 		if err := f.instrument(o.Meter); err != nil {
 			return nil, fmt.Errorf("feed metrics: %w", err)
@@ -196,16 +205,16 @@ func (f *Feed) look(ctx context.Context) {
 
 // forget removes changes older than the retention.
 func (f *Feed) forget(ctx context.Context) {
-	if f.o.Retention <= 0 {
+	if f.removal == nil {
 		return
 	}
 	before := f.o.Now().Add(-f.o.Retention)
 	for ctx.Err() == nil {
 		n, err := f.store.Purge(ctx, before, purgeBatch)
+		if f.removal.Done(ctx, err) {
+			f.o.Log.WarnContext(ctx, "old changes cannot be removed", "error", err)
+		}
 		if err != nil {
-			if ctx.Err() == nil {
-				f.o.Log.WarnContext(ctx, "old changes cannot be removed", "error", err)
-			}
 			return
 		}
 		if f.purge != nil {

@@ -3,6 +3,7 @@ package changes
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -76,6 +79,9 @@ func (l *log) Stamp(_ context.Context, p int64) (int64, bool, error) {
 func (l *log) Purge(_ context.Context, before time.Time, limit int) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.broken != nil {
+		return 0, l.broken
+	}
 	l.purged = before
 	n := min(limit, len(l.rows))
 	l.rows, l.oldest = l.rows[n:], l.oldest+int64(n)
@@ -244,7 +250,9 @@ func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		l.add(2500)
-		f, err := New(l, Options{Retention: time.Hour})
+		tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{}, telemetry.WithLogWriter(io.Discard))
+		require.NoError(t, err)
+		f, err := New(l, Options{Retention: time.Hour, Meter: tel.Meter.Meter("test")})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -253,8 +261,16 @@ func TestRetention(t *testing.T) {
 		synctest.Wait()
 		require.EqualValues(t, 2500, l.oldest)
 		require.Equal(t, time.Now().Add(-time.Hour-time.Millisecond), l.purged)
+		l.mu.Lock()
+		l.broken = errors.New("down")
+		l.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, "2", telemetrytest.Sample(tel.Metrics, `selfsame_retention_failures_total{selfsame_rows="changes"}`))
+		require.Equal(t, "120.001", telemetrytest.Sample(tel.Metrics, `selfsame_retention_last_success_age_seconds{selfsame_rows="changes"}`))
 		cancel()
 		require.NoError(t, <-ended)
+		require.NoError(t, tel.Shutdown(context.Background()))
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 )
 
@@ -17,11 +18,15 @@ import (
 const forgetRest = 200 * time.Millisecond
 
 // Sweep forgets what is too old, batch by batch with a rest between them, every so often until ctx ends, and then returns nil.
-// A failure is logged; the next round does the work.
+// A failure is logged and counted; the next round does the work.
 func (s *Store) Sweep(ctx context.Context) error {
+	removal, err := telemetry.NewRemoval(s.o.Meter, "writes of the ERP", s.o.Forget)
+	if err != nil {
+		return err
+	}
 	for wait := s.o.Forget; sleep(ctx, wait); {
 		more, err := s.Forget(ctx)
-		if err != nil && ctx.Err() == nil {
+		if removal.Done(ctx, err) {
 			s.o.Log.WarnContext(ctx, "what is too old cannot be forgotten", "error", err)
 		}
 		wait = s.o.Forget

@@ -3,6 +3,7 @@ package remote_test
 import (
 	"context"
 	"database/sql"
+	"io"
 	"strconv"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	"github.com/selfsame-io/selfsame/services/system-erp/backendtest"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
@@ -260,6 +263,27 @@ func TestSweep_GoesOnUntilNothingIsOld(t *testing.T) {
 	sweep.Go(func() error { return h.Sweep(ctx) })
 	require.Eventually(t, func() bool { return h.count(t, "remote_document")+h.count(t, "remote_write") == 0 }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, counts, h.documents(t))
+	cancel()
+	require.NoError(t, sweep.Wait())
+}
+
+func TestSweep_TellsOfFailures(t *testing.T) {
+	t.Parallel()
+	tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{}, telemetry.WithLogWriter(io.Discard))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tel.Shutdown(context.Background())) }()
+	s, d := openRemote(t, template.DSN(t, "sqlite"), newLedger(), newClock(), func(o *remote.Options) {
+		o.Forget, o.Meter = time.Millisecond, tel.Meter.Meter("test")
+	})
+	_, err = d.Exec(t.Context(), "DROP TABLE remote_document")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var sweep errgroup.Group
+	sweep.Go(func() error { return s.Sweep(ctx) })
+	require.Eventually(t, func() bool {
+		n := telemetrytest.Sample(tel.Metrics, `selfsame_retention_failures_total{selfsame_rows="writes of the ERP"}`)
+		return n != "" && n != "0"
+	}, time.Minute, 10*time.Millisecond)
 	cancel()
 	require.NoError(t, sweep.Wait())
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/selfsame-io/selfsame/pkg/retry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
@@ -103,6 +104,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxSpool <= 0 {
 		o.MaxSpool = defaultSpool
+	}
+	if o.Meter == nil {
+		o.Meter = noop.NewMeterProvider()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

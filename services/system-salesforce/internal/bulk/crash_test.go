@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 )
 
 // dying is a process of which nothing is left once it dies: it ends ctx and every call fails from then on.
@@ -302,4 +305,23 @@ func TestLeftovers(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, entries)
+}
+
+func TestTend_TellsOfFailures(t *testing.T) {
+	t.Parallel()
+	tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{}, telemetry.WithLogWriter(io.Discard))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tel.Shutdown(context.Background())) }()
+	dir := t.TempDir()
+	c := setup(t).client(dir, func(opt *Options) { opt.Meter = tel.Meter })
+	removal, err := telemetry.NewRemoval(tel.Meter.Meter(scope), "bulk leftovers", tendEvery)
+	require.NoError(t, err)
+	failures := func() string {
+		return telemetrytest.Sample(tel.Metrics, `selfsame_retention_failures_total{selfsame_rows="bulk leftovers"}`)
+	}
+	c.tend(t.Context(), removal)
+	require.Equal(t, "0", failures())
+	require.NoError(t, os.RemoveAll(dir))
+	c.tend(t.Context(), removal)
+	require.Equal(t, "1", failures())
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/priority"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/system-salesforce/internal/rest"
 )
 
@@ -130,6 +131,10 @@ const (
 // drops loads that nobody has gone on with for so long that Salesforce has forgotten their jobs. What fails is tried again later.
 func (c *Client) Tend(ctx context.Context) error {
 	ctx = priority.With(ctx, priority.Audit)
+	removal, err := telemetry.NewRemoval(c.o.Meter.Meter(scope), "bulk leftovers", tendEvery)
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	soon := time.NewTicker(endEvery)
@@ -145,14 +150,18 @@ func (c *Client) Tend(ctx context.Context) error {
 			continue
 		case <-tick.C:
 		}
-		swept, err := c.Sweep(ctx, orphaned)
-		dropped, err2 := c.drop(forgotten)
-		if err := errors.Join(err, err2); err != nil && ctx.Err() == nil {
-			c.o.Log.LogAttrs(ctx, slog.LevelWarn, "bulk leftovers not looked after", slog.String("error", err.Error()))
-		}
-		if swept+dropped > 0 {
-			c.o.Log.LogAttrs(ctx, slog.LevelInfo, "bulk leftovers removed", slog.Int("jobs", swept), slog.Int("loads", dropped))
-		}
+		c.tend(ctx, removal)
+	}
+}
+
+func (c *Client) tend(ctx context.Context, removal *telemetry.Removal) {
+	swept, err := c.Sweep(ctx, orphaned)
+	dropped, err2 := c.drop(forgotten)
+	if err := errors.Join(err, err2); removal.Done(ctx, err) {
+		c.o.Log.LogAttrs(ctx, slog.LevelWarn, "bulk leftovers not looked after", slog.String("error", err.Error()))
+	}
+	if swept+dropped > 0 {
+		c.o.Log.LogAttrs(ctx, slog.LevelInfo, "bulk leftovers removed", slog.Int("jobs", swept), slog.Int("loads", dropped))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/metric/noop"
 )
 
 const scope = "github.com/selfsame-io/selfsame/services/system-salesforce/internal/bulk"
@@ -16,9 +15,6 @@ const scope = "github.com/selfsame-io/selfsame/services/system-salesforce/intern
 type meter struct{ rows, resent, jobs, waits metric.Int64Counter }
 
 func newMeter(p metric.MeterProvider) (*meter, error) {
-	if p == nil {
-		p = noop.NewMeterProvider()
-	}
 	m := p.Meter(scope)
 	var out meter
 	var errs [4]error

@@ -13,7 +13,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
@@ -77,6 +76,6 @@ func Desk(ctx context.Context, d *db.DB, store *idempotent.SQLStore, tel *teleme
 }
 
 // Forget removes answers after their retention until ctx ends.
-func Forget(ctx context.Context, store *idempotent.SQLStore, log *slog.Logger) error {
-	return idempotent.Sweep(ctx, store, purgeEvery, log)
+func Forget(ctx context.Context, store *idempotent.SQLStore, tel *telemetry.Telemetry) error {
+	return idempotent.Sweep(ctx, store, purgeEvery, tel.Log, tel.Meter)
 }

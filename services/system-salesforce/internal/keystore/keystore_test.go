@@ -2,7 +2,6 @@ package keystore
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
@@ -32,7 +32,7 @@ func TestSecret(t *testing.T) {
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
-		require.NoError(t, Forget(ctx, store, slog.New(slog.DiscardHandler)), "it ends with its context")
+		require.NoError(t, Forget(ctx, store, telemetry.Discard()), "it ends with its context")
 		_, err = Open(t.Context(), d, []byte("short"))
 		require.Error(t, err)
 	})
