@@ -135,6 +135,45 @@ func TestOperations(t *testing.T) {
 	})
 }
 
+// What a killed process was at goes on when the next one starts, where nobody else can have it.
+func TestOpen_AfterAKill(t *testing.T) {
+	t.Parallel()
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
+		ctx, now := t.Context(), time.Unix(1_800_000_000, 0).UTC()
+		store, err := Open(ctx, d)
+		require.NoError(t, err)
+		_, err = added(ctx, d, Operation{ID: "a", CustomerID: "c_1", Ref: "ref a", Created: now, Due: now, Order: &customerv1.NewOrder{}})
+		require.NoError(t, err)
+		claimed, err := store.claim(ctx, now, lease, 10)
+		require.NoError(t, err)
+		require.Len(t, claimed, 1)
+
+		erp := &shop{placed: map[string]int{}}
+		next, err := Open(ctx, d)
+		require.NoError(t, err)
+		round := func() Operation {
+			require.NoError(t, NewWorker(next, erp.place, func() time.Time { return now }, telemetry.Discard()).Round(ctx))
+			o, err := next.Get(ctx, "a")
+			require.NoError(t, err)
+			return o
+		}
+		if d.Engine() == db.PostgreSQL {
+			require.False(t, round().Done, "a replica may be at it")
+			now = now.Add(lease)
+		}
+		done := round()
+		require.True(t, done.Done)
+		require.EqualValues(t, 2, done.Fence, "whoever claimed it before is late")
+		late := claimed[0]
+		late.Done, late.Reason = true, "LATE"
+		require.NoError(t, next.settle(ctx, late, now))
+		after, err := next.Get(ctx, "a")
+		require.NoError(t, err)
+		require.Equal(t, done, after)
+		require.Equal(t, map[string]int{"ref a": 1}, erp.placed)
+	})
+}
+
 // What is too old is looked for every minute, however long the rounds take.
 func TestRun_Forgets(t *testing.T) {
 	t.Parallel()

@@ -46,7 +46,8 @@ type Operation struct {
 // Store keeps operations. It is safe for concurrent use.
 type Store struct{ db *db.DB }
 
-// Open brings the schema up to date and returns the store. The caller closes d.
+// Open brings the schema up to date and returns the store. The caller closes d. On SQLite, which one process uses at a time, what
+// another one had claimed is free again: that one is no more.
 func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -54,6 +55,11 @@ func Open(ctx context.Context, d *db.DB) (*Store, error) {
 	}
 	if err := d.Migrate(ctx, files, "process_customer_later_migration"); err != nil {
 		return nil, fmt.Errorf("open operations: %w", err)
+	}
+	if d.Engine() == db.SQLite {
+		if _, err := d.Exec(ctx, "UPDATE queued_operation SET lease_until_us = 0 WHERE NOT done AND lease_until_us > 0"); err != nil {
+			return nil, fmt.Errorf("open operations: %w", err)
+		}
 	}
 	return &Store{db: d}, nil
 }
