@@ -174,6 +174,24 @@ func (s *SQLStore) Erase(ctx context.Context, subject string) (int, error) {
 	return total, nil
 }
 
+// EraseTx does what Erase does in a transaction of the same database, so that what answers hold of somebody goes together with the
+// record that they are about, or stays with it.
+func (s *SQLStore) EraseTx(ctx context.Context, tx *sql.Tx, subject string) (int, error) {
+	total := 0
+	for _, secret := range s.secrets {
+		res, err := tx.ExecContext(ctx, s.sql(sqlErase), s.at(), s.tombstone(), SubjectDigest(secret, subject))
+		if err != nil {
+			return total, fmt.Errorf("erase idempotency answers: %w", err)
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return total, fmt.Errorf("erase idempotency answers: %w", err)
+		}
+		total += int(n)
+	}
+	return total, nil
+}
+
 // Expire implements Store.
 func (s *SQLStore) Expire(ctx context.Context, d Digest) error {
 	n, err := s.change(ctx, sqlExpire, s.at(), s.tombstone(), d[:])

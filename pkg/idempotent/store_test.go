@@ -41,10 +41,19 @@ func TestSQLStore(t *testing.T) {
 				}
 				s, err := idempotent.NewSQLStore(d, secret, now)
 				require.NoError(t, err)
-				return s
+				return transactional{s, d}
 			})
 		})
 	}
+}
+
+type transactional struct {
+	*idempotent.SQLStore
+	d *db.DB
+}
+
+func (s transactional) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	return s.d.Tx(ctx, fn)
 }
 
 func TestSQLStore_Clock(t *testing.T) {

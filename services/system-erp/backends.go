@@ -2,6 +2,7 @@ package systemerp
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -102,14 +103,16 @@ type opened struct {
 }
 
 // openBackend opens the back end the configuration names. A new kind gets its case here, its section in Backend, and nothing
-// else anywhere: see docs/write-an-erp-adapter.md.
-func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Telemetry, committed func()) (opened, error) {
+// else anywhere: see docs/write-an-erp-adapter.md. Committed and gone are as in sqlstore.Options.
+func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Telemetry, committed func(),
+	gone func(ctx context.Context, tx *sql.Tx, ids []string) error,
+) (opened, error) {
 	sys := cfg.System
 	var err error
 	switch {
 	case sys != nil:
 	case cfg.Kind == "", cfg.Kind == sqlstore.Kind:
-		records, err := sqlstore.Open(ctx, d, sqlstore.Options{Committed: committed})
+		records, err := sqlstore.Open(ctx, d, sqlstore.Options{Committed: committed, Gone: gone})
 		if err != nil {
 			return opened{}, err
 		}
@@ -127,7 +130,7 @@ func openBackend(ctx context.Context, cfg Backend, d *db.DB, tel *telemetry.Tele
 	records, err := remote.Open(ctx, d, sys, remote.Options{
 		Lease: cfg.Lease, Settle: cfg.Settle, Poll: cfg.Poll, Overlap: cfg.Overlap, Compare: cfg.Compare, ProductTTL: cfg.ProductTTL,
 		Retention: cfg.Retention,
-		Committed: committed, Meter: tel.Meter.Meter(scope), Log: tel.Log,
+		Committed: committed, Gone: gone, Meter: tel.Meter.Meter(scope), Log: tel.Log,
 	})
 	if err != nil {
 		return opened{}, err

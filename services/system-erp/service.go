@@ -7,6 +7,7 @@ package systemerp
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -47,8 +48,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			err = cerr
 		}
 	}()
-	var feed *changes.Feed // the store wakes it; both are complete before anything is served
-	records, err := openBackend(ctx, cfg.Backend, database, tel, func() { feed.Wake() })
+	// The back end wakes the one and erases in the other; all are complete before anything is served.
+	var feed *changes.Feed
+	var answers *idempotent.SQLStore
+	records, err := openBackend(ctx, cfg.Backend, database, tel, func() { feed.Wake() }, func(ctx context.Context, tx *sql.Tx, ids []string) error {
+		return eraseAnswers(ctx, tx, answers, ids)
+	})
 	if err != nil {
 		return err
 	}
@@ -59,7 +64,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	answers, err := openAnswers(ctx, database, records, cfg.Store)
+	answers, err = openAnswers(ctx, database, records, cfg.Store)
 	if err != nil {
 		return err
 	}
@@ -128,6 +133,16 @@ func openAnswers(ctx context.Context, d *db.DB, records opened, cfg Store) (*ide
 		return nil, fmt.Errorf("store.old_key_secrets: %w", err)
 	}
 	return idempotent.NewSQLStore(d, secret, nil, idempotent.OtherSecrets(old...))
+}
+
+// eraseAnswers erases what is kept of the answers about records in the transaction that buries them.
+func eraseAnswers(ctx context.Context, tx *sql.Tx, answers *idempotent.SQLStore, ids []string) error {
+	for _, id := range ids {
+		if _, err := answers.EraseTx(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openKeys opens what operators see of the keys, and publishes what the store of keys holds.

@@ -1,6 +1,9 @@
 package idempotenttest
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"strings"
 	"time"
 
@@ -153,6 +156,42 @@ func erase(f fixture) {
 	require.Zero(f.t, n)
 	f.clock.Advance(idempotent.DefaultTombstone - time.Second)
 	f.outcome(claim("a"), idempotent.Gone)
+}
+
+func eraseTx(f fixture) {
+	if !f.store.Capabilities().Transactional {
+		return
+	}
+	store, ok := f.store.(Transactional)
+	require.True(f.t, ok, "a transactional store erases in a transaction")
+	ctx := f.t.Context()
+	for _, key := range []string{"a", "b", "c"} {
+		a := answer(key)
+		a.Subject = map[string]string{"a": "customers/1", "b": "customers/1", "c": "customers/2"}[key]
+		require.NoError(f.t, f.store.Complete(ctx, f.granted(claim(key)), a))
+	}
+	erased := func(end error) int {
+		var n int
+		err := store.Tx(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+			n, err = store.EraseTx(ctx, tx, "customers/1")
+			return errors.Join(err, end)
+		})
+		require.ErrorIs(f.t, err, end)
+		return n
+	}
+	undone := errors.New("undone")
+	require.Equal(f.t, 2, erased(undone))
+	for _, key := range []string{"a", "b", "c"} {
+		require.Equal(f.t, []byte(key), f.outcome(claim(key), idempotent.Replay).Answer.Body, "a transaction that is rolled back erases nothing")
+	}
+	require.Equal(f.t, 2, erased(nil))
+	for _, key := range []string{"a", "b"} {
+		res := f.outcome(claim(key), idempotent.Gone)
+		require.Empty(f.t, res.Answer.Body)
+		require.Equal(f.t, "things/"+key, res.Answer.Resource)
+	}
+	f.outcome(claim("c"), idempotent.Replay)
+	require.Zero(f.t, erased(nil))
 }
 
 func expire(f fixture) {

@@ -2,7 +2,9 @@
 package idempotenttest
 
 import (
+	"context"
 	"crypto/rand"
+	"database/sql"
 	"sync"
 	"testing"
 	"time"
@@ -80,7 +82,16 @@ func answer(text string) idempotent.Answer {
 	return idempotent.Answer{OK: true, Body: []byte(text), Resource: "things/" + text}
 }
 
-// Run checks a store. newStore returns a fresh store whose clock is now.
+// Transactional is what a store must implement that declares to be so.
+type Transactional interface {
+	idempotent.Store
+	// EraseTx does what Erase does in a transaction of the store's database.
+	EraseTx(ctx context.Context, tx *sql.Tx, subject string) (int, error)
+	// Tx runs fn in such a transaction. It is for the test only.
+	Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error
+}
+
+// Run checks a store. newStore returns a fresh store whose clock is now; one that declares to be transactional is a Transactional.
 func Run(t *testing.T, newStore func(t *testing.T, now func() time.Time) idempotent.Store) {
 	t.Helper()
 	for name, test := range map[string]func(fixture){
@@ -113,6 +124,7 @@ func Run(t *testing.T, newStore func(t *testing.T, now func() time.Time) idempot
 		"a verdict settles what nobody knew, once":                  resolve,
 		"a verdict leaves a living claim alone unless forced":       resolveLiving,
 		"erasing a subject leaves tombstones":                       erase,
+		"erasing in a transaction is one with it":                   eraseTx,
 		"an expired answer is gone and not executed again":          expire,
 		"operators find records by state, method, digest and age":   list,
 		"stats tell what is open, abandoned and uncertain":          stats,

@@ -19,6 +19,7 @@ package remote
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -76,6 +77,8 @@ type Options struct {
 	Now func() time.Time
 	// Committed is called after a commit that added to the feed; nil for nobody.
 	Committed func()
+	// Gone runs in the transaction that notes that records are gone, whoever deleted them, with their ids: see sqlstore.Options.
+	Gone func(ctx context.Context, tx *sql.Tx, ids []string) error
 	// Meter receives metrics; nil for none. Log receives problems of the background work.
 	Meter metric.Meter
 	Log   *slog.Logger
@@ -138,7 +141,7 @@ var _ backend.Backend = (*Store)(nil)
 // Open migrates the database and returns the back end. The other system need not answer yet.
 func Open(ctx context.Context, d *db.DB, sys System, o Options) (*Store, error) {
 	o = o.filled()
-	mirror, err := sqlstore.Open(ctx, d, sqlstore.Options{Now: o.Now, Committed: o.Committed})
+	mirror, err := sqlstore.Open(ctx, d, sqlstore.Options{Now: o.Now, Committed: o.Committed, Gone: o.Gone})
 	if err != nil {
 		return nil, err
 	}

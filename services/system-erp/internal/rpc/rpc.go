@@ -93,8 +93,9 @@ func (s *Server) count(ctx context.Context, object string, o erp.Outcome) {
 		attribute.String(telemetry.KeyObject, object), attribute.String(telemetry.KeyOutcome, o.String())))
 }
 
-// forgotten erases what answers still hold of a record that is gone. Who erases a person asks until it has worked: a deletion that
-// comes again changes nothing in the record and comes here again. Otherwise they end with their retention at the latest.
+// forgotten erases what answers still hold of a record that is gone. Those that are kept beside the record go in the transaction
+// that buries it; what was stored later, or buried by a release that did not know them, goes when the deletion comes again, which
+// changes nothing in the record. Otherwise it ends with its retention at the latest.
 func (s *Server) forgotten(ctx context.Context, id string) error {
 	if _, err := s.forget(ctx, id); err != nil {
 		return fmt.Errorf("erase the answers about a record that is gone: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/store"
 )
@@ -360,4 +361,105 @@ func TestSeal(t *testing.T) {
 		require.NoError(t, err, "nothing of the first seal is left in the way")
 		require.Equal(t, made, sealed)
 	})
+}
+
+// TestGone kills whatever buries a record before and after each of its statements: what is kept of answers about it goes with the
+// record, or stays with it.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	type made struct{ customer, heir, contact, alone string }
+	for name, test := range map[string]struct {
+		bury func(ctx context.Context, s *Store, m made) error
+		gone func(m made) []string
+	}{
+		"a customer is deleted": {func(ctx context.Context, s *Store, m made) error {
+			_, err := s.Customers().Delete(ctx, m.alone)
+			return err
+		}, func(m made) []string { return []string{m.alone} }},
+		"a contact is deleted": {func(ctx context.Context, s *Store, m made) error {
+			_, err := s.Contacts().Delete(ctx, m.contact)
+			return err
+		}, func(m made) []string { return []string{m.contact} }},
+		"a customer is merged": {func(ctx context.Context, s *Store, m made) error {
+			_, err := s.MergeCustomers(ctx, m.customer, m.heir)
+			return err
+		}, func(m made) []string { return []string{m.customer} }},
+		"another system says that customers are gone": {func(ctx context.Context, s *Store, m made) error {
+			var batch []store.Upsert[erp.Customer]
+			for _, id := range []string{m.alone, m.heir} {
+				batch = append(batch, store.Upsert[erp.Customer]{Record: erp.Customer{Head: erp.Head{ID: id, Deleted: true}}})
+			}
+			_, err := s.CustomerMirror().Put(ctx, batch, time.Time{}, nil)
+			return err
+		}, func(m made) []string { return []string{m.alone, m.heir} }},
+		"one is changed": {func(ctx context.Context, s *Store, m made) error {
+			_, err := s.Customers().Update(ctx, store.Upsert[erp.Customer]{Record: erp.Customer{Head: erp.Head{ID: m.alone}, Name: "Other"}})
+			return err
+		}, func(made) []string { return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			template.Each(t, func(t *testing.T, d *db.DB) {
+				answers, err := idempotent.NewSQLStore(d, []byte("0123456789abcdef"), nil)
+				require.NoError(t, err)
+				s := open(t, d, Options{Gone: func(ctx context.Context, tx *sql.Tx, ids []string) error {
+					for _, id := range ids {
+						if _, err := answers.EraseTx(ctx, tx, id); err != nil {
+							return err
+						}
+					}
+					return nil
+				}})
+				claim := func(id string) idempotent.Result {
+					res, err := answers.Begin(t.Context(), idempotent.Claim{
+						Scope: idempotent.Scope{Key: id}, Fingerprint: []byte("f"), Owner: []byte("o"), Lease: time.Minute, Retention: time.Hour,
+					})
+					require.NoError(t, err)
+					return res
+				}
+				var m made
+				for _, at := range []*string{&m.customer, &m.heir, &m.alone} {
+					c, err := s.Customers().Create(t.Context(), erp.Customer{Name: "A"}, nil)
+					require.NoError(t, err)
+					*at = c.ID
+				}
+				c, err := s.Contacts().Create(t.Context(), erp.Contact{LastName: "P", CustomerID: m.customer}, nil)
+				require.NoError(t, err)
+				m.contact = c.ID
+				all := []string{m.customer, m.heir, m.contact, m.alone}
+				for _, id := range all {
+					require.NoError(t, answers.Complete(t.Context(), claim(id).Grant, idempotent.Answer{OK: true, Body: []byte(id), Subject: id}))
+				}
+				before := dump(t, d)
+				for at := 1; ; at++ {
+					seen := 0
+					for _, after := range []bool{false, true} {
+						seen = 0
+						s.wrap = func(q execer) execer { return crash{execer: q, at: at, after: after, seen: &seen} }
+						err := test.bury(t.Context(), s, m)
+						if seen < at {
+							require.NoError(t, err)
+							break
+						}
+						require.ErrorIs(t, err, errCrash)
+						require.Equal(t, before, dump(t, d))
+						for _, id := range all {
+							require.Equal(t, idempotent.Replay, claim(id).Outcome, "died at %d", at)
+						}
+					}
+					if seen < at {
+						require.Greater(t, at, 3)
+						break
+					}
+				}
+				for _, id := range all {
+					want := idempotent.Replay
+					if slices.Contains(test.gone(m), id) {
+						want = idempotent.Gone
+					}
+					require.Equal(t, want, claim(id).Outcome)
+				}
+			})
+		})
+	}
 }

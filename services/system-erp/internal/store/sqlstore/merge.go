@@ -59,6 +59,9 @@ func (s *Store) MergeCustomers(ctx context.Context, duplicate, survivor string) 
 		if err := t.table.save(ctx, q, []change[erp.Customer]{{old: old, rec: &rec, kind: store.ChangeDeleted}}); err != nil {
 			return err
 		}
+		if err := s.gone(ctx, q.raw, []string{duplicate}); err != nil {
+			return err
+		}
 		out = store.Result[erp.Customer]{Record: rec, Outcome: erp.Updated}
 		return s.publish(ctx, q, now, append(entries, entry{object: t.table.object, id: duplicate, kind: store.ChangeDeleted}))
 	})

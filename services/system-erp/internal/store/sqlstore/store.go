@@ -44,6 +44,9 @@ type Options struct {
 	Now func() time.Time
 	// Committed is called after a commit that added to the feed; it must not block. Nil for nobody.
 	Committed func()
+	// Gone writes something of the caller's into the transaction that buries records, by their ids: what is kept about them
+	// elsewhere in the database goes with them. An error undoes it. It may run more than once. Nil for nothing.
+	Gone func(ctx context.Context, tx *sql.Tx, ids []string) error
 }
 
 // Store is the SQL store. Make it with Open; it does not own the database and needs no closing.
@@ -51,6 +54,7 @@ type Store struct {
 	db        *db.DB
 	now       func() time.Time
 	committed func()
+	gone      func(ctx context.Context, tx *sql.Tx, ids []string) error
 	customers *records[erp.Customer]
 	contacts  *records[erp.Contact]
 	// wrap, when set, stands between the store and a transaction; only tests of failures set it.
@@ -76,12 +80,15 @@ type txn struct {
 
 // Open migrates the database and returns the store. Several replicas may open one database at once.
 func Open(ctx context.Context, d *db.DB, o Options) (*Store, error) {
-	s := &Store{db: d, now: o.Now, committed: o.Committed}
+	s := &Store{db: d, now: o.Now, committed: o.Committed, gone: o.Gone}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	if s.committed == nil {
 		s.committed = func() {}
+	}
+	if s.gone == nil {
+		s.gone = func(context.Context, *sql.Tx, []string) error { return nil }
 	}
 	s.customers = &records[erp.Customer]{Store: s, table: customerTable()}
 	s.contacts = &records[erp.Contact]{Store: s, table: contactTable()}

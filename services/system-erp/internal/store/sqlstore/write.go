@@ -291,8 +291,17 @@ func (p *plan[R]) apply(ctx context.Context, q txn, seal store.Seal[R], after Af
 		}
 	}
 	entries := make([]entry, len(p.changes))
+	var buried []string
 	for i, c := range p.changes {
 		entries[i] = entry{object: t.table.object, id: t.id(c.rec), kind: c.kind}
+		if t.table.schema.Head(c.rec).Deleted {
+			buried = append(buried, entries[i].id)
+		}
+	}
+	if len(buried) > 0 {
+		if err := t.gone(ctx, q.raw, buried); err != nil {
+			return err
+		}
 	}
 	return t.publish(ctx, q, p.now, entries)
 }
