@@ -20,7 +20,9 @@ type answers struct {
 	store idempotent.Store
 	// completeTx stores an answer in the transaction of its effect, where the store can.
 	completeTx func(ctx context.Context, tx *sql.Tx, resp proto.Message) error
-	close      func() error
+	// eraseTx erases what is kept about a subject in a transaction of the caller, where the store can; else it is nil.
+	eraseTx func(ctx context.Context, tx *sql.Tx, subject string) (int, error)
+	close   func() error
 }
 
 // openAnswers opens the store of answers: in the database of the customers, or in Redis. In the database a call whose effect is
@@ -43,11 +45,11 @@ func openAnswers(ctx context.Context, d *db.DB, records *store.Store, cfg Store)
 		if err != nil {
 			return answers{}, fmt.Errorf("store.keys: %w", err)
 		}
-		return answers{s, func(context.Context, *sql.Tx, proto.Message) error { return nil }, closeStore}, nil
+		return answers{s, func(context.Context, *sql.Tx, proto.Message) error { return nil }, nil, closeStore}, nil
 	}
 	s, err := idempotent.NewSQLStore(d, secret, nil, idempotent.OtherSecrets(old...))
 	if err != nil {
 		return answers{}, err
 	}
-	return answers{s, s.CompleteTx, func() error { return nil }}, nil
+	return answers{s, s.CompleteTx, s.EraseTx, func() error { return nil }}, nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/serve"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
@@ -20,9 +19,9 @@ import (
 )
 
 // newEraser returns what forgets people: in the database, in what is kept beside it, and in the systems.
-func newEraser(records *store.Store, eng *engine.Engine, answers idempotent.Store, view *enrich.Enricher, tel *telemetry.Telemetry) *erase.Desk {
+func newEraser(records *store.Store, eng *engine.Engine, kept answers, view *enrich.Enricher, tel *telemetry.Telemetry) *erase.Desk {
 	return erase.New(erase.Deps{
-		Store: records, Folder: eng.Folder, Systems: eng.Systems, Answers: answers.Erase, Now: time.Now, Telemetry: tel, Marked: eng.Wake, Forget: view.Forget,
+		Store: records, Folder: eng.Folder, Systems: eng.Systems, Answers: kept.store.Erase, AnswersTx: kept.eraseTx, Now: time.Now, Telemetry: tel, Marked: eng.Wake, Forget: view.Forget,
 		Also: []func(context.Context, *sql.Tx, golden.ID) error{
 			func(ctx context.Context, tx *sql.Tx, id golden.ID) error { return later.Erase(ctx, tx, string(id)) },
 		},

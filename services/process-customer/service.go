@@ -140,7 +140,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	view := enrich.New(erpSystem, crmSystem, enrich.Config{Timeout: cfg.BranchTimeout, Log: tel.Log})
-	eraser := newEraser(records, eng, answers, view, tel)
+	eraser := newEraser(records, eng, kept, view, tel)
 	parity, err := parityLoop(records, tel)
 	if err != nil {
 		return err

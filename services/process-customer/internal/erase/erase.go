@@ -47,13 +47,15 @@ type Store interface {
 	Read() store.Reader
 }
 
-// Deps are what a Desk needs. All are required but Also and Forget.
+// Deps are what a Desk needs. All are required but Also, Forget, and one of Answers and AnswersTx.
 type Deps struct {
 	Store   Store
 	Folder  *fold.Folder
 	Systems []source.System
-	// Answers erases the stored answers that hold a subject's data, and returns how many there were.
-	Answers func(ctx context.Context, subject string) (int, error)
+	// AnswersTx erases the stored answers that hold a subject's data in the transaction that notes it, and returns how many there
+	// were. It is nil where they are in another store: there Answers does so, and returns how many also when it fails on the way.
+	AnswersTx func(ctx context.Context, tx *sql.Tx, subject string) (int, error)
+	Answers   func(ctx context.Context, subject string) (int, error)
 	// Also erases what other packages keep in the same database, in the transaction of the request.
 	Also []func(ctx context.Context, tx *sql.Tx, id golden.ID) error
 	// Forget drops what this process remembers of a golden record.

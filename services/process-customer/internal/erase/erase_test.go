@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
+	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
@@ -37,8 +39,9 @@ type person struct {
 	desk    *erase.Desk
 	id      golden.ID
 	sf, erp string
-	erased  []string // whose stored answers were erased
-	answers error    // why they cannot be
+	kept    *idempotent.SQLStore // stored answers; two are about the person
+	erased  []string             // whose stored answers were erased
+	answers error                // why they cannot be
 	dumps   func() string
 }
 
@@ -72,6 +75,16 @@ func newPerson(t *testing.T, d *db.DB) *person {
 	p.erp = p.Twin(p.id, p.ERP).Ref.RecordID
 	p.SF.Edit(golden.Customer, p.sf, golden.Values{golden.Website: "https://" + secretWord})
 	p.Settle()
+	var err error
+	p.kept, err = idempotent.NewSQLStore(d, []byte("0123456789abcdef"), nil)
+	require.NoError(t, err)
+	for i, subject := range []golden.ID{p.id, p.id, "c_other"} {
+		res, err := p.kept.Begin(t.Context(), idempotent.Claim{
+			Scope: idempotent.Scope{Key: fmt.Sprint(i)}, Fingerprint: []byte("f"), Owner: []byte("o"), Lease: time.Minute, Retention: time.Hour,
+		})
+		require.NoError(t, err)
+		require.NoError(t, p.kept.Complete(t.Context(), res.Grant, idempotent.Answer{OK: true, Body: []byte(secretWord), Subject: string(subject)}))
+	}
 	p.open(p.Systems, p.Store)
 	p.dumps = func() string { return dump(t, d) }
 	return p
@@ -81,11 +94,12 @@ func newPerson(t *testing.T, d *db.DB) *person {
 func (p *person) open(systems []source.System, st erase.Store) {
 	p.desk = erase.New(erase.Deps{
 		Store: st, Folder: p.Folder, Systems: systems, Now: p.Clock.Now, Telemetry: telemetry.Discard(),
-		Answers: func(_ context.Context, subject string) (int, error) {
-			if p.answers == nil {
-				p.erased = append(p.erased, subject)
+		AnswersTx: func(ctx context.Context, tx *sql.Tx, subject string) (int, error) {
+			if p.answers != nil {
+				return 0, p.answers
 			}
-			return 2, p.answers
+			p.erased = append(p.erased, subject)
+			return p.kept.EraseTx(ctx, tx, subject)
 		},
 	})
 }
@@ -116,6 +130,12 @@ func (p *person) state() store.Erasure {
 	e, err := p.Store.Read().Erasure(p.t.Context(), string(p.id))
 	require.NoError(p.t, err)
 	return e
+}
+
+func (p *person) receipt() (out erase.Receipt) {
+	p.t.Helper()
+	require.NoError(p.t, json.Unmarshal([]byte(p.state().Receipt), &out))
+	return out
 }
 
 // gone checks that nothing is left in the systems and that no word is left here.
@@ -186,8 +206,7 @@ func TestErase(t *testing.T) {
 		key, err := p.desk.PublicKey(t.Context())
 		require.NoError(t, err)
 		require.True(t, ed25519.Verify(key, []byte(e.Receipt), e.Signature))
-		var receipt erase.Receipt
-		require.NoError(t, json.Unmarshal([]byte(e.Receipt), &receipt))
+		receipt := p.receipt()
 		require.EqualValues(t, 2, receipt.Answers)
 		require.Len(t, receipt.Steps, 4, "two records, and two looks for what was made without our knowledge")
 
@@ -298,6 +317,27 @@ func TestEraseTrouble(t *testing.T) {
 		p.finish()
 		require.Equal(t, store.Erased, p.state().State)
 		require.Equal(t, []string{string(first)}, p.erased)
+	})
+	run("stored answers that are elsewhere are counted over all attempts", true, func(t *testing.T) {
+		p := fresh(t)
+		lost := errors.New("the connection is lost")
+		attempts := 0
+		desk := erase.New(erase.Deps{
+			Store: p.Store, Folder: p.Folder, Systems: p.Systems, Now: p.Clock.Now, Telemetry: telemetry.Discard(),
+			Answers: func(context.Context, string) (int, error) {
+				attempts++
+				return []int{0, 2, 3}[attempts-1], []error{lost, lost, nil}[attempts-1]
+			},
+		})
+		p.erase()
+		for attempts < 3 {
+			if _, err := desk.Round(t.Context()); err != nil {
+				require.ErrorIs(t, err, lost)
+				require.Equal(t, store.Erasing, p.state().State)
+			}
+		}
+		require.Equal(t, store.Erased, p.state().State)
+		require.EqualValues(t, 5, p.receipt().Answers)
 	})
 	run("a system that is down is waited for, and one that refuses is said", false, func(t *testing.T) {
 		p := fresh(t)
@@ -429,6 +469,7 @@ func TestEraseCrash(t *testing.T) {
 		p.finish()
 		p.gone()
 		require.Equal(t, store.Erased, p.state().State)
+		require.EqualValues(t, 2, p.receipt().Answers, "killed at %d", at)
 		return killer.Passed()
 	}
 	if testing.Short() {

@@ -213,13 +213,27 @@ func (d *Desk) finish(ctx context.Context) error {
 	return unanswered
 }
 
-// answers erases what is kept of answers about the record.
+// answers erases what is kept of answers about the record, and notes how many there were: in one transaction, if they are in this
+// database. If not, each attempt adds what it has erased, and what a process erased right before it died is not counted.
 func (d *Desk) answers(ctx context.Context, e store.Erasure) error {
-	n, err := d.d.Answers(ctx, string(e.GoldenID))
-	if err == nil {
-		err = d.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.AnswersErased(ctx, e.ID, int64(n)) })
+	var n int
+	var erased error
+	if d.d.AnswersTx == nil {
+		if n, erased = d.d.Answers(ctx, string(e.GoldenID)); erased != nil && n == 0 {
+			return fmt.Errorf("erase stored answers: %w", erased)
+		}
+		ctx = context.WithoutCancel(ctx)
 	}
-	if err != nil {
+	err := d.d.Store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if d.d.AnswersTx != nil {
+			var err error
+			if n, err = d.d.AnswersTx(ctx, tx.SQL(), string(e.GoldenID)); err != nil {
+				return err
+			}
+		}
+		return tx.AnswersErased(ctx, e.ID, int64(n), erased == nil)
+	})
+	if err = errors.Join(erased, err); err != nil {
 		return fmt.Errorf("erase stored answers: %w", err)
 	}
 	return nil

@@ -72,9 +72,9 @@ func (r Reader) Unfinished(ctx context.Context, limit int) ([]Erasure, error) {
 		ORDER BY requested_us, id LIMIT $1`, []any{limit})
 }
 
-// AnswersErased notes that stored answers are erased, and how many there were.
-func (t *Tx) AnswersErased(ctx context.Context, id string, n int64) error {
-	_, err := t.exec(ctx, "note erased answers", "UPDATE erasure SET answered = TRUE, answers = answers + $2 WHERE id = $1", id, n)
+// AnswersErased adds to how many stored answers are erased, and notes whether those are all.
+func (t *Tx) AnswersErased(ctx context.Context, id string, n int64, all bool) error {
+	_, err := t.exec(ctx, "note erased answers", "UPDATE erasure SET answered = answered OR $3, answers = answers + $2 WHERE id = $1", id, n, all)
 	return err
 }
 
