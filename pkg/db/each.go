@@ -117,7 +117,7 @@ func (d *DB) pgEach(ctx context.Context, row func(Scanner) error, text string, a
 			return driver.ErrBadConn // it is thrown away
 		}
 		if err != nil {
-			failed = err
+			failed = under.gone(err)
 		}
 		return nil
 	})

@@ -94,6 +94,54 @@ func TestLostConnection(t *testing.T) {
 		require.True(t, l.Spare())
 		require.NoError(t, read(), "there is another connection")
 	})
+	t.Run("so does one whose connection is lost in the middle of its rows", func(t *testing.T) {
+		t.Parallel()
+		l, behind := dbtest.NewLine(t, dbtest.DSN(t, "postgres"))
+		d, err := db.Open(t.Context(), behind, telemetry.Discard())
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, d.Close()) })
+		const series, rows = "SELECT i FROM generate_series(1, $1::int) i", 300
+		for name, read := range map[string]func(row func(db.Scanner) error) error{
+			"by database/sql": func(row func(db.Scanner) error) error {
+				found, err := d.Read().QueryContext(t.Context(), series, rows)
+				if err != nil {
+					return err
+				}
+				defer found.Close()
+				for found.Next() {
+					if err := row(found); err != nil {
+						return err
+					}
+				}
+				return found.Err()
+			},
+			"by Each": func(row func(db.Scanner) error) error { return d.Each(t.Context(), row, series, rows) },
+			"by EachIn": func(row func(db.Scanner) error) error {
+				return d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return d.EachIn(ctx, tx, row, series, rows) })
+			},
+		} {
+			for _, after := range []int{1, 2, rows / 2, rows, rows + 1} {
+				seen, i := 0, 0
+				scan := func(s db.Scanner) error { seen++; return s.Scan(&i) }
+				l.BreakAfterRow(after)
+				err := read(scan)
+				if !l.Spare() {
+					require.NoError(t, err)
+					require.Equal(t, rows+1, after)
+					require.Equal(t, rows, seen)
+					continue
+				}
+				require.Equal(t, fault.Unavailable, fault.KindOf(err), "%s, after row %d: %v", name, after, err)
+				require.Equal(t, after, seen, "what had come was seen")
+				require.Equal(t, after, i)
+			}
+		}
+		var first int
+		l.BreakAfterRow(3)
+		err = d.Read().QueryRowContext(t.Context(), series, rows).Scan(&first)
+		require.True(t, l.Spare())
+		require.Equal(t, fault.Unavailable, fault.KindOf(err), "rows that nobody looks at: %v", err)
+	})
 	t.Run("an unexpected end of something else is what it is", func(t *testing.T) {
 		t.Parallel()
 		d := dbtest.Open(t, "postgres")

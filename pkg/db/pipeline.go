@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -181,11 +182,47 @@ func (c *pgConn) QueryContext(ctx context.Context, text string, args []driver.Na
 		return nil, err
 	}
 	rows, err := c.stdConn.QueryContext(ctx, text, args)
-	if err != nil && c.Conn().IsClosed() && !errors.Is(err, driver.ErrBadConn) { // else another connection is tried
-		return nil, outside(fmt.Errorf("%w: %w", errGone, err))
+	if errors.Is(err, driver.ErrBadConn) { // another connection is tried
+		return nil, err
 	}
-	return rows, err
+	if err != nil {
+		return nil, c.gone(err)
+	}
+	std, ok := rows.(*stdlib.Rows)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("rows of type %T", rows), rows.Close())
+	}
+	return &pgRows{std, c}, nil
 }
+
+// gone gives an error its kind, if what was read has ended with the connection.
+func (c *pgConn) gone(err error) error {
+	if err != nil && c.Conn().IsClosed() {
+		return outside(fmt.Errorf("%w: %w", errGone, err))
+	}
+	return err
+}
+
+type stdRows = stdlib.Rows
+
+// pgRows are rows whose connection may be lost on the way.
+type pgRows struct {
+	*stdRows
+
+	conn *pgConn
+}
+
+// Next implements driver.Rows.
+func (r *pgRows) Next(dest []driver.Value) error {
+	err := r.stdRows.Next(dest)
+	if err == nil || err == io.EOF { //nolint:errorlint // the end, as database/sql knows it
+		return err
+	}
+	return r.conn.gone(err)
+}
+
+// Close implements driver.Rows. It reads what nobody wanted to see.
+func (r *pgRows) Close() error { return r.conn.gone(r.stdRows.Close()) }
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *pgConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {

@@ -12,14 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Line is what lies between a process and its PostgreSQL. It breaks when told to: between two round trips the connection is gone,
-// without a word from the server, which has done what it was asked before. It is safe for concurrent use.
+// Line is what lies between a process and its PostgreSQL. It breaks when told to: between two round trips, or behind a row, the
+// connection is gone, without a word from the server, which has done what it was asked before. It is safe for concurrent use.
 type Line struct {
 	server string
 
 	mu    sync.Mutex
 	armed bool
-	left  int // round trips until it breaks
+	rows  bool // what left counts
+	left  int  // round trips, or rows, until it breaks
 	conns []net.Conn
 	wg    sync.WaitGroup
 }
@@ -68,7 +69,14 @@ func NewLine(t testing.TB, dsn string) (*Line, string) {
 func (l *Line) BreakAfter(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.armed, l.left = true, n
+	l.armed, l.rows, l.left = true, false, n
+}
+
+// BreakAfterRow has the line break once, behind so many rows of whatever answers; at least one.
+func (l *Line) BreakAfterRow(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed, l.rows, l.left = true, true, n
 }
 
 // Spare has it break no more, and reports whether it did.
@@ -83,10 +91,25 @@ func (l *Line) Spare() (broken bool) {
 func (l *Line) broken(answered bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.armed && answered {
+	if l.armed && !l.rows && answered {
 		l.left--
 	}
-	broken := l.armed && l.left == 0
+	return l.breaks(!l.rows)
+}
+
+// brokenRow reports whether the line breaks behind a row.
+func (l *Line) brokenRow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.armed && l.rows {
+		l.left--
+	}
+	return l.breaks(l.rows)
+}
+
+// breaks ends the counting if this is the place; mu must be held.
+func (l *Line) breaks(counted bool) bool {
+	broken := l.armed && counted && l.left == 0
 	l.armed = l.armed && !broken
 	return broken
 }
@@ -134,6 +157,10 @@ func (l *Line) answer(client, server net.Conn) {
 		held = append(held, text...)
 		over := text[0] == 'Z'
 		if ready && over && l.broken(true) {
+			return
+		}
+		if text[0] == 'D' && l.brokenRow() {
+			_, _ = client.Write(held)
 			return
 		}
 		ready = ready || over
