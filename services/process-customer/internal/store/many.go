@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (r Reader) among(skip, n int) string {
 	}
 	var b strings.Builder
 	b.WriteString("IN (")
-	for i := range n {
+	for i := range listed(n) {
 		if i > 0 {
 			b.WriteByte(',')
 		}
@@ -69,15 +70,31 @@ func (r Reader) oneOf(skip, n int) string {
 	return r.among(skip, n)
 }
 
-// bound returns the arguments of a statement with a condition of among or oneOf: the fixed ones and the values.
+// listed returns how many parameters SQLite gets for n values: of few lengths, so that most statements are compiled already.
+func listed(n int) int {
+	switch {
+	case n == 0:
+		return 0
+	case n > maxRows/2:
+		return max(n, maxRows)
+	default:
+		return 1 << bits.Len(uint(n-1)) //nolint:gosec // positive
+	}
+}
+
+// bound returns the arguments of a statement with a condition of among or oneOf: the fixed ones and the values, on SQLite the last
+// one as often as the list is longer.
 func bound[T any](r Reader, fixed []any, values []T) []any {
-	out := make([]any, 0, len(fixed)+len(values))
+	out := make([]any, 0, len(fixed)+listed(len(values)))
 	out = append(out, fixed...)
 	if r.q.arrays {
 		return append(out, values)
 	}
 	for _, v := range values {
 		out = append(out, v)
+	}
+	for range listed(len(values)) - len(values) {
+		out = append(out, out[len(out)-1])
 	}
 	return out
 }

@@ -20,6 +20,22 @@ func TestMany(t *testing.T) {
 		require.Equal(t, "IN (SELECT unnest($2::TEXT[]))", arrays.oneOf(1, len(ids)))
 		require.Equal(t, []any{"x", ids}, bound(arrays, []any{"x"}, ids))
 	})
+	t.Run("lists have few lengths, and the last value fills them up", func(t *testing.T) {
+		t.Parallel()
+		require.Equal(t, "IN ($1,$2,$3,$4)", lite.among(0, 3))
+		require.Equal(t, []any{"x", 1, 2, 3, 3}, bound(lite, []any{"x"}, []int{1, 2, 3}))
+		require.Equal(t, "IN ()", lite.among(0, 0))
+		require.Empty(t, bound(lite, nil, []int{}))
+		lengths := map[int]bool{}
+		for n := range maxRows + 1 {
+			require.GreaterOrEqual(t, listed(n), n)
+			require.LessOrEqual(t, listed(n), maxRows)
+			require.Len(t, bound(lite, nil, make([]int, n)), listed(n))
+			lengths[listed(n)] = true
+		}
+		require.Len(t, lengths, 10)
+		require.Equal(t, maxRows+1, listed(maxRows+1))
+	})
 	t.Run("rows are parameters, or an array per column", func(t *testing.T) {
 		t.Parallel()
 		rows := [][]any{{"a", 1, true, []byte("x"), 0.5, nil}, {"b", int64(2), false, nil, 1.5, []byte("y")}}
