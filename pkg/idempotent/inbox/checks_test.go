@@ -9,6 +9,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
+	"github.com/selfsame-io/selfsame/pkg/idempotent/inbox"
 )
 
 // A condition that SQLite checks with a table of its own costs more than to store the message.
@@ -38,4 +39,17 @@ func TestInbox_FromTheReleaseBefore(t *testing.T) {
 		}
 		require.NotContains(t, dbtest.Steps(t, d, insert, []byte("after")), "OpenEphemeral")
 	})
+}
+
+// TestMigrateRows has rows in every table, as soon as there is one, while the migrations after it run.
+func TestMigrateRows(t *testing.T) {
+	t.Parallel()
+	dbtest.Migrations{
+		Files: os.DirFS("migrations"), Table: "inbox_migrations", Values: map[string][]any{"inbox_message.state": {"d", "f", "p", "x"}},
+		Works: func(t *testing.T, d *db.DB) {
+			w, m := setup(t, d), inbox.Message{ID: "event-1", Body: []byte("x")}
+			require.Equal(t, inbox.Processed, w.handle(m))
+			require.Equal(t, inbox.Duplicate, w.handle(m))
+		},
+	}.Test(t)
 }

@@ -74,6 +74,22 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// TestMigrateRows has rows in every table, as soon as there is one, while the migrations after it run.
+func TestMigrateRows(t *testing.T) {
+	t.Parallel()
+	id, err := golden.DeriveID(golden.Customer, "from before")
+	require.NoError(t, err)
+	dbtest.Migrations{
+		Files: os.DirFS("migrations"), Table: "process_customer_migration",
+		Seed: func(t *testing.T, d *db.DB) { fill(t, d, id) },
+		Works: func(t *testing.T, d *db.DB) {
+			s, err := store.Open(t.Context(), d)
+			require.NoError(t, err)
+			kept(t, s, id)
+		},
+	}.Test(t)
+}
+
 // TestMigrateMatching brings an index of matching up to date that SQLite kept otherwise.
 func TestMigrateMatching(t *testing.T) {
 	t.Parallel()
@@ -195,10 +211,10 @@ func kept(t *testing.T, s *store.Store, id golden.ID) {
 	require.Equal(t, []string{"salesforce"}, marked[id])
 	backlogs, err := r.Backlogs(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []store.Backlog{{
+	require.Contains(t, backlogs, store.Backlog{
 		System: "salesforce", Pending: 1, Retrying: 1, Oldest: time.UnixMicro(1).UTC(), Levels: [2]store.Waiting{store.LevelSync: {1, time.UnixMicro(1).UTC()}},
-	}}, backlogs, "what waited before anybody told what is urgent is not put last")
-	letters, err := r.ListDeadLetters(t.Context(), "", false, time.Time{}, "", 10)
+	}, "what waited before anybody told what is urgent is not put last")
+	letters, err := r.ListDeadLetters(t.Context(), "salesforce", false, time.Time{}, "", 10)
 	require.NoError(t, err)
 	require.Len(t, letters, 1)
 	require.Equal(t, "email", letters[0].Field)

@@ -54,33 +54,53 @@ func TestMigrate(t *testing.T) {
 			}
 			each(t, func(t *testing.T, d *db.DB) {
 				require.NoError(t, d.Migrate(t.Context(), before, migrationTable))
-				require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-					for _, statement := range earlier {
-						if _, err := tx.ExecContext(ctx, statement); err != nil {
-							return err
-						}
-					}
-					return nil
-				}))
-				s, err := Open(t.Context(), d, Options{})
-				require.NoError(t, err)
-				c, err := s.Customers().Lookup(t.Context(), named("g1"))
-				require.NoError(t, err)
-				require.Equal(t, []any{"c1", "Acme", int64(3), ""}, []any{c.ID, c.Name, c.Version, c.MergedInto})
-				o, err := s.Order(t.Context(), "o1")
-				require.NoError(t, err)
-				require.Equal(t, []any{"c1", 1, "", "25.00"}, []any{o.CustomerID, len(o.Items), o.ShipToID, o.Total.Text()})
-				told, err := s.Changes(t.Context(), 0, 10)
-				require.NoError(t, err)
-				require.Len(t, told, 1)
-				other, err := s.Customers().Create(t.Context(), erp.Customer{Name: "Other"}, nil)
-				require.NoError(t, err)
-				_, err = s.MergeCustomers(t.Context(), "c1", other.ID)
-				require.NoError(t, err, "and it can be worked on")
-				person, err := s.Contacts().Get(t.Context(), []string{"p1"})
-				require.NoError(t, err)
-				require.Equal(t, other.ID, person["p1"].CustomerID)
+				fill(t, d)
+				kept(t, d)
 			})
 		})
 	}
+}
+
+// TestMigrateRows has rows in every table, as soon as there is one, while the migrations after it run.
+func TestMigrateRows(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Sub(migrations, "migrations")
+	require.NoError(t, err)
+	dbtest.Migrations{Files: files, Table: migrationTable, Values: map[string][]any{"feed.id": {1}}, Seed: fill, Works: kept}.Test(t)
+}
+
+func fill(t *testing.T, d *db.DB) {
+	t.Helper()
+	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		for _, statement := range earlier {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// kept checks that everything that was stored is read by this release as it was meant, and that it can be worked on.
+func kept(t *testing.T, d *db.DB) {
+	t.Helper()
+	s, err := Open(t.Context(), d, Options{})
+	require.NoError(t, err)
+	c, err := s.Customers().Lookup(t.Context(), named("g1"))
+	require.NoError(t, err)
+	require.Equal(t, []any{"c1", "Acme", int64(3), ""}, []any{c.ID, c.Name, c.Version, c.MergedInto})
+	o, err := s.Order(t.Context(), "o1")
+	require.NoError(t, err)
+	require.Equal(t, []any{"c1", 1, "", "25.00"}, []any{o.CustomerID, len(o.Items), o.ShipToID, o.Total.Text()})
+	told, err := s.Changes(t.Context(), 0, 1)
+	require.NoError(t, err)
+	require.Len(t, told, 1)
+	require.Equal(t, "c1", told[0].Customer.ID)
+	other, err := s.Customers().Create(t.Context(), erp.Customer{Name: "Other"}, nil)
+	require.NoError(t, err)
+	_, err = s.MergeCustomers(t.Context(), "c1", other.ID)
+	require.NoError(t, err, "and it can be worked on")
+	person, err := s.Contacts().Get(t.Context(), []string{"p1"})
+	require.NoError(t, err)
+	require.Equal(t, other.ID, person["p1"].CustomerID)
 }
