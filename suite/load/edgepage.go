@@ -63,9 +63,17 @@ func (p *page) overload(r *OverloadResult) {
 	for _, s := range append(slices.Clone(r.Steps), r.Twice) {
 		p.row(fmt.Sprintf("%.0f", s.Offered), fmt.Sprintf("%.0f", s.Goodput), fmt.Sprintf("%.0f %%", 100*s.Refused), micros(s.P50), micros(s.P99))
 	}
-	p.line("\nSaturation is the load with the most done, %.0f per second; the last line is twice that. **Goodput there over its peak: %.2f.** Target: at least %.1f: %s.",
-		r.Saturation.Offered, r.Goodput, TargetGoodput, met(r.Goodput >= TargetGoodput))
+	p.line("\nSaturation is the load with the most done, %.0f per second; the last line is %.1f times that. **Goodput there over its peak: %.2f.** Target: at least %.1f: %s.",
+		r.Saturation.Offered, r.Twice.Offered/r.Saturation.Offered, r.Goodput, TargetGoodput, met(r.Goodput >= TargetGoodput))
 	p.line("**p99 of what was accepted over that at saturation: %.2f.** Target: at most %.0f: %s.", r.P99, TargetAccepted, met(r.P99 <= TargetAccepted))
+	calm := r.Steps[0]
+	for _, s := range r.Steps {
+		if s.Refused == 0 && s.Offered > calm.Offered {
+			calm = s
+		}
+	}
+	p.line("At saturation a queue as long as is let in has formed already: over the p99 of the highest load of which nobody was turned away, %.0f per second, it is %.1f.",
+		calm.Offered, r.Twice.P99/calm.P99)
 }
 
 func (p *page) fanout(r *FanoutResult) {

@@ -39,7 +39,7 @@ type OverloadResult struct {
 	Options OverloadOptions `json:"options"`
 	// Steps are the loads up to saturation and beyond.
 	Steps []Overloaded `json:"steps"`
-	// Saturation is the step with the most goodput, Twice the load of twice that.
+	// Saturation is the step with the most goodput, Twice twice the load of that.
 	Saturation Overloaded `json:"saturation"`
 	Twice      Overloaded `json:"twice"`
 	// Goodput is that of Twice over that of Saturation, P99 the same of the slowest.
@@ -97,7 +97,7 @@ func Overload(ctx context.Context, o Options, v OverloadOptions) (_ *OverloadRes
 			out.Saturation = got
 		}
 	}
-	if out.Twice, err = offer(2 * out.Saturation.Goodput); err != nil {
+	if out.Twice, err = offer(2 * out.Saturation.Offered); err != nil {
 		return nil, err
 	}
 	out.Goodput, out.P99 = out.Twice.Goodput/out.Saturation.Goodput, out.Twice.P99/out.Saturation.P99
