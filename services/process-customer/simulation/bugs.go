@@ -37,13 +37,15 @@ const (
 	BlindUpdate Bug = "update blindly"
 	// Resurrect believes a reading from before a deletion that comes in after it.
 	Resurrect Bug = "let a late update resurrect"
+	// KeepNote never takes back what was noted to be sent, although it knows that it was not.
+	KeepNote Bug = "keep a note of what was not sent"
 	// MergeIsEnd hears of a record that was merged away only that it is gone.
 	MergeIsEnd Bug = "take a merge for a deletion"
 )
 
 // Bugs returns all of them but None.
 func Bugs() []Bug {
-	return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate, BlindUpdate, Resurrect, MergeIsEnd}
+	return []Bug{SkipInbox, DropMark, ArrivalOrder, IgnoreGap, AckFirst, BlindCreate, BlindUpdate, Resurrect, KeepNote, MergeIsEnd}
 }
 
 // bug is a mistake at one of the seams: between us and a system, between us and the database, or in a statement.
@@ -82,6 +84,13 @@ func plant(b Bug) (bug, bool) {
 		return bug{system: func(_ *world, s source.System) source.System { return &timeless{System: s} }}, true
 	case MergeIsEnd:
 		return bug{system: func(_ *world, s source.System) source.System { return &nameless{System: s} }}, true
+	case KeepNote:
+		return bug{statement: func(query string, args []any) (string, []any) {
+			if strings.HasPrefix(query, "UPDATE pending SET lease_until_us = 0 WHERE system = $1 AND lease_until_us = $2") {
+				return "SELECT golden_id FROM pending WHERE FALSE", nil
+			}
+			return query, args
+		}}, true
 	case AckFirst:
 		return bug{store: func(p *process, s engine.Store) engine.Store { return &hasty{Store: s, p: p} }}, true
 	default:

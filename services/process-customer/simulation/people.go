@@ -237,6 +237,23 @@ func (w *world) attempted(l *line, obj golden.Object, x source.Write) {
 	}
 }
 
+// noted looks at what was noted to be written by a process that has just died: nobody knows whether it was written, or whether a person
+// has typed the same who was not heard of before. A process that lives knows what it has not sent, and is not excused.
+func (w *world) noted(ctx context.Context) {
+	for ref, said := range w.truth.last {
+		row := w.row(ctx, ref)
+		if row == nil {
+			continue
+		}
+		rec, _ := w.line(ref.System).fake.Record(ref.Object, ref.RecordID)
+		for field, value := range said {
+			if rec.Values[field] == value && row.Shadow[field] != value && w.expected(ctx, ref, field, value) {
+				w.excuse(ref, field)
+			}
+		}
+	}
+}
+
 // overwritten looks at a write of ours: has it taken away a word that nobody had heard of? Unseen is nil for a write that arrives
 // late.
 func (w *world) overwritten(ctx context.Context, l *line, x source.Write, before, after source.Record, unseen func(golden.Ref, string, string) bool) {

@@ -59,7 +59,7 @@ type process struct {
 func (p *process) point() error {
 	if p.fuse > 0 {
 		if p.fuse--; p.fuse == 0 {
-			p.dead = true
+			p.dead, p.w.cut = true, true
 			p.w.stats.Crashes++
 			p.w.note("   process %s dies", processName(p.number))
 		}

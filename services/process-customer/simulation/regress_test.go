@@ -271,6 +271,42 @@ func stories() map[string]simulation.Story {
 	}
 }
 
+// same is a story in which two people type the same, one of whom nobody has heard of before it is delivered to the other; in between
+// comes what the step says.
+func same(trouble simulation.Step) simulation.Story {
+	const sf, erp = "salesforce", "erp"
+	return simulation.Story{Seed: 1796101493, Late: true, Processes: 1, Steps: []simulation.Step{
+		create(erp, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), read(sf), read(erp), deliver(sf), deliver(erp),
+		{Act: simulation.Wait, N: 10},
+		edit(sf, 1, golden.Phone, "phone 2"), edit(erp, 1, golden.Phone, "phone 2"), read(sf), trouble, deliver(erp),
+	}}
+}
+
+// TestNoted is about what was noted to be sent, and perhaps was not.
+func TestNoted(t *testing.T) {
+	t.Parallel()
+	stage, err := simulation.NewStage(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, stage.Close()) }()
+	play := func(story simulation.Story, bug simulation.Bug) simulation.Result {
+		res, err := simulation.Play(t.Context(), stage, story, bug)
+		require.NoError(t, err)
+		return res
+	}
+	most := 80
+	if testing.Short() {
+		most = 15
+	}
+	for n := 1; n <= most; n++ {
+		res := play(same(simulation.Step{Act: simulation.Crash, N: n}), simulation.None)
+		require.False(t, res.Failed(), "a process that dies at any point, here %d: nobody knows what it has sent\n%s: %s\n%s", n, res.Rule, res.Detail, res.History)
+	}
+	silent := same(simulation.Step{Act: simulation.LoseCommit, N: 1})
+	res := play(silent, simulation.None)
+	require.False(t, res.Failed(), "a process that lives knows what it has not sent\n%s: %s\n%s", res.Rule, res.Detail, res.History)
+	require.Equal(t, "no word of a person is lost", play(silent, simulation.KeepNote).Rule, "and is not excused")
+}
+
 func TestStories(t *testing.T) {
 	t.Parallel()
 	stage, err := simulation.NewStage(t.Context())

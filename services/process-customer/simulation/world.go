@@ -29,6 +29,7 @@ type world struct {
 	truth     truth
 	union     union
 	calls     []*call
+	cut       bool // a process has died, and may have noted a write that it did not make
 }
 
 func open(ctx context.Context, stage *Stage, story Story, b Bug) (*world, error) {
@@ -107,7 +108,13 @@ func (w *world) do(ctx context.Context, s Step) {
 		return
 	}
 	w.depth++
-	defer func() { w.depth-- }()
+	defer func() {
+		w.depth--
+		if w.cut {
+			w.cut = false
+			w.noted(ctx)
+		}
+	}()
 	switch s.Act {
 	case Create, Edit, Retype, Touch, Delete, Undelete, Move, Merge, Spoil:
 		w.person(ctx, s)

@@ -36,6 +36,7 @@ type batch struct {
 	object  golden.Object
 	level   store.Level
 	lease   time.Duration // how long the marks are ours; zero means Config.Lease
+	leased  time.Time     // until when they are
 	claimed []store.Claimed
 	items   []*item
 	held    int // deletions that wait for a person from now on
@@ -55,6 +56,7 @@ func (b *batch) claim(ctx context.Context) error {
 	err := d.store.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		b.claimed, b.items, b.held = nil, nil, 0
 		now := d.now()
+		b.leased = now.Add(lease)
 		// The lock comes first: intake takes it before it touches a mark, too.
 		unit, err := d.folder.Begin(ctx, tx, telemetry.Traceparent(ctx))
 		if err != nil {

@@ -26,7 +26,8 @@ type lane struct {
 	// first is the level whose loads the lane of bulk work looks for first, waited how often it has let urgent work go before it.
 	first  store.Level
 	waited int
-	status Status // under Deliverer.mu
+	owed   []*batch // claimed, and not sent
+	status Status   // under Deliverer.mu
 }
 
 // urgent is the lane of what somebody has changed.
@@ -68,6 +69,9 @@ func (l *lane) run(ctx context.Context) {
 }
 
 func (l *lane) step(ctx context.Context) (int, error) {
+	if err := l.repay(ctx); err != nil {
+		return 0, err
+	}
 	open, err := l.gate(ctx)
 	if err != nil || !open {
 		return 0, err
@@ -155,6 +159,7 @@ func (l *lane) batch(ctx context.Context, obj golden.Object) (int, error) {
 	ctx = priority.With(ctx, l.level.Priority())
 	b := &batch{d: l, object: obj, level: l.level}
 	if err := b.claim(ctx); err != nil || len(b.claimed) == 0 {
+		b.unclaimed(ctx, err)
 		return 0, err
 	}
 	l.full.Store(len(b.claimed) >= l.cfg.BatchSize)
@@ -163,6 +168,7 @@ func (l *lane) batch(ctx context.Context, obj golden.Object) (int, error) {
 			trace.WithAttributes(attribute.String(telemetry.KeySystem, l.System()), attribute.Int(telemetry.KeyCount, len(b.items))))
 		defer span.End()
 		if err := b.look(ctx); err != nil {
+			l.giveBack(ctx, b)
 			return 0, err
 		}
 		b.send(ctx, b.unsettled())

@@ -33,6 +33,7 @@ func (l *lane) wave(ctx context.Context, obj golden.Object, level store.Level) (
 	for n < l.cfg.BulkSize {
 		b := &batch{d: l, object: obj, level: level, lease: l.cfg.BulkTimeout + l.cfg.Lease}
 		if err := b.claim(ctx); err != nil {
+			b.unclaimed(ctx, err)
 			if n == 0 {
 				return 0, err
 			}
@@ -55,6 +56,7 @@ func (l *lane) wave(ctx context.Context, obj golden.Object, level store.Level) (
 	defer span.End()
 	for _, b := range batches {
 		if err := b.look(ctx); err != nil {
+			l.giveBack(ctx, batches...)
 			return 0, err
 		}
 	}

@@ -186,6 +186,27 @@ func (t *Tx) Again(ctx context.Context, system string, retries []Retry) error {
 	})
 }
 
+// GiveBack gives marks of one system back that are claimed as given, until that very time, and returns the golden records of those. They
+// are due as before; marks that another process has claimed meanwhile are left alone.
+func (t *Tx) GiveBack(ctx context.Context, system string, claimed []Claimed, until time.Time) ([]golden.ID, error) {
+	var ids []golden.ID
+	err := chunks(t.Reader, claimed, func(claimed []Claimed) error {
+		rows := make([][]any, len(claimed))
+		for i, c := range claimed {
+			rows[i] = []any{string(c.GoldenID), c.Fence}
+		}
+		text, args := t.table(2, []string{"TEXT", "BIGINT"}, rows)
+		return t.query(ctx, "give claimed deliveries back", "UPDATE pending SET lease_until_us = 0 WHERE system = $1 AND lease_until_us = $2 AND (golden_id, fence) IN ("+
+			text+") RETURNING golden_id", append([]any{system, db.Micros(until)}, args...), func(rows *sql.Rows) error {
+			var id golden.ID
+			err := rows.Scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	})
+	return ids, err
+}
+
 // Wake makes deliveries due that wait for these parents in a system.
 func (t *Tx) Wake(ctx context.Context, system string, parents []golden.ID, now time.Time) error {
 	return chunks(t.Reader, parents, func(ids []golden.ID) error {

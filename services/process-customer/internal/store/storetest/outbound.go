@@ -87,7 +87,23 @@ func pending(t *testing.T, s *store.Store) {
 	next, err := s.Read().NextDue(t.Context(), system)
 	require.NoError(t, err)
 	require.Equal(t, at(131), next)
-	require.Equal(t, []golden.ID{id}, done(fourth))
+	giveBack := func(c []store.Claimed, until time.Time) (ids []golden.ID) {
+		tx(t, s, func(ctx context.Context, tx *store.Tx) error {
+			var err error
+			ids, err = tx.GiveBack(ctx, system, c, until)
+			return err
+		})
+		return ids
+	}
+	require.Empty(t, giveBack(third, at(131)), "somebody else has claimed it since")
+	require.Empty(t, giveBack(fourth, at(132)), "this one was claimed by somebody else")
+	require.Equal(t, []golden.ID{id}, giveBack(fourth, at(131)))
+	require.Empty(t, giveBack(fourth, at(131)))
+	fifth := claim(at(72))
+	require.Len(t, fifth, 1, "it is due as before")
+	require.Equal(t, 4, fifth[0].Attempt)
+	require.Empty(t, done(fourth))
+	require.Equal(t, []golden.ID{id}, done(claim(at(133))))
 	marked, err := s.Read().Marked(t.Context(), []golden.ID{id})
 	require.NoError(t, err)
 	require.Empty(t, marked)
