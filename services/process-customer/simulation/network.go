@@ -29,6 +29,7 @@ type line struct {
 	told    map[string]bool
 	absent  map[string]bool // external ids that were looked up and not there
 	expired bool            // the feed forgot what it had told
+	gaps    bool            // the feed lost changes, whether it said so or not
 }
 
 // straggler is a write that arrives after its caller has given up.

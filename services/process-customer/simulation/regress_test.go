@@ -265,6 +265,19 @@ func stories() map[string]simulation.Story {
 			{Act: simulation.Wait, N: 10},
 			deliver(sf),
 		}},
+		"who comes back from a merge and is deleted within the same second is deleted": {Seed: 820001284, Coarse: true, Processes: 1, Deletes: "erp,salesforce", Steps: []simulation.Step{
+			create(sf, 1, "phone of 1"), create(sf, 2, "phone 2"), read(sf), read(erp), deliver(erp), deliver(sf), read(sf), read(erp),
+			{Act: simulation.Wait, N: 10},
+			leaving(sf, 2, 1), read(sf),
+			{Act: simulation.Undelete, System: sf, Who: 1},
+			{Act: simulation.Delete, System: sf, Who: 1},
+		}},
+		"who comes back from a merge and is deleted before the feed is read is deleted": {Seed: 820001284, Late: true, Processes: 1, Deletes: "erp,salesforce", Steps: []simulation.Step{
+			create(erp, 1, "phone of 1"), create(erp, 2, "phone 2"), read(sf), read(erp), deliver(erp), deliver(sf), read(sf), read(erp), leaving(erp, 2, 1), read(erp),
+			{Act: simulation.Undelete, System: erp, Who: 1},
+			{Act: simulation.Delete, System: erp, Who: 1},
+		}},
+		"a merge that is heard of after its record was deleted for itself is none": simulation.Plan(820001284),
 		"an old reading does not take a word back": {Seed: 21, Processes: 2, Steps: []simulation.Step{
 			create(sf, 1, "phone 1"), read(sf), read(erp), deliver(sf), deliver(erp), edit(erp, 1, golden.Phone, ""), read(erp), deliver(sf),
 		}},

@@ -145,6 +145,10 @@ func (w *world) deletion(ctx context.Context, l *line, ref golden.Ref) {
 	if !row.Deleted {
 		breach("what was deleted stays deleted", "%s %s is taken for a live one", l.name, ref.RecordID)
 	}
+	// What is gone is not read again after a gap: nobody is told then that it was back meanwhile.
+	if rec, _ := l.fake.Record(ref.Object, ref.RecordID); rec.MergedInto == "" && row.MergedInto != "" && !l.gaps {
+		breach("a deletion is no merge", "%s %s was deleted for itself, we believe that it went into %s", l.name, ref.RecordID, row.MergedInto)
+	}
 	if !w.truth.killed[ref] || w.truth.tried[ref] || !w.rules.Deletes(ref.Object, l.name) {
 		return // when we were deleting it at the same moment, nobody can know that a person did, too
 	}

@@ -136,10 +136,10 @@ func (w *world) do(ctx context.Context, s Step) {
 		l.land(ctx)
 	case Lose:
 		l.fake.Drop(s.N)
-		l.lost = true
+		l.lost, l.gaps = true, true
 	case Overflow:
 		l.fake.Drop(s.N)
-		l.owes = true
+		l.owes, l.gaps = true, true
 	case Poison:
 		l.poison[s.Who] = s.Kind
 		w.truth.planted[s.Who] = true
@@ -170,7 +170,7 @@ func (w *world) feedFault(l *line, s Step) {
 	case Again:
 		l.fake.Replay(s.N)
 	case Expire:
-		l.expired = true
+		l.expired, l.gaps = true, true
 		l.fake.ExpireTokens()
 	}
 }

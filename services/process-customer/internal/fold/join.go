@@ -320,7 +320,7 @@ func (u *Unit) loadJoins(ctx context.Context, system string, obj golden.Object, 
 				}
 			}
 		}
-		if c.Record != nil && row != nil && row.MergedInto != "" {
+		if row != nil && row.MergedInto != "" && (c.Record != nil || undone(row, *c)) {
 			ids = append(ids, row.GoldenID)
 		}
 		if len(ids) > 0 {

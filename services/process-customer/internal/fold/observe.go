@@ -133,19 +133,30 @@ func (u *Unit) observeGone(row *store.Source, c source.Change) Effect {
 		return Effect{State: store.Unchanged}
 	case c.Version > 0 && c.Version < row.Version:
 		return Effect{State: store.Superseded, GoldenID: row.GoldenID}
-	case row.Deleted:
-		if c.Version > row.Version || (c.MergedInto != "" && row.MergedInto == "") {
+	case row.Deleted && (row.GoldenID == "" || !undone(row, c)):
+		into := row.MergedInto
+		switch {
+		case undone(row, c):
+			into = c.MergedInto
+		case into == "" || c.Version > row.Version:
+			into = cmp.Or(c.MergedInto, into)
+		}
+		if c.Version > row.Version || into != row.MergedInto {
 			next := row.Clone()
-			next.Version = max(next.Version, c.Version)
-			next.MergedInto = cmp.Or(c.MergedInto, next.MergedInto)
+			next.Version, next.MergedInto = max(next.Version, c.Version), into
 			u.putRow(next)
-			if row.MergedInto != next.MergedInto {
+			if row.MergedInto != into {
 				u.joinedThere(next, c) // the deletion was known before its reason
 			}
 		}
 		return Effect{State: store.Unchanged, GoldenID: row.GoldenID}
 	}
 	next := row.Clone()
+	if row.Deleted { // it was back, and its customer with it, and nobody has told
+		u.Part(u.came[c.Ref], c.Ref, c.ID)
+		next = u.rows[c.Ref].Clone()
+		next.Removed = false
+	}
 	next.Deleted, next.LastChangeID, next.MergedInto = true, c.ID, c.MergedInto
 	next.Version = max(next.Version, c.Version)
 	u.putRow(next)
@@ -158,6 +169,12 @@ func (u *Unit) observeGone(row *store.Source, c source.Change) Effect {
 	u.revive(id, c.Ref.System) // its contacts have another record of their customer there, or wait for none any more
 	u.merge(id, c.Ref, c.ID)
 	return Effect{State: store.Applied, GoldenID: id}
+}
+
+// undone reports whether a deletion shows that the merge which a record is known to have gone by was taken back before it. Versions
+// alone do not: the system was asked, and no longer says that it was this one.
+func undone(row *store.Source, c source.Change) bool {
+	return row.Deleted && row.MergedInto != "" && c.Deleted && c.Reread && c.Version >= row.Version && c.MergedInto != row.MergedInto
 }
 
 // resolveParent returns the values of a record with the golden id of a contact's customer among them, and whether the

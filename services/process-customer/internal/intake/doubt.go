@@ -56,29 +56,40 @@ type unanswered struct{ error }
 // Unwrap returns the system's error.
 func (e unanswered) Unwrap() error { return e.error }
 
-// returned ends a transaction that would take in records of which the same version is told, or known, as deleted and as living:
-// only their system can say which of the two came last.
+// returned ends a transaction that would take in records of which the same version is told, or known, as deleted and as living, or
+// as gone by a merge and for themselves: only their system can say which of the two came last.
 type returned []golden.Ref
 
 // Error says how many records there are.
 func (r returned) Error() string {
-	return fmt.Sprintf("%d records are deleted and living in the same version", len(r))
+	return fmt.Sprintf("%d records have come to two ends in the same version", len(r))
 }
 
-// returned returns the loaded records that seem to be back, or gone, without being any newer.
+// fate is what became of a record in a version.
+type fate struct {
+	version int64
+	deleted bool
+	into    string // what a merge put in its place
+}
+
+// open reports whether a record that came to the fate before, and of which this one is told, may have come to either. Who went by a merge
+// and is deleted later for itself, or merged into another, was back in between, or the merge was told again by somebody who has forgotten
+// it.
+func (is fate) open(before fate) bool {
+	other := is.deleted != before.deleted || is.into != before.into
+	return other && (is.version == before.version || (is.version > before.version && is.deleted && before.into != ""))
+}
+
+// returned returns the loaded records that seem to be back, or gone in another way, without being any newer.
 func (r *run) returned(changes []source.Change) returned {
 	if r.in.systems[r.system] == nil {
 		return nil
 	}
-	type state struct {
-		version int64
-		deleted bool
-	}
-	was := map[golden.Ref]state{}
+	was := map[golden.Ref]fate{}
 	var back returned
 	for i := range changes {
 		c := &changes[i]
-		is := state{c.Version, c.Deleted}
+		is := fate{c.Version, c.Deleted, c.MergedInto}
 		switch {
 		case c.Record != nil:
 			is.version = c.Record.Version
@@ -87,9 +98,9 @@ func (r *run) returned(changes []source.Change) returned {
 		}
 		before, met := was[c.Ref]
 		if row := r.unit.Row(c.Ref); !met && row != nil {
-			before, met = state{row.Version, row.Deleted}, true
+			before, met = fate{row.Version, row.Deleted, row.MergedInto}, true
 		}
-		if met && is.version == before.version && is.deleted != before.deleted && !r.batch.again[c.Ref] {
+		if met && is.open(before) && !r.batch.again[c.Ref] {
 			back = append(back, c.Ref)
 		}
 		if !met || is.version >= before.version {
@@ -99,7 +110,8 @@ func (r *run) returned(changes []source.Change) returned {
 	return back
 }
 
-// reread reads such records and returns the changes with what they hold now.
+// reread reads such records and returns the changes with what they hold now. What is gone without a word of a merge was not merged,
+// whatever was told before.
 func (in *Intake) reread(ctx context.Context, sys source.System, changes []source.Change, back returned) ([]source.Change, error) {
 	read := map[golden.Ref]*source.Record{}
 	gone := map[golden.Ref]source.Record{}
@@ -114,7 +126,13 @@ func (in *Intake) reread(ctx context.Context, sys source.System, changes []sourc
 			return nil, err
 		}
 	}
-	return allAsRead(changes, read, gone), nil
+	out := allAsRead(changes, read, gone)
+	for i := range out {
+		if rec, ok := gone[out[i].Ref]; ok {
+			out[i].MergedInto, out[i].Reread = rec.MergedInto, true
+		}
+	}
+	return out, nil
 }
 
 // ask reads the records in doubt and returns the changes with what they hold now.

@@ -4,7 +4,7 @@
 // The invariant: one batch is one transaction. Inbox rows, golden records, provenance, pending deliveries, ledger,
 // audit trail and the feed's resume token are stored together or not at all, so a batch that is delivered again after
 // a crash finds either nothing or everything of itself. A change is only a hint: what counts is the record it carries,
-// by its own version, and where a hint leaves open whether a record lives, the system is asked before it is taken in. A change that cannot be taken in is parked and never stops the ones behind it.
+// by its own version, and where a hint leaves open whether a record lives, or how it came to its end, the system is asked before it is taken in. A change that cannot be taken in is parked and never stops the ones behind it.
 //
 // The package does not read feeds (feed does) and writes to no system (deliver does).
 package intake

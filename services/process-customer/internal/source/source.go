@@ -67,6 +67,9 @@ type Change struct {
 	Changed []string
 	// Asked is set when the record was read in answer to a doubt: what was known of it when the question was put.
 	Asked string
+	// Reread is true when the record was read again because changes contradict each other about what became of it. If it is gone, the
+	// answer says by which merge, or by none.
+	Reread bool
 	// SetBack is set when the record was read for its own sake and showed a lower version than was known before: its system has been
 	// set back. It is the version that was known.
 	SetBack int64
@@ -167,7 +170,7 @@ type System interface {
 	// that lives throughout the listing is returned at least once, as it was at some moment of the listing.
 	List(ctx context.Context, obj golden.Object, pageToken string) (recs []Record, next string, err error)
 	// Fetch returns records by id, in any order, and the ids that are certainly gone. A deleted record is either missing or
-	// returned as a tombstone. An id that is in neither names a record that cannot be read, for example because the system hides
+	// returned as a tombstone, which names what a merge put in its place, if the system knows merges and still knows of this one. An id that is in neither names a record that cannot be read, for example because the system hides
 	// it from us: nothing may be concluded about it, least of all that it was deleted.
 	Fetch(ctx context.Context, obj golden.Object, ids []string) (recs []Record, missing []string, err error)
 	// Find returns the live records that carry these external ids, up to [MaxWrites] of them, in any order. An id of which
