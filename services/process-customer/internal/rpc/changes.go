@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -54,15 +56,58 @@ func (s *screens) ListCustomerChanges(ctx context.Context, req *customerv1.ListC
 	if age := s.d.Now().Sub(time.Unix(at.At, 0)); age > syncLifetime || at.Position < oldest-1 || at.Position > last {
 		return nil, fault.New(fault.Precondition, reasonSyncExpired, "changes since the sync token are no longer known")
 	}
-	if at.Listing {
-		return s.listing(ctx, r, at, size)
+	of := &some{all: len(req.GetCustomerIds()) == 0}
+	for _, text := range req.GetCustomerIds() {
+		if id, ok := golden.ParseID(text); ok && id.Object() == golden.Customer { // of any other nothing is known
+			of.ids = append(of.ids, id)
+		}
 	}
-	return s.since(ctx, r, at, size)
+	slices.Sort(of.ids)
+	of.ids = slices.Compact(of.ids)
+	if at.Listing {
+		return s.listing(ctx, r, of, at, size)
+	}
+	return s.since(ctx, r, of, at, last, size)
+}
+
+// some are the customers that a listing is of. They are found by their own indexes: what it costs does not follow from how many
+// others there are or how much happens to them, and neither does how many pages it has.
+type some struct {
+	all bool
+	ids []golden.ID
+}
+
+// live returns live customers in id order after one.
+func (o *some) live(ctx context.Context, r store.Reader, after golden.ID, limit int) ([]*store.Golden, error) {
+	if o.all {
+		return r.ListGoldens(ctx, golden.Customer, "", after, limit)
+	}
+	from, found := slices.BinarySearch(o.ids, after)
+	if found {
+		from++
+	}
+	got, err := r.Goldens(ctx, o.ids[from:])
+	if err != nil {
+		return nil, err
+	}
+	got = slices.DeleteFunc(got, func(g *store.Golden) bool { return g.Deleted || g.MergedInto != "" })
+	slices.SortFunc(got, func(a, b *store.Golden) int { return cmp.Compare(a.ID, b.ID) })
+	return got[:min(limit, len(got))], nil
+}
+
+func (o *some) touched(ctx context.Context, r store.Reader, after int64, limit int) ([]store.Touch, error) {
+	switch {
+	case o.all:
+		return r.Touched(ctx, after, limit)
+	case len(o.ids) == 0:
+		return nil, nil
+	}
+	return r.TouchedOf(ctx, o.ids, after, limit)
 }
 
 // listing returns live customers in id order. What changes meanwhile comes again later: the position is from before.
-func (s *screens) listing(ctx context.Context, r store.Reader, at progress, size int) (*customerv1.ListCustomerChangesResponse, error) {
-	goldens, err := r.ListGoldens(ctx, golden.Customer, "", golden.ID(at.After), size+1)
+func (s *screens) listing(ctx context.Context, r store.Reader, of *some, at progress, size int) (*customerv1.ListCustomerChangesResponse, error) {
+	goldens, err := of.live(ctx, r, golden.ID(at.After), size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +121,11 @@ func (s *screens) listing(ctx context.Context, r store.Reader, at progress, size
 	return resp, s.fill(ctx, r, resp, goldens, at)
 }
 
-// since returns the customers that something happened to after a position.
-func (s *screens) since(ctx context.Context, r store.Reader, at progress, size int) (*customerv1.ListCustomerChangesResponse, error) {
+// since returns the customers that something happened to after a position. Last is one that was given out before.
+func (s *screens) since(ctx context.Context, r store.Reader, of *some, at progress, last int64, size int) (*customerv1.ListCustomerChangesResponse, error) {
 	// What the rows say is older than this moment; a token may count its life from now when it has reached the end.
 	now := s.d.Now().Unix()
-	touched, err := r.Touched(ctx, at.Position, size+1)
+	touched, err := of.touched(ctx, r, at.Position, size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +162,8 @@ func (s *screens) since(ctx context.Context, r store.Reader, at progress, size i
 		at.Position = touched[len(touched)-1].Position
 	}
 	if !resp.GetMore() {
-		at.At = now
+		// What happened to others until then is seen, too: it would be forgotten before anything happens to these.
+		at.At, at.Position = now, max(at.Position, last)
 	}
 	return resp, s.fill(ctx, r, resp, goldens, at)
 }

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -78,6 +80,54 @@ func TestCustomerChanges(t *testing.T) {
 		require.Subset(t, append(rest, first, added), all)
 		since, _, _ := pull(t, a, token, 500)
 		require.Subset(t, since, []string{first, added})
+	})
+	t.Run("of some customers nothing else comes, and no page is spent on others", func(t *testing.T) {
+		w, a, _ := setup(t)
+		var all []string
+		for i := range 12 {
+			name := fmt.Sprintf("Some %d GmbH", i)
+			all = append(all, create(t, a, name, &customerv1.Customer{Name: name}).GetCustomer().GetId())
+		}
+		w.Settle()
+		slices.Sort(all)
+		of := []string{all[9], all[2], "c_none", all[9]}
+		ask := func(token string, size int32, of ...string) *customerv1.ListCustomerChangesResponse {
+			got, err := a.screens.ListCustomerChanges(t.Context(), &customerv1.ListCustomerChangesRequest{Token: token, PageSize: size, CustomerIds: of})
+			require.NoError(t, err)
+			return got
+		}
+		first := ask("", 1, of...)
+		require.Equal(t, all[2], first.GetChanges()[0].GetCustomerId())
+		require.True(t, first.GetMore())
+		second := ask(first.GetNextToken(), 1, of...)
+		require.Equal(t, all[9], second.GetChanges()[0].GetCustomerId())
+		require.False(t, second.GetMore())
+		for i, id := range all {
+			for n := range 3 {
+				_, err := update(t, a, fmt.Sprintf("s%d-%d", i, n), &customerv1.Customer{Id: id, Phone: fmt.Sprintf("+49 %d %d", i, n)}, "phone")
+				require.NoError(t, err)
+			}
+		}
+		since := ask(second.GetNextToken(), 1, of...)
+		require.Equal(t, all[2], since.GetChanges()[0].GetCustomerId())
+		require.True(t, since.GetMore())
+		rest := ask(since.GetNextToken(), 1, of...)
+		require.Equal(t, all[9], rest.GetChanges()[0].GetCustomerId())
+		require.False(t, rest.GetMore(), "each comes once, however often it changed")
+		for _, id := range []string{all[11], all[2]} {
+			_, err := update(t, a, "s-"+id, &customerv1.Customer{Id: id, Phone: "+49 8"}, "phone")
+			require.NoError(t, err)
+		}
+		again := ask(rest.GetNextToken(), 500, of...)
+		require.Len(t, again.GetChanges(), 1)
+		require.Equal(t, "+49 8", again.GetChanges()[0].GetCustomer().GetPhone())
+		require.Empty(t, ask("", 500, "nobody").GetChanges())
+		require.Empty(t, ask(rest.GetNextToken(), 500, "nobody").GetChanges())
+		// Whoever is quiet while others change keeps a token that is good.
+		var at, last progress
+		require.NoError(t, page.Decode(ask(rest.GetNextToken(), 1, all[0]).GetNextToken(), syncFilter, &at))
+		require.NoError(t, page.Decode(ask(rest.GetNextToken(), 500).GetNextToken(), syncFilter, &last))
+		require.Equal(t, last.Position, at.Position)
 	})
 	t.Run("a token that is too old, from another database, or none, is refused", func(t *testing.T) {
 		w, a, _ := setup(t)

@@ -27,6 +27,20 @@ func (r Reader) Touched(ctx context.Context, after int64, limit int) ([]Touch, e
 	return out, err
 }
 
+// TouchedOf returns what happened last to each of these records after a position, oldest first.
+func (r Reader) TouchedOf(ctx context.Context, ids []golden.ID, after int64, limit int) ([]Touch, error) {
+	var out []Touch
+	err := r.query(ctx, "read changes of some", `SELECT MAX(position), golden_id FROM event WHERE position > $1 AND golden_id `+r.oneOf(2, len(ids))+
+		" GROUP BY golden_id ORDER BY 1 LIMIT $2", bound(r, []any{after, limit}, texts(ids)),
+		func(rows *sql.Rows) error {
+			var t Touch
+			err := rows.Scan(&t.Position, &t.GoldenID)
+			out = append(out, t)
+			return err
+		})
+	return out, err
+}
+
 // Positions returns the oldest position that is kept, zero when there is none, and the last that was given out.
 func (r Reader) Positions(ctx context.Context) (oldest, last int64, err error) {
 	err = r.query(ctx, "read positions", "SELECT (SELECT COALESCE(MIN(position), 0) FROM event), value FROM sequence WHERE name = 'event'", nil,

@@ -63,6 +63,13 @@ func TestPlans(t *testing.T) {
 			return err
 		}), "match_unit USING INTEGER PRIMARY KEY (rowid=?)")
 	})
+	t.Run("what happened to some records is found without what happened to others", func(t *testing.T) {
+		t.Parallel()
+		require.Contains(t, planOf(t, func(ctx context.Context, r store.Reader) error {
+			_, err := r.TouchedOf(ctx, []golden.ID{"c_1", "c_2"}, 7, 10)
+			return err
+		}), "COVERING INDEX event_golden (golden_id=? AND position>?)")
+	})
 	t.Run("what was merged into a record is found by its index", func(t *testing.T) {
 		t.Parallel()
 		plan := planOf(t, func(ctx context.Context, r store.Reader) error {
@@ -92,6 +99,41 @@ func TestPlans(t *testing.T) {
 		require.Equal(t, 2, strings.Count(plan, "COVERING INDEX match_unit_sort"), plan)
 		require.Contains(t, plan, "match_edge_asked")
 		require.NotContains(t, plan, "autoindex_match_edge")
+	})
+}
+
+// TestTouchedOf has what happened to some records told once each, in the order of what happened last.
+func TestTouchedOf(t *testing.T) {
+	t.Parallel()
+	storetest.Schema.Each(t, func(t *testing.T, d *db.DB) {
+		s, err := store.Open(t.Context(), d)
+		require.NoError(t, err)
+		touch := func(ids ...golden.ID) {
+			var events []store.Event
+			for _, id := range ids {
+				events = append(events, store.Event{At: time.Unix(1, 0), GoldenID: id, Kind: "a"})
+			}
+			require.NoError(t, s.Tx(t.Context(), func(ctx context.Context, tx *store.Tx) error { return tx.AddEvents(ctx, events) }))
+		}
+		read := func(after int64, limit int, ids ...golden.ID) (out []golden.ID, last int64) {
+			got, err := s.Read().TouchedOf(t.Context(), ids, after, limit)
+			require.NoError(t, err)
+			for _, one := range got {
+				require.Greater(t, one.Position, last)
+				out, last = append(out, one.GoldenID), one.Position
+			}
+			return out, last
+		}
+		touch("c_1", "c_2", "c_3", "c_1", "c_3")
+		all, last := read(0, 10, "c_3", "c_2", "c_1", "c_none")
+		require.Equal(t, []golden.ID{"c_2", "c_1", "c_3"}, all)
+		some, first := read(0, 1, "c_1", "c_2")
+		require.Equal(t, []golden.ID{"c_2"}, some)
+		some, _ = read(first, 1, "c_1", "c_2")
+		require.Equal(t, []golden.ID{"c_1"}, some)
+		touch("c_2", "c_4")
+		some, _ = read(last, 10, "c_1", "c_2")
+		require.Equal(t, []golden.ID{"c_2"}, some)
 	})
 }
 

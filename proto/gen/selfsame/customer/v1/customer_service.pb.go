@@ -1561,7 +1561,8 @@ type UpdateCustomerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The customer; `id` says which, `etag` is checked when set.
 	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
-	// Fields to change, for example "phone" or "address"; a field in the mask that is empty is cleared.
+	// Fields to change, for example "phone", "address" for all of it or "address.city" for one part; a field in the mask that
+	// is empty is cleared.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -32,7 +32,10 @@ type ListCustomerChangesRequest struct {
 	// `next_token` of an earlier answer; empty for every customer there is.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Page size; 100 when zero, at most 500.
-	PageSize      int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Only these customers, each at most once in a listing; every customer when empty. A token is good for the customers that
+	// the answer it came with was limited to, and for fewer.
+	CustomerIds   []string `protobuf:"bytes,3,rep,name=customer_ids,json=customerIds,proto3" json:"customer_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -79,6 +82,13 @@ func (x *ListCustomerChangesRequest) GetPageSize() int32 {
 		return x.PageSize
 	}
 	return 0
+}
+
+func (x *ListCustomerChangesRequest) GetCustomerIds() []string {
+	if x != nil {
+		return x.CustomerIds
+	}
+	return nil
 }
 
 // CustomerChange is a customer as it is now.
@@ -1787,11 +1797,12 @@ var File_selfsame_customer_v1_screen_service_proto protoreflect.FileDescriptor
 
 const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\n" +
-	")selfsame/customer/v1/screen_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#selfsame/customer/v1/customer.proto\x1a+selfsame/customer/v1/customer_service.proto\x1a!selfsame/options/v1/options.proto\"e\n" +
+	")selfsame/customer/v1/screen_service.proto\x12\x14selfsame.customer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#selfsame/customer/v1/customer.proto\x1a+selfsame/customer/v1/customer_service.proto\x1a!selfsame/options/v1/options.proto\"\x9c\x01\n" +
 	"\x1aListCustomerChangesRequest\x12\x1e\n" +
 	"\x05token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05token\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\"\xa8\x01\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x125\n" +
+	"\fcustomer_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xf4\x03\"\ar\x05\x10\x01\x18\xff\x01R\vcustomerIds\"\xa8\x01\n" +
 	"\x0eCustomerChange\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12\x18\n" +
