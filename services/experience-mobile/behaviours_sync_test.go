@@ -145,6 +145,15 @@ func applyMutations(t *testing.T, w *world) {
 	require.Equal(t, 1, w.fake.ran("cancel apply-1"))
 	alone := w.do(t, "POST", "/v1/customers", body(`{"name":"Applied GmbH"}`), rawKey("a-key-of-a-mutation:1"))
 	require.Equal(t, "true", alone.header.Get("Idempotent-Replayed"), "a mutation and a request of its own are one")
+	address := func(k, fields string) {
+		v := w.do(t, "POST", "/v1/sync:apply", body(`{"mutations":[`+mutation(k, `"kind":"UPDATE_CUSTOMER","customerId":"c_apply","customer":{"address":{"city":"Köln"}},"fields":`+fields)+`]}`)).json(t, 207)
+		require.EqualValues(t, 200, v["results"].([]any)[0].(map[string]any)["status"])
+		require.Equal(t, "Köln", w.fake.get("c_apply").GetAddress().GetCity())
+	}
+	address("13", `["address.city","address.postalCode"]`)
+	require.Equal(t, "Old", w.fake.get("c_apply").GetAddress().GetStreet(), "what is not named stays")
+	address("14", `["address"]`)
+	require.Empty(t, w.fake.get("c_apply").GetAddress().GetStreet(), "who names the address means all of it")
 	w.do(t, "POST", "/v1/sync:apply", body(`{"mutations":[]}`)).problem(t, 400, "VALIDATION_FAILED")
 	require.Equal(t, []string{"/mutations/0/zip"}, w.do(t, "POST", "/v1/sync:apply", body(`{"mutations":[{"zip":1}]}`)).problem(t, 400, "VALIDATION_FAILED").pointers())
 }

@@ -3,6 +3,7 @@ package experiencemobile_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,9 +40,16 @@ func (f *fakeCustomers) ListCustomerChanges(_ context.Context, req *customerv1.L
 		size = 100
 	}
 	out := &customerv1.ListCustomerChangesResponse{}
-	end := min(at.P+size, int64(len(f.touched)))
-	for _, id := range f.touched[at.P:end] {
-		c := &customerv1.CustomerChange{CustomerId: id, Deleted: f.customers[id].GetDeleted()}
+	end := at.P
+	for _, id := range f.touched[at.P:] {
+		if int64(len(out.GetChanges())) == size {
+			break
+		}
+		end++
+		if of := req.GetCustomerIds(); !f.older && len(of) > 0 && !slices.Contains(of, id) {
+			continue
+		}
+		c := &customerv1.CustomerChange{CustomerId: id, Deleted: f.customers[id].GetDeleted() || f.merged[id] != "", MergedInto: f.merged[id]}
 		if !c.GetDeleted() {
 			c.Customer = proto.CloneOf(f.customers[id])
 		}
@@ -69,14 +77,14 @@ func (f *fakeCustomers) FindOrder(_ context.Context, req *customerv1.FindOrderRe
 	if o == nil {
 		return nil, fault.New(fault.NotFound, "ORDER_UNKNOWN", "the customer has no such order")
 	}
-	return &customerv1.FindOrderResponse{Order: f.order(req.GetOrderId()), CustomerId: o.GetCustomerId()}, nil
+	return &customerv1.FindOrderResponse{Order: f.order(req.GetOrderId()), CustomerId: f.led(o.GetCustomerId())}, nil
 }
 
 func (f *fakeCustomers) CancelOrder(_ context.Context, req *customerv1.CancelOrderRequest) (*customerv1.CancelOrderResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o := f.orders[req.GetOrderId()]
-	if o == nil || o.GetCustomerId() != req.GetCustomerId() {
+	if o == nil || f.led(o.GetCustomerId()) != f.led(req.GetCustomerId()) {
 		return nil, fault.New(fault.NotFound, "ORDER_UNKNOWN", "the customer has no such order")
 	}
 	if f.states[req.GetOrderId()] == "COMPLETED" {
@@ -85,7 +93,7 @@ func (f *fakeCustomers) CancelOrder(_ context.Context, req *customerv1.CancelOrd
 	f.runs["cancel "+req.GetOrderId()]++
 	f.states[req.GetOrderId()] = "CANCELLED"
 	f.versions[req.GetOrderId()]++
-	return &customerv1.CancelOrderResponse{Order: f.order(req.GetOrderId()), CustomerId: o.GetCustomerId()}, nil
+	return &customerv1.CancelOrderResponse{Order: f.order(req.GetOrderId()), CustomerId: f.led(o.GetCustomerId())}, nil
 }
 
 // newOrder places an order without a request.
@@ -112,7 +120,7 @@ func (f *fakeCustomers) ListCases(ctx context.Context, req *customerv1.ListCases
 	defer f.mu.Unlock()
 	out := &customerv1.ListCasesResponse{}
 	for id, c := range f.cases {
-		if c.GetCustomerId() == req.GetCustomerId() {
+		if f.led(c.GetCustomerId()) == f.led(req.GetCustomerId()) {
 			out.Cases = append(out.Cases, f.caseOf(id).GetSummary())
 		}
 	}
@@ -135,7 +143,7 @@ func (f *fakeCustomers) GetCaseView(_ context.Context, req *customerv1.GetCaseVi
 		return nil, fault.New(fault.NotFound, "CASE_UNKNOWN", "there is no such case")
 	}
 	return &customerv1.GetCaseViewResponse{
-		Case: f.caseOf(req.GetCaseId()), Customer: proto.CloneOf(f.customers[c.GetCustomerId()]),
+		Case: f.caseOf(req.GetCaseId()), Customer: proto.CloneOf(f.customers[f.led(c.GetCustomerId())]),
 		OrdersStatus:     &customerv1.SectionStatus{System: "erp", State: customerv1.SectionState_SECTION_STATE_UNAVAILABLE, Reason: "TIMEOUT"},
 		WarrantiesStatus: &customerv1.SectionStatus{System: "erp", State: customerv1.SectionState_SECTION_STATE_OK, AsOf: timestamppb.New(f.now())},
 		Warranties:       []*customerv1.WarrantySummary{{SerialNumber: "SN 1", Sku: "pump", Status: "ACTIVE"}},
@@ -151,7 +159,7 @@ func (f *fakeCustomers) OpenCase(ctx context.Context, req *customerv1.OpenCaseRe
 	f.runs["case "+req.GetCase().GetSubject()]++
 	id := fmt.Sprintf("500%015d", len(f.cases))
 	f.cases[id] = proto.CloneOf(req.GetCase())
-	return &customerv1.OpenCaseResponse{Case: f.caseOf(id), CustomerId: req.GetCase().GetCustomerId()}, nil
+	return &customerv1.OpenCaseResponse{Case: f.caseOf(id), CustomerId: f.led(req.GetCase().GetCustomerId())}, nil
 }
 
 func (f *fakeCustomers) GetAvailability(_ context.Context, req *customerv1.GetAvailabilityRequest) (*customerv1.GetAvailabilityResponse, error) {
@@ -214,7 +222,7 @@ func (f *fakeCustomers) QueueOrder(_ context.Context, req *customerv1.QueueOrder
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o := &customerv1.Operation{
-		Id: fmt.Sprintf("op_%d", len(f.operations)), CustomerId: req.GetOrder().GetCustomerId(), Owner: req.GetOwner(), CreateTime: timestamppb.New(f.now()),
+		Id: fmt.Sprintf("op_%d", len(f.operations)), CustomerId: f.led(req.GetOrder().GetCustomerId()), Owner: req.GetOwner(), CreateTime: timestamppb.New(f.now()),
 		NextTryTime: timestamppb.New(f.now().Add(3500 * time.Millisecond)),
 	}
 	f.operations[o.GetId()] = o

@@ -61,6 +61,8 @@ type fakeCustomers struct {
 	cases      map[string]*customerv1.NewCase // by id
 	operations map[string]*customerv1.Operation
 	alone      map[string]chan struct{} // creations by name that wait for their channel
+	merged     map[string]string        // the customer that one was merged into
+	older      bool                     // it is of a release that lists changes of everybody only
 	now        func() time.Time
 }
 
@@ -69,6 +71,7 @@ func newFake() *fakeCustomers {
 		now:       time.Now,
 		customers: map[string]*customerv1.Customer{}, version: map[string]int{}, creates: map[string]int{}, begun: map[string]bool{}, orders: map[string]*customerv1.NewOrder{}, release: make(chan struct{}),
 		runs: map[string]int{}, script: map[string][]func(ctx context.Context) error{}, alone: map[string]chan struct{}{},
+		merged:   map[string]string{},
 		versions: map[string]int64{}, states: map[string]string{}, cases: map[string]*customerv1.NewCase{}, operations: map[string]*customerv1.Operation{},
 	}
 	for _, id := range []string{known, slow, leaky, unavailable, partial, mastered, uncertain, refusing} {
@@ -127,11 +130,36 @@ func (f *fakeCustomers) find(ctx context.Context, id string) (*customerv1.Custom
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c := f.customers[id]
+	c := f.customers[f.led(id)]
 	if c == nil {
 		return nil, fault.New(fault.NotFound, "CUSTOMER_UNKNOWN", "there is no such record")
 	}
 	return proto.CloneOf(c), nil
+}
+
+// led is where an id leads.
+func (f *fakeCustomers) led(id string) string {
+	if to := f.merged[id]; to != "" {
+		return to
+	}
+	return id
+}
+
+// merge makes one customer of two.
+func (f *fakeCustomers) merge(from, into string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.merged[from] = into
+	f.put(f.customers[from])
+	f.put(f.customers[into])
+}
+
+// split takes a merge back.
+func (f *fakeCustomers) split(from string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.merged, from)
+	f.put(f.customers[from])
 }
 
 func (f *fakeCustomers) GetCustomer(ctx context.Context, req *customerv1.GetCustomerRequest) (*customerv1.GetCustomerResponse, error) {
@@ -176,7 +204,7 @@ func (f *fakeCustomers) ListCustomers(_ context.Context, req *customerv1.ListCus
 	out := &customerv1.ListCustomersResponse{}
 	for _, id := range slices.Sorted(maps.Keys(f.customers)) {
 		c := f.customers[id]
-		if id <= cursor || c.GetDeleted() || !strings.HasPrefix(c.GetName(), req.GetNamePrefix()) {
+		if id <= cursor || c.GetDeleted() || f.merged[id] != "" || !strings.HasPrefix(c.GetName(), req.GetNamePrefix()) {
 			continue
 		}
 		if len(out.Customers) == size {
@@ -231,7 +259,7 @@ func (f *fakeCustomers) order(id string) *customerv1.OrderSummary {
 func (f *fakeCustomers) GetOrder(_ context.Context, req *customerv1.GetOrderRequest) (*customerv1.GetOrderResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if o := f.orders[req.GetOrderId()]; o == nil || o.GetCustomerId() != req.GetCustomerId() {
+	if o := f.orders[req.GetOrderId()]; o == nil || f.led(o.GetCustomerId()) != f.led(req.GetCustomerId()) {
 		return nil, fault.New(fault.NotFound, "ORDER_UNKNOWN", "the customer has no such order")
 	}
 	return &customerv1.GetOrderResponse{Order: f.order(req.GetOrderId())}, nil
@@ -318,14 +346,21 @@ func (f *fakeCustomers) UpdateCustomer(ctx context.Context, req *customerv1.Upda
 	defer f.mu.Unlock()
 	f.updates = append(f.updates, proto.CloneOf(req))
 	for _, p := range req.GetUpdateMask().GetPaths() {
-		fd := c.ProtoReflect().Descriptor().Fields().ByTextName(p)
+		from, to := in.ProtoReflect(), c.ProtoReflect()
+		if part, ok := strings.CutPrefix(p, "address."); ok {
+			if c.Address == nil {
+				c.Address = &customerv1.Address{}
+			}
+			p, from, to = part, in.GetAddress().ProtoReflect(), c.GetAddress().ProtoReflect()
+		}
+		fd := to.Descriptor().Fields().ByTextName(p)
 		if fd == nil {
 			return nil, fault.InvalidField("update_mask", "", "there is no field %s", p)
 		}
-		if in.ProtoReflect().Has(fd) {
-			c.ProtoReflect().Set(fd, in.ProtoReflect().Get(fd))
+		if from.Has(fd) {
+			to.Set(fd, from.Get(fd))
 		} else {
-			c.ProtoReflect().Clear(fd)
+			to.Clear(fd)
 		}
 	}
 	f.put(c)

@@ -31,6 +31,8 @@ const (
 	MetaCreated = "selfsame-created"
 	// MetaLocation comes back: the path of what the call made.
 	MetaLocation = "selfsame-location"
+	// MetaMerge is "true" when the mask names the members of a merge patch (RFC 7396).
+	MetaMerge = "selfsame-merge"
 	// MetaAsync is "true" when the caller takes an answer that says "later".
 	MetaAsync = "selfsame-async"
 	// MetaAccepted comes back: "true" when something will be made later; MetaLocation says where to ask.
@@ -72,6 +74,9 @@ func metadataOf(ctx context.Context, _ *http.Request) metadata.MD {
 	}
 	if c.ifMatch != "" {
 		md.Set(MetaIfMatch, c.ifMatch)
+	}
+	if c.route != nil && c.route.verb == http.MethodPatch {
+		md.Set(MetaMerge, "true")
 	}
 	if c.async {
 		md.Set(MetaAsync, "true")

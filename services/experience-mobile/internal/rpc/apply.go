@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -154,16 +155,23 @@ func (a *application) call(ctx context.Context) error {
 	return fault.InvalidField("kind", "UNKNOWN_KIND", "this service does not know this kind of change")
 }
 
-// maskOf turns names as a client writes them into paths.
+// maskOf turns names as a client writes them, "address.postalCode" say, into paths.
 func maskOf(names []string) (*fieldmaskpb.FieldMask, error) {
-	fields := (&mobilev1.Customer{}).ProtoReflect().Descriptor().Fields()
 	mask := &fieldmaskpb.FieldMask{}
 	for i, name := range names {
-		f := fields.ByJSONName(name)
-		if f == nil {
-			return nil, fault.InvalidField(fmt.Sprintf("fields[%d]", i), "UNKNOWN_FIELD", "there is no such field")
+		var path []string
+		message := (&mobilev1.Customer{}).ProtoReflect().Descriptor()
+		for part := range strings.SplitSeq(name, ".") {
+			var f protoreflect.FieldDescriptor
+			if message != nil {
+				f = message.Fields().ByJSONName(part)
+			}
+			if f == nil {
+				return nil, fault.InvalidField(fmt.Sprintf("fields[%d]", i), "UNKNOWN_FIELD", "there is no such field")
+			}
+			path, message = append(path, string(f.Name())), f.Message()
 		}
-		mask.Paths = append(mask.Paths, string(f.Name()))
+		mask.Paths = append(mask.Paths, strings.Join(path, "."))
 	}
 	if len(mask.Paths) == 0 {
 		return nil, fault.InvalidField("fields", "EMPTY", "the change names no field")

@@ -17,11 +17,11 @@ const maxCases = 200
 
 // ListCases implements MobileService.
 func (s *Server) ListCases(ctx context.Context, req *mobilev1.ListCasesRequest) (*mobilev1.ListCasesResponse, error) {
-	if err := sees(ctx, req.GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if err := s.sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	got, err := s.screens.ListCases(ctx, &customerv1.ListCasesRequest{
 		CustomerId: req.GetCustomerId(), OpenOnly: req.GetOpenOnly(), PageSize: min(req.GetPageSize(), maxCases), PageToken: req.GetPageToken(),
 	}, grpc.WaitForReady(false))
@@ -43,7 +43,9 @@ func (s *Server) GetCase(ctx context.Context, req *mobilev1.GetCaseRequest) (*mo
 	if err != nil {
 		return nil, s.translate(err)
 	}
-	if !principal(ctx).Sees(got.GetCustomer().GetId()) {
+	if owned, err := s.owns(ctx, got.GetCustomer().GetId()); err != nil {
+		return nil, err
+	} else if !owned {
 		return nil, unknownCase()
 	}
 	return &mobilev1.GetCaseResponse{Case: view.CaseScreen(got)}, nil
@@ -51,11 +53,11 @@ func (s *Server) GetCase(ctx context.Context, req *mobilev1.GetCaseRequest) (*mo
 
 // OpenCase implements MobileService.
 func (s *Server) OpenCase(ctx context.Context, req *mobilev1.OpenCaseRequest) (*mobilev1.OpenCaseResponse, error) {
-	if err := sees(ctx, req.GetCase().GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if err := s.sees(ctx, req.GetCase().GetCustomerId()); err != nil {
+		return nil, err
+	}
 	var note notes
 	got, err := s.screens.OpenCase(idempotent.Child(ctx, "open-case", principalOf(ctx)),
 		&customerv1.OpenCaseRequest{Case: view.NewCase(req.GetCase())}, note.collect()...)

@@ -74,7 +74,13 @@ func (s *Server) GetOperation(ctx context.Context, req *mobilev1.GetOperationReq
 		return nil, s.translate(err)
 	}
 	o := got.GetOperation()
-	if o.GetOwner() != operationOwner(ctx) || !principal(ctx).Sees(o.GetCustomerId()) {
+	owned := o.GetOwner() == operationOwner(ctx)
+	if owned {
+		if owned, err = s.owns(ctx, o.GetCustomerId()); err != nil {
+			return nil, err
+		}
+	}
+	if !owned {
 		return nil, fault.New(fault.NotFound, "OPERATION_UNKNOWN", "there is no such operation")
 	}
 	out := &mobilev1.Operation{OperationId: o.GetId(), Done: o.GetDone(), CreateTime: o.GetCreateTime()}

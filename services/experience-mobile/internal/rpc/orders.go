@@ -16,11 +16,11 @@ import (
 
 // PlaceOrder implements MobileService.
 func (s *Server) PlaceOrder(ctx context.Context, req *mobilev1.PlaceOrderRequest) (*mobilev1.PlaceOrderResponse, error) {
-	if err := sees(ctx, req.GetOrder().GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if err := s.sees(ctx, req.GetOrder().GetCustomerId()); err != nil {
+		return nil, err
+	}
 	below := &customerv1.PlaceOrderRequest{Order: view.NewOrder(req.GetOrder())}
 	if req.GetValidateOnly() {
 		return s.checkOrder(ctx, below)
@@ -71,11 +71,11 @@ func checked(err error) error {
 
 // GetOrder implements MobileService.
 func (s *Server) GetOrder(ctx context.Context, req *mobilev1.GetOrderRequest) (*mobilev1.GetOrderResponse, error) {
-	if err := sees(ctx, req.GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if err := s.sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	got, err := s.customers.GetOrder(ctx, &customerv1.GetOrderRequest{CustomerId: req.GetCustomerId(), OrderId: req.GetOrderId()}, grpc.WaitForReady(false))
 	if err != nil {
 		return nil, s.translate(err)
@@ -101,7 +101,9 @@ func (s *Server) find(ctx context.Context, id string) (*customerv1.FindOrderResp
 	if err != nil {
 		return nil, s.translate(err)
 	}
-	if !principal(ctx).Sees(got.GetCustomerId()) {
+	if owned, err := s.owns(ctx, got.GetCustomerId()); err != nil {
+		return nil, err
+	} else if !owned {
 		return nil, unknownOrder()
 	}
 	return got, nil
@@ -115,8 +117,12 @@ func (s *Server) CancelOrder(ctx context.Context, req *mobilev1.CancelOrderReque
 	if err != nil {
 		return nil, err
 	}
-	if named := req.GetCancellation().GetCustomerId(); named != "" && named != found.GetCustomerId() {
-		return nil, unknownOrder()
+	if named := req.GetCancellation().GetCustomerId(); named != "" {
+		if same, err := s.same(ctx, named, found.GetCustomerId()); err != nil {
+			return nil, err
+		} else if !same {
+			return nil, unknownOrder()
+		}
 	}
 	var note notes
 	got, err := s.screens.CancelOrder(idempotent.Child(ctx, "cancel-order", principalOf(ctx)),

@@ -49,11 +49,39 @@ func principalOfEdge(ctx context.Context) (auth.Principal, bool) {
 }
 
 // sees fails exactly as for a customer that does not exist, if the customer is not the caller's.
-func sees(ctx context.Context, customer string) error {
-	if principal(ctx).Sees(customer) {
-		return nil
+func (s *Server) sees(ctx context.Context, customer string) error {
+	owned, err := s.owns(ctx, customer)
+	if err == nil && !owned {
+		err = fault.New(fault.NotFound, "CUSTOMER_UNKNOWN", "there is no such record")
 	}
-	return fault.New(fault.NotFound, "CUSTOMER_UNKNOWN", "there is no such record")
+	return err
+}
+
+// owns reports whether a customer is the caller's. A merge says that two customers are one, and the process layer leads from the
+// old id to the one that remains; so does the claim of a token: it names a customer, whichever of its ids it names. Looking at
+// the words alone would lock out whose token names the old id, or show them one half of their records.
+func (s *Server) owns(ctx context.Context, customer string) (bool, error) {
+	p := principal(ctx)
+	if p.Sees(customer) {
+		return true, nil
+	}
+	if len(p.Customers) == 0 {
+		return false, nil
+	}
+	to, err := s.lead(ctx, append([]string{customer}, p.Customers...))
+	if err != nil {
+		return false, err
+	}
+	return slices.Contains(to[1:], to[0]), nil
+}
+
+// same reports whether two ids are of one customer.
+func (s *Server) same(ctx context.Context, a, b string) (bool, error) {
+	if a == b {
+		return true, nil
+	}
+	to, err := s.lead(ctx, []string{a, b})
+	return err == nil && to[0] == to[1], err
 }
 
 func unknownOrder() error {
@@ -62,19 +90,14 @@ func unknownOrder() error {
 
 func unknownCase() error { return fault.New(fault.NotFound, "CASE_UNKNOWN", "there is no such case") }
 
-// holder tells callers apart whose tokens must not be mixed: by who they are and what they see.
-func holder(ctx context.Context, kind string) string {
-	p := principal(ctx)
+// holder tells callers apart whose tokens must not be mixed: by who they are and what they see, which are the ids in order.
+func holder(ctx context.Context, kind string, ids []string) string {
 	parts := []string{kind, principalOf(ctx)}
-	if p.Restricted {
-		owned := slices.Clone(p.Customers)
-		slices.Sort(owned)
-		parts = append(append(parts, "restricted"), owned...)
+	if principal(ctx).Restricted {
+		parts = append(append(parts, "restricted"), ids...)
 	}
 	return page.Hash(parts...)
 }
-
-const atOnce = 8
 
 // listOwned is ListCustomers for a caller who sees only some: those are read one by one, so that nothing else can appear.
 func (s *Server) listOwned(ctx context.Context, req *mobilev1.ListCustomersRequest) (*mobilev1.ListCustomersResponse, error) {
@@ -82,24 +105,19 @@ func (s *Server) listOwned(ctx context.Context, req *mobilev1.ListCustomersReque
 	if err != nil {
 		return nil, err
 	}
-	filter := page.Hash(holder(ctx, "customers"), req.GetNamePrefix())
+	ids := slices.Compact(slices.Sorted(slices.Values(principal(ctx).Customers)))
+	filter := page.Hash(holder(ctx, "customers", ids), req.GetNamePrefix())
 	var after string
 	if err := page.Decode(req.GetPageToken(), filter, &after); err != nil {
 		return nil, err
 	}
-	ids := slices.Clone(principal(ctx).Customers)
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
 	found := make([]*mobilev1.Customer, len(ids))
 	g, read := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
 	for i, id := range ids {
-		if id <= after {
-			continue
-		}
 		g.Go(func() error {
 			got, err := s.customers.GetCustomer(read, &customerv1.GetCustomerRequest{Id: id}, grpc.WaitForReady(false))
-			if fault.Is(err, fault.NotFound) || (err == nil && (got.GetCustomer().GetDeleted() || got.GetCustomer().GetId() != id)) {
+			if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) || (err == nil && got.GetCustomer().GetDeleted()) {
 				return nil
 			}
 			if err != nil {
@@ -112,9 +130,15 @@ func (s *Server) listOwned(ctx context.Context, req *mobilev1.ListCustomersReque
 	if err := g.Wait(); err != nil {
 		return nil, s.translate(err)
 	}
+	// Several may have led to one customer, which has another place in the order than they.
+	slices.SortFunc(found, func(a, b *mobilev1.Customer) int { return strings.Compare(a.GetCustomerId(), b.GetCustomerId()) })
 	out := &mobilev1.ListCustomersResponse{}
 	for _, c := range found {
-		if c == nil || !strings.HasPrefix(strings.ToLower(c.GetName()), strings.ToLower(req.GetNamePrefix())) {
+		if c == nil || c.GetCustomerId() <= after {
+			continue
+		}
+		after = c.GetCustomerId()
+		if !strings.HasPrefix(strings.ToLower(c.GetName()), strings.ToLower(req.GetNamePrefix())) {
 			continue
 		}
 		if len(out.Customers) == size {

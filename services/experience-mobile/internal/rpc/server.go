@@ -5,13 +5,15 @@
 // retry at any layer meets the same key and two callers never share one; and an error of the process layer is told
 // again from the client's view, so that what is our own fault never looks like the client's.
 //
-// The package keeps no state. Whether a request was seen before is decided where the effect happens.
+// The package keeps no state but where ids of customers led seconds ago. Whether a request was seen before is decided where the effect happens.
 package rpc
 
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
@@ -42,6 +44,7 @@ type Server struct {
 	screens   customerv1.ScreenServiceClient
 	state     func() connectivity.State
 	problems  *problem.Table
+	merges    *merges
 	// self is the service itself, behind its own checks: a batch is many requests.
 	self mobilev1.MobileServiceClient
 }
@@ -50,7 +53,7 @@ type Server struct {
 func New(conn *grpc.ClientConn) *Server {
 	return &Server{
 		customers: customerv1.NewCustomerServiceClient(conn), screens: customerv1.NewScreenServiceClient(conn), state: conn.GetState,
-		problems: problem.NewTable(),
+		problems: problem.NewTable(), merges: newMerges(time.Now),
 	}
 }
 
@@ -61,11 +64,11 @@ func (s *Server) Through(inside grpc.ClientConnInterface) {
 
 // GetCustomer implements MobileService.
 func (s *Server) GetCustomer(ctx context.Context, req *mobilev1.GetCustomerRequest) (*mobilev1.GetCustomerResponse, error) {
-	if err := sees(ctx, req.GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if err := s.sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	v, err := s.customers.GetCustomerView(ctx, &customerv1.GetCustomerViewRequest{
 		Id: req.GetCustomerId(), LocalOnly: req.GetSummary(),
 	}, grpc.WaitForReady(false))
@@ -97,11 +100,11 @@ func (s *Server) ListCustomers(ctx context.Context, req *mobilev1.ListCustomersR
 
 // ListOrders implements MobileService.
 func (s *Server) ListOrders(ctx context.Context, req *mobilev1.ListOrdersRequest) (*mobilev1.ListOrdersResponse, error) {
-	if err := sees(ctx, req.GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if err := s.sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	got, err := s.customers.ListOrders(ctx, &customerv1.ListOrdersRequest{
 		CustomerId: req.GetCustomerId(), PageSize: min(req.GetPageSize(), maxOrders), PageToken: req.GetPageToken(),
 	}, grpc.WaitForReady(false))
@@ -117,11 +120,11 @@ func (s *Server) ListOrders(ctx context.Context, req *mobilev1.ListOrdersRequest
 
 // ListContacts implements MobileService.
 func (s *Server) ListContacts(ctx context.Context, req *mobilev1.ListContactsRequest) (*mobilev1.ListContactsResponse, error) {
-	if err := sees(ctx, req.GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
+	if err := s.sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
 	got, err := s.customers.ListContacts(ctx, &customerv1.ListContactsRequest{
 		CustomerId: req.GetCustomerId(), PageSize: min(req.GetPageSize(), maxContacts), PageToken: req.GetPageToken(),
 	}, grpc.WaitForReady(false))
@@ -165,12 +168,12 @@ func (s *Server) CreateCustomer(ctx context.Context, req *mobilev1.CreateCustome
 
 // UpdateCustomer implements MobileService.
 func (s *Server) UpdateCustomer(ctx context.Context, req *mobilev1.UpdateCustomerRequest) (*mobilev1.UpdateCustomerResponse, error) {
-	if err := sees(ctx, req.GetCustomerId()); err != nil {
-		return nil, err
-	}
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
-	mask, refused := view.Mask(req.GetUpdateMask().GetPaths())
+	if err := s.sees(ctx, req.GetCustomerId()); err != nil {
+		return nil, err
+	}
+	mask, refused := view.Mask(named(ctx, req))
 	if len(refused) > 0 {
 		e := fault.New(fault.Invalid, fault.ReasonValidationFailed, "a field cannot be written")
 		for _, p := range refused {
@@ -198,6 +201,16 @@ func (s *Server) UpdateCustomer(ctx context.Context, req *mobilev1.UpdateCustome
 		return nil, s.withCurrentTag(ctx, req.GetCustomerId(), s.translate(anotherState(err)))
 	}
 	return &mobilev1.UpdateCustomerResponse{Customer: view.Customer(got.GetCustomer())}, nil
+}
+
+// named are the fields that an update names. Of a merge patch, an object that is there names its members: an address without any
+// changes nothing. Any other mask that has the address means all of it.
+func named(ctx context.Context, req *mobilev1.UpdateCustomerRequest) []string {
+	paths := req.GetUpdateMask().GetPaths()
+	if v := metadata.ValueFromIncomingContext(ctx, edge.MetaMerge); len(v) == 1 && req.GetCustomer().GetAddress() != nil {
+		paths = slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return p == "address" })
+	}
+	return paths
 }
 
 // anotherState takes a tag that the process layer never gave out for what it is to a client: not the one of the customer.

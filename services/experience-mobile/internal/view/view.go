@@ -1,7 +1,7 @@
 // Package view shapes customers for screens, and what a screen sends for the process layer. It is pure: no I/O, no
 // clock, no state.
 //
-// The invariant: what a client may write arrives unchanged, an address always as a whole, and an entity tag changes
+// The invariant: what a client may write arrives unchanged, of an address what it names, and an entity tag changes
 // exactly when what the client sees of the customer changes.
 package view
 
@@ -114,24 +114,26 @@ func Writable(c *mobilev1.Customer) *customerv1.Customer {
 	return out
 }
 
-// Mask turns the paths of a body into those of the process layer: part of an address is the address, each once, in
-// the order of their names. The second result holds paths that a client may not write.
+// Mask turns the paths of a body into those of the process layer: each once, in the order of their names, and no part of an
+// address beside the whole. The second result holds paths that a client may not write.
 func Mask(paths []string) (mask, refused []string) {
+	whole := slices.Contains(paths, "address")
 	for _, p := range paths {
-		head, _, _ := strings.Cut(p, ".")
-		if writable(head) {
-			mask = append(mask, head)
-		} else {
+		switch {
+		case !writable(p):
 			refused = append(refused, p)
+		case !whole || !strings.HasPrefix(p, "address."):
+			mask = append(mask, p)
 		}
 	}
 	slices.Sort(mask)
 	return slices.Compact(mask), refused
 }
 
-func writable(field string) bool {
-	switch field {
-	case "name", "tax_id", "email", "phone", "website", "address", "segment":
+func writable(path string) bool {
+	switch path {
+	case "name", "tax_id", "email", "phone", "website", "address", "segment",
+		"address.street", "address.city", "address.postal_code", "address.region", "address.country":
 		return true
 	}
 	return false

@@ -125,9 +125,12 @@ func TestMask(t *testing.T) {
 	mask, refused := view.Mask([]string{"phone", "address.city", "name", "address.street", "address"})
 	require.Equal(t, []string{"address", "name", "phone"}, mask)
 	require.Empty(t, refused)
-	mask, refused = view.Mask([]string{"etag", "customer_id", "orders", "unknown", "email"})
+	mask, refused = view.Mask([]string{"phone", "address.postal_code", "address.city", "phone"})
+	require.Equal(t, []string{"address.city", "address.postal_code", "phone"}, mask)
+	require.Empty(t, refused)
+	mask, refused = view.Mask([]string{"etag", "customer_id", "orders", "unknown", "email", "address.planet"})
 	require.Equal(t, []string{"email"}, mask)
-	require.Equal(t, []string{"etag", "customer_id", "orders", "unknown"}, refused)
+	require.Equal(t, []string{"etag", "customer_id", "orders", "unknown", "address.planet"}, refused)
 	fields := (&mobilev1.Customer{}).ProtoReflect().Descriptor().Fields()
 	writable := 0
 	for i := range fields.Len() {
