@@ -636,7 +636,7 @@ type Source struct {
 	Section string `protobuf:"bytes,1,opt,name=section,proto3" json:"section,omitempty"`
 	// The system asked.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// OK, STALE (an earlier answer, read at `as_of`) or UNAVAILABLE.
+	// OK, STALE (an earlier answer, read at `asOf`) or UNAVAILABLE.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// When the section's content was read; absent when there is none.
 	AsOf *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
@@ -726,7 +726,7 @@ type Customer struct {
 	Phone string `protobuf:"bytes,5,opt,name=phone,proto3" json:"phone,omitempty"`
 	// Web site.
 	Website string `protobuf:"bytes,6,opt,name=website,proto3" json:"website,omitempty"`
-	// Main address; moves as a whole.
+	// Main address.
 	Address *Address `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
 	// Market segment.
 	Segment string `protobuf:"bytes,8,opt,name=segment,proto3" json:"segment,omitempty"`
@@ -2976,7 +2976,8 @@ type Mutation struct {
 	OrderId string `protobuf:"bytes,4,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// Entity tag that an update is based on, as the header If-Match.
 	IfMatch string `protobuf:"bytes,5,opt,name=if_match,json=ifMatch,proto3" json:"if_match,omitempty"`
-	// Names of the customer's fields to update; one that `customer` does not hold is cleared.
+	// Names of the customer's fields to update, for example `phone`, `address` for all of it or `address.city` for one part;
+	// one that `customer` does not hold is cleared.
 	Fields []string `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty"`
 	// The customer to create, or its new values.
 	Customer *Customer `protobuf:"bytes,7,opt,name=customer,proto3" json:"customer,omitempty"`

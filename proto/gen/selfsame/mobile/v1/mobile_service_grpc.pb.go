@@ -60,6 +60,7 @@ type MobileServiceClient interface {
 	CreateCustomer(ctx context.Context, in *CreateCustomerRequest, opts ...grpc.CallOption) (*CreateCustomerResponse, error)
 	// UpdateCustomer changes the fields that are present; null clears a field.
 	//
+	// The same holds for the parts of the address: those that are absent stay as they are.
 	// Needs the header `Idempotency-Key`. With `If-Match` the change is refused with 412 when somebody else was faster.
 	UpdateCustomer(ctx context.Context, in *UpdateCustomerRequest, opts ...grpc.CallOption) (*UpdateCustomerResponse, error)
 	// ListOrders returns a customer's orders, newest first.
@@ -324,6 +325,7 @@ type MobileServiceServer interface {
 	CreateCustomer(context.Context, *CreateCustomerRequest) (*CreateCustomerResponse, error)
 	// UpdateCustomer changes the fields that are present; null clears a field.
 	//
+	// The same holds for the parts of the address: those that are absent stay as they are.
 	// Needs the header `Idempotency-Key`. With `If-Match` the change is refused with 412 when somebody else was faster.
 	UpdateCustomer(context.Context, *UpdateCustomerRequest) (*UpdateCustomerResponse, error)
 	// ListOrders returns a customer's orders, newest first.

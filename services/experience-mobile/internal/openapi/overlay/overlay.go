@@ -1,7 +1,8 @@
 // Package overlay adds to the generated OpenAPI description what the contract cannot say.
 //
-// It does not change what the generator says about messages, with three exceptions: the package prefix leaves the
-// names, a parameter that the edge does not take is dropped, and numbers of 64 bits stay the strings they are.
+// It does not change what the generator says about messages, with these exceptions: the package prefix leaves the
+// names, a parameter that the edge does not take is dropped, numbers of 64 bits stay the strings they are, what is sent
+// and what is answered are told apart where one message is both, and the rules of the contract are said (schemas.go).
 package overlay
 
 import (
@@ -49,7 +50,7 @@ func Build(raw []byte) ([]byte, error) {
 		}
 	}
 	delete(schemas, "google.rpc.Status")
-	if schemas["CustomerUpdate"], err = updateSchema(schemas); err != nil {
+	if err := shapeMessages(schemas); err != nil {
 		return nil, err
 	}
 	schemas["Problem"], schemas["Violation"], schemas["Meta"] = problemSchema(), violationSchema(), metaSchema()
@@ -122,6 +123,8 @@ type shape struct {
 	tagged bool
 	// keyed is true when the header Idempotency-Key is needed.
 	keyed bool
+	// body is the schema of what is sent, if it is another than the generator knows.
+	body string
 	// more are further statuses.
 	more []int
 }
@@ -129,8 +132,8 @@ type shape struct {
 func shapes() map[string]shape {
 	return map[string]shape{
 		"GetCustomer": {tag: "Customers"}, "ListCustomers": {tag: "Customers"}, "ListContacts": {tag: "Customers"},
-		"CreateCustomer": {tag: "Customers", made: true, known: true, tagged: true, keyed: true},
-		"UpdateCustomer": {tag: "Customers", known: true, tagged: true, keyed: true, more: []int{http.StatusPreconditionRequired}},
+		"CreateCustomer": {tag: "Customers", made: true, known: true, tagged: true, keyed: true, body: "NewCustomer"},
+		"UpdateCustomer": {tag: "Customers", known: true, tagged: true, keyed: true, body: "CustomerUpdate", more: []int{http.StatusPreconditionRequired}},
 		"ListOrders":     {tag: "Orders"}, "GetOrder": {tag: "Orders"}, "FindOrder": {tag: "Orders"},
 		"PlaceOrder":   {tag: "Orders", made: true, known: true, keyed: true, later: true},
 		"GetOperation": {tag: "Orders"},
@@ -154,6 +157,7 @@ func decorate(verb string, op object) error {
 	write, scope := verb != "get", auth.ScopeRead
 	var params []any
 	list, _ := op["parameters"].([]any)
+	limitParameters(id, list)
 	for _, p := range list {
 		if o, ok := p.(object); ok && o["name"] != "updateMask" {
 			params = append(params, p)
@@ -172,11 +176,13 @@ func decorate(verb string, op object) error {
 	}
 	if verb == "patch" {
 		params = append(params, ref("parameters", "IfMatch"))
+	}
+	if is.body != "" {
 		body, err := dig(op, "requestBody", "content", "application/json")
 		if err != nil {
 			return err
 		}
-		body["schema"] = ref("schemas", "CustomerUpdate")
+		body["schema"] = ref("schemas", is.body)
 	}
 	responses, err := dig(op, "responses")
 	if err != nil {
@@ -411,32 +417,13 @@ func parameters() object {
 		"IfNoneMatch": header("If-None-Match", "Entity tag of the representation the client has; 304 if it is current.", false, str),
 		"Fields": object{
 			"name": fieldsName, "in": "query", "required": false, "schema": str,
-			"description": "Members of the answer that are wanted, with commas, for example `name,address.city`; everything when absent.",
+			"description": "Members of the answer that are wanted, with commas, for example `name,address.city`; everything when absent. Others are then missing, although the schema requires them.",
 		},
 		"Prefer":      header("Prefer", "`respond-async` takes 202 for an answer when it cannot be done now, RFC 7240.", false, str),
 		"LastEventId": header("Last-Event-ID", "Id of the last event that the client has.", false, str),
 		"AppVersion":  header("App-Version", "Version of the app, for example 3.2.1; 426 if it is no longer served.", false, str),
 		"RequestId":   header("X-Request-Id", "Id for this request: letters, digits, `-`, `_` and `.`, at most 64.", false, str),
 	}
-}
-
-// updateSchema is what a PATCH takes: the customer's fields that a client may write, none of them required. That null
-// clears is said in words, because a union with null breaks several generators of client code.
-func updateSchema(schemas object) (object, error) {
-	all, err := dig(schemas, "Customer", "properties")
-	if err != nil {
-		return nil, err
-	}
-	writable := object{}
-	for name, p := range all {
-		if o, ok := p.(object); ok && o["readOnly"] != true {
-			writable[name] = p
-		}
-	}
-	return object{
-		"type": "object", "description": "CustomerUpdate holds the fields to change; a field that is null is cleared, one that is absent stays.",
-		"properties": writable,
-	}, nil
 }
 
 func problemSchema() object {

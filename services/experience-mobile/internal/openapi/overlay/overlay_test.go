@@ -73,22 +73,61 @@ func TestBuild(t *testing.T) {
 			}
 		}
 	})
-	t.Run("an update takes what a client may write and requires nothing", func(t *testing.T) {
+	t.Run("what is sent and what is answered have schemas of their own", func(t *testing.T) {
 		t.Parallel()
+		type schema struct {
+			Type       any               `json:"type"`
+			Ref        string            `json:"$ref"`
+			Properties map[string]schema `json:"properties"`
+			Required   []string          `json:"required"`
+			MaxLength  int               `json:"maxLength"`
+			Minimum    *int              `json:"minimum"`
+			MaxItems   int               `json:"maxItems"`
+			Pattern    string            `json:"pattern"`
+		}
 		var doc struct {
+			Paths map[string]map[string]struct {
+				Parameters []struct {
+					Name   string `json:"name"`
+					Schema schema `json:"schema"`
+				} `json:"parameters"`
+			} `json:"paths"`
 			Components struct {
-				Schemas map[string]struct {
-					Properties map[string]any `json:"properties"`
-					Required   []string       `json:"required"`
-				} `json:"schemas"`
+				Schemas map[string]schema `json:"schemas"`
 			} `json:"components"`
 		}
 		require.NoError(t, json.Unmarshal(built, &doc))
-		update := doc.Components.Schemas["CustomerUpdate"]
+		all := doc.Components.Schemas
+		update := all["CustomerUpdate"]
 		require.Len(t, update.Properties, 7)
 		require.NotContains(t, update.Properties, "etag")
 		require.Empty(t, update.Required)
-		require.Equal(t, []string{"name"}, doc.Components.Schemas["Customer"].Required)
+		require.Equal(t, []any{"string", "null"}, update.Properties["phone"].Type)
+		require.Equal(t, "string", update.Properties["name"].Type, "a customer keeps a name")
+		require.Equal(t, []any{"object", "null"}, all["AddressUpdate"].Type)
+		require.Equal(t, []any{"string", "null"}, all["AddressUpdate"].Properties["city"].Type)
+		require.Equal(t, "^([A-Z]{2})?$", all["AddressUpdate"].Properties["country"].Pattern)
+		require.Equal(t, "#/components/schemas/CustomerUpdate", all["Mutation"].Properties["customer"].Ref)
+		require.Equal(t, []string{"name"}, all["NewCustomer"].Required)
+		require.Equal(t, "string", all["NewCustomer"].Properties["phone"].Type)
+		require.Equal(t, 40, all["NewCustomer"].Properties["phone"].MaxLength)
+		require.Equal(t, 200, all["NewOrder"].Properties["items"].MaxItems)
+		require.NotEmpty(t, all["NewOrderItem"].Properties["quantity"].Pattern)
+		require.Equal(t, []string{"city", "country", "postalCode", "region", "street"}, all["Address"].Required)
+		for _, name := range []string{"customerId", "name", "phone", "etag", "orders", "pendingSystems"} {
+			require.Contains(t, all["Customer"].Required, name)
+		}
+		require.NotContains(t, all["Customer"].Required, "address", "it may be absent")
+		require.Zero(t, all["Customer"].Properties["phone"].MaxLength, "systems may hold more")
+		require.Equal(t, []string{"customers", "nextPageToken", "syncToken"}, all["SyncCustomersResponse"].Required)
+		require.Empty(t, all["NewOrder"].Properties["purchaseOrder"].Required)
+		limited := 0
+		for _, p := range doc.Paths["/v1/customers"]["get"].Parameters {
+			if p.Name == "pageSize" && p.Schema.Minimum != nil {
+				limited++
+			}
+		}
+		require.Equal(t, 1, limited)
 	})
 	t.Run("a file that is no description is refused", func(t *testing.T) {
 		t.Parallel()
