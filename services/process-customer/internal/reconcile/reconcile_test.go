@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -30,12 +31,12 @@ type bench struct {
 	*enginetest.World
 	t   *testing.T
 	rec *reconcile.Reconciler
-	tel *telemetry.Telemetry
+	tel *telemetry.Telemetry // nil: nobody is told
 }
 
 func setup(t *testing.T, d *db.DB, cfg reconcile.Config) *bench {
 	t.Helper()
-	b := &bench{World: enginetest.New(t, d), t: t, tel: telemetry.Discard()}
+	b := &bench{World: enginetest.New(t, d), t: t}
 	b.Settle()
 	b.begin(cfg, b.Store)
 	return b
@@ -45,7 +46,7 @@ func (b *bench) begin(cfg reconcile.Config, s reconcile.Store) {
 	b.t.Helper()
 	var err error
 	b.rec, err = reconcile.New(reconcile.Deps{
-		Config: cfg, Store: s, Folder: b.Folder, Systems: b.Systems, Take: b.Intake.Take, Now: b.Clock.Now, Marked: b.Wake, Telemetry: b.tel,
+		Config: cfg, Store: s, Folder: b.Folder, Systems: b.Systems, Take: b.Intake.Take, Now: b.Clock.Now, Marked: b.Wake, Telemetry: cmp.Or(b.tel, telemetry.Discard()),
 	})
 	require.NoError(b.t, err)
 }
