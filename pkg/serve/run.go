@@ -102,7 +102,7 @@ func (r *runner) newWeb(ctx context.Context, h HTTP) (*web, error) {
 		return nil, err
 	}
 	srv := &http.Server{
-		Handler: h.Handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: timely(h.Handler), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		// A phone that is out of reach says nothing: its connection is asked for a sign of life, and given up when it takes nothing.
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 30 * time.Second,
@@ -118,6 +118,22 @@ func (r *runner) newWeb(ctx context.Context, h HTTP) (*web, error) {
 		srv.TLSConfig = src.httpConfig()
 	}
 	return &web{name: h.Name, srv: srv, ln: ln}, nil
+}
+
+// bodyWithin is how long a body may take to come.
+const bodyWithin = 30 * time.Second
+
+// timely bounds how long a body may take to come, whatever becomes of the request: the server waits for what it announced, also when it
+// was refused. A handler that takes longer than that after it has read the body lifts the bound, which would end its context; one that
+// knows better sets its own.
+func timely(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			// Every connection of net/http has deadlines.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // closeListeners closes what was bound or handed over, before anything serves.
