@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 
@@ -70,7 +71,14 @@ type Telemetry struct {
 	// Metrics serves this service's own registry in the Prometheus format.
 	Metrics http.Handler
 
+	share    float64 // of new traces that is recorded
 	shutdown []func(context.Context) error
+}
+
+// Sampled decides whether a new trace is recorded, without looking at its id: for one that a stranger has begun, who may neither decide
+// it nor choose an id for which it is decided.
+func (t *Telemetry) Sampled() bool {
+	return rand.Float64() < t.share //nolint:gosec // nothing secret depends on it
 }
 
 type options struct {
@@ -107,7 +115,8 @@ func Start(ctx context.Context, service string, cfg Config, opts ...Option) (*Te
 	}
 	res := resource.NewSchemaless(attrs...)
 
-	tracer, err := newTracer(ctx, cfg, o, res)
+	share := cfg.share(o)
+	tracer, err := newTracer(ctx, cfg, o, share, res)
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: traces: %w", err)
 	}
@@ -125,7 +134,7 @@ func Start(ctx context.Context, service string, cfg Config, opts ...Option) (*Te
 	}
 	meter := sdkmetric.NewMeterProvider(measuring...)
 	return &Telemetry{
-		Log: log, Tracer: tracer, Recording: recording, Meter: meter, Propagator: propagator(),
+		Log: log, Tracer: tracer, Recording: recording, Meter: meter, Propagator: propagator(), share: share,
 		Metrics:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorLog: errorLog{log}}),
 		shutdown: []func(context.Context) error{tracer.Shutdown, meter.Shutdown},
 	}, nil
@@ -135,11 +144,24 @@ func propagator() propagation.TextMapPropagator {
 	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 }
 
-func newTracer(ctx context.Context, cfg Config, o options, res *resource.Resource) (*sdktrace.TracerProvider, error) {
+// share returns which part of new traces is recorded.
+func (c Config) share(o options) float64 {
+	switch {
+	case o.exporter != nil, c.OTLPEndpoint != "" && c.TraceSampleRatio == 0:
+		return 1
+	case c.OTLPEndpoint == "":
+		return 0
+	}
+	return max(c.TraceSampleRatio, 0)
+}
+
+func newTracer(ctx context.Context, cfg Config, o options, share float64, res *resource.Resource) (*sdktrace.TracerProvider, error) {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
 	sampler := sdktrace.NeverSample()
+	if share > 0 {
+		sampler = sdktrace.TraceIDRatioBased(share)
+	}
 	if o.exporter != nil {
-		sampler = sdktrace.AlwaysSample()
 		opts = append(opts, sdktrace.WithSyncer(o.exporter))
 	}
 	if cfg.OTLPEndpoint != "" {
@@ -152,12 +174,6 @@ func newTracer(ctx context.Context, cfg Config, o options, res *resource.Resourc
 			return nil, err
 		}
 		opts = append(opts, sdktrace.WithBatcher(exporter))
-		switch ratio := cfg.TraceSampleRatio; {
-		case ratio == 0 || o.exporter != nil:
-			sampler = sdktrace.AlwaysSample()
-		case ratio > 0:
-			sampler = sdktrace.TraceIDRatioBased(ratio)
-		}
 	}
 	return sdktrace.NewTracerProvider(append(opts, sdktrace.WithSampler(sdktrace.ParentBased(sampler)))...), nil
 }

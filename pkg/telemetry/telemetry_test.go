@@ -173,3 +173,31 @@ func ExamplePersonal() {
 	fmt.Println(line)
 	// Output: INFO msg="customer changed" service=example customer_id=c-42 email=[redacted] greeting=[personal]
 }
+
+// TestSampled: what is recorded of the traces of strangers is the same share as of one's own.
+func TestSampled(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		config telemetry.Config
+		least  int
+		most   int
+	}{
+		"nothing is exported": {telemetry.Config{}, 0, 0},
+		"all":                 {telemetry.Config{OTLPEndpoint: "127.0.0.1:1", OTLPInsecure: true}, 1000, 1000},
+		"none":                {telemetry.Config{OTLPEndpoint: "127.0.0.1:1", OTLPInsecure: true, TraceSampleRatio: -1}, 0, 0},
+		"some":                {telemetry.Config{OTLPEndpoint: "127.0.0.1:1", OTLPInsecure: true, TraceSampleRatio: 0.5}, 1, 999},
+	} {
+		tel, err := telemetry.Start(t.Context(), "test", c.config, telemetry.WithLogWriter(io.Discard))
+		require.NoError(t, err, name)
+		sampled := 0
+		for range 1000 {
+			if tel.Sampled() {
+				sampled++
+			}
+		}
+		require.GreaterOrEqual(t, sampled, c.least, name)
+		require.LessOrEqual(t, sampled, c.most, name)
+		require.NoError(t, tel.Shutdown(t.Context()), name)
+	}
+	require.False(t, telemetry.Discard().Sampled())
+}
