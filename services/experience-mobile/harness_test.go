@@ -247,7 +247,7 @@ func (w *world) serve(t *testing.T, change ...func(*experiencemobile.Config)) {
 	cfg.Customer.Target = w.target
 	cfg.Auth.Issuer = w.idp.url
 	cfg.Budget = 20 * time.Second // what a test waits for when the machine is busy; M37 has its own
-	cfg.Patience = 10 * time.Second
+	cfg.Patience, cfg.Streams.Patience = 10*time.Second, 10*time.Second
 	cfg.Origins, cfg.PublicURL = []string{origin}, publicURL
 	cfg.Telemetry.LogLevel = "debug"
 	cfg.TelemetryOptions = []telemetry.Option{telemetry.WithLogWriter(w.log)}

@@ -61,3 +61,34 @@ func TestSlowHeaders(t *testing.T) {
 	require.NotContains(t, string(text), "200 OK")
 	require.Empty(t, w.fake.metadata())
 }
+
+// TestBodiesThatNeverCome announces a body and keeps it back: the answer does not wait for it, and the connection ends.
+func TestBodiesThatNeverCome(t *testing.T) {
+	t.Parallel()
+	w := setup(t, func(c *experiencemobile.Config) { c.Budget = time.Second })
+	for request, status := range map[string]int{
+		"POST /v1/customers": http.StatusUnauthorized, "POST /nope": http.StatusNotFound, "GET /v1/meta": http.StatusOK,
+		"DELETE /v1/customers": http.StatusMethodNotAllowed, "OPTIONS /v1/customers": http.StatusNoContent,
+		"GET /v1/orders/1/events": http.StatusUnauthorized,
+	} {
+		t.Run(request, func(t *testing.T) {
+			t.Parallel()
+			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.base, "http://"))
+			require.NoError(t, err)
+			defer func() { _ = conn.Close() }()
+			_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", request)
+			require.NoError(t, err)
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+			in := bufio.NewReader(conn)
+			resp, err := http.ReadResponse(in, nil)
+			require.NoError(t, err, "the answer comes without the body")
+			require.Equal(t, status, resp.StatusCode)
+			require.True(t, resp.Close)
+			_, err = io.Copy(io.Discard, resp.Body)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			_, err = in.ReadByte()
+			require.ErrorIs(t, err, io.EOF, "and the connection is ended by the server")
+		})
+	}
+}

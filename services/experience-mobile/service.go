@@ -72,7 +72,7 @@ type Config struct {
 	// PublicURL is where clients find the API; it begins the type of every problem.
 	PublicURL string `conf:"public_url" help:"scheme and host that clients call, for example https://api.example.com; empty: what each client calls"`
 	// WriteLimit bounds the writes of one caller.
-	WriteLimit int `conf:"write_limit" help:"writes per second that one caller may send, twice that at once; 0 for no limit"`
+	WriteLimit int `conf:"write_limit" help:"writes per second that one caller may send, twice that at once, each of a batch counted; 0 for no limit"`
 	// Limits bound what is let in.
 	Limits Limits `conf:"limits"`
 	// App bounds the versions of the app.
@@ -172,6 +172,8 @@ type Streams struct {
 	// Most are the streams of this process, PerCaller those of one caller.
 	Most      int `conf:"most" help:"streams of this process"`
 	PerCaller int `conf:"per_caller" help:"streams of one caller"`
+	// Patience is how long the answer waits for the order before it begins without; zero means 100 ms. Tests are more patient, as in Config.
+	Patience time.Duration `conf:"-"`
 }
 
 // DefaultConfig returns the defaults. The issuer has none: whom to trust is a decision.
@@ -327,7 +329,7 @@ func publicHandler(
 		RequireIfMatch: cfg.RequireIfMatch, Maintenance: cfg.Maintenance,
 		Replay: edge.Replay{Store: answers, For: cfg.Replay.Keep, Join: cfg.Replay.Join},
 		Streams: edge.Streams{
-			Poll: cfg.Streams.Poll, Heartbeat: cfg.Streams.Heartbeat, Most: cfg.Streams.Most, PerCaller: cfg.Streams.PerCaller, Draining: ctx.Done(),
+			Poll: cfg.Streams.Poll, Heartbeat: cfg.Streams.Heartbeat, Patience: cfg.Streams.Patience, Most: cfg.Streams.Most, PerCaller: cfg.Streams.PerCaller, Draining: ctx.Done(),
 		},
 		Pages: map[string]http.Handler{"/openapi.json": openapi.Handler(), "/docs": page, "/v1/meta": about},
 	})

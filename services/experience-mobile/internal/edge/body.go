@@ -105,13 +105,13 @@ func (e *edge) readBody(next http.Handler) http.Handler {
 		if err == nil {
 			// Otherwise the deadline stays: the server reads on to end the connection in order, which must not last.
 			_ = control.SetReadDeadline(time.Time{})
+			keepConnection(w, r)
 		}
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
 			e.tooLarge(w, r)
 			return
 		}
 		if err != nil {
-			w.Header().Set("Connection", "close")
 			e.refuse(w, r, e.problems.New(problem.BodyIncomplete, ""))
 			return
 		}
@@ -119,6 +119,14 @@ func (e *edge) readBody(next http.Handler) http.Handler {
 		r.Body = holdBody(body)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// keepConnection takes back that the connection ends with this answer, because the body is here. After a body in chunks it ends all the same:
+// the server does not tell whether a length came with them, and who passed the request on may have believed the length (RFC 9112 section 6.1).
+func keepConnection(w http.ResponseWriter, r *http.Request) {
+	if len(r.TransferEncoding) == 0 {
+		w.Header().Del("Connection")
+	}
 }
 
 // sizedBelow is up to which size room is made for a body before it is here: more is made as it comes in, whatever was announced.
@@ -142,7 +150,6 @@ func readSized(r io.Reader, announced int64) ([]byte, error) {
 }
 
 func (e *edge) tooLarge(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Connection", "close")
 	e.refuse(w, r, e.problems.New(problem.BodyTooLarge, "The body is larger than "+strconv.FormatInt(e.o.MaxBody, 10)+" bytes."))
 }
 

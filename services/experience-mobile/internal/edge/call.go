@@ -35,6 +35,7 @@ type call struct {
 	ifMatch   string         // idempotencyKey: the entity tag without quotes
 	async     bool           // idempotencyKey: Prefer: respond-async
 	fields    selection      // checkQuery: the part of the answer that is wanted; nil for all
+	writes    int            // checkJSON: how many writes the body carries
 	missing   []fault.Field  // checkJSON: required fields without a value; told together with broken rules
 }
 
@@ -52,7 +53,16 @@ func (e *edge) open(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A client that does not take its answer is cut off, whatever the answer is: the body may take one budget, the rest
 		// another. Not every writer has a connection (tests).
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2*e.o.Budget + writeWithin))
+		control := http.NewResponseController(w)
+		_ = control.SetWriteDeadline(time.Now().Add(2*e.o.Budget + writeWithin))
+		if r.Body != nil && r.Body != http.NoBody {
+			// Nor does one hold its connection that announces a body and keeps it back, whether it is let in or not: see readBody.
+			_ = control.SetReadDeadline(time.Now().Add(e.o.Budget))
+			if r.ProtoMajor == 1 {
+				// Before the body is read an answer does not wait for it, as the server otherwise would: the connection ends with it.
+				w.Header().Set("Connection", "close")
+			}
+		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, &call{})))
 	})
 }

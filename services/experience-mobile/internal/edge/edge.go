@@ -45,7 +45,7 @@ type Options struct {
 	Secure bool
 	// PublicURL is scheme and host under which clients know the API; empty takes what each client calls.
 	PublicURL string
-	// WriteLimit is how many writes a caller may send per second, twice that at once; zero means no limit.
+	// WriteLimit is how many writes a caller may send per second, twice that at once; zero means no limit. A batch counts as the writes in it.
 	WriteLimit int
 	// Load bounds everything else that is let in.
 	Load Load
@@ -137,7 +137,7 @@ func New(o Options) (http.Handler, error) {
 		e.harden,               // headers that every answer carries
 		crossOrigin(o.Origins), // preflights and exposed headers, for listed origins
 		e.refuseUnknown,        // 404, 405 with Allow, OPTIONS
-		e.page,                 // public documents end here
+		e.page,                 // public documents end here; they take no parameters
 		e.maintenance,          // 503 while the operator says so
 		e.appVersion,           // 426 for an app that is too old
 		e.inspect,              // 431; headers that pretend to be metadata are counted
@@ -157,6 +157,7 @@ func New(o Options) (http.Handler, error) {
 		e.checkQuery,           // 400 for unknown or malformed parameters
 		e.replay,               // completed keys are answered here; a herd waits for its first
 		e.checkJSON,            // 400 with a pointer for each unknown or malformed field
+		e.limitBatch,           // 429 for a batch of too many writes
 		e.shed,                 // 503 before collapse: no more go below than can be done
 		e.strip,                // no header of the client goes further
 	), nil

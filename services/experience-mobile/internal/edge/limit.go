@@ -1,10 +1,10 @@
 package edge
 
 import (
+	"container/list"
 	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -129,14 +129,14 @@ func (e *edge) limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callOf(r.Context())
 		if c.route.writes {
-			if wait := e.writes.take(c.principal.Subject); wait > 0 {
-				e.slowDown(w, r, "This caller sends too many writes.", wait)
+			if wait := e.writes.take(c.principal.Subject, 1); wait > 0 {
+				e.tooManyWrites(w, r, wait)
 				return
 			}
 		}
 		if e.calls.limited() {
-			wait := e.calls.take(c.principal.Subject)
-			e.calls.describe(w.Header(), c.principal.Subject)
+			wait := e.calls.take(c.principal.Subject, 1)
+			e.calls.describe(w.Header(), "caller", c.principal.Subject)
 			if wait > 0 {
 				e.slowDown(w, r, "This caller sends too many requests.", wait)
 				return
@@ -146,13 +146,33 @@ func (e *edge) limit(next http.Handler) http.Handler {
 	})
 }
 
+// limitBatch counts a batch as the writes that it carries, as soon as they are known. All of it is refused or none.
+func (e *edge) limitBatch(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callOf(r.Context())
+		if c.writes > 1 {
+			e.writes.give(c.principal.Subject, 1) // of the request itself
+			if wait := e.writes.take(c.principal.Subject, c.writes); wait > 0 {
+				e.tooManyWrites(w, r, wait)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (e *edge) tooManyWrites(w http.ResponseWriter, r *http.Request, wait time.Duration) {
+	e.writes.describe(w.Header(), "writes", callOf(r.Context()).principal.Subject)
+	e.slowDown(w, r, "This caller sends too many writes.", wait)
+}
+
 func (e *edge) slowDown(w http.ResponseWriter, r *http.Request, detail string, wait time.Duration) {
 	p := e.problems.New(fault.ReasonExhausted, detail)
 	p.RetryAfter = max(wait, time.Second)
 	e.refuse(w, r, p)
 }
 
-// maxBuckets bounds the callers that are told apart; beyond it those with nothing to forget are forgotten.
+// maxBuckets bounds the callers that are told apart; beyond it the one that has been away for longest is forgotten.
 const maxBuckets = 10_000
 
 // quota is a token bucket per caller. It is safe for concurrent use.
@@ -162,53 +182,77 @@ type quota struct {
 	now   func() time.Time
 
 	mu      sync.Mutex
-	buckets map[string]*rate.Limiter
+	buckets map[string]*list.Element // of bucket
+	recent  *list.List               // the caller that came last first
+}
+
+// bucket is what a caller has left, which is less than nothing after a batch larger than what may come at once.
+type bucket struct {
+	caller string
+	tokens float64
+	at     time.Time
 }
 
 func newQuota(per rate.Limit, burst int, now func() time.Time) *quota {
-	return &quota{per: per, burst: burst, now: now, buckets: map[string]*rate.Limiter{}}
+	return &quota{per: per, burst: burst, now: now, buckets: map[string]*list.Element{}, recent: list.New()}
 }
 
 func (q *quota) limited() bool { return q.burst > 0 }
 
-// take returns zero if the caller may go on, otherwise how long it has to wait.
-func (q *quota) take(caller string) time.Duration {
+// take returns zero if the caller may do n things now, otherwise how long it has to wait. More than may come at once need everything
+// that may, and are paid for afterwards: else they could never be done.
+func (q *quota) take(caller string, n int) time.Duration {
 	if !q.limited() {
 		return 0
 	}
-	now := q.now()
-	bucket := q.bucket(caller, now)
-	if bucket.AllowN(now, 1) {
-		return 0
-	}
-	missing := 1 - bucket.TokensAt(now)
-	return max(time.Duration(missing/float64(q.per)*float64(time.Second)), time.Millisecond)
-}
-
-func (q *quota) bucket(caller string, now time.Time) *rate.Limiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b, known := q.buckets[caller]
-	if !known {
-		if len(q.buckets) >= maxBuckets {
-			for name, old := range q.buckets {
-				if old.TokensAt(now) >= float64(q.burst) { // full again, which is as good as new
-					delete(q.buckets, name)
-				}
-			}
-		}
-		b = rate.NewLimiter(q.per, q.burst)
-		q.buckets[caller] = b
+	b := q.bucket(caller)
+	if missing := float64(min(n, q.burst)) - b.tokens; missing > 0 {
+		return max(time.Duration(missing/float64(q.per)*float64(time.Second)), time.Millisecond)
 	}
+	b.tokens -= float64(n)
+	return 0
+}
+
+// give takes back that n were taken.
+func (q *quota) give(caller string, n int) {
+	if !q.limited() {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := q.bucket(caller)
+	b.tokens = min(b.tokens+float64(n), float64(q.burst))
+}
+
+// bucket returns the caller's as it is now; the lock is held.
+func (q *quota) bucket(caller string) *bucket {
+	now := q.now()
+	if known, ok := q.buckets[caller]; ok {
+		q.recent.MoveToFront(known)
+		b := known.Value.(*bucket) //nolint:forcetypeassert // holds nothing else
+		if passed := now.Sub(b.at); passed > 0 {
+			b.tokens, b.at = min(b.tokens+passed.Seconds()*float64(q.per), float64(q.burst)), now
+		}
+		return b
+	}
+	if len(q.buckets) >= maxBuckets {
+		oldest := q.recent.Remove(q.recent.Back()).(*bucket) //nolint:forcetypeassert // holds nothing else
+		delete(q.buckets, oldest.caller)
+	}
+	b := &bucket{caller: caller, tokens: float64(q.burst), at: now}
+	q.buckets[caller] = q.recent.PushFront(b)
 	return b
 }
 
-// describe tells the caller what is left (an IETF draft: only Retry-After is promised).
-func (q *quota) describe(h http.Header, caller string) {
-	now := q.now()
-	left := max(0, q.bucket(caller, now).TokensAt(now))
+// describe tells the caller what is left of a limit (an IETF draft: only Retry-After is promised).
+func (q *quota) describe(h http.Header, name, caller string) {
+	q.mu.Lock()
+	tokens := q.bucket(caller).tokens
+	q.mu.Unlock()
 	window := int(math.Round(float64(q.burst) / float64(q.per)))
-	full := int(math.Ceil((float64(q.burst) - left) / float64(q.per)))
-	h.Set("RateLimit-Policy", fmt.Sprintf(`"caller";q=%d;w=%d`, q.burst, window))
-	h.Set("RateLimit", `"caller";r=`+strconv.Itoa(int(left))+`;t=`+strconv.Itoa(full))
+	full := int(math.Ceil((float64(q.burst) - tokens) / float64(q.per)))
+	h.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=%d`, name, q.burst, window))
+	h.Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%d`, name, int(max(0, tokens)), full))
 }

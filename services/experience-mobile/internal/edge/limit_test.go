@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,7 +90,7 @@ func TestQuota(t *testing.T) {
 	took := func(caller string, n int) int {
 		allowed := 0
 		for range n {
-			if q.take(caller) == 0 {
+			if q.take(caller, 1) == 0 {
 				allowed++
 			}
 		}
@@ -100,11 +102,15 @@ func TestQuota(t *testing.T) {
 	require.Equal(t, 5, took("a", 100))
 	now = now.Add(time.Hour)
 	require.Equal(t, 10, took("a", 100))
-	for i := range maxBuckets {
-		require.Zero(t, q.take(fmt.Sprint(i)))
-		now = now.Add(time.Second)
+	for i := range maxBuckets - 1 {
+		require.Zero(t, q.take(fmt.Sprint(i), 1))
 	}
-	require.LessOrEqual(t, len(q.buckets), maxBuckets, "callers that come once are forgotten")
+	require.Zero(t, took("a", 100), "as many callers are told apart at once")
+	require.Zero(t, q.take("one more", 10))
+	require.Len(t, q.buckets, maxBuckets, "no more")
+	require.Equal(t, maxBuckets, q.recent.Len())
+	require.Zero(t, took("a", 100), "who has been away for longest is forgotten, no other")
+	require.NotContains(t, q.buckets, "0")
 	require.Equal(t, 50, func() int { q = newQuota(0, 0, nil); return took("a", 50) }(), "no limit")
 }
 
@@ -119,4 +125,56 @@ func TestPublishedKeyFormat(t *testing.T) {
 			require.True(t, published(bare, []string{` "` + bare + `"`}), "quoted, anything visible goes")
 		}
 	}
+}
+
+func TestQuota_Batches(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	q := newQuota(5, 10, func() time.Time { return now })
+	require.Zero(t, q.take("a", 8))
+	require.Equal(t, time.Second, q.take("a", 7), "what there are no tokens for is not begun")
+	require.Zero(t, q.take("a", 2), "and takes none")
+	require.Equal(t, 2*time.Second, q.take("a", 100), "a batch larger than what may come at once needs all of that")
+	now = now.Add(2 * time.Second)
+	require.Zero(t, q.take("a", 100))
+	require.Equal(t, (90+1)*time.Second/5, q.take("a", 1), "and is paid for afterwards")
+	now = now.Add((90 + 1) * time.Second / 5)
+	require.Zero(t, q.take("a", 1))
+	q.give("a", 100)
+	require.Zero(t, q.take("a", 10), "nobody gets more back than there is")
+	require.NotZero(t, q.take("a", 1))
+}
+
+func TestWritesOfABatch(t *testing.T) {
+	t.Parallel()
+	tel := start(t)
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New(Options{Telemetry: tel, Service: fixed{}, Tokens: anyone{}, Budget: time.Minute, MaxBody: 1 << 20, WriteLimit: 2})
+		require.NoError(t, err)
+		apply := func(n int) *httptest.ResponseRecorder {
+			t.Helper()
+			one := `,{"key":"a-key-of-one-of-many","kind":"CREATE_CUSTOMER","customer":{"name":"a"}}`
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/sync:apply", strings.NewReader(`{"mutations":[`+strings.Repeat(one, n)[1:]+`]}`))
+			r.Header.Set("Authorization", "Bearer x")
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w
+		}
+		require.NotEqual(t, http.StatusTooManyRequests, apply(3).Code)
+		refused := apply(3)
+		require.Equal(t, http.StatusTooManyRequests, refused.Code, "each write of a batch counts")
+		require.Equal(t, `"writes";q=4;w=2`, refused.Header().Get("RateLimit-Policy"))
+		require.Equal(t, `"writes";r=1;t=2`, refused.Header().Get("RateLimit"))
+		require.Equal(t, "1", refused.Header().Get("Retry-After"))
+		time.Sleep(time.Second)
+		require.NotEqual(t, http.StatusTooManyRequests, apply(3).Code, "and comes through when it was told to come back")
+		for range 2 { // without a token it is told to come back before its size is known
+			wait, err := strconv.Atoi(apply(100).Header().Get("Retry-After"))
+			require.NoError(t, err)
+			time.Sleep(time.Duration(wait) * time.Second)
+		}
+		require.NotEqual(t, http.StatusTooManyRequests, apply(100).Code, "one larger than what may come at once, too")
+		require.Equal(t, "49", apply(1).Header().Get("Retry-After"), "and is paid for afterwards")
+	})
 }

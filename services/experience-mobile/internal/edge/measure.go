@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
 	"go.opentelemetry.io/otel/trace"
@@ -56,7 +58,7 @@ func (m *measure) wrap(next func(*statusWriter, *http.Request)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin, verb := time.Now(), standardVerb(r.Method)
 		route := routeName(r.Context())
-		ctx, span := m.tracer.Start(m.tel.Propagator.Extract(r.Context(), traceHeaders(r.Header)), verb+" "+route, trace.WithSpanKind(trace.SpanKindServer))
+		ctx, span := m.tracer.Start(m.begun(r), verb+" "+route, trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		if route == unknownRoute {
 			route = ""
@@ -143,22 +145,18 @@ func (c *counter) count() int64 {
 	return c.n
 }
 
-// traceHeaders are the headers that an id is taken from: those of W3C trace context, not baggage.
-type traceHeaders http.Header
-
-// Get implements propagation.TextMapCarrier.
-func (h traceHeaders) Get(key string) string {
-	switch key {
-	case "traceparent":
-		return http.Header(h).Get("Traceparent")
-	case "tracestate":
-		return http.Header(h).Get("Tracestate")
+// begun returns a context that goes on with the trace that the client has begun. Only the two ids are taken: whether a trace is recorded is
+// decided here, and its state would go, like baggage, to every service below.
+func (m *measure) begun(r *http.Request) context.Context {
+	text := r.Header.Get("Traceparent")
+	if text == "" {
+		return r.Context()
 	}
-	return ""
+	said := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": text}))
+	if !said.IsValid() {
+		return r.Context()
+	}
+	return trace.ContextWithRemoteSpanContext(r.Context(), trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: said.TraceID(), SpanID: said.SpanID(), TraceFlags: trace.TraceFlags(0).WithSampled(m.tel.Sampled()),
+	}))
 }
-
-// Set implements propagation.TextMapCarrier.
-func (traceHeaders) Set(string, string) {}
-
-// Keys implements propagation.TextMapCarrier; the propagators in use ask by name.
-func (traceHeaders) Keys() []string { return nil }

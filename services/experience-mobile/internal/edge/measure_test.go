@@ -119,3 +119,30 @@ func TestMeasure_PassesIDsOn(t *testing.T) {
 	require.NotEqual(t, "b7ad6b7169203331", seen.SpanID().String())
 	require.NoError(t, tel.Shutdown(t.Context()))
 }
+
+// TestMeasure_DecidesItself sends what a phone may say of its trace: two ids are taken of it and nothing else.
+func TestMeasure_DecidesItself(t *testing.T) {
+	t.Parallel()
+	for name, recorded := range map[string]bool{"all are recorded": true, "none is recorded": false} {
+		var options []telemetry.Option
+		if recorded {
+			options = append(options, telemetry.WithSpanExporter(tracetest.NewInMemoryExporter()))
+		}
+		m, err := newMeasure(start(t, options...))
+		require.NoError(t, err)
+		for _, flags := range []string{"00", "01", "03"} {
+			t.Run(name+", "+flags, func(t *testing.T) {
+				t.Parallel()
+				var seen trace.SpanContext
+				h := m.wrap(func(_ *statusWriter, r *http.Request) { seen = trace.SpanContextFromContext(r.Context()) })
+				r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+				r.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"+flags)
+				r.Header.Set("Tracestate", "canary=planted")
+				h.ServeHTTP(httptest.NewRecorder(), r)
+				require.Equal(t, "0af7651916cd43dd8448eb211c80319c", seen.TraceID().String())
+				require.Equal(t, recorded, seen.IsSampled())
+				require.Zero(t, seen.TraceState().Len())
+			})
+		}
+	}
+}

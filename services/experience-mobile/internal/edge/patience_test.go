@@ -5,14 +5,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
 // connection is a writer that notes until when it may be written to.
@@ -85,4 +88,105 @@ func TestWritesEnd(t *testing.T) {
 		require.False(t, c.until[0].IsZero(), "what is written must be taken")
 		require.True(t, c.until[1].IsZero(), "HTTP/2 ends a stream at its deadline, whether it is written to or not")
 	})
+}
+
+// slowOrder answers with an order, or refuses, when it is told to.
+type slowOrder struct {
+	oneOrder
+	release chan struct{}
+	fails   error
+}
+
+func (s slowOrder) Invoke(ctx context.Context, method string, in, reply any, opts ...grpc.CallOption) error {
+	<-s.release
+	if s.fails != nil {
+		return s.fails
+	}
+	return s.oneOrder.Invoke(ctx, method, in, reply, opts...)
+}
+
+// TestStreamBegins opens streams of an order that comes at once, late or never.
+func TestStreamBegins(t *testing.T) {
+	t.Parallel()
+	tel := start(t)
+	unknown := fault.New(fault.NotFound, "", "no such order")
+	for name, c := range map[string]struct {
+		method string
+		late   bool
+		fails  error
+		status int
+		holds  []string
+	}{
+		"at once":                 {http.MethodGet, false, nil, 200, []string{"retry: 3000\n\nevent: order\n"}},
+		"refused at once":         {http.MethodGet, false, unknown, 404, []string{`"status":404`}},
+		"late":                    {http.MethodGet, true, nil, 200, []string{"retry: 3000\n\n: the order is being read\n\n", "event: order\n"}},
+		"refused late":            {http.MethodGet, true, unknown, 200, []string{"retry: 3000\n\n: the order is being read\n\n", "event: problem\n", `"status":404`}},
+		"asked whether it is":     {http.MethodHead, false, nil, 200, nil},
+		"asked whether it is not": {http.MethodHead, true, unknown, 404, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				below := slowOrder{release: make(chan struct{}), fails: c.fails}
+				draining := make(chan struct{})
+				close(draining)
+				h, err := New(Options{
+					Telemetry: tel, Service: below, Tokens: anyone{}, Budget: time.Minute, MaxBody: 1 << 20, Streams: Streams{Draining: draining},
+				})
+				require.NoError(t, err)
+				r := httptest.NewRequestWithContext(t.Context(), c.method, "/v1/orders/o_a/events", nil)
+				r.Header.Set("Authorization", "Bearer x")
+				w := &connection{ResponseRecorder: httptest.NewRecorder()}
+				if !c.late {
+					close(below.release)
+				}
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					h.ServeHTTP(w, r)
+				}()
+				if c.late {
+					time.Sleep(time.Second)
+					synctest.Wait()
+					require.Equal(t, c.method == http.MethodGet, w.Flushed, "the headers do not wait")
+					close(below.release)
+				}
+				<-done
+				require.Equal(t, c.status, w.Code, w.Body)
+				for _, text := range c.holds {
+					require.Contains(t, w.Body.String(), text)
+				}
+			})
+		})
+	}
+}
+
+func TestStreamParameters(t *testing.T) {
+	t.Parallel()
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("page")) })
+	h, err := New(Options{
+		Telemetry: telemetry.Discard(), Service: oneOrder{}, Tokens: anyone{}, Budget: time.Minute, MaxBody: 1 << 20, Pages: map[string]http.Handler{"/page": page},
+	})
+	require.NoError(t, err)
+	for _, target := range []string{"/v1/orders/o_a/events?nope=1", "/v1/orders/o_a/events?fields=state", "/page?nope=1", "/page?%zz"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
+			r.Header.Set("Authorization", "Bearer x")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Equal(t, http.StatusBadRequest, w.Code, target)
+			require.Equal(t, problem.ValidationFailed, w.Header().Get("X-Error-Code"))
+		}
+	}
+}
+
+func TestStreamsAreTold(t *testing.T) {
+	t.Parallel()
+	p := &places{most: 2, perCaller: 1, byCaller: newTally()}
+	require.Zero(t, p.enter("a"))
+	require.Equal(t, 1, p.enter("a"), "those of a caller")
+	require.Zero(t, p.enter("b"))
+	require.Equal(t, 2, p.enter("c"), "those of all")
+	p.leave("a")
+	require.Zero(t, p.enter("c"))
 }

@@ -210,7 +210,7 @@ func allow(verbs []string) string {
 func (e *edge) page(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := callOf(r.Context()).route.page; p != nil {
-			p.ServeHTTP(w, r)
+			e.checkQuery(p).ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)

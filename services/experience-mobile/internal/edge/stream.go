@@ -37,6 +37,8 @@ type Streams struct {
 	Poll time.Duration
 	// Heartbeat is the longest silence; 15 s when zero.
 	Heartbeat time.Duration
+	// Patience is how long the answer waits for the order before it begins without; 100 ms when zero.
+	Patience time.Duration
 	// Most are the streams of this process; 2,000 when zero. PerCaller are those of one caller; 10 when zero.
 	Most, PerCaller int
 	// Remember is how old the id of an event may be with which a stream goes on; 24 hours when zero.
@@ -51,6 +53,9 @@ func (s Streams) withDefaults() Streams {
 	}
 	if s.Heartbeat <= 0 {
 		s.Heartbeat = 15 * time.Second
+	}
+	if s.Patience <= 0 {
+		s.Patience = 100 * time.Millisecond
 	}
 	if s.Most <= 0 {
 		s.Most = 2000
@@ -81,40 +86,54 @@ func Version(v int64) string { return strconv.FormatInt(v, 10) }
 // stream serves the events of an order: its state now, and again whenever it has changed. An event carries the whole
 // order, so one that was missed is made up for by the next; ids grow, so none is told twice.
 func (e *edge) stream(next http.Handler) http.Handler {
+	follow := e.checkQuery(http.HandlerFunc(e.follow))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := callOf(r.Context())
-		if !c.route.stream {
-			next.ServeHTTP(w, r)
+		if callOf(r.Context()).route.stream {
+			follow.ServeHTTP(w, r)
 			return
 		}
-		if r.Method == http.MethodHead {
-			w.Header().Set("Content-Type", EventStream)
-			w.WriteHeader(http.StatusOK)
-			return
-		}
-		if !e.places.enter(c.principal.Subject) {
-			e.refuse(w, r, e.problems.New(fault.ReasonExhausted, "There are too many open streams."))
-			return
-		}
-		defer e.places.leave(c.principal.Subject)
-		parts := strings.Split(r.URL.EscapedPath(), "/")
-		id, err := url.PathUnescape(parts[len(parts)-2])
-		if err != nil {
-			e.refuse(w, r, e.problems.New(problem.PathInvalid, ""))
-			return
-		}
-		// Each caller reads the order itself once: whether they may is theirs to be told.
-		first, err := e.readOrder(r.Context(), c.principal, id)
-		if err != nil {
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (e *edge) follow(w http.ResponseWriter, r *http.Request) {
+	c := callOf(r.Context())
+	parts := strings.Split(r.URL.EscapedPath(), "/")
+	id, err := url.PathUnescape(parts[len(parts)-2])
+	if err != nil {
+		e.refuse(w, r, e.problems.New(problem.PathInvalid, ""))
+		return
+	}
+	if r.Method == http.MethodHead {
+		if _, err := e.readOrder(r.Context(), c.principal, id); err != nil {
 			e.refuse(w, r, e.problems.FromError(err, nowhere))
 			return
 		}
+		w.Header().Set("Content-Type", EventStream)
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	if most := e.places.enter(c.principal.Subject); most > 0 {
+		w.Header().Set("RateLimit-Policy", `"streams";q=`+strconv.Itoa(most)+`;qu="concurrent-requests"`)
+		w.Header().Set("RateLimit", `"streams";r=0`)
+		e.refuse(w, r, e.problems.New(fault.ReasonExhausted, "There are too many open streams."))
+		return
+	}
+	defer e.places.leave(c.principal.Subject)
+	s := &feed{edge: e, request: r, call: c, order: id, out: w, control: http.NewResponseController(w)}
+	first, err := s.first()
+	switch {
+	case err != nil && !s.open:
+		e.refuse(w, r, e.problems.FromError(err, nowhere))
+		return
+	case err != nil:
+		_ = s.problem(e.problems.FromError(err, nowhere)) // the client may be gone; there is nobody to tell
+	default:
 		followed, leave := e.hub.follow(r.Context(), c.principal, first, id)
 		defer leave()
-		s := &feed{edge: e, request: r, call: c, order: id, out: w, control: http.NewResponseController(w)}
 		s.run(first, followed)
-		_ = s.control.SetWriteDeadline(time.Now().Add(writeWithin)) // of what ends the answer: writing took off its own
-	})
+	}
+	_ = s.control.SetWriteDeadline(time.Now().Add(writeWithin)) // of what ends the answer: writing took off its own
 }
 
 // places counts open streams.
@@ -124,16 +143,17 @@ type places struct {
 	byCaller        *tally
 }
 
-func (p *places) enter(caller string) bool {
+// enter returns zero for who has a place now, otherwise how many there are of what there is no more.
+func (p *places) enter(caller string) int {
 	if p.all.Add(1) > int64(p.most) {
 		p.all.Add(-1)
-		return false
+		return p.most
 	}
 	if !p.byCaller.add(caller, p.perCaller) {
 		p.all.Add(-1)
-		return false
+		return p.perCaller
 	}
-	return true
+	return 0
 }
 
 func (p *places) leave(caller string) {
@@ -149,6 +169,7 @@ type feed struct {
 	order   string
 	out     http.ResponseWriter
 	control *http.ResponseController
+	open    bool  // the answer has begun
 	sent    int64 // version that the client has
 }
 
@@ -175,17 +196,54 @@ func (e *edge) readOrder(ctx context.Context, p auth.Principal, order string) (s
 	return seenOrder{got.GetOrder(), version}, nil
 }
 
-func (s *feed) run(now seenOrder, followed *watch) {
+// first reads the order: each caller does so once, because whether they may is theirs to be told. The headers of the answer do not wait
+// for a system that is slow: then the answer begins without an event.
+func (s *feed) first() (seenOrder, error) {
+	var order seenOrder
+	var err error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		order, err = s.edge.readOrder(s.request.Context(), s.call.principal, s.order)
+	}()
+	patience := time.NewTimer(s.edge.o.Streams.Patience)
+	defer patience.Stop()
+	select {
+	case <-read:
+		return order, err
+	case <-patience.C:
+	}
+	failed := s.begun()
+	if failed == nil {
+		failed = s.write(": the order is being read\n\n")
+	}
+	<-read
+	if failed != nil {
+		return seenOrder{}, failed
+	}
+	return order, err
+}
+
+// begun begins the answer, unless it has begun.
+func (s *feed) begun() error {
+	if s.open {
+		return nil
+	}
+	s.open = true
 	h := s.out.Header()
 	h.Set("Content-Type", EventStream)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	s.out.WriteHeader(http.StatusOK)
+	return s.write("retry: " + strconv.Itoa(reconnect) + "\n\n")
+}
+
+func (s *feed) run(now seenOrder, followed *watch) {
 	limits := s.edge.o.Streams
 	ctx := s.request.Context()
 	ended, stop := context.WithDeadlineCause(ctx, s.call.principal.Expires, errExpired)
 	defer stop()
-	if s.write("retry: "+strconv.Itoa(reconnect)+"\n\n") != nil || s.begin(now) != nil {
+	if s.begun() != nil || s.begin(now) != nil {
 		return
 	}
 	heartbeat := time.NewTicker(limits.Heartbeat)

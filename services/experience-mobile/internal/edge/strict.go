@@ -18,6 +18,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/serve"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
@@ -82,6 +83,9 @@ func (e *edge) checkJSON(next http.Handler) http.Handler {
 		}
 		c.missing = checked.missing(c.route.bodyField, r.Method == http.MethodPatch)
 		found := checked.found
+		if batch, ok := checked.made.Interface().(interface{ GetMutations() []*mobilev1.Mutation }); ok {
+			c.writes = len(batch.GetMutations())
+		}
 		if len(found) == 0 {
 			if body, ok := r.Body.(*heldBody); ok && !checked.partly {
 				body.made = checked.made.Interface()

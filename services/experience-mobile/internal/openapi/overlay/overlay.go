@@ -266,7 +266,7 @@ func byHand() object {
 			"operationId": "WatchOrder", "tags": []any{"Orders"}, "summary": "WatchOrder streams the order's state, now and whenever it has changed.",
 			"description": "Server-sent events. `event: order` carries the whole order as JSON and an id; send the last one as `Last-Event-ID` to go on. " +
 				"An order that changed several times between two looks is told once. `event: reset` says that the id was not usable and the state follows anew; " +
-				"`event: problem` is a problem as JSON, after which the stream ends. A comment comes at least every 15 seconds.",
+				"`event: problem` is a problem as JSON, after which the stream ends: it may also be the first event, because the answer begins after a moment though the order could not be read yet. A comment comes at least every 15 seconds.",
 			"parameters": []any{
 				object{"name": "order_id", "in": "path", "required": true, "description": "The order's number.", "schema": object{"type": "string", "minLength": 1, "maxLength": 64}},
 				ref("parameters", "LastEventId"), ref("parameters", "RequestId"), ref("parameters", "AppVersion"),
@@ -287,7 +287,7 @@ func byHand() object {
 					"content": object{"application/json": object{"schema": object{"$ref": refBase + "Meta"}}},
 				},
 				"304": object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag")}},
-				"404": ref("responses", name(404)),
+				"400": ref("responses", name(400)), "404": ref("responses", name(404)),
 			},
 		}},
 	}
@@ -345,6 +345,9 @@ func problemResponses() object {
 			h["WWW-Authenticate"] = ref("headers", "WWW-Authenticate")
 		case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 			h["Retry-After"] = ref("headers", "Retry-After")
+			if status == http.StatusTooManyRequests {
+				h["RateLimit"], h["RateLimit-Policy"] = ref("headers", "RateLimit"), ref("headers", "RateLimit-Policy")
+			}
 		case http.StatusGone, http.StatusUpgradeRequired:
 			h["Link"] = ref("headers", "Link")
 		case http.StatusPreconditionFailed:
@@ -396,7 +399,8 @@ func headers() object {
 		"Idempotency-Status":  text("executed, replayed, in-progress or ignored."),
 		"Idempotent-Replayed": text("\"true\" if this is the stored answer of an earlier request with the same key."),
 		"RateLimit":           text("What is left of the caller's limit and when it is full again; sent when there is one. An IETF draft: only Retry-After is promised."),
-		"RateLimit-Policy":    text("The caller's limit; sent when there is one."),
+		"RateLimit-Policy":    text("The caller's limit; sent when there is one. With 429, the one that refused: `caller` for requests, `writes` for writes, each of a batch counted, " +
+			"`streams` for streams open at once."),
 		"Preference-Applied":  text("respond-async, when the answer is 202."),
 		"Deprecation":         text("Since when something better is there, RFC 9745."),
 		"Sunset":              text("When this may stop answering, RFC 8594."),
