@@ -1,20 +1,15 @@
 package engine_test
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
@@ -22,144 +17,78 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // TestBroken breaks the transaction that takes a batch in at each of its statements, and its connection after each of its round
 // trips. Nothing of it is there then, and taken in again the batch does what it does when nothing breaks.
 func TestBroken(t *testing.T) {
 	t.Parallel()
-	step := 1
-	if testing.Short() {
-		step = 7 // the fast tests look at few statements, `make check` at each
-	}
-	for _, name := range []string{"sqlite", "postgres"} {
-		t.Run(name+": the process dies before a statement", func(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			x := newSpoiled(t, storetest.Schema.DSN(t, name), "")
-			n := 1
-			for ; ; n += step {
-				count := 0
-				err := x.take(func(text string, args []any) (string, []any, error) {
-					if count++; count >= n {
-						return "", nil, enginetest.ErrKilled
-					}
-					return text, args, nil
-				})
-				if count < n {
+			x := newSpoiled(t, way)
+			n, lost, uncertain := way.first(), 0, 0
+			for ; ; n += every() {
+				where := fmt.Sprintf("broken at %d", n)
+				x.breakAt(n)
+				err := x.take()
+				broken := x.spare()
+				if !broken {
 					require.NoError(t, err)
 					break
 				}
-				require.ErrorIs(t, err, enginetest.ErrKilled)
-				x.start() // another process
-				x.again("statement %d", n)
+				if way.line && (err == nil || fault.KindOf(err) == fault.Uncertain) { // the connection lay idle, or the answer to COMMIT was lost
+					if err != nil {
+						uncertain++
+					}
+					require.Equal(t, x.after, x.outcome(), where)
+					x.again()
+					continue
+				}
+				way.blamed(t, err, where)
+				lost++
+				require.Equal(t, x.before, x.look(nil), where)
+				if way.dies {
+					x.start()
+				}
+				require.NoError(t, x.take(), where)
+				require.Equal(t, x.after, x.outcome(), where)
+				x.again()
 			}
 			require.Greater(t, n, 20)
+			if testing.Short() {
+				require.Positive(t, lost)
+				require.LessOrEqual(t, uncertain, 1)
+				return
+			}
+			require.Greater(t, lost, 20)
+			if way.line {
+				require.Equal(t, 1, uncertain, "the answer to COMMIT")
+			}
 		})
 	}
-	t.Run("postgres: the server fails at a statement", func(t *testing.T) {
-		t.Parallel()
-		x := newSpoiled(t, storetest.Schema.DSN(t, "postgres"), "")
-		n := 1
-		for ; ; n += step {
-			count := 0
-			err := x.take(func(text string, args []any) (string, []any, error) {
-				if count++; count == n {
-					return "DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$", nil, nil
-				}
-				return text, args, nil
-			})
-			if count < n {
-				require.NoError(t, err)
-				break
-			}
-			require.ErrorContains(t, err, "no room")
-			x.again("statement %d", n)
-		}
-		require.Greater(t, n, 20)
-	})
-	t.Run("postgres: the connection breaks after a round trip", func(t *testing.T) {
-		t.Parallel()
-		dsn := storetest.Schema.DSN(t, "postgres")
-		l, behind := dbtest.NewLine(t, dsn)
-		x := newSpoiled(t, dsn, behind)
-		n, lost, uncertain := 0, 0, 0
-		for ; ; n += step {
-			l.BreakAfter(n)
-			err := x.take(nil)
-			broken := l.Spare()
-			switch {
-			case !broken:
-				require.NoError(t, err)
-			case err == nil, fault.KindOf(err) == fault.Uncertain: // the connection lay idle, or the answer to COMMIT was lost
-				if err != nil {
-					uncertain++
-				}
-				require.Equal(t, x.after, x.outcome(), "round trip %d", n)
-				x.restore()
-				x.start()
-			default:
-				require.Equal(t, fault.Unavailable, fault.KindOf(err), "round trip %d: %v", n, err)
-				lost++
-				x.again("round trip %d", n)
-			}
-			if !broken {
-				break
-			}
-		}
-		if testing.Short() {
-			require.Positive(t, lost)
-			require.LessOrEqual(t, uncertain, 1)
-			return
-		}
-		require.Greater(t, lost, 20)
-		require.Equal(t, 1, uncertain, "the answer to COMMIT")
-	})
 }
 
-// spoiled is a batch that is taken in again and again on a database that is set back each time.
+// spoiled is a batch that is taken in again and again.
 type spoiled struct {
-	t      *testing.T
-	d      *db.DB // not through what breaks
-	s      *store.Store
-	w      *enginetest.World
-	tables []string
+	*stage
 	batch  intake.Batch
-
-	intercept func(text string, args []any) (string, []any, error)
-	clock     *enginetest.Clock
-	rand      io.Reader
-	engine    *engine.Engine
-
-	before, after map[string][]string // what the tables hold
+	clock  *enginetest.Clock
+	rand   io.Reader
+	engine *engine.Engine
+	after  map[string][]string // what the tables hold when nothing has broken
 }
 
-// newSpoiled returns the batch; the engine uses the database by its second name, if it has one.
-func newSpoiled(t *testing.T, dsn, through string) *spoiled {
+// newSpoiled returns the batch, which was not taken in yet.
+func newSpoiled(t *testing.T, w way) *spoiled {
 	t.Helper()
-	open := func(dsn string) *db.DB {
-		d, err := db.Open(t.Context(), dsn, telemetry.Discard())
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, d.Close()) })
-		return d
-	}
-	x := &spoiled{t: t, d: open(dsn)}
-	x.w = enginetest.New(t, x.d)
-	x.s = x.w.Store
-	if through != "" {
-		s, err := store.Open(t.Context(), open(through))
-		require.NoError(t, err)
-		x.s = s
-	}
+	x := &spoiled{stage: newStage(t, w)}
 	x.history()
-	x.tables = dbtest.Tables(t, x.d)
-	x.before = x.look(nil)
-	x.exec(func(table string) string { return "CREATE TABLE kept_" + table + " AS SELECT * FROM " + table })
+	x.keep()
 	x.start()
-	require.NoError(t, x.take(nil))
+	require.NoError(t, x.take())
 	x.after = x.outcome()
-	x.restore()
+	x.again()
 	require.Equal(t, x.before, x.look(nil))
 	return x
 }
@@ -207,18 +136,19 @@ func (x *spoiled) history() {
 // start begins another process.
 func (x *spoiled) start() {
 	x.t.Helper()
-	st := x.s.Through(func(_ context.Context, text string, args []any) (string, []any, error) {
-		if x.intercept == nil {
-			return text, args, nil
-		}
-		return x.intercept(text, args)
-	})
 	e, err := engine.New(engine.Deps{
-		Store: st, Systems: []source.System{x.w.SF, x.w.ERP}, Rules: x.w.Rules, Owner: "spoiled", Now: func() time.Time { return x.clock.Now() },
+		Store: x.s, Systems: []source.System{x.w.SF, x.w.ERP}, Rules: x.w.Rules, Owner: "spoiled", Now: func() time.Time { return x.clock.Now() },
 		Rand: luck{x}, Telemetry: telemetry.Discard(), Ahead: 3,
 	})
 	require.NoError(x.t, err)
 	x.engine = e
+}
+
+// again sets everything back and begins another process.
+func (x *spoiled) again() {
+	x.t.Helper()
+	x.restore()
+	x.start()
 }
 
 // luck is the same each time.
@@ -227,38 +157,11 @@ type luck struct{ x *spoiled }
 func (l luck) Read(p []byte) (int, error) { return l.x.rand.Read(p) }
 
 // take takes the batch in, at the same time and with the same luck each time.
-func (x *spoiled) take(intercept func(text string, args []any) (string, []any, error)) error {
-	x.clock, x.rand, x.intercept = enginetest.NewClock(), enginetest.NewRand(1), intercept
+func (x *spoiled) take() error {
+	x.clock, x.rand = enginetest.NewClock(), enginetest.NewRand(1)
 	x.clock.Advance(time.Hour)
-	defer func() { x.intercept = nil }()
 	_, err := x.engine.Intake.Take(x.t.Context(), x.w.SF.Name(), x.batch)
 	return err
-}
-
-// again checks that nothing of the batch is there, and that it can be taken in.
-func (x *spoiled) again(msg string, args ...any) {
-	x.t.Helper()
-	where := fmt.Sprintf(msg, args...)
-	require.Equal(x.t, x.before, x.look(nil), where)
-	require.NoError(x.t, x.take(nil), where)
-	require.Equal(x.t, x.after, x.outcome(), where)
-	x.restore()
-	x.start()
-}
-
-// chance are the columns that differ from one time to the next: keys, and what is sealed with them.
-var chance = map[string][]string{
-	"dead_letter": {"id", "version"}, "event": {"detail", "hash"}, "sequence": {"hash"}, "subject_key": {"key", "created_us"},
-}
-
-// look returns what the tables hold, but for some columns of some of them.
-func (x *spoiled) look(without map[string][]string) map[string][]string {
-	x.t.Helper()
-	out := map[string][]string{}
-	for _, table := range x.tables {
-		out[table] = x.rows(table, without[table])
-	}
-	return out
 }
 
 // outcome returns what the tables hold that is the same each time the batch was taken in, and what the audit trail says.
@@ -275,50 +178,4 @@ func (x *spoiled) outcome() map[string][]string {
 		}
 	}
 	return out
-}
-
-func (x *spoiled) rows(table string, without []string) (out []string) {
-	x.t.Helper()
-	rows, err := x.d.Read().QueryContext(x.t.Context(), "SELECT * FROM "+table) //nolint:gosec // a table of ours
-	require.NoError(x.t, err)
-	defer rows.Close()
-	columns, err := rows.Columns()
-	require.NoError(x.t, err)
-	values, into := make([]any, len(columns)), make([]any, len(columns))
-	for i := range values {
-		into[i] = &values[i]
-	}
-	for rows.Next() {
-		require.NoError(x.t, rows.Scan(into...))
-		var row []string
-		for i, column := range columns {
-			if !slices.Contains(without, column) {
-				row = append(row, fmt.Sprintf("%s=%v", column, values[i]))
-			}
-		}
-		out = append(out, strings.Join(row, " "))
-	}
-	require.NoError(x.t, rows.Err())
-	slices.Sort(out)
-	return out
-}
-
-// restore sets the database back.
-func (x *spoiled) restore() {
-	x.t.Helper()
-	x.exec(func(table string) string { return "DELETE FROM " + table })
-	x.exec(func(table string) string { return "INSERT INTO " + table + " SELECT * FROM kept_" + table })
-}
-
-// exec runs a statement for each table.
-func (x *spoiled) exec(statement func(table string) string) {
-	x.t.Helper()
-	var all []string
-	for _, table := range x.tables {
-		all = append(all, statement(table))
-	}
-	require.NoError(x.t, x.d.Tx(x.t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, strings.Join(all, ";\n"))
-		return err
-	}))
 }

@@ -51,7 +51,7 @@ type Store interface {
 	Read() store.Reader
 }
 
-// Deps are what a Book needs. All are required but File, Brake and Marked.
+// Deps are what a Book needs. All are required but Load, Brake, Every, Step and Marked.
 type Deps struct {
 	Store  Store
 	Folder *fold.Folder
@@ -62,8 +62,10 @@ type Deps struct {
 	Brake int
 	// Every is how often the file is looked at; 5 s when zero.
 	Every time.Duration
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Step is how many golden records are decided again by one transaction; 200 when zero.
+	Step int
+	Now  func() time.Time
+	Log  *slog.Logger
 	// Marked is called after deliveries were marked.
 	Marked func()
 }
@@ -82,6 +84,9 @@ type Book struct {
 func New(d Deps) *Book {
 	if d.Every == 0 {
 		d.Every = 5 * time.Second
+	}
+	if d.Step == 0 {
+		d.Step = stepSize
 	}
 	if d.Marked == nil {
 		d.Marked = func() {}
@@ -310,7 +315,7 @@ func (b *Book) activate(ctx context.Context, r *survive.Rules, trial Trial, expe
 	return nil
 }
 
-// stepSize is how many golden records are decided again by one transaction.
+// stepSize is how many golden records are decided again by one transaction, unless [Deps] say otherwise.
 const stepSize = 200
 
 // Step decides some golden records again that the rules in force have not been applied to. It reports whether there may
@@ -331,7 +336,7 @@ func (b *Book) Step(ctx context.Context) (more bool, err error) {
 			more = false
 			return err
 		}
-		page, err := tx.AllGoldens(ctx, set.Cursor, stepSize)
+		page, err := tx.AllGoldens(ctx, set.Cursor, b.d.Step)
 		if err != nil {
 			return err
 		}
@@ -346,7 +351,7 @@ func (b *Book) Step(ctx context.Context) (more bool, err error) {
 			}
 			set.Cursor = string(g.ID)
 		}
-		more = len(page) == stepSize
+		more = len(page) == b.d.Step
 		set.Done = !more
 		if err := unit.Flush(ctx); err != nil {
 			return err

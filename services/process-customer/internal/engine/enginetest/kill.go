@@ -34,6 +34,13 @@ func (k *Killer) Passed() int {
 	return k.passed
 }
 
+// Kill strikes now.
+func (k *Killer) Kill() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dead = true
+}
+
 // Dead reports whether the killer has struck.
 func (k *Killer) Dead() bool {
 	k.mu.Lock()

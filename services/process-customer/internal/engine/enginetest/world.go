@@ -50,6 +50,18 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// Keep returns what sets the time back to what it is now.
+func (c *Clock) Keep() (back func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.now
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.now = kept
+	}
+}
+
 // World is two systems, a database and an engine between them.
 type World struct {
 	Clock *Clock
@@ -131,6 +143,17 @@ func (w *World) Leave(system string) {
 		}
 		return err
 	}))
+}
+
+// Keep returns what sets the systems, the time and the luck of later starts back to what they are now. The database is not its business.
+func (w *World) Keep() (back func()) {
+	sf, erp, clock, starts := w.SF.Keep(), w.ERP.Keep(), w.Clock.Keep(), w.starts
+	return func() {
+		sf()
+		erp()
+		clock()
+		w.starts = starts
+	}
 }
 
 // Start throws the engine away, as a crash does, and starts another one over the same database.

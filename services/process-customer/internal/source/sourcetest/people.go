@@ -16,8 +16,10 @@ type counts struct {
 	writes  map[string]int
 	creates map[string]int
 	total   int
-	refused int
-	largest int
+	// repeated are those of what the record held already
+	repeated int
+	refused  int
+	largest  int
 }
 
 func newCounts() counts {
@@ -130,6 +132,36 @@ func (f *Fake) Undelete(obj golden.Object, id string) {
 	f.commit(&rec, false)
 }
 
+// Keep returns what sets the system back to what it is now, with what is to go wrong. Nobody may watch it meanwhile.
+func (f *Fake) Keep() (back func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kept := f.copied()
+	return func() {
+		again := kept.copied()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.records, f.order, f.holders, f.feed, f.oldest = again.records, again.order, again.holders, again.feed, again.oldest
+		f.changes, f.nextID, f.hidden, f.faults, f.counts = again.changes, again.nextID, again.hidden, again.faults, again.counts
+	}
+}
+
+// copied returns a system that holds the same. Records are replaced, never changed, so they are the same ones.
+func (f *Fake) copied() *Fake {
+	out := &Fake{
+		records: maps.Clone(f.records), order: slices.Clone(f.order), holders: maps.Clone(f.holders), feed: slices.Clone(f.feed), oldest: f.oldest,
+		changes: f.changes, nextID: f.nextID, hidden: maps.Clone(f.hidden), faults: f.faults, counts: f.counts,
+	}
+	out.faults.fail, out.faults.held = maps.Clone(f.faults.fail), slices.Clone(f.faults.held)
+	out.faults.records = make(map[string]*recordFault, len(f.faults.records))
+	for name, act := range f.faults.records {
+		again := *act
+		out.faults.records[name] = &again
+	}
+	out.counts.calls, out.counts.writes, out.counts.creates = maps.Clone(f.counts.calls), maps.Clone(f.counts.writes), maps.Clone(f.counts.creates)
+	return out
+}
+
 func (f *Fake) live(obj golden.Object, id string) *source.Record {
 	rec := f.records[key{obj, id}]
 	if rec == nil || rec.Deleted {
@@ -214,6 +246,14 @@ func (f *Fake) TotalWrites() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.counts.total
+}
+
+// Repeated returns how often Upsert was to write values that the record held already. An external id alone overwrites nothing, and does
+// not count.
+func (f *Fake) Repeated() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counts.repeated
 }
 
 // Creates returns how many records Upsert created, by external id.

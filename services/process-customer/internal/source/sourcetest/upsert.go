@@ -94,6 +94,9 @@ func (f *Fake) apply(obj golden.Object, w source.Write) source.Result {
 		f.counts.creates[w.ExternalID]++
 	}
 	unchanged := !created && sameRecord(rec, &next)
+	if unchanged && len(w.Values) > 0 {
+		f.counts.repeated++
+	}
 	if !unchanged || !f.opts.SkipsUnchanged {
 		f.counts.writes[next.Ref.RecordID]++
 		f.counts.total++
