@@ -3,6 +3,7 @@ package dbtest
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -71,9 +72,9 @@ func (f *filler) columns(table string) ([]column, error) {
 	return out, rows.Err()
 }
 
-// query returns what a statement returns.
-func (f *filler) query(text string) (content, error) {
-	rows, err := f.d.Read().QueryContext(f.t.Context(), text+" -- after "+f.after)
+// rows returns those of a table.
+func (f *filler) rows(table string) (content, error) {
+	rows, err := f.d.Read().QueryContext(f.t.Context(), "SELECT * FROM "+table+" -- after "+f.after)
 	if err != nil {
 		return content{}, err
 	}
@@ -100,20 +101,18 @@ func (f *filler) read() (map[string]content, error) {
 	out := map[string]content{}
 	for _, table := range Tables(f.t, f.d) {
 		var err error
-		if out[table], err = f.query("SELECT * FROM " + table); err != nil {
-			return nil, fmt.Errorf("read %s: %w", table, err)
+		if out[table], err = f.rows(table); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
 }
 
-// fill adds rows to each table that has none, is new, or has a new column: what was there before the migration tells.
-func (f *filler) fill(before map[string]content) error {
-	after, err := f.read()
-	if err != nil {
-		return err
-	}
+// fill adds rows to each table that has none, is new, or has a new column: what was there before the migration tells. It notes in
+// after what is there then.
+func (f *filler) fill(before, after map[string]content) error {
 	waiting := map[string][]column{}
+	var err error
 	for table, is := range after {
 		was, ok := before[table]
 		if ok && len(is.rows) > 0 && !slices.ContainsFunc(is.columns, func(c string) bool { return !slices.Contains(was.columns, c) }) {
@@ -130,8 +129,11 @@ func (f *filler) fill(before map[string]content) error {
 			if slices.ContainsFunc(columns, func(c column) bool { return c.parent != table && waiting[c.parent] != nil }) {
 				continue // after those that its rows refer to
 			}
-			if err := f.table(table, columns, before[table].columns, len(after[table].rows) == 0); err != nil {
+			if err := f.table(table, columns, before[table].columns, after); err != nil {
 				return fmt.Errorf("%s cannot be filled after %s: %w", table, f.after, err)
+			}
+			if after[table], err = f.rows(table); err != nil {
+				return err
 			}
 			delete(waiting, table)
 		}
@@ -144,7 +146,7 @@ func (f *filler) fill(before map[string]content) error {
 
 // table adds rows to one: as many as there are values given for a column, or two. They differ in every column, and where a value
 // may be missing the second has none. For each column of the primary key there is another row like the first but for that column.
-func (f *filler) table(name string, columns []column, known []string, empty bool) error {
+func (f *filler) table(name string, columns []column, known []string, after map[string]content) error {
 	n := 2
 	keyed, free := false, false // there can be other keys than those given
 	parents := map[string][]any{}
@@ -154,13 +156,11 @@ func (f *filler) table(name string, columns []column, known []string, empty bool
 		if c.parent == "" {
 			continue
 		}
-		keys, err := f.query("SELECT " + c.key + " FROM " + c.parent + " ORDER BY 1")
-		if err != nil {
-			return err
+		from := after[c.parent]
+		for _, row := range from.rows {
+			parents[c.name] = append(parents[c.name], row[slices.Index(from.columns, c.key)])
 		}
-		for _, row := range keys.rows {
-			parents[c.name] = append(parents[c.name], row[0])
-		}
+		slices.SortFunc(parents[c.name], func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 	}
 	value := func(c column, i int) (any, error) {
 		keys := parents[c.name]
@@ -178,7 +178,7 @@ func (f *filler) table(name string, columns []column, known []string, empty bool
 			return c.value(f.number)
 		}
 	}
-	if keyed && !free && !empty {
+	if keyed && !free && len(after[name].rows) > 0 {
 		return f.update(name, slices.DeleteFunc(columns, func(c column) bool { return len(known) == 0 || slices.Contains(known, c.name) }), value)
 	}
 	var rows [][]any
@@ -215,12 +215,14 @@ func (f *filler) table(name string, columns []column, known []string, empty bool
 		names[k], places[k] = c.name, fmt.Sprintf("$%d", k+1)
 	}
 	insert := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s) -- after %s", name, strings.Join(names, ", "), strings.Join(places, ", "), f.after)
-	for _, row := range rows {
-		if _, err := f.d.Exec(f.t.Context(), insert, row...); err != nil {
-			return err
+	return f.d.Tx(f.t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+		for _, row := range rows {
+			if _, err := tx.ExecContext(ctx, insert, row...); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // update gives columns a value in the rows that a table has.

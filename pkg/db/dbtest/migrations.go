@@ -58,6 +58,9 @@ func (m Migrations) check(t *testing.T, d *db.DB) error {
 		if err := d.Migrate(t.Context(), applied, m.Table); err != nil {
 			return fmt.Errorf("%s on tables with rows: %w", name, err)
 		}
+		if i == 0 && m.Seed != nil {
+			m.Seed(t, d)
+		}
 		w.after = name
 		after, err := w.read()
 		if err != nil {
@@ -66,15 +69,10 @@ func (m Migrations) check(t *testing.T, d *db.DB) error {
 		if err := m.compare(name, before, after, w.used); err != nil {
 			return err
 		}
-		if i == 0 && m.Seed != nil {
-			m.Seed(t, d)
-		}
-		if err := w.fill(before); err != nil {
+		if err := w.fill(before, after); err != nil {
 			return err
 		}
-		if before, err = w.read(); err != nil {
-			return err
-		}
+		before = after
 	}
 	for key := range m.Values {
 		if !w.used[key] {
