@@ -209,8 +209,9 @@ func TestNothingPersonalIsObserved(t *testing.T) {
 	})
 	token := w.token(t, "canary-subject", readAll)
 	bearer := with("Authorization", "Bearer "+token)
-	planted := []string{token, "canary-subject", "canary-path", "canary-query", "canary-name", "canary@example.com", "canary-key", "canary-agent", "canary-cookie", "canary-tag", "canary-token", "canary-text", "canary-user"}
-	w.do(t, "GET", "/v1/customers/canary-path", bearer, with("User-Agent", "canary-agent"), with("Cookie", "canary-cookie"))
+	planted := []string{token, "canary-subject", "canary-path", "canary-query", "canary-name", "canary@example.com", "canary-key", "canary-agent", "canary-cookie", "canary-tag", "canary-token", "canary-text", "canary-user", "canary-state"}
+	w.do(t, "GET", "/v1/customers/canary-path", bearer, with("User-Agent", "canary-agent"), with("Cookie", "canary-cookie"),
+		with("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), with("Tracestate", "canary=canary-state"))
 	w.do(t, "GET", "/canary-path/canary@example.com", anonymous())
 	w.do(t, "GET", "/v1/customers?namePrefix=canary-query", bearer)
 	w.do(t, "GET", "/v1/customers?canary-query=1", bearer)
@@ -249,7 +250,7 @@ func TestNothingPersonalIsObserved(t *testing.T) {
 	require.Contains(t, w.log.String(), "request answered")
 	var observed strings.Builder
 	for _, s := range spans.GetSpans() {
-		observed.WriteString(s.Name + " " + s.Status.Description + " ")
+		observed.WriteString(s.Name + " " + s.Status.Description + " " + s.SpanContext.TraceState().String() + " ")
 		for _, a := range s.Attributes {
 			observed.WriteString(string(a.Key) + "=" + a.Value.String() + " ")
 		}
