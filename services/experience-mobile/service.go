@@ -19,6 +19,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
@@ -121,6 +123,8 @@ type Auth struct {
 	Audience string `conf:"audience" help:"audience that a token must be for"`
 	// JWKSURL is where the issuer's keys are; empty asks its discovery document.
 	JWKSURL string `conf:"jwks_url" help:"address of the issuer's keys; empty for discovery"`
+	// Renew is how old the issuer's keys may become.
+	Renew time.Duration `conf:"renew" help:"how often the issuer's keys are read again; a withdrawn one is good for that long and a minute"`
 	// OwnerClaim is the claim that lists the customers a token is for; such a token sees no other.
 	OwnerClaim string `conf:"owner_claim" help:"claim that lists the customers a token is restricted to; empty for none"`
 	// OwnerRequired restricts a token without that claim to nothing.
@@ -184,7 +188,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8080", Serve: s,
 		Customer: Customer{Target: "127.0.0.1:9301"},
-		Auth:     Auth{Audience: "selfsame-mobile", DevIssuerListen: "127.0.0.1:8081", OwnerClaim: "customers"},
+		Auth:     Auth{Audience: "selfsame-mobile", DevIssuerListen: "127.0.0.1:8081", OwnerClaim: "customers", Renew: 5 * time.Minute},
 		Budget:   5 * time.Second, MaxBody: 1 << 20,
 		Limits:    Limits{Shed: true},
 		Replay:    Replay{Memory: 32 << 20, Keep: time.Minute, Join: 500 * time.Millisecond},
@@ -202,6 +206,9 @@ func (c Config) Validate() error {
 	}
 	if c.Auth.Audience == "" {
 		bad("auth.audience: must not be empty")
+	}
+	if c.Auth.Renew < time.Second || c.Auth.Renew > 24*time.Hour {
+		bad("auth.renew: must be between 1s and 24h")
 	}
 	switch {
 	case c.Auth.DevIssuer && c.Auth.JWKSURL != "":
@@ -265,8 +272,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", Name, err)
 	}
+	renewed, err := countRenewals(tel)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Name, err)
+	}
 	tokens := auth.New(auth.Config{
-		Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL,
+		Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience, JWKSURL: cfg.Auth.JWKSURL, Renew: cfg.Auth.Renew, Renewed: renewed,
 		OwnerClaim: cfg.Auth.OwnerClaim, OwnerRequired: cfg.Auth.OwnerRequired, Within: cfg.Budget,
 	})
 	defer tokens.Close()
@@ -333,6 +344,21 @@ func publicHandler(
 		},
 		Pages: map[string]http.Handler{"/openapi.json": openapi.Handler(), "/docs": page, "/v1/meta": about},
 	})
+}
+
+// countRenewals tells how it went whenever the issuer was asked for its keys.
+func countRenewals(tel *telemetry.Telemetry) (func(context.Context, error), error) {
+	reads, err := tel.Meter.Meter("github.com/selfsame-io/selfsame/services/experience-mobile").Int64Counter("selfsame.edge.key_reads",
+		metric.WithUnit("{read}"), metric.WithDescription("Reads of the issuer's keys, by whether they failed."))
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return func(ctx context.Context, err error) {
+		reads.Add(ctx, 1, metric.WithAttributes(attribute.Bool("selfsame.failed", err != nil)))
+		if err != nil {
+			tel.Log.LogAttrs(ctx, slog.LevelWarn, "the issuer's keys cannot be read", slog.String(telemetry.KeyError, err.Error()))
+		}
+	}, nil
 }
 
 // openReplay opens what keeps answers at the edge; none when nothing is to be kept.

@@ -3,7 +3,8 @@
 //
 // The invariant: a token is accepted only if a trusted key signed it with RS256 or ES256, its issuer and audience
 // are the configured ones, and it is valid now. Keys are fetched when the first token needs them and kept, so
-// neither start-up nor normal work depends on the issuer being up, and a rotated key is picked up by its id.
+// neither start-up nor normal work depends on the issuer being up, and a rotated key is picked up by its id. They are read
+// again every few minutes, so a key that the issuer withdraws is good for no longer, as long as the issuer can be asked.
 //
 // The package knows nothing of routes; who needs which scope is said where the routes are.
 package auth
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 )
@@ -89,7 +91,12 @@ type Config struct {
 	OwnerRequired bool
 	// Within is how long checking a token may take, the keys included; zero means five seconds.
 	Within time.Duration
-	// Now is the clock for exp and nbf; nil means time.Now.
+	// Renew is how old the keys may be that a token is checked with; zero means five minutes. While the issuer cannot be
+	// read the old ones stay good.
+	Renew time.Duration
+	// Renewed, if set, is called whenever the issuer was asked for its keys, with what went wrong or nil.
+	Renewed func(context.Context, error)
+	// Now is the clock for exp, nbf and the age of keys; nil means time.Now.
 	Now func() time.Time
 	// Transport fetches keys; nil means a new transport of its own.
 	Transport http.RoundTripper
@@ -107,15 +114,21 @@ type Verifier struct {
 
 // New returns a verifier. It asks nobody yet.
 func New(c Config) *Verifier {
-	keys := newKeySet(c)
-	now := c.Now
-	if now == nil {
-		now = time.Now
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	return &Verifier{keys: keys, seen: newSeen(now), claim: c.OwnerClaim, required: c.OwnerRequired, within: cmp.Or(c.Within, fetchTimeout), verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
-		ClientID: c.Audience, SupportedSigningAlgs: []string{oidc.RS256, oidc.ES256}, Now: c.Now,
+	keys := newKeySet(c)
+	allowed := make([]string, 0, len(algorithms))
+	for _, a := range algorithms {
+		allowed = append(allowed, string(a))
+	}
+	return &Verifier{keys: keys, seen: newSeen(c.Now), claim: c.OwnerClaim, required: c.OwnerRequired, within: cmp.Or(c.Within, fetchTimeout), verifier: oidc.NewVerifier(c.Issuer, keys, &oidc.Config{
+		ClientID: c.Audience, SupportedSigningAlgs: allowed, Now: c.Now,
 	})}
 }
+
+// algorithms are what a token may be signed with.
+var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256}
 
 // Close ends idle connections to the issuer.
 func (v *Verifier) Close() { v.keys.close() }

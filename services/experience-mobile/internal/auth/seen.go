@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// seenFor is how long a token that was accepted is not checked again. It bounds how long a key that the issuer has
-	// withdrawn is still good.
+	// seenFor is how long a token that was accepted is not checked again. A key that the issuer has withdrawn is still
+	// good for as long as that and Config.Renew together.
 	seenFor = time.Minute
 	// seenMost is the most tokens that are remembered.
 	seenMost = 8192
