@@ -2,17 +2,23 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 )
 
@@ -69,14 +75,19 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
-// FuzzHeaders reads headers and parameters that anybody may send.
+// FuzzHeaders sends whole requests with a header or a parameter that anybody may send: no answer is a failure of ours, what is
+// refused is a problem, and no header becomes metadata but those that are meant to, the key and the state that a change is based on.
 func FuzzHeaders(f *testing.F) {
 	for _, seed := range []string{"", `"a"`, `W/"a", *`, "gzip;q=0", "*/*;q=0.1, application/json", "01890a5d-ac96-774b-bcce-b302099a8057", "1.2.3-beta", "name,address.city", "MS5hLjEuMQ"} {
 		f.Add(seed)
 	}
 	routes, err := contractRoutes()
 	require.NoError(f, err)
+	below := &listening{}
+	h, err := New(Options{Telemetry: telemetry.Discard(), Service: below, Tokens: anyone{}, Budget: time.Minute, MaxBody: 1 << 20})
+	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, text string) {
+		requests(t, h, below, text)
 		accepts([]string{text}, "application/json")
 		noneMatches([]string{text}, `"tag"`)
 		Older(text, "1.0.0")
@@ -101,6 +112,64 @@ func FuzzHeaders(f *testing.F) {
 			}
 		}
 	})
+}
+
+// listening is a service that remembers what it was told beside the request.
+type listening struct {
+	fixed
+	metadata metadata.MD
+}
+
+func (l *listening) Invoke(ctx context.Context, method string, in, out any, o ...grpc.CallOption) error {
+	l.metadata, _ = metadata.FromOutgoingContext(ctx)
+	return l.fixed.Invoke(ctx, method, in, out, o...)
+}
+
+// requests sends text in every place of a read and a write.
+func requests(t *testing.T, h http.Handler, below *listening, text string) {
+	t.Helper()
+	if strings.ContainsFunc(text, func(c rune) bool { return (c < ' ' && c != '\t') || c == 0x7f }) {
+		return // no server lets such a line through
+	}
+	const mark = "planted-"
+	lines := []string{
+		"Accept", "Accept-Encoding", "Accept-Language", "If-None-Match", "If-Match", "Idempotency-Key", "Prefer", "X-Request-Id", "Content-Type", "Content-Encoding",
+		"X-App-Version", "User-Agent", "Origin", "Last-Event-Id", "Traceparent", "Cookie", "Grpc-Metadata-Selfsame-Principal", "Selfsame-Principal",
+		"Grpc-Timeout", "X-Http-Method-Override", "X-Forwarded-Host",
+	}
+	for _, name := range append(lines, "") {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			target, body := "/v1/customers/c_1", ""
+			if method == http.MethodPost {
+				target, body = "/v1/customers", `{"name":"x"}`
+			}
+			value := text
+			if name == "" {
+				target += "?fields=" + url.QueryEscape(text)
+			}
+			r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+			r.Header = http.Header{"Authorization": {"Bearer x"}, "Content-Type": {"application/json"}, "Idempotency-Key": {"the-key-of-a-fuzzed-request"}}
+			switch name {
+			case "":
+			case "User-Agent", "Cookie", "Grpc-Metadata-Selfsame-Principal", "Selfsame-Principal", "Grpc-Timeout", "X-Http-Method-Override", "X-Forwarded-Host", "Accept-Language":
+				value = mark + text
+				fallthrough
+			default:
+				r.Header[name] = []string{value}
+			}
+			below.metadata = nil
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Less(t, w.Code, 500, "%s: %q", name, value)
+			if w.Code >= 400 {
+				require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"), "%s: %q", name, value)
+				require.NotEmpty(t, w.Header().Get("X-Error-Code"))
+			}
+			for key, values := range below.metadata {
+				require.NotContains(t, strings.Join(values, " "), mark, "%s became %s", name, key)
+			}
+		}
+	}
 }
 
 func TestPartial(t *testing.T) {
