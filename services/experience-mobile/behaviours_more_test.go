@@ -1,15 +1,17 @@
 package experiencemobile_test
 
 import (
-	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +29,7 @@ func compression(t *testing.T, w *world) {
 	require.Empty(t, plain.header.Get("Content-Encoding"))
 	require.Greater(t, len(plain.body), 1<<10)
 	for _, accept := range []string{"gzip", "br, gzip;q=0.5", "gzip, deflate, br"} {
-		resp := w.send(t, "GET", path, with("Accept-Encoding", accept))
+		resp := w.do(t, "GET", path, with("Accept-Encoding", accept))
 		require.Equal(t, "gzip", resp.header.Get("Content-Encoding"), accept)
 		require.Less(t, len(resp.body), len(plain.body))
 		z, err := gzip.NewReader(strings.NewReader(resp.body))
@@ -47,19 +49,19 @@ func compression(t *testing.T, w *world) {
 }
 
 func partialResponse(t *testing.T, w *world) {
-	v := w.send(t, "GET", "/v1/customers/"+known+"?fields=customerId,name").json(t, 200)
+	v := w.do(t, "GET", "/v1/customers/"+known+"?fields=customerId,name").json(t, 200)
 	require.Equal(t, map[string]any{"customerId": known, "name": knownName}, v)
-	v = w.send(t, "GET", "/v1/customers/"+known+"?fields=address.city,orders.total.amount").json(t, 200)
+	v = w.do(t, "GET", "/v1/customers/"+known+"?fields=address.city,orders.total.amount").json(t, 200)
 	require.Equal(t, map[string]any{"address": map[string]any{"city": "Bonn"}, "orders": []any{map[string]any{"total": map[string]any{"amount": "1299.90"}}}}, v)
-	list := w.send(t, "GET", "/v1/customers?pageSize=1&fields=customers.customerId,nextPageToken").json(t, 200)
+	list := w.do(t, "GET", "/v1/customers?pageSize=1&fields=customers.customerId,nextPageToken").json(t, 200)
 	require.Len(t, list, 2)
-	require.Equal(t, w.do(t, "GET", "/v1/customers/"+known+"?summary=true").body, w.send(t, "GET", "/v1/customers/"+known+"?summary=true&fields=*").body)
-	require.Equal(t, w.do(t, "GET", "/v1/customers/"+known).header.Get("ETag"), w.send(t, "GET", "/v1/customers/"+known+"?fields=name").header.Get("ETag"))
+	require.Equal(t, w.do(t, "GET", "/v1/customers/"+known+"?summary=true").body, w.do(t, "GET", "/v1/customers/"+known+"?summary=true&fields=*").body)
+	require.Equal(t, w.do(t, "GET", "/v1/customers/"+known).header.Get("ETag"), w.do(t, "GET", "/v1/customers/"+known+"?fields=name").header.Get("ETag"))
 	for _, bad := range []string{"display_name", "name,nope", "address.nope", "name.first", "", "createTime.seconds", ",", "address."} {
-		p := w.send(t, "GET", "/v1/customers/"+known+"?fields="+bad).problem(t, 400, "VALIDATION_FAILED")
+		p := w.do(t, "GET", "/v1/customers/"+known+"?fields="+bad).problem(t, 400, "VALIDATION_FAILED")
 		require.Equal(t, "fields", p.Errors[0].Parameter, bad)
 	}
-	require.Contains(t, w.send(t, "GET", "/v1/customers/"+known+"?fields=nope").problem(t, 400, "VALIDATION_FAILED").Detail, "nope")
+	require.Contains(t, w.do(t, "GET", "/v1/customers/"+known+"?fields=nope").problem(t, 400, "VALIDATION_FAILED").Detail, "nope")
 	w.do(t, "POST", "/v1/customers?fields=name", body(`{"name":"Fields GmbH"}`), key("fields-1")).problem(t, 400, "VALIDATION_FAILED")
 	require.Zero(t, w.fake.created("Fields GmbH"))
 }
@@ -136,6 +138,8 @@ func rateLimits(t *testing.T, _ *world) {
 		}
 	}
 	require.True(t, *a.problem(t, 429, "EXHAUSTED").Retryable)
+	require.Equal(t, `"caller";q=5;w=60`, a.header.Get("RateLimit-Policy"))
+	require.Regexp(t, `^"caller";r=0;t=\d+$`, a.header.Get("RateLimit"))
 	wait, err := strconv.Atoi(a.header.Get("Retry-After"))
 	require.NoError(t, err)
 	require.Positive(t, wait)
@@ -249,29 +253,87 @@ func casesAndStock(t *testing.T, w *world) {
 	w.do(t, "POST", "/v1/orders/cancel-2/cancellation", body(`{"customerId":"c_other"}`), key("cancel-3")).problem(t, 404, "ORDER_UNKNOWN")
 }
 
-// herd sends a thousand identical requests at once.
+// herd sends a thousand identical requests at once, to a service as it is shipped, while the first of them is under way.
+// Each caller does what the answer says until it has the customer.
 func herd(t *testing.T, _ *world) {
-	w := setup(t, func(c *experiencemobile.Config) { c.Replay.Keep, c.Replay.Join = 5*time.Minute, 10*time.Second })
-	release := w.fake.hold("Herd GmbH")
-	first := w.begin(t, "Herd GmbH", "herd-1")
-	begun := w.below.begun.Load()
-	var once bytes.Buffer
-	go func() {
-		time.AfterFunc(20*time.Millisecond, release)
-	}()
-	w.together(t, many(1000), func(int) {
-		if a := w.create(t, "Herd GmbH", "herd-1"); a.status != 201 || a.header.Get("Idempotent-Replayed") != "true" {
-			t.Errorf("%d %s", a.status, a.body)
-		}
+	const callers = 1000
+	w := setupOver(t, newBelow(waits(0)), func(c *experiencemobile.Config) {
+		c.Limits, c.Replay = experiencemobile.DefaultConfig().Limits, experiencemobile.DefaultConfig().Replay
+		c.Budget = time.Minute // the first is held until all others are sent, however long this machine takes
 	})
-	_, _ = once.WriteString((<-first).body)
+	transport, ok := w.client.Transport.(*http.Transport)
+	require.True(t, ok)
+	transport.MaxIdleConnsPerHost = callers
+	require.Equal(t, 200, w.do(t, "GET", "/v1/customers/"+known).status, "the app is signed in: the keys of the issuer are known")
+	release := w.fake.hold("Herd GmbH")
+	defer release()
+	sent := make(chan struct{}, callers)
+	answers := make([]answer, callers)
+	var later atomic.Int64
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			for first := true; ; first = false {
+				a, err := w.raced(t, first, sent)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if answers[i] = a; a.status == http.StatusCreated {
+					return
+				}
+				if code := a.code(); (code != "IDEMPOTENCY_IN_PROGRESS" && code != "OVERLOADED") || a.header.Get("Retry-After") == "" {
+					t.Errorf("%d %s", a.status, a.body)
+					return
+				}
+				later.Add(1)
+				<-time.After(250 * time.Millisecond) // earlier than it was told, which is harder
+			}
+		})
+	}
+	for range callers {
+		<-sent
+	}
+	release()
+	all.Wait()
+	t.Logf("%d answers told the caller to come again", later.Load())
+	executed := 0
+	for _, a := range answers {
+		require.Equal(t, answers[0].body, a.body)
+		require.Equal(t, answers[0].header.Get("Location"), a.header.Get("Location"))
+		if a.header.Get("Idempotency-Status") == "executed" {
+			executed++
+		}
+	}
+	require.Equal(t, 1, executed)
 	require.Equal(t, 1, w.fake.ran("Herd GmbH"))
-	require.Equal(t, begun, w.below.begun.Load(), "nobody but the first asked below")
-	again := w.create(t, "Herd GmbH", "herd-1")
-	require.Equal(t, once.String(), again.body)
+	require.Equal(t, 1, w.fake.created("Herd GmbH"))
 	w.do(t, "POST", "/v1/customers", body(`{"name":"Other GmbH"}`), key("herd-1")).problem(t, 422, "IDEMPOTENCY_KEY_REUSED")
 	other := w.create(t, "Herd GmbH", "herd-1", w.as(t, "user-2"))
 	require.Empty(t, other.header.Get("Idempotent-Replayed"), "what is kept is one caller's")
+}
+
+// raced sends the request of the herd, and says when it has left.
+func (w *world) raced(t *testing.T, first bool, sent chan<- struct{}) (answer, error) { //nolint:thelper // it must not end the test
+	ctx := t.Context()
+	if first {
+		left := sync.OnceFunc(func() { sent <- struct{}{} })
+		defer left()
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { left() }})
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.base+"/v1/customers", strings.NewReader(`{"name":"Herd GmbH"}`))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {w.user1(t)}}
+	key("herd-1")(&request{header: req.Header})
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(text), resp.Proto, resp.Close}, err
 }
 
 func accepted(t *testing.T, w *world) {

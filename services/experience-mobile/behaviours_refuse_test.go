@@ -3,12 +3,16 @@ package experiencemobile_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
 )
 
@@ -64,6 +68,16 @@ func requestID(t *testing.T, w *world) {
 	a := w.do(t, "GET", "/v1/customers/c_none", with("X-Request-Id", "abc-1_2.3"))
 	require.Equal(t, "abc-1_2.3", a.problem(t, 404, "CUSTOMER_UNKNOWN").RequestID)
 	require.Eventually(t, func() bool { return strings.Contains(w.log.String(), "abc-1_2.3") }, time.Minute, 5*time.Millisecond)
+	spans := tracetest.NewInMemoryExporter()
+	traced := w.another(t, func(c *experiencemobile.Config) {
+		c.TelemetryOptions = append(c.TelemetryOptions, telemetry.WithSpanExporter(spans))
+	})
+	traced.do(t, "GET", "/v1/customers/"+known, with("X-Request-Id", "abc-span-1"))
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(spans.GetSpans(), func(s tracetest.SpanStub) bool {
+			return slices.Contains(s.Attributes, attribute.String("request_id", "abc-span-1"))
+		})
+	}, time.Minute, 5*time.Millisecond, "the request's span carries its id")
 	for _, bad := range []string{"", "with space", strings.Repeat("x", 65), "a<b", "a\tb"} {
 		got := w.do(t, "GET", "/v1/customers/"+known, with("X-Request-Id", bad)).header.Get("X-Request-Id")
 		require.Regexp(t, "^[0-9a-f]{32}$", got)
@@ -114,6 +128,11 @@ func sections(t *testing.T, w *world) {
 	for _, s := range v["sources"].([]any) {
 		m, ok := s.(map[string]any)
 		require.True(t, ok)
+		if m["state"] == "STALE" {
+			require.Equal(t, "2026-03-04T05:06:07Z", m["asOf"], "what is old says how old")
+		} else {
+			require.Equal(t, m["state"] == "OK", m["asOf"] != nil, "what was read says when")
+		}
 		states[m["section"].(string)] = m["name"].(string) + " " + m["state"].(string) + " " + m["reason"].(string)
 	}
 	require.Equal(t, map[string]string{"orders": "erp UNAVAILABLE TIMEOUT", "cases": "salesforce OK ", "warranties": "erp STALE CIRCUIT_OPEN"}, states, string(text))

@@ -17,6 +17,17 @@ import (
 // Most cases share one process-customer in memory; those that change the configuration have a world of their own.
 func TestBehaviours(t *testing.T) {
 	t.Parallel()
+	everyBehaviour(t)
+}
+
+// TestBehaviours_AsShipped is the same table with what is on by default: answers kept at the edge, and shedding.
+func TestBehaviours_AsShipped(t *testing.T) {
+	t.Parallel()
+	everyBehaviour(t)
+}
+
+func everyBehaviour(t *testing.T) {
+	t.Helper()
 	w := setup(t)
 	cases := []struct {
 		name string

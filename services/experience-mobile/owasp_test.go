@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/conform"
 )
 
 // TestOWASP is one case per item of the OWASP API Security Top 10 (2023). One runs alone by its number:
@@ -172,6 +173,10 @@ func requestForgery(t *testing.T, w *world) {
 		segment(t, map[string]any{"iss": trap, "aud": audience, "sub": "user-1", "exp": time.Now().Add(time.Hour).Unix()}) + ".c2ln"
 	w.do(t, "GET", "/v1/customers", with("Authorization", "Bearer "+forged)).problem(t, 401, "TOKEN_INVALID")
 	require.Empty(t, asked)
+	resp, err := w.client.Get(trap + "/reached")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, "/reached", <-asked, "the trap would have told")
 }
 
 func misconfiguration(t *testing.T, w *world) {
@@ -198,7 +203,9 @@ func inventory(t *testing.T, w *world) {
 	doc, err := published()
 	require.NoError(t, err)
 	w.each(t, func(t *testing.T, method, path string, _ bool) {
-		require.NotNil(t, operation(doc, strings.ToLower(method), path), path)
+		op, err := conform.Operation(method, path)
+		require.NoError(t, err)
+		require.NotNil(t, op, path)
 	})
 	served := 0
 	for template, item := range doc["paths"].(object) {

@@ -46,6 +46,22 @@ func TestKeptAnswers(t *testing.T) {
 		require.Equal(t, 200, w.do(t, "PATCH", "/v1/customers/c_kept", body(`{"phone":"3"}`), key("kept-3"), mine).status)
 		w.do(t, "PATCH", "/v1/customers/c_kept", body(`{"phone":"3"}`), key("kept-3"), w.owner(t, "user-1", "c_other")).problem(t, 404, "CUSTOMER_UNKNOWN")
 	})
+	t.Run("whoever is within the time to join waits for the first and asks nobody below", func(t *testing.T) {
+		t.Parallel()
+		w := setup(t, keep, func(c *experiencemobile.Config) { c.Replay.Join = 10 * time.Second })
+		release := w.fake.hold("Joined GmbH")
+		first := w.begin(t, "Joined GmbH", "kept-7")
+		begun := w.below.begun.Load()
+		time.AfterFunc(20*time.Millisecond, release)
+		w.together(t, 100, func(int) {
+			if a := w.create(t, "Joined GmbH", "kept-7"); a.status != 201 || a.header.Get("Idempotent-Replayed") != "true" {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		})
+		require.Equal(t, 201, (<-first).status)
+		require.Equal(t, begun, w.below.begun.Load(), "nobody but the first asked below")
+		require.Equal(t, 1, w.fake.ran("Joined GmbH"))
+	})
 	t.Run("a failure is not kept", func(t *testing.T) {
 		t.Parallel()
 		w := setup(t, keep)

@@ -20,6 +20,7 @@ import (
 
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	idempotencyv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/idempotency/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/conform"
 	"github.com/selfsame-io/selfsame/suite/cli"
 	"github.com/selfsame-io/selfsame/suite/crm"
 	"github.com/selfsame-io/selfsame/suite/remote"
@@ -371,14 +372,19 @@ func mobileVerb(c *call, args []string) error {
 	return nil
 }
 
-// phone sends a request as a phone does: what is not ready yet is asked again, with the same key.
+// phone sends a request as a phone does: what is not ready yet is asked again, with the same key. Every answer is as the description
+// says.
 func (c *call) phone(method, path string, header http.Header, body []byte) (a *remote.Answer, err error) {
+	var strange error
 	err = poll(c.ctx, func() (bool, error) {
 		var err error
 		a, err = c.demo.Mobile(c.ctx, method, path, header, body)
+		if err == nil && strange == nil {
+			strange = conform.Check(method, path, a.Status, a.Header, a.Body)
+		}
 		return err == nil && a.Status != http.StatusServiceUnavailable, err
 	})
-	return a, err
+	return a, errors.Join(err, strange)
 }
 
 func (c *call) mobileFind(name string) error {
