@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
+	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
 	"github.com/selfsame-io/selfsame/suite/remote"
 )
 
@@ -83,7 +85,8 @@ func startCollector(t *testing.T) (*spans, string) {
 }
 
 // oneTrace follows a customer that a phone makes: the phone's trace goes through the REST edge and process-customer to the
-// database; what is written to the systems later, from the stored marks, links back to it. TestConformance/M-07 runs it.
+// database; what is written to the systems later, from the stored marks, links back to it. An order's trace goes on into the ERP
+// by itself. TestConformance/M-07 runs it.
 func oneTrace(t *testing.T) {
 	got, endpoint := startCollector(t)
 	dir := t.TempDir()
@@ -121,18 +124,45 @@ func oneTrace(t *testing.T) {
 	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
 	_, err = demo.Settle(ctx, nil)
 	require.NoError(t, err)
+
+	// An order is placed in the ERP before the phone has its answer: that call is in the phone's own trace.
+	const ordering = "4bf92f3577b34da6a3ce929d0e0e4736"
+	products := erpv1.NewProductServiceClient(demo.ERP)
+	offered, err := products.BatchUpsertProducts(ctx, &erpv1.BatchUpsertProductsRequest{Products: []*erpv1.Product{{
+		Sku: "TRACED-1", Name: "Traced", Unit: "C62", Price: &erpv1.Money{Amount: "1.00", Currency: "EUR"}, Active: true,
+	}}})
+	require.NoError(t, err)
+	require.Nil(t, offered.GetResults()[0].GetError())
+	_, err = products.SetInventory(ctx, &erpv1.SetInventoryRequest{Inventory: &erpv1.Inventory{Sku: "TRACED-1", Site: "main", OnHand: "5", Unit: "C62"}})
+	require.NoError(t, err)
+	var made struct {
+		CustomerID string `json:"customerId"`
+	}
+	require.NoError(t, json.Unmarshal(answer.Body, &made))
+	for answer = nil; answer == nil || answer.Status == http.StatusServiceUnavailable; {
+		answer, err = demo.Mobile(ctx, http.MethodPost, "/v1/orders", http.Header{
+			"Traceparent": {"00-" + ordering + "-00f067aa0ba902b7-01"}, "Idempotency-Key": {"ordered-from-the-phone"}, "Content-Type": {"application/json"},
+		}, []byte(`{"customerId":"`+made.CustomerID+`","items":[{"sku":"TRACED-1","quantity":"2"}]}`))
+		require.NoError(t, err)
+	}
+	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
 	metrics := measured(t, s.State().Ops)
 	require.NoError(t, demo.Close())
 	stopped = true
 	require.NoError(t, s.Stop(), "stopping exports what is left")
 
-	inTrace := func(service, part string) []span {
+	inTrace := func(trace, service, part string) []span {
 		return got.of(func(sp span) bool {
-			return hex.EncodeToString(sp.GetTraceId()) == phone && sp.service == service && strings.Contains(sp.GetName(), part)
+			return hex.EncodeToString(sp.GetTraceId()) == trace && sp.service == service && strings.Contains(sp.GetName(), part)
 		})
 	}
-	require.NotEmpty(t, inTrace(ExperienceMobile, "/v1/customers"), "the REST request is in the phone's trace")
-	require.NotEmpty(t, inTrace(ProcessCustomer, "CustomerService/CreateCustomer"), "so is the call below it")
+	require.NotEmpty(t, inTrace(phone, ExperienceMobile, "/v1/customers"), "the REST request is in the phone's trace")
+	require.NotEmpty(t, inTrace(phone, ProcessCustomer, "CustomerService/CreateCustomer"), "so is the call below it")
+	require.NotEmpty(t, inTrace(ordering, ExperienceMobile, "/v1/orders"))
+	require.NotEmpty(t, inTrace(ordering, ProcessCustomer, "PlaceOrder"))
+	require.NotEmpty(t, got.of(func(sp span) bool {
+		return hex.EncodeToString(sp.GetTraceId()) == ordering && sp.service == SystemERP && sp.GetKind() == tracev1.Span_SPAN_KIND_SERVER && strings.Contains(sp.GetName(), "OrderService/CreateOrder")
+	}), "and the call of the ERP, in the same trace")
 	require.NotEmpty(t, got.of(func(sp span) bool {
 		if hex.EncodeToString(sp.GetTraceId()) != phone || sp.service != ProcessCustomer {
 			return false
@@ -176,7 +206,7 @@ func oneTrace(t *testing.T) {
 		exported.WriteString(sp.String() + "\n")
 	}
 	require.Contains(t, log.String(), "request answered")
-	for _, planted := range []string{"Traced GmbH", "55501995501", "canary@traced.example", "Canary-Gasse", "traced-from-the-phone"} {
+	for _, planted := range []string{"Traced GmbH", "55501995501", "canary@traced.example", "Canary-Gasse", "traced-from-the-phone", "ordered-from-the-phone"} {
 		require.NotContains(t, exported.String(), planted, "no personal data and no keys in spans")
 		require.NotContains(t, metrics, planted, "nor in metrics of any service")
 		require.NotContains(t, log.String(), planted, "nor in logs of any service, at any level")
