@@ -80,7 +80,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // Round does what is due now.
 func (w *Worker) Round(ctx context.Context) error {
-	claimed, err := w.store.claim(ctx, w.now(), lease, atOnce)
+	claimed, err := w.store.claim(ctx, w.now(), atOnce)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func TestOperations(t *testing.T) {
 		// Who dies while trying loses the claim, and somebody goes on.
 		erp.err = nil
 		add("c")
-		claimed, err := store.claim(ctx, now, lease, 10)
+		claimed, err := store.claim(ctx, now, 10)
 		require.NoError(t, err)
 		require.Len(t, claimed, 1)
 		round()
@@ -144,7 +144,7 @@ func TestOpen_AfterAKill(t *testing.T) {
 		require.NoError(t, err)
 		_, err = added(ctx, d, Operation{ID: "a", CustomerID: "c_1", Ref: "ref a", Created: now, Due: now, Order: &customerv1.NewOrder{}})
 		require.NoError(t, err)
-		claimed, err := store.claim(ctx, now, lease, 10)
+		claimed, err := store.claim(ctx, now, 10)
 		require.NoError(t, err)
 		require.Len(t, claimed, 1)
 
@@ -264,7 +264,7 @@ func TestCancel(t *testing.T) {
 		require.Equal(t, []string{"a", "b", "c", "d"}, list(true))
 
 		// What is being tried is not called off; whoever is late after that changes nothing.
-		claimed, err := store.claim(ctx, now, lease, 10)
+		claimed, err := store.claim(ctx, now, 10)
 		require.NoError(t, err)
 		require.Len(t, claimed, 3)
 		_, _, err = cancel("b")

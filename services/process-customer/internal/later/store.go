@@ -128,7 +128,7 @@ func read(ctx context.Context, q db.Querier, text string, args ...any) (out []Op
 
 // claim takes operations that are due for the time of a lease. The condition stands twice, because another process may
 // have claimed a row between its choice and its lock.
-func (s *Store) claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Operation, error) {
+func (s *Store) claim(ctx context.Context, now time.Time, limit int) ([]Operation, error) {
 	var out []Operation
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
