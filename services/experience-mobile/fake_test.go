@@ -154,14 +154,6 @@ func (f *fakeCustomers) merge(from, into string) {
 	f.put(f.customers[into])
 }
 
-// split takes a merge back.
-func (f *fakeCustomers) split(from string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.merged, from)
-	f.put(f.customers[from])
-}
-
 func (f *fakeCustomers) GetCustomer(ctx context.Context, req *customerv1.GetCustomerRequest) (*customerv1.GetCustomerResponse, error) {
 	c, err := f.find(ctx, req.GetId())
 	return &customerv1.GetCustomerResponse{Customer: c}, err

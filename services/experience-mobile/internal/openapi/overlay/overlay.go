@@ -399,12 +399,12 @@ func headers() object {
 		"Idempotency-Status":  text("executed, replayed, in-progress or ignored."),
 		"Idempotent-Replayed": text("\"true\" if this is the stored answer of an earlier request with the same key."),
 		"RateLimit":           text("What is left of the caller's limit and when it is full again; sent when there is one. An IETF draft: only Retry-After is promised."),
-		"RateLimit-Policy":    text("The caller's limit; sent when there is one. With 429, the one that refused: `caller` for requests, `writes` for writes, each of a batch counted, " +
+		"RateLimit-Policy": text("The caller's limit; sent when there is one. With 429, the one that refused: `caller` for requests, `writes` for writes, each of a batch counted, " +
 			"`streams` for streams open at once."),
-		"Preference-Applied":  text("respond-async, when the answer is 202."),
-		"Deprecation":         text("Since when something better is there, RFC 9745."),
-		"Sunset":              text("When this may stop answering, RFC 8594."),
-		"Retry-After":         object{"description": "Seconds to wait before the request is sent again.", "schema": object{"type": "integer"}},
+		"Preference-Applied": text("respond-async, when the answer is 202."),
+		"Deprecation":        text("Since when something better is there, RFC 9745."),
+		"Sunset":             text("When this may stop answering, RFC 8594."),
+		"Retry-After":        object{"description": "Seconds to wait before the request is sent again.", "schema": object{"type": "integer"}},
 	}
 }
 
