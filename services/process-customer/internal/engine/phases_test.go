@@ -53,7 +53,7 @@ func TestPhases(t *testing.T) {
 }
 
 // stride is from one statement to the next that is broken: at each it would take minutes.
-const stride = 11
+const stride = 29
 
 // phase is what a process does in several transactions.
 type phase struct {
