@@ -163,27 +163,25 @@ func (s *SQLStore) purge(ctx context.Context, limit int, text string, args ...an
 
 // Erase implements Store.
 func (s *SQLStore) Erase(ctx context.Context, subject string) (int, error) {
-	total := 0
-	for _, secret := range s.secrets {
-		n, err := s.change(ctx, sqlErase, s.at(), s.tombstone(), SubjectDigest(secret, subject))
-		if err != nil {
-			return total, fmt.Errorf("erase idempotency answers: %w", err)
-		}
-		total += int(n)
-	}
-	return total, nil
+	return s.erase(subject, func(args ...any) (int64, error) { return s.change(ctx, sqlErase, args...) })
 }
 
 // EraseTx does what Erase does in a transaction of the same database, so that what answers hold of somebody goes together with the
 // record that they are about, or stays with it.
 func (s *SQLStore) EraseTx(ctx context.Context, tx *sql.Tx, subject string) (int, error) {
-	total := 0
-	for _, secret := range s.secrets {
-		res, err := tx.ExecContext(ctx, s.sql(sqlErase), s.at(), s.tombstone(), SubjectDigest(secret, subject))
+	return s.erase(subject, func(args ...any) (int64, error) {
+		res, err := tx.ExecContext(ctx, s.sql(sqlErase), args...)
 		if err != nil {
-			return total, fmt.Errorf("erase idempotency answers: %w", err)
+			return 0, err
 		}
-		n, err := res.RowsAffected()
+		return res.RowsAffected()
+	})
+}
+
+// erase runs sqlErase for the subject under each secret.
+func (s *SQLStore) erase(subject string, run func(args ...any) (int64, error)) (total int, err error) {
+	for _, secret := range s.secrets {
+		n, err := run(s.at(), s.tombstone(), SubjectDigest(secret, subject))
 		if err != nil {
 			return total, fmt.Errorf("erase idempotency answers: %w", err)
 		}
