@@ -16,28 +16,22 @@ type Touch struct {
 // Touched returns what happened after a position, oldest first. Positions are given out by a row that every writer locks
 // until it commits, so nothing appears later at or before a position that was read.
 func (r Reader) Touched(ctx context.Context, after int64, limit int) ([]Touch, error) {
-	var out []Touch
-	err := r.query(ctx, "read changes", "SELECT position, golden_id FROM event WHERE position > $1 ORDER BY position LIMIT $2", []any{after, limit},
-		func(rows *sql.Rows) error {
-			var t Touch
-			err := rows.Scan(&t.Position, &t.GoldenID)
-			out = append(out, t)
-			return err
-		})
-	return out, err
+	return r.touches(ctx, "read changes", "SELECT position, golden_id FROM event WHERE position > $1 ORDER BY position LIMIT $2", []any{after, limit})
 }
 
 // TouchedOf returns what happened last to each of these records after a position, oldest first.
 func (r Reader) TouchedOf(ctx context.Context, ids []golden.ID, after int64, limit int) ([]Touch, error) {
-	var out []Touch
-	err := r.query(ctx, "read changes of some", `SELECT MAX(position), golden_id FROM event WHERE position > $1 AND golden_id `+r.oneOf(2, len(ids))+
-		" GROUP BY golden_id ORDER BY 1 LIMIT $2", bound(r, []any{after, limit}, texts(ids)),
-		func(rows *sql.Rows) error {
-			var t Touch
-			err := rows.Scan(&t.Position, &t.GoldenID)
-			out = append(out, t)
-			return err
-		})
+	return r.touches(ctx, "read changes of some", "SELECT MAX(position), golden_id FROM event WHERE position > $1 AND golden_id "+r.oneOf(2, len(ids))+
+		" GROUP BY golden_id ORDER BY 1 LIMIT $2", bound(r, []any{after, limit}, texts(ids)))
+}
+
+func (r Reader) touches(ctx context.Context, what, query string, args []any) (out []Touch, err error) {
+	err = r.query(ctx, what, query, args, func(rows *sql.Rows) error {
+		var t Touch
+		err := rows.Scan(&t.Position, &t.GoldenID)
+		out = append(out, t)
+		return err
+	})
 	return out, err
 }
 
