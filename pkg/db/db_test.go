@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -22,6 +22,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db/dbtest"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
+	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -503,14 +504,10 @@ func TestBrief_IsMeasuredAsOtherStatementsAre(t *testing.T) {
 			d, err := db.Open(t.Context(), dbtest.DSN(t, "sqlite"), tel)
 			require.NoError(t, err)
 			defer func() { require.NoError(t, d.Close()) }()
-			const series = `db_client_operation_duration_seconds_count{db_operation_name="sql.conn.query",db_system_name="sqlite"} `
-			count := func() (n int) {
-				for line := range strings.Lines(scrape(t, tel)) {
-					if v, ok := strings.CutPrefix(line, series); ok {
-						_, err := fmt.Sscan(v, &n)
-						require.NoError(t, err)
-					}
-				}
+			const series = `db_client_operation_duration_seconds_count{db_operation_name="sql.conn.query",db_system_name="sqlite"}`
+			count := func() int {
+				n, err := strconv.Atoi(telemetrytest.Sample(tel.Metrics, series))
+				require.NoError(t, err)
 				return n
 			}
 			var one int
