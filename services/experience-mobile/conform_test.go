@@ -2,22 +2,14 @@ package experiencemobile_test
 
 import (
 	"encoding/json"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/services/experience-mobile/conform"
-	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/openapi"
 )
 
 type object = map[string]any
-
-var published = sync.OnceValues(func() (object, error) {
-	var doc object
-	err := json.Unmarshal(openapi.Document(), &doc)
-	return doc, err
-})
 
 // conforms checks an answer against the published description (M50); the stories of the suite do the same.
 func conforms(t *testing.T, method, path string, a answer) {

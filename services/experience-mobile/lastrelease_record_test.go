@@ -30,6 +30,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry/telemetrytest"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/conform"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
@@ -120,7 +121,7 @@ func TestLastRelease_Complete(t *testing.T) {
 	})
 	t.Run("every route of the description is recorded, with a success", func(t *testing.T) {
 		t.Parallel()
-		doc, err := published()
+		doc, err := conform.Document()
 		require.NoError(t, err)
 		for template, item := range doc["paths"].(object) {
 			for verb := range item.(object) {

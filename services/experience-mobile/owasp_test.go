@@ -200,7 +200,7 @@ func misconfiguration(t *testing.T, w *world) {
 }
 
 func inventory(t *testing.T, w *world) {
-	doc, err := published()
+	doc, err := conform.Document()
 	require.NoError(t, err)
 	w.each(t, func(t *testing.T, method, path string, _ bool) {
 		op, err := conform.Operation(method, path)

@@ -20,8 +20,8 @@ import (
 
 type object = map[string]any
 
-// document is the description, read once: it is compared with every answer.
-var document = sync.OnceValues(func() (object, error) {
+// Document returns the description, read once: it is compared with every answer. Nobody changes it.
+var Document = sync.OnceValues(func() (map[string]any, error) {
 	var doc object
 	err := json.Unmarshal(openapi.Document(), &doc)
 	return doc, err
@@ -29,7 +29,7 @@ var document = sync.OnceValues(func() (object, error) {
 
 // Operation returns what the description says of a method and a path; nil for nothing.
 func Operation(method, path string) (map[string]any, error) {
-	doc, err := document()
+	doc, err := Document()
 	return operation(doc, strings.ToLower(method), path), err
 }
 
@@ -37,7 +37,7 @@ func Operation(method, path string) (map[string]any, error) {
 // and members that it must have. What a request asks for as a part (fields) may lack members. A path that is not described is
 // not looked at.
 func Check(method, target string, status int, header http.Header, body []byte) error {
-	doc, err := document()
+	doc, err := Document()
 	if err != nil {
 		return err
 	}

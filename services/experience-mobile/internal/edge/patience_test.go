@@ -18,14 +18,19 @@ import (
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
-// connection is a writer that notes until when it may be written to.
+// connection is a writer that notes until when it may be written to, and read from.
 type connection struct {
 	*httptest.ResponseRecorder
-	until []time.Time
+	until, reads []time.Time
 }
 
 func (c *connection) SetWriteDeadline(t time.Time) error {
 	c.until = append(c.until, t)
+	return nil
+}
+
+func (c *connection) SetReadDeadline(t time.Time) error {
+	c.reads = append(c.reads, t)
 	return nil
 }
 

@@ -12,17 +12,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
-// reading is a writer that notes until when its connection may be read from.
-type reading struct {
-	*httptest.ResponseRecorder
-	until []time.Time
-}
-
-func (c *reading) SetReadDeadline(t time.Time) error {
-	c.until = append(c.until, t)
-	return nil
-}
-
 // TestBodiesInTime looks at what becomes of the connection of a request that announces a body.
 func TestBodiesInTime(t *testing.T) {
 	t.Parallel()
@@ -62,13 +51,13 @@ func TestBodiesInTime(t *testing.T) {
 				r.Header.Set("Content-Type", "application/json")
 				r.Header.Set("Idempotency-Key", c.key)
 			}
-			w := &reading{ResponseRecorder: httptest.NewRecorder()}
+			w := &connection{ResponseRecorder: httptest.NewRecorder()}
 			h.ServeHTTP(w, r)
 			require.Equal(t, c.status, w.Code, w.Body)
 			require.Equal(t, c.closes, w.Header().Get("Connection") == "close")
-			require.NotEmpty(t, w.until)
-			require.False(t, w.until[0].IsZero(), "a body that is announced has to come")
-			require.Equal(t, c.bounded, !w.until[len(w.until)-1].IsZero())
+			require.NotEmpty(t, w.reads)
+			require.False(t, w.reads[0].IsZero(), "a body that is announced has to come")
+			require.Equal(t, c.bounded, !w.reads[len(w.reads)-1].IsZero())
 		})
 	}
 }
