@@ -220,7 +220,9 @@ func maintenance(t *testing.T, _ *world) {
 	w := setup(t, func(c *experiencemobile.Config) { c.Maintenance = true })
 	a := w.do(t, "GET", "/v1/customers/"+known)
 	require.True(t, *a.problem(t, 503, "MAINTENANCE").Retryable)
-	require.NotEmpty(t, a.header.Get("Retry-After"))
+	require.Regexp(t, "^[1-9][0-9]*$", a.header.Get("Retry-After"), "in seconds")
+	w.do(t, "POST", "/v1/customers", body(`{"name":"Maintained GmbH"}`), key("maintained-1")).problem(t, 503, "MAINTENANCE")
+	require.Empty(t, w.fake.metadata(), "nothing goes below")
 	require.Equal(t, 200, w.do(t, "GET", "/v1/meta", anonymous()).status)
 }
 

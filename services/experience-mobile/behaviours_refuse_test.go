@@ -86,12 +86,23 @@ func requestID(t *testing.T, w *world) {
 }
 
 func budget(t *testing.T, w *world) {
-	// process-customer answers this one when the caller gives up, so only our own budget can end the wait: a caller's
-	// 30 minutes are not listened to.
-	hurried := setup(t, func(c *experiencemobile.Config) { c.Budget = time.Second })
+	// process-customer answers this one when the caller gives up, so only the route's own budget can end the wait: a caller's
+	// 30 minutes are not listened to, and the minute of the others is not waited for.
+	hurried := setup(t, func(c *experiencemobile.Config) {
+		c.Budget, c.Budgets = time.Minute, map[string]string{"GET /v1/customers/{customer_id}": "1s", "GET /v1/customers/{customer_id}/contacts": "40s", "GET /v1/customers": "0"}
+	})
 	a := hurried.do(t, "GET", "/v1/customers/"+slow, with("Grpc-Timeout", "30M"))
 	require.True(t, *a.problem(t, 504, "TIMEOUT").Retryable)
 	require.NotContains(t, a.body, "127.0.0.1")
+	for path, bounds := range map[string][2]time.Duration{
+		"/v1/customers/" + known: {0, time.Second}, "/v1/customers/" + known + "/contacts": {time.Second, 40 * time.Second},
+		"/v1/customers": {40 * time.Second, time.Minute}, "/v1/customers/" + known + "/orders": {40 * time.Second, time.Minute},
+	} {
+		require.Equal(t, 200, hurried.do(t, "GET", path).status, path)
+		left := hurried.fake.lastLeft()
+		require.Greater(t, left, bounds[0], path)
+		require.Less(t, left, bounds[1], path)
+	}
 	a = w.do(t, "GET", "/v1/customers/"+unavailable+"/orders")
 	require.True(t, *a.problem(t, 503, "UNAVAILABLE").Retryable)
 	require.Equal(t, "7", a.header.Get("Retry-After"))

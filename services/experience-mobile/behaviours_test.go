@@ -70,7 +70,7 @@ func everyBehaviour(t *testing.T) {
 		{"M34 what happened inside stays inside", noInternals},
 		{"M35 a safe request id is kept and another replaced", requestID},
 		{"M36 who asks for too much is told when to come back", rateLimits},
-		{"M37 the budget is ours and an outage says when to come back", budget},
+		{"M37 each route has a budget of ours and an outage says when to come back", budget},
 		{"M37 maintenance is a 503 with Retry-After", maintenance},
 		{"M38 no header passes the edge by itself", headers},
 		{"M39 a section that failed does not fail the screen", sections},

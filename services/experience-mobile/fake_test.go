@@ -108,6 +108,13 @@ func (f *fakeCustomers) record(ctx context.Context, req any, _ *grpc.UnaryServer
 	return resp, err
 }
 
+// lastLeft is how long the last call had until its deadline.
+func (f *fakeCustomers) lastLeft() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left[len(f.left)-1]
+}
+
 // fault fails as the id demands.
 func (f *fakeCustomers) fault(ctx context.Context, id string) error {
 	switch id {

@@ -13,9 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +71,9 @@ type Config struct {
 	Auth Auth `conf:"auth"`
 	// Budget is the time a request may take; a later answer is a 504.
 	Budget time.Duration `conf:"budget" help:"time a request may take"`
+	// Budgets are the budgets of single routes, each named as the description does: "POST /v1/sync:apply". Those that are not named, or
+	// have 0, have Budget.
+	Budgets map[string]string `conf:"budgets" help:"time a request of one route may take, for example 'POST /v1/sync:apply=20s'; budget for the others"`
 	// MaxBody is the largest request body, in bytes.
 	MaxBody int64 `conf:"max_body" help:"largest request body, in bytes"`
 	// PublicURL is where clients find the API; it begins the type of every problem.
@@ -219,6 +224,12 @@ func (c Config) Validate() error {
 	if c.Budget < time.Second || c.Budget > time.Minute {
 		bad("budget: must be between 1s and 1m")
 	}
+	budgets, budgetsErr := c.budgets()
+	errs = append(errs, budgetsErr)
+	shortest := c.Budget
+	for _, own := range budgets {
+		shortest = min(shortest, own)
+	}
 	if c.MaxBody < 1<<10 || c.MaxBody > 16<<20 {
 		bad("max_body: must be between 1 KiB and 16 MiB")
 	}
@@ -234,8 +245,8 @@ func (c Config) Validate() error {
 	if c.Auth.OwnerRequired && c.Auth.OwnerClaim == "" {
 		bad("auth.owner_required: needs auth.owner_claim")
 	}
-	if c.Replay.Memory < 0 || c.Replay.Keep < 0 || c.Replay.Keep > longestKeep || c.Replay.Join < 0 || c.Replay.Join > c.Budget/2 {
-		bad("replay: memory must not be negative, keep at most 10m, join at most half of the budget")
+	if c.Replay.Memory < 0 || c.Replay.Keep < 0 || c.Replay.Keep > longestKeep || c.Replay.Join < 0 || c.Replay.Join > shortest/2 {
+		bad("replay: memory must not be negative, keep at most 10m, join at most half of the shortest budget")
 	}
 	if s := c.Streams; s.Poll < 10*time.Millisecond || s.Heartbeat < time.Second/10 || s.Heartbeat > 15*time.Second || s.Most < 1 || s.PerCaller < 1 {
 		bad("streams: poll must be at least 10ms, heartbeat between 100ms and 15s, most and per_caller at least 1")
@@ -246,6 +257,31 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(append(errs, c.TLS.Validate(), c.Customer.TLS.Validate(), c.Serve.Validate(), c.Telemetry.Validate())...)
+}
+
+// budgets returns the budgets of the routes that have one of their own.
+func (c Config) budgets() (map[string]time.Duration, error) {
+	routes, err := edge.Routes()
+	if err != nil {
+		return nil, fmt.Errorf("budgets: %w", err)
+	}
+	var errs []error
+	own := map[string]time.Duration{}
+	for _, name := range slices.Sorted(maps.Keys(c.Budgets)) {
+		budget, err := time.ParseDuration(c.Budgets[name])
+		switch {
+		case !slices.Contains(routes, name):
+			errs = append(errs, fmt.Errorf("budgets: %q is no route that can have one; there are %s", name, strings.Join(routes, ", ")))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("budgets: %s: want a duration with a unit, such as 2s", name))
+		case budget == 0:
+		case budget < time.Second || budget > time.Minute:
+			errs = append(errs, fmt.Errorf("budgets: %s: must be between 1s and 1m, or 0 for the common one", name))
+		default:
+			own[name] = budget
+		}
+	}
+	return own, errors.Join(errs...)
 }
 
 func isOrigin(o string) bool {
@@ -332,8 +368,12 @@ func publicHandler(
 	if err != nil {
 		return nil, err
 	}
+	budgets, err := cfg.budgets()
+	if err != nil {
+		return nil, err
+	}
 	return edge.New(edge.Options{
-		Telemetry: tel, Service: conn, Tokens: tokens, Origins: cfg.Origins, Budget: cfg.Budget, MaxBody: cfg.MaxBody,
+		Telemetry: tel, Service: conn, Tokens: tokens, Origins: cfg.Origins, Budget: cfg.Budget, Budgets: budgets, MaxBody: cfg.MaxBody,
 		Secure: cfg.TLS.Enabled(), PublicURL: cfg.PublicURL, WriteLimit: cfg.WriteLimit,
 		Load:           edge.Load{CallerPerMinute: cfg.Limits.CallerPerMinute, TotalPerSecond: cfg.Limits.TotalPerSecond, Shed: cfg.Limits.Shed},
 		App:            edge.App{Minimum: cfg.App.Minimum, Current: cfg.App.Current, Store: cfg.App.Store},

@@ -41,6 +41,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 	experiencemobile "github.com/selfsame-io/selfsame/services/experience-mobile"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/conform"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/devissuer"
 )
 
@@ -383,7 +384,15 @@ func TestConfig(t *testing.T) {
 		"the development issuer is not started by accident": func(c *experiencemobile.Config) {
 			c.Auth.DevIssuer, c.Auth.JWKSURL = true, "https://id.example.com/jwks"
 		},
-		"a budget is bounded":                   func(c *experiencemobile.Config) { c.Budget = 0 },
+		"a budget is bounded":            func(c *experiencemobile.Config) { c.Budget = 0 },
+		"a budget of a route is bounded": func(c *experiencemobile.Config) { c.Budgets = map[string]string{"POST /v1/orders": "2m"} },
+		"a budget of a route has a unit": func(c *experiencemobile.Config) { c.Budgets = map[string]string{"POST /v1/orders": "2"} },
+		"a stream has no budget of its own": func(c *experiencemobile.Config) {
+			c.Budgets = map[string]string{"GET /v1/orders/{order_id}/events": "2s"}
+		},
+		"who waits for the first waits for half of the shortest budget at most": func(c *experiencemobile.Config) {
+			c.Budgets, c.Replay.Join = map[string]string{"POST /v1/orders": "1s"}, 600*time.Millisecond
+		},
 		"a body is bounded":                     func(c *experiencemobile.Config) { c.MaxBody = 1 << 30 },
 		"every origin is not an origin":         func(c *experiencemobile.Config) { c.Origins = []string{"*"} },
 		"an origin has no path":                 func(c *experiencemobile.Config) { c.Origins = []string{"https://app.example.com/"} },
@@ -402,8 +411,42 @@ func TestConfig(t *testing.T) {
 	}
 	c := good()
 	c.Budget, c.Auth.Audience, c.Customer.Target = 0, "", ""
+	c.Budgets = map[string]string{"POST /v1/nothing": "2s"}
 	err := c.Validate()
-	for _, key := range []string{"budget", "auth.audience", "customer.target"} {
+	for _, key := range []string{"budget", "auth.audience", "customer.target", `budgets: "POST /v1/nothing" is no route`} {
 		require.ErrorContains(t, err, key, "all problems at once")
+	}
+}
+
+// TestBudgetsAreNamedAsDescribed gives a budget to everything that the description has, in every way there is.
+func TestBudgetsAreNamedAsDescribed(t *testing.T) {
+	t.Parallel()
+	doc, err := conform.Document()
+	require.NoError(t, err)
+	paths, ok := doc["paths"].(object)
+	require.True(t, ok)
+	c := experiencemobile.DefaultConfig()
+	c.Auth.Issuer = "https://id.example.com"
+	for path, item := range paths {
+		for verb := range item.(object) {
+			name := strings.ToUpper(verb) + " " + path
+			c.Budgets = map[string]string{name: "2s"}
+			if path == "/v1/meta" || strings.HasSuffix(path, "/events") {
+				require.ErrorContains(t, c.Validate(), name)
+			} else {
+				require.NoError(t, c.Validate(), name)
+			}
+		}
+	}
+	c.Budgets = nil
+	file := filepath.Join(t.TempDir(), "edge.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("budgets:\n  POST /v1/sync:apply: 20s\n"), 0o600))
+	for name, from := range map[string]conf.Options{
+		"file": {Args: []string{"--config=" + file}}, "flag": {Args: []string{"--budgets=POST /v1/sync:apply=20s"}},
+		"environment": {EnvPrefix: "SELFSAME", Environ: []string{"SELFSAME_BUDGETS=POST /v1/sync:apply=20s"}},
+	} {
+		got, err := conf.Load(from, c)
+		require.NoError(t, err, name)
+		require.Equal(t, map[string]string{"POST /v1/sync:apply": "20s"}, got.Budgets, name)
 	}
 }

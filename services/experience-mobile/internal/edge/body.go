@@ -153,10 +153,15 @@ func (e *edge) tooLarge(w http.ResponseWriter, r *http.Request) {
 	e.refuse(w, r, e.problems.New(problem.BodyTooLarge, "The body is larger than "+strconv.FormatInt(e.o.MaxBody, 10)+" bytes."))
 }
 
-// deadline gives the request our budget. Grpc-Timeout and the like are not read.
+// deadline gives the request the budget of its route. Grpc-Timeout and the like are not read.
 func (e *edge) deadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), e.o.Budget)
+		budget := callOf(r.Context()).route.budget
+		if budget > e.o.Budget {
+			// What open has left for the answer is for the common one. Not every writer has a connection (tests).
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(budget + writeWithin))
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), budget)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

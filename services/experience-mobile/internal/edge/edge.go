@@ -10,6 +10,7 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,8 @@ type Options struct {
 	Origins []string
 	// Budget is the time a request may take from its last header to its answer.
 	Budget time.Duration
+	// Budgets are those of single routes, by the names that Routes returns; the others have Budget.
+	Budgets map[string]time.Duration
 	// MaxBody is the size of the largest body, in bytes.
 	MaxBody int64
 	// Secure is true if the port is protected by TLS.
@@ -111,6 +114,9 @@ func New(o Options) (http.Handler, error) {
 	if e.routes, err = contractRoutes(); err != nil {
 		return nil, err
 	}
+	for _, r := range e.routes {
+		r.budget = cmp.Or(o.Budgets[r.name()], o.Budget)
+	}
 	if e.measure, err = newMeasure(o.Telemetry); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
@@ -149,7 +155,7 @@ func New(o Options) (http.Handler, error) {
 		e.mediaType,            // 406, 415
 		e.stream,               // server-sent events end here
 		e.readBody,             // 413; the whole body is here before anything is done
-		e.deadline,             // our own budget; the client has no say
+		e.deadline,             // the route's own budget; the client has no say
 		e.headAsGet,            // HEAD is GET without a body
 		compress,               // gzip for who takes it, if it is worth it
 		e.finish,               // ETag, 304, the fields asked for, Content-Length

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -27,6 +28,8 @@ type route struct {
 	scope    string
 	needsKey bool
 	writes   bool
+	// budget is the time a request may take; of documents and streams none.
+	budget time.Duration
 	// query are the parameters by the name a client sends.
 	query map[string]protoreflect.FieldDescriptor
 	// params are the names of path variables, by field.
@@ -43,6 +46,23 @@ type route struct {
 	// stream is true for the route that answers with events.
 	stream bool
 	page   http.Handler
+}
+
+// name is how the description names the route.
+func (r *route) name() string { return r.verb + " " + r.template }
+
+// Routes returns the names of the routes that can have a budget of their own: all of the contract, as "POST /v1/orders".
+func Routes() ([]string, error) {
+	routes, err := contractRoutes()
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(routes))
+	for i, r := range routes {
+		names[i] = r.name()
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // contractRoutes reads the routes of MobileService from its descriptor.
