@@ -1,10 +1,16 @@
 package experiencemobile_test
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,13 +40,78 @@ func mediaTypes(t *testing.T, w *world) {
 	}
 }
 
-func largeBody(t *testing.T, w *world) {
-	text := `{"name":"` + strings.Repeat("x", 1<<20) + `"}`
-	a := w.do(t, "POST", "/v1/customers", body(text), key("large-1"))
-	require.False(t, *a.problem(t, 413, "BODY_TOO_LARGE").Retryable)
-	require.True(t, a.closed, "the rest of the body is not read")
-	exact := `{"name":"Large GmbH"}` + strings.Repeat(" ", 1<<20-21)
-	require.Equal(t, 201, w.do(t, "POST", "/v1/customers", body(exact), key("large-2")).status, "the limit itself is allowed")
+func largeBody(t *testing.T, _ *world) {
+	w := setup(t)
+	const limit, text = 1 << 20, `{"name":"Large GmbH"}`
+	padded := func(size int) string { return text + strings.Repeat(" ", size-len(text)) }
+	refused := func(path string, size int, chunked bool) {
+		a, ended := w.pour(t, path, padded(size), chunked)
+		require.False(t, *a.problem(t, 413, "BODY_TOO_LARGE").Retryable, path)
+		require.Empty(t, a.header.Get("Retry-After"), "it is of no use to send it again")
+		require.True(t, a.closed, "the rest of the body is not read")
+		require.Error(t, ended, "and nothing more is answered")
+		require.NotErrorIs(t, ended, os.ErrDeadlineExceeded, "the connection ends")
+	}
+	for _, chunked := range []bool{false, true} {
+		refused("POST /v1/customers", 20<<20, chunked)
+		w.each(t, func(_ *testing.T, method, path string, write bool) {
+			if write {
+				refused(method+" "+path, limit+1, chunked)
+			}
+		})
+	}
+	require.Empty(t, w.fake.metadata(), "nothing went below")
+	for want, chunked := range []bool{false, true} {
+		a, _ := w.pour(t, "POST /v1/customers", padded(limit), chunked)
+		require.Equal(t, 201, a.status, "the limit itself is allowed: %s", a.body)
+		require.Equal(t, chunked, a.closed)
+		require.Equal(t, want+1, w.fake.created("Large GmbH"))
+	}
+}
+
+// pour sends a body over a connection of its own until all is sent or the connection ends. It returns the answer, and how the connection ends if the
+// answer says that it does.
+func (w *world) pour(t *testing.T, line, text string, chunked bool) (a answer, ended error) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.base, "http://"))
+	require.NoError(t, err)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	size, name := fmt.Sprintf("Content-Length: %d", len(text)), "sized"
+	if chunked {
+		size, name = "Transfer-Encoding: chunked", "chunked"
+	}
+	method, path, _ := strings.Cut(line, " ")
+	_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Type: application/json\r\nIdempotency-Key: a-key-of-a-large-body-%s\r\n%s\r\n\r\n",
+		line, w.user1(t), name, size)
+	require.NoError(t, err)
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		for part := range slices.Chunk([]byte(text), 64<<10) {
+			if chunked {
+				part = slices.Concat(fmt.Appendf(nil, "%x\r\n", len(part)), part, []byte("\r\n"))
+			}
+			if _, err := conn.Write(part); err != nil {
+				return // who is refused is not listened to
+			}
+		}
+		if chunked {
+			_, _ = io.WriteString(conn, "0\r\n\r\n") // the same
+		}
+	})
+	defer sent.Wait()
+	defer func() { _ = conn.Close() }()
+	in := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+	content, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	a = answer{resp.StatusCode, resp.Header, string(content), resp.Proto, resp.Close}
+	conforms(t, method, path, a)
+	if a.closed {
+		_, ended = in.ReadByte()
+	}
+	return a, ended
 }
 
 func everyProblem(t *testing.T, w *world) {
