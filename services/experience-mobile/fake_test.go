@@ -64,6 +64,7 @@ type fakeCustomers struct {
 	merged     map[string]string        // the customer that one was merged into
 	older      bool                     // it is of a release that lists changes of everybody only
 	now        func() time.Time
+	fails      func() error // of every call, when it is set
 }
 
 func newFake() *fakeCustomers {
@@ -98,7 +99,11 @@ func (f *fakeCustomers) record(ctx context.Context, req any, _ *grpc.UnaryServer
 	at, _ := ctx.Deadline()
 	f.mu.Lock()
 	f.seen, f.left = append(f.seen, md), append(f.left, time.Until(at))
+	fails := f.fails
 	f.mu.Unlock()
+	if fails != nil {
+		return nil, fails()
+	}
 	resp, err := handler(ctx, req)
 	if m, ok := resp.(proto.Message); ok && err == nil {
 		f.mu.Lock()
@@ -106,6 +111,13 @@ func (f *fakeCustomers) record(ctx context.Context, req any, _ *grpc.UnaryServer
 		f.mu.Unlock()
 	}
 	return resp, err
+}
+
+// failWith lets every call fail; nil lets them work again.
+func (f *fakeCustomers) failWith(fails func() error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fails = fails
 }
 
 // lastLeft is how long the last call had until its deadline.

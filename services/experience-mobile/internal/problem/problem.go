@@ -102,6 +102,12 @@ func (t *Table) FromError(err error, where func(fault.Field) Violation) Problem 
 		// A reason that a service below introduced after this one was built: keep its name.
 		p.Code, p.Type = code, DocPath+"#"+code
 	}
+	if fe.RetryAfter > 0 {
+		p.RetryAfter = fe.RetryAfter
+	}
+	if p.Status >= http.StatusInternalServerError {
+		return p // whatever else was said is about what happened inside
+	}
 	for _, f := range fe.Fields {
 		v := where(f)
 		v.Detail = rule(v.Detail)
@@ -113,9 +119,6 @@ func (t *Table) FromError(err error, where func(fault.Field) Violation) Problem 
 			p.Detail += "s"
 		}
 		p.Detail += ", listed in errors."
-	}
-	if fe.RetryAfter > 0 {
-		p.RetryAfter = fe.RetryAfter
 	}
 	p.Meta = fe.Meta
 	return p
