@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
@@ -194,4 +198,112 @@ func TestStreamsAreTold(t *testing.T) {
 	require.Equal(t, 2, p.enter("c"), "those of all")
 	p.leave("a")
 	require.Zero(t, p.enter("c"))
+}
+
+// spoken is a connection that notes when what was said.
+type spoken struct {
+	http.ResponseWriter
+	mu    sync.Mutex
+	begun time.Time
+	said  []time.Time // flushed
+	text  strings.Builder
+}
+
+func (s *spoken) WriteHeader(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = time.Now()
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *spoken) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *spoken) FlushError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said = append(s.said, time.Now())
+	return nil
+}
+
+// so is what was said so far.
+func (s *spoken) so() (text string, at []time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String(), slices.Clone(s.said)
+}
+
+// TestStreamIsNeverSilent follows an order that comes late and then does not change.
+func TestStreamIsNeverSilent(t *testing.T) {
+	t.Parallel()
+	tel := start(t)
+	const longest = 15 * time.Second
+	for name, last := range map[string]string{"from the beginning": "", "from what the client has": "resumed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				below := slowOrder{release: make(chan struct{})}
+				draining := make(chan struct{})
+				h, err := New(Options{
+					Telemetry: tel, Service: below, Tokens: lasting{}, Budget: time.Minute, MaxBody: 1 << 20, Streams: Streams{Draining: draining},
+				})
+				require.NoError(t, err)
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/orders/o_a/events", nil)
+				r.Header.Set("Authorization", "Bearer x")
+				r.Header.Set("Accept-Encoding", "gzip, br")
+				if last != "" {
+					r.Header.Set("Last-Event-ID", (&feed{order: "o_a"}).id(1))
+				}
+				w := &spoken{ResponseWriter: httptest.NewRecorder()}
+				begin := time.Now()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					h.ServeHTTP(w, r)
+				}()
+				time.Sleep(200*time.Millisecond - 1)
+				synctest.Wait()
+				text, at := w.so()
+				require.NotEmpty(t, at, "the headers come while nothing is known of the order")
+				require.Equal(t, w.begun, at[0])
+				require.Regexp(t, `^retry: [1-9][0-9]*\n\n`, text)
+				require.NotContains(t, text, "event:")
+				require.NotContains(t, text, "id:")
+				header := w.Header()
+				require.Equal(t, EventStream, header.Get("Content-Type"))
+				require.Equal(t, "no", header.Get("X-Accel-Buffering"))
+				require.Equal(t, "no-store", header.Get("Cache-Control"))
+				require.Empty(t, header.Get("Content-Encoding"), "it is not held back to be compressed")
+				require.Empty(t, header.Get("Content-Length"))
+
+				time.Sleep(50 * time.Second)
+				close(below.release)
+				time.Sleep(10 * time.Minute)
+				close(draining)
+				<-done
+				text, at = w.so()
+				before := begin
+				for _, now := range append(at, time.Now()) {
+					require.LessOrEqual(t, now.Sub(before), longest)
+					before = now
+				}
+				require.GreaterOrEqual(t, strings.Count(text, "\n\n: "), 42, "only comments keep it alive")
+				if last == "" {
+					require.Equal(t, 1, strings.Count(text, "\nevent: order\nid: "))
+				} else {
+					require.NotContains(t, text, "event:")
+				}
+			})
+		})
+	}
+}
+
+// lasting is a Verifier that lets everyone in for a day.
+type lasting struct{}
+
+func (lasting) Verify(context.Context, string) (auth.Principal, error) {
+	return auth.Principal{Subject: "s", Scopes: []string{auth.ScopeRead}, Expires: time.Now().Add(24 * time.Hour)}, nil
 }

@@ -75,6 +75,8 @@ const (
 	// reconnect is when a client comes back after a break, in milliseconds; drained is that at a deployment.
 	reconnect = 3000
 	drained   = 1000
+	// alive is what a silent stream says, to whoever stands between.
+	alive = ": still here\n\n"
 )
 
 // MetaVersion comes back from reading an order: its version.
@@ -120,7 +122,8 @@ func (e *edge) follow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer e.places.leave(c.principal.Subject)
-	s := &feed{edge: e, request: r, call: c, order: id, out: w, control: http.NewResponseController(w)}
+	s := &feed{edge: e, request: r, call: c, order: id, out: w, control: http.NewResponseController(w), heartbeat: time.NewTicker(e.o.Streams.Heartbeat)}
+	defer s.heartbeat.Stop()
 	first, err := s.first()
 	switch {
 	case err != nil && !s.open:
@@ -169,8 +172,10 @@ type feed struct {
 	order   string
 	out     http.ResponseWriter
 	control *http.ResponseController
-	open    bool  // the answer has begun
-	sent    int64 // version that the client has
+	// heartbeat is how long the client hears nothing at most.
+	heartbeat *time.Ticker
+	open      bool  // the answer has begun
+	sent      int64 // version that the client has
 }
 
 // seenOrder is an order as it was read.
@@ -217,11 +222,19 @@ func (s *feed) first() (seenOrder, error) {
 	if failed == nil {
 		failed = s.write(": the order is being read\n\n")
 	}
-	<-read
-	if failed != nil {
-		return seenOrder{}, failed
+	for {
+		select {
+		case <-s.heartbeat.C:
+			if failed == nil {
+				failed = s.write(alive)
+			}
+		case <-read:
+			if failed != nil {
+				return seenOrder{}, failed
+			}
+			return order, err
+		}
 	}
-	return order, err
 }
 
 // begun begins the answer, unless it has begun.
@@ -246,8 +259,6 @@ func (s *feed) run(now seenOrder, followed *watch) {
 	if s.begun() != nil || s.begin(now) != nil {
 		return
 	}
-	heartbeat := time.NewTicker(limits.Heartbeat)
-	defer heartbeat.Stop()
 	for {
 		latest, changed, failed := s.edge.hub.state(followed)
 		if err := s.tell(latest, failed); err != nil {
@@ -264,8 +275,8 @@ func (s *feed) run(now seenOrder, followed *watch) {
 		case <-limits.Draining:
 			_ = s.write("retry: " + strconv.Itoa(drained) + "\n\n")
 			return
-		case <-heartbeat.C:
-			err = s.write(": still here\n\n")
+		case <-s.heartbeat.C:
+			err = s.write(alive)
 		case <-changed:
 		}
 		if err != nil {
