@@ -54,18 +54,29 @@ const (
 // provider is an identity provider on loopback.
 type provider struct {
 	*devissuer.Issuer
-	url  string
-	stop func()
+	url   string
+	stop  func()
+	asked atomic.Int64 // requests
+	down  atomic.Bool  // none of them is answered
 }
 
 func newProvider(t *testing.T) *provider {
 	t.Helper()
 	var issuer *devissuer.Issuer
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { issuer.Handler().ServeHTTP(w, r) }))
+	p := &provider{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.asked.Add(1)
+		if p.down.Load() {
+			http.Error(w, "back soon", http.StatusServiceUnavailable)
+			return
+		}
+		issuer.Handler().ServeHTTP(w, r)
+	}))
 	t.Cleanup(srv.Close)
 	issuer, err := devissuer.New(devissuer.Options{URL: srv.URL, Audience: audience})
 	require.NoError(t, err)
-	return &provider{issuer, srv.URL, srv.Close}
+	p.Issuer, p.url, p.stop = issuer, srv.URL, srv.Close
+	return p
 }
 
 // world is experience-mobile over a fake process-customer.

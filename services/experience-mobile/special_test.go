@@ -146,16 +146,38 @@ func keyRotation(t *testing.T, _ *world) {
 		return w.do(t, "GET", "/v1/customers/"+known, with("Authorization", "Bearer "+token))
 	}
 	// Each token is used once: one that was accepted a moment ago needs no key.
-	before, spare := w.token(t, "user-1", readAll), w.token(t, "user-1", readAll)
+	fresh := func() string { return w.token(t, "user-1", readAll) }
+	before, spare, late := fresh(), fresh(), fresh()
 	require.Equal(t, 200, use(t, before).status)
+	asked := w.idp.asked.Load()
+	require.Positive(t, asked)
+	for range 10 {
+		require.Equal(t, 200, use(t, fresh()).status)
+	}
+	require.Equal(t, asked, w.idp.asked.Load(), "M44: a key that is known is asked for no more")
 	require.NoError(t, w.idp.Rotate())
-	require.Equal(t, 200, use(t, w.token(t, "user-1", readAll)).status, "M44: a new key needs no restart")
+	require.Equal(t, 200, use(t, fresh()).status, "M44: a new key needs no restart")
+	require.Equal(t, asked+1, w.idp.asked.Load(), "and one request")
 	require.Equal(t, 200, use(t, w.token(t, "user-2", readAll)).status)
-	w.idp.stop()
+
+	w.idp.down.Store(true)
 	require.Equal(t, 200, use(t, spare).status, "M44: the old key still works")
-	require.Equal(t, 200, use(t, w.token(t, "user-1", readAll)).status, "M44: known keys work while the issuer is down")
+	require.Equal(t, 200, use(t, fresh()).status, "M44: known keys work while the issuer is down")
+	require.Equal(t, asked+1, w.idp.asked.Load())
+	cold := w.another(t) // the same, without what is kept
+	coldly := func(token string) answer {
+		return cold.do(t, "GET", "/v1/customers/"+known, with("Authorization", "Bearer "+token))
+	}
+	coldly(late).problem(t, 503, "AUTH_UNAVAILABLE")
+	require.Greater(t, w.idp.asked.Load(), asked+1)
+	require.Equal(t, 200, use(t, late).status)
+	w.idp.down.Store(false)
+	require.Equal(t, 200, coldly(late).status)
+
+	w.idp.stop()
+	require.Equal(t, 200, use(t, fresh()).status, "M44: also when nobody listens there")
 	require.NoError(t, w.idp.Rotate())
-	a := use(t, w.token(t, "user-1", readAll))
+	a := use(t, fresh())
 	a.problem(t, 503, "AUTH_UNAVAILABLE")
 	require.NotEmpty(t, a.header.Get("Retry-After"))
 }
