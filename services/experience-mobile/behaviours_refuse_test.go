@@ -60,6 +60,8 @@ func largeBody(t *testing.T, _ *world) {
 			}
 		})
 	}
+	require.Equal(t, 413, w.raw(t, "POST /v1/customers HTTP/1.1\r\nHost: x\r\nAuthorization: "+w.user1(t)+
+		"\r\nContent-Type: application/json\r\nIdempotency-Key: a-key-of-a-large-body\r\nContent-Length: 20971520\r\n\r\n"), "what is announced need not come")
 	require.Empty(t, w.fake.metadata(), "nothing went below")
 	for want, chunked := range []bool{false, true} {
 		a, _ := w.pour(t, "POST /v1/customers", padded(limit), chunked)
