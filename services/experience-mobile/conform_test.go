@@ -42,5 +42,25 @@ func TestConform(t *testing.T) {
 	require.ErrorContains(t, check("GET", path, 200, func(v object) { v["createTime"] = "yesterday" }), "/createTime")
 	require.ErrorContains(t, check("GET", path, 200, func(v object) { v["createTime"] = "2026-03-04T05:06:07+01:00" }), "UTC")
 	require.ErrorContains(t, check("GET", path+"?fields=name", 200, func(v object) { v["more"] = 1 }), "/more is not documented")
-	require.ErrorContains(t, conform.Check("GET", path, 200, map[string][]string{"Content-Type": {"text/plain"}}, nil), "text/plain")
+	changed := func(status int, name, value string) error {
+		header := a.header.Clone()
+		if header.Set(name, value); value == "" {
+			header.Del(name)
+		}
+		return conform.Check("GET", path, status, header, []byte(a.body))
+	}
+	require.ErrorContains(t, changed(200, "Content-Type", "text/plain"), "text/plain")
+	require.ErrorContains(t, changed(200, "X-Request-Id", ""), "header X-Request-Id is missing")
+	require.ErrorContains(t, changed(200, "X-Request-Id", "a b"), "header X-Request-Id: does not match")
+	require.ErrorContains(t, changed(200, "ETag", ""), "header ETag is missing")
+	require.ErrorContains(t, changed(200, "ETag", "a"), "header ETag: does not match")
+	require.NoError(t, changed(200, "Retry-After", "soon"), "not described for this answer")
+	busy := w.do(t, "GET", "/v1/customers/"+unavailable)
+	for value, says := range map[string]string{"": "is missing", "soon": "no whole number", "0": "less than 1"} {
+		header := busy.header.Clone()
+		if header.Set("Retry-After", value); value == "" {
+			header.Del("Retry-After")
+		}
+		require.ErrorContains(t, conform.Check("GET", path, 503, header, []byte(busy.body)), says)
+	}
 }

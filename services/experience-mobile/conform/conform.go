@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ func Operation(method, path string) (map[string]any, error) {
 }
 
 // Check returns what an answer has that the description does not: the status, the media type, a member, a type or a format;
-// and members that it must have. What a request asks for as a part (fields) may lack members. A path that is not described is
+// and members and headers that it must have. What a request asks for as a part (fields) may lack members. A path that is not described is
 // not looked at.
 func Check(method, target string, status int, header http.Header, body []byte) error {
 	doc, err := Document()
@@ -57,6 +58,9 @@ func Check(method, target string, status int, header http.Header, body []byte) e
 	response := deref(doc, responses[strconv.Itoa(status)])
 	if response == nil {
 		return fmt.Errorf("%s %s answers %d, which is not documented", method, target, status)
+	}
+	if err := headers(doc, response, header); err != nil {
+		return fmt.Errorf("%s %s answers %d: %w", method, target, status, err)
 	}
 	content, ok := response["content"].(object)
 	if !ok || method == http.MethodHead {
@@ -83,6 +87,53 @@ func Check(method, target string, status int, header http.Header, body []byte) e
 	c := check{doc: doc, part: at.Query().Has("fields") && status == http.StatusOK}
 	if err := c.matches(media["schema"], value, ""); err != nil {
 		return fmt.Errorf("%s %s answers %d: %w", method, target, status, err)
+	}
+	return nil
+}
+
+// headers checks those that are described: that they are there if they have to, and what each says.
+func headers(doc, response object, header http.Header) error {
+	described, _ := response["headers"].(object)
+	for name, item := range described {
+		h := deref(doc, item)
+		values := header.Values(name)
+		if len(values) == 0 && h["required"] == true {
+			return fmt.Errorf("header %s is missing", name)
+		}
+		for _, value := range values {
+			if err := matchesText(deref(doc, h["schema"]), value); err != nil {
+				return fmt.Errorf("header %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// matchesText checks a value that is sent as text.
+func matchesText(schema object, value string) error {
+	switch schema["type"] {
+	case "integer":
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return errors.New("is no whole number")
+		}
+		if least, ok := schema["minimum"].(float64); ok && float64(n) < least {
+			return fmt.Errorf("is less than %v", least)
+		}
+	case "string":
+		pattern, ok := schema["pattern"].(string)
+		if !ok {
+			return nil
+		}
+		valid, err := regexp.MatchString(pattern, value)
+		if err != nil {
+			return err
+		}
+		if !valid {
+			return fmt.Errorf("does not match %s", pattern)
+		}
+	default:
+		return fmt.Errorf("is of a type that a header cannot have: %v", schema["type"])
 	}
 	return nil
 }

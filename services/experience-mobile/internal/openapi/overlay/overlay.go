@@ -199,7 +199,7 @@ func decorate(verb string, op object) error {
 	}
 	if !write {
 		params = append(params, ref("parameters", "IfNoneMatch"), ref("parameters", "Fields"))
-		responses["304"] = object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag")}}
+		responses["304"] = unchanged()
 	}
 	decorateSuccess(responses, ok, is, write, old)
 	op["parameters"] = append(params, ref("parameters", "RequestId"), ref("parameters", "AppVersion"))
@@ -216,8 +216,11 @@ func decorate(verb string, op object) error {
 // decorateSuccess describes the answer.
 func decorateSuccess(responses, ok object, is shape, write, old bool) {
 	h := object{"X-Request-Id": ref("headers", "X-Request-Id"), "RateLimit": ref("headers", "RateLimit"), "RateLimit-Policy": ref("headers", "RateLimit-Policy")}
-	if is.tagged || !write {
+	switch {
+	case !write:
 		h["ETag"] = ref("headers", "ETag")
+	case is.tagged:
+		h["ETag"] = sometimes("ETag") // what was only checked has none
 	}
 	if old {
 		h["Deprecation"], h["Sunset"] = ref("headers", "Deprecation"), ref("headers", "Sunset")
@@ -283,10 +286,10 @@ func byHand() object {
 			"security":    []any{},
 			"responses": object{
 				"200": object{
-					"description": "The document.", "headers": object{"ETag": ref("headers", "ETag")},
+					"description": "The document.", "headers": object{"ETag": ref("headers", "ETag"), "X-Request-Id": ref("headers", "X-Request-Id")},
 					"content": object{"application/json": object{"schema": object{"$ref": refBase + "Meta"}}},
 				},
-				"304": object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag")}},
+				"304": unchanged(),
 				"400": ref("responses", name(400)), "404": ref("responses", name(404)),
 			},
 		}},
@@ -339,19 +342,20 @@ func problemResponses() object {
 			continue
 		}
 		sort.Strings(list)
-		h := object{"X-Request-Id": ref("headers", "X-Request-Id"), "X-Error-Code": ref("headers", "X-Error-Code")}
+		h := object{"X-Request-Id": ref("headers", "X-Request-Id"), "X-Error-Code": ref("headers", "X-Error-Code"), "Link": ref("headers", "Link")}
 		switch status {
-		case http.StatusUnauthorized, http.StatusForbidden:
+		case http.StatusUnauthorized:
 			h["WWW-Authenticate"] = ref("headers", "WWW-Authenticate")
-		case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		case http.StatusForbidden:
+			h["WWW-Authenticate"] = sometimes("WWW-Authenticate")
+		case http.StatusConflict:
+			h["Retry-After"] = sometimes("Retry-After")
+		case http.StatusServiceUnavailable:
 			h["Retry-After"] = ref("headers", "Retry-After")
-			if status == http.StatusTooManyRequests {
-				h["RateLimit"], h["RateLimit-Policy"] = ref("headers", "RateLimit"), ref("headers", "RateLimit-Policy")
-			}
-		case http.StatusGone, http.StatusUpgradeRequired:
-			h["Link"] = ref("headers", "Link")
+		case http.StatusTooManyRequests:
+			h["Retry-After"], h["RateLimit"], h["RateLimit-Policy"] = ref("headers", "Retry-After"), ref("headers", "RateLimit"), ref("headers", "RateLimit-Policy")
 		case http.StatusPreconditionFailed:
-			h["ETag"] = ref("headers", "ETag")
+			h["ETag"] = sometimes("ETag")
 		}
 		out[name(status)] = object{
 			"description": http.StatusText(status) + ": `" + strings.Join(list, "`, `") + "`.", "headers": h,
@@ -383,28 +387,51 @@ func tags() []any {
 	}
 }
 
-func text(description string) object {
-	return object{"description": description, "schema": object{"type": "string"}}
+func text(description, pattern string) object {
+	schema := object{"type": "string"}
+	if pattern != "" {
+		schema["pattern"] = pattern
+	}
+	return object{"description": description, "schema": schema}
+}
+
+// constant is a header that every answer has which is described with it.
+func constant(description, pattern string) object {
+	h := text(description, pattern)
+	h["required"] = true
+	return h
+}
+
+// sometimes is such a header where an answer may lack it.
+func sometimes(name string) object {
+	h, _ := headers()[name].(object)
+	delete(h, "required")
+	return h
+}
+
+// unchanged is the answer to who has what there is.
+func unchanged() object {
+	return object{"description": "The client has the current representation.", "headers": object{"ETag": ref("headers", "ETag"), "X-Request-Id": ref("headers", "X-Request-Id")}}
 }
 
 func headers() object {
 	return object{
-		"ETag":                text("Entity tag of what is shown. Send it back as If-None-Match, that of a customer also as If-Match."),
-		"Link":                text("Where to go instead, and where the code is explained."),
-		"Location":            text("Path of what was made."),
-		"X-Request-Id":        text("Id of this request, also in logs and traces."),
-		"X-Error-Code":        text("The member `code` of the problem."),
-		"WWW-Authenticate":    text("How to authenticate, RFC 6750."),
-		"Idempotency-Key":     text("The key as it was sent."),
-		"Idempotency-Status":  text("executed, replayed, in-progress or ignored."),
-		"Idempotent-Replayed": text("\"true\" if this is the stored answer of an earlier request with the same key."),
-		"RateLimit":           text("What is left of the caller's limit and when it is full again; sent when there is one. An IETF draft: only Retry-After is promised."),
-		"RateLimit-Policy": text("The caller's limit; sent when there is one. With 429, the one that refused: `caller` for requests, `writes` for writes, each of a batch counted, " +
-			"`streams` for streams open at once."),
-		"Preference-Applied": text("respond-async, when the answer is 202."),
-		"Deprecation":        text("Since when something better is there, RFC 9745."),
-		"Sunset":             text("When this may stop answering, RFC 8594."),
-		"Retry-After":        object{"description": "Seconds to wait before the request is sent again.", "schema": object{"type": "integer"}},
+		"ETag":                constant("Entity tag of what is shown. Send it back as If-None-Match, that of a customer also as If-Match.", `^"[!#-~]+"$`),
+		"Link":                constant("Where to go instead, and where the code is explained.", `^<[^<>]+>; rel="[a-z-]+"$`),
+		"Location":            constant("Path of what was made.", "^/v1/"),
+		"X-Request-Id":        constant("Id of this request, also in logs and traces.", "^[A-Za-z0-9._-]{1,64}$"),
+		"X-Error-Code":        constant("The member `code` of the problem.", "^[A-Z][A-Z0-9_]*$"),
+		"WWW-Authenticate":    constant("How to authenticate, RFC 6750.", "^Bearer "),
+		"Idempotency-Key":     text("The key as it was sent.", ""),
+		"Idempotency-Status":  text("executed, replayed, in-progress or ignored.", "^[a-z-]+$"),
+		"Idempotent-Replayed": text("\"true\" if this is the stored answer of an earlier request with the same key.", "^true$"),
+		"RateLimit":           text("What is left of the caller's limit and when it is full again; sent when there is one. An IETF draft: only Retry-After is promised.", ""),
+		"RateLimit-Policy": text("The caller's limit; sent when there is one. With 429, the one that refused: `caller` for requests, `writes` for writes, each of a batch counted, "+
+			"`streams` for streams open at once.", ""),
+		"Preference-Applied": constant("respond-async, when the answer is 202.", "^respond-async$"),
+		"Deprecation":        constant("Since when something better is there, RFC 9745.", "^@[0-9]+$"),
+		"Sunset":             constant("When this may stop answering, RFC 8594.", "^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT$"),
+		"Retry-After":        object{"description": "Seconds to wait before the request is sent again.", "required": true, "schema": object{"type": "integer", "minimum": 1}},
 	}
 }
 

@@ -2,6 +2,7 @@ package overlay_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/openapi/overlay"
+	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/problem"
 )
 
 const generated = "../../../../../proto/gen/openapi/selfsame/mobile/v1/mobile_service.openapi.json"
@@ -128,6 +130,14 @@ func TestBuild(t *testing.T) {
 			}
 		}
 		require.Equal(t, 1, limited)
+	})
+	t.Run("who is to wait is always told how long", func(t *testing.T) {
+		t.Parallel()
+		for _, e := range problem.Catalogue() {
+			if e.Status == http.StatusServiceUnavailable || e.Status == http.StatusTooManyRequests {
+				require.Positive(t, e.RetrySeconds, e.Code)
+			}
+		}
 	})
 	t.Run("a file that is no description is refused", func(t *testing.T) {
 		t.Parallel()
