@@ -65,6 +65,10 @@ test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name th
 seeds: ## Play the first 2,000 histories of the simulation, which the race detector makes too slow for test-full
 	go test -count=1 -timeout 10m -run '^TestSeeds$$' ./suite/simulation
 
+.PHONY: phases
+phases: ## Break deliveries, erasures, changes of rules and comparisons at each of their statements (PostgreSQL: set SELFSAME_TEST_POSTGRES)
+	go test -count=1 -timeout 60m -v -run '^TestPhases$$' ./services/process-customer/internal/engine -stride 1
+
 .PHONY: bench
 bench: ## Benchmarks; BENCH=regexp
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)

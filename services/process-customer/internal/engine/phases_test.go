@@ -3,6 +3,8 @@ package engine_test
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,6 +21,7 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/erase"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/rulebook"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
@@ -33,6 +36,7 @@ func TestPhases(t *testing.T) {
 	t.Parallel()
 	for name, phase := range map[string]func() phase{
 		"deliveries": deliveries, "erasure": erasure, "other rules": otherRules,
+		"deep comparison": deepComparison, "comparison of values": comparisonOfValues,
 	} {
 		for i, way := range ways {
 			t.Run(name+"/"+way.name, func(t *testing.T) {
@@ -41,10 +45,11 @@ func TestPhases(t *testing.T) {
 				x.phase.history(x.stage)
 				x.keep()
 				require.False(t, x.run(0))
-				n := 1 + 3*i // each way begins with another one
-				for x.run(n) {
-					n += stride * every()
+				n, breaks := 1+3*i%*stride, 0 // each way begins with another one
+				for ; x.run(n); n += *stride * every() {
+					breaks++
 				}
+				t.Logf("%d breaks left %d different things behind", breaks, x.states)
 				require.Greater(t, n, x.phase.statements)
 				require.Positive(t, x.states)
 			})
@@ -52,8 +57,7 @@ func TestPhases(t *testing.T) {
 	}
 }
 
-// stride is from one statement to the next that is broken: at each it would take minutes.
-const stride = 29
+var stride = flag.Int("stride", 29, "how far it is from one statement of a phase to the next that is broken; 1 takes minutes")
 
 // phase is what a process does in several transactions.
 type phase struct {
@@ -80,6 +84,8 @@ type ending struct {
 	SF, ERP []string
 	Creates [2]int // in each
 	Letters int
+	// Repairs counts readings that comparisons had taken in.
+	Repairs int
 	// Repeated counts writes of values that the record held already.
 	Repeated int
 }
@@ -153,7 +159,10 @@ func (x *breaking) remains() map[string][]string {
 }
 
 func (x *breaking) ending() ending {
-	out := ending{SF: picture(x.t, x.w.SF), ERP: picture(x.t, x.w.ERP), Letters: len(x.w.Dead()), Repeated: x.w.SF.Repeated() + x.w.ERP.Repeated()}
+	out := ending{
+		SF: picture(x.t, x.w.SF), ERP: picture(x.t, x.w.ERP), Letters: len(x.w.Dead()), Repairs: x.count("inbox WHERE change_id LIKE 'reconcile/%'"),
+		Repeated: x.w.SF.Repeated() + x.w.ERP.Repeated(),
+	}
 	for i, sys := range []*sourcetest.Fake{x.w.SF, x.w.ERP} {
 		for _, n := range sys.Creates() {
 			out.Creates[i] += n
@@ -167,10 +176,9 @@ func (x *breaking) quiet(where string) {
 	x.t.Helper()
 	for _, open := range []string{
 		"pending", "erasure_step WHERE state <> 'DONE' OR lease_until_us > 0", "rule_set WHERE NOT done",
+		"reconcile_run WHERE state IN ('QUEUED', 'RUNNING')",
 	} {
-		var n int
-		require.NoError(x.t, x.d.Read().QueryRowContext(x.t.Context(), "SELECT COUNT(*) FROM "+open).Scan(&n))
-		require.Zero(x.t, n, "%s: %s", where, open)
+		require.Zero(x.t, x.count(open), "%s: %s", where, open)
 	}
 	r, err := audit.Walk(x.t.Context(), x.w.Store.Read(), audit.Cursor{}, 10_000)
 	require.NoError(x.t, err)
@@ -365,4 +373,83 @@ func otherRules() phase {
 		statements: 50, history: func(x *stage) { ruled(x.t, x.w, customers) }, begin: begin,
 		judge: func(x *stage, where string) { applied(x.t, x.w, customers, where) },
 	}
+}
+
+func deepComparison() phase     { return comparison(store.DepthDeep) }
+func comparisonOfValues() phase { return comparison(store.DepthValues) }
+
+// comparison finds what Salesforce's feed has not told and a mark that was lost, and repairs both.
+func comparison(depth store.Depth) phase {
+	history := func(x *stage) {
+		w, sf := x.w, x.w.SF
+		var ids []string
+		for i := range 3 {
+			ids = append(ids, sf.Create(golden.Customer, "", golden.Values{golden.Name: fmt.Sprintf("Customer %d GmbH", i), golden.TaxID: fmt.Sprintf("DE10000000%d", i)}))
+		}
+		w.Settle()
+		w.ERP.Create(golden.Customer, "", golden.Values{golden.Name: "Unmarked"})
+		require.NoError(x.t, w.Read(x.t.Context()))
+		x.forget(w.SF.Name())
+		w.Settle()
+
+		sf.Drop(4) // of what people do now nobody hears
+		sf.Edit(golden.Customer, ids[0], golden.Values{golden.Phone: "1"})
+		sf.Create(golden.Contact, sf.Create(golden.Customer, "", golden.Values{golden.Name: "Unheard of"}), golden.Values{golden.LastName: "Neu"})
+		sf.Delete(golden.Customer, ids[1])
+		if depth == store.DepthValues {
+			sf.Slip(golden.Customer, ids[2], golden.Values{golden.Phone: "2"})
+		}
+		w.Deleting = true
+		w.Clock.Advance(time.Hour) // nothing of it is in flight
+	}
+	begin := func(x *stage, st *store.Store) func() error {
+		rec := x.reconciler(st)
+		return func() error { return x.compare(rec, depth, true) }
+	}
+	judge := func(x *stage, where string) {
+		require.Len(x.t, x.w.SF.Records(golden.Customer), 4, where)
+		require.Len(x.t, x.w.SF.Records(golden.Contact), 1, where)
+		require.NoError(x.t, x.compare(x.reconciler(x.w.Store), store.DepthValues, false), where)
+		require.Zero(x.t, x.count("finding"), "%s: another comparison finds nothing", where)
+	}
+	return phase{statements: 60, history: history, begin: begin, judge: judge}
+}
+
+// forget takes a mark of a customer away as if it had been seen to.
+func (x *stage) forget(system string) {
+	x.t.Helper()
+	require.NoError(x.t, x.w.Store.Tx(x.t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		claimed, err := tx.Claim(ctx, system, golden.Customer, store.LevelSync, x.w.Clock.Now(), time.Minute, 10)
+		require.Len(x.t, claimed, 1)
+		if err == nil {
+			_, err = tx.Done(ctx, system, claimed, store.Unneeded)
+		}
+		return err
+	}))
+}
+
+func (x *stage) reconciler(st *store.Store) *reconcile.Reconciler {
+	x.t.Helper()
+	rec, err := reconcile.New(reconcile.Deps{
+		Store: st, Folder: x.w.Folder, Systems: []source.System{x.w.SF, x.w.ERP}, Take: x.w.Intake.Take, Now: x.w.Clock.Now, Marked: x.w.Wake,
+		Telemetry: telemetry.Discard(),
+	})
+	require.NoError(x.t, err)
+	return rec
+}
+
+// compare compares Salesforce to the end, or goes on where that was begun.
+func (x *stage) compare(rec *reconcile.Reconciler, depth store.Depth, repair bool) error {
+	ctx := x.t.Context()
+	run, _, err := rec.Start(ctx, x.w.SF.Name(), depth, repair)
+	if err != nil {
+		return err
+	}
+	if _, err := rec.Step(ctx); err != nil {
+		return err
+	}
+	if run, err = x.w.Store.Read().ReconcileRun(ctx, run.ID); err == nil && run.State != store.RunDone {
+		err = errors.New("the comparison is " + run.State + " " + run.Reason)
+	}
+	return err
 }

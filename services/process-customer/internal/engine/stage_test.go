@@ -16,6 +16,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
@@ -82,9 +83,9 @@ type stage struct {
 // newStage returns a stage on which nothing has happened.
 func newStage(t *testing.T, w way) *stage {
 	t.Helper()
-	dsn := "sqlite::memory:" // no power fails
+	dsn := "sqlite::memory:" // no power fails: nothing has to be on a disk
 	if w.engine != "sqlite" {
-		dsn = storetest.Schema.DSN(t, w.engine)
+		dsn = storetest.Schema.DSN(t, w.engine) + "&synchronous_commit=off"
 	}
 	open := func(dsn string) *db.DB {
 		d, err := db.Open(t.Context(), dsn, telemetry.Discard())
@@ -93,7 +94,7 @@ func newStage(t *testing.T, w way) *stage {
 		return d
 	}
 	x := &stage{t: t, way: w, d: open(dsn), killer: enginetest.NewKiller(0)}
-	x.w = enginetest.New(t, x.d)
+	x.w = enginetest.NewWith(t, x.d, func(o *sourcetest.Options) { o.PageSize = 2 }) // few records are several pages
 	through := x.w.Store
 	if w.line {
 		l, behind := dbtest.NewLine(t, dsn)
@@ -171,10 +172,12 @@ func (x *stage) exec(statement func(table string) string) {
 	}))
 }
 
-// chance are the columns that differ from one time to the next: keys, and what is sealed with them.
+// chance are the columns that differ from one time to the next: keys, and what is sealed with them. So do those of how far a
+// comparison has come, which begins again anyway.
 var chance = map[string][]string{
 	"dead_letter": {"id", "version"}, "event": {"detail", "hash"}, "sequence": {"hash"}, "subject_key": {"key", "created_us"},
 	"erasure": {"receipt", "signature"}, "secret": {"value"},
+	"finding": {"detail"}, "reconcile_run": {"lease_until_us", "ended_us", "calls"},
 }
 
 // named are ids that differ, too, wherever they are.
@@ -217,4 +220,11 @@ func (x *stage) rows(table string, without []string) (out []string) {
 	require.NoError(x.t, rows.Err())
 	slices.Sort(out)
 	return out
+}
+
+// count returns how many rows of a table, of which where may say more, there are.
+func (x *stage) count(table string) (n int) {
+	x.t.Helper()
+	require.NoError(x.t, x.d.Read().QueryRowContext(x.t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&n)) //nolint:gosec // a table of ours
+	return n
 }
