@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -306,6 +307,22 @@ func TestRun_Fails(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, fresh, "one at a time")
 	require.Equal(t, first.ID, second.ID)
+}
+
+// A run says why it failed: that a system has not been read as a whole is not known when the database does not tell.
+func TestRun_FailsWithDatabase(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{})
+	b.people(1)
+	b.begin(reconcile.Config{}, b.Store.Through(func(_ context.Context, query string, args []any) (string, []any, error) {
+		if strings.Contains(query, "FROM feed WHERE") {
+			return "", nil, fault.New(fault.Unavailable, fault.ReasonStoreUnavailable, "no connection")
+		}
+		return query, args, nil
+	}))
+	run, _ := b.compare("salesforce", false, false)
+	require.Equal(t, store.RunFailed, run.State)
+	require.Equal(t, fault.ReasonStoreUnavailable, run.Reason)
 }
 
 func TestSchedule(t *testing.T) {

@@ -136,7 +136,14 @@ func (r *Reconciler) schedule(ctx context.Context) error {
 		}
 		active := len(last) > 0 && (last[0].State == store.RunQueued || last[0].State == store.RunRunning)
 		due := r.cfg.Every > 0 && now.Sub(r.begun) >= r.cfg.Every && (len(last) == 0 || now.Sub(last[0].Requested) >= r.cfg.Every)
-		if active || !due || !r.ready(ctx, name) {
+		if active || !due {
+			continue
+		}
+		ready, err := r.ready(ctx, name)
+		if err != nil {
+			return err
+		}
+		if !ready {
 			continue
 		}
 		if _, _, err := r.Start(ctx, name, depth, r.cfg.Repair); err != nil {
@@ -153,16 +160,23 @@ func (r *Reconciler) schedule(ctx context.Context) error {
 }
 
 // ready reports whether everything of a system has been read once: before, nothing can be said.
-func (r *Reconciler) ready(ctx context.Context, system string) bool {
+func (r *Reconciler) ready(ctx context.Context, system string) (bool, error) {
 	f, err := r.store.Read().Feed(ctx, system)
-	return err == nil && f.Complete
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return f.Complete, err
 }
 
 // do carries a run out and stores how it ended.
 func (r *Reconciler) do(ctx context.Context, run store.Run) error {
 	c := &comparison{r: r, run: run, sys: r.systems[run.System]}
-	var err error = errNotReady
-	if c.sys != nil && r.ready(ctx, run.System) {
+	ready, err := r.ready(ctx, run.System)
+	switch {
+	case err != nil:
+	case c.sys == nil || !ready:
+		err = errNotReady
+	default:
 		err = c.all(ctx)
 	}
 	switch {
