@@ -37,7 +37,35 @@ type call struct {
 	fields    selection      // checkQuery: the part of the answer that is wanted; nil for all
 	writes    int            // checkJSON: how many writes the body carries
 	missing   []fault.Field  // checkJSON: required fields without a value; told together with broken rules
+	lines     lines
 }
+
+// lines has room for the values of the headers that nearly every answer has, which would otherwise be pieces of memory each.
+type lines struct {
+	room [8]string
+	used int
+}
+
+// set sets a header whose name is in its canonical form already.
+func (l *lines) set(h http.Header, name, value string) {
+	if l.used == len(l.room) {
+		h[name] = []string{value}
+		return
+	}
+	l.room[l.used] = value
+	l.used++
+	h[name] = l.room[l.used-1 : l.used : l.used]
+}
+
+// What answers have in common. Nobody changes these: who adds a value to one makes another.
+var (
+	nosniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	isReplayed = []string{"replayed"}
+	isTrue     = []string{"true"}
+
+	privateNoStore = []string{"private, no-store"}
+)
 
 type callKey struct{}
 
@@ -104,7 +132,7 @@ func (e *edge) identify(next http.Handler) http.Handler {
 			_, _ = rand.Read(raw)
 			c.id = hex.EncodeToString(raw)
 		}
-		w.Header().Set("X-Request-Id", c.id)
+		c.lines.set(w.Header(), "X-Request-Id", c.id)
 		c.host = r.Host
 		next.ServeHTTP(w, r)
 	})
@@ -132,9 +160,8 @@ func safeID(s string) bool {
 func (e *edge) harden(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Vary", "Accept-Encoding, Authorization, Origin")
+		h["X-Content-Type-Options"], h["Referrer-Policy"] = nosniff, noReferrer
+		callOf(r.Context()).lines.set(h, "Vary", "Accept-Encoding, Authorization, Origin") // varyOnce changes it
 		if e.o.Secure {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/gzhttp"
 
@@ -33,7 +34,9 @@ func (e *edge) finish(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callOf(r.Context())
 		has := r.Header.Values("If-None-Match")
-		held := &heldWriter{header: w.Header()}
+		held := heldWriters.Get().(*heldWriter) //nolint:forcetypeassert // holds nothing else
+		held.header = w.Header()
+		defer held.free()
 		next.ServeHTTP(held, r)
 		h := w.Header()
 		if held.status == 0 {
@@ -50,7 +53,7 @@ func (e *edge) finish(next http.Handler) http.Handler {
 		if held.status == http.StatusOK && c.fields != nil {
 			body = c.fields.apply(body)
 		}
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+		c.lines.set(h, "Content-Length", strconv.Itoa(len(body)))
 		w.WriteHeader(held.status)
 		// The client may be gone; there is nobody to tell.
 		_, _ = w.Write(body)
@@ -68,10 +71,29 @@ func noneMatches(lines []string, tag string) bool {
 	return false
 }
 
+// heldWriters are those that no request has. What one holds is not referred to after finish.
+var heldWriters = sync.Pool{New: func() any { return &heldWriter{} }}
+
+// keptRoom bounds the room that is used again: few answers are larger, and they are not to be remembered by their size.
+const keptRoom = 16 << 10
+
 type heldWriter struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
+}
+
+func (h *heldWriter) free() {
+	if h.body.Cap() > keptRoom {
+		return
+	}
+	h.reset()
+	heldWriters.Put(h)
+}
+
+func (h *heldWriter) reset() {
+	h.header, h.status = nil, 0
+	h.body.Reset()
 }
 
 func (h *heldWriter) Header() http.Header { return h.header }

@@ -98,15 +98,15 @@ func owned(p auth.Principal) string {
 // decorate gives a success its headers and status.
 func (e *edge) decorate(ctx context.Context, w http.ResponseWriter, msg proto.Message) error {
 	c, h := callOf(ctx), w.Header()
-	h.Set("Cache-Control", "private, no-store")
+	h["Cache-Control"] = privateNoStore
 	noteStatus(ctx, c, h, "")
 	if holder, ok := msg.(interface{ GetCustomer() *mobilev1.Customer }); ok {
 		if tag := holder.GetCustomer().GetEtag(); tag != "" {
-			h.Set("ETag", `"`+tag+`"`)
+			c.lines.set(h, "Etag", `"`+tag+`"`)
 		}
 	} else if !c.route.writes {
 		if tag := tagOf(msg); tag != "" {
-			h.Set("ETag", `"`+tag+`"`)
+			c.lines.set(h, "Etag", `"`+tag+`"`)
 		}
 	}
 	if _, many := msg.(*mobilev1.ApplyMutationsResponse); many {
@@ -131,7 +131,7 @@ func (e *edge) decorate(ctx context.Context, w http.ResponseWriter, msg proto.Me
 // noteStatus says what became of the key.
 func noteStatus(ctx context.Context, c *call, h http.Header, code string) {
 	if c.keyLine != "" {
-		h.Set("Idempotency-Key", c.keyLine)
+		c.lines.set(h, "Idempotency-Key", c.keyLine)
 	}
 	md, _ := runtime.ServerMetadataFromContext(ctx)
 	status := first(md.HeaderMD, MetaStatus)
@@ -145,10 +145,10 @@ func noteStatus(ctx context.Context, c *call, h http.Header, code string) {
 		status = c.keyNote
 	}
 	if status != "" {
-		h.Set("Idempotency-Status", status)
+		c.lines.set(h, "Idempotency-Status", status)
 	}
 	if status == "replayed" {
-		h.Set("Idempotent-Replayed", "true")
+		h["Idempotent-Replayed"] = isTrue
 	}
 }
 

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,28 +26,35 @@ type Replay struct {
 	Join time.Duration
 }
 
-// keptAnswer is what is kept of an answer before its body, which follows as it is after a line break.
-type keptAnswer struct {
-	Status int        `json:"s"`
-	Header keptHeader `json:"h"`
-}
+// keptHeaders are the headers that belong to the answer rather than to the request.
+var keptHeaders = [...]string{"Content-Type", "Cache-Control", "Etag", "Location"}
 
-// keptHeader are the headers that belong to the answer rather than to the request.
-type keptHeader struct {
-	ContentType  string `json:"Content-Type,omitempty"`
-	CacheControl string `json:"Cache-Control,omitempty"`
-	ETag         string `json:"ETag,omitempty"`
-	Location     string `json:"Location,omitempty"`
-}
-
-func (k keptHeader) copyTo(h http.Header) {
-	for _, line := range [...]struct{ name, value string }{
-		{"Content-Type", k.ContentType}, {"Cache-Control", k.CacheControl}, {"ETag", k.ETag}, {"Location", k.Location},
-	} {
-		if line.value != "" {
-			h.Set(line.name, line.value)
+// keptText returns what is kept of an answer, as in HTTP: a line for the status, one for each header, an empty one, and the body.
+func keptText(held *heldWriter) []byte {
+	text := strconv.AppendInt(make([]byte, 0, 256+held.body.Len()), int64(held.status), 10)
+	for _, name := range keptHeaders {
+		if value := held.header.Get(name); value != "" {
+			text = append(append(append(append(text, '\n'), name...), ": "...), value...)
 		}
 	}
+	return append(append(text, "\n\n"...), held.body.Bytes()...)
+}
+
+var errKept = errors.New("a kept answer has no status")
+
+// keptAnswer sets the headers of a kept answer, and returns its status and body.
+func keptAnswer(text []byte, set func(name, value string)) (status int, body []byte, err error) {
+	head, body, _ := bytes.Cut(text, []byte("\n\n"))
+	first, rest, _ := strings.Cut(string(head), "\n")
+	if status, err = strconv.Atoi(first); err != nil || status < http.StatusOK {
+		return 0, nil, errKept
+	}
+	for line := range strings.SplitSeq(rest, "\n") {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			set(name, value)
+		}
+	}
+	return status, body, nil
 }
 
 // replay answers a completed key without asking below, and lets a herd of identical requests wait for the first of them.
@@ -84,7 +92,7 @@ func (e *edge) replay(next http.Handler) http.Handler {
 // the same key is another slot, and is refused below.
 func (e *edge) slot(c *call, r *http.Request) replay.Slot {
 	parts := [][]byte{
-		[]byte("edge/v1"), []byte(c.principal.Subject), []byte(owned(c.principal)), []byte(c.route.verb), []byte(r.URL.EscapedPath()), []byte(r.URL.RawQuery),
+		[]byte("edge/v2"), []byte(c.principal.Subject), []byte(owned(c.principal)), []byte(c.route.verb), []byte(r.URL.EscapedPath()), []byte(r.URL.RawQuery),
 		[]byte(c.ifMatch), []byte(c.key), c.body,
 	}
 	return replay.NewSlot(parts...)
@@ -93,10 +101,11 @@ func (e *edge) slot(c *call, r *http.Request) replay.Slot {
 // again answers from what is kept.
 func (e *edge) again(w http.ResponseWriter, r *http.Request, slot replay.Slot) bool {
 	text, ok, err := e.o.Replay.Store.Get(r.Context(), slot)
-	var kept keptAnswer
-	head, body, _ := bytes.Cut(text, []byte("\n"))
+	c, h := callOf(r.Context()), w.Header()
+	var status int
+	var body []byte
 	if err == nil && ok {
-		err = json.Unmarshal(head, &kept)
+		status, body, err = keptAnswer(text, func(name, value string) { c.lines.set(h, name, value) })
 	}
 	if err != nil {
 		e.log.LogAttrs(r.Context(), slog.LevelWarn, "kept answers cannot be read", slog.String(telemetry.KeyError, err.Error()))
@@ -107,12 +116,9 @@ func (e *edge) again(w http.ResponseWriter, r *http.Request, slot replay.Slot) b
 		return false
 	}
 	e.replays.Add(r.Context(), 1, e.hit)
-	h := w.Header()
-	kept.Header.copyTo(h)
-	h.Set("Idempotency-Key", callOf(r.Context()).keyLine)
-	h.Set("Idempotency-Status", "replayed")
-	h.Set("Idempotent-Replayed", "true")
-	w.WriteHeader(kept.Status)
+	c.lines.set(h, "Idempotency-Key", c.keyLine)
+	h["Idempotency-Status"], h["Idempotent-Replayed"] = isReplayed, isTrue
+	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	return true
 }
@@ -121,13 +127,7 @@ func (e *edge) keep(ctx context.Context, slot replay.Slot, held *heldWriter) {
 	if held.status != http.StatusOK && held.status != http.StatusCreated {
 		return
 	}
-	h := held.header
-	head, err := json.Marshal(keptAnswer{held.status, keptHeader{h.Get("Content-Type"), h.Get("Cache-Control"), h.Get("ETag"), h.Get("Location")}})
-	if err == nil {
-		text := slices.Concat(head, []byte("\n"), held.body.Bytes())
-		err = e.o.Replay.Store.Put(ctx, slot, text, e.o.Replay.For)
-	}
-	if err != nil {
+	if err := e.o.Replay.Store.Put(ctx, slot, keptText(held), e.o.Replay.For); err != nil {
 		e.log.LogAttrs(ctx, slog.LevelWarn, "an answer cannot be kept", slog.String(telemetry.KeyError, err.Error()))
 	}
 }
