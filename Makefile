@@ -65,6 +65,16 @@ test-full: ## Every test; SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name th
 seeds: ## Play the first 2,000 histories of the simulation, which the race detector makes too slow for test-full
 	go test -count=1 -timeout 10m -run '^TestSeeds$$' ./suite/simulation
 
+FUZZ ?= Fuzz
+FUZZTIME ?= 10s
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME=10s, or those whose names begin with FUZZ; what is new to the fuzzer is compiled first, for minutes
+	@grep -rEo --include='*_test.go' '^func $(FUZZ)[A-Za-z0-9_]*\(f ' $(MODULES) | sed -E 's|^(.*)/[^/]*:func (.*)\(f $$|\1 \2|' | sort | \
+		while read -r folder target; do \
+			echo "$$folder $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$folder" </dev/null || exit 1; \
+		done
+
 .PHONY: phases
 phases: ## Break deliveries, erasures, changes of rules and comparisons at each of their statements (PostgreSQL: set SELFSAME_TEST_POSTGRES)
 	go test -count=1 -timeout 60m -v -run '^TestPhases$$' ./services/process-customer/internal/engine -stride 1
