@@ -124,6 +124,7 @@ func validateOnly(t *testing.T, w *world) {
 	require.Greater(t, len(w.fake.metadata()), before, "it is checked below, too")
 	ignored := w.do(t, "POST", "/v1/customers?validateOnly=true", body(`{"name":"Only GmbH"}`), key("only-2"))
 	require.Equal(t, "ignored", ignored.header.Get("Idempotency-Status"))
+	checkedWrites(t)
 }
 
 func rateLimits(t *testing.T, _ *world) {
@@ -212,7 +213,7 @@ func appVersions(t *testing.T, _ *world) {
 	require.Equal(t, 200, w.do(t, "GET", "/v1/customers/"+known).status, "an app that does not say is let in")
 	meta := w.do(t, "GET", "/v1/meta", anonymous(), with("App-Version", "1.0.0")).json(t, 200)
 	require.Equal(t, map[string]any{"minimumVersion": "2.1.0", "currentVersion": "3.0.0", "storeUrl": "https://store.example.com/app"}, meta["app"])
-	require.Contains(t, meta["capabilities"], "sync-apply")
+	require.Subset(t, meta["capabilities"], []any{"sync-apply", "validate-only", "validate-only-all"})
 	require.Equal(t, "P7D", meta["idempotency"].(map[string]any)["answerKept"])
 }
 

@@ -39,7 +39,9 @@ func ownership(t *testing.T, w *world) {
 		{"POST", "/v1/orders", `{"customerId":"c_theirs","items":[{"sku":"pump","quantity":"1"}]}`},
 		{"POST", "/v1/orders?validateOnly=true", `{"customerId":"c_theirs","items":[{"sku":"pump","quantity":"1"}]}`},
 		{"PATCH", "/v1/customers/c_theirs?validateOnly=true", `{"phone":"6"}`},
+		{"POST", "/v1/orders/order-theirs/cancellation?validateOnly=true", `{}`},
 		{"POST", "/v1/cases", `{"customerId":"c_theirs","subject":"x"}`},
+		{"POST", "/v1/cases?validateOnly=true", `{"customerId":"c_theirs","subject":"x"}`},
 		{"GET", "/v1/cases/" + theirCase, ""},
 	} {
 		ask := func(rename bool) problemBody {
@@ -131,6 +133,8 @@ func mergedOwnership(t *testing.T) {
 		{"POST", "/v1/cases", `{"customerId":"ID","subject":"x"}`, 201},
 		{"POST", "/v1/orders", `{"customerId":"ID","items":[{"sku":"pump","quantity":"1"}]}`, 201},
 		{"POST", "/v1/orders?validateOnly=true", `{"customerId":"ID","items":[{"sku":"pump","quantity":"1"}]}`, 200},
+		{"POST", "/v1/cases?validateOnly=true", `{"customerId":"ID","subject":"x"}`, 200},
+		{"POST", "/v1/orders/order-old/cancellation?validateOnly=true", `{"customerId":"ID"}`, 200},
 		{"POST", "/v1/orders/order-old/cancellation", `{"customerId":"ID"}`, 200},
 		{"POST", "/v1/sync:apply", `{"mutations":[{"key":"a-key-of-a-merged-one:KEY","kind":"UPDATE_CUSTOMER","customerId":"ID","customer":{"phone":"9"},"fields":["phone"]}]}`, 207},
 	} {

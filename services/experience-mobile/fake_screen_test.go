@@ -83,6 +83,18 @@ func (f *fakeCustomers) FindOrder(_ context.Context, req *customerv1.FindOrderRe
 func (f *fakeCustomers) CancelOrder(_ context.Context, req *customerv1.CancelOrderRequest) (*customerv1.CancelOrderResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	o, err := f.cancellable(req)
+	if err != nil {
+		return nil, err
+	}
+	f.runs["cancel "+req.GetOrderId()]++
+	f.states[req.GetOrderId()] = "CANCELLED"
+	f.versions[req.GetOrderId()]++
+	return &customerv1.CancelOrderResponse{Order: f.order(req.GetOrderId()), CustomerId: f.led(o.GetCustomerId())}, nil
+}
+
+// cancellable returns an order that can be called off.
+func (f *fakeCustomers) cancellable(req *customerv1.CancelOrderRequest) (*customerv1.NewOrder, error) {
 	o := f.orders[req.GetOrderId()]
 	if o == nil || f.led(o.GetCustomerId()) != f.led(req.GetCustomerId()) {
 		return nil, fault.New(fault.NotFound, "ORDER_UNKNOWN", "the customer has no such order")
@@ -90,10 +102,7 @@ func (f *fakeCustomers) CancelOrder(_ context.Context, req *customerv1.CancelOrd
 	if f.states[req.GetOrderId()] == "COMPLETED" {
 		return nil, fault.New(fault.Precondition, "ORDER_CLOSED", "the order is closed")
 	}
-	f.runs["cancel "+req.GetOrderId()]++
-	f.states[req.GetOrderId()] = "CANCELLED"
-	f.versions[req.GetOrderId()]++
-	return &customerv1.CancelOrderResponse{Order: f.order(req.GetOrderId()), CustomerId: f.led(o.GetCustomerId())}, nil
+	return o, nil
 }
 
 // newOrder places an order without a request.
@@ -151,7 +160,7 @@ func (f *fakeCustomers) GetCaseView(_ context.Context, req *customerv1.GetCaseVi
 }
 
 func (f *fakeCustomers) OpenCase(ctx context.Context, req *customerv1.OpenCaseRequest) (*customerv1.OpenCaseResponse, error) {
-	if _, err := f.find(ctx, req.GetCase().GetCustomerId()); err != nil {
+	if err := f.openable(ctx, req.GetCase().GetCustomerId()); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
@@ -160,6 +169,15 @@ func (f *fakeCustomers) OpenCase(ctx context.Context, req *customerv1.OpenCaseRe
 	id := fmt.Sprintf("500%015d", len(f.cases))
 	f.cases[id] = proto.CloneOf(req.GetCase())
 	return &customerv1.OpenCaseResponse{Case: f.caseOf(id), CustomerId: f.led(req.GetCase().GetCustomerId())}, nil
+}
+
+// openable fails for a customer for whom no case can be opened.
+func (f *fakeCustomers) openable(ctx context.Context, customer string) error {
+	if customer == laterBuyer {
+		return fault.New(fault.Conflict, "CUSTOMER_PENDING", "the CRM does not have the customer yet").WithRetryAfter(2 * time.Second)
+	}
+	_, err := f.find(ctx, customer)
+	return err
 }
 
 func (f *fakeCustomers) GetAvailability(_ context.Context, req *customerv1.GetAvailabilityRequest) (*customerv1.GetAvailabilityResponse, error) {
@@ -210,6 +228,33 @@ func (f *fakeCustomers) CheckPlaceOrder(ctx context.Context, req *customerv1.Che
 		}
 	}
 	return &customerv1.CheckPlaceOrderResponse{TotalAmount: "21.00", TotalCurrency: "EUR"}, nil
+}
+
+func (f *fakeCustomers) CheckCancelOrder(_ context.Context, req *customerv1.CheckCancelOrderRequest) (*customerv1.CheckCancelOrderResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o, err := f.cancellable(req.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	out := f.order(req.GetRequest().GetOrderId())
+	out.State = "CANCELLED"
+	return &customerv1.CheckCancelOrderResponse{Response: &customerv1.CancelOrderResponse{Order: out, CustomerId: f.led(o.GetCustomerId())}}, nil
+}
+
+func (f *fakeCustomers) CheckOpenCase(ctx context.Context, req *customerv1.CheckOpenCaseRequest) (*customerv1.CheckOpenCaseResponse, error) {
+	c := req.GetRequest().GetCase()
+	if err := f.openable(ctx, c.GetCustomerId()); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &customerv1.CheckOpenCaseResponse{Response: &customerv1.OpenCaseResponse{
+		Case: &customerv1.CaseDetail{
+			Summary: &customerv1.CaseSummary{Subject: c.GetSubject(), Priority: c.GetPriority()}, Description: c.GetDescription(),
+		},
+		CustomerId: f.led(c.GetCustomerId()),
+	}}, nil
 }
 
 // The customer whose orders are queued: the ERP does not have it until the test says so.

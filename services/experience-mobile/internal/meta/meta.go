@@ -71,7 +71,7 @@ func Handler(i Info) (http.Handler, error) {
 	text, err := json.MarshalIndent(document{
 		API: "1", App: app{i.MinimumApp, i.CurrentApp, i.StoreURL},
 		Capabilities: []string{
-			"availability", "cases", "contacts", "customers", "fields", "gzip", "operations", "order-cancellation", "order-events", "orders", "sync-apply", "sync-customers", "validate-only",
+			"availability", "cases", "contacts", "customers", "fields", "gzip", "operations", "order-cancellation", "order-events", "orders", "sync-apply", "sync-customers", "validate-only", "validate-only-all",
 		},
 		Limits: limits{MaxBody: i.MaxBody, MaxPage: 500, MaxMutations: 100},
 		Idempotency: idempotency{

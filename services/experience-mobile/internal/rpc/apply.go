@@ -29,7 +29,8 @@ const (
 )
 
 // ApplyMutations implements MobileService. Every mutation goes the way of a request of its own, with its own key: the
-// same checks, the same answers, and a retry of either meets what the other has done.
+// same checks, the same answers, and a retry of either meets what the other has done. When the batch is only checked, no
+// mutation waits for another: nothing is done that it could be behind.
 func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutationsRequest) (*mobilev1.ApplyMutationsResponse, error) {
 	if s.self == nil {
 		return nil, fault.New(fault.Unimplemented, "", "batches are not served here")
@@ -37,7 +38,7 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 	out := &mobilev1.ApplyMutationsResponse{}
 	behind := map[string]bool{} // records with a change that is still to come
 	for i, m := range req.GetBatch().GetMutations() {
-		a := &application{server: s, index: i, mutation: m, result: &mobilev1.MutationResult{Key: m.GetKey()}}
+		a := &application{server: s, index: i, mutation: m, only: req.GetValidateOnly(), result: &mobilev1.MutationResult{Key: m.GetKey()}}
 		record := recordOf(m)
 		at, bounded := ctx.Deadline()
 		switch {
@@ -48,7 +49,7 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 		default:
 			a.run(ctx)
 		}
-		if record != "" && a.result.GetProblem().GetRetryable() {
+		if record != "" && !a.only && a.result.GetProblem().GetRetryable() {
 			behind[record] = true
 		}
 		out.Results = append(out.Results, a.result)
@@ -76,6 +77,7 @@ type application struct {
 	server   *Server
 	index    int
 	mutation *mobilev1.Mutation
+	only     bool // it is checked and not done
 	result   *mobilev1.MutationResult
 	header   metadata.MD
 }
@@ -124,7 +126,7 @@ func (a *application) call(ctx context.Context) error {
 	m, header := a.mutation, grpc.Header(&a.header)
 	switch m.GetKind() {
 	case kindCreate:
-		got, err := a.server.self.CreateCustomer(ctx, &mobilev1.CreateCustomerRequest{Customer: m.GetCustomer()}, header)
+		got, err := a.server.self.CreateCustomer(ctx, &mobilev1.CreateCustomerRequest{Customer: m.GetCustomer(), ValidateOnly: a.only}, header)
 		a.result.Customer = got.GetCustomer()
 		return err
 	case kindUpdate:
@@ -136,19 +138,21 @@ func (a *application) call(ctx context.Context) error {
 		if changed == nil {
 			changed = &mobilev1.Customer{} // every field named is cleared
 		}
-		got, err := a.server.self.UpdateCustomer(ctx, &mobilev1.UpdateCustomerRequest{CustomerId: m.GetCustomerId(), Customer: changed, UpdateMask: mask}, header)
+		got, err := a.server.self.UpdateCustomer(ctx, &mobilev1.UpdateCustomerRequest{
+			CustomerId: m.GetCustomerId(), Customer: changed, UpdateMask: mask, ValidateOnly: a.only,
+		}, header)
 		a.result.Customer = got.GetCustomer()
 		return err
 	case kindPlace:
-		got, err := a.server.self.PlaceOrder(ctx, &mobilev1.PlaceOrderRequest{Order: m.GetOrder()}, header)
+		got, err := a.server.self.PlaceOrder(ctx, &mobilev1.PlaceOrderRequest{Order: m.GetOrder(), ValidateOnly: a.only}, header)
 		a.result.Order = got.GetOrder()
 		return err
 	case kindCancel:
-		got, err := a.server.self.CancelOrder(ctx, &mobilev1.CancelOrderRequest{OrderId: m.GetOrderId()}, header)
+		got, err := a.server.self.CancelOrder(ctx, &mobilev1.CancelOrderRequest{OrderId: m.GetOrderId(), ValidateOnly: a.only}, header)
 		a.result.Order = got.GetOrder()
 		return err
 	case kindOpen:
-		got, err := a.server.self.OpenCase(ctx, &mobilev1.OpenCaseRequest{Case: m.GetCase()}, header)
+		got, err := a.server.self.OpenCase(ctx, &mobilev1.OpenCaseRequest{Case: m.GetCase(), ValidateOnly: a.only}, header)
 		a.result.Case = got.GetCase()
 		return err
 	}

@@ -58,9 +58,16 @@ func (s *Server) OpenCase(ctx context.Context, req *mobilev1.OpenCaseRequest) (*
 	if err := s.sees(ctx, req.GetCase().GetCustomerId()); err != nil {
 		return nil, err
 	}
+	below := &customerv1.OpenCaseRequest{Case: view.NewCase(req.GetCase())}
+	if req.GetValidateOnly() {
+		got, err := s.screens.CheckOpenCase(ctx, &customerv1.CheckOpenCaseRequest{Request: below}, grpc.WaitForReady(false))
+		if err != nil {
+			return nil, s.translate(checked(err))
+		}
+		return &mobilev1.OpenCaseResponse{Case: view.CaseDetail(got.GetResponse().GetCase())}, nil
+	}
 	var note notes
-	got, err := s.screens.OpenCase(idempotent.Child(ctx, "open-case", principalOf(ctx)),
-		&customerv1.OpenCaseRequest{Case: view.NewCase(req.GetCase())}, note.collect()...)
+	got, err := s.screens.OpenCase(idempotent.Child(ctx, "open-case", principalOf(ctx)), below, note.collect()...)
 	note.pass(ctx, err)
 	if err != nil {
 		return nil, s.translate(err)

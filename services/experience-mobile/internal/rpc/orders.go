@@ -124,9 +124,16 @@ func (s *Server) CancelOrder(ctx context.Context, req *mobilev1.CancelOrderReque
 			return nil, unknownOrder()
 		}
 	}
+	below := &customerv1.CancelOrderRequest{CustomerId: found.GetCustomerId(), OrderId: req.GetOrderId()}
+	if req.GetValidateOnly() {
+		got, err := s.screens.CheckCancelOrder(ctx, &customerv1.CheckCancelOrderRequest{Request: below}, grpc.WaitForReady(false))
+		if err != nil {
+			return nil, s.translate(checked(err))
+		}
+		return &mobilev1.CancelOrderResponse{Order: orderOf(got.GetResponse().GetOrder(), got.GetResponse().GetCustomerId())}, nil
+	}
 	var note notes
-	got, err := s.screens.CancelOrder(idempotent.Child(ctx, "cancel-order", principalOf(ctx)),
-		&customerv1.CancelOrderRequest{CustomerId: found.GetCustomerId(), OrderId: req.GetOrderId()}, note.collect()...)
+	got, err := s.screens.CancelOrder(idempotent.Child(ctx, "cancel-order", principalOf(ctx)), below, note.collect()...)
 	note.pass(ctx, err)
 	if err != nil {
 		return nil, s.translate(err)

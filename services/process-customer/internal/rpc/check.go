@@ -142,3 +142,30 @@ func (s *screens) CheckPlaceOrder(ctx context.Context, req *customerv1.CheckPlac
 	}
 	return &customerv1.CheckPlaceOrderResponse{TotalAmount: total.FloatString(2), TotalCurrency: currency}, nil
 }
+
+// CheckCancelOrder looks the order up, and asks what the ERP would say.
+func (s *screens) CheckCancelOrder(ctx context.Context, req *customerv1.CheckCancelOrderRequest) (*customerv1.CheckCancelOrderResponse, error) {
+	o, customer, err := s.orderOf(ctx, req.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	if o, err = s.d.Orders.CheckCancel(ctx, o); err != nil {
+		return nil, err
+	}
+	return &customerv1.CheckCancelOrderResponse{Response: &customerv1.CancelOrderResponse{Order: orderSummary(o), CustomerId: string(customer)}}, nil
+}
+
+// CheckOpenCase looks up for whom the case would be opened.
+func (s *screens) CheckOpenCase(ctx context.Context, req *customerv1.CheckOpenCaseRequest) (*customerv1.CheckOpenCaseResponse, error) {
+	asked := req.GetRequest().GetCase()
+	customer, _, err := s.account(ctx, asked.GetCustomerId())
+	if err != nil {
+		return nil, err
+	}
+	return &customerv1.CheckOpenCaseResponse{Response: &customerv1.OpenCaseResponse{
+		Case: &customerv1.CaseDetail{
+			Summary: &customerv1.CaseSummary{Subject: asked.GetSubject(), Priority: asked.GetPriority()}, Description: asked.GetDescription(),
+		},
+		CustomerId: string(customer),
+	}}, nil
+}

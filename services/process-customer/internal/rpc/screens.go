@@ -70,17 +70,23 @@ func (s *screens) FindOrder(ctx context.Context, req *customerv1.FindOrderReques
 	return &customerv1.FindOrderResponse{Order: orderSummary(o), CustomerId: string(customer)}, nil
 }
 
-func (s *screens) CancelOrder(ctx context.Context, req *customerv1.CancelOrderRequest) (*customerv1.CancelOrderResponse, error) {
+// orderOf returns an order of a customer, and the golden customer; the order of another is not found.
+func (s *screens) orderOf(ctx context.Context, req *customerv1.CancelOrderRequest) (source.Order, golden.ID, error) {
 	c, err := shown(ctx, s.d.Store.Brief(), req.GetCustomerId())
 	if err != nil {
-		return nil, err
+		return source.Order{}, "", err
 	}
-	_, customer, err := s.order(ctx, req.GetOrderId())
+	o, customer, err := s.order(ctx, req.GetOrderId())
+	if err == nil && customer != c.Golden.ID {
+		err = unknownOrder()
+	}
+	return o, customer, err
+}
+
+func (s *screens) CancelOrder(ctx context.Context, req *customerv1.CancelOrderRequest) (*customerv1.CancelOrderResponse, error) {
+	_, customer, err := s.orderOf(ctx, req)
 	if err != nil {
 		return nil, err
-	}
-	if customer != c.Golden.ID {
-		return nil, unknownOrder()
 	}
 	o, err := s.d.Orders.Cancel(idempotent.Child(ctx, stepCancel, req.GetOrderId()), req.GetOrderId())
 	if err != nil {
@@ -156,25 +162,34 @@ func (s *screens) OpenCase(ctx context.Context, req *customerv1.OpenCaseRequest)
 	if err != nil {
 		return nil, err
 	}
-	c, err := shown(ctx, s.d.Store.Brief(), asked.GetCustomerId())
+	customer, account, err := s.account(ctx, asked.GetCustomerId())
 	if err != nil {
 		return nil, err
 	}
-	if c.Golden.Deleted {
-		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
-	}
-	accounts := recordsIn(c.Links, s.d.Cases.Name())
-	if len(accounts) == 0 {
-		return nil, fault.New(fault.Conflict, source.ReasonCustomerPending, "the CRM does not have the customer yet").WithRetryAfter(pendingWait)
-	}
 	opened, err := s.d.Cases.OpenCase(idempotent.Child(ctx, stepOpenCase, ""), source.NewCase{
-		ExternalID: idempotent.ChildOf(seed, stepOpenCase, ""), Account: accounts[0], Subject: asked.GetSubject(),
+		ExternalID: idempotent.ChildOf(seed, stepOpenCase, ""), Account: account, Subject: asked.GetSubject(),
 		Description: asked.GetDescription(), Priority: asked.GetPriority(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &customerv1.OpenCaseResponse{Case: caseDetail(opened), CustomerId: string(c.Golden.ID)}, nil
+	return &customerv1.OpenCaseResponse{Case: caseDetail(opened), CustomerId: string(customer)}, nil
+}
+
+// account returns for whom a case is opened: the golden customer, and its record in the CRM.
+func (s *screens) account(ctx context.Context, customer string) (id golden.ID, record string, err error) {
+	c, err := shown(ctx, s.d.Store.Brief(), customer)
+	if err != nil {
+		return "", "", err
+	}
+	if c.Golden.Deleted {
+		return "", "", fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
+	}
+	accounts := recordsIn(c.Links, s.d.Cases.Name())
+	if len(accounts) == 0 {
+		return "", "", fault.New(fault.Conflict, source.ReasonCustomerPending, "the CRM does not have the customer yet").WithRetryAfter(pendingWait)
+	}
+	return c.Golden.ID, accounts[0], nil
 }
 
 func (s *screens) GetAvailability(ctx context.Context, req *customerv1.GetAvailabilityRequest) (*customerv1.GetAvailabilityResponse, error) {

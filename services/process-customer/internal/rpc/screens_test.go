@@ -222,6 +222,26 @@ func TestOrdersByNumber(t *testing.T) {
 	_, err = a.screens.CancelOrder(keyed(t, "c1"), &customerv1.CancelOrderRequest{CustomerId: other, OrderId: "4712"})
 	require.Equal(t, reasonOrderUnknown, fault.ReasonOf(err))
 	require.Empty(t, book.cancelled)
+	check := func(customer, order string) (*customerv1.CancelOrderResponse, error) {
+		got, err := a.screens.CheckCancelOrder(t.Context(), &customerv1.CheckCancelOrderRequest{
+			Request: &customerv1.CancelOrderRequest{CustomerId: customer, OrderId: order},
+		})
+		return got.GetResponse(), err
+	}
+	for _, c := range [][2]string{{other, "4712"}, {id, "none"}} {
+		_, err = check(c[0], c[1])
+		require.Equal(t, reasonOrderUnknown, fault.ReasonOf(err))
+	}
+	_, err = check("c_none", "4712")
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	book.err = fault.New(fault.Precondition, "ORDER_CLOSED", "the order is closed")
+	_, err = check(id, "4712")
+	require.Equal(t, "ORDER_CLOSED", fault.ReasonOf(err))
+	book.err = nil
+	would, err := check(id, "4712")
+	require.NoError(t, err)
+	require.Equal(t, "CANCELLED "+id, would.GetOrder().GetState()+" "+would.GetCustomerId())
+	require.Empty(t, book.cancelled, "a check calls nothing off")
 	gone, err := a.screens.CancelOrder(keyed(t, "c1"), &customerv1.CancelOrderRequest{CustomerId: id, OrderId: "4712"})
 	require.NoError(t, err)
 	require.Equal(t, "CANCELLED", gone.GetOrder().GetState())
@@ -265,6 +285,27 @@ func TestCases(t *testing.T) {
 		seed, err := effectID(keyed(t, "case-1"), "open-case")
 		require.NoError(t, err)
 		require.Equal(t, idempotent.ChildOf("\x00open-case\x00case-1", "crm.case.open", ""), idempotent.ChildOf(seed, stepOpenCase, ""))
+	})
+	t.Run("a check fails as the case would, and opens none", func(t *testing.T) {
+		w, a, book := setup(t)
+		check := func(customer string) (*customerv1.OpenCaseResponse, error) {
+			got, err := a.screens.CheckOpenCase(t.Context(), &customerv1.CheckOpenCaseRequest{Request: open(customer)})
+			return got.GetResponse(), err
+		}
+		id := create(t, a, "k1", &customerv1.Customer{Name: "Acme GmbH"}).GetCustomer().GetId()
+		for _, customer := range []string{id, "c_none"} {
+			_, err := check(customer)
+			_, real := a.screens.OpenCase(keyed(t, "case-"+customer), open(customer))
+			require.Error(t, real)
+			require.Equal(t, real, err)
+		}
+		w.Settle()
+		got, err := check(id)
+		require.NoError(t, err)
+		require.Equal(t, id, got.GetCustomerId())
+		require.Equal(t, "It leaks Since Monday", got.GetCase().GetSummary().GetSubject()+" "+got.GetCase().GetDescription())
+		require.Empty(t, got.GetCase().GetSummary().GetId())
+		require.Empty(t, book.cases)
 	})
 	t.Run("a case waits for its customer", func(t *testing.T) {
 		_, a, book := setup(t)

@@ -1482,6 +1482,190 @@ func (x *CheckPlaceOrderResponse) GetTotalCurrency() string {
 	return ""
 }
 
+// CheckCancelOrderRequest carries what would be sent to CancelOrder.
+type CheckCancelOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request.
+	Request       *CancelOrderRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckCancelOrderRequest) Reset() {
+	*x = CheckCancelOrderRequest{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckCancelOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckCancelOrderRequest) ProtoMessage() {}
+
+func (x *CheckCancelOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckCancelOrderRequest.ProtoReflect.Descriptor instead.
+func (*CheckCancelOrderRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CheckCancelOrderRequest) GetRequest() *CancelOrderRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// CheckCancelOrderResponse is what the answer would be.
+type CheckCancelOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answer; the order has the version that it has now.
+	Response      *CancelOrderResponse `protobuf:"bytes,1,opt,name=response,proto3" json:"response,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckCancelOrderResponse) Reset() {
+	*x = CheckCancelOrderResponse{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckCancelOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckCancelOrderResponse) ProtoMessage() {}
+
+func (x *CheckCancelOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckCancelOrderResponse.ProtoReflect.Descriptor instead.
+func (*CheckCancelOrderResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CheckCancelOrderResponse) GetResponse() *CancelOrderResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+// CheckOpenCaseRequest carries what would be sent to OpenCase.
+type CheckOpenCaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request.
+	Request       *OpenCaseRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckOpenCaseRequest) Reset() {
+	*x = CheckOpenCaseRequest{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckOpenCaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckOpenCaseRequest) ProtoMessage() {}
+
+func (x *CheckOpenCaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckOpenCaseRequest.ProtoReflect.Descriptor instead.
+func (*CheckOpenCaseRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CheckOpenCaseRequest) GetRequest() *OpenCaseRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// CheckOpenCaseResponse is what the answer would be.
+type CheckOpenCaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answer; the case has no id, number or state yet.
+	Response      *OpenCaseResponse `protobuf:"bytes,1,opt,name=response,proto3" json:"response,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckOpenCaseResponse) Reset() {
+	*x = CheckOpenCaseResponse{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckOpenCaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckOpenCaseResponse) ProtoMessage() {}
+
+func (x *CheckOpenCaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckOpenCaseResponse.ProtoReflect.Descriptor instead.
+func (*CheckOpenCaseResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CheckOpenCaseResponse) GetResponse() *OpenCaseResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
 // QueueOrderRequest carries an order.
 type QueueOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1495,7 +1679,7 @@ type QueueOrderRequest struct {
 
 func (x *QueueOrderRequest) Reset() {
 	*x = QueueOrderRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1691,7 @@ func (x *QueueOrderRequest) String() string {
 func (*QueueOrderRequest) ProtoMessage() {}
 
 func (x *QueueOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1704,7 @@ func (x *QueueOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueOrderRequest.ProtoReflect.Descriptor instead.
 func (*QueueOrderRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{24}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *QueueOrderRequest) GetOrder() *NewOrder {
@@ -1564,7 +1748,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1760,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1773,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{25}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Operation) GetId() string {
@@ -1666,7 +1850,7 @@ type QueueOrderResponse struct {
 
 func (x *QueueOrderResponse) Reset() {
 	*x = QueueOrderResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1862,7 @@ func (x *QueueOrderResponse) String() string {
 func (*QueueOrderResponse) ProtoMessage() {}
 
 func (x *QueueOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1875,7 @@ func (x *QueueOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueOrderResponse.ProtoReflect.Descriptor instead.
 func (*QueueOrderResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{26}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *QueueOrderResponse) GetOperation() *Operation {
@@ -1712,7 +1896,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1908,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1921,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{27}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetOperationRequest) GetOperationId() string {
@@ -1758,7 +1942,7 @@ type GetOperationResponse struct {
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1954,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1967,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{28}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetOperationResponse) GetOperation() *Operation {
@@ -1900,7 +2084,15 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\v2'.selfsame.customer.v1.PlaceOrderRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"c\n" +
 	"\x17CheckPlaceOrderResponse\x12!\n" +
 	"\ftotal_amount\x18\x01 \x01(\tR\vtotalAmount\x12%\n" +
-	"\x0etotal_currency\x18\x02 \x01(\tR\rtotalCurrency\"q\n" +
+	"\x0etotal_currency\x18\x02 \x01(\tR\rtotalCurrency\"e\n" +
+	"\x17CheckCancelOrderRequest\x12J\n" +
+	"\arequest\x18\x01 \x01(\v2(.selfsame.customer.v1.CancelOrderRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"a\n" +
+	"\x18CheckCancelOrderResponse\x12E\n" +
+	"\bresponse\x18\x01 \x01(\v2).selfsame.customer.v1.CancelOrderResponseR\bresponse\"_\n" +
+	"\x14CheckOpenCaseRequest\x12G\n" +
+	"\arequest\x18\x01 \x01(\v2%.selfsame.customer.v1.OpenCaseRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"[\n" +
+	"\x15CheckOpenCaseResponse\x12B\n" +
+	"\bresponse\x18\x01 \x01(\v2&.selfsame.customer.v1.OpenCaseResponseR\bresponse\"q\n" +
 	"\x11QueueOrderRequest\x12<\n" +
 	"\x05order\x18\x01 \x01(\v2\x1e.selfsame.customer.v1.NewOrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\x12\x1e\n" +
 	"\x05owner\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05owner\"\xcf\x02\n" +
@@ -1921,8 +2113,7 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\x13GetOperationRequest\x12,\n" +
 	"\foperation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\voperationId\"U\n" +
 	"\x14GetOperationResponse\x12=\n" +
-	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation2\xe7\n" +
-	"\n" +
+	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation2\xce\f\n" +
 	"\rScreenService\x12\x7f\n" +
 	"\x13ListCustomerChanges\x120.selfsame.customer.v1.ListCustomerChangesRequest\x1a1.selfsame.customer.v1.ListCustomerChangesResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tFindOrder\x12&.selfsame.customer.v1.FindOrderRequest\x1a'.selfsame.customer.v1.FindOrderResponse\"\x03\x90\x02\x01\x12o\n" +
@@ -1936,7 +2127,9 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\x0fGetAvailability\x12,.selfsame.customer.v1.GetAvailabilityRequest\x1a-.selfsame.customer.v1.GetAvailabilityResponse\"\x03\x90\x02\x01\x12\x7f\n" +
 	"\x13CheckCreateCustomer\x120.selfsame.customer.v1.CheckCreateCustomerRequest\x1a1.selfsame.customer.v1.CheckCreateCustomerResponse\"\x03\x90\x02\x01\x12\x7f\n" +
 	"\x13CheckUpdateCustomer\x120.selfsame.customer.v1.CheckUpdateCustomerRequest\x1a1.selfsame.customer.v1.CheckUpdateCustomerResponse\"\x03\x90\x02\x01\x12s\n" +
-	"\x0fCheckPlaceOrder\x12,.selfsame.customer.v1.CheckPlaceOrderRequest\x1a-.selfsame.customer.v1.CheckPlaceOrderResponse\"\x03\x90\x02\x01B\xeb\x01\n" +
+	"\x0fCheckPlaceOrder\x12,.selfsame.customer.v1.CheckPlaceOrderRequest\x1a-.selfsame.customer.v1.CheckPlaceOrderResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\x10CheckCancelOrder\x12-.selfsame.customer.v1.CheckCancelOrderRequest\x1a..selfsame.customer.v1.CheckCancelOrderResponse\"\x03\x90\x02\x01\x12m\n" +
+	"\rCheckOpenCase\x12*.selfsame.customer.v1.CheckOpenCaseRequest\x1a+.selfsame.customer.v1.CheckOpenCaseResponse\"\x03\x90\x02\x01B\xeb\x01\n" +
 	"\x18com.selfsame.customer.v1B\x12ScreenServiceProtoP\x01ZIgithub.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1;customerv1\xa2\x02\x03SCX\xaa\x02\x14Selfsame.Customer.V1\xca\x02\x14Selfsame\\Customer\\V1\xe2\x02 Selfsame\\Customer\\V1\\GPBMetadata\xea\x02\x16Selfsame::Customer::V1b\x06proto3"
 
 var (
@@ -1951,7 +2144,7 @@ func file_selfsame_customer_v1_screen_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_customer_v1_screen_service_proto_rawDescData
 }
 
-var file_selfsame_customer_v1_screen_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_selfsame_customer_v1_screen_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_selfsame_customer_v1_screen_service_proto_goTypes = []any{
 	(*ListCustomerChangesRequest)(nil),  // 0: selfsame.customer.v1.ListCustomerChangesRequest
 	(*CustomerChange)(nil),              // 1: selfsame.customer.v1.CustomerChange
@@ -1977,82 +2170,94 @@ var file_selfsame_customer_v1_screen_service_proto_goTypes = []any{
 	(*CheckUpdateCustomerResponse)(nil), // 21: selfsame.customer.v1.CheckUpdateCustomerResponse
 	(*CheckPlaceOrderRequest)(nil),      // 22: selfsame.customer.v1.CheckPlaceOrderRequest
 	(*CheckPlaceOrderResponse)(nil),     // 23: selfsame.customer.v1.CheckPlaceOrderResponse
-	(*QueueOrderRequest)(nil),           // 24: selfsame.customer.v1.QueueOrderRequest
-	(*Operation)(nil),                   // 25: selfsame.customer.v1.Operation
-	(*QueueOrderResponse)(nil),          // 26: selfsame.customer.v1.QueueOrderResponse
-	(*GetOperationRequest)(nil),         // 27: selfsame.customer.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),        // 28: selfsame.customer.v1.GetOperationResponse
-	(*Customer)(nil),                    // 29: selfsame.customer.v1.Customer
-	(*OrderSummary)(nil),                // 30: selfsame.customer.v1.OrderSummary
-	(*CaseSummary)(nil),                 // 31: selfsame.customer.v1.CaseSummary
-	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
-	(*SectionStatus)(nil),               // 33: selfsame.customer.v1.SectionStatus
-	(*WarrantySummary)(nil),             // 34: selfsame.customer.v1.WarrantySummary
-	(*CreateCustomerRequest)(nil),       // 35: selfsame.customer.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil),      // 36: selfsame.customer.v1.CreateCustomerResponse
-	(*UpdateCustomerRequest)(nil),       // 37: selfsame.customer.v1.UpdateCustomerRequest
-	(*UpdateCustomerResponse)(nil),      // 38: selfsame.customer.v1.UpdateCustomerResponse
-	(*PlaceOrderRequest)(nil),           // 39: selfsame.customer.v1.PlaceOrderRequest
-	(*NewOrder)(nil),                    // 40: selfsame.customer.v1.NewOrder
+	(*CheckCancelOrderRequest)(nil),     // 24: selfsame.customer.v1.CheckCancelOrderRequest
+	(*CheckCancelOrderResponse)(nil),    // 25: selfsame.customer.v1.CheckCancelOrderResponse
+	(*CheckOpenCaseRequest)(nil),        // 26: selfsame.customer.v1.CheckOpenCaseRequest
+	(*CheckOpenCaseResponse)(nil),       // 27: selfsame.customer.v1.CheckOpenCaseResponse
+	(*QueueOrderRequest)(nil),           // 28: selfsame.customer.v1.QueueOrderRequest
+	(*Operation)(nil),                   // 29: selfsame.customer.v1.Operation
+	(*QueueOrderResponse)(nil),          // 30: selfsame.customer.v1.QueueOrderResponse
+	(*GetOperationRequest)(nil),         // 31: selfsame.customer.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),        // 32: selfsame.customer.v1.GetOperationResponse
+	(*Customer)(nil),                    // 33: selfsame.customer.v1.Customer
+	(*OrderSummary)(nil),                // 34: selfsame.customer.v1.OrderSummary
+	(*CaseSummary)(nil),                 // 35: selfsame.customer.v1.CaseSummary
+	(*timestamppb.Timestamp)(nil),       // 36: google.protobuf.Timestamp
+	(*SectionStatus)(nil),               // 37: selfsame.customer.v1.SectionStatus
+	(*WarrantySummary)(nil),             // 38: selfsame.customer.v1.WarrantySummary
+	(*CreateCustomerRequest)(nil),       // 39: selfsame.customer.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil),      // 40: selfsame.customer.v1.CreateCustomerResponse
+	(*UpdateCustomerRequest)(nil),       // 41: selfsame.customer.v1.UpdateCustomerRequest
+	(*UpdateCustomerResponse)(nil),      // 42: selfsame.customer.v1.UpdateCustomerResponse
+	(*PlaceOrderRequest)(nil),           // 43: selfsame.customer.v1.PlaceOrderRequest
+	(*NewOrder)(nil),                    // 44: selfsame.customer.v1.NewOrder
 }
 var file_selfsame_customer_v1_screen_service_proto_depIdxs = []int32{
-	29, // 0: selfsame.customer.v1.CustomerChange.customer:type_name -> selfsame.customer.v1.Customer
+	33, // 0: selfsame.customer.v1.CustomerChange.customer:type_name -> selfsame.customer.v1.Customer
 	1,  // 1: selfsame.customer.v1.ListCustomerChangesResponse.changes:type_name -> selfsame.customer.v1.CustomerChange
-	30, // 2: selfsame.customer.v1.FindOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	30, // 3: selfsame.customer.v1.CancelOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	31, // 4: selfsame.customer.v1.ListCasesResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
-	31, // 5: selfsame.customer.v1.CaseDetail.summary:type_name -> selfsame.customer.v1.CaseSummary
-	32, // 6: selfsame.customer.v1.CaseDetail.update_time:type_name -> google.protobuf.Timestamp
+	34, // 2: selfsame.customer.v1.FindOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	34, // 3: selfsame.customer.v1.CancelOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	35, // 4: selfsame.customer.v1.ListCasesResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
+	35, // 5: selfsame.customer.v1.CaseDetail.summary:type_name -> selfsame.customer.v1.CaseSummary
+	36, // 6: selfsame.customer.v1.CaseDetail.update_time:type_name -> google.protobuf.Timestamp
 	9,  // 7: selfsame.customer.v1.GetCaseViewResponse.case:type_name -> selfsame.customer.v1.CaseDetail
-	29, // 8: selfsame.customer.v1.GetCaseViewResponse.customer:type_name -> selfsame.customer.v1.Customer
-	30, // 9: selfsame.customer.v1.GetCaseViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
-	33, // 10: selfsame.customer.v1.GetCaseViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
-	34, // 11: selfsame.customer.v1.GetCaseViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
-	33, // 12: selfsame.customer.v1.GetCaseViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
+	33, // 8: selfsame.customer.v1.GetCaseViewResponse.customer:type_name -> selfsame.customer.v1.Customer
+	34, // 9: selfsame.customer.v1.GetCaseViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
+	37, // 10: selfsame.customer.v1.GetCaseViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
+	38, // 11: selfsame.customer.v1.GetCaseViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
+	37, // 12: selfsame.customer.v1.GetCaseViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
 	12, // 13: selfsame.customer.v1.OpenCaseRequest.case:type_name -> selfsame.customer.v1.NewCase
 	9,  // 14: selfsame.customer.v1.OpenCaseResponse.case:type_name -> selfsame.customer.v1.CaseDetail
-	32, // 15: selfsame.customer.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
+	36, // 15: selfsame.customer.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
 	16, // 16: selfsame.customer.v1.GetAvailabilityResponse.sites:type_name -> selfsame.customer.v1.SiteAvailability
-	35, // 17: selfsame.customer.v1.CheckCreateCustomerRequest.request:type_name -> selfsame.customer.v1.CreateCustomerRequest
-	36, // 18: selfsame.customer.v1.CheckCreateCustomerResponse.response:type_name -> selfsame.customer.v1.CreateCustomerResponse
-	37, // 19: selfsame.customer.v1.CheckUpdateCustomerRequest.request:type_name -> selfsame.customer.v1.UpdateCustomerRequest
-	38, // 20: selfsame.customer.v1.CheckUpdateCustomerResponse.response:type_name -> selfsame.customer.v1.UpdateCustomerResponse
-	39, // 21: selfsame.customer.v1.CheckPlaceOrderRequest.request:type_name -> selfsame.customer.v1.PlaceOrderRequest
-	40, // 22: selfsame.customer.v1.QueueOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
-	30, // 23: selfsame.customer.v1.Operation.order:type_name -> selfsame.customer.v1.OrderSummary
-	32, // 24: selfsame.customer.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	32, // 25: selfsame.customer.v1.Operation.next_try_time:type_name -> google.protobuf.Timestamp
-	25, // 26: selfsame.customer.v1.QueueOrderResponse.operation:type_name -> selfsame.customer.v1.Operation
-	25, // 27: selfsame.customer.v1.GetOperationResponse.operation:type_name -> selfsame.customer.v1.Operation
-	0,  // 28: selfsame.customer.v1.ScreenService.ListCustomerChanges:input_type -> selfsame.customer.v1.ListCustomerChangesRequest
-	3,  // 29: selfsame.customer.v1.ScreenService.FindOrder:input_type -> selfsame.customer.v1.FindOrderRequest
-	5,  // 30: selfsame.customer.v1.ScreenService.CancelOrder:input_type -> selfsame.customer.v1.CancelOrderRequest
-	7,  // 31: selfsame.customer.v1.ScreenService.ListCases:input_type -> selfsame.customer.v1.ListCasesRequest
-	10, // 32: selfsame.customer.v1.ScreenService.GetCaseView:input_type -> selfsame.customer.v1.GetCaseViewRequest
-	13, // 33: selfsame.customer.v1.ScreenService.OpenCase:input_type -> selfsame.customer.v1.OpenCaseRequest
-	24, // 34: selfsame.customer.v1.ScreenService.QueueOrder:input_type -> selfsame.customer.v1.QueueOrderRequest
-	27, // 35: selfsame.customer.v1.ScreenService.GetOperation:input_type -> selfsame.customer.v1.GetOperationRequest
-	15, // 36: selfsame.customer.v1.ScreenService.GetAvailability:input_type -> selfsame.customer.v1.GetAvailabilityRequest
-	18, // 37: selfsame.customer.v1.ScreenService.CheckCreateCustomer:input_type -> selfsame.customer.v1.CheckCreateCustomerRequest
-	20, // 38: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:input_type -> selfsame.customer.v1.CheckUpdateCustomerRequest
-	22, // 39: selfsame.customer.v1.ScreenService.CheckPlaceOrder:input_type -> selfsame.customer.v1.CheckPlaceOrderRequest
-	2,  // 40: selfsame.customer.v1.ScreenService.ListCustomerChanges:output_type -> selfsame.customer.v1.ListCustomerChangesResponse
-	4,  // 41: selfsame.customer.v1.ScreenService.FindOrder:output_type -> selfsame.customer.v1.FindOrderResponse
-	6,  // 42: selfsame.customer.v1.ScreenService.CancelOrder:output_type -> selfsame.customer.v1.CancelOrderResponse
-	8,  // 43: selfsame.customer.v1.ScreenService.ListCases:output_type -> selfsame.customer.v1.ListCasesResponse
-	11, // 44: selfsame.customer.v1.ScreenService.GetCaseView:output_type -> selfsame.customer.v1.GetCaseViewResponse
-	14, // 45: selfsame.customer.v1.ScreenService.OpenCase:output_type -> selfsame.customer.v1.OpenCaseResponse
-	26, // 46: selfsame.customer.v1.ScreenService.QueueOrder:output_type -> selfsame.customer.v1.QueueOrderResponse
-	28, // 47: selfsame.customer.v1.ScreenService.GetOperation:output_type -> selfsame.customer.v1.GetOperationResponse
-	17, // 48: selfsame.customer.v1.ScreenService.GetAvailability:output_type -> selfsame.customer.v1.GetAvailabilityResponse
-	19, // 49: selfsame.customer.v1.ScreenService.CheckCreateCustomer:output_type -> selfsame.customer.v1.CheckCreateCustomerResponse
-	21, // 50: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:output_type -> selfsame.customer.v1.CheckUpdateCustomerResponse
-	23, // 51: selfsame.customer.v1.ScreenService.CheckPlaceOrder:output_type -> selfsame.customer.v1.CheckPlaceOrderResponse
-	40, // [40:52] is the sub-list for method output_type
-	28, // [28:40] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	39, // 17: selfsame.customer.v1.CheckCreateCustomerRequest.request:type_name -> selfsame.customer.v1.CreateCustomerRequest
+	40, // 18: selfsame.customer.v1.CheckCreateCustomerResponse.response:type_name -> selfsame.customer.v1.CreateCustomerResponse
+	41, // 19: selfsame.customer.v1.CheckUpdateCustomerRequest.request:type_name -> selfsame.customer.v1.UpdateCustomerRequest
+	42, // 20: selfsame.customer.v1.CheckUpdateCustomerResponse.response:type_name -> selfsame.customer.v1.UpdateCustomerResponse
+	43, // 21: selfsame.customer.v1.CheckPlaceOrderRequest.request:type_name -> selfsame.customer.v1.PlaceOrderRequest
+	5,  // 22: selfsame.customer.v1.CheckCancelOrderRequest.request:type_name -> selfsame.customer.v1.CancelOrderRequest
+	6,  // 23: selfsame.customer.v1.CheckCancelOrderResponse.response:type_name -> selfsame.customer.v1.CancelOrderResponse
+	13, // 24: selfsame.customer.v1.CheckOpenCaseRequest.request:type_name -> selfsame.customer.v1.OpenCaseRequest
+	14, // 25: selfsame.customer.v1.CheckOpenCaseResponse.response:type_name -> selfsame.customer.v1.OpenCaseResponse
+	44, // 26: selfsame.customer.v1.QueueOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
+	34, // 27: selfsame.customer.v1.Operation.order:type_name -> selfsame.customer.v1.OrderSummary
+	36, // 28: selfsame.customer.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	36, // 29: selfsame.customer.v1.Operation.next_try_time:type_name -> google.protobuf.Timestamp
+	29, // 30: selfsame.customer.v1.QueueOrderResponse.operation:type_name -> selfsame.customer.v1.Operation
+	29, // 31: selfsame.customer.v1.GetOperationResponse.operation:type_name -> selfsame.customer.v1.Operation
+	0,  // 32: selfsame.customer.v1.ScreenService.ListCustomerChanges:input_type -> selfsame.customer.v1.ListCustomerChangesRequest
+	3,  // 33: selfsame.customer.v1.ScreenService.FindOrder:input_type -> selfsame.customer.v1.FindOrderRequest
+	5,  // 34: selfsame.customer.v1.ScreenService.CancelOrder:input_type -> selfsame.customer.v1.CancelOrderRequest
+	7,  // 35: selfsame.customer.v1.ScreenService.ListCases:input_type -> selfsame.customer.v1.ListCasesRequest
+	10, // 36: selfsame.customer.v1.ScreenService.GetCaseView:input_type -> selfsame.customer.v1.GetCaseViewRequest
+	13, // 37: selfsame.customer.v1.ScreenService.OpenCase:input_type -> selfsame.customer.v1.OpenCaseRequest
+	28, // 38: selfsame.customer.v1.ScreenService.QueueOrder:input_type -> selfsame.customer.v1.QueueOrderRequest
+	31, // 39: selfsame.customer.v1.ScreenService.GetOperation:input_type -> selfsame.customer.v1.GetOperationRequest
+	15, // 40: selfsame.customer.v1.ScreenService.GetAvailability:input_type -> selfsame.customer.v1.GetAvailabilityRequest
+	18, // 41: selfsame.customer.v1.ScreenService.CheckCreateCustomer:input_type -> selfsame.customer.v1.CheckCreateCustomerRequest
+	20, // 42: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:input_type -> selfsame.customer.v1.CheckUpdateCustomerRequest
+	22, // 43: selfsame.customer.v1.ScreenService.CheckPlaceOrder:input_type -> selfsame.customer.v1.CheckPlaceOrderRequest
+	24, // 44: selfsame.customer.v1.ScreenService.CheckCancelOrder:input_type -> selfsame.customer.v1.CheckCancelOrderRequest
+	26, // 45: selfsame.customer.v1.ScreenService.CheckOpenCase:input_type -> selfsame.customer.v1.CheckOpenCaseRequest
+	2,  // 46: selfsame.customer.v1.ScreenService.ListCustomerChanges:output_type -> selfsame.customer.v1.ListCustomerChangesResponse
+	4,  // 47: selfsame.customer.v1.ScreenService.FindOrder:output_type -> selfsame.customer.v1.FindOrderResponse
+	6,  // 48: selfsame.customer.v1.ScreenService.CancelOrder:output_type -> selfsame.customer.v1.CancelOrderResponse
+	8,  // 49: selfsame.customer.v1.ScreenService.ListCases:output_type -> selfsame.customer.v1.ListCasesResponse
+	11, // 50: selfsame.customer.v1.ScreenService.GetCaseView:output_type -> selfsame.customer.v1.GetCaseViewResponse
+	14, // 51: selfsame.customer.v1.ScreenService.OpenCase:output_type -> selfsame.customer.v1.OpenCaseResponse
+	30, // 52: selfsame.customer.v1.ScreenService.QueueOrder:output_type -> selfsame.customer.v1.QueueOrderResponse
+	32, // 53: selfsame.customer.v1.ScreenService.GetOperation:output_type -> selfsame.customer.v1.GetOperationResponse
+	17, // 54: selfsame.customer.v1.ScreenService.GetAvailability:output_type -> selfsame.customer.v1.GetAvailabilityResponse
+	19, // 55: selfsame.customer.v1.ScreenService.CheckCreateCustomer:output_type -> selfsame.customer.v1.CheckCreateCustomerResponse
+	21, // 56: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:output_type -> selfsame.customer.v1.CheckUpdateCustomerResponse
+	23, // 57: selfsame.customer.v1.ScreenService.CheckPlaceOrder:output_type -> selfsame.customer.v1.CheckPlaceOrderResponse
+	25, // 58: selfsame.customer.v1.ScreenService.CheckCancelOrder:output_type -> selfsame.customer.v1.CheckCancelOrderResponse
+	27, // 59: selfsame.customer.v1.ScreenService.CheckOpenCase:output_type -> selfsame.customer.v1.CheckOpenCaseResponse
+	46, // [46:60] is the sub-list for method output_type
+	32, // [32:46] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_screen_service_proto_init() }
@@ -2068,7 +2273,7 @@ func file_selfsame_customer_v1_screen_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_screen_service_proto_rawDesc), len(file_selfsame_customer_v1_screen_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

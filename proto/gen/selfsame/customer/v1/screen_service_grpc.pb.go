@@ -33,6 +33,8 @@ const (
 	ScreenService_CheckCreateCustomer_FullMethodName = "/selfsame.customer.v1.ScreenService/CheckCreateCustomer"
 	ScreenService_CheckUpdateCustomer_FullMethodName = "/selfsame.customer.v1.ScreenService/CheckUpdateCustomer"
 	ScreenService_CheckPlaceOrder_FullMethodName     = "/selfsame.customer.v1.ScreenService/CheckPlaceOrder"
+	ScreenService_CheckCancelOrder_FullMethodName    = "/selfsame.customer.v1.ScreenService/CheckCancelOrder"
+	ScreenService_CheckOpenCase_FullMethodName       = "/selfsame.customer.v1.ScreenService/CheckOpenCase"
 )
 
 // ScreenServiceClient is the client API for ScreenService service.
@@ -75,6 +77,12 @@ type ScreenServiceClient interface {
 	CheckUpdateCustomer(ctx context.Context, in *CheckUpdateCustomerRequest, opts ...grpc.CallOption) (*CheckUpdateCustomerResponse, error)
 	// CheckPlaceOrder fails as PlaceOrder would for the customer, the products and the quantities, and places nothing.
 	CheckPlaceOrder(ctx context.Context, in *CheckPlaceOrderRequest, opts ...grpc.CallOption) (*CheckPlaceOrderResponse, error)
+	// CheckCancelOrder fails as CancelOrder would for the customer, the state of the order and an ERP that calls none off, and
+	// calls nothing off.
+	CheckCancelOrder(ctx context.Context, in *CheckCancelOrderRequest, opts ...grpc.CallOption) (*CheckCancelOrderResponse, error)
+	// CheckOpenCase fails as OpenCase would for the customer, and opens nothing. What the CRM alone decides, a priority that it
+	// does not know say, is not asked.
+	CheckOpenCase(ctx context.Context, in *CheckOpenCaseRequest, opts ...grpc.CallOption) (*CheckOpenCaseResponse, error)
 }
 
 type screenServiceClient struct {
@@ -205,6 +213,26 @@ func (c *screenServiceClient) CheckPlaceOrder(ctx context.Context, in *CheckPlac
 	return out, nil
 }
 
+func (c *screenServiceClient) CheckCancelOrder(ctx context.Context, in *CheckCancelOrderRequest, opts ...grpc.CallOption) (*CheckCancelOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckCancelOrderResponse)
+	err := c.cc.Invoke(ctx, ScreenService_CheckCancelOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *screenServiceClient) CheckOpenCase(ctx context.Context, in *CheckOpenCaseRequest, opts ...grpc.CallOption) (*CheckOpenCaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckOpenCaseResponse)
+	err := c.cc.Invoke(ctx, ScreenService_CheckOpenCase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ScreenServiceServer is the server API for ScreenService service.
 // All implementations must embed UnimplementedScreenServiceServer
 // for forward compatibility.
@@ -245,6 +273,12 @@ type ScreenServiceServer interface {
 	CheckUpdateCustomer(context.Context, *CheckUpdateCustomerRequest) (*CheckUpdateCustomerResponse, error)
 	// CheckPlaceOrder fails as PlaceOrder would for the customer, the products and the quantities, and places nothing.
 	CheckPlaceOrder(context.Context, *CheckPlaceOrderRequest) (*CheckPlaceOrderResponse, error)
+	// CheckCancelOrder fails as CancelOrder would for the customer, the state of the order and an ERP that calls none off, and
+	// calls nothing off.
+	CheckCancelOrder(context.Context, *CheckCancelOrderRequest) (*CheckCancelOrderResponse, error)
+	// CheckOpenCase fails as OpenCase would for the customer, and opens nothing. What the CRM alone decides, a priority that it
+	// does not know say, is not asked.
+	CheckOpenCase(context.Context, *CheckOpenCaseRequest) (*CheckOpenCaseResponse, error)
 	mustEmbedUnimplementedScreenServiceServer()
 }
 
@@ -290,6 +324,12 @@ func (UnimplementedScreenServiceServer) CheckUpdateCustomer(context.Context, *Ch
 }
 func (UnimplementedScreenServiceServer) CheckPlaceOrder(context.Context, *CheckPlaceOrderRequest) (*CheckPlaceOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckPlaceOrder not implemented")
+}
+func (UnimplementedScreenServiceServer) CheckCancelOrder(context.Context, *CheckCancelOrderRequest) (*CheckCancelOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckCancelOrder not implemented")
+}
+func (UnimplementedScreenServiceServer) CheckOpenCase(context.Context, *CheckOpenCaseRequest) (*CheckOpenCaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckOpenCase not implemented")
 }
 func (UnimplementedScreenServiceServer) mustEmbedUnimplementedScreenServiceServer() {}
 func (UnimplementedScreenServiceServer) testEmbeddedByValue()                       {}
@@ -528,6 +568,42 @@ func _ScreenService_CheckPlaceOrder_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ScreenService_CheckCancelOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckCancelOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScreenServiceServer).CheckCancelOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScreenService_CheckCancelOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScreenServiceServer).CheckCancelOrder(ctx, req.(*CheckCancelOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ScreenService_CheckOpenCase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckOpenCaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScreenServiceServer).CheckOpenCase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScreenService_CheckOpenCase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScreenServiceServer).CheckOpenCase(ctx, req.(*CheckOpenCaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ScreenService_ServiceDesc is the grpc.ServiceDesc for ScreenService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -582,6 +658,14 @@ var ScreenService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckPlaceOrder",
 			Handler:    _ScreenService_CheckPlaceOrder_Handler,
+		},
+		{
+			MethodName: "CheckCancelOrder",
+			Handler:    _ScreenService_CheckCancelOrder_Handler,
+		},
+		{
+			MethodName: "CheckOpenCase",
+			Handler:    _ScreenService_CheckOpenCase_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -2025,7 +2025,9 @@ type CancelOrderRequest struct {
 	// The order's number.
 	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// The cancellation.
-	Cancellation  *Cancellation `protobuf:"bytes,2,opt,name=cancellation,proto3" json:"cancellation,omitempty"`
+	Cancellation *Cancellation `protobuf:"bytes,2,opt,name=cancellation,proto3" json:"cancellation,omitempty"`
+	// True to learn what the answer would be: everything is checked, nothing is done, no key is needed.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2072,6 +2074,13 @@ func (x *CancelOrderRequest) GetCancellation() *Cancellation {
 		return x.Cancellation
 	}
 	return nil
+}
+
+func (x *CancelOrderRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // CancelOrderResponse carries the order.
@@ -2417,7 +2426,9 @@ func (x *NewCase) GetPriority() string {
 type OpenCaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The case.
-	Case          *NewCase `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	Case *NewCase `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	// True to learn what the answer would be: everything is checked, nothing is done, no key is needed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2457,6 +2468,13 @@ func (x *OpenCaseRequest) GetCase() *NewCase {
 		return x.Case
 	}
 	return nil
+}
+
+func (x *OpenCaseRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // OpenCaseResponse carries the case.
@@ -3132,7 +3150,9 @@ func (x *MutationBatch) GetMutations() []*Mutation {
 type ApplyMutationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The batch.
-	Batch         *MutationBatch `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batch *MutationBatch `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	// True to learn what the results would be: every mutation is checked as if it came alone, nothing is done, no key is used.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3172,6 +3192,13 @@ func (x *ApplyMutationsRequest) GetBatch() *MutationBatch {
 		return x.Batch
 	}
 	return nil
+}
+
+func (x *ApplyMutationsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // MutationViolation is one broken rule of a mutation.
@@ -3824,10 +3851,11 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\fCancellation\x12+\n" +
 	"\vcustomer_id\x18\x01 \x01(\tB\n" +
 	"\xe0A\x01\xbaH\x04r\x02\x18@R\n" +
-	"customerId\"\x88\x01\n" +
+	"customerId\"\xb2\x01\n" +
 	"\x12CancelOrderRequest\x12'\n" +
 	"\border_id\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\aorderId\x12I\n" +
-	"\fcancellation\x18\x02 \x01(\v2 .selfsame.mobile.v1.CancellationB\x03\xe0A\x01R\fcancellation\"F\n" +
+	"\fcancellation\x18\x02 \x01(\v2 .selfsame.mobile.v1.CancellationB\x03\xe0A\x01R\fcancellation\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"F\n" +
 	"\x13CancelOrderResponse\x12/\n" +
 	"\x05order\x18\x01 \x01(\v2\x19.selfsame.mobile.v1.OrderR\x05order\"\xb8\x01\n" +
 	"\x10ListCasesRequest\x12-\n" +
@@ -3850,9 +3878,10 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"customerId\x12+\n" +
 	"\asubject\x18\x02 \x01(\tB\x11\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xff\x01\x90\xe7\x18\x06R\asubject\x122\n" +
 	"\vdescription\x18\x03 \x01(\tB\x10\xe0A\x01\xbaH\x06r\x04\x18\x80\xfa\x01\x90\xe7\x18\x06R\vdescription\x12'\n" +
-	"\bpriority\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\bpriority\"M\n" +
+	"\bpriority\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03\x18\xff\x01R\bpriority\"w\n" +
 	"\x0fOpenCaseRequest\x12:\n" +
-	"\x04case\x18\x01 \x01(\v2\x1b.selfsame.mobile.v1.NewCaseB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04case\"@\n" +
+	"\x04case\x18\x01 \x01(\v2\x1b.selfsame.mobile.v1.NewCaseB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04case\x12(\n" +
+	"\rvalidate_only\x18\x02 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"@\n" +
 	"\x10OpenCaseResponse\x12,\n" +
 	"\x04case\x18\x01 \x01(\v2\x18.selfsame.mobile.v1.CaseR\x04case\"8\n" +
 	"\x16GetAvailabilityRequest\x12\x1e\n" +
@@ -3902,9 +3931,10 @@ const file_selfsame_mobile_v1_mobile_service_proto_rawDesc = "" +
 	"\x05order\x18\b \x01(\v2\x1c.selfsame.mobile.v1.NewOrderB\t\xe0A\x01\xbaH\x03\xd8\x01\x03R\x05order\x12:\n" +
 	"\x04case\x18\t \x01(\v2\x1b.selfsame.mobile.v1.NewCaseB\t\xe0A\x01\xbaH\x03\xd8\x01\x03R\x04case\"Z\n" +
 	"\rMutationBatch\x12I\n" +
-	"\tmutations\x18\x01 \x03(\v2\x1c.selfsame.mobile.v1.MutationB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x01\x10dR\tmutations\"[\n" +
+	"\tmutations\x18\x01 \x03(\v2\x1c.selfsame.mobile.v1.MutationB\r\xe0A\x02\xbaH\a\x92\x01\x04\b\x01\x10dR\tmutations\"\x85\x01\n" +
 	"\x15ApplyMutationsRequest\x12B\n" +
-	"\x05batch\x18\x01 \x01(\v2!.selfsame.mobile.v1.MutationBatchB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05batch\"h\n" +
+	"\x05batch\x18\x01 \x01(\v2!.selfsame.mobile.v1.MutationBatchB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05batch\x12(\n" +
+	"\rvalidate_only\x18\x02 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"h\n" +
 	"\x11MutationViolation\x12\x1d\n" +
 	"\apointer\x18\x01 \x01(\tB\x03\xe0A\x03R\apointer\x12\x17\n" +
 	"\x04code\x18\x02 \x01(\tB\x03\xe0A\x03R\x04code\x12\x1b\n" +

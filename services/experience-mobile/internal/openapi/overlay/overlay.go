@@ -138,7 +138,7 @@ func shapes() map[string]shape {
 		"PlaceOrder":   {tag: "Orders", made: true, known: true, keyed: true, later: true},
 		"GetOperation": {tag: "Orders"},
 		"CancelOrder":  {tag: "Orders", known: true, keyed: true},
-		"ListCases":    {tag: "Cases"}, "GetCase": {tag: "Cases"}, "OpenCase": {tag: "Cases", made: true, keyed: true},
+		"ListCases":    {tag: "Cases"}, "GetCase": {tag: "Cases"}, "OpenCase": {tag: "Cases", made: true, known: true, keyed: true},
 		"GetAvailability": {tag: "Products"},
 		"SyncCustomers":   {tag: "Sync", more: []int{http.StatusGone}},
 		"ApplyMutations":  {tag: "Sync", many: true},
