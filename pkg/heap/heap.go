@@ -23,7 +23,10 @@ import (
 
 const (
 	goDefault = 100 // percent
-	mostLent  = 400 // percent
+	// mostLent is the highest percentage, or 100 for each perLent bytes that are lent if that is more: Go lets an empty heap grow to
+	// 4 MiB for each 100.
+	mostLent = 400
+	perLent  = 8 << 20
 	// closeTogether and farApart are times between two collections: below the first a process is busy, above the second
 	// it no longer is. They differ, so that a load in between does not lend and take back in turn.
 	closeTogether = time.Second
@@ -116,8 +119,10 @@ func (l *lender) decide(apart time.Duration, s size) int {
 	}
 	// Go collects when what was allocated since is this share of live heap and roots.
 	share := 100 * float64(l.busy-s.live) / float64(max(1, s.live+s.roots))
-	return int(min(max(share, goDefault), mostLent))
+	return int(min(max(share, goDefault), l.most()))
 }
+
+func (l *lender) most() float64 { return max(mostLent, 100*float64(l.busy)/perLent) }
 
 func read() size {
 	m := []metrics.Sample{
