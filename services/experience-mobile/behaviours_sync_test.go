@@ -156,4 +156,64 @@ func applyMutations(t *testing.T, w *world) {
 	require.Empty(t, w.fake.get("c_apply").GetAddress().GetStreet(), "who names the address means all of it")
 	w.do(t, "POST", "/v1/sync:apply", body(`{"mutations":[]}`)).problem(t, 400, "VALIDATION_FAILED")
 	require.Equal(t, []string{"/mutations/0/zip"}, w.do(t, "POST", "/v1/sync:apply", body(`{"mutations":[{"zip":1}]}`)).problem(t, 400, "VALIDATION_FAILED").pointers())
+	mergedBatch(t)
+}
+
+// mergedBatch changes a customer under the id that it had and under the one that remains: they are one record.
+func mergedBatch(t *testing.T) {
+	t.Helper()
+	w := setup(t)
+	for _, id := range []string{"c_remains", "c_other", "c_gone", "c_left"} {
+		w.fake.add(id)
+	}
+	w.fake.merge(uncertain, "c_remains") // its orders are pending
+	w.fake.merge("c_gone", "c_left")
+	n := 0
+	phone := func(id, number string) string {
+		n++
+		return fmt.Sprintf(`{"key":"a-key-of-a-merged-change:%d","kind":"UPDATE_CUSTOMER","customerId":%q,"customer":{"phone":%q},"fields":["phone"]}`, n, id, number)
+	}
+	order := func(id string) string {
+		n++
+		return fmt.Sprintf(`{"key":"a-key-of-a-merged-change:%d","kind":"PLACE_ORDER","order":{"customerId":%q,"items":[{"sku":"pump","quantity":"1"}]}}`, n, id)
+	}
+	apply := func(w *world, changes ...string) (statuses []int) {
+		a := w.do(t, "POST", "/v1/sync:apply", body(`{"mutations":[`+strings.Join(changes, ",")+`]}`))
+		for _, r := range a.json(t, 207)["results"].([]any) {
+			statuses = append(statuses, int(r.(map[string]any)["status"].(float64)))
+		}
+		return statuses
+	}
+	changed := func() (out []string) {
+		w.fake.mu.Lock()
+		defer w.fake.mu.Unlock()
+		for _, u := range w.fake.updates {
+			out = append(out, u.GetCustomer().GetId()+" "+u.GetCustomer().GetPhone())
+		}
+		return out
+	}
+	require.Equal(t, []int{200, 200, 200, 200}, apply(w, phone("c_gone", "2"), phone("c_left", "3"), phone("c_gone", "4"), phone("c_left", "5")))
+	require.Equal(t, []string{"c_gone 2", "c_left 3", "c_gone 4", "c_left 5"}, changed(), "they come in order, one at a time")
+	require.Equal(t, "5", w.fake.get("c_left").GetPhone())
+	require.Zero(t, w.fake.ran("resolve"), "while nothing is behind, nobody has to be asked")
+
+	queued := []string{order(uncertain), phone("c_remains", "6"), phone("c_other", "7"), order("c_gone"), phone(uncertain, "8"), phone("c_remains", "9")}
+	require.Equal(t, []int{409, 424, 200, 201, 424, 424}, apply(w, queued...))
+	require.Equal(t, "1", w.fake.get("c_remains").GetPhone(), "what comes behind a change is not tried, under any id of the customer")
+	require.Equal(t, "7", w.fake.get("c_other").GetPhone(), "others do not wait")
+	require.Equal(t, 1, w.fake.ran("resolve"), "one call finds all of them")
+	require.Equal(t, []int{409, 424, 200, 201, 424, 424}, apply(w, queued...))
+	require.Equal(t, 1, w.fake.ran("resolve"), "where they lead is known for a while")
+	require.Equal(t, []int{409, 424, 424}, apply(w, order(uncertain), phone("c_remains", "6"), phone("c_remains", "9")))
+	require.Equal(t, []int{409, 424}, apply(w, order(uncertain), phone(uncertain, "6")))
+	require.Equal(t, 1, w.fake.ran("resolve"))
+
+	for untold, statuses := range map[bool][]int{true: {409, 424, 424}, false: {409, 200, 200}} {
+		again := w.another(t) // knows of no merges yet
+		w.fake.mu.Lock()
+		w.fake.untold, w.fake.older = untold, !untold
+		w.fake.mu.Unlock()
+		require.Equal(t, statuses, apply(again, order(uncertain), phone("c_remains", "6"), phone("c_other", "7")),
+			"who cannot be told from the customer waits; an earlier release knows no merges")
+	}
 }

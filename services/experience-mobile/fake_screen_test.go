@@ -61,6 +61,23 @@ func (f *fakeCustomers) ListCustomerChanges(_ context.Context, req *customerv1.L
 	return out, err
 }
 
+func (f *fakeCustomers) ResolveCustomers(_ context.Context, req *customerv1.ResolveCustomersRequest) (*customerv1.ResolveCustomersResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.runs["resolve"]++
+	if f.older {
+		return nil, fault.New(fault.Unimplemented, "", "there is no such method")
+	}
+	if f.untold {
+		return nil, fault.New(fault.Unavailable, "", "it is down")
+	}
+	out := &customerv1.ResolveCustomersResponse{}
+	for _, id := range req.GetCustomerIds() {
+		out.Customers = append(out.Customers, &customerv1.ResolvedCustomer{CustomerId: id, LeadsTo: f.led(id)})
+	}
+	return out, nil
+}
+
 // remove deletes a customer in every system.
 func (f *fakeCustomers) remove(id string) {
 	f.mu.Lock()

@@ -62,7 +62,8 @@ type fakeCustomers struct {
 	operations map[string]*customerv1.Operation
 	alone      map[string]chan struct{} // creations by name that wait for their channel
 	merged     map[string]string        // the customer that one was merged into
-	older      bool                     // it is of a release that lists changes of everybody only
+	older      bool                     // it is of a release that lists changes of everybody only, and does not say where ids lead
+	untold     bool                     // it does not answer where ids lead
 	now        func() time.Time
 	fails      func() error // of every call, when it is set
 }

@@ -47,6 +47,9 @@ func todaySteps() []step {
 		`{"key":"a-key-of-the-last-phone:3","kind":"PLACE_ORDER","order":{"customerId":"` + known + `","items":[{"sku":"pump","quantity":"1"}]}},` +
 		`{"key":"a-key-of-the-last-phone:4","kind":"CANCEL_ORDER","orderId":"S1"},` +
 		`{"key":"a-key-of-the-last-phone:5","kind":"OPEN_CASE","case":{"customerId":"` + known + `","subject":"It still drips"}}]}`
+	const behind = `{"mutations":[` +
+		`{"key":"a-key-of-the-last-phone:6","kind":"PLACE_ORDER","order":` + pending + `},` +
+		`{"key":"a-key-of-the-last-phone:7","kind":"UPDATE_CUSTOMER","customerId":"` + known + `","customer":{"phone":"+49 228 4"},"fields":["phone"]}]}`
 	return []step{
 		{Verb: "GET", Path: "/v1/meta"},
 		{Verb: "GET", Path: customer},
@@ -86,6 +89,7 @@ func todaySteps() []step {
 		{Verb: "GET", Path: "/v1/operations/op_none"},
 		{Verb: "GET", Path: "/v1/products/none/availability"},
 		{Verb: "POST", Path: "/v1/orders", Body: `{"customerId":"` + known + `","items":[{"sku":"unknown","quantity":"1"}]}`},
+		{Verb: "POST", Path: "/v1/sync:apply", Body: behind},
 	}
 }
 

@@ -37,6 +37,13 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 	}
 	out := &mobilev1.ApplyMutationsResponse{}
 	behind := map[string]bool{} // records with a change that is still to come
+	var led map[string]string   // where their customers lead; needed when something is behind
+	recordOf := func(m *mobilev1.Mutation) string {
+		if to, ok := led[customerOf(m)]; ok {
+			return to
+		}
+		return recordOf(m)
+	}
 	for i, m := range req.GetBatch().GetMutations() {
 		a := &application{server: s, index: i, mutation: m, only: req.GetValidateOnly(), result: &mobilev1.MutationResult{Key: m.GetKey()}}
 		record := recordOf(m)
@@ -50,7 +57,10 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 			a.run(ctx)
 		}
 		if record != "" && !a.only && a.result.GetProblem().GetRetryable() {
-			behind[record] = true
+			if led == nil {
+				led = s.leading(ctx, req.GetBatch().GetMutations()[i:])
+			}
+			behind[recordOf(m)] = true
 		}
 		out.Results = append(out.Results, a.result)
 	}
@@ -59,6 +69,14 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 
 // recordOf names the record whose changes keep their order.
 func recordOf(m *mobilev1.Mutation) string {
+	if m.GetKind() == kindCancel {
+		return "order " + m.GetOrderId()
+	}
+	return customerOf(m)
+}
+
+// customerOf names the customer that a mutation changes or adds to; empty if it names none.
+func customerOf(m *mobilev1.Mutation) string {
 	switch m.GetKind() {
 	case kindUpdate:
 		return m.GetCustomerId()
@@ -66,8 +84,6 @@ func recordOf(m *mobilev1.Mutation) string {
 		return m.GetOrder().GetCustomerId()
 	case kindOpen:
 		return m.GetCase().GetCustomerId()
-	case kindCancel:
-		return "order " + m.GetOrderId()
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
+	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 )
 
 const (
@@ -90,4 +92,53 @@ func (s *Server) lead(ctx context.Context, ids []string) ([]string, error) {
 		return nil, s.translate(err)
 	}
 	return out, nil
+}
+
+const (
+	// maxCustomerID is the longest id; a longer one is of no customer.
+	maxCustomerID = 64
+	// anyCustomer is what customers lead to of whom it cannot be told: they may be one.
+	anyCustomer = "any customer"
+)
+
+// leading returns where the customers of mutations lead, so that changes under several ids of one customer keep their order. What is not
+// known is asked in one call. A process layer of an earlier release cannot tell: then each id is a customer of its own.
+func (s *Server) leading(ctx context.Context, of []*mobilev1.Mutation) map[string]string {
+	led := map[string]string{}
+	for _, m := range of {
+		if id := customerOf(m); id != "" && len(id) <= maxCustomerID {
+			led[id] = id
+		}
+	}
+	if len(led) < 2 {
+		return led
+	}
+	ask := &customerv1.ResolveCustomersRequest{}
+	for id := range led {
+		if to, ok := s.merges.find(id); ok {
+			led[id] = to
+		} else {
+			ask.CustomerIds = append(ask.CustomerIds, id)
+		}
+	}
+	if len(ask.GetCustomerIds()) == 0 {
+		return led
+	}
+	slices.Sort(ask.CustomerIds)
+	ctx, cancel := s.begin(ctx)
+	defer cancel()
+	got, err := s.screens.ResolveCustomers(ctx, ask, grpc.WaitForReady(false))
+	switch {
+	case fault.Is(err, fault.Unimplemented):
+	case err != nil:
+		for id := range led {
+			led[id] = anyCustomer
+		}
+	default:
+		for _, c := range got.GetCustomers() {
+			led[c.GetCustomerId()] = c.GetLeadsTo()
+			s.merges.add(c.GetCustomerId(), c.GetLeadsTo())
+		}
+	}
+	return led
 }

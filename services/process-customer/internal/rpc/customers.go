@@ -28,7 +28,7 @@ const reasonUnknown = "CUSTOMER_UNKNOWN"
 // find returns a customer by id, following a merge.
 func find(ctx context.Context, r reader, obj golden.Object, text string) (*store.Golden, error) {
 	id, ok := golden.ParseID(text)
-	for range 8 {
+	for range mostMerges {
 		if !ok || (obj != "" && id.Object() != obj) {
 			break
 		}
@@ -47,10 +47,13 @@ func find(ctx context.Context, r reader, obj golden.Object, text string) (*store
 	return nil, fault.New(fault.NotFound, reasonUnknown, "there is no such record")
 }
 
+// mostMerges is how many merges a read follows, one after the other.
+const mostMerges = 8
+
 // shown returns what is shown of a customer by id, following a merge.
 func shown(ctx context.Context, r store.Reader, text string) (*store.Shown, error) {
 	id, ok := golden.ParseID(text)
-	for range 8 {
+	for range mostMerges {
 		if !ok || id.Object() != golden.Customer {
 			break
 		}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
@@ -60,6 +61,44 @@ func (s *screens) order(ctx context.Context, id string) (source.Order, golden.ID
 		err = unknownOrder()
 	}
 	return o, customer, err
+}
+
+// ResolveCustomers follows merges as far as a read of one customer does.
+func (s *screens) ResolveCustomers(ctx context.Context, req *customerv1.ResolveCustomersRequest) (*customerv1.ResolveCustomersResponse, error) {
+	into := map[golden.ID]golden.ID{}
+	var ask []golden.ID
+	for _, text := range req.GetCustomerIds() {
+		if id, ok := golden.ParseID(text); ok && id.Object() == golden.Customer { // any other leads to itself
+			ask = append(ask, id)
+		}
+	}
+	r := s.d.Store.Read()
+	for range mostMerges {
+		slices.Sort(ask)
+		found, err := r.Goldens(ctx, slices.Compact(ask))
+		if err != nil {
+			return nil, err
+		}
+		ask = nil
+		for _, g := range found {
+			if g.MergedInto != "" {
+				into[g.ID] = g.MergedInto
+				ask = append(ask, g.MergedInto)
+			}
+		}
+		if len(ask) == 0 {
+			break
+		}
+	}
+	resp := &customerv1.ResolveCustomersResponse{}
+	for _, text := range req.GetCustomerIds() {
+		to := golden.ID(text)
+		for n := 0; n < mostMerges && into[to] != ""; n++ {
+			to = into[to]
+		}
+		resp.Customers = append(resp.Customers, &customerv1.ResolvedCustomer{CustomerId: text, LeadsTo: string(to)})
+	}
+	return resp, nil
 }
 
 func (s *screens) FindOrder(ctx context.Context, req *customerv1.FindOrderRequest) (*customerv1.FindOrderResponse, error) {

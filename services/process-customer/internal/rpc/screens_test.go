@@ -251,6 +251,35 @@ func TestOrdersByNumber(t *testing.T) {
 	require.Equal(t, reasonOrderUnknown, fault.ReasonOf(err))
 }
 
+func TestResolveCustomers(t *testing.T) {
+	w, a, _ := setup(t)
+	var ids []string
+	for _, name := range []string{"Acme GmbH", "Beta GmbH", "Gamma GmbH"} {
+		ids = append(ids, create(t, a, name, &customerv1.Customer{Name: name}).GetCustomer().GetId())
+	}
+	w.Settle()
+	join := func(from, into string) {
+		_, err := a.operations.MergeRecords(t.Context(), &customerv1.MergeRecordsRequest{Into: into, From: from})
+		require.NoError(t, err)
+		w.Settle()
+	}
+	resolve := func(ids ...string) (to []string) {
+		got, err := a.screens.ResolveCustomers(t.Context(), &customerv1.ResolveCustomersRequest{CustomerIds: ids})
+		require.NoError(t, err)
+		for i, c := range got.GetCustomers() {
+			require.Equal(t, ids[i], c.GetCustomerId())
+			to = append(to, c.GetLeadsTo())
+		}
+		return to
+	}
+	require.Equal(t, append(ids, "c_none", "nobody"), resolve(append(ids, "c_none", "nobody")...))
+	join(ids[0], ids[1])
+	require.Equal(t, []string{ids[1], ids[1], ids[2], ids[1]}, resolve(ids[0], ids[1], ids[2], ids[0]))
+	join(ids[1], ids[2])
+	require.Equal(t, []string{ids[2], ids[2], ids[2]}, resolve(ids...), "as far as merges go")
+	require.Equal(t, []string{ids[2]}, resolve(ids[0]))
+}
+
 func TestCases(t *testing.T) {
 	t.Parallel()
 	open := func(customer string) *customerv1.OpenCaseRequest {

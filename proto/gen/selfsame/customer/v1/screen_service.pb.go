@@ -228,6 +228,153 @@ func (x *ListCustomerChangesResponse) GetMore() bool {
 	return false
 }
 
+// ResolveCustomersRequest names customers.
+type ResolveCustomersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ids.
+	CustomerIds   []string `protobuf:"bytes,1,rep,name=customer_ids,json=customerIds,proto3" json:"customer_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveCustomersRequest) Reset() {
+	*x = ResolveCustomersRequest{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveCustomersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveCustomersRequest) ProtoMessage() {}
+
+func (x *ResolveCustomersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveCustomersRequest.ProtoReflect.Descriptor instead.
+func (*ResolveCustomersRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ResolveCustomersRequest) GetCustomerIds() []string {
+	if x != nil {
+		return x.CustomerIds
+	}
+	return nil
+}
+
+// ResolvedCustomer is where an id leads.
+type ResolvedCustomer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id as it was asked.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The customer that it leads to.
+	LeadsTo       string `protobuf:"bytes,2,opt,name=leads_to,json=leadsTo,proto3" json:"leads_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolvedCustomer) Reset() {
+	*x = ResolvedCustomer{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolvedCustomer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolvedCustomer) ProtoMessage() {}
+
+func (x *ResolvedCustomer) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolvedCustomer.ProtoReflect.Descriptor instead.
+func (*ResolvedCustomer) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResolvedCustomer) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *ResolvedCustomer) GetLeadsTo() string {
+	if x != nil {
+		return x.LeadsTo
+	}
+	return ""
+}
+
+// ResolveCustomersResponse has one for each id, in the order of the request.
+type ResolveCustomersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where they lead.
+	Customers     []*ResolvedCustomer `protobuf:"bytes,1,rep,name=customers,proto3" json:"customers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveCustomersResponse) Reset() {
+	*x = ResolveCustomersResponse{}
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveCustomersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveCustomersResponse) ProtoMessage() {}
+
+func (x *ResolveCustomersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveCustomersResponse.ProtoReflect.Descriptor instead.
+func (*ResolveCustomersResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ResolveCustomersResponse) GetCustomers() []*ResolvedCustomer {
+	if x != nil {
+		return x.Customers
+	}
+	return nil
+}
+
 // FindOrderRequest names an order.
 type FindOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -239,7 +386,7 @@ type FindOrderRequest struct {
 
 func (x *FindOrderRequest) Reset() {
 	*x = FindOrderRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[3]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +398,7 @@ func (x *FindOrderRequest) String() string {
 func (*FindOrderRequest) ProtoMessage() {}
 
 func (x *FindOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[3]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +411,7 @@ func (x *FindOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindOrderRequest.ProtoReflect.Descriptor instead.
 func (*FindOrderRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{3}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FindOrderRequest) GetOrderId() string {
@@ -287,7 +434,7 @@ type FindOrderResponse struct {
 
 func (x *FindOrderResponse) Reset() {
 	*x = FindOrderResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[4]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +446,7 @@ func (x *FindOrderResponse) String() string {
 func (*FindOrderResponse) ProtoMessage() {}
 
 func (x *FindOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[4]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +459,7 @@ func (x *FindOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindOrderResponse.ProtoReflect.Descriptor instead.
 func (*FindOrderResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{4}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FindOrderResponse) GetOrder() *OrderSummary {
@@ -342,7 +489,7 @@ type CancelOrderRequest struct {
 
 func (x *CancelOrderRequest) Reset() {
 	*x = CancelOrderRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[5]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +501,7 @@ func (x *CancelOrderRequest) String() string {
 func (*CancelOrderRequest) ProtoMessage() {}
 
 func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[5]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +514,7 @@ func (x *CancelOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOrderRequest.ProtoReflect.Descriptor instead.
 func (*CancelOrderRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{5}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CancelOrderRequest) GetCustomerId() string {
@@ -397,7 +544,7 @@ type CancelOrderResponse struct {
 
 func (x *CancelOrderResponse) Reset() {
 	*x = CancelOrderResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[6]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +556,7 @@ func (x *CancelOrderResponse) String() string {
 func (*CancelOrderResponse) ProtoMessage() {}
 
 func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[6]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +569,7 @@ func (x *CancelOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOrderResponse.ProtoReflect.Descriptor instead.
 func (*CancelOrderResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{6}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CancelOrderResponse) GetOrder() *OrderSummary {
@@ -456,7 +603,7 @@ type ListCasesRequest struct {
 
 func (x *ListCasesRequest) Reset() {
 	*x = ListCasesRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[7]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +615,7 @@ func (x *ListCasesRequest) String() string {
 func (*ListCasesRequest) ProtoMessage() {}
 
 func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[7]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +628,7 @@ func (x *ListCasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesRequest.ProtoReflect.Descriptor instead.
 func (*ListCasesRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{7}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListCasesRequest) GetCustomerId() string {
@@ -525,7 +672,7 @@ type ListCasesResponse struct {
 
 func (x *ListCasesResponse) Reset() {
 	*x = ListCasesResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[8]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +684,7 @@ func (x *ListCasesResponse) String() string {
 func (*ListCasesResponse) ProtoMessage() {}
 
 func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[8]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +697,7 @@ func (x *ListCasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCasesResponse.ProtoReflect.Descriptor instead.
 func (*ListCasesResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{8}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListCasesResponse) GetCases() []*CaseSummary {
@@ -590,7 +737,7 @@ type CaseDetail struct {
 
 func (x *CaseDetail) Reset() {
 	*x = CaseDetail{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[9]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +749,7 @@ func (x *CaseDetail) String() string {
 func (*CaseDetail) ProtoMessage() {}
 
 func (x *CaseDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[9]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +762,7 @@ func (x *CaseDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaseDetail.ProtoReflect.Descriptor instead.
 func (*CaseDetail) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{9}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CaseDetail) GetSummary() *CaseSummary {
@@ -678,7 +825,7 @@ type GetCaseViewRequest struct {
 
 func (x *GetCaseViewRequest) Reset() {
 	*x = GetCaseViewRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[10]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +837,7 @@ func (x *GetCaseViewRequest) String() string {
 func (*GetCaseViewRequest) ProtoMessage() {}
 
 func (x *GetCaseViewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[10]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +850,7 @@ func (x *GetCaseViewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCaseViewRequest.ProtoReflect.Descriptor instead.
 func (*GetCaseViewRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{10}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetCaseViewRequest) GetCaseId() string {
@@ -734,7 +881,7 @@ type GetCaseViewResponse struct {
 
 func (x *GetCaseViewResponse) Reset() {
 	*x = GetCaseViewResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[11]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +893,7 @@ func (x *GetCaseViewResponse) String() string {
 func (*GetCaseViewResponse) ProtoMessage() {}
 
 func (x *GetCaseViewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[11]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +906,7 @@ func (x *GetCaseViewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCaseViewResponse.ProtoReflect.Descriptor instead.
 func (*GetCaseViewResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{11}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetCaseViewResponse) GetCase() *CaseDetail {
@@ -821,7 +968,7 @@ type NewCase struct {
 
 func (x *NewCase) Reset() {
 	*x = NewCase{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[12]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +980,7 @@ func (x *NewCase) String() string {
 func (*NewCase) ProtoMessage() {}
 
 func (x *NewCase) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[12]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +993,7 @@ func (x *NewCase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewCase.ProtoReflect.Descriptor instead.
 func (*NewCase) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{12}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NewCase) GetCustomerId() string {
@@ -888,7 +1035,7 @@ type OpenCaseRequest struct {
 
 func (x *OpenCaseRequest) Reset() {
 	*x = OpenCaseRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[13]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1047,7 @@ func (x *OpenCaseRequest) String() string {
 func (*OpenCaseRequest) ProtoMessage() {}
 
 func (x *OpenCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[13]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1060,7 @@ func (x *OpenCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenCaseRequest.ProtoReflect.Descriptor instead.
 func (*OpenCaseRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{13}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OpenCaseRequest) GetCase() *NewCase {
@@ -936,7 +1083,7 @@ type OpenCaseResponse struct {
 
 func (x *OpenCaseResponse) Reset() {
 	*x = OpenCaseResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[14]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1095,7 @@ func (x *OpenCaseResponse) String() string {
 func (*OpenCaseResponse) ProtoMessage() {}
 
 func (x *OpenCaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[14]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1108,7 @@ func (x *OpenCaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenCaseResponse.ProtoReflect.Descriptor instead.
 func (*OpenCaseResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{14}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OpenCaseResponse) GetCase() *CaseDetail {
@@ -989,7 +1136,7 @@ type GetAvailabilityRequest struct {
 
 func (x *GetAvailabilityRequest) Reset() {
 	*x = GetAvailabilityRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[15]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1148,7 @@ func (x *GetAvailabilityRequest) String() string {
 func (*GetAvailabilityRequest) ProtoMessage() {}
 
 func (x *GetAvailabilityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[15]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1161,7 @@ func (x *GetAvailabilityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAvailabilityRequest.ProtoReflect.Descriptor instead.
 func (*GetAvailabilityRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{15}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetAvailabilityRequest) GetSku() string {
@@ -1039,7 +1186,7 @@ type SiteAvailability struct {
 
 func (x *SiteAvailability) Reset() {
 	*x = SiteAvailability{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[16]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1198,7 @@ func (x *SiteAvailability) String() string {
 func (*SiteAvailability) ProtoMessage() {}
 
 func (x *SiteAvailability) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[16]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1211,7 @@ func (x *SiteAvailability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteAvailability.ProtoReflect.Descriptor instead.
 func (*SiteAvailability) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{16}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SiteAvailability) GetSite() string {
@@ -1113,7 +1260,7 @@ type GetAvailabilityResponse struct {
 
 func (x *GetAvailabilityResponse) Reset() {
 	*x = GetAvailabilityResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[17]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1272,7 @@ func (x *GetAvailabilityResponse) String() string {
 func (*GetAvailabilityResponse) ProtoMessage() {}
 
 func (x *GetAvailabilityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[17]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1285,7 @@ func (x *GetAvailabilityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAvailabilityResponse.ProtoReflect.Descriptor instead.
 func (*GetAvailabilityResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{17}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetAvailabilityResponse) GetSku() string {
@@ -1208,7 +1355,7 @@ type CheckCreateCustomerRequest struct {
 
 func (x *CheckCreateCustomerRequest) Reset() {
 	*x = CheckCreateCustomerRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[18]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1367,7 @@ func (x *CheckCreateCustomerRequest) String() string {
 func (*CheckCreateCustomerRequest) ProtoMessage() {}
 
 func (x *CheckCreateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[18]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1380,7 @@ func (x *CheckCreateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCreateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*CheckCreateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{18}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckCreateCustomerRequest) GetRequest() *CreateCustomerRequest {
@@ -1254,7 +1401,7 @@ type CheckCreateCustomerResponse struct {
 
 func (x *CheckCreateCustomerResponse) Reset() {
 	*x = CheckCreateCustomerResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[19]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1413,7 @@ func (x *CheckCreateCustomerResponse) String() string {
 func (*CheckCreateCustomerResponse) ProtoMessage() {}
 
 func (x *CheckCreateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[19]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1426,7 @@ func (x *CheckCreateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCreateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*CheckCreateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{19}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CheckCreateCustomerResponse) GetResponse() *CreateCustomerResponse {
@@ -1300,7 +1447,7 @@ type CheckUpdateCustomerRequest struct {
 
 func (x *CheckUpdateCustomerRequest) Reset() {
 	*x = CheckUpdateCustomerRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[20]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1459,7 @@ func (x *CheckUpdateCustomerRequest) String() string {
 func (*CheckUpdateCustomerRequest) ProtoMessage() {}
 
 func (x *CheckUpdateCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[20]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1472,7 @@ func (x *CheckUpdateCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckUpdateCustomerRequest.ProtoReflect.Descriptor instead.
 func (*CheckUpdateCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{20}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckUpdateCustomerRequest) GetRequest() *UpdateCustomerRequest {
@@ -1346,7 +1493,7 @@ type CheckUpdateCustomerResponse struct {
 
 func (x *CheckUpdateCustomerResponse) Reset() {
 	*x = CheckUpdateCustomerResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[21]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1505,7 @@ func (x *CheckUpdateCustomerResponse) String() string {
 func (*CheckUpdateCustomerResponse) ProtoMessage() {}
 
 func (x *CheckUpdateCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[21]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1518,7 @@ func (x *CheckUpdateCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckUpdateCustomerResponse.ProtoReflect.Descriptor instead.
 func (*CheckUpdateCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{21}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckUpdateCustomerResponse) GetResponse() *UpdateCustomerResponse {
@@ -1392,7 +1539,7 @@ type CheckPlaceOrderRequest struct {
 
 func (x *CheckPlaceOrderRequest) Reset() {
 	*x = CheckPlaceOrderRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[22]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1551,7 @@ func (x *CheckPlaceOrderRequest) String() string {
 func (*CheckPlaceOrderRequest) ProtoMessage() {}
 
 func (x *CheckPlaceOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[22]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1564,7 @@ func (x *CheckPlaceOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPlaceOrderRequest.ProtoReflect.Descriptor instead.
 func (*CheckPlaceOrderRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{22}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CheckPlaceOrderRequest) GetRequest() *PlaceOrderRequest {
@@ -1440,7 +1587,7 @@ type CheckPlaceOrderResponse struct {
 
 func (x *CheckPlaceOrderResponse) Reset() {
 	*x = CheckPlaceOrderResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[23]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1599,7 @@ func (x *CheckPlaceOrderResponse) String() string {
 func (*CheckPlaceOrderResponse) ProtoMessage() {}
 
 func (x *CheckPlaceOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[23]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1612,7 @@ func (x *CheckPlaceOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPlaceOrderResponse.ProtoReflect.Descriptor instead.
 func (*CheckPlaceOrderResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{23}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckPlaceOrderResponse) GetTotalAmount() string {
@@ -1493,7 +1640,7 @@ type CheckCancelOrderRequest struct {
 
 func (x *CheckCancelOrderRequest) Reset() {
 	*x = CheckCancelOrderRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1652,7 @@ func (x *CheckCancelOrderRequest) String() string {
 func (*CheckCancelOrderRequest) ProtoMessage() {}
 
 func (x *CheckCancelOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[24]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1665,7 @@ func (x *CheckCancelOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCancelOrderRequest.ProtoReflect.Descriptor instead.
 func (*CheckCancelOrderRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{24}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CheckCancelOrderRequest) GetRequest() *CancelOrderRequest {
@@ -1539,7 +1686,7 @@ type CheckCancelOrderResponse struct {
 
 func (x *CheckCancelOrderResponse) Reset() {
 	*x = CheckCancelOrderResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1698,7 @@ func (x *CheckCancelOrderResponse) String() string {
 func (*CheckCancelOrderResponse) ProtoMessage() {}
 
 func (x *CheckCancelOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[25]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1711,7 @@ func (x *CheckCancelOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCancelOrderResponse.ProtoReflect.Descriptor instead.
 func (*CheckCancelOrderResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{25}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CheckCancelOrderResponse) GetResponse() *CancelOrderResponse {
@@ -1585,7 +1732,7 @@ type CheckOpenCaseRequest struct {
 
 func (x *CheckOpenCaseRequest) Reset() {
 	*x = CheckOpenCaseRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1744,7 @@ func (x *CheckOpenCaseRequest) String() string {
 func (*CheckOpenCaseRequest) ProtoMessage() {}
 
 func (x *CheckOpenCaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[26]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1757,7 @@ func (x *CheckOpenCaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckOpenCaseRequest.ProtoReflect.Descriptor instead.
 func (*CheckOpenCaseRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{26}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CheckOpenCaseRequest) GetRequest() *OpenCaseRequest {
@@ -1631,7 +1778,7 @@ type CheckOpenCaseResponse struct {
 
 func (x *CheckOpenCaseResponse) Reset() {
 	*x = CheckOpenCaseResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1790,7 @@ func (x *CheckOpenCaseResponse) String() string {
 func (*CheckOpenCaseResponse) ProtoMessage() {}
 
 func (x *CheckOpenCaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[27]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1803,7 @@ func (x *CheckOpenCaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckOpenCaseResponse.ProtoReflect.Descriptor instead.
 func (*CheckOpenCaseResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{27}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckOpenCaseResponse) GetResponse() *OpenCaseResponse {
@@ -1679,7 +1826,7 @@ type QueueOrderRequest struct {
 
 func (x *QueueOrderRequest) Reset() {
 	*x = QueueOrderRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1838,7 @@ func (x *QueueOrderRequest) String() string {
 func (*QueueOrderRequest) ProtoMessage() {}
 
 func (x *QueueOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[28]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1851,7 @@ func (x *QueueOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueOrderRequest.ProtoReflect.Descriptor instead.
 func (*QueueOrderRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{28}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *QueueOrderRequest) GetOrder() *NewOrder {
@@ -1748,7 +1895,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[29]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1907,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[29]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1920,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{29}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Operation) GetId() string {
@@ -1850,7 +1997,7 @@ type QueueOrderResponse struct {
 
 func (x *QueueOrderResponse) Reset() {
 	*x = QueueOrderResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[30]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2009,7 @@ func (x *QueueOrderResponse) String() string {
 func (*QueueOrderResponse) ProtoMessage() {}
 
 func (x *QueueOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[30]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2022,7 @@ func (x *QueueOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueOrderResponse.ProtoReflect.Descriptor instead.
 func (*QueueOrderResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{30}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *QueueOrderResponse) GetOperation() *Operation {
@@ -1896,7 +2043,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[31]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2055,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[31]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2068,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{31}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetOperationRequest) GetOperationId() string {
@@ -1942,7 +2089,7 @@ type GetOperationResponse struct {
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[32]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1954,7 +2101,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[32]
+	mi := &file_selfsame_customer_v1_screen_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1967,7 +2114,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{32}
+	return file_selfsame_customer_v1_screen_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetOperationResponse) GetOperation() *Operation {
@@ -1998,7 +2145,15 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\achanges\x18\x01 \x03(\v2$.selfsame.customer.v1.CustomerChangeR\achanges\x12\x1d\n" +
 	"\n" +
 	"next_token\x18\x02 \x01(\tR\tnextToken\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"8\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"Q\n" +
+	"\x17ResolveCustomersRequest\x126\n" +
+	"\fcustomer_ids\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10\xf4\x03\"\x06r\x04\x10\x01\x18@R\vcustomerIds\"N\n" +
+	"\x10ResolvedCustomer\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x19\n" +
+	"\bleads_to\x18\x02 \x01(\tR\aleadsTo\"`\n" +
+	"\x18ResolveCustomersResponse\x12D\n" +
+	"\tcustomers\x18\x01 \x03(\v2&.selfsame.customer.v1.ResolvedCustomerR\tcustomers\"8\n" +
 	"\x10FindOrderRequest\x12$\n" +
 	"\border_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aorderId\"n\n" +
 	"\x11FindOrderResponse\x128\n" +
@@ -2113,9 +2268,10 @@ const file_selfsame_customer_v1_screen_service_proto_rawDesc = "" +
 	"\x13GetOperationRequest\x12,\n" +
 	"\foperation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\voperationId\"U\n" +
 	"\x14GetOperationResponse\x12=\n" +
-	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation2\xce\f\n" +
+	"\toperation\x18\x01 \x01(\v2\x1f.selfsame.customer.v1.OperationR\toperation2\xc6\r\n" +
 	"\rScreenService\x12\x7f\n" +
-	"\x13ListCustomerChanges\x120.selfsame.customer.v1.ListCustomerChangesRequest\x1a1.selfsame.customer.v1.ListCustomerChangesResponse\"\x03\x90\x02\x01\x12a\n" +
+	"\x13ListCustomerChanges\x120.selfsame.customer.v1.ListCustomerChangesRequest\x1a1.selfsame.customer.v1.ListCustomerChangesResponse\"\x03\x90\x02\x01\x12v\n" +
+	"\x10ResolveCustomers\x12-.selfsame.customer.v1.ResolveCustomersRequest\x1a..selfsame.customer.v1.ResolveCustomersResponse\"\x03\x90\x02\x01\x12a\n" +
 	"\tFindOrder\x12&.selfsame.customer.v1.FindOrderRequest\x1a'.selfsame.customer.v1.FindOrderResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\vCancelOrder\x12(.selfsame.customer.v1.CancelOrderRequest\x1a).selfsame.customer.v1.CancelOrderResponse\"\v\x8a\xe7\x18\x04\b\x02\x10\x01\x90\x02\x00\x12a\n" +
 	"\tListCases\x12&.selfsame.customer.v1.ListCasesRequest\x1a'.selfsame.customer.v1.ListCasesResponse\"\x03\x90\x02\x01\x12g\n" +
@@ -2144,120 +2300,126 @@ func file_selfsame_customer_v1_screen_service_proto_rawDescGZIP() []byte {
 	return file_selfsame_customer_v1_screen_service_proto_rawDescData
 }
 
-var file_selfsame_customer_v1_screen_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_selfsame_customer_v1_screen_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_selfsame_customer_v1_screen_service_proto_goTypes = []any{
 	(*ListCustomerChangesRequest)(nil),  // 0: selfsame.customer.v1.ListCustomerChangesRequest
 	(*CustomerChange)(nil),              // 1: selfsame.customer.v1.CustomerChange
 	(*ListCustomerChangesResponse)(nil), // 2: selfsame.customer.v1.ListCustomerChangesResponse
-	(*FindOrderRequest)(nil),            // 3: selfsame.customer.v1.FindOrderRequest
-	(*FindOrderResponse)(nil),           // 4: selfsame.customer.v1.FindOrderResponse
-	(*CancelOrderRequest)(nil),          // 5: selfsame.customer.v1.CancelOrderRequest
-	(*CancelOrderResponse)(nil),         // 6: selfsame.customer.v1.CancelOrderResponse
-	(*ListCasesRequest)(nil),            // 7: selfsame.customer.v1.ListCasesRequest
-	(*ListCasesResponse)(nil),           // 8: selfsame.customer.v1.ListCasesResponse
-	(*CaseDetail)(nil),                  // 9: selfsame.customer.v1.CaseDetail
-	(*GetCaseViewRequest)(nil),          // 10: selfsame.customer.v1.GetCaseViewRequest
-	(*GetCaseViewResponse)(nil),         // 11: selfsame.customer.v1.GetCaseViewResponse
-	(*NewCase)(nil),                     // 12: selfsame.customer.v1.NewCase
-	(*OpenCaseRequest)(nil),             // 13: selfsame.customer.v1.OpenCaseRequest
-	(*OpenCaseResponse)(nil),            // 14: selfsame.customer.v1.OpenCaseResponse
-	(*GetAvailabilityRequest)(nil),      // 15: selfsame.customer.v1.GetAvailabilityRequest
-	(*SiteAvailability)(nil),            // 16: selfsame.customer.v1.SiteAvailability
-	(*GetAvailabilityResponse)(nil),     // 17: selfsame.customer.v1.GetAvailabilityResponse
-	(*CheckCreateCustomerRequest)(nil),  // 18: selfsame.customer.v1.CheckCreateCustomerRequest
-	(*CheckCreateCustomerResponse)(nil), // 19: selfsame.customer.v1.CheckCreateCustomerResponse
-	(*CheckUpdateCustomerRequest)(nil),  // 20: selfsame.customer.v1.CheckUpdateCustomerRequest
-	(*CheckUpdateCustomerResponse)(nil), // 21: selfsame.customer.v1.CheckUpdateCustomerResponse
-	(*CheckPlaceOrderRequest)(nil),      // 22: selfsame.customer.v1.CheckPlaceOrderRequest
-	(*CheckPlaceOrderResponse)(nil),     // 23: selfsame.customer.v1.CheckPlaceOrderResponse
-	(*CheckCancelOrderRequest)(nil),     // 24: selfsame.customer.v1.CheckCancelOrderRequest
-	(*CheckCancelOrderResponse)(nil),    // 25: selfsame.customer.v1.CheckCancelOrderResponse
-	(*CheckOpenCaseRequest)(nil),        // 26: selfsame.customer.v1.CheckOpenCaseRequest
-	(*CheckOpenCaseResponse)(nil),       // 27: selfsame.customer.v1.CheckOpenCaseResponse
-	(*QueueOrderRequest)(nil),           // 28: selfsame.customer.v1.QueueOrderRequest
-	(*Operation)(nil),                   // 29: selfsame.customer.v1.Operation
-	(*QueueOrderResponse)(nil),          // 30: selfsame.customer.v1.QueueOrderResponse
-	(*GetOperationRequest)(nil),         // 31: selfsame.customer.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),        // 32: selfsame.customer.v1.GetOperationResponse
-	(*Customer)(nil),                    // 33: selfsame.customer.v1.Customer
-	(*OrderSummary)(nil),                // 34: selfsame.customer.v1.OrderSummary
-	(*CaseSummary)(nil),                 // 35: selfsame.customer.v1.CaseSummary
-	(*timestamppb.Timestamp)(nil),       // 36: google.protobuf.Timestamp
-	(*SectionStatus)(nil),               // 37: selfsame.customer.v1.SectionStatus
-	(*WarrantySummary)(nil),             // 38: selfsame.customer.v1.WarrantySummary
-	(*CreateCustomerRequest)(nil),       // 39: selfsame.customer.v1.CreateCustomerRequest
-	(*CreateCustomerResponse)(nil),      // 40: selfsame.customer.v1.CreateCustomerResponse
-	(*UpdateCustomerRequest)(nil),       // 41: selfsame.customer.v1.UpdateCustomerRequest
-	(*UpdateCustomerResponse)(nil),      // 42: selfsame.customer.v1.UpdateCustomerResponse
-	(*PlaceOrderRequest)(nil),           // 43: selfsame.customer.v1.PlaceOrderRequest
-	(*NewOrder)(nil),                    // 44: selfsame.customer.v1.NewOrder
+	(*ResolveCustomersRequest)(nil),     // 3: selfsame.customer.v1.ResolveCustomersRequest
+	(*ResolvedCustomer)(nil),            // 4: selfsame.customer.v1.ResolvedCustomer
+	(*ResolveCustomersResponse)(nil),    // 5: selfsame.customer.v1.ResolveCustomersResponse
+	(*FindOrderRequest)(nil),            // 6: selfsame.customer.v1.FindOrderRequest
+	(*FindOrderResponse)(nil),           // 7: selfsame.customer.v1.FindOrderResponse
+	(*CancelOrderRequest)(nil),          // 8: selfsame.customer.v1.CancelOrderRequest
+	(*CancelOrderResponse)(nil),         // 9: selfsame.customer.v1.CancelOrderResponse
+	(*ListCasesRequest)(nil),            // 10: selfsame.customer.v1.ListCasesRequest
+	(*ListCasesResponse)(nil),           // 11: selfsame.customer.v1.ListCasesResponse
+	(*CaseDetail)(nil),                  // 12: selfsame.customer.v1.CaseDetail
+	(*GetCaseViewRequest)(nil),          // 13: selfsame.customer.v1.GetCaseViewRequest
+	(*GetCaseViewResponse)(nil),         // 14: selfsame.customer.v1.GetCaseViewResponse
+	(*NewCase)(nil),                     // 15: selfsame.customer.v1.NewCase
+	(*OpenCaseRequest)(nil),             // 16: selfsame.customer.v1.OpenCaseRequest
+	(*OpenCaseResponse)(nil),            // 17: selfsame.customer.v1.OpenCaseResponse
+	(*GetAvailabilityRequest)(nil),      // 18: selfsame.customer.v1.GetAvailabilityRequest
+	(*SiteAvailability)(nil),            // 19: selfsame.customer.v1.SiteAvailability
+	(*GetAvailabilityResponse)(nil),     // 20: selfsame.customer.v1.GetAvailabilityResponse
+	(*CheckCreateCustomerRequest)(nil),  // 21: selfsame.customer.v1.CheckCreateCustomerRequest
+	(*CheckCreateCustomerResponse)(nil), // 22: selfsame.customer.v1.CheckCreateCustomerResponse
+	(*CheckUpdateCustomerRequest)(nil),  // 23: selfsame.customer.v1.CheckUpdateCustomerRequest
+	(*CheckUpdateCustomerResponse)(nil), // 24: selfsame.customer.v1.CheckUpdateCustomerResponse
+	(*CheckPlaceOrderRequest)(nil),      // 25: selfsame.customer.v1.CheckPlaceOrderRequest
+	(*CheckPlaceOrderResponse)(nil),     // 26: selfsame.customer.v1.CheckPlaceOrderResponse
+	(*CheckCancelOrderRequest)(nil),     // 27: selfsame.customer.v1.CheckCancelOrderRequest
+	(*CheckCancelOrderResponse)(nil),    // 28: selfsame.customer.v1.CheckCancelOrderResponse
+	(*CheckOpenCaseRequest)(nil),        // 29: selfsame.customer.v1.CheckOpenCaseRequest
+	(*CheckOpenCaseResponse)(nil),       // 30: selfsame.customer.v1.CheckOpenCaseResponse
+	(*QueueOrderRequest)(nil),           // 31: selfsame.customer.v1.QueueOrderRequest
+	(*Operation)(nil),                   // 32: selfsame.customer.v1.Operation
+	(*QueueOrderResponse)(nil),          // 33: selfsame.customer.v1.QueueOrderResponse
+	(*GetOperationRequest)(nil),         // 34: selfsame.customer.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),        // 35: selfsame.customer.v1.GetOperationResponse
+	(*Customer)(nil),                    // 36: selfsame.customer.v1.Customer
+	(*OrderSummary)(nil),                // 37: selfsame.customer.v1.OrderSummary
+	(*CaseSummary)(nil),                 // 38: selfsame.customer.v1.CaseSummary
+	(*timestamppb.Timestamp)(nil),       // 39: google.protobuf.Timestamp
+	(*SectionStatus)(nil),               // 40: selfsame.customer.v1.SectionStatus
+	(*WarrantySummary)(nil),             // 41: selfsame.customer.v1.WarrantySummary
+	(*CreateCustomerRequest)(nil),       // 42: selfsame.customer.v1.CreateCustomerRequest
+	(*CreateCustomerResponse)(nil),      // 43: selfsame.customer.v1.CreateCustomerResponse
+	(*UpdateCustomerRequest)(nil),       // 44: selfsame.customer.v1.UpdateCustomerRequest
+	(*UpdateCustomerResponse)(nil),      // 45: selfsame.customer.v1.UpdateCustomerResponse
+	(*PlaceOrderRequest)(nil),           // 46: selfsame.customer.v1.PlaceOrderRequest
+	(*NewOrder)(nil),                    // 47: selfsame.customer.v1.NewOrder
 }
 var file_selfsame_customer_v1_screen_service_proto_depIdxs = []int32{
-	33, // 0: selfsame.customer.v1.CustomerChange.customer:type_name -> selfsame.customer.v1.Customer
+	36, // 0: selfsame.customer.v1.CustomerChange.customer:type_name -> selfsame.customer.v1.Customer
 	1,  // 1: selfsame.customer.v1.ListCustomerChangesResponse.changes:type_name -> selfsame.customer.v1.CustomerChange
-	34, // 2: selfsame.customer.v1.FindOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	34, // 3: selfsame.customer.v1.CancelOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
-	35, // 4: selfsame.customer.v1.ListCasesResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
-	35, // 5: selfsame.customer.v1.CaseDetail.summary:type_name -> selfsame.customer.v1.CaseSummary
-	36, // 6: selfsame.customer.v1.CaseDetail.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 7: selfsame.customer.v1.GetCaseViewResponse.case:type_name -> selfsame.customer.v1.CaseDetail
-	33, // 8: selfsame.customer.v1.GetCaseViewResponse.customer:type_name -> selfsame.customer.v1.Customer
-	34, // 9: selfsame.customer.v1.GetCaseViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
-	37, // 10: selfsame.customer.v1.GetCaseViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
-	38, // 11: selfsame.customer.v1.GetCaseViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
-	37, // 12: selfsame.customer.v1.GetCaseViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
-	12, // 13: selfsame.customer.v1.OpenCaseRequest.case:type_name -> selfsame.customer.v1.NewCase
-	9,  // 14: selfsame.customer.v1.OpenCaseResponse.case:type_name -> selfsame.customer.v1.CaseDetail
-	36, // 15: selfsame.customer.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
-	16, // 16: selfsame.customer.v1.GetAvailabilityResponse.sites:type_name -> selfsame.customer.v1.SiteAvailability
-	39, // 17: selfsame.customer.v1.CheckCreateCustomerRequest.request:type_name -> selfsame.customer.v1.CreateCustomerRequest
-	40, // 18: selfsame.customer.v1.CheckCreateCustomerResponse.response:type_name -> selfsame.customer.v1.CreateCustomerResponse
-	41, // 19: selfsame.customer.v1.CheckUpdateCustomerRequest.request:type_name -> selfsame.customer.v1.UpdateCustomerRequest
-	42, // 20: selfsame.customer.v1.CheckUpdateCustomerResponse.response:type_name -> selfsame.customer.v1.UpdateCustomerResponse
-	43, // 21: selfsame.customer.v1.CheckPlaceOrderRequest.request:type_name -> selfsame.customer.v1.PlaceOrderRequest
-	5,  // 22: selfsame.customer.v1.CheckCancelOrderRequest.request:type_name -> selfsame.customer.v1.CancelOrderRequest
-	6,  // 23: selfsame.customer.v1.CheckCancelOrderResponse.response:type_name -> selfsame.customer.v1.CancelOrderResponse
-	13, // 24: selfsame.customer.v1.CheckOpenCaseRequest.request:type_name -> selfsame.customer.v1.OpenCaseRequest
-	14, // 25: selfsame.customer.v1.CheckOpenCaseResponse.response:type_name -> selfsame.customer.v1.OpenCaseResponse
-	44, // 26: selfsame.customer.v1.QueueOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
-	34, // 27: selfsame.customer.v1.Operation.order:type_name -> selfsame.customer.v1.OrderSummary
-	36, // 28: selfsame.customer.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	36, // 29: selfsame.customer.v1.Operation.next_try_time:type_name -> google.protobuf.Timestamp
-	29, // 30: selfsame.customer.v1.QueueOrderResponse.operation:type_name -> selfsame.customer.v1.Operation
-	29, // 31: selfsame.customer.v1.GetOperationResponse.operation:type_name -> selfsame.customer.v1.Operation
-	0,  // 32: selfsame.customer.v1.ScreenService.ListCustomerChanges:input_type -> selfsame.customer.v1.ListCustomerChangesRequest
-	3,  // 33: selfsame.customer.v1.ScreenService.FindOrder:input_type -> selfsame.customer.v1.FindOrderRequest
-	5,  // 34: selfsame.customer.v1.ScreenService.CancelOrder:input_type -> selfsame.customer.v1.CancelOrderRequest
-	7,  // 35: selfsame.customer.v1.ScreenService.ListCases:input_type -> selfsame.customer.v1.ListCasesRequest
-	10, // 36: selfsame.customer.v1.ScreenService.GetCaseView:input_type -> selfsame.customer.v1.GetCaseViewRequest
-	13, // 37: selfsame.customer.v1.ScreenService.OpenCase:input_type -> selfsame.customer.v1.OpenCaseRequest
-	28, // 38: selfsame.customer.v1.ScreenService.QueueOrder:input_type -> selfsame.customer.v1.QueueOrderRequest
-	31, // 39: selfsame.customer.v1.ScreenService.GetOperation:input_type -> selfsame.customer.v1.GetOperationRequest
-	15, // 40: selfsame.customer.v1.ScreenService.GetAvailability:input_type -> selfsame.customer.v1.GetAvailabilityRequest
-	18, // 41: selfsame.customer.v1.ScreenService.CheckCreateCustomer:input_type -> selfsame.customer.v1.CheckCreateCustomerRequest
-	20, // 42: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:input_type -> selfsame.customer.v1.CheckUpdateCustomerRequest
-	22, // 43: selfsame.customer.v1.ScreenService.CheckPlaceOrder:input_type -> selfsame.customer.v1.CheckPlaceOrderRequest
-	24, // 44: selfsame.customer.v1.ScreenService.CheckCancelOrder:input_type -> selfsame.customer.v1.CheckCancelOrderRequest
-	26, // 45: selfsame.customer.v1.ScreenService.CheckOpenCase:input_type -> selfsame.customer.v1.CheckOpenCaseRequest
-	2,  // 46: selfsame.customer.v1.ScreenService.ListCustomerChanges:output_type -> selfsame.customer.v1.ListCustomerChangesResponse
-	4,  // 47: selfsame.customer.v1.ScreenService.FindOrder:output_type -> selfsame.customer.v1.FindOrderResponse
-	6,  // 48: selfsame.customer.v1.ScreenService.CancelOrder:output_type -> selfsame.customer.v1.CancelOrderResponse
-	8,  // 49: selfsame.customer.v1.ScreenService.ListCases:output_type -> selfsame.customer.v1.ListCasesResponse
-	11, // 50: selfsame.customer.v1.ScreenService.GetCaseView:output_type -> selfsame.customer.v1.GetCaseViewResponse
-	14, // 51: selfsame.customer.v1.ScreenService.OpenCase:output_type -> selfsame.customer.v1.OpenCaseResponse
-	30, // 52: selfsame.customer.v1.ScreenService.QueueOrder:output_type -> selfsame.customer.v1.QueueOrderResponse
-	32, // 53: selfsame.customer.v1.ScreenService.GetOperation:output_type -> selfsame.customer.v1.GetOperationResponse
-	17, // 54: selfsame.customer.v1.ScreenService.GetAvailability:output_type -> selfsame.customer.v1.GetAvailabilityResponse
-	19, // 55: selfsame.customer.v1.ScreenService.CheckCreateCustomer:output_type -> selfsame.customer.v1.CheckCreateCustomerResponse
-	21, // 56: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:output_type -> selfsame.customer.v1.CheckUpdateCustomerResponse
-	23, // 57: selfsame.customer.v1.ScreenService.CheckPlaceOrder:output_type -> selfsame.customer.v1.CheckPlaceOrderResponse
-	25, // 58: selfsame.customer.v1.ScreenService.CheckCancelOrder:output_type -> selfsame.customer.v1.CheckCancelOrderResponse
-	27, // 59: selfsame.customer.v1.ScreenService.CheckOpenCase:output_type -> selfsame.customer.v1.CheckOpenCaseResponse
-	46, // [46:60] is the sub-list for method output_type
-	32, // [32:46] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	4,  // 2: selfsame.customer.v1.ResolveCustomersResponse.customers:type_name -> selfsame.customer.v1.ResolvedCustomer
+	37, // 3: selfsame.customer.v1.FindOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	37, // 4: selfsame.customer.v1.CancelOrderResponse.order:type_name -> selfsame.customer.v1.OrderSummary
+	38, // 5: selfsame.customer.v1.ListCasesResponse.cases:type_name -> selfsame.customer.v1.CaseSummary
+	38, // 6: selfsame.customer.v1.CaseDetail.summary:type_name -> selfsame.customer.v1.CaseSummary
+	39, // 7: selfsame.customer.v1.CaseDetail.update_time:type_name -> google.protobuf.Timestamp
+	12, // 8: selfsame.customer.v1.GetCaseViewResponse.case:type_name -> selfsame.customer.v1.CaseDetail
+	36, // 9: selfsame.customer.v1.GetCaseViewResponse.customer:type_name -> selfsame.customer.v1.Customer
+	37, // 10: selfsame.customer.v1.GetCaseViewResponse.orders:type_name -> selfsame.customer.v1.OrderSummary
+	40, // 11: selfsame.customer.v1.GetCaseViewResponse.orders_status:type_name -> selfsame.customer.v1.SectionStatus
+	41, // 12: selfsame.customer.v1.GetCaseViewResponse.warranties:type_name -> selfsame.customer.v1.WarrantySummary
+	40, // 13: selfsame.customer.v1.GetCaseViewResponse.warranties_status:type_name -> selfsame.customer.v1.SectionStatus
+	15, // 14: selfsame.customer.v1.OpenCaseRequest.case:type_name -> selfsame.customer.v1.NewCase
+	12, // 15: selfsame.customer.v1.OpenCaseResponse.case:type_name -> selfsame.customer.v1.CaseDetail
+	39, // 16: selfsame.customer.v1.SiteAvailability.as_of:type_name -> google.protobuf.Timestamp
+	19, // 17: selfsame.customer.v1.GetAvailabilityResponse.sites:type_name -> selfsame.customer.v1.SiteAvailability
+	42, // 18: selfsame.customer.v1.CheckCreateCustomerRequest.request:type_name -> selfsame.customer.v1.CreateCustomerRequest
+	43, // 19: selfsame.customer.v1.CheckCreateCustomerResponse.response:type_name -> selfsame.customer.v1.CreateCustomerResponse
+	44, // 20: selfsame.customer.v1.CheckUpdateCustomerRequest.request:type_name -> selfsame.customer.v1.UpdateCustomerRequest
+	45, // 21: selfsame.customer.v1.CheckUpdateCustomerResponse.response:type_name -> selfsame.customer.v1.UpdateCustomerResponse
+	46, // 22: selfsame.customer.v1.CheckPlaceOrderRequest.request:type_name -> selfsame.customer.v1.PlaceOrderRequest
+	8,  // 23: selfsame.customer.v1.CheckCancelOrderRequest.request:type_name -> selfsame.customer.v1.CancelOrderRequest
+	9,  // 24: selfsame.customer.v1.CheckCancelOrderResponse.response:type_name -> selfsame.customer.v1.CancelOrderResponse
+	16, // 25: selfsame.customer.v1.CheckOpenCaseRequest.request:type_name -> selfsame.customer.v1.OpenCaseRequest
+	17, // 26: selfsame.customer.v1.CheckOpenCaseResponse.response:type_name -> selfsame.customer.v1.OpenCaseResponse
+	47, // 27: selfsame.customer.v1.QueueOrderRequest.order:type_name -> selfsame.customer.v1.NewOrder
+	37, // 28: selfsame.customer.v1.Operation.order:type_name -> selfsame.customer.v1.OrderSummary
+	39, // 29: selfsame.customer.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	39, // 30: selfsame.customer.v1.Operation.next_try_time:type_name -> google.protobuf.Timestamp
+	32, // 31: selfsame.customer.v1.QueueOrderResponse.operation:type_name -> selfsame.customer.v1.Operation
+	32, // 32: selfsame.customer.v1.GetOperationResponse.operation:type_name -> selfsame.customer.v1.Operation
+	0,  // 33: selfsame.customer.v1.ScreenService.ListCustomerChanges:input_type -> selfsame.customer.v1.ListCustomerChangesRequest
+	3,  // 34: selfsame.customer.v1.ScreenService.ResolveCustomers:input_type -> selfsame.customer.v1.ResolveCustomersRequest
+	6,  // 35: selfsame.customer.v1.ScreenService.FindOrder:input_type -> selfsame.customer.v1.FindOrderRequest
+	8,  // 36: selfsame.customer.v1.ScreenService.CancelOrder:input_type -> selfsame.customer.v1.CancelOrderRequest
+	10, // 37: selfsame.customer.v1.ScreenService.ListCases:input_type -> selfsame.customer.v1.ListCasesRequest
+	13, // 38: selfsame.customer.v1.ScreenService.GetCaseView:input_type -> selfsame.customer.v1.GetCaseViewRequest
+	16, // 39: selfsame.customer.v1.ScreenService.OpenCase:input_type -> selfsame.customer.v1.OpenCaseRequest
+	31, // 40: selfsame.customer.v1.ScreenService.QueueOrder:input_type -> selfsame.customer.v1.QueueOrderRequest
+	34, // 41: selfsame.customer.v1.ScreenService.GetOperation:input_type -> selfsame.customer.v1.GetOperationRequest
+	18, // 42: selfsame.customer.v1.ScreenService.GetAvailability:input_type -> selfsame.customer.v1.GetAvailabilityRequest
+	21, // 43: selfsame.customer.v1.ScreenService.CheckCreateCustomer:input_type -> selfsame.customer.v1.CheckCreateCustomerRequest
+	23, // 44: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:input_type -> selfsame.customer.v1.CheckUpdateCustomerRequest
+	25, // 45: selfsame.customer.v1.ScreenService.CheckPlaceOrder:input_type -> selfsame.customer.v1.CheckPlaceOrderRequest
+	27, // 46: selfsame.customer.v1.ScreenService.CheckCancelOrder:input_type -> selfsame.customer.v1.CheckCancelOrderRequest
+	29, // 47: selfsame.customer.v1.ScreenService.CheckOpenCase:input_type -> selfsame.customer.v1.CheckOpenCaseRequest
+	2,  // 48: selfsame.customer.v1.ScreenService.ListCustomerChanges:output_type -> selfsame.customer.v1.ListCustomerChangesResponse
+	5,  // 49: selfsame.customer.v1.ScreenService.ResolveCustomers:output_type -> selfsame.customer.v1.ResolveCustomersResponse
+	7,  // 50: selfsame.customer.v1.ScreenService.FindOrder:output_type -> selfsame.customer.v1.FindOrderResponse
+	9,  // 51: selfsame.customer.v1.ScreenService.CancelOrder:output_type -> selfsame.customer.v1.CancelOrderResponse
+	11, // 52: selfsame.customer.v1.ScreenService.ListCases:output_type -> selfsame.customer.v1.ListCasesResponse
+	14, // 53: selfsame.customer.v1.ScreenService.GetCaseView:output_type -> selfsame.customer.v1.GetCaseViewResponse
+	17, // 54: selfsame.customer.v1.ScreenService.OpenCase:output_type -> selfsame.customer.v1.OpenCaseResponse
+	33, // 55: selfsame.customer.v1.ScreenService.QueueOrder:output_type -> selfsame.customer.v1.QueueOrderResponse
+	35, // 56: selfsame.customer.v1.ScreenService.GetOperation:output_type -> selfsame.customer.v1.GetOperationResponse
+	20, // 57: selfsame.customer.v1.ScreenService.GetAvailability:output_type -> selfsame.customer.v1.GetAvailabilityResponse
+	22, // 58: selfsame.customer.v1.ScreenService.CheckCreateCustomer:output_type -> selfsame.customer.v1.CheckCreateCustomerResponse
+	24, // 59: selfsame.customer.v1.ScreenService.CheckUpdateCustomer:output_type -> selfsame.customer.v1.CheckUpdateCustomerResponse
+	26, // 60: selfsame.customer.v1.ScreenService.CheckPlaceOrder:output_type -> selfsame.customer.v1.CheckPlaceOrderResponse
+	28, // 61: selfsame.customer.v1.ScreenService.CheckCancelOrder:output_type -> selfsame.customer.v1.CheckCancelOrderResponse
+	30, // 62: selfsame.customer.v1.ScreenService.CheckOpenCase:output_type -> selfsame.customer.v1.CheckOpenCaseResponse
+	48, // [48:63] is the sub-list for method output_type
+	33, // [33:48] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_customer_v1_screen_service_proto_init() }
@@ -2273,7 +2435,7 @@ func file_selfsame_customer_v1_screen_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_customer_v1_screen_service_proto_rawDesc), len(file_selfsame_customer_v1_screen_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

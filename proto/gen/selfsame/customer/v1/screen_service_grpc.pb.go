@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ScreenService_ListCustomerChanges_FullMethodName = "/selfsame.customer.v1.ScreenService/ListCustomerChanges"
+	ScreenService_ResolveCustomers_FullMethodName    = "/selfsame.customer.v1.ScreenService/ResolveCustomers"
 	ScreenService_FindOrder_FullMethodName           = "/selfsame.customer.v1.ScreenService/FindOrder"
 	ScreenService_CancelOrder_FullMethodName         = "/selfsame.customer.v1.ScreenService/CancelOrder"
 	ScreenService_ListCases_FullMethodName           = "/selfsame.customer.v1.ScreenService/ListCases"
@@ -49,6 +50,9 @@ type ScreenServiceClient interface {
 	// changed after the token is left out. FAILED_PRECONDITION with SYNC_TOKEN_EXPIRED when the token is older than changes
 	// are kept; INVALID_ARGUMENT with SYNC_TOKEN_INVALID when it is none.
 	ListCustomerChanges(ctx context.Context, in *ListCustomerChangesRequest, opts ...grpc.CallOption) (*ListCustomerChangesResponse, error)
+	// ResolveCustomers returns where ids of customers lead: to themselves, or to the customer that theirs was merged into. One
+	// that nobody knows leads to itself.
+	ResolveCustomers(ctx context.Context, in *ResolveCustomersRequest, opts ...grpc.CallOption) (*ResolveCustomersResponse, error)
 	// FindOrder returns an order by its number, and the customer it belongs to. NOT_FOUND when there is none or no golden
 	// customer has its record.
 	FindOrder(ctx context.Context, in *FindOrderRequest, opts ...grpc.CallOption) (*FindOrderResponse, error)
@@ -97,6 +101,16 @@ func (c *screenServiceClient) ListCustomerChanges(ctx context.Context, in *ListC
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListCustomerChangesResponse)
 	err := c.cc.Invoke(ctx, ScreenService_ListCustomerChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *screenServiceClient) ResolveCustomers(ctx context.Context, in *ResolveCustomersRequest, opts ...grpc.CallOption) (*ResolveCustomersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolveCustomersResponse)
+	err := c.cc.Invoke(ctx, ScreenService_ResolveCustomers_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -245,6 +259,9 @@ type ScreenServiceServer interface {
 	// changed after the token is left out. FAILED_PRECONDITION with SYNC_TOKEN_EXPIRED when the token is older than changes
 	// are kept; INVALID_ARGUMENT with SYNC_TOKEN_INVALID when it is none.
 	ListCustomerChanges(context.Context, *ListCustomerChangesRequest) (*ListCustomerChangesResponse, error)
+	// ResolveCustomers returns where ids of customers lead: to themselves, or to the customer that theirs was merged into. One
+	// that nobody knows leads to itself.
+	ResolveCustomers(context.Context, *ResolveCustomersRequest) (*ResolveCustomersResponse, error)
 	// FindOrder returns an order by its number, and the customer it belongs to. NOT_FOUND when there is none or no golden
 	// customer has its record.
 	FindOrder(context.Context, *FindOrderRequest) (*FindOrderResponse, error)
@@ -291,6 +308,9 @@ type UnimplementedScreenServiceServer struct{}
 
 func (UnimplementedScreenServiceServer) ListCustomerChanges(context.Context, *ListCustomerChangesRequest) (*ListCustomerChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCustomerChanges not implemented")
+}
+func (UnimplementedScreenServiceServer) ResolveCustomers(context.Context, *ResolveCustomersRequest) (*ResolveCustomersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolveCustomers not implemented")
 }
 func (UnimplementedScreenServiceServer) FindOrder(context.Context, *FindOrderRequest) (*FindOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindOrder not implemented")
@@ -366,6 +386,24 @@ func _ScreenService_ListCustomerChanges_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ScreenServiceServer).ListCustomerChanges(ctx, req.(*ListCustomerChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ScreenService_ResolveCustomers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveCustomersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScreenServiceServer).ResolveCustomers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScreenService_ResolveCustomers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScreenServiceServer).ResolveCustomers(ctx, req.(*ResolveCustomersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -614,6 +652,10 @@ var ScreenService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCustomerChanges",
 			Handler:    _ScreenService_ListCustomerChanges_Handler,
+		},
+		{
+			MethodName: "ResolveCustomers",
+			Handler:    _ScreenService_ResolveCustomers_Handler,
 		},
 		{
 			MethodName: "FindOrder",
