@@ -195,6 +195,7 @@ func (w *world) everythingFails(t *testing.T) {
 		options := []option{body(text), key("inside:" + path)}
 		if path == "/v1/sync:apply" {
 			require.Equal(t, 207, w.failsInside(t, method, path, options...))
+			require.Equal(t, 207, w.failsInside(t, method, path+"?validateOnly=true", options...))
 			return
 		}
 		require.GreaterOrEqual(t, w.failsInside(t, method, path, options...), 500)
