@@ -16,8 +16,10 @@ func TestKeptAnswer(t *testing.T) {
 		body   string
 	}{
 		"the headers of the answer are kept, those of the request are not": {
-			201, http.Header{"Content-Type": {jsonType}, "Cache-Control": {"private, no-store"}, "Etag": {`"3~ab: c"`}, "Location": {"/v1/orders/o_1"}, "X-Request-Id": {"r"}},
-			map[string]string{"Content-Type": jsonType, "Cache-Control": "private, no-store", "Etag": `"3~ab: c"`, "Location": "/v1/orders/o_1"}, `{"a":1}`,
+			201,
+			http.Header{"Content-Type": {jsonType}, "Cache-Control": {"private, no-store"}, "Etag": {`"3~ab: c"`}, "Location": {"/v1/orders/o_1"}, "X-Request-Id": {"r"}},
+			map[string]string{"Content-Type": jsonType, "Cache-Control": "private, no-store", "Etag": `"3~ab: c"`, "Location": "/v1/orders/o_1"},
+			`{"a":1}`,
 		},
 		"a body may hold what ends the headers": {200, http.Header{"Content-Type": {jsonType}}, map[string]string{"Content-Type": jsonType}, "{\n\n\"Etag: x\":1}\n\n"},
 		"nothing but a status":                  {200, http.Header{}, map[string]string{}, ""},
