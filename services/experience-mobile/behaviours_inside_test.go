@@ -228,9 +228,12 @@ func (w *world) failsInside(t *testing.T, method, path string, options ...option
 	}
 	require.NoError(t, json.Unmarshal([]byte(a.body), &batch))
 	require.Len(t, batch.Results, 5)
-	for _, r := range batch.Results {
+	for i, r := range batch.Results {
+		p := fixed(t, string(r.Problem))
+		if i > 0 && p.Code == problem.PredecessorFailed {
+			continue // whose customer cannot be told apart from that of one before
+		}
 		require.GreaterOrEqual(t, r.Status, 500, a.body)
-		fixed(t, string(r.Problem))
 	}
 	return a.status
 }
