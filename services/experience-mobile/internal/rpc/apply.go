@@ -38,7 +38,7 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 	out := &mobilev1.ApplyMutationsResponse{}
 	behind := map[string]bool{} // records with a change that is still to come
 	var led map[string]string   // where their customers lead; needed when something is behind
-	recordOf := func(m *mobilev1.Mutation) string {
+	known := func(m *mobilev1.Mutation) string {
 		if to, ok := led[customerOf(m)]; ok {
 			return to
 		}
@@ -46,7 +46,7 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 	}
 	for i, m := range req.GetBatch().GetMutations() {
 		a := &application{server: s, index: i, mutation: m, only: req.GetValidateOnly(), result: &mobilev1.MutationResult{Key: m.GetKey()}}
-		record := recordOf(m)
+		record := known(m)
 		at, bounded := ctx.Deadline()
 		switch {
 		case record != "" && behind[record]:
@@ -60,7 +60,7 @@ func (s *Server) ApplyMutations(ctx context.Context, req *mobilev1.ApplyMutation
 			if led == nil {
 				led = s.leading(ctx, req.GetBatch().GetMutations()[i:])
 			}
-			behind[recordOf(m)] = true
+			behind[known(m)] = true
 		}
 		out.Results = append(out.Results, a.result)
 	}
