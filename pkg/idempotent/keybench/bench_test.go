@@ -25,7 +25,7 @@ func TestRun(t *testing.T) {
 	wanted := []string{"\n## SQLite", "\n## Memory"}
 	if o.Postgres != "" {
 		o.Only = append(o.Only, keybench.GroupPostgres, keybench.GroupPurge)
-		wanted = append(wanted, "\n## PostgreSQL", "### What replays leave behind", "### SQLite, 300 expired keys", "### PostgreSQL, 300 expired keys")
+		wanted = append(wanted, "\n## PostgreSQL", "SELECT of a row of that size", "### What replays leave behind", "### SQLite, 300 expired keys", "### PostgreSQL, 300 expired keys")
 	}
 	if o.Redis != "" {
 		o.Only = append(o.Only, keybench.GroupRedis)
@@ -48,7 +48,7 @@ func TestRun(t *testing.T) {
 	require.NoError(t, keybench.Run(t.Context(), o, results))
 	again := results.Page()
 	for _, w := range wanted {
-		require.Equal(t, 1, strings.Count(again, w), "a group that is measured again takes the place of its results, the others stay")
+		require.Equal(t, strings.Count(page, w), strings.Count(again, w), "a group that is measured again takes the place of its results, the others stay")
 	}
 	o.Only = []string{"nothing"}
 	require.ErrorContains(t, keybench.Run(t.Context(), o, results), "nothing")

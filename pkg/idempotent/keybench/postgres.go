@@ -31,6 +31,7 @@ const (
 	rawClaim    = "INSERT INTO raw (k, state, meta, expires_at) VALUES ($1, 'c', $2, $3)"
 	rawComplete = "UPDATE raw SET state = 'd', body = $1, expires_at = $2 WHERE k = $3 AND state = 'c'"
 	rawInsert   = "INSERT INTO raw (k, state, meta, body, expires_at) VALUES ($1, 'd', $2, $3, $4)"
+	rawSelect   = "SELECT state, meta, body, expires_at FROM raw WHERE k = $1"
 	rawEffect   = "INSERT INTO effect (id, body) VALUES ($1, $2)"
 )
 
@@ -194,7 +195,35 @@ func (b *Bench) postgres(ctx context.Context) (err error) {
 	if err := b.replays(ctx, GroupPostgres, w, servers); err != nil {
 		return err
 	}
+	if err := b.selects(ctx, w, servers); err != nil {
+		return err
+	}
 	return b.evidence(ctx, w)
+}
+
+// selects compares replays with the least that finds what is kept: the row, read with the driver.
+func (b *Bench) selects(ctx context.Context, w *world, servers func() []int) error {
+	k := w.keys.raw()
+	if _, err := w.raw.ExecContext(ctx, rawInsert, k, rawMeta, rawBody, time.Now().UnixMicro()); err != nil {
+		return err
+	}
+	find := func(ctx context.Context) error {
+		var state string
+		var meta, body []byte
+		var expires int64
+		return w.raw.QueryRowContext(ctx, rawSelect, k).Scan(&state, &meta, &body, &expires)
+	}
+	for _, n := range []int{1, b.o.Callers} {
+		replay, err := w.replay(ctx, manual, n)
+		if err != nil {
+			return err
+		}
+		r := Ratio{Group: GroupPostgres, Name: fmt.Sprintf("replay, callers: %d", n), Against: "SELECT of a row of that size", Callers: n}
+		if err := b.compare(ctx, r, servers, find, replay); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replays compares replays with calls with a new key.

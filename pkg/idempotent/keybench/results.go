@@ -127,7 +127,8 @@ SELFSAME_TEST_POSTGRES and SELFSAME_TEST_REDIS name the servers. The program mak
   call does not look for its key first if the process has not met it (Options.Optimistic), as system-erp does with its own store.
 - A MANUAL call has to have its claim on the disk before its effect may begin, and its answer after: two commits, whatever they
   cost. It is therefore compared twice: with one insert, and with an insert and an update in a commit each.
-- **Replay**: a call with a key that is done, out of as many as there are callers; against calls with a new key.
+- **Replay**: a call with a key that is done, out of as many as there are callers; against calls with a new key. On PostgreSQL also against
+  the least that finds an answer: SELECT of one row of that size by its key, with the same driver.
 - **Purge**: calls with new keys at a fixed rate, each due at its moment whatever became of those before it; its latency counts from
   there. Windows with and without idempotent.Sweep take turns, which rests between its batches as it does in a service for the first
   hour. Tombstones are kept for a microsecond here, so that answers go the whole way. After the windows the rest is purged
