@@ -133,16 +133,16 @@ func (c *caller) fresh(method string) work {
 }
 
 // replay calls with one of a few keys that were used before, as many as there are callers.
-func (c *caller) replay(ctx context.Context, method string, many int) (work, error) {
+func (c *caller) replay(ctx context.Context, many int) (work, error) {
 	used := make([]string, many)
 	for i := range used {
 		used[i] = c.key()
-		if err := c.call(ctx, method, used[i], answerAtOnce, false); err != nil {
+		if err := c.call(ctx, manual, used[i], answerAtOnce, false); err != nil {
 			return nil, err
 		}
 	}
 	var next atomic.Int64
 	return func(ctx context.Context) error {
-		return c.call(ctx, method, used[int(next.Add(1))%many], answerAtOnce, true)
+		return c.call(ctx, manual, used[int(next.Add(1))%many], answerAtOnce, true)
 	}, nil
 }

@@ -32,7 +32,7 @@ func (b *Bench) evidence(ctx context.Context, w *world) error {
 	if _, err := w.raw.ExecContext(ctx, "TRUNCATE idempotency, raw, effect"); err != nil {
 		return err
 	}
-	replay, err := w.replay(ctx, manual, 1)
+	replay, err := w.replay(ctx, 1)
 	if err != nil {
 		return err
 	}

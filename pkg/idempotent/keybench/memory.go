@@ -29,7 +29,7 @@ type Replays struct {
 // memory measures replays through the interceptor from the memory store, by one caller.
 func (b *Bench) memory(ctx context.Context) error {
 	b.progress("%s: replay", GroupMemory)
-	replay, err := newCaller(idempotent.NewMemoryStore(nil)).replay(ctx, manual, b.o.Callers)
+	replay, err := newCaller(idempotent.NewMemoryStore(nil)).replay(ctx, b.o.Callers)
 	if err != nil {
 		return err
 	}

@@ -214,7 +214,7 @@ func (b *Bench) selects(ctx context.Context, w *world, servers func() []int) err
 		return w.raw.QueryRowContext(ctx, rawSelect, k).Scan(&state, &meta, &body, &expires)
 	}
 	for _, n := range []int{1, b.o.Callers} {
-		replay, err := w.replay(ctx, manual, n)
+		replay, err := w.replay(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -229,7 +229,7 @@ func (b *Bench) selects(ctx context.Context, w *world, servers func() []int) err
 // replays compares replays with calls with a new key.
 func (b *Bench) replays(ctx context.Context, group string, w *world, servers func() []int) error {
 	for _, n := range []int{1, b.o.Callers} {
-		replay, err := w.replay(ctx, manual, n)
+		replay, err := w.replay(ctx, n)
 		if err != nil {
 			return err
 		}
