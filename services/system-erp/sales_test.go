@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/selfsame-io/selfsame/pkg/conf"
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -107,6 +108,51 @@ func TestSales(t *testing.T) {
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
 }
 
+// TestValidateCancellation says of an order in every state what SetOrderStatus then does.
+func TestValidateCancellation(t *testing.T) {
+	t.Parallel()
+	ctx, r := t.Context(), start(t, template.DSN(t, "sqlite"))
+	_, err := r.products.BatchUpsertProducts(ctx, &erpv1.BatchUpsertProductsRequest{Products: []*erpv1.Product{{
+		Sku: "pump", Name: "Pump", Active: true, Price: &erpv1.Money{Amount: "10", Currency: "EUR"},
+	}}})
+	require.NoError(t, err)
+	made, err := upsert(ctx, r, "buyer")
+	require.NoError(t, err)
+	buyer := made.GetResults()[0].GetCustomer().GetId()
+	for name, c := range map[string]struct {
+		state      erpv1.OrderState
+		fulfilment erpv1.Progress
+		reason     string
+	}{
+		"received":            {},
+		"partially delivered": {erpv1.OrderState_ORDER_STATE_CONFIRMED, erpv1.Progress_PROGRESS_PARTIAL, ""},
+		"delivered":           {erpv1.OrderState_ORDER_STATE_CONFIRMED, erpv1.Progress_PROGRESS_FULL, "ORDER_DELIVERED"},
+		"completed":           {erpv1.OrderState_ORDER_STATE_COMPLETED, 0, "ORDER_CLOSED"},
+		"cancelled already":   {erpv1.OrderState_ORDER_STATE_CANCELLED, 0, ""},
+	} {
+		placed, err := r.orders.CreateOrder(ctx, &erpv1.CreateOrderRequest{Order: &erpv1.Order{
+			ClientRef: name, CustomerId: buyer, Items: []*erpv1.OrderItem{{Sku: "pump", Quantity: "3"}},
+		}})
+		require.NoError(t, err)
+		id := placed.GetOrder().GetId()
+		moved, err := r.orders.SetOrderStatus(ctx, &erpv1.SetOrderStatusRequest{Id: id, State: c.state, Fulfilment: c.fulfilment})
+		require.NoError(t, err)
+		told, refused := r.orders.ValidateCancellation(ctx, &erpv1.ValidateCancellationRequest{Id: id})
+		got, err := r.orders.GetOrder(ctx, &erpv1.GetOrderRequest{Id: id})
+		require.NoError(t, err)
+		require.True(t, proto.Equal(moved.GetOrder(), got.GetOrder()), "%s: nothing is done", name)
+		done, err := r.orders.SetOrderStatus(ctx, &erpv1.SetOrderStatusRequest{Id: id, State: erpv1.OrderState_ORDER_STATE_CANCELLED})
+		require.Equal(t, c.reason, fault.ReasonOf(err), name)
+		require.Equal(t, fault.FromStatus(err), fault.FromStatus(refused), name)
+		if err == nil {
+			done.Order.Version, done.Order.UpdateTime = told.GetOrder().GetVersion(), told.GetOrder().GetUpdateTime()
+			require.True(t, proto.Equal(done.GetOrder(), told.GetOrder()), name)
+		}
+	}
+	_, err = r.orders.ValidateCancellation(ctx, &erpv1.ValidateCancellationRequest{Id: "none"})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+}
+
 // memo is an adapter of another module, as far as this test asks it.
 type memo struct{ adapter.System }
 
@@ -146,6 +192,8 @@ func TestSystem_OfAnotherModule(t *testing.T) {
 	require.Equal(t, "Of another module", got.GetProduct().GetName())
 	_, err = r.products.SetInventory(t.Context(), &erpv1.SetInventoryRequest{Inventory: &erpv1.Inventory{Sku: "X", Site: "s", OnHand: "1"}})
 	require.Equal(t, "CAPABILITY_MISSING", fault.ReasonOf(err), "what its capabilities do not name is not asked of it")
+	_, err = r.orders.ValidateCancellation(t.Context(), &erpv1.ValidateCancellationRequest{Id: "1"})
+	require.Equal(t, "CAPABILITY_MISSING", fault.ReasonOf(err))
 }
 
 // TestTryton runs the whole service on a real Tryton: the suite of the back end has the cases, this is the wiring.

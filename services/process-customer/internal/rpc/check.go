@@ -11,8 +11,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
 
@@ -92,15 +90,8 @@ func checked(err error) error {
 // CheckPlaceOrder looks up what the ERP would.
 func (s *screens) CheckPlaceOrder(ctx context.Context, req *customerv1.CheckPlaceOrderRequest) (*customerv1.CheckPlaceOrderResponse, error) {
 	asked := req.GetRequest().GetOrder()
-	c, err := shown(ctx, s.d.Store.Brief(), asked.GetCustomerId())
-	if err != nil {
+	if _, err := s.customers.buyer(ctx, asked.GetCustomerId()); err != nil {
 		return nil, err
-	}
-	if c.Golden.Deleted {
-		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
-	}
-	if len(recordsIn(c.Links, s.d.Orders.Name())) == 0 {
-		return nil, source.Pending()
 	}
 	var broken []fault.Field
 	total, currency := new(big.Rat), ""
@@ -143,13 +134,14 @@ func (s *screens) CheckPlaceOrder(ctx context.Context, req *customerv1.CheckPlac
 	return &customerv1.CheckPlaceOrderResponse{TotalAmount: total.FloatString(2), TotalCurrency: currency}, nil
 }
 
-// CheckCancelOrder looks the order up, and asks what the ERP would say.
+// CheckCancelOrder looks up whose order it is, and asks the ERP.
 func (s *screens) CheckCancelOrder(ctx context.Context, req *customerv1.CheckCancelOrderRequest) (*customerv1.CheckCancelOrderResponse, error) {
-	o, customer, err := s.orderOf(ctx, req.GetRequest())
+	customer, err := s.orderOf(ctx, req.GetRequest())
 	if err != nil {
 		return nil, err
 	}
-	if o, err = s.d.Orders.CheckCancel(ctx, o); err != nil {
+	o, err := s.d.Orders.CheckCancel(ctx, req.GetRequest().GetOrderId())
+	if err != nil {
 		return nil, err
 	}
 	return &customerv1.CheckCancelOrderResponse{Response: &customerv1.CancelOrderResponse{Order: orderSummary(o), CustomerId: string(customer)}}, nil

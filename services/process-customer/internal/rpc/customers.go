@@ -13,6 +13,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/page"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/match"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
@@ -70,6 +71,15 @@ func shown(ctx context.Context, r store.Reader, text string) (*store.Shown, erro
 		id = got.Golden.MergedInto
 	}
 	return nil, fault.New(fault.NotFound, reasonUnknown, "there is no such record")
+}
+
+// living returns what is shown of a customer that some system has.
+func living(ctx context.Context, r store.Reader, text string) (*store.Shown, error) {
+	c, err := shown(ctx, r, text)
+	if err == nil && c.Golden.Deleted {
+		err = fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
+	}
+	return c, err
 }
 
 func (s *customers) message(ctx context.Context, r reader, g *store.Golden) (*customerv1.Customer, error) {

@@ -8,7 +8,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/later"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
@@ -27,12 +26,9 @@ func (s *screens) QueueOrder(ctx context.Context, req *customerv1.QueueOrderRequ
 	if err != nil {
 		return nil, err
 	}
-	c, err := shown(ctx, s.d.Store.Brief(), asked.GetCustomerId())
+	c, err := living(ctx, s.d.Store.Brief(), asked.GetCustomerId())
 	if err != nil {
 		return nil, err
-	}
-	if c.Golden.Deleted {
-		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
 	}
 	now := s.d.Now()
 	var resp *customerv1.QueueOrderResponse

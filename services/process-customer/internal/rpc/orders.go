@@ -9,7 +9,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 )
 
@@ -50,12 +49,9 @@ func (s *customers) PlaceOrder(ctx context.Context, req *customerv1.PlaceOrderRe
 
 // buyer returns for whom an order is placed: the customer's id, and after a line feed that of its record in the ERP.
 func (s *customers) buyer(ctx context.Context, id string) ([]byte, error) {
-	c, err := shown(ctx, s.d.Store.Brief(), id)
+	c, err := living(ctx, s.d.Store.Brief(), id)
 	if err != nil {
 		return nil, err
-	}
-	if c.Golden.Deleted {
-		return nil, fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
 	}
 	records := recordsIn(c.Links, s.d.Orders.Name())
 	if len(records) == 0 {

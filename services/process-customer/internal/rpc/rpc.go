@@ -41,7 +41,7 @@ type Orders interface {
 	Order(ctx context.Context, id string) (o source.Order, customer string, err error)
 	Place(ctx context.Context, o source.NewOrder) (source.Order, error)
 	Cancel(ctx context.Context, id string) (source.Order, error)
-	CheckCancel(ctx context.Context, o source.Order) (source.Order, error)
+	CheckCancel(ctx context.Context, id string) (source.Order, error)
 	Stock(ctx context.Context, sku string) (source.Stock, error)
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/page"
 	customerv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/customer/v1"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
-	"github.com/selfsame-io/selfsame/services/process-customer/internal/intake"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
 )
@@ -109,21 +108,21 @@ func (s *screens) FindOrder(ctx context.Context, req *customerv1.FindOrderReques
 	return &customerv1.FindOrderResponse{Order: orderSummary(o), CustomerId: string(customer)}, nil
 }
 
-// orderOf returns an order of a customer, and the golden customer; the order of another is not found.
-func (s *screens) orderOf(ctx context.Context, req *customerv1.CancelOrderRequest) (source.Order, golden.ID, error) {
+// orderOf returns the golden customer of an order; the order of another than the request names is not found.
+func (s *screens) orderOf(ctx context.Context, req *customerv1.CancelOrderRequest) (golden.ID, error) {
 	c, err := shown(ctx, s.d.Store.Brief(), req.GetCustomerId())
 	if err != nil {
-		return source.Order{}, "", err
+		return "", err
 	}
-	o, customer, err := s.order(ctx, req.GetOrderId())
+	_, customer, err := s.order(ctx, req.GetOrderId())
 	if err == nil && customer != c.Golden.ID {
 		err = unknownOrder()
 	}
-	return o, customer, err
+	return customer, err
 }
 
 func (s *screens) CancelOrder(ctx context.Context, req *customerv1.CancelOrderRequest) (*customerv1.CancelOrderResponse, error) {
-	_, customer, err := s.orderOf(ctx, req)
+	customer, err := s.orderOf(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -217,12 +216,9 @@ func (s *screens) OpenCase(ctx context.Context, req *customerv1.OpenCaseRequest)
 
 // account returns for whom a case is opened: the golden customer, and its record in the CRM.
 func (s *screens) account(ctx context.Context, customer string) (id golden.ID, record string, err error) {
-	c, err := shown(ctx, s.d.Store.Brief(), customer)
+	c, err := living(ctx, s.d.Store.Brief(), customer)
 	if err != nil {
 		return "", "", err
-	}
-	if c.Golden.Deleted {
-		return "", "", fault.New(fault.Precondition, intake.ReasonCustomerDeleted, "every system has deleted the customer")
 	}
 	accounts := recordsIn(c.Links, s.d.Cases.Name())
 	if len(accounts) == 0 {

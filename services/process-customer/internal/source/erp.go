@@ -28,7 +28,6 @@ type ERP struct {
 	orders    erpv1.OrderServiceClient
 	products  erpv1.ProductServiceClient
 	changes   erpv1.ChangeServiceClient
-	backend   erpv1.BackendServiceClient
 }
 
 var _ System = (*ERP)(nil)
@@ -42,7 +41,6 @@ func NewERP(name string, conn grpc.ClientConnInterface) *ERP {
 		orders:    erpv1.NewOrderServiceClient(conn),
 		products:  erpv1.NewProductServiceClient(conn),
 		changes:   erpv1.NewChangeServiceClient(conn),
-		backend:   erpv1.NewBackendServiceClient(conn),
 	}
 }
 
@@ -54,7 +52,6 @@ func ERPServices() []protoreflect.ServiceDescriptor {
 		erpv1.File_selfsame_erp_v1_order_service_proto.Services().ByName("OrderService"),
 		erpv1.File_selfsame_erp_v1_product_service_proto.Services().ByName("ProductService"),
 		erpv1.File_selfsame_erp_v1_change_service_proto.Services().ByName("ChangeService"),
-		erpv1.File_selfsame_erp_v1_backend_service_proto.Services().ByName("BackendService"),
 	}
 }
 

@@ -16,14 +16,12 @@ import (
 // counter is an ERP that takes orders: one per client reference, compared by what was sent.
 type counter struct {
 	erpv1.UnimplementedOrderServiceServer
-	erpv1.UnimplementedBackendServiceServer
 	orders map[string]*erpv1.Order // by client reference
 	err    error
-	fixed  bool // it does not set states
 }
 
-func (c *counter) GetCapabilities(context.Context, *erpv1.GetCapabilitiesRequest) (*erpv1.GetCapabilitiesResponse, error) {
-	return &erpv1.GetCapabilitiesResponse{Capabilities: &erpv1.Capabilities{SetOrderStatus: !c.fixed}}, c.err
+func (c *counter) ValidateCancellation(_ context.Context, req *erpv1.ValidateCancellationRequest) (*erpv1.ValidateCancellationResponse, error) {
+	return &erpv1.ValidateCancellationResponse{Order: &erpv1.Order{Id: req.GetId(), State: erpv1.OrderState_ORDER_STATE_CANCELLED, Version: 3}}, c.err
 }
 
 func (c *counter) CreateOrder(_ context.Context, req *erpv1.CreateOrderRequest) (*erpv1.CreateOrderResponse, error) {
@@ -55,37 +53,18 @@ func (c *counter) GetOrder(_ context.Context, req *erpv1.GetOrderRequest) (*erpv
 func newCounter(t *testing.T) (*counter, *ERP) {
 	t.Helper()
 	c := &counter{orders: map[string]*erpv1.Order{}}
-	return c, NewERP("erp", connect(t, func(r grpc.ServiceRegistrar) {
-		erpv1.RegisterOrderServiceServer(r, c)
-		erpv1.RegisterBackendServiceServer(r, c)
-	}))
+	return c, NewERP("erp", connect(t, func(r grpc.ServiceRegistrar) { erpv1.RegisterOrderServiceServer(r, c) }))
 }
 
 func TestCheckCancel(t *testing.T) {
 	t.Parallel()
 	c, e := newCounter(t)
-	for _, one := range []struct{ state, fulfilment, reason string }{
-		{"RECEIVED", "NONE", ""},
-		{"CONFIRMED", "PARTIAL", ""},
-		{"CONFIRMED", "FULL", reasonOrderDelivered},
-		{"COMPLETED", "FULL", reasonOrderClosed},
-		{"CANCELLED", "FULL", ""},
-	} {
-		o, err := e.CheckCancel(t.Context(), Order{ID: "O1", State: one.state, Fulfilment: one.fulfilment, Version: 3})
-		if one.reason != "" {
-			require.Equal(t, fault.Precondition, fault.KindOf(err))
-			require.Equal(t, one.reason, fault.ReasonOf(err), one.state)
-			continue
-		}
-		require.NoError(t, err)
-		require.Equal(t, Order{ID: "O1", State: "CANCELLED", Fulfilment: one.fulfilment, Version: 3}, o)
-	}
-	c.fixed = true
-	_, err := e.CheckCancel(t.Context(), Order{ID: "O1", State: "RECEIVED"})
-	require.Equal(t, fault.Unimplemented, fault.KindOf(err))
-	c.err = fault.New(fault.Unavailable, "", "it is down")
-	_, err = e.CheckCancel(t.Context(), Order{ID: "O1", State: "RECEIVED"})
-	require.Equal(t, fault.Unavailable, fault.KindOf(err))
+	o, err := e.CheckCancel(t.Context(), "O1")
+	require.NoError(t, err)
+	require.Equal(t, []any{"O1", "CANCELLED", int64(3)}, []any{o.ID, o.State, o.Version})
+	c.err = fault.New(fault.Precondition, "ORDER_CLOSED", "the order is closed")
+	_, err = e.CheckCancel(t.Context(), "O1")
+	require.Equal(t, "ORDER_CLOSED", fault.ReasonOf(err))
 }
 
 func TestPlace(t *testing.T) {

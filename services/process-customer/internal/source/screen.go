@@ -12,13 +12,6 @@ import (
 	salesforcev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/salesforce/v1"
 )
 
-// Why system-erp does not call an order off.
-const (
-	reasonOrderClosed    = "ORDER_CLOSED"
-	reasonOrderDelivered = "ORDER_DELIVERED"
-	reasonCapability     = "CAPABILITY_MISSING"
-)
-
 // CaseDetail is a service case with its text.
 type CaseDetail struct {
 	Case
@@ -77,28 +70,13 @@ func (e *ERP) Cancel(ctx context.Context, id string) (Order, error) {
 	return orderOf(resp.GetOrder()), nil
 }
 
-// Words of the facets of an order that decide whether it can be called off.
-const (
-	stateCompleted = "COMPLETED"
-	stateCancelled = "CANCELLED"
-	progressFull   = "FULL"
-)
-
-// CheckCancel returns the order as Cancel would leave it, or fails as that would for this state of it, and does nothing.
-func (e *ERP) CheckCancel(ctx context.Context, o Order) (Order, error) {
-	resp, err := e.backend.GetCapabilities(ctx, &erpv1.GetCapabilitiesRequest{})
-	switch {
-	case err != nil:
+// CheckCancel returns the order as Cancel would leave it, or fails as that would, and does nothing.
+func (e *ERP) CheckCancel(ctx context.Context, id string) (Order, error) {
+	resp, err := e.orders.ValidateCancellation(ctx, &erpv1.ValidateCancellationRequest{Id: id})
+	if err != nil {
 		return Order{}, fault.FromStatus(err)
-	case !resp.GetCapabilities().GetSetOrderStatus():
-		return Order{}, fault.New(fault.Unimplemented, reasonCapability, "the ERP does not call orders off")
-	case o.State == stateCompleted:
-		return Order{}, fault.New(fault.Precondition, reasonOrderClosed, "the order is closed")
-	case o.State != stateCancelled && o.Fulfilment == progressFull:
-		return Order{}, fault.New(fault.Precondition, reasonOrderDelivered, "a delivered order cannot be cancelled")
 	}
-	o.State = stateCancelled
-	return o, nil
+	return orderOf(resp.GetOrder()), nil
 }
 
 // Stock returns a product and its stock.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	erpv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/erp/v1"
+	"github.com/selfsame-io/selfsame/services/system-erp/internal/backend"
 	"github.com/selfsame-io/selfsame/services/system-erp/internal/erp"
 )
 
@@ -18,6 +19,25 @@ func (s *orderServer) ValidateOrder(ctx context.Context, req *erpv1.ValidateOrde
 		return nil, err
 	}
 	return &erpv1.ValidateOrderResponse{Order: fromOrder(dry)}, nil
+}
+
+// ValidateCancellation asks the rule by which orders move in every ERP.
+func (s *orderServer) ValidateCancellation(ctx context.Context, req *erpv1.ValidateCancellationRequest) (*erpv1.ValidateCancellationResponse, error) {
+	can, err := s.store.Capabilities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !can.SetOrderStatus {
+		return nil, backend.Missing(can.Kind, "set the status of an order")
+	}
+	o, err := s.store.Order(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.Move(erp.OrderCancelled, 0, 0); err != nil {
+		return nil, err
+	}
+	return &erpv1.ValidateCancellationResponse{Order: fromOrder(o)}, nil
 }
 
 func (s *orderServer) ListDeliveries(ctx context.Context, req *erpv1.ListDeliveriesRequest) (*erpv1.ListDeliveriesResponse, error) {

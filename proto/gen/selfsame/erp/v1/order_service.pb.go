@@ -958,6 +958,98 @@ func (x *SetOrderStatusResponse) GetOutcome() Outcome {
 	return Outcome_OUTCOME_UNSPECIFIED
 }
 
+// ValidateCancellationRequest names an order that is not to be cancelled.
+type ValidateCancellationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateCancellationRequest) Reset() {
+	*x = ValidateCancellationRequest{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateCancellationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateCancellationRequest) ProtoMessage() {}
+
+func (x *ValidateCancellationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateCancellationRequest.ProtoReflect.Descriptor instead.
+func (*ValidateCancellationRequest) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ValidateCancellationRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ValidateCancellationResponse carries the order as it would be.
+type ValidateCancellationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order, cancelled, with the version that it has.
+	Order         *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateCancellationResponse) Reset() {
+	*x = ValidateCancellationResponse{}
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateCancellationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateCancellationResponse) ProtoMessage() {}
+
+func (x *ValidateCancellationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateCancellationResponse.ProtoReflect.Descriptor instead.
+func (*ValidateCancellationResponse) Descriptor() ([]byte, []int) {
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ValidateCancellationResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
 // ValidateOrderRequest carries an order that is not to be placed.
 type ValidateOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -969,7 +1061,7 @@ type ValidateOrderRequest struct {
 
 func (x *ValidateOrderRequest) Reset() {
 	*x = ValidateOrderRequest{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[10]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1073,7 @@ func (x *ValidateOrderRequest) String() string {
 func (*ValidateOrderRequest) ProtoMessage() {}
 
 func (x *ValidateOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[10]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1086,7 @@ func (x *ValidateOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateOrderRequest.ProtoReflect.Descriptor instead.
 func (*ValidateOrderRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{10}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ValidateOrderRequest) GetOrder() *Order {
@@ -1015,7 +1107,7 @@ type ValidateOrderResponse struct {
 
 func (x *ValidateOrderResponse) Reset() {
 	*x = ValidateOrderResponse{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[11]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1119,7 @@ func (x *ValidateOrderResponse) String() string {
 func (*ValidateOrderResponse) ProtoMessage() {}
 
 func (x *ValidateOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[11]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1132,7 @@ func (x *ValidateOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateOrderResponse.ProtoReflect.Descriptor instead.
 func (*ValidateOrderResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{11}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ValidateOrderResponse) GetOrder() *Order {
@@ -1069,7 +1161,7 @@ type DeliveryItem struct {
 
 func (x *DeliveryItem) Reset() {
 	*x = DeliveryItem{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[12]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1173,7 @@ func (x *DeliveryItem) String() string {
 func (*DeliveryItem) ProtoMessage() {}
 
 func (x *DeliveryItem) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[12]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1186,7 @@ func (x *DeliveryItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryItem.ProtoReflect.Descriptor instead.
 func (*DeliveryItem) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{12}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeliveryItem) GetLine() int32 {
@@ -1159,7 +1251,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[13]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1263,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[13]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1276,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{13}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Delivery) GetId() string {
@@ -1261,7 +1353,7 @@ type ListDeliveriesRequest struct {
 
 func (x *ListDeliveriesRequest) Reset() {
 	*x = ListDeliveriesRequest{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[14]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1365,7 @@ func (x *ListDeliveriesRequest) String() string {
 func (*ListDeliveriesRequest) ProtoMessage() {}
 
 func (x *ListDeliveriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[14]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1378,7 @@ func (x *ListDeliveriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveriesRequest.ProtoReflect.Descriptor instead.
 func (*ListDeliveriesRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{14}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListDeliveriesRequest) GetOrderId() string {
@@ -1307,7 +1399,7 @@ type ListDeliveriesResponse struct {
 
 func (x *ListDeliveriesResponse) Reset() {
 	*x = ListDeliveriesResponse{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[15]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1411,7 @@ func (x *ListDeliveriesResponse) String() string {
 func (*ListDeliveriesResponse) ProtoMessage() {}
 
 func (x *ListDeliveriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[15]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1424,7 @@ func (x *ListDeliveriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveriesResponse.ProtoReflect.Descriptor instead.
 func (*ListDeliveriesResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{15}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListDeliveriesResponse) GetDeliveries() []*Delivery {
@@ -1353,7 +1445,7 @@ type RecordDeliveryRequest struct {
 
 func (x *RecordDeliveryRequest) Reset() {
 	*x = RecordDeliveryRequest{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[16]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1457,7 @@ func (x *RecordDeliveryRequest) String() string {
 func (*RecordDeliveryRequest) ProtoMessage() {}
 
 func (x *RecordDeliveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[16]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1470,7 @@ func (x *RecordDeliveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordDeliveryRequest.ProtoReflect.Descriptor instead.
 func (*RecordDeliveryRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{16}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RecordDeliveryRequest) GetDelivery() *Delivery {
@@ -1403,7 +1495,7 @@ type RecordDeliveryResponse struct {
 
 func (x *RecordDeliveryResponse) Reset() {
 	*x = RecordDeliveryResponse{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[17]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1507,7 @@ func (x *RecordDeliveryResponse) String() string {
 func (*RecordDeliveryResponse) ProtoMessage() {}
 
 func (x *RecordDeliveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[17]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1520,7 @@ func (x *RecordDeliveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordDeliveryResponse.ProtoReflect.Descriptor instead.
 func (*RecordDeliveryResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{17}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RecordDeliveryResponse) GetDelivery() *Delivery {
@@ -1473,7 +1565,7 @@ type OrderEvent struct {
 
 func (x *OrderEvent) Reset() {
 	*x = OrderEvent{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[18]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1577,7 @@ func (x *OrderEvent) String() string {
 func (*OrderEvent) ProtoMessage() {}
 
 func (x *OrderEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[18]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1590,7 @@ func (x *OrderEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderEvent.ProtoReflect.Descriptor instead.
 func (*OrderEvent) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{18}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OrderEvent) GetSequence() int64 {
@@ -1554,7 +1646,7 @@ type ListOrderEventsRequest struct {
 
 func (x *ListOrderEventsRequest) Reset() {
 	*x = ListOrderEventsRequest{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[19]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1658,7 @@ func (x *ListOrderEventsRequest) String() string {
 func (*ListOrderEventsRequest) ProtoMessage() {}
 
 func (x *ListOrderEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[19]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1671,7 @@ func (x *ListOrderEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrderEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListOrderEventsRequest) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{19}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListOrderEventsRequest) GetOrderId() string {
@@ -1600,7 +1692,7 @@ type ListOrderEventsResponse struct {
 
 func (x *ListOrderEventsResponse) Reset() {
 	*x = ListOrderEventsResponse{}
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[20]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1704,7 @@ func (x *ListOrderEventsResponse) String() string {
 func (*ListOrderEventsResponse) ProtoMessage() {}
 
 func (x *ListOrderEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[20]
+	mi := &file_selfsame_erp_v1_order_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1717,7 @@ func (x *ListOrderEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrderEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListOrderEventsResponse) Descriptor() ([]byte, []int) {
-	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{20}
+	return file_selfsame_erp_v1_order_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListOrderEventsResponse) GetEvents() []*OrderEvent {
@@ -1707,7 +1799,11 @@ const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"\abilling\x18\x04 \x01(\x0e2\x19.selfsame.erp.v1.ProgressB\b\xbaH\x05\x82\x01\x02\x10\x01R\abilling\"z\n" +
 	"\x16SetOrderStatusResponse\x12,\n" +
 	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order\x122\n" +
-	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"L\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x18.selfsame.erp.v1.OutcomeR\aoutcome\"8\n" +
+	"\x1bValidateCancellationRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"L\n" +
+	"\x1cValidateCancellationResponse\x12,\n" +
+	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderR\x05order\"L\n" +
 	"\x14ValidateOrderRequest\x124\n" +
 	"\x05order\x18\x01 \x01(\v2\x16.selfsame.erp.v1.OrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\"E\n" +
 	"\x15ValidateOrderResponse\x12,\n" +
@@ -1772,13 +1868,14 @@ const file_selfsame_erp_v1_order_service_proto_rawDesc = "" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DELIVERY_STATE_PLANNED\x10\x01\x12\x1a\n" +
 	"\x16DELIVERY_STATE_SHIPPED\x10\x02\x12\x1c\n" +
-	"\x18DELIVERY_STATE_CANCELLED\x10\x032\xbf\x06\n" +
+	"\x18DELIVERY_STATE_CANCELLED\x10\x032\xb9\a\n" +
 	"\fOrderService\x12T\n" +
 	"\bGetOrder\x12 .selfsame.erp.v1.GetOrderRequest\x1a!.selfsame.erp.v1.GetOrderResponse\"\x03\x90\x02\x01\x12Z\n" +
 	"\n" +
 	"ListOrders\x12\".selfsame.erp.v1.ListOrdersRequest\x1a#.selfsame.erp.v1.ListOrdersResponse\"\x03\x90\x02\x01\x12e\n" +
 	"\vCreateOrder\x12#.selfsame.erp.v1.CreateOrderRequest\x1a$.selfsame.erp.v1.CreateOrderResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12c\n" +
-	"\rValidateOrder\x12%.selfsame.erp.v1.ValidateOrderRequest\x1a&.selfsame.erp.v1.ValidateOrderResponse\"\x03\x90\x02\x01\x12f\n" +
+	"\rValidateOrder\x12%.selfsame.erp.v1.ValidateOrderRequest\x1a&.selfsame.erp.v1.ValidateOrderResponse\"\x03\x90\x02\x01\x12x\n" +
+	"\x14ValidateCancellation\x12,.selfsame.erp.v1.ValidateCancellationRequest\x1a-.selfsame.erp.v1.ValidateCancellationResponse\"\x03\x90\x02\x01\x12f\n" +
 	"\x0eListDeliveries\x12&.selfsame.erp.v1.ListDeliveriesRequest\x1a'.selfsame.erp.v1.ListDeliveriesResponse\"\x03\x90\x02\x01\x12n\n" +
 	"\x0eRecordDelivery\x12&.selfsame.erp.v1.RecordDeliveryRequest\x1a'.selfsame.erp.v1.RecordDeliveryResponse\"\v\x8a\xe7\x18\x04\b\x03\x10\x01\x90\x02\x02\x12i\n" +
 	"\x0fListOrderEvents\x12'.selfsame.erp.v1.ListOrderEventsRequest\x1a(.selfsame.erp.v1.ListOrderEventsResponse\"\x03\x90\x02\x01\x12n\n" +
@@ -1798,92 +1895,97 @@ func file_selfsame_erp_v1_order_service_proto_rawDescGZIP() []byte {
 }
 
 var file_selfsame_erp_v1_order_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_selfsame_erp_v1_order_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_selfsame_erp_v1_order_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_selfsame_erp_v1_order_service_proto_goTypes = []any{
-	(OrderState)(0),                 // 0: selfsame.erp.v1.OrderState
-	(Progress)(0),                   // 1: selfsame.erp.v1.Progress
-	(DeliveryState)(0),              // 2: selfsame.erp.v1.DeliveryState
-	(*OrderItem)(nil),               // 3: selfsame.erp.v1.OrderItem
-	(*Order)(nil),                   // 4: selfsame.erp.v1.Order
-	(*GetOrderRequest)(nil),         // 5: selfsame.erp.v1.GetOrderRequest
-	(*GetOrderResponse)(nil),        // 6: selfsame.erp.v1.GetOrderResponse
-	(*ListOrdersRequest)(nil),       // 7: selfsame.erp.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),      // 8: selfsame.erp.v1.ListOrdersResponse
-	(*CreateOrderRequest)(nil),      // 9: selfsame.erp.v1.CreateOrderRequest
-	(*CreateOrderResponse)(nil),     // 10: selfsame.erp.v1.CreateOrderResponse
-	(*SetOrderStatusRequest)(nil),   // 11: selfsame.erp.v1.SetOrderStatusRequest
-	(*SetOrderStatusResponse)(nil),  // 12: selfsame.erp.v1.SetOrderStatusResponse
-	(*ValidateOrderRequest)(nil),    // 13: selfsame.erp.v1.ValidateOrderRequest
-	(*ValidateOrderResponse)(nil),   // 14: selfsame.erp.v1.ValidateOrderResponse
-	(*DeliveryItem)(nil),            // 15: selfsame.erp.v1.DeliveryItem
-	(*Delivery)(nil),                // 16: selfsame.erp.v1.Delivery
-	(*ListDeliveriesRequest)(nil),   // 17: selfsame.erp.v1.ListDeliveriesRequest
-	(*ListDeliveriesResponse)(nil),  // 18: selfsame.erp.v1.ListDeliveriesResponse
-	(*RecordDeliveryRequest)(nil),   // 19: selfsame.erp.v1.RecordDeliveryRequest
-	(*RecordDeliveryResponse)(nil),  // 20: selfsame.erp.v1.RecordDeliveryResponse
-	(*OrderEvent)(nil),              // 21: selfsame.erp.v1.OrderEvent
-	(*ListOrderEventsRequest)(nil),  // 22: selfsame.erp.v1.ListOrderEventsRequest
-	(*ListOrderEventsResponse)(nil), // 23: selfsame.erp.v1.ListOrderEventsResponse
-	(*Money)(nil),                   // 24: selfsame.erp.v1.Money
-	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
-	(Outcome)(0),                    // 26: selfsame.erp.v1.Outcome
+	(OrderState)(0),                      // 0: selfsame.erp.v1.OrderState
+	(Progress)(0),                        // 1: selfsame.erp.v1.Progress
+	(DeliveryState)(0),                   // 2: selfsame.erp.v1.DeliveryState
+	(*OrderItem)(nil),                    // 3: selfsame.erp.v1.OrderItem
+	(*Order)(nil),                        // 4: selfsame.erp.v1.Order
+	(*GetOrderRequest)(nil),              // 5: selfsame.erp.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),             // 6: selfsame.erp.v1.GetOrderResponse
+	(*ListOrdersRequest)(nil),            // 7: selfsame.erp.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),           // 8: selfsame.erp.v1.ListOrdersResponse
+	(*CreateOrderRequest)(nil),           // 9: selfsame.erp.v1.CreateOrderRequest
+	(*CreateOrderResponse)(nil),          // 10: selfsame.erp.v1.CreateOrderResponse
+	(*SetOrderStatusRequest)(nil),        // 11: selfsame.erp.v1.SetOrderStatusRequest
+	(*SetOrderStatusResponse)(nil),       // 12: selfsame.erp.v1.SetOrderStatusResponse
+	(*ValidateCancellationRequest)(nil),  // 13: selfsame.erp.v1.ValidateCancellationRequest
+	(*ValidateCancellationResponse)(nil), // 14: selfsame.erp.v1.ValidateCancellationResponse
+	(*ValidateOrderRequest)(nil),         // 15: selfsame.erp.v1.ValidateOrderRequest
+	(*ValidateOrderResponse)(nil),        // 16: selfsame.erp.v1.ValidateOrderResponse
+	(*DeliveryItem)(nil),                 // 17: selfsame.erp.v1.DeliveryItem
+	(*Delivery)(nil),                     // 18: selfsame.erp.v1.Delivery
+	(*ListDeliveriesRequest)(nil),        // 19: selfsame.erp.v1.ListDeliveriesRequest
+	(*ListDeliveriesResponse)(nil),       // 20: selfsame.erp.v1.ListDeliveriesResponse
+	(*RecordDeliveryRequest)(nil),        // 21: selfsame.erp.v1.RecordDeliveryRequest
+	(*RecordDeliveryResponse)(nil),       // 22: selfsame.erp.v1.RecordDeliveryResponse
+	(*OrderEvent)(nil),                   // 23: selfsame.erp.v1.OrderEvent
+	(*ListOrderEventsRequest)(nil),       // 24: selfsame.erp.v1.ListOrderEventsRequest
+	(*ListOrderEventsResponse)(nil),      // 25: selfsame.erp.v1.ListOrderEventsResponse
+	(*Money)(nil),                        // 26: selfsame.erp.v1.Money
+	(*timestamppb.Timestamp)(nil),        // 27: google.protobuf.Timestamp
+	(Outcome)(0),                         // 28: selfsame.erp.v1.Outcome
 }
 var file_selfsame_erp_v1_order_service_proto_depIdxs = []int32{
-	24, // 0: selfsame.erp.v1.OrderItem.unit_price:type_name -> selfsame.erp.v1.Money
-	25, // 1: selfsame.erp.v1.Order.order_time:type_name -> google.protobuf.Timestamp
+	26, // 0: selfsame.erp.v1.OrderItem.unit_price:type_name -> selfsame.erp.v1.Money
+	27, // 1: selfsame.erp.v1.Order.order_time:type_name -> google.protobuf.Timestamp
 	3,  // 2: selfsame.erp.v1.Order.items:type_name -> selfsame.erp.v1.OrderItem
 	0,  // 3: selfsame.erp.v1.Order.state:type_name -> selfsame.erp.v1.OrderState
 	1,  // 4: selfsame.erp.v1.Order.fulfilment:type_name -> selfsame.erp.v1.Progress
 	1,  // 5: selfsame.erp.v1.Order.billing:type_name -> selfsame.erp.v1.Progress
-	24, // 6: selfsame.erp.v1.Order.total:type_name -> selfsame.erp.v1.Money
-	25, // 7: selfsame.erp.v1.Order.update_time:type_name -> google.protobuf.Timestamp
+	26, // 6: selfsame.erp.v1.Order.total:type_name -> selfsame.erp.v1.Money
+	27, // 7: selfsame.erp.v1.Order.update_time:type_name -> google.protobuf.Timestamp
 	4,  // 8: selfsame.erp.v1.GetOrderResponse.order:type_name -> selfsame.erp.v1.Order
 	4,  // 9: selfsame.erp.v1.ListOrdersResponse.orders:type_name -> selfsame.erp.v1.Order
 	4,  // 10: selfsame.erp.v1.CreateOrderRequest.order:type_name -> selfsame.erp.v1.Order
 	4,  // 11: selfsame.erp.v1.CreateOrderResponse.order:type_name -> selfsame.erp.v1.Order
-	26, // 12: selfsame.erp.v1.CreateOrderResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	28, // 12: selfsame.erp.v1.CreateOrderResponse.outcome:type_name -> selfsame.erp.v1.Outcome
 	0,  // 13: selfsame.erp.v1.SetOrderStatusRequest.state:type_name -> selfsame.erp.v1.OrderState
 	1,  // 14: selfsame.erp.v1.SetOrderStatusRequest.fulfilment:type_name -> selfsame.erp.v1.Progress
 	1,  // 15: selfsame.erp.v1.SetOrderStatusRequest.billing:type_name -> selfsame.erp.v1.Progress
 	4,  // 16: selfsame.erp.v1.SetOrderStatusResponse.order:type_name -> selfsame.erp.v1.Order
-	26, // 17: selfsame.erp.v1.SetOrderStatusResponse.outcome:type_name -> selfsame.erp.v1.Outcome
-	4,  // 18: selfsame.erp.v1.ValidateOrderRequest.order:type_name -> selfsame.erp.v1.Order
-	4,  // 19: selfsame.erp.v1.ValidateOrderResponse.order:type_name -> selfsame.erp.v1.Order
-	2,  // 20: selfsame.erp.v1.Delivery.state:type_name -> selfsame.erp.v1.DeliveryState
-	25, // 21: selfsame.erp.v1.Delivery.ship_time:type_name -> google.protobuf.Timestamp
-	15, // 22: selfsame.erp.v1.Delivery.items:type_name -> selfsame.erp.v1.DeliveryItem
-	25, // 23: selfsame.erp.v1.Delivery.update_time:type_name -> google.protobuf.Timestamp
-	16, // 24: selfsame.erp.v1.ListDeliveriesResponse.deliveries:type_name -> selfsame.erp.v1.Delivery
-	16, // 25: selfsame.erp.v1.RecordDeliveryRequest.delivery:type_name -> selfsame.erp.v1.Delivery
-	16, // 26: selfsame.erp.v1.RecordDeliveryResponse.delivery:type_name -> selfsame.erp.v1.Delivery
-	4,  // 27: selfsame.erp.v1.RecordDeliveryResponse.order:type_name -> selfsame.erp.v1.Order
-	26, // 28: selfsame.erp.v1.RecordDeliveryResponse.outcome:type_name -> selfsame.erp.v1.Outcome
-	25, // 29: selfsame.erp.v1.OrderEvent.event_time:type_name -> google.protobuf.Timestamp
-	0,  // 30: selfsame.erp.v1.OrderEvent.state:type_name -> selfsame.erp.v1.OrderState
-	1,  // 31: selfsame.erp.v1.OrderEvent.fulfilment:type_name -> selfsame.erp.v1.Progress
-	1,  // 32: selfsame.erp.v1.OrderEvent.billing:type_name -> selfsame.erp.v1.Progress
-	21, // 33: selfsame.erp.v1.ListOrderEventsResponse.events:type_name -> selfsame.erp.v1.OrderEvent
-	5,  // 34: selfsame.erp.v1.OrderService.GetOrder:input_type -> selfsame.erp.v1.GetOrderRequest
-	7,  // 35: selfsame.erp.v1.OrderService.ListOrders:input_type -> selfsame.erp.v1.ListOrdersRequest
-	9,  // 36: selfsame.erp.v1.OrderService.CreateOrder:input_type -> selfsame.erp.v1.CreateOrderRequest
-	13, // 37: selfsame.erp.v1.OrderService.ValidateOrder:input_type -> selfsame.erp.v1.ValidateOrderRequest
-	17, // 38: selfsame.erp.v1.OrderService.ListDeliveries:input_type -> selfsame.erp.v1.ListDeliveriesRequest
-	19, // 39: selfsame.erp.v1.OrderService.RecordDelivery:input_type -> selfsame.erp.v1.RecordDeliveryRequest
-	22, // 40: selfsame.erp.v1.OrderService.ListOrderEvents:input_type -> selfsame.erp.v1.ListOrderEventsRequest
-	11, // 41: selfsame.erp.v1.OrderService.SetOrderStatus:input_type -> selfsame.erp.v1.SetOrderStatusRequest
-	6,  // 42: selfsame.erp.v1.OrderService.GetOrder:output_type -> selfsame.erp.v1.GetOrderResponse
-	8,  // 43: selfsame.erp.v1.OrderService.ListOrders:output_type -> selfsame.erp.v1.ListOrdersResponse
-	10, // 44: selfsame.erp.v1.OrderService.CreateOrder:output_type -> selfsame.erp.v1.CreateOrderResponse
-	14, // 45: selfsame.erp.v1.OrderService.ValidateOrder:output_type -> selfsame.erp.v1.ValidateOrderResponse
-	18, // 46: selfsame.erp.v1.OrderService.ListDeliveries:output_type -> selfsame.erp.v1.ListDeliveriesResponse
-	20, // 47: selfsame.erp.v1.OrderService.RecordDelivery:output_type -> selfsame.erp.v1.RecordDeliveryResponse
-	23, // 48: selfsame.erp.v1.OrderService.ListOrderEvents:output_type -> selfsame.erp.v1.ListOrderEventsResponse
-	12, // 49: selfsame.erp.v1.OrderService.SetOrderStatus:output_type -> selfsame.erp.v1.SetOrderStatusResponse
-	42, // [42:50] is the sub-list for method output_type
-	34, // [34:42] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	28, // 17: selfsame.erp.v1.SetOrderStatusResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	4,  // 18: selfsame.erp.v1.ValidateCancellationResponse.order:type_name -> selfsame.erp.v1.Order
+	4,  // 19: selfsame.erp.v1.ValidateOrderRequest.order:type_name -> selfsame.erp.v1.Order
+	4,  // 20: selfsame.erp.v1.ValidateOrderResponse.order:type_name -> selfsame.erp.v1.Order
+	2,  // 21: selfsame.erp.v1.Delivery.state:type_name -> selfsame.erp.v1.DeliveryState
+	27, // 22: selfsame.erp.v1.Delivery.ship_time:type_name -> google.protobuf.Timestamp
+	17, // 23: selfsame.erp.v1.Delivery.items:type_name -> selfsame.erp.v1.DeliveryItem
+	27, // 24: selfsame.erp.v1.Delivery.update_time:type_name -> google.protobuf.Timestamp
+	18, // 25: selfsame.erp.v1.ListDeliveriesResponse.deliveries:type_name -> selfsame.erp.v1.Delivery
+	18, // 26: selfsame.erp.v1.RecordDeliveryRequest.delivery:type_name -> selfsame.erp.v1.Delivery
+	18, // 27: selfsame.erp.v1.RecordDeliveryResponse.delivery:type_name -> selfsame.erp.v1.Delivery
+	4,  // 28: selfsame.erp.v1.RecordDeliveryResponse.order:type_name -> selfsame.erp.v1.Order
+	28, // 29: selfsame.erp.v1.RecordDeliveryResponse.outcome:type_name -> selfsame.erp.v1.Outcome
+	27, // 30: selfsame.erp.v1.OrderEvent.event_time:type_name -> google.protobuf.Timestamp
+	0,  // 31: selfsame.erp.v1.OrderEvent.state:type_name -> selfsame.erp.v1.OrderState
+	1,  // 32: selfsame.erp.v1.OrderEvent.fulfilment:type_name -> selfsame.erp.v1.Progress
+	1,  // 33: selfsame.erp.v1.OrderEvent.billing:type_name -> selfsame.erp.v1.Progress
+	23, // 34: selfsame.erp.v1.ListOrderEventsResponse.events:type_name -> selfsame.erp.v1.OrderEvent
+	5,  // 35: selfsame.erp.v1.OrderService.GetOrder:input_type -> selfsame.erp.v1.GetOrderRequest
+	7,  // 36: selfsame.erp.v1.OrderService.ListOrders:input_type -> selfsame.erp.v1.ListOrdersRequest
+	9,  // 37: selfsame.erp.v1.OrderService.CreateOrder:input_type -> selfsame.erp.v1.CreateOrderRequest
+	15, // 38: selfsame.erp.v1.OrderService.ValidateOrder:input_type -> selfsame.erp.v1.ValidateOrderRequest
+	13, // 39: selfsame.erp.v1.OrderService.ValidateCancellation:input_type -> selfsame.erp.v1.ValidateCancellationRequest
+	19, // 40: selfsame.erp.v1.OrderService.ListDeliveries:input_type -> selfsame.erp.v1.ListDeliveriesRequest
+	21, // 41: selfsame.erp.v1.OrderService.RecordDelivery:input_type -> selfsame.erp.v1.RecordDeliveryRequest
+	24, // 42: selfsame.erp.v1.OrderService.ListOrderEvents:input_type -> selfsame.erp.v1.ListOrderEventsRequest
+	11, // 43: selfsame.erp.v1.OrderService.SetOrderStatus:input_type -> selfsame.erp.v1.SetOrderStatusRequest
+	6,  // 44: selfsame.erp.v1.OrderService.GetOrder:output_type -> selfsame.erp.v1.GetOrderResponse
+	8,  // 45: selfsame.erp.v1.OrderService.ListOrders:output_type -> selfsame.erp.v1.ListOrdersResponse
+	10, // 46: selfsame.erp.v1.OrderService.CreateOrder:output_type -> selfsame.erp.v1.CreateOrderResponse
+	16, // 47: selfsame.erp.v1.OrderService.ValidateOrder:output_type -> selfsame.erp.v1.ValidateOrderResponse
+	14, // 48: selfsame.erp.v1.OrderService.ValidateCancellation:output_type -> selfsame.erp.v1.ValidateCancellationResponse
+	20, // 49: selfsame.erp.v1.OrderService.ListDeliveries:output_type -> selfsame.erp.v1.ListDeliveriesResponse
+	22, // 50: selfsame.erp.v1.OrderService.RecordDelivery:output_type -> selfsame.erp.v1.RecordDeliveryResponse
+	25, // 51: selfsame.erp.v1.OrderService.ListOrderEvents:output_type -> selfsame.erp.v1.ListOrderEventsResponse
+	12, // 52: selfsame.erp.v1.OrderService.SetOrderStatus:output_type -> selfsame.erp.v1.SetOrderStatusResponse
+	44, // [44:53] is the sub-list for method output_type
+	35, // [35:44] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_selfsame_erp_v1_order_service_proto_init() }
@@ -1899,7 +2001,7 @@ func file_selfsame_erp_v1_order_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_selfsame_erp_v1_order_service_proto_rawDesc), len(file_selfsame_erp_v1_order_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,14 +21,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OrderService_GetOrder_FullMethodName        = "/selfsame.erp.v1.OrderService/GetOrder"
-	OrderService_ListOrders_FullMethodName      = "/selfsame.erp.v1.OrderService/ListOrders"
-	OrderService_CreateOrder_FullMethodName     = "/selfsame.erp.v1.OrderService/CreateOrder"
-	OrderService_ValidateOrder_FullMethodName   = "/selfsame.erp.v1.OrderService/ValidateOrder"
-	OrderService_ListDeliveries_FullMethodName  = "/selfsame.erp.v1.OrderService/ListDeliveries"
-	OrderService_RecordDelivery_FullMethodName  = "/selfsame.erp.v1.OrderService/RecordDelivery"
-	OrderService_ListOrderEvents_FullMethodName = "/selfsame.erp.v1.OrderService/ListOrderEvents"
-	OrderService_SetOrderStatus_FullMethodName  = "/selfsame.erp.v1.OrderService/SetOrderStatus"
+	OrderService_GetOrder_FullMethodName             = "/selfsame.erp.v1.OrderService/GetOrder"
+	OrderService_ListOrders_FullMethodName           = "/selfsame.erp.v1.OrderService/ListOrders"
+	OrderService_CreateOrder_FullMethodName          = "/selfsame.erp.v1.OrderService/CreateOrder"
+	OrderService_ValidateOrder_FullMethodName        = "/selfsame.erp.v1.OrderService/ValidateOrder"
+	OrderService_ValidateCancellation_FullMethodName = "/selfsame.erp.v1.OrderService/ValidateCancellation"
+	OrderService_ListDeliveries_FullMethodName       = "/selfsame.erp.v1.OrderService/ListDeliveries"
+	OrderService_RecordDelivery_FullMethodName       = "/selfsame.erp.v1.OrderService/RecordDelivery"
+	OrderService_ListOrderEvents_FullMethodName      = "/selfsame.erp.v1.OrderService/ListOrderEvents"
+	OrderService_SetOrderStatus_FullMethodName       = "/selfsame.erp.v1.OrderService/SetOrderStatus"
 )
 
 // OrderServiceClient is the client API for OrderService service.
@@ -48,6 +49,8 @@ type OrderServiceClient interface {
 	CreateOrder(ctx context.Context, in *CreateOrderRequest, opts ...grpc.CallOption) (*CreateOrderResponse, error)
 	// ValidateOrder tells how an order would look, or refuses it as CreateOrder would, and makes nothing.
 	ValidateOrder(ctx context.Context, in *ValidateOrderRequest, opts ...grpc.CallOption) (*ValidateOrderResponse, error)
+	// ValidateCancellation tells how an order would look if SetOrderStatus cancelled it, or refuses it as that would, and does nothing.
+	ValidateCancellation(ctx context.Context, in *ValidateCancellationRequest, opts ...grpc.CallOption) (*ValidateCancellationResponse, error)
 	// ListDeliveries returns the deliveries of an order, oldest first. NOT_FOUND when there is no such order.
 	ListDeliveries(ctx context.Context, in *ListDeliveriesRequest, opts ...grpc.CallOption) (*ListDeliveriesResponse, error)
 	// RecordDelivery states a delivery of an order by its id, as the warehouse of the embedded back end does; the order's
@@ -101,6 +104,16 @@ func (c *orderServiceClient) ValidateOrder(ctx context.Context, in *ValidateOrde
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ValidateOrderResponse)
 	err := c.cc.Invoke(ctx, OrderService_ValidateOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) ValidateCancellation(ctx context.Context, in *ValidateCancellationRequest, opts ...grpc.CallOption) (*ValidateCancellationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValidateCancellationResponse)
+	err := c.cc.Invoke(ctx, OrderService_ValidateCancellation_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +177,8 @@ type OrderServiceServer interface {
 	CreateOrder(context.Context, *CreateOrderRequest) (*CreateOrderResponse, error)
 	// ValidateOrder tells how an order would look, or refuses it as CreateOrder would, and makes nothing.
 	ValidateOrder(context.Context, *ValidateOrderRequest) (*ValidateOrderResponse, error)
+	// ValidateCancellation tells how an order would look if SetOrderStatus cancelled it, or refuses it as that would, and does nothing.
+	ValidateCancellation(context.Context, *ValidateCancellationRequest) (*ValidateCancellationResponse, error)
 	// ListDeliveries returns the deliveries of an order, oldest first. NOT_FOUND when there is no such order.
 	ListDeliveries(context.Context, *ListDeliveriesRequest) (*ListDeliveriesResponse, error)
 	// RecordDelivery states a delivery of an order by its id, as the warehouse of the embedded back end does; the order's
@@ -194,6 +209,9 @@ func (UnimplementedOrderServiceServer) CreateOrder(context.Context, *CreateOrder
 }
 func (UnimplementedOrderServiceServer) ValidateOrder(context.Context, *ValidateOrderRequest) (*ValidateOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ValidateOrder not implemented")
+}
+func (UnimplementedOrderServiceServer) ValidateCancellation(context.Context, *ValidateCancellationRequest) (*ValidateCancellationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ValidateCancellation not implemented")
 }
 func (UnimplementedOrderServiceServer) ListDeliveries(context.Context, *ListDeliveriesRequest) (*ListDeliveriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDeliveries not implemented")
@@ -300,6 +318,24 @@ func _OrderService_ValidateOrder_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OrderService_ValidateCancellation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValidateCancellationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).ValidateCancellation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_ValidateCancellation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).ValidateCancellation(ctx, req.(*ValidateCancellationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OrderService_ListDeliveries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListDeliveriesRequest)
 	if err := dec(in); err != nil {
@@ -394,6 +430,10 @@ var OrderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ValidateOrder",
 			Handler:    _OrderService_ValidateOrder_Handler,
+		},
+		{
+			MethodName: "ValidateCancellation",
+			Handler:    _OrderService_ValidateCancellation_Handler,
 		},
 		{
 			MethodName: "ListDeliveries",
