@@ -261,6 +261,9 @@ func (c Config) Validate() error {
 
 // budgets returns the budgets of the routes that have one of their own.
 func (c Config) budgets() (map[string]time.Duration, error) {
+	if len(c.Budgets) == 0 {
+		return nil, nil
+	}
 	routes, err := edge.Routes()
 	if err != nil {
 		return nil, fmt.Errorf("budgets: %w", err)
