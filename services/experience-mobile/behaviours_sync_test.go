@@ -208,12 +208,12 @@ func mergedBatch(t *testing.T) {
 	require.Equal(t, []int{409, 424}, apply(w, order(uncertain), phone(uncertain, "6")))
 	require.Equal(t, 1, w.fake.ran("resolve"))
 
-	for untold, statuses := range map[bool][]int{true: {409, 424, 424}, false: {409, 200, 200}} {
+	for untold, statuses := range map[bool][]int{true: {409, 424, 424}, false: {409, 424, 200}} {
 		again := w.another(t) // knows of no merges yet
 		w.fake.mu.Lock()
 		w.fake.untold, w.fake.older = untold, !untold
 		w.fake.mu.Unlock()
 		require.Equal(t, statuses, apply(again, order(uncertain), phone("c_remains", "6"), phone("c_other", "7")),
-			"who cannot be told from the customer waits; an earlier release knows no merges")
+			"who cannot be told from the customer waits; of an earlier release the customers are read")
 	}
 }

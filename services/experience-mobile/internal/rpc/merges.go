@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -63,81 +65,110 @@ func (m *merges) add(id, to string) {
 	m.young[id] = led{to, m.now().Add(ledFor)}
 }
 
-// lead returns where each of the ids leads. One that nobody knows leads to itself.
-func (s *Server) lead(ctx context.Context, ids []string) ([]string, error) {
-	out := make([]string, len(ids))
-	g, read := errgroup.WithContext(ctx)
-	g.SetLimit(atOnce)
-	for i, id := range ids {
-		to, ok := s.merges.find(id)
-		if ok {
-			out[i] = to
-			continue
-		}
-		g.Go(func() error {
-			got, err := s.customers.GetCustomer(read, &customerv1.GetCustomerRequest{Id: id}, grpc.WaitForReady(false))
-			switch {
-			case fault.Is(err, fault.NotFound), fault.Is(err, fault.Invalid): // what cannot be an id leads nowhere either
-				out[i] = id
-			case err != nil:
-				return err
-			default:
-				out[i] = got.GetCustomer().GetId()
-			}
-			s.merges.add(id, out[i])
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, s.translate(err)
-	}
-	return out, nil
-}
-
 const (
 	// maxCustomerID is the longest id; a longer one is of no customer.
 	maxCustomerID = 64
+	// askedAtOnce is the most ids that one call asks about.
+	askedAtOnce = 500
 	// anyCustomer is what customers lead to of whom it cannot be told: they may be one.
 	anyCustomer = "any customer"
 )
 
-// leading returns where the customers of mutations lead, so that changes under several ids of one customer keep their order. What is not
-// known is asked in one call. A process layer of an earlier release cannot tell: then each id is a customer of its own.
+// lead returns where each of the ids leads. One that nobody knows leads to itself.
+func (s *Server) lead(ctx context.Context, ids []string) ([]string, error) {
+	led := make(map[string]string, len(ids))
+	var ask []string
+	for _, id := range ids {
+		if _, ok := led[id]; ok {
+			continue
+		}
+		led[id] = id
+		if id == "" || len(id) > maxCustomerID {
+			continue
+		}
+		if to, ok := s.merges.find(id); ok {
+			led[id] = to
+		} else {
+			ask = append(ask, id)
+		}
+	}
+	for some := range slices.Chunk(ask, askedAtOnce) {
+		found, err := s.resolve(ctx, some)
+		if err != nil {
+			return nil, s.translate(err)
+		}
+		for i, to := range found {
+			led[some[i]] = to
+			s.merges.add(some[i], to)
+		}
+	}
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = led[id]
+	}
+	return out, nil
+}
+
+// resolve asks where ids lead.
+func (s *Server) resolve(ctx context.Context, ids []string) ([]string, error) {
+	got, err := s.screens.ResolveCustomers(ctx, &customerv1.ResolveCustomersRequest{CustomerIds: ids}, grpc.WaitForReady(false))
+	switch {
+	case fault.Is(err, fault.Unimplemented): // a process layer of an earlier release
+		return s.read(ctx, ids)
+	case err != nil:
+		return nil, err
+	case len(got.GetCustomers()) != len(ids):
+		return nil, fault.New(fault.Internal, "", fmt.Sprintf("asked where %d customers lead, %d were told", len(ids), len(got.GetCustomers())))
+	}
+	to := make([]string, len(ids))
+	for i, c := range got.GetCustomers() {
+		to[i] = c.GetLeadsTo()
+	}
+	return to, nil
+}
+
+// read finds where ids lead by reading the customers, which leads from an old id to the one that remains.
+func (s *Server) read(ctx context.Context, ids []string) ([]string, error) {
+	to := make([]string, len(ids))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i, id := range ids {
+		g.Go(func() error {
+			got, err := s.customers.GetCustomer(ctx, &customerv1.GetCustomerRequest{Id: id}, grpc.WaitForReady(false))
+			switch {
+			case fault.Is(err, fault.NotFound), fault.Is(err, fault.Invalid): // what cannot be an id leads nowhere either
+				to[i] = id
+			case err != nil:
+				return err
+			default:
+				to[i] = got.GetCustomer().GetId()
+			}
+			return nil
+		})
+	}
+	return to, g.Wait()
+}
+
+// leading returns where the customers of mutations lead, so that changes under several ids of one customer keep their order.
 func (s *Server) leading(ctx context.Context, of []*mobilev1.Mutation) map[string]string {
 	led := map[string]string{}
 	for _, m := range of {
-		if id := customerOf(m); id != "" && len(id) <= maxCustomerID {
+		if id := customerOf(m); id != "" {
 			led[id] = id
 		}
 	}
 	if len(led) < 2 {
 		return led
 	}
-	ask := &customerv1.ResolveCustomersRequest{}
-	for id := range led {
-		if to, ok := s.merges.find(id); ok {
-			led[id] = to
-		} else {
-			ask.CustomerIds = append(ask.CustomerIds, id)
-		}
-	}
-	if len(ask.GetCustomerIds()) == 0 {
-		return led
-	}
-	slices.Sort(ask.CustomerIds)
 	ctx, cancel := s.begin(ctx)
 	defer cancel()
-	got, err := s.screens.ResolveCustomers(ctx, ask, grpc.WaitForReady(false))
-	switch {
-	case fault.Is(err, fault.Unimplemented):
-	case err != nil:
-		for id := range led {
+	ids := slices.Sorted(maps.Keys(led))
+	to, err := s.lead(ctx, ids)
+	for i, id := range ids {
+		if err != nil {
 			led[id] = anyCustomer
-		}
-	default:
-		for _, c := range got.GetCustomers() {
-			led[c.GetCustomerId()] = c.GetLeadsTo()
-			s.merges.add(c.GetCustomerId(), c.GetLeadsTo())
+		} else {
+			led[id] = to[i]
 		}
 	}
 	return led
