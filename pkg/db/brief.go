@@ -29,12 +29,7 @@ func (d *DB) Brief() Querier {
 }
 
 // brief runs statements that are not cancelled.
-type brief struct {
-	db    *sql.DB
-	meter *meter
-	// measured is true if the connections measure statements themselves.
-	measured bool
-}
+type brief struct{ db *sql.DB }
 
 // operation is what a meter measures.
 type operation uint8
@@ -91,15 +86,9 @@ func (m *meter) since(ctx context.Context, begun time.Time, op operation, err *e
 	m.record(ctx, time.Since(begun), op, *err)
 }
 
-// openBrief returns connections for brief statements. They connect when they are first used. Where no spans are recorded
-// they are without otelsql, which measures each statement three times: it, its rows, and the reset of its connection.
+// openBrief returns connections for brief statements. They connect when they are first used.
 func openBrief(c connector, t *telemetry.Telemetry, m *meter) *brief {
-	b := &brief{meter: m, measured: t.Recording}
-	if b.measured {
-		b.db = open(c, t, sqliteSystem())
-	} else {
-		b.db = sql.OpenDB(c)
-	}
+	b := &brief{openPool(c, t, m)}
 	// More at a time than there are processors would only wait for each other.
 	b.db.SetMaxOpenConns(runtime.GOMAXPROCS(0))
 	b.db.SetMaxIdleConns(runtime.GOMAXPROCS(0))
@@ -113,25 +102,13 @@ func (b *brief) QueryContext(ctx context.Context, query string, args ...any) (*s
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	begun := time.Now()
-	rows, err := b.db.QueryContext(context.WithoutCancel(ctx), query, args...)
-	b.measure(ctx, begun, err)
-	return rows, err
+	return b.db.QueryContext(context.WithoutCancel(ctx), query, args...)
 }
 
 // QueryRowContext implements Querier.
 func (b *brief) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if ctx.Err() != nil {
-		return b.db.QueryRowContext(ctx, query, args...)
+	if ctx.Err() == nil {
+		ctx = context.WithoutCancel(ctx)
 	}
-	begun := time.Now()
-	row := b.db.QueryRowContext(context.WithoutCancel(ctx), query, args...)
-	b.measure(ctx, begun, row.Err())
-	return row
-}
-
-func (b *brief) measure(ctx context.Context, begun time.Time, err error) {
-	if !b.measured {
-		b.meter.record(ctx, time.Since(begun), opQuery, err)
-	}
+	return b.db.QueryRowContext(ctx, query, args...)
 }

@@ -51,7 +51,7 @@ type group struct {
 	rehearse atomic.Bool
 	callers  atomic.Int64 // who wait for the transaction, have it, or wait for its commit
 
-	// Of the writer only: how durable the connection was opened, and how durable its commits are now; 0 if not known.
+	// Of the writer only: how durable the connection was opened, and how durable its commits are now; -1 if not known.
 	opened, now int
 	// Of the writer only: for how many groups to come each caller is protected from the failures of the others.
 	careful int
@@ -61,7 +61,7 @@ type group struct {
 }
 
 func newGroup(db *sql.DB, c driver.Connector, m *meter) *group {
-	g := &group{db: db, meter: m, log: newCheckpoints(c), queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{})}
+	g := &group{db: db, meter: m, log: newCheckpoints(c), queue: make(chan *job, maxGroup), relaxed: make(chan *job, maxGroup), done: make(chan struct{}), now: unknownSync}
 	go g.write()
 	return g
 }
@@ -359,13 +359,14 @@ func another(queue <-chan *job) *job {
 
 // The levels of SQLite's synchronous. With normal a commit is written to the log, which the next full one flushes.
 const (
-	normalSync = 1
-	fullSync   = 2
+	unknownSync = -1
+	normalSync  = 1
+	fullSync    = 2
 )
 
 // synchronous makes commits as durable as the group needs. A connection that was opened without durability stays so.
 func (g *group) synchronous(ctx context.Context, conn *sql.Conn, durable bool) error {
-	if g.now == 0 {
+	if g.now == unknownSync {
 		if err := conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&g.opened); err != nil {
 			return err
 		}
@@ -387,6 +388,6 @@ func (g *group) synchronous(ctx context.Context, conn *sql.Conn, durable bool) e
 
 // discard closes the connection instead of returning it to the pool. The next one is as durable as it was opened.
 func (g *group) discard(conn *sql.Conn) {
-	g.now = 0
+	g.now = unknownSync
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }

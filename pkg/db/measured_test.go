@@ -51,3 +51,25 @@ func TestTx_StatementsAreMeasuredWithAndWithoutSpans(t *testing.T) {
 		})
 	}
 }
+
+func TestTx_AsksOnceHowDurableItIs(t *testing.T) {
+	t.Parallel()
+	for name, dsn := range map[string]string{"file": dbtest.DSN(t, "sqlite"), "private": "sqlite::memory:"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tel, err := telemetry.Start(t.Context(), "test", telemetry.Config{LogLevel: "error"})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, tel.Shutdown(t.Context())) }()
+			d, err := db.Open(t.Context(), dsn, tel)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, d.Close()) }()
+			migrate(t, d)
+			asked := func() int {
+				require.NoError(t, d.Tx(t.Context(), func(context.Context, *sql.Tx) error { return nil }))
+				n, _ := counted(t, tel, "sql.conn.query")
+				return n
+			}
+			require.Equal(t, asked(), asked())
+		})
+	}
+}

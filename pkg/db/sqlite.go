@@ -63,18 +63,14 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 	if err != nil {
 		return err
 	}
-	if t.Recording {
-		d.write = open(writer, t, sqliteSystem())
-	} else {
-		d.write = sql.OpenDB(measuredConnector{writer, m})
-	}
+	d.write = openPool(writer, t, m)
 	d.write.SetMaxOpenConns(1)
 	d.write.SetMaxIdleConns(1)
 	if err := d.write.PingContext(ctx); err != nil {
 		return errors.Join(err, d.write.Close())
 	}
 	readers := sqliteConnector(path, "deferred", append(pragmas, "query_only(1)"))
-	d.read = open(readers, t, sqliteSystem())
+	d.read = openPool(readers, t, m)
 	n := max(4, 2*runtime.GOMAXPROCS(0))
 	d.read.SetMaxOpenConns(n)
 	d.read.SetMaxIdleConns(n)
@@ -84,6 +80,15 @@ func (d *DB) openFiles(ctx context.Context, path, sync string, t *telemetry.Tele
 	d.brief = openBrief(readers, t, m)
 	d.group = newGroup(d.write, writer, m)
 	return nil
+}
+
+// openPool returns connections that are measured. Where no spans are recorded they are without otelsql, which measures each query
+// three times: it, its rows, and the reset of its connection.
+func openPool(c connector, t *telemetry.Telemetry, m *meter) *sql.DB {
+	if t.Recording {
+		return open(c, t, sqliteSystem())
+	}
+	return sql.OpenDB(measuredConnector{c, m})
 }
 
 // connector makes SQLite connections without registering a driver name.

@@ -15,9 +15,10 @@ import (
 )
 
 // SQLite compiles a statement each time it is run, which costs more than running a small one. So each connection keeps
-// the statements it ran last, compiled.
+// the statements it ran last, compiled: as many as a service has, for of fewer that come in turn each would be gone when it is
+// due again. One takes some 5 KiB.
 const (
-	keptStatements = 64
+	keptStatements = 256
 	keptLength     = 4 << 10 // longer ones are lists of many rows: seldom alike, and large once compiled
 )
 
