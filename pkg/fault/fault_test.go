@@ -237,3 +237,16 @@ func TestResumeTime(t *testing.T) {
 		require.Zero(t, fault.ResumeTime(err))
 	}
 }
+
+func TestOurs(t *testing.T) {
+	t.Parallel()
+	foreign, err := status.New(codes.NotFound, "no route").WithDetails(&errdetails.ErrorInfo{Domain: "proxy.example", Reason: "NO_ROUTE"})
+	require.NoError(t, err)
+	for name, e := range map[string]error{"nil": nil, "plain": errors.New("x"), "a status": status.Error(codes.NotFound, "x"), "of another": foreign.Err(), "of another, read": fault.FromStatus(foreign.Err()), "a deadline": context.DeadlineExceeded} {
+		require.False(t, fault.Ours(e), name)
+	}
+	made := fault.New(fault.NotFound, "X", "there is none")
+	for name, e := range map[string]error{"made here": made, "wrapped": fmt.Errorf("reading: %w", made), "over the wire": fault.ToStatus(made).Err(), "over the wire, read": fault.FromStatus(fault.ToStatus(made).Err())} {
+		require.True(t, fault.Ours(e), name)
+	}
+}

@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -115,6 +117,25 @@ func stranger(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// grpcServer is another program that speaks gRPC: it refuses every call with what code returns.
+func grpcServer(t *testing.T, code func() codes.Code) string {
+	t.Helper()
+	l := listen(t)
+	srv := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		if method, _ := grpc.MethodFromServerStream(stream); strings.HasSuffix(method, "/Watch") { // asked whether it is well, it knows no such question
+			return status.Error(codes.Unimplemented, "")
+		}
+		return hostile(t, code(), &errdetails.ErrorInfo{Domain: "db.planted.internal", Reason: "PLANTED"})
+	}))
+	var served sync.WaitGroup
+	served.Go(func() { _ = srv.Serve(l) })
+	t.Cleanup(func() {
+		srv.Stop()
+		served.Wait()
+	})
+	return l.Addr().String()
+}
+
 // webServer speaks HTTP/2 without TLS, as gRPC does.
 func webServer(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
@@ -157,6 +178,7 @@ func noInternals(t *testing.T, _ *world) {
 		require.Equal(t, "problem", e.name)
 		fixed(t, e.data)
 	})
+	strangers(t)
 	for name, target := range insideTargets(t) {
 		t.Run("instead of it "+name, func(t *testing.T) {
 			t.Parallel()
@@ -167,6 +189,22 @@ func noInternals(t *testing.T, _ *world) {
 					c.Patience = time.Millisecond // it will never be connected
 				}
 			}).everythingFails(t)
+		})
+	}
+}
+
+// strangers are not believed what only process-customer can know, such as that there is no such customer.
+func strangers(t *testing.T) {
+	t.Helper()
+	var code atomic.Uint32
+	below := grpcServer(t, func() codes.Code { return codes.Code(code.Load()) })
+	w := setup(t, func(c *experiencemobile.Config) { c.Customer.Target = below })
+	for _, c := range []codes.Code{
+		codes.InvalidArgument, codes.OutOfRange, codes.NotFound, codes.AlreadyExists, codes.FailedPrecondition, codes.Aborted, codes.ResourceExhausted,
+	} {
+		t.Run("instead of it somebody who says "+c.String(), func(t *testing.T) {
+			code.Store(uint32(c))
+			w.everythingFails(t)
 		})
 	}
 }

@@ -8,10 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/selfsame-io/selfsame/pkg/fault"
 )
 
@@ -93,7 +89,7 @@ func (t *Table) FromError(err error, where func(fault.Field) Violation) Problem 
 	if !ok {
 		return t.New(fault.ReasonInternal, "")
 	}
-	if !ours(err) {
+	if !fault.Ours(err) {
 		return t.New(t.known("", fe.Kind), "")
 	}
 	code := fault.ReasonOf(err)
@@ -159,23 +155,6 @@ func (t *Table) known(code string, kind fault.Kind) string {
 		return generic
 	}
 	return fault.ReasonInternal
-}
-
-// ours reports whether a service of this suite made the error: it carries our ErrorInfo.
-func ours(err error) bool {
-	s, ok := status.FromError(err)
-	if !ok {
-		return false
-	}
-	if s.Code() == codes.OK {
-		return false
-	}
-	for _, d := range s.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == fault.Domain {
-			return true
-		}
-	}
-	return false
 }
 
 func wellFormed(code string) bool {

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -118,7 +117,7 @@ func (s *Server) resolve(ctx context.Context, ids []string) ([]string, error) {
 	case err != nil:
 		return nil, err
 	case len(got.GetCustomers()) != len(ids):
-		return nil, fault.New(fault.Internal, "", fmt.Sprintf("asked where %d customers lead, %d were told", len(ids), len(got.GetCustomers())))
+		return nil, fault.New(fault.Internal, "", "asked where %d customers lead, %d were told", len(ids), len(got.GetCustomers()))
 	}
 	to := make([]string, len(ids))
 	for i, c := range got.GetCustomers() {
