@@ -14,6 +14,7 @@ import (
 
 // judge says whether the promise was kept. It begins with what the systems hold.
 func (w *world) judge(ctx context.Context) {
+	defer w.look(ctx)()
 	w.ledger(ctx)
 	w.letters(ctx)
 	ids := map[int]map[golden.ID]bool{}
@@ -75,11 +76,7 @@ func (w *world) ledger(ctx context.Context) {
 
 // letters checks that only what was planted is a dead letter.
 func (w *world) letters(ctx context.Context) {
-	letters, err := w.stage.store.Read().ListDeadLetters(ctx, "", false, time.Time{}, "", 1000)
-	if err != nil {
-		breach("the simulation is sound", "read the dead letters: %v", err)
-	}
-	for _, d := range letters {
+	for _, d := range w.parked(ctx) {
 		if len(w.truth.planted) == 0 {
 			breach("dead letters are planted", "%s %s %s %s: %s %s", d.Direction, d.Ref.System, d.Ref.Object, d.Ref.RecordID, d.Reason, d.Message)
 		}
@@ -97,15 +94,6 @@ func (w *world) duplicates(ctx context.Context, l *line) {
 	}
 }
 
-// stuck reports whether a golden record waits for a person in a system, or its customer does.
-func (w *world) stuck(ctx context.Context, system string, g *store.Golden) bool {
-	open, err := w.stage.store.Read().OpenDeliver(ctx, system, []golden.ID{g.ID, golden.ID(g.Values[golden.Parent])})
-	if err != nil {
-		breach("the simulation is sound", "read the dead letters: %v", err)
-	}
-	return len(open) > 0
-}
-
 // record checks one record of a system against its golden record and returns whose it is.
 func (w *world) record(ctx context.Context, l *line, rec source.Record) golden.ID {
 	row := w.row(ctx, rec.Ref)
@@ -116,7 +104,7 @@ func (w *world) record(ctx context.Context, l *line, rec source.Record) golden.I
 		breach("every record is known", "%s %s is not", l.name, rec.Ref.RecordID)
 	}
 	g, rows := w.golden(ctx, row.GoldenID)
-	if parked, err := w.stage.store.Read().OpenIntake(ctx, l.name, []string{rec.Ref.RecordID}); err != nil || len(parked) > 0 {
+	if w.unread(ctx, l.name, rec.Ref.RecordID) {
 		return g.ID
 	}
 	if want := golden.ValuesOf(fold.Decide(g.Object, rows, w.rules)); !maps.Equal(want, g.Values) {
@@ -206,8 +194,7 @@ func (w *world) parent(ctx context.Context, l *line, g *store.Golden, rec source
 	}
 	// A person gave it to a customer that waits for a person: whose it is shows when that one can be taken in. Until then the
 	// person's word is not taken back.
-	parked, err := w.stage.store.Read().OpenIntake(ctx, l.name, []string{rec.ParentID})
-	if of := w.row(ctx, rec.Ref); err != nil || of == nil || !of.ParentOpen || len(parked) == 0 {
+	if of := w.row(ctx, rec.Ref); of == nil || !of.ParentOpen || !w.unread(ctx, l.name, rec.ParentID) {
 		breach("a contact has the same customer in every system", "%s %s belongs to %q and not to one of %v", l.name, rec.Ref.RecordID, rec.ParentID, live)
 	}
 }
@@ -222,7 +209,7 @@ func (w *world) everywhere(ctx context.Context) {
 				if row == nil || row.GoldenID == "" || seen[row.GoldenID] {
 					continue
 				}
-				if parked, err := w.stage.store.Read().OpenIntake(ctx, l.name, []string{rec.Ref.RecordID}); err != nil || len(parked) > 0 {
+				if w.unread(ctx, l.name, rec.Ref.RecordID) {
 					continue // that it lives may be what could not be taken in
 				}
 				seen[row.GoldenID] = true
@@ -279,17 +266,6 @@ func (w *world) answers(ctx context.Context) {
 	}
 }
 
-func (w *world) row(ctx context.Context, ref golden.Ref) *store.Source {
-	rows, err := w.stage.store.Read().Sources(ctx, ref.System, ref.Object, []string{ref.RecordID})
-	if err != nil {
-		breach("the simulation is sound", "read a record: %v", err)
-	}
-	if len(rows) == 0 {
-		return nil
-	}
-	return rows[0]
-}
-
 // follow returns the golden record that one was merged into, itself when it was not.
 func (w *world) follow(ctx context.Context, id golden.ID) golden.ID {
 	for range customers {
@@ -302,20 +278,9 @@ func (w *world) follow(ctx context.Context, id golden.ID) golden.ID {
 	return id
 }
 
-func (w *world) golden(ctx context.Context, id golden.ID) (*store.Golden, []*store.Source) {
-	got, err := w.stage.store.Read().Goldens(ctx, []golden.ID{id})
-	if err != nil || len(got) != 1 {
-		breach("a record belongs to a golden record", "%s is not there: %v", id, err)
-	}
-	rows, err := w.stage.store.Read().SourcesOf(ctx, []golden.ID{id})
-	if err != nil {
-		breach("the simulation is sound", "read records: %v", err)
-	}
-	return got[0], rows
-}
-
 // marks returns the marks that are left although nobody has to help first.
 func (w *world) marks(ctx context.Context) []string {
+	defer w.look(ctx)()
 	var out []string
 	ids := map[golden.ID]bool{}
 	for _, l := range w.lines {
@@ -381,7 +346,7 @@ func (w *world) epilogue(ctx context.Context) {
 			continue // judge has seen to it that this is a dead letter's fault
 		}
 		g, _ := w.golden(ctx, row.GoldenID)
-		if parked, err := w.stage.store.Read().OpenIntake(ctx, said.ref.System, []string{said.ref.RecordID}); err != nil || len(parked) > 0 {
+		if w.unread(ctx, said.ref.System, said.ref.RecordID) {
 			continue
 		}
 		if g.Values[golden.Phone] != said.value {

@@ -14,20 +14,23 @@ import (
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
-// rules are the built-in ones, with the authority over deletions that the story gives.
-func rules(s Story) (*survive.Rules, error) {
-	if s.Deletes == "" {
-		return survive.Default(), nil
+// rulesOf returns the built-in ones, with the authority over deletions that the story gives.
+func (s *Stage) rulesOf(story Story) (*survive.Rules, error) {
+	if r := s.rules[story.Deletes]; r != nil {
+		return r, nil
 	}
 	text := string(survive.DefaultText())
-	for _, obj := range golden.Objects() {
-		head := fmt.Sprintf("  %s:\n", obj)
-		text = strings.Replace(text, head, head+"    delete: ["+s.Deletes+"]\n", 1)
+	if story.Deletes != "" {
+		for _, obj := range golden.Objects() {
+			head := fmt.Sprintf("  %s:\n", obj)
+			text = strings.Replace(text, head, head+"    delete: ["+story.Deletes+"]\n", 1)
+		}
 	}
 	r, err := survive.Parse([]byte(text))
 	if err != nil {
 		return nil, fmt.Errorf("rules of the story: %w", err)
 	}
+	s.rules[story.Deletes] = r
 	return r, nil
 }
 
@@ -139,7 +142,7 @@ func (w *world) deletion(ctx context.Context, l *line, ref golden.Ref) {
 	if row == nil || row.GoldenID == "" {
 		return // gone before anybody had heard of it
 	}
-	if parked, err := w.stage.store.Read().OpenIntake(ctx, l.name, []string{ref.RecordID}); err != nil || len(parked) > 0 {
+	if w.unread(ctx, l.name, ref.RecordID) {
 		return
 	}
 	if !row.Deleted {

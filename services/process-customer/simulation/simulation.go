@@ -101,6 +101,10 @@ func (s Stats) String() string {
 // Play plays a story on a stage and judges it. Bug is broken into our side; None for the product as it is. An error
 // means that the stage is broken, not the story.
 func Play(ctx context.Context, stage *Stage, story Story, bug Bug) (Result, error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	ctx = context.WithoutCancel(ctx) // a story is over before anybody could end it, and each query would be watched by two goroutines
 	w, err := open(ctx, stage, story, bug)
 	if err != nil {
 		return Result{}, err
@@ -128,7 +132,7 @@ func (w *world) play(ctx context.Context) (res Result) {
 		}
 		w.stats.Stories, w.stats.Steps = 1, len(w.story.Steps)
 		for _, l := range w.lines {
-			w.stats.Changes += len(l.fake.Changes())
+			w.stats.Changes += l.fake.Told()
 			w.stats.Writes += l.fake.TotalWrites()
 		}
 		res.History, res.Stats = w.history.Bytes(), w.stats

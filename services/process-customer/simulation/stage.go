@@ -10,6 +10,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
 // Stage is the database that stories are played on, one after the other. It is emptied in between, which is much faster
@@ -18,6 +19,7 @@ type Stage struct {
 	db     *db.DB
 	store  *store.Store
 	tables []table
+	rules  map[string]*survive.Rules // by whose deletions are final
 }
 
 // table is what a table holds in an empty database.
@@ -29,7 +31,7 @@ type table struct {
 
 // NewStage makes an empty stage. Close it.
 func NewStage(ctx context.Context) (*Stage, error) {
-	s := &Stage{}
+	s := &Stage{rules: map[string]*survive.Rules{}}
 	return s, s.open(ctx)
 }
 

@@ -29,6 +29,7 @@ type world struct {
 	truth     truth
 	union     union
 	calls     []*call
+	view      *view
 	cut       bool // a process has died, and may have noted a write that it did not make
 }
 
@@ -44,7 +45,7 @@ func open(ctx context.Context, stage *Stage, story Story, b Bug) (*world, error)
 		stage: stage, story: story, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, truth: newTruth(), union: newUnion(), bug: planted,
 	}
 	var err error
-	if w.rules, err = rules(story); err != nil {
+	if w.rules, err = stage.rulesOf(story); err != nil {
 		return nil, err
 	}
 	sf := sourcetest.Salesforce(func() time.Time { return w.clock.Now().Add(story.Skew) })
@@ -274,7 +275,7 @@ func (w *world) settle(ctx context.Context) {
 func (w *world) activity() int {
 	n := 0
 	for _, l := range w.lines {
-		n += l.fake.TotalWrites() + len(l.fake.Changes())
+		n += l.fake.TotalWrites() + l.fake.Told()
 	}
 	return n
 }

@@ -250,11 +250,11 @@ func (w *World) Settle() {
 	ctx := context.Background()
 	calm := 0
 	for range 60 {
-		before := w.SF.TotalWrites() + w.ERP.TotalWrites() + len(w.SF.Changes()) + len(w.ERP.Changes())
+		before := w.SF.TotalWrites() + w.ERP.TotalWrites() + w.SF.Told() + w.ERP.Told()
 		require.NoError(w.t, w.Turn(ctx))
 		pending, err := w.Store.Read().Backlogs(ctx)
 		require.NoError(w.t, err)
-		if after := w.SF.TotalWrites() + w.ERP.TotalWrites() + len(w.SF.Changes()) + len(w.ERP.Changes()); len(pending) == 0 && after == before {
+		if after := w.SF.TotalWrites() + w.ERP.TotalWrites() + w.SF.Told() + w.ERP.Told(); len(pending) == 0 && after == before {
 			if calm++; calm == 2 {
 				return
 			}

@@ -227,6 +227,19 @@ func (f *Fake) Changes() []source.Change {
 	return out
 }
 
+// Told returns how many changes are in the feed so far.
+func (f *Fake) Told() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, c := range f.feed {
+		if c.ID != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // Calls returns how often op was called, failed calls included.
 func (f *Fake) Calls(op Op) int {
 	f.mu.Lock()
