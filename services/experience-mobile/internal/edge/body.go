@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -177,13 +178,18 @@ func (e *edge) headAsGet(next http.Handler) http.Handler {
 	})
 }
 
+// noForm says that there is no form; it stays empty.
+var noForm = url.Values{}
+
 // strip leaves the mux nothing of the client's headers: what goes further was read, checked and is passed on
 // explicitly (see metadata). Grpc-Metadata-*, Grpc-Timeout, cookies and method overrides end here.
 func (e *edge) strip(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The copy that deadline made; what stands above it has read what it needs.
-		r.Header = http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}}
-		r.RemoteAddr, r.Host = "", ""
+		// The copy that deadline made; what stands above it has read what it needs. There is one codec, so no header need ask for it.
+		r.Header, r.RemoteAddr, r.Host = nil, "", ""
+		if r.PostForm = noForm; r.URL.RawQuery == "" {
+			r.Form = noForm // or the mux looks for one in the header
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -63,6 +63,7 @@ var (
 	noReferrer = []string{"no-referrer"}
 	isReplayed = []string{"replayed"}
 	isTrue     = []string{"true"}
+	isClosed   = []string{"close"}
 
 	privateNoStore = []string{"private, no-store"}
 )
@@ -88,7 +89,7 @@ func (e *edge) open(next http.Handler) http.Handler {
 			_ = control.SetReadDeadline(time.Now().Add(e.o.Budget))
 			if r.ProtoMajor == 1 {
 				// Before the body is read an answer does not wait for it, as the server otherwise would: the connection ends with it.
-				w.Header().Set("Connection", "close")
+				w.Header()["Connection"] = isClosed
 			}
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, &call{})))

@@ -122,7 +122,7 @@ func (e *edge) decorate(ctx context.Context, w http.ResponseWriter, msg proto.Me
 		w.WriteHeader(http.StatusAccepted)
 	}
 	if first(md.HeaderMD, MetaCreated) == "true" {
-		h.Set("Location", first(md.HeaderMD, MetaLocation))
+		c.lines.set(h, "Location", first(md.HeaderMD, MetaLocation))
 		w.WriteHeader(http.StatusCreated)
 	}
 	return nil

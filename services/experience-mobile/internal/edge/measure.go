@@ -32,8 +32,11 @@ type measure struct {
 	received metric.Int64Histogram
 	sent     metric.Int64Histogram
 
-	sets sync.Map // answered → metric.MeasurementOption
+	sets sync.Map // answered → []metric.RecordOption
 }
+
+// ofServer is what spans begin with.
+var ofServer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}
 
 // answered is what a measurement is told apart by. All of it is bounded: the routes are the contract's, invented verbs are
 // one, and a server speaks few protocols and statuses.
@@ -58,7 +61,7 @@ func (m *measure) wrap(next func(*statusWriter, *http.Request)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin, verb := time.Now(), standardVerb(r.Method)
 		route := routeName(r.Context())
-		ctx, span := m.tracer.Start(m.begun(r), verb+" "+route, trace.WithSpanKind(trace.SpanKindServer))
+		ctx, span := m.tracer.Start(m.begun(r), verb+" "+route, ofServer...)
 		defer span.End()
 		if route == unknownRoute {
 			route = ""
@@ -83,17 +86,17 @@ func (m *measure) wrap(next func(*statusWriter, *http.Request)) http.Handler {
 				span.SetStatus(codes.Error, "")
 			}
 		}
-		m.received.Record(ctx, body.count(), o)
-		m.sent.Record(ctx, s.bytes, o)
-		m.duration.Record(ctx, time.Since(begin).Seconds(), o)
+		m.received.Record(ctx, body.count(), o...)
+		m.sent.Record(ctx, s.bytes, o...)
+		m.duration.Record(ctx, time.Since(begin).Seconds(), o...)
 	})
 }
 
-func (m *measure) attributes(a answered) metric.MeasurementOption {
+func (m *measure) attributes(a answered) []metric.RecordOption {
 	if o, ok := m.sets.Load(a); ok {
-		return o.(metric.MeasurementOption) //nolint:forcetypeassert // holds nothing else
+		return o.([]metric.RecordOption) //nolint:forcetypeassert // holds nothing else
 	}
-	o := metric.WithAttributeSet(attribute.NewSet(attributesOf(a)...))
+	o := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attributesOf(a)...))}
 	m.sets.Store(a, o)
 	return o
 }

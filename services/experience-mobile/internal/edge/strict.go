@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -27,39 +28,78 @@ import (
 type bodyRules struct {
 	message protoreflect.MessageDescriptor
 	// kind makes the message that a body stands for.
-	kind     protoreflect.MessageType
-	readOnly map[protoreflect.FieldDescriptor]bool
+	kind  protoreflect.MessageType
+	shape *shape
 	// required are the fields of the body itself that must have a value.
 	required []protoreflect.FieldDescriptor
 }
 
+// shape is how the messages of a type are read: their fields by name.
+type shape struct{ fields map[string]*shapeField }
+
+type shapeField struct {
+	desc protoreflect.FieldDescriptor
+	name string
+	kind protoreflect.Kind
+	// list is true for a list, odd for what is neither that nor one value.
+	list, odd          bool
+	readOnly, required bool
+	// message is the shape of the value if it is a message; foreign ones are not ours, and have a form of their own.
+	message *shape
+	foreign bool
+	// tag begins the field on the wire, empty is the field with the value that stands for none.
+	tag, empty []byte
+}
+
 func newBodyRules(message protoreflect.MessageDescriptor) *bodyRules {
-	r := &bodyRules{message: message, kind: dynamicpb.NewMessageType(message), readOnly: map[protoreflect.FieldDescriptor]bool{}}
+	r := &bodyRules{message: message, kind: dynamicpb.NewMessageType(message)}
 	if generated, err := protoregistry.GlobalTypes.FindMessageByName(message.FullName()); err == nil {
 		r.kind = generated
 	}
-	seen := map[protoreflect.MessageDescriptor]bool{}
-	var walk func(m protoreflect.MessageDescriptor)
-	walk = func(m protoreflect.MessageDescriptor) {
-		if seen[m] {
-			return
-		}
-		seen[m] = true
-		for i := range m.Fields().Len() {
-			f := m.Fields().Get(i)
-			if behaves(f, annotations.FieldBehavior_OUTPUT_ONLY) {
-				r.readOnly[f] = true
-			}
-			if m == message && behaves(f, annotations.FieldBehavior_REQUIRED) {
-				r.required = append(r.required, f)
-			}
-			if f.Message() != nil {
-				walk(f.Message())
-			}
+	r.shape = newShape(message, map[protoreflect.MessageDescriptor]*shape{})
+	for i := range message.Fields().Len() {
+		if f := message.Fields().Get(i); behaves(f, annotations.FieldBehavior_REQUIRED) {
+			r.shape.fields[f.JSONName()].required = true
+			r.required = append(r.required, f)
 		}
 	}
-	walk(message)
 	return r
+}
+
+// newShape returns the shape of a message. Messages hold each other: known are those begun.
+func newShape(message protoreflect.MessageDescriptor, known map[protoreflect.MessageDescriptor]*shape) *shape {
+	if s := known[message]; s != nil {
+		return s
+	}
+	s := &shape{fields: map[string]*shapeField{}}
+	known[message] = s
+	for i := range message.Fields().Len() {
+		f := message.Fields().Get(i)
+		one := &shapeField{
+			desc: f, name: f.JSONName(), kind: f.Kind(), list: f.IsList(), odd: f.IsMap(), readOnly: behaves(f, annotations.FieldBehavior_OUTPUT_ONLY),
+		}
+		if m := f.Message(); m != nil {
+			one.message, one.foreign = newShape(m, known), m.ParentFile().Package() == "google.protobuf"
+		}
+		one.tag, one.empty = wireOf(f)
+		s.fields[one.name] = one
+	}
+	return s
+}
+
+// wireOf returns what begins a field on the wire, and the whole of one with the value that stands for none.
+func wireOf(f protoreflect.FieldDescriptor) (tag, empty []byte) {
+	kind, none := protowire.VarintType, []byte{0}
+	switch f.Kind() {
+	case protoreflect.StringKind, protoreflect.BytesKind, protoreflect.MessageKind:
+		kind = protowire.BytesType
+	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind, protoreflect.FloatKind:
+		kind, none = protowire.Fixed32Type, make([]byte, 4)
+	case protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind, protoreflect.DoubleKind:
+		kind, none = protowire.Fixed64Type, make([]byte, 8)
+	}
+	tag = protowire.AppendTag(nil, f.Number(), kind)
+	return tag, append(slices.Clone(tag), none...)
 }
 
 func behaves(field protoreflect.FieldDescriptor, as annotations.FieldBehavior) bool {
@@ -145,9 +185,12 @@ type checker struct {
 	found []problem.Violation
 	// members is true if the body is an object.
 	members bool
-	// given are the fields of the body itself that were there, filled those that hold something.
+	// given are the required fields that were there, filled those that hold something.
 	given, filled []protoreflect.FieldDescriptor
-	// made is the message that the body stands for, without what is wrong.
+	// wire is the message that the body stands for, without what is wrong, as far as it is known. To make a message of it is cheaper than to
+	// set one field after the other.
+	wire []byte
+	// made is that message in the end.
 	made protoreflect.Message
 	// partly is true if something that is not wrong is not in it, or in another form.
 	partly bool
@@ -157,7 +200,10 @@ type checker struct {
 
 // checkBody compares a body with the contract. It fails only if the body is not one JSON value.
 func checkBody(body []byte, rules *bodyRules) (*checker, error) {
-	c := &checker{dec: jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true)), rules: rules, made: rules.kind.New()}
+	c := &checker{
+		dec: jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true)), rules: rules, made: rules.kind.New(),
+		at: make([]string, 0, usualDepth), wire: make([]byte, 0, len(body)),
+	}
 	if c.dec.PeekKind() != '{' {
 		if err := c.skip(); err != nil {
 			return nil, err
@@ -165,15 +211,21 @@ func checkBody(body []byte, rules *bodyRules) (*checker, error) {
 		c.add(wrongType, "The body must be an object.")
 	} else {
 		c.members = true
-		if err := c.object(c.made); err != nil {
+		if err := c.object(rules.shape); err != nil {
 			return nil, err
 		}
 	}
 	if _, err := c.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errMalformed
 	}
+	if proto.Unmarshal(c.wire, c.made.Interface()) != nil {
+		c.partly = true // too deep: the decoder behind says so
+	}
 	return c, nil
 }
+
+// usualDepth is how many names lead to what is innermost in most bodies.
+const usualDepth = 8
 
 // missing returns the required fields that the body leaves blank; a PATCH need not name them, but must not clear them.
 // Package rpc refuses them too. Here they are only noted, so that a request that also breaks a validation rule
@@ -199,81 +251,96 @@ func (c *checker) add(code, detail string) {
 	c.found = append(c.found, problem.At(pointer.String(), code, detail))
 }
 
-// object checks an object, braces included, and sets what it holds.
-func (c *checker) object(made protoreflect.Message) error {
+// object checks an object, braces included, and adds what it holds.
+func (c *checker) object(of *shape) error {
 	if _, err := c.dec.ReadToken(); err != nil {
 		return errMalformed
 	}
-	var room [16]protoreflect.FieldDescriptor // for most messages
-	seen, message := room[:0], made.Descriptor()
+	var room [16]*shapeField // for most messages
+	seen := room[:0]
 	for {
-		token, err := c.dec.ReadToken()
-		if err != nil {
-			return errMalformed
-		}
-		if token.Kind() == '}' {
+		if c.dec.PeekKind() == '}' {
+			if _, err := c.dec.ReadToken(); err != nil {
+				return errMalformed
+			}
 			return nil
 		}
-		name := token.String()
-		field := message.Fields().ByJSONName(name)
-		c.at = append(c.at, name)
-		switch {
-		case field == nil:
+		text, err := c.text()
+		if err != nil {
+			return err
+		}
+		field := of.fields[string(text)]
+		if field == nil {
+			c.at = append(c.at, string(text))
 			c.add(unknownField, "There is no such field.")
-		case slices.Contains(seen, field):
-			c.add(duplicateField, "The field is given twice.")
-			field = nil
-		case c.rules.readOnly[field]:
-			c.add(readOnly, "The field is set by the service; it must not be sent.")
-			field = nil
+		} else {
+			c.at = append(c.at, field.name)
+			switch {
+			case slices.Contains(seen, field):
+				c.add(duplicateField, "The field is given twice.")
+				field = nil
+			case field.readOnly:
+				c.add(readOnly, "The field is set by the service; it must not be sent.")
+				field = nil
+			default:
+				seen = append(seen, field)
+			}
 		}
-		if field != nil {
-			seen = append(seen, field)
-		}
-		if err := c.member(made, field); err != nil {
+		if err := c.member(field); err != nil {
 			return err
 		}
 		c.at = c.at[:len(c.at)-1]
 	}
 }
 
-// member checks one value and sets it; a nil field only reads over it.
-func (c *checker) member(made protoreflect.Message, field protoreflect.FieldDescriptor) error {
+// text reads a string. What it returns is good until the next is read.
+func (c *checker) text() ([]byte, error) {
+	quoted, err := c.dec.ReadValue()
+	if err != nil {
+		return nil, errMalformed
+	}
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1], nil
+	}
+	text, err := jsontext.AppendUnquote(nil, quoted)
+	if err != nil {
+		return nil, errMalformed
+	}
+	return text, nil
+}
+
+// member checks one value and adds it; a nil field only reads over it.
+func (c *checker) member(field *shapeField) error {
 	kind := c.dec.PeekKind()
-	if field != nil && len(c.at) == 1 {
-		c.given = append(c.given, field)
+	if field != nil && field.required && len(c.at) == 1 {
+		c.given = append(c.given, field.desc)
 		if kind != 'n' && kind != '"' {
-			c.filled = append(c.filled, field)
+			c.filled = append(c.filled, field.desc)
 		}
 	}
 	if field == nil || kind == 'n' {
 		return c.skip()
 	}
-	if !field.IsList() && !field.IsMap() {
-		v, err := c.value(field, made.NewField)
-		if v.IsValid() {
-			made.Set(field, v)
-		}
+	if !field.list && !field.odd {
+		_, err := c.value(field)
 		return err
 	}
-	if !field.IsList() || kind != '[' {
+	if !field.list || kind != '[' {
 		c.add(wrongType, "The value must be a list.")
 		return c.skip()
 	}
 	if _, err := c.dec.ReadToken(); err != nil {
 		return errMalformed
 	}
-	list := made.Mutable(field).List()
 	for i := 0; c.dec.PeekKind() != ']'; i++ {
 		c.at = append(c.at, strconv.Itoa(i))
-		v, err := c.value(field, func(protoreflect.FieldDescriptor) protoreflect.Value { return list.NewElement() })
+		added, err := c.value(field)
 		if err != nil {
 			return err
 		}
-		if !v.IsValid() {
-			v = list.NewElement() // the others keep their places
+		if !added {
+			c.wire = append(c.wire, field.empty...) // the others keep their places
 		}
-		list.Append(v)
 		c.elements++
 		c.at = c.at[:len(c.at)-1]
 	}
@@ -283,11 +350,11 @@ func (c *checker) member(made protoreflect.Message, field protoreflect.FieldDesc
 	return nil
 }
 
-// value checks a value that is no list, and returns it unless it is wrong or a number: of that only the decoder behind checks the range.
-func (c *checker) value(field protoreflect.FieldDescriptor, empty func(protoreflect.FieldDescriptor) protoreflect.Value) (none protoreflect.Value, err error) {
+// value checks a value that is no list, and adds it unless it is wrong or a number: of that only the decoder behind checks the range.
+func (c *checker) value(field *shapeField) (added bool, err error) {
 	kind := c.dec.PeekKind()
 	want, detail := jsontext.Kind('0'), "The value must be a number."
-	switch field.Kind() {
+	switch field.kind {
 	case protoreflect.MessageKind:
 		want, detail = '{', "The value must be an object."
 	case protoreflect.StringKind:
@@ -302,32 +369,39 @@ func (c *checker) value(field protoreflect.FieldDescriptor, empty func(protorefl
 	case kind != want:
 		c.add(wrongType, detail)
 	case kind == '{':
-		v := empty(field)
-		c.partly = c.partly || field.Message().ParentFile().Package() == "google.protobuf" // they have a form of their own
-		return v, c.object(v.Message())
-	case kind == '"':
-		token, err := c.dec.ReadToken()
-		if err != nil {
-			return none, errMalformed
+		c.partly = c.partly || field.foreign
+		c.wire = append(c.wire, field.tag...)
+		begin := len(c.wire)
+		if err := c.object(field.message); err != nil {
+			return false, err
 		}
-		text := token.String()
-		if strings.IndexByte(text, 0) >= 0 {
+		size := protowire.AppendVarint(nil, uint64(len(c.wire)-begin))
+		c.wire = slices.Insert(c.wire, begin, size...)
+		return true, nil
+	case kind == '"':
+		text, err := c.text()
+		if err != nil {
+			return false, err
+		}
+		if bytes.IndexByte(text, 0) >= 0 {
 			c.add(badCharacter, "The text must not hold the character NUL.")
 		}
-		if len(c.at) == 1 && strings.TrimSpace(text) != "" {
-			c.filled = append(c.filled, field)
+		if field.required && len(c.at) == 1 && len(bytes.TrimSpace(text)) > 0 {
+			c.filled = append(c.filled, field.desc)
 		}
-		return protoreflect.ValueOfString(text), nil
+		c.wire = protowire.AppendBytes(append(c.wire, field.tag...), text)
+		return true, nil
 	case kind == 't':
 		token, err := c.dec.ReadToken()
 		if err != nil {
-			return none, errMalformed
+			return false, errMalformed
 		}
-		return protoreflect.ValueOfBool(token.Bool()), nil
+		c.wire = protowire.AppendVarint(append(c.wire, field.tag...), protowire.EncodeBool(token.Bool()))
+		return true, nil
 	default:
 		c.partly = true
 	}
-	return none, c.skip()
+	return false, c.skip()
 }
 
 // skip reads over a value.

@@ -20,6 +20,7 @@ type layoutField struct {
 	name string
 	// message is how the value is written if it is a message of ours.
 	message *layout
+	list    bool
 	// omitted says that a field without a value is left out; others are written as what they stand for.
 	omitted bool
 }
@@ -38,7 +39,7 @@ func newLayout(m protoreflect.MessageDescriptor, known map[protoreflect.MessageD
 	known[m] = l
 	for i := range m.Fields().Len() {
 		f := m.Fields().Get(i)
-		one := layoutField{desc: f, name: `,"` + f.JSONName() + `":`, omitted: f.HasPresence()}
+		one := layoutField{desc: f, name: `,"` + f.JSONName() + `":`, list: f.IsList(), omitted: f.HasPresence()}
 		switch kind := f.Kind(); {
 		case f.IsMap() || f.ContainingOneof() != nil:
 			return nil
@@ -87,11 +88,14 @@ func (l *layout) append(b []byte, m protoreflect.Message) ([]byte, bool) {
 			name = name[1:] // the first has no comma
 		}
 		b = append(b, name...)
-		var ok bool
-		if v := m.Get(f.desc); f.desc.IsList() {
-			b, ok = f.appendList(b, v.List())
-		} else {
-			b, ok = f.appendValue(b, v)
+		ok := true
+		switch {
+		case !f.list:
+			b, ok = f.appendValue(b, m.Get(f.desc))
+		case m.Has(f.desc):
+			b, ok = f.appendList(b, m.Get(f.desc).List())
+		default:
+			b = append(b, "[]"...)
 		}
 		if !ok {
 			return nil, false
