@@ -70,7 +70,7 @@ func Dial(target string, o ClientOptions) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
-	unary := append([]grpc.UnaryClientInterceptor{bound(o.Timeout), patient(o.Patience), nameUnary(o.CallerName)}, o.Unary...)
+	unary := append([]grpc.UnaryClientInterceptor{prepared(o)}, o.Unary...)
 	conn, err := grpc.NewClient(target,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDisableServiceConfig(), // none from DNS: the contract decides what is repeated
@@ -120,18 +120,21 @@ func isWithin(ctx context.Context, at time.Time) bool {
 	return ok && set.Equal(at)
 }
 
-// bound makes a unary call wait for the connection, but never without a deadline. Inside a server's call it keeps
-// some of the caller's time back, so that the answer still arrives.
-func bound(limit time.Duration) grpc.UnaryClientInterceptor {
+// prepared makes a unary call wait for the connection, but never without a deadline, nor beyond what the service has the patience for. Inside
+// a server's call it keeps some of the caller's time back, so that the answer still arrives. It says who calls.
+func prepared(o ClientOptions) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		var cancel context.CancelFunc = func() {}
 		if at, ok := ctx.Deadline(); !ok {
-			ctx, cancel = context.WithTimeout(ctx, limit)
+			ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		} else if !isWithin(ctx, at) && grpc.ServerTransportStreamFromContext(ctx) != nil {
 			ctx, cancel = context.WithDeadline(ctx, at.Add(-hopMargin))
 		}
 		defer cancel()
-		return invoke(ctx, method, req, reply, cc, append([]grpc.CallOption{grpc.WaitForReady(true)}, opts...)...)
+		if o.Patience > 0 {
+			await(ctx, cc, o.Patience)
+		}
+		return invoke(named(ctx, o.CallerName), method, req, reply, cc, append([]grpc.CallOption{grpc.WaitForReady(true)}, opts...)...)
 	}
 }
 
@@ -141,16 +144,7 @@ func reconnect() backoff.Config {
 	return backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond}
 }
 
-// patient makes a call wait for the connection, at most so long.
-func patient(limit time.Duration) grpc.UnaryClientInterceptor {
-	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		if limit > 0 {
-			await(ctx, cc, limit)
-		}
-		return invoke(ctx, method, req, reply, cc, opts...)
-	}
-}
-
+// await makes a call wait for the connection, at most so long.
 func await(ctx context.Context, cc *grpc.ClientConn, limit time.Duration) {
 	state := cc.GetState()
 	if state == connectivity.Ready {
@@ -165,12 +159,6 @@ func await(ctx context.Context, cc *grpc.ClientConn, limit time.Duration) {
 		if !cc.WaitForStateChange(ctx, state) {
 			return
 		}
-	}
-}
-
-func nameUnary(name string) grpc.UnaryClientInterceptor {
-	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		return invoke(named(ctx, name), method, req, reply, cc, opts...)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -55,7 +54,7 @@ func (l *Local) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	}
 }
 
-// Invoke implements grpc.ClientConnInterface. What messages hold is handed over in both directions and not copied: after the call the caller
+// Invoke implements grpc.ClientConnInterface. What messages and metadata hold is handed over in both directions and not copied: after the call the caller
 // does not change what its request holds, nor the handler what its answer holds. Of the call options it obeys grpc.Header and grpc.Trailer.
 func (l *Local) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	m, ok := l.methods[method]
@@ -136,7 +135,7 @@ func (s *localStream) SetHeader(md metadata.MD) error {
 	if s.sent {
 		return errors.New("the header was sent")
 	}
-	s.header = metadata.Join(s.header, md)
+	s.header = joined(s.header, md)
 	return nil
 }
 
@@ -155,8 +154,16 @@ func (s *localStream) SendHeader(md metadata.MD) error {
 func (s *localStream) SetTrailer(md metadata.MD) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trailer = metadata.Join(s.trailer, md)
+	s.trailer = joined(s.trailer, md)
 	return nil
+}
+
+// joined does not copy what nothing is added to. What was joined is not changed any more, so it may be told as it is.
+func joined(to, md metadata.MD) metadata.MD {
+	if len(to) == 0 {
+		return md
+	}
+	return metadata.Join(to, md)
 }
 
 // tell gives the caller what it asked for.
@@ -166,9 +173,9 @@ func (s *localStream) tell(opts []grpc.CallOption) {
 	for _, o := range opts {
 		switch o := o.(type) {
 		case grpc.HeaderCallOption:
-			*o.HeaderAddr = maps.Clone(s.header)
+			*o.HeaderAddr = s.header
 		case grpc.TrailerCallOption:
-			*o.TrailerAddr = maps.Clone(s.trailer)
+			*o.TrailerAddr = s.trailer
 		}
 	}
 }

@@ -72,8 +72,7 @@ func (s *Server) OpenCase(ctx context.Context, req *mobilev1.OpenCaseRequest) (*
 	if err != nil {
 		return nil, s.translate(err)
 	}
-	setHeader(ctx, edge.MetaCreated, "true")
-	setHeader(ctx, edge.MetaLocation, "/v1/cases/"+url.PathEscape(got.GetCase().GetSummary().GetId()))
+	setHeader(ctx, edge.MetaCreated, "true", edge.MetaLocation, "/v1/cases/"+url.PathEscape(got.GetCase().GetSummary().GetId()))
 	return &mobilev1.OpenCaseResponse{Case: view.CaseDetail(got.GetCase())}, nil
 }
 

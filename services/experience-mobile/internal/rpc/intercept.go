@@ -12,6 +12,7 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/fault"
 	"github.com/selfsame-io/selfsame/pkg/idempotent"
+	"github.com/selfsame-io/selfsame/pkg/serve"
 	mobilev1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/mobile/v1"
 	optionsv1 "github.com/selfsame-io/selfsame/proto/gen/selfsame/options/v1"
 	"github.com/selfsame-io/selfsame/services/experience-mobile/internal/auth"
@@ -143,7 +144,7 @@ func readMethods() methods {
 // begin keeps a margin of the deadline and names the caller to the process layer, which may believe it because of
 // who we are.
 func (s *Server) begin(ctx context.Context) (context.Context, context.CancelFunc) {
-	pairs := []string{edge.MetaPrincipal, principalOf(ctx)}
+	pairs := append(make([]string, 0, 4), edge.MetaPrincipal, principalOf(ctx))
 	if v := metadata.ValueFromIncomingContext(ctx, edge.MetaRequestID); len(v) == 1 {
 		pairs = append(pairs, edge.MetaRequestID, v[0])
 	}
@@ -152,7 +153,7 @@ func (s *Server) begin(ctx context.Context) (context.Context, context.CancelFunc
 	if !ok {
 		return ctx, func() {}
 	}
-	return context.WithDeadline(ctx, at.Add(-margin))
+	return serve.Within(ctx, time.Until(at)-margin)
 }
 
 func principalOf(ctx context.Context) string { return caller.From(ctx).Name }

@@ -48,9 +48,8 @@ func (s *Server) queue(ctx context.Context, below *customerv1.PlaceOrderRequest)
 		return nil
 	}
 	note.pass(ctx, nil)
-	setHeader(ctx, edge.MetaAccepted, "true")
-	setHeader(ctx, edge.MetaLocation, "/v1/operations/"+url.PathEscape(got.GetOperation().GetId()))
-	setHeader(ctx, edge.MetaRetry, wait(got.GetOperation()))
+	setHeader(ctx, edge.MetaAccepted, "true", edge.MetaLocation, "/v1/operations/"+url.PathEscape(got.GetOperation().GetId()),
+		edge.MetaRetry, wait(got.GetOperation()))
 	return &mobilev1.PlaceOrderResponse{Order: &mobilev1.Order{
 		State: stateQueued, CustomerId: got.GetOperation().GetCustomerId(), ItemCount: int32(len(below.GetOrder().GetItems())), //nolint:gosec // at most 200
 	}}

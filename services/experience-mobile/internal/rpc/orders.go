@@ -36,8 +36,7 @@ func (s *Server) PlaceOrder(ctx context.Context, req *mobilev1.PlaceOrderRequest
 	if err != nil {
 		return nil, s.translate(err)
 	}
-	setHeader(ctx, edge.MetaCreated, "true")
-	setHeader(ctx, edge.MetaLocation, "/v1/orders/"+url.PathEscape(got.GetOrder().GetId()))
+	setHeader(ctx, edge.MetaCreated, "true", edge.MetaLocation, "/v1/orders/"+url.PathEscape(got.GetOrder().GetId()))
 	return &mobilev1.PlaceOrderResponse{Order: orderOf(got.GetOrder(), got.GetCustomerId())}, nil
 }
 

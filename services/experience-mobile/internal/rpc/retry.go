@@ -33,13 +33,12 @@ func RetryReads() grpc.UnaryClientInterceptor {
 		Backoff:     retry.Backoff{Min: 50 * time.Millisecond, Max: time.Second, Jitter: 0.5, Rand: rand.Float64},
 	}
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		once := func(ctx context.Context) error { return invoke(ctx, method, req, reply, cc, opts...) }
 		if !reads[method] {
-			return once(ctx)
+			return invoke(ctx, method, req, reply, cc, opts...)
 		}
 		var last error
 		err := retry.Do(ctx, policy, func(ctx context.Context) error {
-			last = once(ctx)
+			last = invoke(ctx, method, req, reply, cc, opts...)
 			if fault.Is(last, fault.Unavailable) && fault.RetryAfter(last) <= policy.Backoff.Max {
 				return last
 			}

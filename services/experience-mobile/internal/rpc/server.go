@@ -160,8 +160,7 @@ func (s *Server) CreateCustomer(ctx context.Context, req *mobilev1.CreateCustome
 		return nil, s.translate(err)
 	}
 	if !got.GetExisting() {
-		setHeader(ctx, edge.MetaCreated, "true")
-		setHeader(ctx, edge.MetaLocation, "/v1/customers/"+url.PathEscape(got.GetCustomer().GetId()))
+		setHeader(ctx, edge.MetaCreated, "true", edge.MetaLocation, "/v1/customers/"+url.PathEscape(got.GetCustomer().GetId()))
 	}
 	return &mobilev1.CreateCustomerResponse{Customer: view.Customer(got.GetCustomer())}, nil
 }
@@ -258,9 +257,10 @@ func (n *notes) pass(ctx context.Context, err error) {
 	_ = grpc.SetTrailer(ctx, metadata.Pairs(edge.MetaStatus, status[0]))
 }
 
-func setHeader(ctx context.Context, key, value string) {
+// setHeader tells pairs of name and value.
+func setHeader(ctx context.Context, pairs ...string) {
 	// Fails only outside a real call, where nobody listens.
-	_ = grpc.SetHeader(ctx, metadata.Pairs(key, value))
+	_ = grpc.SetHeader(ctx, metadata.Pairs(pairs...))
 }
 
 // required are the rules that the contract states as field behavior, for which there is no validation rule: a blank
