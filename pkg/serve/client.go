@@ -70,17 +70,20 @@ func Dial(target string, o ClientOptions) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
+	observe, err := observed(o)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: metrics: %w", target, err)
+	}
 	unary := append([]grpc.UnaryClientInterceptor{prepared(o)}, o.Unary...)
-	conn, err := grpc.NewClient(target,
+	conn, err := grpc.NewClient(target, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDisableServiceConfig(), // none from DNS: the contract decides what is repeated
 		grpc.WithDefaultServiceConfig(config),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect(), MinConnectTimeout: 5 * time.Second}),
-		grpc.WithStatsHandler(clientStats(o.Telemetry)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WithChainUnaryInterceptor(append(unary, fault.UnaryClient())...),
 		grpc.WithChainStreamInterceptor(nameStream(o.CallerName), fault.StreamClient()),
-	)
+	}, observe...)...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}

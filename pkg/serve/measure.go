@@ -4,20 +4,25 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/rpcconv"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
@@ -36,20 +41,32 @@ func serverStats(t *telemetry.Telemetry) stats.Handler {
 	return &measure{tracer: tracerOf(t), propagator: t.Propagator, duration: d.Inst(), failed: serverFailed}
 }
 
-// clientStats observes the calls of a client.
-func clientStats(t *telemetry.Telemetry) stats.Handler {
-	full := otelgrpc.NewClientHandler(instrument(t)...)
+// clientStats observes the attempts of a client's calls.
+func clientStats(t *telemetry.Telemetry) (stats.Handler, error) {
+	lean, err := clientMeasure(t)
+	if err == nil && t.Recording {
+		return &bySample{Handler: otelgrpc.NewClientHandler(instrument(t)...), lean: lean}, nil
+	}
+	return lean, err
+}
+
+func clientMeasure(t *telemetry.Telemetry) (*measure, error) {
 	d, err := rpcconv.NewClientCallDuration(meterOf(t), callBounds())
-	if err != nil {
-		return full
+	return &measure{
+		client: true, recording: t.Recording, tracer: tracerOf(t), propagator: t.Propagator, duration: d.Inst(),
+		failed: func(c codes.Code) bool { return c != codes.OK },
+	}, err
+}
+
+// observed returns how the calls of a client are observed. For a stats.Handler, gRPC copies the metadata of each call three times; it is needed
+// where gRPC repeats calls, because only it sees each attempt. Elsewhere the innermost interceptors see as much.
+func observed(o ClientOptions) ([]grpc.DialOption, error) {
+	if len(o.Services) > 0 {
+		h, err := clientStats(o.Telemetry)
+		return []grpc.DialOption{grpc.WithStatsHandler(h)}, err
 	}
-	lean := &measure{
-		client: true, tracer: tracerOf(t), propagator: t.Propagator, duration: d.Inst(), failed: func(c codes.Code) bool { return c != codes.OK },
-	}
-	if t.Recording {
-		return &bySample{Handler: full, lean: lean}
-	}
-	return lean
+	m, err := clientMeasure(o.Telemetry)
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream)}, err
 }
 
 // bySample instruments the calls of a recorded trace in full and those of one that is not as if none were recorded. A call
@@ -95,6 +112,7 @@ func callBounds() metric.HistogramOption {
 // of a measurement anew at each call, which was a tenth of a small read. Health and reflection calls are left out.
 type measure struct {
 	client     bool
+	recording  bool
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
 	duration   metric.Float64Histogram
@@ -174,26 +192,94 @@ func (m *measure) HandleRPC(ctx context.Context, rs stats.RPCStats) {
 	}
 }
 
+// unary observes a call of a client.
+func (m *measure) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	ctx, done, observed := m.call(ctx, method)
+	if observed {
+		opts = append(slices.Clip(opts), grpc.Peer(&done.server))
+	}
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if observed {
+		done.end(err)
+	}
+	return err
+}
+
+// stream observes a stream of a client.
+func (m *measure) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx, done, observed := m.call(ctx, method)
+	if observed {
+		opts = append(slices.Clip(opts), grpc.Peer(&done.server), grpc.OnFinish(done.end))
+	}
+	return streamer(ctx, desc, cc, method, opts...)
+}
+
+// outCall is a call of a client that is under way.
+type outCall struct {
+	of     *measure
+	ctx    context.Context //nolint:containedctx // for the time of one call
+	method string
+	span   trace.Span // nil if the call has none of its own
+	began  time.Time
+	server peer.Peer
+}
+
+// call begins a call, and passes the ids of its trace on. It is false for one that is not observed.
+func (m *measure) call(ctx context.Context, method string) (context.Context, *outCall, bool) {
+	if infrastructure(method) {
+		return m.inject(ctx), nil, false
+	}
+	c := &outCall{of: m, method: method, began: time.Now()}
+	// As with attempts: nobody would ever see a span between in a trace that is not recorded.
+	if in := trace.SpanContextFromContext(ctx); !in.IsValid() || m.recording && in.IsSampled() {
+		ctx, c.span = m.tracer.Start(ctx, strings.TrimPrefix(method, "/"), trace.WithSpanKind(trace.SpanKindClient))
+	}
+	c.ctx = ctx
+	return m.inject(ctx), c, true
+}
+
+func (c *outCall) end(err error) {
+	what := series{method: c.method, code: status.Code(err)}
+	if addr, ok := c.server.Addr.(*net.TCPAddr); ok {
+		what.peer = addr.AddrPort()
+	}
+	if c.span != nil {
+		if c.span.IsRecording() {
+			c.span.SetAttributes(what.attributes()...)
+			if s := status.Convert(err); err != nil {
+				c.span.SetStatus(otelcodes.Error, s.Message())
+			}
+		}
+		c.span.End()
+	}
+	c.of.duration.Record(c.ctx, time.Since(c.began).Seconds(), c.of.attributes(what))
+}
+
 func (m *measure) attributes(s series) metric.MeasurementOption {
 	if o, ok := m.sets.Load(s); ok {
 		return o.(metric.MeasurementOption) //nolint:forcetypeassert // holds nothing else
 	}
-	code := canonical(s.code)
-	attrs := []attribute.KeyValue{semconv.RPCSystemNameGRPC, semconv.RPCResponseStatusCode(code)}
-	if name, ok := strings.CutPrefix(s.method, "/"); ok {
-		attrs = append(attrs, semconv.RPCMethod(name))
-	}
-	if s.peer.IsValid() {
-		attrs = append(attrs, semconv.ServerAddress(s.peer.Addr().Unmap().String()), semconv.ServerPort(int(s.peer.Port())))
-	}
+	attrs := s.attributes()
 	if m.failed(s.code) {
-		attrs = append(attrs, semconv.ErrorTypeKey.String(code))
+		attrs = append(attrs, semconv.ErrorTypeKey.String(canonical(s.code)))
 	}
 	o := metric.WithAttributeSet(attribute.NewSet(attrs...))
 	if m.kept.Add(1) <= maxSeries {
 		m.sets.Store(s, o)
 	}
 	return o
+}
+
+// attributes are those of a measurement and of a span.
+func (s series) attributes() []attribute.KeyValue {
+	attrs := []attribute.KeyValue{semconv.RPCSystemNameGRPC, semconv.RPCResponseStatusCode(canonical(s.code))}
+	if name, ok := strings.CutPrefix(s.method, "/"); ok {
+		attrs = append(attrs, semconv.RPCMethod(name))
+	}
+	if s.peer.IsValid() {
+		attrs = append(attrs, semconv.ServerAddress(s.peer.Addr().Unmap().String()), semconv.ServerPort(int(s.peer.Port())))
+	}
+	return attrs
 }
 
 // serverFailed reports whether a code is the server's own failure.
