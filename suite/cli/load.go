@@ -29,6 +29,7 @@ func loadCommand(ctx context.Context, a *App, args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
 		case "bare":
+			unsampled()
 			return loadtest.RunBare(ctx, args[1:], os.Stdin, a.Out)
 		case "profiled":
 			if len(args) < 3 {
