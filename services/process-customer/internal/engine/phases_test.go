@@ -84,8 +84,8 @@ type ending struct {
 	SF, ERP []string
 	Creates [2]int // in each
 	Letters int
-	// Repairs counts readings that comparisons had taken in.
-	Repairs int
+	// Repairs counts readings that comparisons had taken in, Repaired what they say that they repaired.
+	Repairs, Repaired int
 	// Repeated counts writes of values that the record held already.
 	Repeated int
 }
@@ -161,7 +161,7 @@ func (x *breaking) remains() map[string][]string {
 func (x *breaking) ending() ending {
 	out := ending{
 		SF: picture(x.t, x.w.SF), ERP: picture(x.t, x.w.ERP), Letters: len(x.w.Dead()), Repairs: x.count("inbox WHERE change_id LIKE 'reconcile/%'"),
-		Repeated: x.w.SF.Repeated() + x.w.ERP.Repeated(),
+		Repaired: x.sum("repaired", "reconcile_run"), Repeated: x.w.SF.Repeated() + x.w.ERP.Repeated(),
 	}
 	for i, sys := range []*sourcetest.Fake{x.w.SF, x.w.ERP} {
 		for _, n := range sys.Creates() {
@@ -409,6 +409,9 @@ func comparison(depth store.Depth) phase {
 	judge := func(x *stage, where string) {
 		require.Len(x.t, x.w.SF.Records(golden.Customer), 4, where)
 		require.Len(x.t, x.w.SF.Records(golden.Contact), 1, where)
+		if x.count("reconcile_run") == 1 { // not one that failed and another
+			require.Equal(x.t, x.sum("repaired", "reconcile_run"), x.count("finding WHERE state IN ('REPAIRED', 'IN_FLIGHT')"), where)
+		}
 		require.NoError(x.t, x.compare(x.reconciler(x.w.Store), store.DepthValues, false), where)
 		require.Zero(x.t, x.count("finding"), "%s: another comparison finds nothing", where)
 	}

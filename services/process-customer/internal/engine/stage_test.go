@@ -223,6 +223,12 @@ func (x *stage) rows(table string, without []string) (out []string) {
 }
 
 // count returns how many rows of a table, of which where may say more, there are.
+func (x *stage) sum(column, table string) (n int) {
+	x.t.Helper()
+	require.NoError(x.t, x.d.Read().QueryRowContext(x.t.Context(), "SELECT CAST(COALESCE(SUM("+column+"), 0) AS BIGINT) FROM "+table).Scan(&n)) //nolint:gosec // a table of ours
+	return n
+}
+
 func (x *stage) count(table string) (n int) {
 	x.t.Helper()
 	require.NoError(x.t, x.d.Read().QueryRowContext(x.t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&n)) //nolint:gosec // a table of ours

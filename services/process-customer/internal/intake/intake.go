@@ -94,6 +94,9 @@ type Batch struct {
 	ScanEpoch int64
 	// Feed is where the feed stands after the batch; nil when the batch does not come from it.
 	Feed *store.Feed
+	// Also is called in each transaction that takes changes in, after everything else, with the records that were taken in: without those
+	// that were parked or had come in before. Nil for nothing. A transaction that fails may be made again.
+	Also func(ctx context.Context, tx *store.Tx, taken []golden.Ref) error
 
 	believe bool                // doubts have been asked often enough
 	again   map[golden.Ref]bool // records that seemed to be back and were read again
@@ -177,7 +180,7 @@ func (in *Intake) isolate(ctx context.Context, system string, b Batch) (Outcome,
 		}
 	}
 	for _, c := range b.Changes {
-		one := Batch{Changes: []source.Change{c}, ScanEpoch: b.ScanEpoch}
+		one := Batch{Changes: []source.Change{c}, ScanEpoch: b.ScanEpoch, Also: b.Also}
 		out, err := in.certain(ctx, system, one)
 		if err != nil && in.poisoned(ctx, err) {
 			in.log.ErrorContext(ctx, "change refused by the store", slog.String(telemetry.KeySystem, system),

@@ -375,6 +375,57 @@ func TestPoison(t *testing.T) {
 	})
 }
 
+func TestAlso(t *testing.T) {
+	t.Parallel()
+	beside := func(into *[]string, err error) func(context.Context, *store.Tx, []golden.Ref) error {
+		return func(_ context.Context, _ *store.Tx, taken []golden.Ref) error {
+			var ids []string
+			for _, ref := range taken {
+				ids = append(ids, ref.RecordID)
+			}
+			*into = append(*into, strings.Join(ids, " "))
+			return err
+		}
+	}
+	changes := func() []source.Change {
+		return []source.Change{
+			snapshot("1", "001A", 1, noon, golden.Values{golden.Name: "A"}),
+			snapshot("2", "poison", 1, noon, golden.Values{golden.Name: "B"}),
+			snapshot("3", "001C", 1, noon, golden.Values{golden.Name: "C"}),
+		}
+	}
+	t.Run("it is told what was taken in", func(t *testing.T) {
+		w := setup(t)
+		var told []string
+		batch := intake.Batch{Changes: append(changes()[:1], snapshot("2", "001B", 1, noon, golden.Values{golden.Name: strings.Repeat("x", 9000)})), Also: beside(&told, nil)}
+		for range 2 {
+			_, err := w.Intake.Take(t.Context(), "salesforce", batch)
+			require.NoError(t, err)
+		}
+		require.Equal(t, []string{"001A", ""}, told, "not what was parked, nor what had come in before")
+	})
+	t.Run("it is told by each transaction", func(t *testing.T) {
+		w := setup(t)
+		in, err := intake.New(intake.Deps{
+			Store: &refusingStore{Store: w.Store, refuse: "poison"}, Folder: w.Folder, Systems: w.Systems, Now: w.Clock.Now, Telemetry: telemetry.Discard(),
+		})
+		require.NoError(t, err)
+		var told []string
+		_, err = in.Take(t.Context(), "salesforce", intake.Batch{Changes: changes(), Also: beside(&told, nil)})
+		require.NoError(t, err)
+		require.Equal(t, []string{"001A poison 001C", "001A", "poison", "", "001C"}, told, "the first and the third are refused, and so is what they were told")
+	})
+	t.Run("nothing is taken in without it", func(t *testing.T) {
+		w := setup(t)
+		var told []string
+		_, err := w.Intake.Take(t.Context(), "salesforce", intake.Batch{Changes: changes(), Also: beside(&told, store.ErrFenced)})
+		require.ErrorIs(t, err, store.ErrFenced)
+		require.Len(t, told, 1)
+		require.Empty(t, w.Dead())
+		require.Zero(t, w.Line("salesforce").Received)
+	})
+}
+
 // refusingStore fails every transaction that stores a record with a certain id, as a database does that cannot hold a
 // value, or every transaction when it is away.
 type refusingStore struct {

@@ -61,6 +61,9 @@ func (in *Intake) step(ctx context.Context, system string, b Batch, force *poiso
 		if err := r.record(ctx); err != nil {
 			return err
 		}
+		if err := r.also(ctx); err != nil {
+			return err
+		}
 		out, said = Outcome{Counts: r.counts}, r.said
 		if b.Feed == nil {
 			return nil
@@ -270,6 +273,20 @@ func (r *run) record(ctx context.Context) error {
 		return err
 	}
 	return r.resolve(ctx)
+}
+
+// also does what the batch asks for beside.
+func (r *run) also(ctx context.Context) error {
+	if r.batch.Also == nil {
+		return nil
+	}
+	var taken []golden.Ref
+	for i := range r.inbox {
+		if row := &r.inbox[i]; row.State != store.Parked {
+			taken = append(taken, golden.Ref{System: r.system, Object: row.Object, RecordID: row.RecordID})
+		}
+	}
+	return r.batch.Also(ctx, r.tx, taken)
 }
 
 // oncePerRecord joins letters about one record: a statement may not touch one row twice.

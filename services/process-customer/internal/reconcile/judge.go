@@ -178,12 +178,10 @@ func (c *comparison) finding(ref golden.Ref, kind string, id golden.ID, since ti
 // states says of findings whether they are accepted, held by a dead letter, or perhaps about to end by themselves.
 func (c *comparison) states(ctx context.Context, found []store.Finding) error {
 	var ids []golden.ID
-	var records []string
 	for i := range found {
 		if found[i].GoldenID != "" {
 			ids = append(ids, found[i].GoldenID)
 		}
-		records = append(records, found[i].Ref.RecordID)
 	}
 	r := c.r.store.Read()
 	marked, err := r.Marked(ctx, ids)
@@ -194,13 +192,9 @@ func (c *comparison) states(ctx context.Context, found []store.Finding) error {
 	if err != nil {
 		return err
 	}
-	letters, err := r.OpenIntake(ctx, c.run.System, records)
+	unread, err := c.unread(ctx, found)
 	if err != nil {
 		return err
-	}
-	unread := map[golden.Ref]bool{}
-	for _, l := range letters {
-		unread[l.Ref] = true
 	}
 	for i := range found {
 		f := &found[i]
@@ -215,6 +209,20 @@ func (c *comparison) states(ctx context.Context, found []store.Finding) error {
 		}
 	}
 	return nil
+}
+
+// unread returns the records of findings that could not be taken in.
+func (c *comparison) unread(ctx context.Context, found []store.Finding) (map[golden.Ref]bool, error) {
+	ids := make([]string, 0, len(found))
+	for i := range found {
+		ids = append(ids, found[i].Ref.RecordID)
+	}
+	letters, err := c.r.store.Read().OpenIntake(ctx, c.run.System, ids)
+	out := map[golden.Ref]bool{}
+	for _, l := range letters {
+		out[l.Ref] = true
+	}
+	return out, err
 }
 
 // ignored reports whether rules accept the finding: as a whole, or every field of it.
@@ -240,7 +248,8 @@ func (c *comparison) ignored(f *store.Finding) bool {
 	return true
 }
 
-// repair takes what was read in, as a reading like any other. Accepted differences are left alone.
+// repair takes what was read in, as a reading like any other. Accepted differences are left alone. What is repaired is counted and stored
+// by the transaction that takes it in.
 func (c *comparison) repair(ctx context.Context, changes []source.Change, found []store.Finding) error {
 	if !c.run.Repair || len(changes) == 0 {
 		return nil
@@ -258,17 +267,34 @@ func (c *comparison) repair(ctx context.Context, changes []source.Change, found 
 	if len(take) == 0 {
 		return nil
 	}
-	out, err := c.r.take(ctx, c.run.System, intake.Batch{Changes: take})
+	also := func(ctx context.Context, tx *store.Tx, taken []golden.Ref) error {
+		var repaired []store.Finding
+		for _, ref := range taken {
+			if f := at[ref]; f != nil {
+				one := *f
+				one.State = store.FindingRepaired
+				repaired = append(repaired, one)
+			}
+		}
+		return tx.Repaired(ctx, c.run, once(repaired))
+	}
+	out, err := c.r.take(ctx, c.run.System, intake.Batch{Changes: take, Also: also})
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
+	unread := map[golden.Ref]bool{}
 	if out.Counts[store.Parked] > 0 {
-		return c.states(ctx, found) // some became dead letters; which ones are repaired the next comparison says
+		if unread, err = c.unread(ctx, found); err != nil {
+			return err
+		}
 	}
 	for _, ch := range take {
-		if f := at[ch.Ref]; f != nil {
+		switch f := at[ch.Ref]; {
+		case f == nil:
+		case unread[ch.Ref]:
+			f.State = store.FindingParked
+		default:
 			f.State = store.FindingRepaired
-			c.run.Repaired++
 		}
 	}
 	return nil
@@ -349,17 +375,22 @@ func (c *comparison) undeliveredOf(ctx context.Context, obj golden.Object, ids [
 		if !c.run.Repair || len(found) == 0 {
 			return nil
 		}
-		return unit.Flush(ctx)
+		if err := unit.Flush(ctx); err != nil {
+			return err
+		}
+		var repaired []store.Finding
+		for i := range found {
+			if one := found[i]; !c.ignored(&one) {
+				one.State = store.FindingInFlight
+				repaired = append(repaired, one)
+			}
+		}
+		return tx.Repaired(ctx, c.run, repaired)
 	})
 	if err != nil {
 		return err
 	}
 	if c.run.Repair && len(found) > 0 {
-		for i := range found {
-			if !c.ignored(&found[i]) {
-				c.run.Repaired++
-			}
-		}
 		c.r.marked()
 	}
 	if err := c.states(ctx, found); err != nil { // what was marked just now is in flight

@@ -138,14 +138,27 @@ func (t *Tx) TakeRun(ctx context.Context, now time.Time, lease time.Duration) (R
 	return x, true, nil
 }
 
-// SaveRun stores how far a run is and keeps it until now+lease; ErrFenced when another process has taken it over.
+// SaveRun stores how far a run is, but for what it repaired, and keeps it until now+lease; ErrFenced when another process has taken it over.
 func (t *Tx) SaveRun(ctx context.Context, x Run, now time.Time, lease time.Duration) error {
-	n, err := t.exec(ctx, "save run", `UPDATE reconcile_run SET state = $3, reason = $4, ended_us = $5, lease_until_us = $6, compared = $7, calls = $8, read_calls = $9, repaired = $10
-		WHERE id = $1 AND fence = $2`, x.ID, x.Fence, x.State, x.Reason, db.Micros(x.Ended), db.Micros(now.Add(lease)), x.Compared, x.Calls, x.ReadCalls, x.Repaired)
+	n, err := t.exec(ctx, "save run", `UPDATE reconcile_run SET state = $3, reason = $4, ended_us = $5, lease_until_us = $6, compared = $7, calls = $8, read_calls = $9
+		WHERE id = $1 AND fence = $2`, x.ID, x.Fence, x.State, x.Reason, db.Micros(x.Ended), db.Micros(now.Add(lease)), x.Compared, x.Calls, x.ReadCalls)
 	if err == nil && n == 0 {
 		err = ErrFenced
 	}
 	return err
+}
+
+// Repaired stores findings that this transaction repairs for a run, and counts them; ErrFenced when another process has taken the run over.
+// Take LockIdentity first.
+func (t *Tx) Repaired(ctx context.Context, x Run, findings []Finding) error {
+	n, err := t.exec(ctx, "count repairs", "UPDATE reconcile_run SET repaired = repaired + $3 WHERE id = $1 AND fence = $2", x.ID, x.Fence, len(findings))
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrFenced
+	}
+	return t.PutFindings(ctx, findings)
 }
 
 // TrimRuns removes up to limit runs that ended before a time, but not the last of each system and depth, and returns how many.

@@ -36,10 +36,28 @@ func comparisons(t *testing.T, s *store.Store) {
 			if err != nil {
 				return err
 			}
-			run.State, run.Ended = store.RunDone, at(i)
+			found := []store.Finding{{
+				Ref: golden.Ref{System: system, Object: golden.Customer, RecordID: "001"}, Kind: "DIFFERENT", State: store.FindingRepaired, Since: at(i), Seen: at(i), RunID: run.ID,
+			}}
+			for range i {
+				if err := tx.Repaired(ctx, run, found); err != nil {
+					return err
+				}
+			}
+			lost := run
+			lost.Fence++
+			require.ErrorIs(t, tx.Repaired(ctx, lost, found), store.ErrFenced, "another process goes on with it")
+			run.State, run.Ended, run.Repaired = store.RunDone, at(i), 100
 			return tx.SaveRun(ctx, run, at(i), 0)
 		})
+		run, err := r.ReconcileRun(t.Context(), asked.ID)
+		require.NoError(t, err)
+		require.EqualValues(t, i, run.Repaired, "only repairs count")
 	}
+	found, err := r.Findings(t.Context(), system, store.FindingRepaired, "", false, store.Finding{}, 10)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.Equal(t, "run-3", found[0].RunID)
 	for depth, want := range map[store.Depth]string{store.DepthDigests: "run-3", store.DepthDeep: "run-1", store.DepthValues: "run-0"} {
 		last, err := r.LastRun(t.Context(), system, depth)
 		require.NoError(t, err)
