@@ -281,6 +281,24 @@ func TestCompare_Forgotten(t *testing.T) {
 	require.Empty(t, found)
 }
 
+// TestRepair_OneCannotBeTakenIn has a record beside others that is refused: they are repaired, and it alone is not.
+func TestRepair_OneCannotBeTakenIn(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{})
+	ids := b.people(3)
+	b.SF.Drop(2)
+	b.SF.Edit(golden.Customer, ids[0], golden.Values{golden.Phone: "1"})
+	b.SF.Edit(golden.Customer, ids[1], golden.Values{golden.Name: strings.Repeat("x", 9000)})
+	b.Clock.Advance(time.Hour)
+	run, found := b.compare("salesforce", false, true)
+	require.EqualValues(t, 1, run.Repaired)
+	require.Equal(t, map[string]int{"DIFFERENT REPAIRED": 1, "DIFFERENT PARKED": 1}, kinds(found))
+	b.Settle()
+	b.Clock.Advance(time.Hour)
+	_, found = b.compare("salesforce", false, false)
+	require.Equal(t, map[string]int{"DIFFERENT PARKED": 1}, kinds(found))
+}
+
 func TestRun_Fails(t *testing.T) {
 	t.Parallel()
 	b := setup(t, storetest.Schema.Open(t, "sqlite"), reconcile.Config{})
