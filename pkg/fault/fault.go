@@ -115,8 +115,6 @@ type Error struct {
 	Meta map[string]string
 	// Cause is what happened underneath. It never leaves the process.
 	Cause error
-
-	foreign bool // it is from a status that no service of this suite made
 }
 
 // New returns an error without a cause. The message goes to the caller, so it must be safe to show.

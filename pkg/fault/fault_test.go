@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,11 +244,49 @@ func TestOurs(t *testing.T) {
 	t.Parallel()
 	foreign, err := status.New(codes.NotFound, "no route").WithDetails(&errdetails.ErrorInfo{Domain: "proxy.example", Reason: "NO_ROUTE"})
 	require.NoError(t, err)
-	for name, e := range map[string]error{"nil": nil, "plain": errors.New("x"), "a status": status.Error(codes.NotFound, "x"), "of another": foreign.Err(), "of another, read": fault.FromStatus(foreign.Err()), "a deadline": context.DeadlineExceeded} {
+	for name, e := range map[string]error{"nil": nil, "plain": errors.New("x"), "a status": status.Error(codes.NotFound, "x"), "of another": foreign.Err(), "a deadline": context.DeadlineExceeded} {
 		require.False(t, fault.Ours(e), name)
 	}
 	made := fault.New(fault.NotFound, "X", "there is none")
 	for name, e := range map[string]error{"made here": made, "wrapped": fmt.Errorf("reading: %w", made), "over the wire": fault.ToStatus(made).Err(), "over the wire, read": fault.FromStatus(fault.ToStatus(made).Err())} {
 		require.True(t, fault.Ours(e), name)
+	}
+}
+
+// TestClient_Strangers puts something else in the place of the service: with each code, and with the ErrorInfo of another domain.
+func TestClient_Strangers(t *testing.T) {
+	t.Parallel()
+	ln := bufconn.Listen(1 << 16)
+	var code atomic.Uint32
+	srv := grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+		s, err := status.New(codes.Code(code.Load()), "no route").WithDetails(&errdetails.ErrorInfo{Domain: "proxy.example", Reason: "NO_ROUTE"})
+		require.NoError(t, err)
+		return s.Err()
+	}))
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ln) }()
+	conn, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }),
+		grpc.WithUnaryInterceptor(fault.UnaryClient()), grpc.WithStreamInterceptor(fault.StreamClient()))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()); srv.Stop(); require.NoError(t, <-done) }()
+	client := healthpb.NewHealthClient(conn)
+	for c := codes.Canceled; c <= codes.Unauthenticated; c++ {
+		code.Store(uint32(c))
+		want, believed := fault.KindOf(status.Error(c, "")), true
+		switch want {
+		case fault.Invalid, fault.NotFound, fault.AlreadyExists, fault.Precondition, fault.Conflict, fault.Exhausted:
+			want, believed = fault.Internal, false
+		}
+		_, unary := client.Check(t.Context(), &healthpb.HealthCheckRequest{})
+		stream, err := client.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+		require.NoError(t, err)
+		_, streamed := stream.Recv()
+		for _, err := range []error{unary, streamed} {
+			require.Equal(t, want, fault.KindOf(err), c)
+			require.Equal(t, believed, fault.ReasonOf(err) == "NO_ROUTE", c)
+			require.Equal(t, believed, fault.ReasonOf(err) != fault.ReasonForeignAnswer, c)
+			require.Equal(t, believed, strings.Contains(fault.ToStatus(err).Message(), "route"), c)
+		}
 	}
 }

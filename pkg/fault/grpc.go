@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 )
@@ -30,8 +32,21 @@ func UnaryServer(log *slog.Logger) grpc.UnaryServerInterceptor {
 			// Fails only outside a real call, where no client waits for the hint.
 			_ = grpc.SetTrailer(ctx, metadata.Pairs(pushbackKey, ms))
 		}
-		return nil, ToStatus(err).Err()
+		return nil, told(err)
 	}
+}
+
+// told returns what is told of err: the word of this service, also where the handler made a status that says nothing of whose it is.
+func told(err error) error {
+	s := ToStatus(err)
+	if slices.ContainsFunc(s.Details(), func(d any) bool { _, ok := d.(*errdetails.ErrorInfo); return ok }) {
+		return s.Err()
+	}
+	marked, err := s.WithDetails(&errdetails.ErrorInfo{Domain: Domain, Reason: fromStatus(s).reason()})
+	if err != nil {
+		return s.Err()
+	}
+	return marked.Err()
 }
 
 // StreamServer is UnaryServer for streams.
@@ -46,7 +61,7 @@ func StreamServer(log *slog.Logger) grpc.StreamServerInterceptor {
 		if ms, ok := pushback(err); ok {
 			ss.SetTrailer(metadata.Pairs(pushbackKey, ms))
 		}
-		return ToStatus(err).Err()
+		return told(err)
 	}
 }
 
@@ -89,10 +104,25 @@ func report(ctx context.Context, log *slog.Logger, method string, err error) {
 		slog.String("error", err.Error()))
 }
 
-// UnaryClient turns the status of a failed call into an *Error.
+// fromCall turns the status of a failed call into an *Error. What stands in the place of a service of this suite, or on the way to it - a
+// proxy without a route, the bounds of a library - is not believed what only the service can know, that there is no such record, say:
+// that is Internal, with the reason FOREIGN_ANSWER.
+func fromCall(err error) error {
+	if err != nil && !Ours(err) {
+		switch KindOf(err) {
+		case Invalid, NotFound, AlreadyExists, Precondition, Conflict, Exhausted:
+			return Wrap(Internal, ReasonForeignAnswer, err, "something else answered in the place of the service")
+		case Internal, Unauthenticated, Forbidden, Unimplemented, Unavailable, Timeout, Canceled, Uncertain:
+		}
+	}
+	return FromStatus(err)
+}
+
+// UnaryClient turns the status of a failed call into an *Error. The service that is called is one of this suite: of others it believes
+// that they are away, refuse the caller or do not know the method, and nothing else.
 func UnaryClient() grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		return FromStatus(invoke(ctx, method, req, reply, cc, opts...))
+		return fromCall(invoke(ctx, method, req, reply, cc, opts...))
 	}
 }
 
@@ -101,7 +131,7 @@ func StreamClient() grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		cs, err := streamer(ctx, desc, cc, method, opts...)
 		if err != nil {
-			return nil, FromStatus(err)
+			return nil, fromCall(err)
 		}
 		return clientStream{cs}, nil
 	}
@@ -124,5 +154,5 @@ func streamErr(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return FromStatus(err)
+	return fromCall(err)
 }

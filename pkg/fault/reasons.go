@@ -25,6 +25,7 @@ const (
 	ReasonCanceled           = "CANCELED"
 	ReasonOutcomeUncertain   = "OUTCOME_UNCERTAIN"
 	ReasonUnimplemented      = "UNIMPLEMENTED"
+	ReasonForeignAnswer      = "FOREIGN_ANSWER"
 	ReasonPageTokenInvalid   = "PAGE_TOKEN_INVALID"
 	ReasonResumeTokenInvalid = "RESUME_TOKEN_INVALID"
 	ReasonResumeTokenExpired = "RESUME_TOKEN_EXPIRED"

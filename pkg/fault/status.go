@@ -3,6 +3,7 @@ package fault
 import (
 	"errors"
 	"maps"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -104,26 +105,24 @@ func FromStatus(err error) error {
 	return err
 }
 
-// Ours reports whether this suite made the error: it is an *Error, or a status with an ErrorInfo of Domain, as FromStatus read it or not.
-// What a proxy or a library says with the same codes is not ours. It is false for nil.
+// Ours reports whether this suite made the error: it is an *Error, or a status with an ErrorInfo of Domain. What a proxy or a library says
+// with the same codes is not ours. It is false for nil.
 func Ours(err error) bool {
-	fe, ok := errors.AsType[*Error](err)
+	s, ok := errors.AsType[grpcError](err)
 	if !ok {
-		s, ok := errors.AsType[grpcError](err)
-		if !ok {
-			return false
-		}
-		fe = fromStatus(s.GRPCStatus())
+		return false
 	}
-	return !fe.foreign
+	return slices.ContainsFunc(s.GRPCStatus().Details(), func(d any) bool {
+		info, ok := d.(*errdetails.ErrorInfo)
+		return ok && info.GetDomain() == Domain
+	})
 }
 
 func fromStatus(st *status.Status) *Error {
-	e := &Error{Kind: kindOfCode(st.Code()), Message: st.Message(), foreign: true}
+	e := &Error{Kind: kindOfCode(st.Code()), Message: st.Message()}
 	for _, d := range st.Details() {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:
-			e.foreign = e.foreign && d.GetDomain() != Domain
 			e.Reason = d.GetReason()
 			e.Meta = maps.Clone(d.GetMetadata())
 		case *errdetails.RetryInfo:

@@ -20,14 +20,6 @@ func (s *Server) translate(err error) error {
 	if !ok {
 		return fault.Wrap(fault.Internal, "", err, "internal error")
 	}
-	if !fault.Ours(err) {
-		switch e.Kind {
-		case fault.Invalid, fault.NotFound, fault.AlreadyExists, fault.Precondition, fault.Conflict, fault.Exhausted:
-			// A proxy, another program or a library on the way says so: it knows nothing of customers.
-			return fault.Wrap(fault.Internal, reasonUpstreamRefused, err, "internal error")
-		case fault.Unauthenticated, fault.Forbidden, fault.Unimplemented, fault.Internal, fault.Unavailable, fault.Timeout, fault.Canceled, fault.Uncertain:
-		}
-	}
 	switch e.Kind {
 	case fault.Invalid:
 		return invalid(e)

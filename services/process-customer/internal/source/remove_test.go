@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/selfsame-io/selfsame/pkg/fault"
@@ -117,5 +120,17 @@ func TestRemove(t *testing.T) {
 		b.readErr = fault.New(fault.Unavailable, "DOWN", "down")
 		_, err := sys.Find(t.Context(), golden.Customer, []string{"c_x"})
 		require.Equal(t, fault.Unavailable, fault.KindOf(err))
+	})
+	t.Run("a proxy that knows no route has deleted nothing, and proves no absence", func(t *testing.T) {
+		t.Parallel()
+		conn := connectTo(t, grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+			return status.Error(codes.NotFound, "no route")
+		})))
+		for _, sys := range []System{NewERP("erp", conn), NewSalesforce("salesforce", conn)} {
+			_, err := sys.Remove(t.Context(), golden.Customer, []string{"77"})
+			require.Equal(t, fault.ReasonForeignAnswer, fault.ReasonOf(err), sys.Name())
+			_, err = sys.Find(t.Context(), golden.Customer, []string{"c_x"})
+			require.Equal(t, fault.ReasonForeignAnswer, fault.ReasonOf(err), sys.Name())
+		}
 	})
 }

@@ -29,13 +29,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // connect serves what register registers in this process and returns a connection to it.
 func connect(t *testing.T, register func(grpc.ServiceRegistrar)) *grpc.ClientConn {
 	t.Helper()
-	lis := bufconn.Listen(1 << 20)
 	srv := grpc.NewServer(grpc.UnaryInterceptor(fault.UnaryServer(nil)), grpc.StreamInterceptor(fault.StreamServer(nil)))
 	register(srv)
+	return connectTo(t, srv)
+}
+
+// connectTo returns a connection, as this service's are, to srv.
+func connectTo(t *testing.T, srv *grpc.Server) *grpc.ClientConn {
+	t.Helper()
+	lis := bufconn.Listen(1 << 20)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(lis) })
 	conn, err := grpc.NewClient("passthrough:///bufconn", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }),
+		grpc.WithUnaryInterceptor(fault.UnaryClient()), grpc.WithStreamInterceptor(fault.StreamClient()))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, conn.Close())
