@@ -218,3 +218,25 @@ func TestMigrate_WhatOneEngineNeeds(t *testing.T) {
 		require.ElementsMatch(t, []string{d.Engine().String(), "both"}, names)
 	})
 }
+
+// TestMigrate_Statements has files of several statements that are run together, and some that goose has to divide.
+func TestMigrate_Statements(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		require.NoError(t, d.Migrate(t.Context(), fstest.MapFS{
+			"00001_together.sql": {Data: []byte("-- +goose Up\n-- What it is for.\nCREATE TABLE t (line TEXT NOT NULL); -- a; b\n" +
+				"INSERT INTO t VALUES ('a;\n-- b');\n\nINSERT INTO t VALUES ('c'); INSERT INTO t VALUES ('d')")},
+			"00002_down.sql":   {Data: []byte("-- +goose Up\nINSERT INTO t VALUES ('up');\n-- +goose Down\nINSERT INTO t VALUES ('down');\n")},
+			"00003_own.sql":    {Data: []byte("-- +goose Up\n-- +goose StatementBegin\nINSERT INTO t VALUES ('e'); INSERT INTO t VALUES ('f');\n-- +goose StatementEnd\n")},
+			"00004_single.sql": {Data: []byte("-- +goose NO TRANSACTION\n-- +goose Up\nINSERT INTO t VALUES ('g');")},
+		}, "t_migrations"))
+		var lines []string
+		require.NoError(t, d.Each(t.Context(), func(s db.Scanner) error {
+			var line string
+			err := s.Scan(&line)
+			lines = append(lines, line)
+			return err
+		}, "SELECT line FROM t WHERE line <> $1", ""))
+		require.ElementsMatch(t, []string{"a;\n-- b", "c", "d", "up", "e", "f", "g"}, lines)
+	})
+}
