@@ -78,13 +78,21 @@ func Open(ctx context.Context, dsn string, t *telemetry.Telemetry) (*DB, error) 
 	}
 	switch {
 	case strings.HasPrefix(dsn, "sqlite:"):
-		return openSQLite(ctx, strings.TrimPrefix(dsn, "sqlite:"), t)
+		return openSQLite(ctx, strings.TrimPrefix(dsn, "sqlite:"), nil, t)
 	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
 		return openPostgres(ctx, dsn, t)
 	default:
 		// The text is not repeated: it may hold a password.
 		return nil, errors.New("open database: want sqlite:FILE, sqlite::memory: or postgres://…")
 	}
+}
+
+// OpenCopy opens a private database, as sqlite::memory: does, that has what is in file: the content of an SQLite database that is closed.
+func OpenCopy(ctx context.Context, file []byte, t *telemetry.Telemetry) (*DB, error) {
+	if t == nil {
+		t = telemetry.Discard()
+	}
+	return openSQLite(ctx, ":memory:", file, t)
 }
 
 // Engine returns which database this is.

@@ -21,7 +21,8 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/telemetry"
 )
 
-func openSQLite(ctx context.Context, path string, t *telemetry.Telemetry) (*DB, error) {
+// openSQLite opens the file, or a private one that begins with content.
+func openSQLite(ctx context.Context, path string, content []byte, t *telemetry.Telemetry) (*DB, error) {
 	d := &DB{engine: SQLite}
 	sync := "FULL"
 	if path == ":memory:" {
@@ -32,6 +33,9 @@ func openSQLite(ctx context.Context, path string, t *telemetry.Telemetry) (*DB, 
 			return nil, fmt.Errorf("open sqlite: %w", err)
 		}
 		d.private, path, sync = dir, filepath.Join(dir.path, "private.db"), "OFF"
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			return nil, errors.Join(fmt.Errorf("open sqlite: %w", err), d.private.remove())
+		}
 	}
 	if err := d.openFiles(ctx, path, sync, t); err != nil {
 		return nil, errors.Join(fmt.Errorf("open sqlite %s: %w", path, err), d.private.remove())

@@ -60,6 +60,15 @@ func (p *Template) Open(t testing.TB, engine string) *db.DB {
 	return open(t, p.DSN(t, engine))
 }
 
+// Private returns a private database, as sqlite::memory: is, of the template. The caller closes it.
+func (p *Template) Private(ctx context.Context) (*db.DB, error) {
+	file, err := p.file()
+	if err != nil {
+		return nil, err
+	}
+	return db.OpenCopy(ctx, file, telemetry.Discard())
+}
+
 // DSN is [DSN] with a database of the template.
 func (p *Template) DSN(t testing.TB, engine string) string {
 	t.Helper()

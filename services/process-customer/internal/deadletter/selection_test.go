@@ -12,7 +12,6 @@ import (
 	"github.com/selfsame-io/selfsame/pkg/caller"
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
-	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/deadletter"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
@@ -201,7 +200,7 @@ func TestRedrive_Crash(t *testing.T) {
 		step = 5
 	}
 	for at := 0; at <= points; at += step {
-		d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
+		d, err := storetest.Schema.Private(t.Context())
 		require.NoError(t, err)
 		w, _ := refused(t, d, 2)
 		bad := w.SF.Create(golden.Customer, "", golden.Values{golden.Name: strings.Repeat("x", 9000)})

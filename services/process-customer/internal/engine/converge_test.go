@@ -10,13 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // people are the random edits and faults of one run.
@@ -226,7 +225,7 @@ func TestConvergence(t *testing.T) {
 		t.Run(fmt.Sprintf("whatever people and systems do, both systems agree in the end, late snapshots %v", late), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
-				d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
+				d, err := storetest.Schema.Private(t.Context())
 				require.NoError(rt, err)
 				defer d.Close()
 				w := enginetest.NewWith(rt, d, func(o *sourcetest.Options) { o.LateSnapshots = late })

@@ -9,11 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // story is what people do between the turns of the crash test. It uses names instead of ids, because ids may differ.
@@ -87,7 +86,7 @@ func picture(t *testing.T, sys *sourcetest.Fake) []string {
 
 func runStory(t *testing.T, at int) (sf, erp []string, passed int) {
 	t.Helper()
-	d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
+	d, err := storetest.Schema.Private(t.Context())
 	require.NoError(t, err)
 	defer d.Close()
 	w := enginetest.New(t, d)

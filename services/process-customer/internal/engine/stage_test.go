@@ -83,23 +83,25 @@ type stage struct {
 // newStage returns a stage on which nothing has happened.
 func newStage(t *testing.T, w way) *stage {
 	t.Helper()
-	dsn := "sqlite::memory:" // no power fails: nothing has to be on a disk
-	if w.engine != "sqlite" {
-		dsn = storetest.Schema.DSN(t, w.engine) + "&synchronous_commit=off"
-	}
-	open := func(dsn string) *db.DB {
-		d, err := db.Open(t.Context(), dsn, telemetry.Discard())
+	opened := func(d *db.DB, err error) *db.DB {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, d.Close()) })
 		return d
 	}
-	x := &stage{t: t, way: w, d: open(dsn), killer: enginetest.NewKiller(0)}
+	x := &stage{t: t, way: w, killer: enginetest.NewKiller(0)}
+	var dsn string
+	if w.engine == "sqlite" {
+		x.d = opened(storetest.Schema.Private(t.Context())) // no power fails: nothing has to be on a disk
+	} else {
+		dsn = storetest.Schema.DSN(t, w.engine) + "&synchronous_commit=off"
+		x.d = opened(db.Open(t.Context(), dsn, telemetry.Discard()))
+	}
 	x.w = enginetest.NewWith(t, x.d, func(o *sourcetest.Options) { o.PageSize = 2 }) // few records are several pages
 	through := x.w.Store
 	if w.line {
 		l, behind := dbtest.NewLine(t, dsn)
 		var err error
-		through, err = store.Open(t.Context(), open(behind))
+		through, err = store.Open(t.Context(), opened(db.Open(t.Context(), behind, telemetry.Discard())))
 		require.NoError(t, err)
 		x.line = l
 	}

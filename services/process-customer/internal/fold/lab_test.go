@@ -13,14 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/fold"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/survive"
 )
 
@@ -37,7 +36,7 @@ type lab struct {
 func newLab(t require.TestingT, rules *survive.Rules) *lab {
 	l := &lab{t: t, clock: enginetest.NewClock()}
 	if l.store, _ = databases.Get().(*store.Store); l.store == nil {
-		d, err := db.Open(context.Background(), "sqlite::memory:", telemetry.Discard())
+		d, err := storetest.Schema.Private(context.Background())
 		require.NoError(t, err)
 		l.store, err = store.Open(context.Background(), d)
 		require.NoError(t, err)

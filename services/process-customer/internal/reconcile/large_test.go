@@ -9,13 +9,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/selfsame-io/selfsame/pkg/db"
-	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/reconcile"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/source/sourcetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/store"
+	"github.com/selfsame-io/selfsame/services/process-customer/internal/store/storetest"
 )
 
 // records is how many TestCompare_Large compares: go test ./internal/reconcile -run Compare_Large -v -args -records 100000
@@ -35,7 +34,7 @@ func TestCompare_Large(t *testing.T) {
 	for _, system := range []string{"salesforce", "erp"} {
 		t.Run("calls do not grow with the records of "+system, func(t *testing.T) {
 			t.Parallel()
-			d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
+			d, err := storetest.Schema.Private(t.Context())
 			require.NoError(t, err)
 			defer d.Close()
 			b := &bench{World: enginetest.NewWith(t, d, func(o *sourcetest.Options) {

@@ -150,7 +150,7 @@ func TestCompare_Calls(t *testing.T) {
 	if testing.Short() {
 		n = 600
 	}
-	d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
+	d, err := storetest.Schema.Private(t.Context())
 	require.NoError(t, err)
 	defer d.Close()
 	b := setup(t, d, reconcile.Config{})
@@ -444,7 +444,7 @@ func crash(t *testing.T, depth store.Depth) {
 		step = 13
 	}
 	for at := 0; at <= points; at += step {
-		d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
+		d, err := storetest.Schema.Private(t.Context())
 		require.NoError(t, err)
 		b := setup(t, d, reconcile.Config{})
 		ids := b.people(3)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/pkg/fault"
-	"github.com/selfsame-io/selfsame/pkg/telemetry"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/audit"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/engine/enginetest"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -210,7 +209,7 @@ func TestValues_SetBack(t *testing.T) {
 // TestValues_Fails: a comparison that cannot read settles nothing; one whose pages are forgotten begins its listing again.
 func TestValues_Fails(t *testing.T) {
 	t.Parallel()
-	d, err := db.Open(t.Context(), "sqlite::memory:", telemetry.Discard())
+	d, err := storetest.Schema.Private(t.Context())
 	require.NoError(t, err)
 	defer d.Close()
 	b := &bench{World: enginetest.NewWith(t, d, func(o *sourcetest.Options) { o.PageSize = 3 }), t: t}
