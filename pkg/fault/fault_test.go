@@ -139,15 +139,21 @@ func (f failing) Watch(_ *healthpb.HealthCheckRequest, s healthpb.Health_WatchSe
 
 func dial(t *testing.T, err error, log *slog.Logger) healthpb.HealthClient {
 	t.Helper()
-	ln := bufconn.Listen(1 << 16)
 	srv := grpc.NewServer(grpc.UnaryInterceptor(fault.UnaryServer(log)), grpc.StreamInterceptor(fault.StreamServer(log)))
 	healthpb.RegisterHealthServer(srv, failing{err: err})
+	return connect(t, srv)
+}
+
+// connect returns a client, as of this suite, of srv.
+func connect(t *testing.T, srv *grpc.Server) healthpb.HealthClient {
+	t.Helper()
+	ln := bufconn.Listen(1 << 16)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
-	conn, dialErr := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }),
 		grpc.WithUnaryInterceptor(fault.UnaryClient()), grpc.WithStreamInterceptor(fault.StreamClient()))
-	require.NoError(t, dialErr)
+	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()); srv.Stop(); require.NoError(t, <-done) })
 	return healthpb.NewHealthClient(conn)
 }
@@ -256,27 +262,19 @@ func TestOurs(t *testing.T) {
 // TestClient_Strangers puts something else in the place of the service: with each code, and with the ErrorInfo of another domain.
 func TestClient_Strangers(t *testing.T) {
 	t.Parallel()
-	ln := bufconn.Listen(1 << 16)
 	var code atomic.Uint32
 	srv := grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
 		s, err := status.New(codes.Code(code.Load()), "no route").WithDetails(&errdetails.ErrorInfo{Domain: "proxy.example", Reason: "NO_ROUTE"})
 		require.NoError(t, err)
 		return s.Err()
 	}))
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
-	conn, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }),
-		grpc.WithUnaryInterceptor(fault.UnaryClient()), grpc.WithStreamInterceptor(fault.StreamClient()))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()); srv.Stop(); require.NoError(t, <-done) }()
-	client := healthpb.NewHealthClient(conn)
+	client := connect(t, srv)
 	for c := codes.Canceled; c <= codes.Unauthenticated; c++ {
 		code.Store(uint32(c))
 		want, believed := fault.KindOf(status.Error(c, "")), true
 		switch want {
 		case fault.Invalid, fault.NotFound, fault.AlreadyExists, fault.Precondition, fault.Conflict, fault.Exhausted:
-			want, believed = fault.Internal, false
+			want, believed = fault.Unavailable, false
 		}
 		_, unary := client.Check(t.Context(), &healthpb.HealthCheckRequest{})
 		stream, err := client.Watch(t.Context(), &healthpb.HealthCheckRequest{})

@@ -106,12 +106,12 @@ func report(ctx context.Context, log *slog.Logger, method string, err error) {
 
 // fromCall turns the status of a failed call into an *Error. What stands in the place of a service of this suite, or on the way to it - a
 // proxy without a route, the bounds of a library - is not believed what only the service can know, that there is no such record, say:
-// that is Internal, with the reason FOREIGN_ANSWER.
+// then the service is Unavailable, with the reason FOREIGN_ANSWER, and nothing is known of an effect.
 func fromCall(err error) error {
 	if err != nil && !Ours(err) {
 		switch KindOf(err) {
 		case Invalid, NotFound, AlreadyExists, Precondition, Conflict, Exhausted:
-			return Wrap(Internal, ReasonForeignAnswer, err, "something else answered in the place of the service")
+			return Wrap(Unavailable, ReasonForeignAnswer, err, "something else answered in the place of the service")
 		case Internal, Unauthenticated, Forbidden, Unimplemented, Unavailable, Timeout, Canceled, Uncertain:
 		}
 	}

@@ -204,6 +204,7 @@ func strangers(t *testing.T) {
 	} {
 		t.Run("instead of it somebody who says "+c.String(), func(t *testing.T) {
 			code.Store(uint32(c))
+			require.Equal(t, http.StatusServiceUnavailable, w.failsInside(t, http.MethodGet, "/v1/customers/"+known))
 			w.everythingFails(t)
 		})
 	}

@@ -37,24 +37,6 @@ func TestAway(t *testing.T) {
 		w.Check()
 		require.Empty(t, erp(w).Status().Reason)
 	})
-	t.Run("what answers in the place of a system refuses no record", func(t *testing.T) {
-		w := setup(t)
-		w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
-		require.NoError(t, w.Read(t.Context()))
-		proxy := &picky{System: w.ERP, broken: true, reason: fault.ReasonForeignAnswer}
-		d := deliverTo(t, w, proxy)
-		for range 30 {
-			_, err := enginetest.Step(t.Context(), d)
-			require.NoError(t, err)
-			w.Clock.Advance(5 * time.Minute)
-		}
-		require.Greater(t, proxy.calls, 10)
-		require.Empty(t, w.Dead())
-		require.EqualValues(t, 1, backlog(t, w).Pending)
-		w.Settle()
-		w.Check()
-		require.Len(t, w.ERP.Records(golden.Customer), 1)
-	})
 	t.Run("a used up quota pauses the target for as long as it says", func(t *testing.T) {
 		w := setup(t)
 		w.SF.Create(golden.Customer, "", golden.Values{golden.Name: "Acme"})
@@ -112,7 +94,7 @@ func TestAway(t *testing.T) {
 			w.SF.Create(golden.Customer, "", golden.Values{golden.Name: fmt.Sprintf("Customer %d", i)})
 		}
 		require.NoError(t, w.Read(t.Context()))
-		broken := &picky{System: w.ERP, broken: true, reason: fault.ReasonInternal}
+		broken := &picky{System: w.ERP, broken: true}
 		_, err := enginetest.Step(t.Context(), deliverTo(t, w, broken))
 		require.NoError(t, err)
 		require.LessOrEqual(t, broken.calls, 8)
@@ -126,14 +108,13 @@ type picky struct {
 	source.System
 	culprit string
 	broken  bool
-	reason  string
 	calls   int
 }
 
 func (p *picky) Upsert(ctx context.Context, obj golden.Object, writes []source.Write) ([]source.Result, error) {
 	p.calls++
 	if p.broken {
-		return nil, fault.New(fault.Internal, p.reason, "internal error")
+		return nil, fault.New(fault.Internal, fault.ReasonInternal, "internal error")
 	}
 	for _, w := range writes {
 		if w.Values[golden.Name] == p.culprit {

@@ -159,7 +159,7 @@ func (b *batch) send(ctx context.Context, items []*item) {
 		}
 		kind := fault.KindOf(err)
 		switch {
-		case kind == fault.Internal && fault.ReasonOf(err) != fault.ReasonForeignAnswer:
+		case kind == fault.Internal:
 			futile++
 		case kind != fault.Invalid:
 			futile = maxFutile
