@@ -208,15 +208,21 @@ func TestMigrate_WhatOneEngineNeeds(t *testing.T) {
 			"postgres/00002_t.sql": {Data: []byte("-- +goose Up\nINSERT INTO t (engine) VALUES ('postgres');")},
 			"00003_t.sql":          {Data: []byte("-- +goose Up\nINSERT INTO t (engine) VALUES ('both');")},
 		}, "t_migrations"))
-		var names []string
-		require.NoError(t, d.Each(t.Context(), func(s db.Scanner) error {
-			var name string
-			err := s.Scan(&name)
-			names = append(names, name)
-			return err
-		}, "SELECT engine FROM t WHERE engine <> $1", "nobody"))
-		require.ElementsMatch(t, []string{d.Engine().String(), "both"}, names)
+		require.ElementsMatch(t, []string{d.Engine().String(), "both"}, texts(t, d, "SELECT engine FROM t"))
 	})
+}
+
+// texts returns the one column of what is asked for.
+func texts(t *testing.T, d *db.DB, query string) []string {
+	t.Helper()
+	var all []string
+	require.NoError(t, d.Each(t.Context(), func(s db.Scanner) error {
+		var text string
+		err := s.Scan(&text)
+		all = append(all, text)
+		return err
+	}, query))
+	return all
 }
 
 // TestMigrate_Statements has files of several statements that are run together, and some that goose has to divide.
@@ -230,13 +236,6 @@ func TestMigrate_Statements(t *testing.T) {
 			"00003_own.sql":    {Data: []byte("-- +goose Up\n-- +goose StatementBegin\nINSERT INTO t VALUES ('e'); INSERT INTO t VALUES ('f');\n-- +goose StatementEnd\n")},
 			"00004_single.sql": {Data: []byte("-- +goose NO TRANSACTION\n-- +goose Up\nINSERT INTO t VALUES ('g');")},
 		}, "t_migrations"))
-		var lines []string
-		require.NoError(t, d.Each(t.Context(), func(s db.Scanner) error {
-			var line string
-			err := s.Scan(&line)
-			lines = append(lines, line)
-			return err
-		}, "SELECT line FROM t WHERE line <> $1", ""))
-		require.ElementsMatch(t, []string{"a;\n-- b", "c", "d", "up", "e", "f", "g"}, lines)
+		require.ElementsMatch(t, []string{"a;\n-- b", "c", "d", "up", "e", "f", "g"}, texts(t, d, "SELECT line FROM t"))
 	})
 }
