@@ -19,11 +19,11 @@ var wrongStatements = map[string][]string{
 	"held: the fence is not compared":           {"AND fence = $3 AND owner = $4", "AND $3 > 0 AND owner = $4"},
 	"held: neither fence nor owner is compared": {"AND fence = $3 AND owner = $4", "AND $3 > 0 AND $4 IS NOT NULL"},
 	"complete: the state is not compared": {
-		"+ $9 WHERE k = $2 AND fence = $3 AND owner = $4 AND state = 'c'", "+ $9 WHERE k = $2 AND fence = $3 AND owner = $4",
+		"+ $9 WHERE k = $2 AND fence = $3 AND owner = $4 AND state || '' = 'c'", "+ $9 WHERE k = $2 AND fence = $3 AND owner = $4",
 	},
 	"take-over: a living claim": {
 		"owner, lease_until, expires_at", "owner, 0, expires_at", "AND state = $11 AND lease_until = $12", "AND state = $11 AND $12 = 0",
-		"AND state = 'c' AND lease_until = $4", "AND state = 'c' AND $4 = 0",
+		"AND state || '' = 'c' AND lease_until = $4", "AND state || '' = 'c' AND $4 = 0",
 	},
 	"take-over: a heartbeat since is not noticed": {"AND state = $11 AND lease_until = $12", "AND state = $11 AND $12 IS NOT NULL"},
 	"take-over: what happened since is not noticed": {
@@ -31,7 +31,7 @@ var wrongStatements = map[string][]string{
 	},
 	"take-over: the fence does not grow":        {"state = 'c', fence = fence + 1", "state = 'c', fence = fence"},
 	"take-over: earlier attempts are forgotten": {"earlier = $13", "earlier = ($13 AND FALSE)"},
-	"doubt: a heartbeat since is not noticed":   {"AND state = 'c' AND lease_until = $4", "AND state = 'c' AND $4 IS NOT NULL"},
+	"doubt: a heartbeat since is not noticed":   {"AND state || '' = 'c' AND lease_until = $4", "AND state || '' = 'c' AND $4 IS NOT NULL"},
 	"claim: check, then set":                    {"INSERT INTO idempotency (k", "INSERT OR REPLACE INTO idempotency (k", " ON CONFLICT (k) DO NOTHING", ""},
 	"resolve: the fence is not compared":        {"AND fence = $3 AND (state", "AND $3 > 0 AND (state"},
 	"resolve: the fence does not grow":          {"SET state = 'd', fence = fence + 1", "SET state = 'd'"},
@@ -45,7 +45,7 @@ var wrongTogether = map[string][]string{
 	"answers together: neither fence nor owner is compared": {
 		"AND i.fence = a.fence AND i.owner = a.owner AND", "AND", "RETURNING i.k, i.owner", "RETURNING i.k, a.owner",
 	},
-	"answers together: the state is not compared": {"AND i.state = 'c' RETURNING", "RETURNING"},
+	"answers together: the state is not compared": {"AND i.state || '' = 'c' RETURNING", "RETURNING"},
 }
 
 // TestSQLStore_HistoriesFindWrongStatements puts one mistake at a time into the statements of two replicas; histories like those that the

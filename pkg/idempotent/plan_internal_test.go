@@ -1,6 +1,9 @@
 package idempotent
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +42,76 @@ func TestSQLStore_FillsNoTablesOfItsOwn(t *testing.T) {
 				args[i] = int64(i)
 			}
 			require.NotContains(t, dbtest.Steps(t, d, s.sql(st.text), args...), "OpenEphemeral")
+		})
+	}
+}
+
+// What a call does with its own record must cost the same however many other claims are open, or were until the last vacuum: PostgreSQL
+// finds the record by its key, also when it knows that hardly any of the records is open.
+func TestSQLStore_FindsByKey(t *testing.T) {
+	t.Parallel()
+	d := dbtest.Open(t, "postgres")
+	s, err := NewSQLStore(d, []byte("0123456789abcdef"), nil)
+	require.NoError(t, err)
+	_, err = d.Exec(t.Context(), `INSERT INTO idempotency (k, fp, state, fence, owner, recoverable, lease_until, expires_at, answer_ok, resource, trace)
+ SELECT sha256(i::text::bytea), 'f', 'd', 1, 'o', FALSE, 0, i, TRUE, '', '' FROM generate_series(1, 20000) AS i`)
+	require.NoError(t, err)
+	_, err = d.Exec(t.Context(), "ANALYZE idempotency")
+	require.NoError(t, err)
+	for name, st := range map[string]struct {
+		text string
+		args int
+	}{
+		"read":                 {sqlRead, 2},
+		"read to decide":       {sqlDecide, 2},
+		"read many":            {sqlReadMany, 2},
+		"take over":            {sqlTake, 13},
+		"doubt":                {sqlDoubt, 4},
+		"heartbeat":            {sqlHeartbeat, 6},
+		"answer":               {sqlComplete, 9},
+		"answer many":          {sqlCompleteMany, 9},
+		"end":                  {sqlEnd, 6},
+		"step":                 {sqlStep, 6},
+		"whether it is held":   {sqlHeld, 4},
+		"resolve, executed":    {sqlResolveDone, 9},
+		"resolve, released":    {sqlResolveReleased, 5},
+		"forget the answer of": {sqlExpire, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := s.sql(st.text)
+			if st.text == sqlReadMany {
+				text += "= ANY($2)"
+			}
+			var plan []string
+			require.NoError(t, d.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				plan = nil
+				for _, before := range []string{"SET LOCAL plan_cache_mode = force_generic_plan", "PREPARE by_key AS " + text} {
+					if _, err := tx.ExecContext(ctx, before); err != nil {
+						return err
+					}
+				}
+				rows, err := tx.QueryContext(ctx, "EXPLAIN EXECUTE by_key("+strings.Repeat("NULL, ", st.args-1)+"NULL)")
+				if err != nil {
+					return err
+				}
+				defer rows.Close()
+				for rows.Next() {
+					var line string
+					if err := rows.Scan(&line); err != nil {
+						return err
+					}
+					plan = append(plan, line)
+				}
+				if err := rows.Err(); err != nil {
+					return err
+				}
+				_, err = tx.ExecContext(ctx, "DEALLOCATE by_key")
+				return err
+			}))
+			all := fmt.Sprint(plan)
+			require.Contains(t, all, "idempotency_pkey")
+			require.NotContains(t, all, "idempotency_open")
+			require.NotContains(t, all, "Seq Scan on idempotency ")
 		})
 	}
 }

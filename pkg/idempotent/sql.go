@@ -174,10 +174,14 @@ const (
  expires_at = {now} + $7, answer_ok = FALSE, answer = NULL, resource = '', trace = $8, method = $9, claimed_at = {now}, subject = NULL, earlier = $13
  WHERE k = $2 AND fence = $10 AND state = $11 AND lease_until = $12`
 
-	sqlDoubt = `UPDATE idempotency SET state = 'u', expires_at = {now}
- WHERE k = $2 AND fence = $3 AND state = 'c' AND lease_until = $4`
+	// How to compare the state of the record of a key: as itself PostgreSQL would go through all open claims, and those that were since
+	// the last vacuum, in the index that is made to find those, once it knows that they are few.
+	stateOfKey = `state || ''`
 
-	held = ` WHERE k = $2 AND fence = $3 AND owner = $4 AND state = 'c'`
+	sqlDoubt = `UPDATE idempotency SET state = 'u', expires_at = {now}
+ WHERE k = $2 AND fence = $3 AND ` + stateOfKey + ` = 'c' AND lease_until = $4`
+
+	held = ` WHERE k = $2 AND fence = $3 AND owner = $4 AND ` + stateOfKey + ` = 'c'`
 
 	sqlHeartbeat = `UPDATE idempotency SET lease_until = {now} + $5, expires_at = {now} + $5 + $6` + held
 

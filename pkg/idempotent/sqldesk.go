@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	resolvable = ` WHERE k = $2 AND fence = $3 AND (state = 'u' OR (state = 'c' AND ($4 OR lease_until <= {now})))`
+	resolvable = ` WHERE k = $2 AND fence = $3 AND (` + stateOfKey + ` = 'u' OR (` + stateOfKey + ` = 'c' AND ($4 OR lease_until <= {now})))`
 
 	sqlResolveDone = `UPDATE idempotency SET state = 'd', fence = fence + 1, answer_ok = $5, answer = $6, resource = $7, subject = $8, expires_at = {now} + $9` + resolvable
 

@@ -227,7 +227,7 @@ func (s *SQLStore) insertMany(ctx context.Context, claims []claimed) ([]bool, er
 const sqlCompleteMany = `UPDATE idempotency i SET state = 'd', answer_ok = a.ok, answer = a.answer, resource = a.resource, subject = a.subject, expires_at = {now} + a.keep
  FROM unnest($2::bytea[], $3::bigint[], $4::bytea[], $5::boolean[], $6::bytea[], $7::text[], $8::bytea[], $9::bigint[])
  AS a (k, fence, owner, ok, answer, resource, subject, keep)
- WHERE i.k = a.k AND i.fence = a.fence AND i.owner = a.owner AND i.state = 'c' RETURNING i.k, i.owner`
+ WHERE i.k = a.k AND i.fence = a.fence AND i.owner = a.owner AND i.` + stateOfKey + ` = 'c' RETURNING i.k, i.owner`
 
 // completeMany stores answers, and says which grants still held.
 func (s *SQLStore) completeMany(ctx context.Context, answers []settled) ([]bool, error) {
