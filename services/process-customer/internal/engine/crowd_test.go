@@ -195,8 +195,16 @@ func (c *crowd) rest() {
 	c.exec(settle)
 	if *page != "" && c.d.Engine() == db.PostgreSQL {
 		c.exec("VACUUM ANALYZE golden, source_record, match_key, subject_key, inbox, event, pending, intent, sequence, ledger_total")
-		_, _ = c.d.Exec(c.t.Context(), "CHECKPOINT") // where the user may
 	}
+}
+
+// checkpoint makes the server write every page as a whole that is touched from now on; false where the user may not.
+func (c *crowd) checkpoint() bool {
+	if c.d.Engine() != db.PostgreSQL {
+		return false
+	}
+	_, err := c.d.Exec(c.t.Context(), "CHECKPOINT")
+	return err == nil
 }
 
 // change is what the ERP tells of a customer.

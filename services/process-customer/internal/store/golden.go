@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -33,6 +36,8 @@ const goldenColumns = "id, object, parent_id, body, version, deleted, merged_int
 
 func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]*Golden, error) {
 	var out []*Golden
+	var unread []string
+	var reading errgroup.Group
 	err := r.many(ctx, what, "SELECT "+goldenColumns+" FROM golden WHERE "+where, args, func(rows db.Scanner) error {
 		var g Golden
 		var created, updated int64
@@ -42,14 +47,24 @@ func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]
 			return err
 		}
 		g.NameKey, g.Created, g.Updated = string(key), db.FromMicros(created), db.FromMicros(updated)
-		var err error
-		if g.Values, err = valuesOf(body); err != nil {
-			return fmt.Errorf("values of %s: %w", g.ID, err)
+		if out, unread = append(out, &g), append(unread, body); len(unread) == readAtOnce {
+			some, bodies := out[len(out)-len(unread):], unread
+			unread = make([]string, 0, readAtOnce)
+			reading.Go(func() error { return readGoldens(some, bodies) })
 		}
-		out = append(out, &g)
 		return nil
 	})
-	return out, err
+	err = cmp.Or(err, readGoldens(out[len(out)-len(unread):], unread))
+	return out, cmp.Or(err, reading.Wait())
+}
+
+func readGoldens(records []*Golden, bodies []string) (err error) {
+	for i, g := range records {
+		if g.Values, err = valuesOf(bodies[i]); err != nil {
+			return fmt.Errorf("values of %s: %w", g.ID, err)
+		}
+	}
+	return nil
 }
 
 // Goldens returns golden records by id; those unknown are left out.
