@@ -21,6 +21,16 @@ import (
 // maxStreams are the requests under way on one HTTP/2 connection, event streams among them.
 const maxStreams = 100
 
+// Unserved returns the error that a service ends with. One that was asked to stop before it served, while it opened a database or
+// waited for another replica to migrate it, has not failed: what that has broken off is logged, and nil returned.
+func Unserved(ctx context.Context, log *slog.Logger, serving bool, err error) error {
+	if serving || err == nil || ctx.Err() == nil {
+		return err
+	}
+	log.InfoContext(ctx, "stopped before it served", slog.String(telemetry.KeyError, err.Error()))
+	return nil
+}
+
 // runner is one running service.
 type runner struct {
 	s      Service

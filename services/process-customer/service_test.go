@@ -71,6 +71,16 @@ func withKey(t *testing.T, key string) context.Context {
 
 func TestRun(t *testing.T) {
 	t.Parallel()
+	t.Run("asked to stop while it opens its database, it has not failed", func(t *testing.T) {
+		t.Parallel()
+		cfg := processcustomer.DefaultConfig()
+		cfg.Salesforce.Target, cfg.ERP.Target = "127.0.0.1:1", "127.0.0.1:1"
+		cfg.Store.DSN = conf.Secret("sqlite:" + filepath.Join(t.TempDir(), "customer.db"))
+		cfg.TelemetryOptions = []telemetry.Option{telemetry.WithLogWriter(io.Discard)}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		require.NoError(t, processcustomer.Run(stopped, cfg))
+	})
 	t.Run("it serves while no system answers, and keeps what it was told across a restart", func(t *testing.T) {
 		t.Parallel()
 		file := filepath.Join(t.TempDir(), "customer.db")

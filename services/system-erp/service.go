@@ -38,6 +38,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer shutdown(ctx, tel)
+	serving := false
+	defer func() { err = serve.Unserved(ctx, tel.Log, serving, err) }()
 
 	database, err := db.Open(ctx, cfg.Store.DSN.Reveal(), tel)
 	if err != nil {
@@ -93,6 +95,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("store.answer_keys: %w", err)
 	}
+	serving = true
 	return serve.Run(ctx, serve.Service{
 		Name: name, Config: cfg.Serve, Telemetry: tel, Register: register, OperatorServices: []string{keys.ServiceName()},
 		Unary: []grpc.UnaryServerInterceptor{

@@ -53,6 +53,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer shutdown(ctx, tel)
+	serving := false
+	defer func() { err = serve.Unserved(ctx, tel.Log, serving, err) }()
 
 	m, err := loadMapping(cfg.Salesforce.MappingFile)
 	if err != nil {
@@ -123,6 +125,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	once := idempotent.UnaryServer(answers, idempotent.Options{Log: tel.Log, Meter: tel.Meter, Keys: ring, Lease: cfg.Store.KeyLease})
+	serving = true
 	return serve.Run(ctx, serve.Service{
 		Name: name, Config: cfg.Serve, Telemetry: tel,
 		Register: register, OperatorServices: []string{keys.ServiceName()},
