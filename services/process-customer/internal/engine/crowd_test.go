@@ -198,9 +198,10 @@ func (c *crowd) rest() {
 	}
 }
 
-// checkpoint makes the server write every page as a whole that is touched from now on; false where the user may not.
+// checkpoint makes the server write every page as a whole that is touched from now on; false where the user may not, and where nothing is
+// measured: others would wait for its disk.
 func (c *crowd) checkpoint() bool {
-	if c.d.Engine() != db.PostgreSQL {
+	if *page == "" || c.d.Engine() != db.PostgreSQL {
 		return false
 	}
 	_, err := c.d.Exec(c.t.Context(), "CHECKPOINT")

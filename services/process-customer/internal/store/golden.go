@@ -1,12 +1,9 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/selfsame-io/selfsame/pkg/db"
 	"github.com/selfsame-io/selfsame/services/process-customer/internal/golden"
@@ -36,8 +33,6 @@ const goldenColumns = "id, object, parent_id, body, version, deleted, merged_int
 
 func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]*Golden, error) {
 	var out []*Golden
-	var unread []string
-	var reading errgroup.Group
 	err := r.many(ctx, what, "SELECT "+goldenColumns+" FROM golden WHERE "+where, args, func(rows db.Scanner) error {
 		var g Golden
 		var created, updated int64
@@ -47,24 +42,14 @@ func (r Reader) goldens(ctx context.Context, what, where string, args []any) ([]
 			return err
 		}
 		g.NameKey, g.Created, g.Updated = string(key), db.FromMicros(created), db.FromMicros(updated)
-		if out, unread = append(out, &g), append(unread, body); len(unread) == readAtOnce {
-			some, bodies := out[len(out)-len(unread):], unread
-			unread = make([]string, 0, readAtOnce)
-			reading.Go(func() error { return readGoldens(some, bodies) })
-		}
-		return nil
-	})
-	err = cmp.Or(err, readGoldens(out[len(out)-len(unread):], unread))
-	return out, cmp.Or(err, reading.Wait())
-}
-
-func readGoldens(records []*Golden, bodies []string) (err error) {
-	for i, g := range records {
-		if g.Values, err = valuesOf(bodies[i]); err != nil {
+		var err error
+		if g.Values, err = valuesOf(body); err != nil {
 			return fmt.Errorf("values of %s: %w", g.ID, err)
 		}
-	}
-	return nil
+		out = append(out, &g)
+		return nil
+	})
+	return out, err
 }
 
 // Goldens returns golden records by id; those unknown are left out.
